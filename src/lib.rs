@@ -1,0 +1,17 @@
+//! onit: a tiny synchronous PID 1 and service supervisor.
+//!
+//! The rooms, bottom-up; an arrow never points upwards:
+//!
+//! - [`exit`]: the exit codes
+//! - [`machine`]: the decisions, pure
+//! - [`wire`]: bytes and texts of the protocol, pure
+//! - [`sys`]: every system call, as small safe verbs
+//! - [`init`]: PID 1 itself, the only mutable room
+//! - [`cli`]: short-lived verbs
+
+pub mod cli;
+pub mod exit;
+pub mod init;
+pub mod machine;
+pub mod sys;
+pub mod wire;

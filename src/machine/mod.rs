@@ -1,0 +1,255 @@
+//! The decisions of onit, and the words they are made in.
+//!
+//! Nothing in this room touches a file descriptor, a clock, the environment or the kernel: time comes in as
+//! [`Mono`], facts come in as [`Event`], and what is to be done goes out as [`Actions`]. So every decision is
+//! tested in simulated time.
+#![forbid(unsafe_code)]
+
+pub mod policy;
+pub mod service;
+pub mod system;
+
+use std::fmt;
+use std::time::Duration;
+
+/// An instant of the monotonic clock, in nanoseconds since an arbitrary start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// The instant `span` later; the far future where that overflows.
+    pub fn after(self, span: Duration) -> Mono {
+        Mono(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// The time from `earlier` until this instant; zero where `earlier` is later.
+    pub fn since(self, earlier: Mono) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A process that we started and have not reaped yet. Always positive.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Pid(pub i32);
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A signal number; real-time signals are in range (1 to 64).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signal(pub i32);
+
+impl Signal {
+    #![allow(missing_docs)]
+    pub const HUP: Signal = Signal(libc::SIGHUP);
+    pub const INT: Signal = Signal(libc::SIGINT);
+    pub const QUIT: Signal = Signal(libc::SIGQUIT);
+    pub const ABRT: Signal = Signal(libc::SIGABRT);
+    pub const KILL: Signal = Signal(libc::SIGKILL);
+    pub const USR1: Signal = Signal(libc::SIGUSR1);
+    pub const USR2: Signal = Signal(libc::SIGUSR2);
+    pub const ALRM: Signal = Signal(libc::SIGALRM);
+    pub const TERM: Signal = Signal(libc::SIGTERM);
+    pub const CONT: Signal = Signal(libc::SIGCONT);
+    pub const STOP: Signal = Signal(libc::SIGSTOP);
+    pub const WINCH: Signal = Signal(libc::SIGWINCH);
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// It returned this code, 0 to 255.
+    Code(u8),
+    /// A signal ended it.
+    Signal {
+        /// Which one.
+        signal: Signal,
+        /// A core was dumped.
+        core: bool,
+    },
+}
+
+impl Exit {
+    /// What the child of runit and daemontools exits with when `run` cannot be executed.
+    pub const NOT_RUN: Exit = Exit::Code(111);
+
+    /// Exit code 0.
+    pub fn is_success(self) -> bool {
+        self == Exit::Code(0)
+    }
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// The one process that we started.
+    Process,
+    /// Its process group.
+    Group,
+}
+
+/// An order to one service. The bytes that carry them are in `wire::control`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Start, and start again whenever it ends.
+    Up,
+    /// Stop, and do not start again.
+    Down,
+    /// Start if it is down; do not start again when it ends.
+    Once,
+    /// Do not start again when it ends; start nothing now (s6 `O`).
+    NoRestart,
+    /// Leave the service: stop it and release its directory.
+    Exit,
+    /// TERM, which is a restart as long as the service is wanted up.
+    Term,
+    /// The service's own stop signal, which is a restart as long as the service is wanted up (s6 `r`).
+    StopSignal,
+    /// KILL.
+    Kill(Target),
+    /// STOP.
+    Pause(Target),
+    /// CONT.
+    Continue(Target),
+    /// Any other signal, as it is.
+    Signal(Signal),
+    /// Create the file `down` (s6 `D` and `Q`).
+    Disable,
+    /// Remove the file `down` (s6 `U`).
+    Enable,
+}
+
+/// What a service was told to be. What it is, is in its state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Want {
+    /// Running; started again whenever it ends.
+    Up,
+    /// Not running.
+    Down,
+    /// Running until it ends by itself.
+    Once,
+}
+
+/// Which of a service's programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Script {
+    /// `run`: the service.
+    Run,
+    /// `finish`: what cleans up after this end of `run`.
+    Finish(Exit),
+    /// `control/X`: what is run in place of this command's signal.
+    Control(Command),
+}
+
+/// Why a program could not be started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// There is no such program, and there need not be one.
+    Absent,
+    /// It is there, but cannot be executed.
+    Exec,
+    /// No process could be made: out of processes or memory.
+    Fork,
+}
+
+/// What a service's machine is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Supervision begins.
+    Begin,
+    /// Somebody gave an order.
+    Command(Command),
+    /// The program that the last [`Action::Spawn`] named runs as this process.
+    Spawned(Pid),
+    /// The program that the last [`Action::Spawn`] named does not run.
+    NotSpawned(Refusal),
+    /// This process has ended and was reaped.
+    Died(Pid, Exit),
+    /// The time that `deadline()` named has come.
+    Tick,
+    /// For a logger: what it reads from has ended for ever; `pending` when bytes are left in the pipe.
+    Drain {
+        /// Unread bytes are left.
+        pending: bool,
+    },
+    /// Shutdown is out of patience: whatever still runs is killed.
+    Hurry,
+}
+
+/// What a service's machine wants done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Start this program. It is always the last action of a step, and is answered by [`Event::Spawned`] or
+    /// [`Event::NotSpawned`] at once.
+    Spawn(Script),
+    /// Send a signal to a process of ours.
+    Signal(Pid, Signal, Target),
+    /// This program has overstayed its time limit and is killed.
+    KillLate(Pid, Script),
+    /// Create (true) or remove (false) the file `down`.
+    DownFile(bool),
+}
+
+/// At most four actions, in order. No allocation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Actions([Option<Action>; 4]);
+
+impl Actions {
+    /// No actions.
+    pub const NONE: Actions = Actions([None; 4]);
+
+    fn push(&mut self, action: Action) {
+        match self.0.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(action),
+            None => debug_assert!(false, "a step never has more than four actions"),
+        }
+    }
+}
+
+impl From<Action> for Actions {
+    fn from(action: Action) -> Actions {
+        Actions([Some(action), None, None, None])
+    }
+}
+
+impl IntoIterator for Actions {
+    type Item = Action;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<Action>, 4>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter().flatten()
+    }
+}
+
+/// What the outside may see of a service: the content of its status file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct View {
+    /// What runs.
+    pub phase: Phase,
+    /// The process that runs, if there is one.
+    pub pid: Option<Pid>,
+    /// What it was told to be.
+    pub want: Want,
+    /// It was told to leave.
+    pub leaving: bool,
+    /// STOP was sent and no CONT since.
+    pub paused: bool,
+    /// The stop signal was sent to this process.
+    pub got_term: bool,
+    /// Since when it is up or down.
+    pub since: Mono,
+}
+
+/// What of a service runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Nothing.
+    Down,
+    /// `run`.
+    Run,
+    /// `finish`.
+    Finish,
+}

@@ -1,0 +1,130 @@
+//! The habits in which the supervisors of this family differ, and the limits of one service.
+
+use super::{Command, Mono, Signal};
+use std::time::Duration;
+
+/// At least this long lies between two starts that nobody asked for.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How a logger is helped to its end once nobody can write to it any more: after this it gets TERM.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Between a signal that had to end a process and the next attempt.
+pub const INSIST: Duration = Duration::from_secs(5);
+
+/// From when the second of [`PAUSE`] is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pause {
+    /// From the start: a second service life begins a second after the first, or at once if that has passed.
+    AfterStart,
+    /// From the end, if the life took less than a second; else none.
+    AfterEnd,
+}
+
+/// What an order to leave does to a running service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leave {
+    /// Stop it, then leave.
+    Stop,
+    /// Leave once it has ended by itself.
+    Wait,
+}
+
+/// How a supervisor behaves where daemontools, runit and onit itself differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Manners {
+    pause: Pause,
+    /// `up` and `once` start a service that pauses before its next start.
+    pub up_ends_pause: bool,
+    /// What `exit` does.
+    pub leave: Leave,
+    /// `finish` and `control/X` are looked for.
+    pub scripts: bool,
+    /// `down` takes back an order to leave, as `up` does.
+    down_stays: bool,
+    /// The paused flag is only kept for a living process.
+    pub pause_needs_process: bool,
+    /// After a failed fork.
+    fork_pause: Duration,
+    /// How long `finish` may take when the service does not say. None: for ever.
+    pub finish_limit: Option<Duration>,
+    /// How long `control/X` may take before the default action is taken.
+    pub control_limit: Duration,
+}
+
+impl Manners {
+    /// onit's own.
+    pub const ONIT: Manners = Manners {
+        pause: Pause::AfterStart,
+        up_ends_pause: true,
+        leave: Leave::Stop,
+        scripts: true,
+        down_stays: false,
+        pause_needs_process: false,
+        fork_pause: Duration::from_secs(1),
+        finish_limit: Some(Duration::from_secs(5)),
+        control_limit: Duration::from_secs(5),
+    };
+
+    /// runit's runsv.
+    pub const RUNSV: Manners = Manners {
+        pause: Pause::AfterEnd,
+        up_ends_pause: false,
+        down_stays: true,
+        fork_pause: Duration::from_secs(5),
+        finish_limit: None,
+        ..Manners::ONIT
+    };
+
+    /// daemontools' supervise.
+    pub const SUPERVISE: Manners = Manners {
+        up_ends_pause: false,
+        leave: Leave::Wait,
+        scripts: false,
+        pause_needs_process: true,
+        fork_pause: Duration::from_secs(5),
+        finish_limit: None,
+        ..Manners::ONIT
+    };
+
+    /// The earliest instant of the next start after a life from `started` to `ended`.
+    pub fn next_start(&self, started: Mono, ended: Mono) -> Mono {
+        match self.pause {
+            Pause::AfterStart => started.after(PAUSE).max(ended),
+            Pause::AfterEnd if ended.since(started) < PAUSE => ended.after(PAUSE),
+            Pause::AfterEnd => ended,
+        }
+    }
+
+    /// Whether this order takes back an earlier order to leave.
+    pub fn stays(&self, command: Command) -> bool {
+        match (self.leave, command) {
+            (Leave::Stop, Command::Up | Command::Once) => true,
+            (Leave::Stop, Command::Down | Command::NoRestart) => self.down_stays,
+            (Leave::Stop | Leave::Wait, _) => false,
+        }
+    }
+
+    /// The instant of the next attempt after a fork failed.
+    pub fn next_fork(&self, now: Mono) -> Mono {
+        now.after(self.fork_pause)
+    }
+}
+
+/// What the small files of one service say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The signal that stops it (`down-signal`).
+    pub stop_signal: Signal,
+    /// After an orderly stop, KILL follows this much later (`timeout-kill`). None: never.
+    pub kill_after: Option<Duration>,
+    /// `finish` is killed after this (`timeout-finish`). None: never.
+    pub finish_limit: Option<Duration>,
+}
+
+impl Limits {
+    /// What holds for a service that says nothing.
+    pub fn of(manners: &Manners) -> Limits {
+        Limits { stop_signal: Signal::TERM, kill_after: None, finish_limit: manners.finish_limit }
+    }
+}

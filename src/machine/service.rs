@@ -1,0 +1,521 @@
+//! One service: what it was told to be, what it is, and what follows from each event.
+//!
+//! *Want* and *is* are two fields. A pid stands only in a state that has one, from its spawn until it is reaped,
+//! so no signal can reach a process that is not ours. Every "later" is an absolute deadline in a state.
+
+use super::policy::{DRAIN_LIMIT, INSIST, Leave, Limits, Manners};
+use super::{Action, Actions, Command, Event, Exit, Mono, Phase, Pid, Refusal, Script, Signal, Target, View, Want};
+
+/// What a service is for another: loggers have no scripts of their own and end when their input does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// A service of its own.
+    Main,
+    /// The `log` of one.
+    Logger,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// No process. If `armed`, `run` starts, but not before the instant.
+    Down { armed: bool, not_before: Mono },
+    /// `run` was asked for and the answer comes within this turn.
+    Starting,
+    /// `run` lives. At `kill_at` it has had its time to stop.
+    Up { pid: Pid, started: Mono, kill_at: Option<Mono> },
+    /// `run` ended; `finish` was asked for, or is asked for again at the instant because the fork failed.
+    FinishDue { exit: Exit, started: Mono, again: bool, at: Mono },
+    /// `finish` lives. `again`: once it is over, `run` starts although the service is not wanted up.
+    Finishing { pid: Pid, exit: Exit, started: Mono, again: bool, kill_at: Option<Mono> },
+    /// Supervision is over.
+    Gone,
+}
+
+/// What follows when `control/X` is through (or there is none).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Then {
+    Start,
+    Stop { pid: Pid, signal: Signal },
+    Deliver { pid: Pid, signal: Signal, to: Target },
+    Nothing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hook {
+    None,
+    /// `control/X` was asked for and the answer comes within this turn.
+    Asked { command: Command, then: Then },
+    /// `control/X` lives. `late`: it was killed, so what it was to prevent happens.
+    Running { pid: Pid, command: Command, then: Then, kill_at: Mono, late: bool },
+}
+
+/// The machine of one service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    manners: &'static Manners,
+    role: Role,
+    limits: Limits,
+    want: Want,
+    leaving: bool,
+    paused: bool,
+    got_term: bool,
+    since: Mono,
+    state: State,
+    hook: Hook,
+}
+
+impl Service {
+    /// A service under supervision since `now`, with no process yet. It starts at [`Event::Begin`], if wanted up.
+    pub fn new(manners: &'static Manners, role: Role, want: Want, now: Mono) -> Service {
+        Service {
+            manners,
+            role,
+            limits: Limits::of(manners),
+            want,
+            leaving: false,
+            paused: false,
+            got_term: false,
+            since: now,
+            state: State::Down { armed: want == Want::Up, not_before: now },
+            hook: Hook::None,
+        }
+    }
+
+    /// What its small files say now; read before each start.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Whether supervision is over: no process is left and none will be started.
+    pub fn is_gone(&self) -> bool {
+        self.state == State::Gone && self.hook == Hook::None
+    }
+
+    /// Whether `control/X` runs, so that further orders have to wait for it.
+    pub fn is_busy(&self) -> bool {
+        self.hook != Hook::None
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub fn deadline(&self) -> Option<Mono> {
+        let state = match self.state {
+            State::Down { armed: true, not_before } if self.hook == Hook::None => Some(not_before),
+            State::Up { kill_at, .. } | State::Finishing { kill_at, .. } => kill_at,
+            State::FinishDue { at, .. } => Some(at),
+            State::Down { .. } | State::Starting | State::Gone => None,
+        };
+        let hook = match self.hook {
+            Hook::Running { kill_at, .. } => Some(kill_at),
+            Hook::None | Hook::Asked { .. } => None,
+        };
+        [state, hook].into_iter().flatten().min()
+    }
+
+    /// What the outside may see.
+    pub fn view(&self) -> View {
+        let (phase, pid) = match self.state {
+            State::Up { pid, .. } => (Phase::Run, Some(pid)),
+            State::FinishDue { .. } => (Phase::Finish, None),
+            State::Finishing { pid, .. } => (Phase::Finish, Some(pid)),
+            State::Down { .. } | State::Starting | State::Gone => (Phase::Down, None),
+        };
+        View {
+            phase,
+            pid,
+            want: self.want,
+            leaving: self.leaving,
+            paused: self.paused,
+            got_term: self.got_term,
+            since: self.since,
+        }
+    }
+
+    /// The next step.
+    pub fn step(&mut self, now: Mono, event: Event) -> Actions {
+        match event {
+            Event::Begin => self.try_start(now),
+            Event::Command(command) => self.command(now, command),
+            Event::Spawned(pid) => self.spawned(now, pid),
+            Event::NotSpawned(why) => self.not_spawned(now, why),
+            Event::Died(pid, exit) => self.died(now, pid, exit),
+            Event::Tick => self.tick(now),
+            Event::Drain { pending } => self.drain(now, pending),
+            Event::Hurry => self.hurry(),
+        }
+    }
+
+    fn has_scripts(&self) -> bool {
+        self.manners.scripts && self.role == Role::Main
+    }
+
+    // Orders.
+
+    fn command(&mut self, now: Mono, command: Command) -> Actions {
+        if self.manners.stays(command) && self.state != State::Gone {
+            self.leaving = false;
+        }
+        match command {
+            Command::Up => self.up(now, Want::Up),
+            Command::Once => self.up(now, Want::Once),
+            Command::Down => self.down(now, Want::Down),
+            Command::NoRestart => self.no_restart(),
+            Command::Exit => self.exit(now),
+            Command::Term => self.stop(now, Signal::TERM),
+            Command::StopSignal => self.stop(now, self.limits.stop_signal),
+            Command::Kill(to) => self.kill(now, to),
+            Command::Pause(to) => {
+                self.set_paused(true);
+                self.deliver(now, command, Signal::STOP, to)
+            }
+            Command::Continue(to) => {
+                self.set_paused(false);
+                self.deliver(now, command, Signal::CONT, to)
+            }
+            Command::Signal(signal) => self.deliver(now, command, signal, Target::Process),
+            Command::Disable => Action::DownFile(true).into(),
+            Command::Enable => Action::DownFile(false).into(),
+        }
+    }
+
+    fn up(&mut self, now: Mono, want: Want) -> Actions {
+        self.want = want;
+        match &mut self.state {
+            State::Down { armed, not_before } => {
+                *armed = true;
+                if self.manners.up_ends_pause {
+                    *not_before = now;
+                }
+            }
+            State::FinishDue { again, .. } | State::Finishing { again, .. } => *again = true,
+            State::Starting | State::Up { .. } | State::Gone => {}
+        }
+        self.try_start(now)
+    }
+
+    fn down(&mut self, now: Mono, want: Want) -> Actions {
+        self.want = want;
+        match &mut self.state {
+            State::Down { .. } => {
+                self.rest();
+                Actions::NONE
+            }
+            State::FinishDue { again, .. } | State::Finishing { again, .. } => {
+                *again = false;
+                Actions::NONE
+            }
+            State::Up { .. } => self.stop(now, self.limits.stop_signal),
+            State::Starting | State::Gone => Actions::NONE,
+        }
+    }
+
+    fn no_restart(&mut self) -> Actions {
+        self.want = Want::Once;
+        match &mut self.state {
+            State::Down { .. } => self.rest(),
+            State::FinishDue { again, .. } | State::Finishing { again, .. } => *again = false,
+            State::Starting | State::Up { .. } | State::Gone => {}
+        }
+        Actions::NONE
+    }
+
+    /// Down with nothing to come: for good, if it was told to leave.
+    fn rest(&mut self) {
+        if self.leaving {
+            self.state = State::Gone;
+        } else if let State::Down { armed, .. } = &mut self.state {
+            *armed = false;
+        }
+    }
+
+    fn exit(&mut self, now: Mono) -> Actions {
+        if self.role == Role::Logger {
+            return Actions::NONE; // a logger leaves when its input ends, or what it was still to read is lost
+        }
+        self.leaving = true;
+        match self.manners.leave {
+            Leave::Stop => self.down(now, Want::Down),
+            Leave::Wait => {
+                if let State::Down { .. } = self.state {
+                    self.rest();
+                }
+                Actions::NONE
+            }
+        }
+    }
+
+    fn kill(&mut self, now: Mono, to: Target) -> Actions {
+        match self.state {
+            State::Up { .. } => self.deliver(now, Command::Kill(to), Signal::KILL, to),
+            State::Finishing { pid, .. } => Action::Signal(pid, Signal::KILL, to).into(),
+            State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Gone => Actions::NONE,
+        }
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        let alive = matches!(self.state, State::Up { .. });
+        self.paused = paused && (alive || !self.manners.pause_needs_process);
+    }
+
+    fn stop(&mut self, now: Mono, signal: Signal) -> Actions {
+        match self.state {
+            State::Up { pid, .. } => self.ask_first(now, Command::Term, Then::Stop { pid, signal }),
+            State::Down { .. }
+            | State::Starting
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => Actions::NONE,
+        }
+    }
+
+    fn deliver(&mut self, now: Mono, command: Command, signal: Signal, to: Target) -> Actions {
+        match self.state {
+            State::Up { pid, .. } => self.ask_first(now, command, Then::Deliver { pid, signal, to }),
+            State::Down { .. }
+            | State::Starting
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => Actions::NONE,
+        }
+    }
+
+    // control/X: a program of the user's that may take the place of a signal.
+
+    fn ask_first(&mut self, now: Mono, command: Command, then: Then) -> Actions {
+        if !self.has_scripts() || self.hook != Hook::None {
+            return self.follow(now, then, false);
+        }
+        self.hook = Hook::Asked { command, then };
+        Action::Spawn(Script::Control(command)).into()
+    }
+
+    /// What `control/X` was asked about happens now, unless it has `handled` it.
+    fn follow(&mut self, now: Mono, then: Then, handled: bool) -> Actions {
+        match (then, self.state) {
+            (Then::Start, State::Down { armed: true, .. }) => self.launch(),
+            (Then::Stop { pid, signal }, State::Up { pid: alive, .. }) if pid == alive => {
+                self.stop_now(now, pid, signal, handled)
+            }
+            (Then::Deliver { pid, signal, to }, State::Up { pid: alive, .. }) if pid == alive && !handled => {
+                Action::Signal(pid, signal, to).into()
+            }
+            // The process the order was for is gone, or nothing is to follow.
+            (Then::Start | Then::Stop { .. } | Then::Deliver { .. } | Then::Nothing, _) => Actions::NONE,
+        }
+    }
+
+    fn stop_now(&mut self, now: Mono, pid: Pid, signal: Signal, handled: bool) -> Actions {
+        let mut actions = Actions::NONE;
+        if !handled {
+            actions.push(Action::Signal(pid, signal, Target::Process));
+            self.got_term = true;
+        }
+        if self.want == Want::Up {
+            return actions;
+        }
+        actions.push(Action::Signal(pid, Signal::CONT, Target::Process));
+        if self.manners.pause_needs_process {
+            self.paused = false;
+        }
+        if let (State::Up { kill_at, .. }, Some(patience)) = (&mut self.state, self.limits.kill_after) {
+            *kill_at = Some(now.after(patience));
+        }
+        let tail = if self.leaving { Command::Exit } else { Command::Down };
+        for action in self.ask_first(now, tail, Then::Nothing) {
+            actions.push(action);
+        }
+        actions
+    }
+
+    // Life and death.
+
+    fn try_start(&mut self, now: Mono) -> Actions {
+        match self.state {
+            State::Down { armed: true, not_before } if not_before <= now && self.hook == Hook::None => {
+                self.ask_first(now, Command::Up, Then::Start)
+            }
+            State::Down { .. }
+            | State::Starting
+            | State::Up { .. }
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => Actions::NONE,
+        }
+    }
+
+    fn launch(&mut self) -> Actions {
+        self.state = State::Starting;
+        Action::Spawn(Script::Run).into()
+    }
+
+    fn spawned(&mut self, now: Mono, pid: Pid) -> Actions {
+        if let Hook::Asked { command, then } = self.hook {
+            let kill_at = now.after(self.manners.control_limit);
+            self.hook = Hook::Running { pid, command, then, kill_at, late: false };
+            return Actions::NONE;
+        }
+        match self.state {
+            State::Starting => {
+                self.state = State::Up { pid, started: now, kill_at: None };
+                self.since = now;
+            }
+            State::FinishDue { exit, started, again, .. } => {
+                let kill_at = self.limits.finish_limit.map(|limit| now.after(limit));
+                self.state = State::Finishing { pid, exit, started, again, kill_at };
+            }
+            State::Down { .. } | State::Up { .. } | State::Finishing { .. } | State::Gone => {
+                debug_assert!(false, "an answer without a question");
+            }
+        }
+        self.paused = false;
+        Actions::NONE
+    }
+
+    fn not_spawned(&mut self, now: Mono, why: Refusal) -> Actions {
+        if let Hook::Asked { then, .. } = self.hook {
+            self.hook = Hook::None;
+            return self.follow(now, then, false);
+        }
+        match (self.state, why) {
+            (State::Starting, Refusal::Fork) if self.leaving => self.cycle_ended(now, now, false),
+            (State::Starting, Refusal::Fork) => {
+                self.state = State::Down { armed: true, not_before: self.manners.next_fork(now) };
+                Actions::NONE
+            }
+            (State::Starting, Refusal::Absent | Refusal::Exec) => {
+                self.since = now;
+                self.run_ended(now, Exit::NOT_RUN, now)
+            }
+            (State::FinishDue { exit, started, again, .. }, Refusal::Fork) => {
+                self.state = State::FinishDue { exit, started, again, at: self.manners.next_fork(now) };
+                Actions::NONE
+            }
+            (State::FinishDue { started, again, .. }, Refusal::Absent | Refusal::Exec) => {
+                self.cycle_ended(now, started, again)
+            }
+            (State::Down { .. } | State::Up { .. } | State::Finishing { .. } | State::Gone, _) => {
+                debug_assert!(false, "an answer without a question");
+                Actions::NONE
+            }
+        }
+    }
+
+    fn died(&mut self, now: Mono, dead: Pid, exit: Exit) -> Actions {
+        if let Hook::Running { pid, then, late, .. } = self.hook
+            && pid == dead
+        {
+            self.hook = Hook::None;
+            let handled = exit.is_success() && !late;
+            // What waited for the hook to end: the start it was asked about, or one that came due meanwhile.
+            return match (then, self.state) {
+                (Then::Start, _) => self.follow(now, then, handled),
+                (_, State::Down { .. }) => self.try_start(now),
+                (_, State::Starting | State::Up { .. } | State::FinishDue { .. }) => self.follow(now, then, handled),
+                (_, State::Finishing { .. } | State::Gone) => Actions::NONE,
+            };
+        }
+        match self.state {
+            State::Up { pid, started, .. } if pid == dead => self.run_ended(now, exit, started),
+            State::Finishing { pid, started, again, .. } if pid == dead => self.cycle_ended(now, started, again),
+            State::Up { .. }
+            | State::Finishing { .. }
+            | State::Down { .. }
+            | State::Starting
+            | State::FinishDue { .. }
+            | State::Gone => {
+                debug_assert!(false, "a death of somebody else");
+                Actions::NONE
+            }
+        }
+    }
+
+    fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Actions {
+        self.got_term = false;
+        if !self.has_scripts() {
+            return self.cycle_ended(now, started, false);
+        }
+        self.state = State::FinishDue { exit, started, again: false, at: now };
+        Action::Spawn(Script::Finish(exit)).into()
+    }
+
+    fn cycle_ended(&mut self, now: Mono, started: Mono, again: bool) -> Actions {
+        self.got_term = false;
+        self.since = now;
+        if self.manners.pause_needs_process {
+            self.paused = false;
+        }
+        let armed = self.want == Want::Up || again;
+        self.state = State::Down { armed, not_before: self.manners.next_start(started, now) };
+        if self.leaving {
+            self.rest();
+        }
+        self.try_start(now)
+    }
+
+    // Time.
+
+    fn tick(&mut self, now: Mono) -> Actions {
+        if let Hook::Running { pid, command, then, kill_at, .. } = self.hook
+            && kill_at <= now
+        {
+            self.hook = Hook::Running { pid, command, then, kill_at: now.after(INSIST), late: true };
+            return Action::KillLate(pid, Script::Control(command)).into();
+        }
+        match self.state {
+            State::Up { pid, started, kill_at: Some(at) } if at <= now => {
+                self.state = State::Up { pid, started, kill_at: Some(now.after(INSIST)) };
+                if self.role == Role::Logger && !self.got_term {
+                    self.got_term = true;
+                    return Action::Signal(pid, Signal::TERM, Target::Process).into();
+                }
+                Action::KillLate(pid, Script::Run).into()
+            }
+            State::Finishing { pid, exit, started, again, kill_at: Some(at) } if at <= now => {
+                self.state = State::Finishing { pid, exit, started, again, kill_at: Some(now.after(INSIST)) };
+                Action::KillLate(pid, Script::Finish(exit)).into()
+            }
+            State::FinishDue { exit, started, again, at } if at <= now => {
+                self.state = State::FinishDue { exit, started, again, at: now };
+                Action::Spawn(Script::Finish(exit)).into()
+            }
+            State::Down { .. }
+            | State::Starting
+            | State::Up { .. }
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => self.try_start(now),
+        }
+    }
+
+    // The end.
+
+    fn drain(&mut self, now: Mono, pending: bool) -> Actions {
+        self.leaving = true;
+        match &mut self.state {
+            State::Up { kill_at, .. } => *kill_at = Some(now.after(DRAIN_LIMIT)),
+            State::Down { armed, .. } => {
+                if !(*armed && pending) {
+                    self.rest();
+                }
+            }
+            State::Starting | State::FinishDue { .. } | State::Finishing { .. } | State::Gone => {}
+        }
+        self.try_start(now)
+    }
+
+    fn hurry(&mut self) -> Actions {
+        self.want = Want::Down;
+        self.leaving = true;
+        let mut actions = Actions::NONE;
+        if let Hook::Running { pid, .. } = self.hook {
+            actions.push(Action::Signal(pid, Signal::KILL, Target::Process));
+        }
+        match self.state {
+            State::Up { pid, .. } | State::Finishing { pid, .. } => {
+                actions.push(Action::Signal(pid, Signal::KILL, Target::Process));
+            }
+            State::Down { .. } | State::Starting | State::FinishDue { .. } => self.state = State::Gone,
+            State::Gone => {}
+        }
+        actions
+    }
+}

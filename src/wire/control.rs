@@ -1,0 +1,126 @@
+//! The bytes of `supervise/control`, and the names of the programs under `control/`.
+//!
+//! Sources: runit's `sv(8)` and `runsv(8)`, daemontools' `svc`, s6's `s6-svc`. Where two of them use one byte for
+//! different things (`x`), the service keeps runit's meaning, or daemontools' when it is supervised in its manners.
+
+use crate::machine::{Command, Signal, Target};
+
+/// Whose bytes are understood.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// All of them.
+    All,
+    /// Those of runit's runsv.
+    Runit,
+    /// Those of daemontools' supervise.
+    Daemontools,
+}
+
+const ALL: u8 = 0b111;
+const RUNIT: u8 = 0b011;
+const OURS: u8 = 0b001;
+
+/// Byte, who understands it, what it means. The one place where this is written.
+const TABLE: &[(u8, u8, &[Command])] = &[
+    (b'u', ALL, &[Command::Up]),
+    (b'd', ALL, &[Command::Down]),
+    (b'o', ALL, &[Command::Once]),
+    (b'x', ALL, &[Command::Exit]),
+    (b't', ALL, &[Command::Term]),
+    (b'k', ALL, &[Command::Kill(Target::Process)]),
+    (b'p', ALL, &[Command::Pause(Target::Process)]),
+    (b'c', ALL, &[Command::Continue(Target::Process)]),
+    (b'h', ALL, &[Command::Signal(Signal::HUP)]),
+    (b'a', ALL, &[Command::Signal(Signal::ALRM)]),
+    (b'i', ALL, &[Command::Signal(Signal::INT)]),
+    (b'q', RUNIT, &[Command::Signal(Signal::QUIT)]),
+    (b'1', RUNIT, &[Command::Signal(Signal::USR1)]),
+    (b'2', RUNIT, &[Command::Signal(Signal::USR2)]),
+    (b'b', OURS, &[Command::Signal(Signal::ABRT)]),
+    (b'y', OURS, &[Command::Signal(Signal::WINCH)]),
+    (b'w', OURS, &[Command::Signal(Signal::WINCH)]),
+    (b'l', OURS, &[Command::Signal(Signal::HUP)]),
+    (b'r', OURS, &[Command::StopSignal]),
+    (b'P', OURS, &[Command::Pause(Target::Group)]),
+    (b'C', OURS, &[Command::Continue(Target::Group)]),
+    (b'K', OURS, &[Command::Kill(Target::Group)]),
+    (b'O', OURS, &[Command::NoRestart]),
+    (b'Q', OURS, &[Command::Disable, Command::NoRestart]),
+    (b'D', OURS, &[Command::Disable, Command::Down]),
+    (b'U', OURS, &[Command::Enable, Command::Up]),
+];
+
+/// What a byte orders. Empty for a byte that means nothing in this dialect.
+pub fn decode(byte: u8, dialect: Dialect) -> &'static [Command] {
+    let understood = match dialect {
+        Dialect::All => OURS,
+        Dialect::Runit => 0b010,
+        Dialect::Daemontools => 0b100,
+    };
+    TABLE
+        .iter()
+        .find(|(listed, who, _)| *listed == byte && who & understood != 0)
+        .map_or(&[], |(_, _, commands)| commands)
+}
+
+/// The byte for one order; `None` for orders that no single byte carries.
+pub fn encode(command: Command) -> Option<u8> {
+    TABLE.iter().find(|(_, _, commands)| *commands == [command]).map(|(byte, _, _)| *byte)
+}
+
+/// The program that may take the place of this order's signal, as runit names it: `control/` and the byte.
+/// `None` for orders that runit lets no program intercept.
+pub fn program(command: Command) -> Option<&'static str> {
+    Some(match encode(command)? {
+        b'u' => "control/u",
+        b'd' => "control/d",
+        b'x' => "control/x",
+        b't' => "control/t",
+        b'k' => "control/k",
+        b'p' => "control/p",
+        b'c' => "control/c",
+        b'h' => "control/h",
+        b'a' => "control/a",
+        b'i' => "control/i",
+        b'q' => "control/q",
+        b'1' => "control/1",
+        b'2' => "control/2",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_stands_once() {
+        for (at, (byte, _, _)) in TABLE.iter().enumerate() {
+            assert!(TABLE[at + 1..].iter().all(|(other, _, _)| other != byte), "{}", *byte as char);
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same_order() {
+        for (_, _, commands) in TABLE {
+            if let [command] = commands {
+                let byte = encode(*command).expect("a single order has a byte");
+                assert_eq!(decode(byte, Dialect::All), [*command]);
+            }
+        }
+    }
+
+    #[test]
+    fn each_dialect_understands_its_tools_and_no_more() {
+        let understood = |dialect| -> Vec<u8> { (0..=255).filter(|b| !decode(*b, dialect).is_empty()).collect() };
+        assert_eq!(understood(Dialect::Runit), b"12acdhikopqtux");
+        assert_eq!(understood(Dialect::Daemontools), b"acdhikoptux");
+        assert_eq!(understood(Dialect::All), b"12CDKOPQUabcdhiklopqrtuwxy");
+    }
+
+    #[test]
+    fn programs_are_those_of_runit() {
+        let named: Vec<&str> = TABLE.iter().filter_map(|(_, _, c)| program(c[0])).collect();
+        assert!(named.contains(&"control/t") && !named.iter().any(|n| n.ends_with('o')), "{named:?}");
+    }
+}

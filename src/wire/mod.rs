@@ -1,0 +1,7 @@
+//! Bytes and texts of the protocol, and what they mean. Pure: nothing here opens a file.
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod status;
+pub mod svdir;
+pub mod tai;
