@@ -1,1 +1,72 @@
-fn main() {}
+//! argv[0] or argv[1] names a function; nothing else happens here.
+
+use argh::FromArgs as _;
+use onit::cli::install::Install;
+use onit::init::entry;
+use onit::{exit, sys::say::say};
+use std::ffi::OsString;
+use std::path::Path;
+
+const USAGE: &str = "usage: onit run [-v] [DIR]            run every service in DIR ($SVDIR, /etc/service)
+       onit install [-f] DIR         link the names below to this program in DIR
+       onit runsvdir [-P] DIR [LOG]  as runit's runsvdir
+       onit runsv DIR                as runit's runsv
+       onit svscan [DIR]             as daemontools' svscan
+       onit supervise DIR            as daemontools' supervise";
+
+fn main() {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    std::process::exit(dispatch(&args));
+}
+
+fn dispatch(args: &[OsString]) -> i32 {
+    let name = args.first().and_then(|name| Path::new(name).file_name()).unwrap_or_default();
+    if let Some(code) = tool(&name.to_string_lossy(), args.get(1..).unwrap_or_default()) {
+        return code;
+    }
+    let rest = args.get(2..).unwrap_or_default();
+    match args.get(1).map(|word| word.to_string_lossy()).as_deref() {
+        Some("run") => entry::run(rest),
+        Some("install") => install(rest),
+        Some("-V" | "--version") => answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
+        Some("help" | "-h" | "--help") => answer(USAGE),
+        Some(word) if let Some(code) = tool(word, rest) => code,
+        _ if std::process::id() == 1 => entry::run(&[]), // the kernel's words are not for us
+        _ => {
+            say(USAGE);
+            exit::USAGE
+        }
+    }
+}
+
+/// The tools we stand in for, by their names.
+fn tool(name: &str, args: &[OsString]) -> Option<i32> {
+    Some(match name {
+        "runsv" => entry::runsv(args),
+        "runsvdir" => entry::runsvdir(args),
+        "supervise" => entry::supervise(args),
+        "svscan" => entry::svscan(args),
+        _ => return None,
+    })
+}
+
+fn install(args: &[OsString]) -> i32 {
+    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    match Install::from_args(&["onit install"], &words) {
+        Ok(install) => install.run(),
+        Err(early) if early.status.is_ok() => answer(&early.output),
+        Err(early) => {
+            say(early.output.trim_end());
+            exit::USAGE
+        }
+    }
+}
+
+fn answer(text: &str) -> i32 {
+    use std::io::Write as _;
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Ok(()) => exit::OK,
+        Err(_) => exit::FAILED,
+    }
+}

@@ -1,1 +1,4 @@
-//! x
+//! Short-lived verbs.
+#![forbid(unsafe_code)]
+
+pub mod install;

@@ -1,1 +1,101 @@
-//! x
+//! PID 1 itself: the only room that changes anything.
+//!
+//! One turn of the loop, always in this order: deaths, orders, deadlines, the directory, and then what changed is
+//! published. Nothing in a turn waits, and each of its parts is bounded.
+
+mod act;
+mod adopt;
+pub mod config;
+pub mod entry;
+mod front;
+mod publish;
+mod scan;
+mod table;
+mod turn;
+mod voice;
+
+use crate::machine::system::System;
+use crate::machine::{Mono, Pid};
+use crate::sys::poll::Poller;
+use crate::sys::signals::Signals;
+use crate::sys::spawn::Spawner;
+use crate::sys::{Errno, clock, process};
+use adopt::Refused;
+use config::{Config, Root};
+use scan::Scan;
+use std::collections::VecDeque;
+use table::{SlotId, Table};
+
+/// More than any table of services needs; what it may really have is the kernel's to say.
+const OPEN_FILES: u64 = 500_000;
+
+/// A supervisor that can no longer fail.
+pub struct Init {
+    config: Config,
+    signals: Signals,
+    poller: Poller,
+    spawner: Spawner,
+    table: Table,
+    scan: Scan,
+    system: System,
+    /// Services whose `supervise` is still to be opened.
+    unopened: VecDeque<SlotId>,
+    /// The limit of open files that the services get.
+    open_files: Option<libc::rlimit>,
+    /// The limit of open files that we have.
+    open_files_limit: u64,
+    /// Read once a turn.
+    now: Mono,
+    /// What we end with.
+    code: i32,
+}
+
+impl Init {
+    /// Prepares everything that can fail.
+    pub fn boot(config: Config) -> Result<Init, Errno> {
+        let signals = Signals::take_over()?;
+        let poller = Poller::new()?;
+        poller.add(&signals, turn::Token::Signals.pack())?;
+        if let Some(front) = &config.front {
+            poller.add(front, turn::Token::Front.pack())?;
+        }
+        if config.native {
+            process::become_subreaper();
+        }
+        let open_files = process::raise_open_files(OPEN_FILES);
+        let scan = match &config.root {
+            Root::Directory(path) => Scan::of(path.clone()),
+            Root::Service(_) => Scan::default(),
+        };
+        Ok(Init {
+            config,
+            signals,
+            poller,
+            spawner: Spawner::default(),
+            table: Table::default(),
+            scan,
+            system: System::UP,
+            unopened: VecDeque::new(),
+            open_files,
+            open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
+            now: clock::now(),
+            code: crate::exit::OK,
+        })
+    }
+
+    /// Supervises until told to stop and everything has ended. Returns the exit code.
+    pub fn run(mut self) -> i32 {
+        while !self.is_over() {
+            self.turn();
+        }
+        self.code
+    }
+
+    fn is_over(&self) -> bool {
+        self.table.is_empty() && !self.scan.takes_in()
+    }
+
+    fn owner_of(&mut self, pid: Pid) -> Option<SlotId> {
+        self.table.disown(pid)
+    }
+}

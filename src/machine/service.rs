@@ -44,9 +44,18 @@ enum Then {
 enum Hook {
     None,
     /// `control/X` was asked for and the answer comes within this turn.
-    Asked { command: Command, then: Then },
+    Asked {
+        command: Command,
+        then: Then,
+    },
     /// `control/X` lives. `late`: it was killed, so what it was to prevent happens.
-    Running { pid: Pid, command: Command, then: Then, kill_at: Mono, late: bool },
+    Running {
+        pid: Pid,
+        command: Command,
+        then: Then,
+        kill_at: Mono,
+        late: bool,
+    },
 }
 
 /// The machine of one service.
@@ -259,22 +268,18 @@ impl Service {
     fn stop(&mut self, now: Mono, signal: Signal) -> Actions {
         match self.state {
             State::Up { pid, .. } => self.ask_first(now, Command::Term, Then::Stop { pid, signal }),
-            State::Down { .. }
-            | State::Starting
-            | State::FinishDue { .. }
-            | State::Finishing { .. }
-            | State::Gone => Actions::NONE,
+            State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Finishing { .. } | State::Gone => {
+                Actions::NONE
+            }
         }
     }
 
     fn deliver(&mut self, now: Mono, command: Command, signal: Signal, to: Target) -> Actions {
         match self.state {
             State::Up { pid, .. } => self.ask_first(now, command, Then::Deliver { pid, signal, to }),
-            State::Down { .. }
-            | State::Starting
-            | State::FinishDue { .. }
-            | State::Finishing { .. }
-            | State::Gone => Actions::NONE,
+            State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Finishing { .. } | State::Gone => {
+                Actions::NONE
+            }
         }
     }
 

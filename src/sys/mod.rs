@@ -1,1 +1,20 @@
-//! x
+//! Every system call, as small safe verbs. The only room with `unsafe`.
+#![allow(unsafe_code)]
+
+pub mod clock;
+pub mod fs;
+pub mod poll;
+pub mod process;
+pub mod say;
+pub mod signals;
+pub mod spawn;
+pub mod title;
+pub mod wait;
+pub mod watch;
+
+pub use nix::errno::Errno;
+
+/// The result of a raw call, as libc reports it: -1 is an error in `errno`.
+fn checked(result: libc::c_int) -> Result<libc::c_int, Errno> {
+    Errno::result(result)
+}

@@ -1,0 +1,48 @@
+# onit: build, run, test, measure.
+CARGO  ?= cargo
+PREFIX ?= /usr/local
+MUSL    = $(shell uname -m)-unknown-linux-musl
+STATIC  = target/$(MUSL)/release/onit
+
+# What the tests compare with, and run. Installed when we are root and something is missing.
+PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox
+
+.PHONY: all run test bench soak mutants static install lint size packages
+
+all:
+	$(CARGO) build --release
+
+run:
+	$(CARGO) run --release --quiet -- run svdir-examples
+
+test: packages lint
+	$(CARGO) test --quiet
+
+packages:
+	@.ci/packages $(PACKAGES)
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --quiet --all-targets -- -D warnings
+
+# A static binary: against musl if that target can be had, else against the C library of this machine.
+static:
+	@if rustup target add $(MUSL) >/dev/null 2>&1; then \
+	  echo "static: musl"; $(CARGO) build --release --target $(MUSL); \
+	else \
+	  echo "static: glibc with crt-static (the musl target is not to be had)"; \
+	  RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(shell uname -m)-unknown-linux-gnu; \
+	  mkdir -p $(dir $(STATIC)); cp target/$(shell uname -m)-unknown-linux-gnu/release/onit $(STATIC); \
+	fi
+
+size: static
+	@stat -c '%n: %s bytes' $(STATIC)
+
+bench: packages static
+	ONIT=$(CURDIR)/$(STATIC) $(CARGO) bench
+
+mutants:
+	tests/mutants/run
+
+install: static
+	install -D -m 755 $(STATIC) $(DESTDIR)$(PREFIX)/bin/onit

@@ -1,0 +1,283 @@
+//! What the machine of a service wants done becomes system calls, and their answers go back into the machine.
+
+use super::Init;
+use super::table::{Pair, SlotId};
+use super::voice::{Ended, Span, script_name};
+use crate::machine::policy::Limits;
+use crate::machine::{Action, Event, Exit, Phase, Pid, Refusal, Script, View, Want};
+use crate::sys::spawn::{Failure, Plan};
+use crate::sys::{Errno, fs, process};
+use crate::wire::{control, status, svdir};
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+/// Who dies sooner after its start is in trouble.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+
+/// Whether a script is worth a process, and the line to say if not.
+enum Answer {
+    Runs(Pid),
+    Not(Refusal),
+}
+
+impl Init {
+    /// One event for one service, with everything that follows from it at once.
+    pub(super) fn apply(&mut self, at: SlotId, event: Event) {
+        let Some(before) = self.table.get(at).map(|slot| slot.service.view()) else { return };
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let Some(slot) = self.table.get_mut(at) else { return };
+            for action in slot.service.step(self.now, event) {
+                next = self.perform(at, action);
+            }
+        }
+        self.trace(at, &before);
+        self.table.touch(at);
+        self.heed_orders_again(at);
+    }
+
+    /// While `control/X` runs, further orders wait in the FIFO.
+    fn heed_orders_again(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let busy = slot.service.is_busy();
+        if let (Some(control), true) = (&slot.files.control, busy != slot.muted) {
+            let _ = self.poller.listen(control, super::turn::Token::Control(at).pack(), !busy);
+            slot.muted = busy;
+        }
+    }
+
+    /// Does one thing. Some things have an answer for the machine.
+    fn perform(&mut self, at: SlotId, action: Action) -> Option<Event> {
+        match action {
+            Action::Spawn(script) => Some(match self.spawn(at, script) {
+                Answer::Runs(pid) => {
+                    self.table.own(pid, at);
+                    Event::Spawned(pid)
+                }
+                Answer::Not(refusal) => Event::NotSpawned(refusal),
+            }),
+            Action::Signal(pid, signal, to) => {
+                if let Err(errno) = process::kill(pid, signal, to) {
+                    self.tell(at, &format_args!("cannot send signal {} to {pid}: {}", signal.0, errno.desc()));
+                }
+                None
+            }
+            Action::KillLate(pid, script) => {
+                self.tell(
+                    at,
+                    &format_args!("{} is still running past its time limit; killing it", script_name(script)),
+                );
+                let _ = process::kill(pid, crate::machine::Signal::KILL, crate::machine::Target::Process);
+                None
+            }
+            Action::DownFile(down) => {
+                self.set_down_file(at, down);
+                None
+            }
+        }
+    }
+
+    fn set_down_file(&mut self, at: SlotId, down: bool) {
+        let Some(slot) = self.table.get(at) else { return };
+        let result = if down { fs::touch(&slot.dir, "down") } else { fs::remove(&slot.dir, "down") };
+        if let Err(errno) = result {
+            let verb = if down { "create" } else { "remove" };
+            self.tell(at, &format_args!("cannot {verb} down: {}", errno.desc()));
+        }
+    }
+
+    // Starting programs.
+
+    fn spawn(&mut self, at: SlotId, script: Script) -> Answer {
+        match script {
+            Script::Run => {
+                self.read_limits(at);
+                self.adopt_late_logger(at);
+                self.exec(at, script, &[c"./run"])
+            }
+            Script::Finish(exit) => {
+                if !self.table.get(at).is_some_and(|slot| fs::exists(&slot.dir, "finish")) {
+                    return Answer::Not(Refusal::Absent);
+                }
+                self.read_limits(at);
+                let (code, signal) = finish_arguments(exit);
+                self.exec(at, script, &[c"./finish", &code, &signal])
+            }
+            Script::Control(command) => {
+                let program = control::program(command)
+                    .filter(|program| self.table.get(at).is_some_and(|slot| fs::is_executable(&slot.dir, program)))
+                    .and_then(|program| CString::new(program).ok());
+                match program {
+                    Some(program) => self.exec(at, script, &[&program]),
+                    None => Answer::Not(Refusal::Absent),
+                }
+            }
+        }
+    }
+
+    fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Answer {
+        let Some(slot) = self.table.get(at) else { return Answer::Not(Refusal::Absent) };
+        let (stdin, stdout) = match &slot.pair {
+            Pair::Alone => (None, None),
+            Pair::Producer { pipe, .. } => (None, pipe.as_ref().map(|pipe| pipe.as_fd())),
+            Pair::Logger { pipe, .. } => (Some(pipe.as_fd()), None),
+        };
+        let plan = Plan {
+            dir: slot.dir.as_fd(),
+            argv,
+            stdin,
+            stdout,
+            new_session: self.config.new_session,
+            open_files: self.open_files,
+        };
+        match self.spawner.spawn(&plan) {
+            Ok(pid) => Answer::Runs(pid),
+            Err(failure) => Answer::Not(self.refused(at, script, failure)),
+        }
+    }
+
+    fn refused(&mut self, at: SlotId, script: Script, failure: Failure) -> Refusal {
+        let name = script_name(script);
+        let (refusal, errno) = match failure {
+            Failure::Fork(errno) => (Refusal::Fork, errno),
+            Failure::Exec(errno) => (Refusal::Exec, errno),
+        };
+        let failure = super::voice::Failure { verb: "start", path: name, errno };
+        let cause = self.config.voice.words(&failure);
+        let hint = match failure.errno {
+            Errno::ENOENT => self.missing_interpreter(at, name).unwrap_or_default(),
+            _ => String::new(),
+        };
+        let then = if script == Script::Run { "; trying again" } else { "" };
+        self.complain(at, format!("{cause}{hint}{then}"));
+        refusal
+    }
+
+    /// A script that is there, but whose interpreter is not, looks like a missing script to the kernel.
+    fn missing_interpreter(&self, at: SlotId, script: &str) -> Option<String> {
+        let slot = self.table.get(at)?;
+        let text = fs::read_small(&slot.dir, script).ok()??;
+        let interpreter = text.lines().next()?.strip_prefix("#!")?.split_ascii_whitespace().next()?.to_owned();
+        Some(format!(" (its interpreter {interpreter} is missing)"))
+    }
+
+    /// The small files are read anew before each start, so that a change holds from then on.
+    fn read_limits(&mut self, at: SlotId) {
+        if !self.config.native {
+            return;
+        }
+        let mut limits = Limits::of(self.config.manners);
+        if let Some(signal) = self.read_fact(at, "down-signal", svdir::signal) {
+            limits.stop_signal = signal;
+        }
+        if let Some(limit) = self.read_fact(at, "timeout-kill", svdir::limit) {
+            limits.kill_after = limit;
+        }
+        if let Some(limit) = self.read_fact(at, "timeout-finish", svdir::limit) {
+            limits.finish_limit = limit;
+        }
+        if let Some(slot) = self.table.get_mut(at) {
+            slot.service.set_limits(limits);
+        }
+    }
+
+    fn read_fact<T>(&mut self, at: SlotId, file: &'static str, parse: fn(&str) -> Option<T>) -> Option<T> {
+        let text = match fs::read_small(&self.table.get(at)?.dir, file) {
+            Ok(text) => text?,
+            Err(errno) => {
+                self.complain(at, format!("cannot read {file}: {}; going by the default", errno.desc()));
+                return None;
+            }
+        };
+        let fact = parse(&text);
+        if fact.is_none() {
+            self.complain(at, format!("{file} says {:?}, which is no value for it; going by the default", text.trim()));
+        }
+        fact
+    }
+
+    // Speaking.
+
+    /// One line about a service.
+    pub(super) fn tell(&self, at: SlotId, trouble: &dyn std::fmt::Display) {
+        if let Some(slot) = self.table.get(at) {
+            self.config.voice.complain(Some(&slot.name), trouble);
+        }
+    }
+
+    fn trace(&self, at: SlotId, before: &View) {
+        let Some(view) = self.table.get(at).filter(|_| self.config.trace).map(|slot| slot.service.view()) else {
+            return;
+        };
+        if view != *before {
+            let pid = view.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            self.tell(at, &format_args!("{}{pid}", status::stat_line(&view).trim_end()));
+        }
+    }
+
+    /// One line about a service, unless it was the last one said about it.
+    pub(super) fn complain(&mut self, at: SlotId, trouble: String) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        if slot.complaint.as_ref() != Some(&trouble) {
+            self.config.voice.complain(Some(&slot.name), &trouble);
+            slot.complaint = Some(trouble);
+        }
+    }
+
+    /// A service ended that should not have.
+    pub(super) fn tell_death(&mut self, at: SlotId, pid: Pid, exit: Exit) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let view = slot.service.view();
+        if view.phase != Phase::Run || view.pid != Some(pid) {
+            return;
+        }
+        let life = self.now.since(view.since);
+        if life >= SHORT_LIFE {
+            slot.complaint = None;
+        }
+        let unasked = view.want == Want::Up && !view.leaving && !view.got_term && !exit.is_success();
+        if unasked && self.config.native {
+            if life >= SHORT_LIFE {
+                self.complain(at, format!("{} after {}; starting it again", Ended(exit), Span(life)));
+            } else {
+                self.complain(at, format!("{} within a second of its start; trying again", Ended(exit)));
+            }
+        }
+    }
+
+    /// A process has used up the time of the shutdown.
+    pub(super) fn tell_straggler(&self, at: SlotId) {
+        if let Some(pid) = self.table.get(at).and_then(|slot| slot.service.view().pid) {
+            self.tell(at, &format_args!("still running (pid {pid}); killing it"));
+        }
+    }
+}
+
+/// runit's: the code and 0, or -1 and the signal, with 128 added when a core was dumped.
+fn finish_arguments(exit: Exit) -> (CString, CString) {
+    let (code, status) = match exit {
+        Exit::Code(code) => (i32::from(code), 0),
+        Exit::Signal { signal, core } => (-1, signal.0 | if core { 0x80 } else { 0 }),
+    };
+    let text = |number: i32| CString::new(number.to_string()).unwrap_or_default();
+    (text(code), text(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Signal;
+
+    #[test]
+    fn finish_gets_the_arguments_that_runit_gives() {
+        let words = |exit| {
+            let (code, status) = finish_arguments(exit);
+            format!("{} {}", code.to_string_lossy(), status.to_string_lossy())
+        };
+        assert_eq!(words(Exit::Code(3)), "3 0");
+        assert_eq!(words(Exit::NOT_RUN), "111 0");
+        assert_eq!(words(Exit::Signal { signal: Signal::TERM, core: false }), "-1 15");
+        assert_eq!(words(Exit::Signal { signal: Signal(11), core: true }), "-1 139");
+    }
+}

@@ -1,0 +1,147 @@
+//! From a command line to a supervisor. Read by hand: as PID 1 the kernel decides what our arguments are.
+
+use super::config::{Config, Root};
+use super::front::{self, Manner};
+use super::voice::Failure;
+use super::{Init, Refused};
+use crate::exit;
+use crate::sys::{fs, process, say::say};
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// Where services are looked for when nothing says otherwise.
+const SERVICES: &str = "/etc/service";
+/// Shorter areas for errors are refused, as runit does.
+const LEAST_LOG: usize = 7;
+
+type Args<'a> = &'a [OsString];
+
+/// `onit run [-v] [DIR]`.
+pub fn run(args: Args) -> i32 {
+    let mut directory = None;
+    let mut trace = false;
+    let mut parser = lexopt::Parser::from_args(args);
+    loop {
+        match parser.next() {
+            Ok(None) => break,
+            Ok(Some(lexopt::Arg::Short('v'))) => trace = true,
+            Ok(Some(lexopt::Arg::Value(value))) if directory.is_none() => directory = Some(value),
+            Ok(Some(_)) | Err(_) => {
+                say("usage: onit run [-v] [DIR]");
+                return exit::USAGE;
+            }
+        }
+    }
+    let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
+    supervise_all(Config { trace, ..Config::onit(PathBuf::from(directory)) })
+}
+
+/// `runsvdir [-P] DIR [LOG]`.
+pub fn runsvdir(args: Args) -> i32 {
+    let (own_session, rest) = match args {
+        [flag, rest @ ..] if flag == "-P" => (true, rest),
+        [flag, rest @ ..] if flag == "--" => (false, rest),
+        rest => (false, rest),
+    };
+    let (directory, log) = match rest {
+        [directory] => (directory, None),
+        [directory, log, ..] => (directory, Some(log)),
+        [] => {
+            say("usage: runsvdir [-P] dir\n");
+            return exit::FAILED;
+        }
+    };
+    let log = log.is_some_and(is_log_area);
+    let config = Config { new_session: own_session, ..Config::runsvdir(PathBuf::from(directory)) };
+    supervise_behind_a_front(config, Manner::Runsvdir, log)
+}
+
+fn is_log_area(log: &OsString) -> bool {
+    let enough = log.len() >= LEAST_LOG;
+    if !enough {
+        say("runsvdir: warning: log must have at least seven characters.");
+        say("runsvdir: warning: log service disabled.");
+    }
+    enough
+}
+
+/// `svscan [DIR]`.
+pub fn svscan(args: Args) -> i32 {
+    let directory = args.first().map_or(OsStr::new("."), OsString::as_os_str);
+    if let Err(errno) = fs::open_path(directory.as_ref()) {
+        let reason = crate::wire::reason::reason(errno as i32);
+        say(format_args!("svscan: fatal: unable to chdir to {}: {reason}", directory.display()));
+        return exit::SYSTEM;
+    }
+    supervise_behind_a_front(Config::svscan(PathBuf::from(directory)), Manner::Svscan, false)
+}
+
+/// `runsv DIR`.
+pub fn runsv(args: Args) -> i32 {
+    let [service] = args else {
+        say("usage: runsv dir\n");
+        return exit::FAILED;
+    };
+    supervise_one(Config::runsv(PathBuf::from(service)))
+}
+
+/// `supervise DIR`.
+pub fn supervise(args: Args) -> i32 {
+    let [service, ..] = args else {
+        say("supervise: usage: supervise dir");
+        return exit::USAGE;
+    };
+    supervise_one(Config::supervise(PathBuf::from(service)))
+}
+
+/// As PID 1 there is nobody to leave behind: the front would take everything with it.
+fn supervise_behind_a_front(config: Config, manner: Manner, log: bool) -> i32 {
+    process::adopt_descriptors();
+    if std::process::id() == 1 {
+        return supervise_all(config);
+    }
+    match front::split(manner, log) {
+        Ok(front) => supervise_all(Config { front: Some(front), ..config }),
+        Err(errno) => {
+            say(format_args!("onit: cannot start: {}", errno.desc()));
+            exit::SYSTEM
+        }
+    }
+}
+
+fn supervise_all(config: Config) -> i32 {
+    process::adopt_descriptors();
+    match Init::boot(config) {
+        Ok(init) => init.run(),
+        Err(errno) => {
+            say(format_args!("onit: cannot start: {}", errno.desc()));
+            exit::SYSTEM
+        }
+    }
+}
+
+fn supervise_one(config: Config) -> i32 {
+    process::adopt_descriptors();
+    let Root::Service(path) = config.root.clone() else { return exit::USAGE };
+    let (voice, name) = (config.voice, path.clone().into_os_string());
+    let begun = Init::boot(config)
+        .map_err(|errno| Failure { verb: "start", path: "supervising", errno })
+        .and_then(|mut init| init.adopt_only(&path).map(|()| init));
+    match begun {
+        Ok(init) => init.run(),
+        Err(failure) => {
+            voice.fatal(&name, &voice.words(&failure));
+            exit::SYSTEM
+        }
+    }
+}
+
+impl Init {
+    /// The one service that is supervised: if it cannot be, that is the end.
+    fn adopt_only(&mut self, path: &std::path::Path) -> Result<(), Failure> {
+        let unreachable = |errno| Failure { verb: "change to", path: "dir", errno };
+        let dir = fs::open_path(path).map_err(unreachable)?;
+        let id = fs::identity(&dir).map_err(unreachable)?;
+        self.adopt(path.as_os_str().to_os_string(), id, dir).map_err(|Refused { failure, .. }| failure)
+    }
+}

@@ -1,0 +1,92 @@
+//! The process that stands where `runsvdir` or `svscan` stood.
+//!
+//! Those tools can be killed without harm: their children go on supervising. So whoever was asked to run the
+//! directory is a process of its own in front of the one that does, and may leave before it.
+
+use crate::machine::Signal;
+use crate::sys::signals::Signals;
+use crate::sys::spawn::{Side, fork};
+use crate::sys::{Errno, fs, poll::Poller, process, title};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+/// The part of the log argument that stays: `log: `.
+const LABEL: usize = 5;
+const SIGNALS: u64 = 0;
+const LOG: u64 = 1;
+
+/// What the front does with signals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Manner {
+    /// TERM ends it with 0; HUP stops all services and ends it with 111.
+    Runsvdir,
+    /// Any signal ends it.
+    Svscan,
+}
+
+/// Splits the process. The supervisor gets the descriptor through which the front speaks; the front never returns.
+pub(super) fn split(manner: Manner, log: bool) -> Result<OwnedFd, Errno> {
+    let (hear, speak) = fs::pipe()?;
+    let errors = if log { Some(fs::pipe()?) } else { None };
+    match fork()? {
+        Side::Child => {
+            if let Some((_, write)) = &errors {
+                process::become_stderr(write)?;
+            }
+            Ok(hear)
+        }
+        Side::Parent(_) => {
+            drop(hear);
+            let errors = errors.map(|(read, _write)| read);
+            std::process::exit(match manner {
+                Manner::Runsvdir => stand_in(&speak, errors.as_ref()).unwrap_or(100),
+                Manner::Svscan => stand_still(&speak),
+            })
+        }
+    }
+}
+
+/// Waits for the signal that ends it, showing the errors of all services in the title meanwhile.
+fn stand_in(speak: &OwnedFd, errors: Option<&OwnedFd>) -> Result<i32, Errno> {
+    let signals = Signals::take_over()?;
+    let mut poller = Poller::new()?;
+    poller.add(&signals, SIGNALS)?;
+    poller.add(speak, LOG + 1)?;
+    if let Some(errors) = errors {
+        poller.add(errors, LOG)?;
+    }
+    let mut area = title::last_argument();
+    loop {
+        let ready: Vec<u64> = poller.wait(crate::sys::clock::now(), None).collect();
+        if let (true, Some(errors), Some(area)) = (ready.contains(&LOG), errors, area.as_deref_mut()) {
+            scroll(area, errors.as_fd());
+        }
+        while let Some(signal) = signals.next() {
+            match signal {
+                Signal::TERM => return Ok(0),
+                Signal::HUP => {
+                    let _ = nix::unistd::write(speak, b"h");
+                    return Ok(111);
+                }
+                Signal::INT | Signal::QUIT => return Ok(128 + signal.0),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Each byte moves the text behind the label to the left and stands at its end.
+fn scroll(area: &mut [u8], errors: BorrowedFd) {
+    let Some(text) = area.get_mut(LABEL..) else { return };
+    let Some(byte) = fs::read_byte(errors).filter(|byte| *byte != 0) else { return };
+    text.rotate_left(1);
+    if let Some(last) = text.last_mut() {
+        *last = byte;
+    }
+}
+
+/// Waits to be killed.
+fn stand_still(_speak: &OwnedFd) -> i32 {
+    loop {
+        nix::unistd::pause();
+    }
+}

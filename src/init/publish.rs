@@ -1,0 +1,107 @@
+//! What changed is written where tools look for it, once a turn; services that are over are let go.
+
+use super::Init;
+use super::table::{Pair, SlotId, Stage};
+use super::voice::Failure;
+use crate::machine::{Event, Mono, View};
+use crate::sys::{Errno, clock, fs};
+use crate::wire::status::{Format, Status, pid_line, stat_line};
+use crate::wire::tai::Tai;
+use std::time::Duration;
+
+/// What could not be written is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Init {
+    pub(super) fn publish_touched(&mut self) {
+        for at in self.table.take_touched() {
+            self.publish(at);
+            self.part(at);
+        }
+    }
+
+    /// Brings `supervise/status` up to date.
+    pub(super) fn publish(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.stage == Stage::Open) else { return };
+        let view = slot.service.view();
+        let stamp = match slot.shown {
+            Some((shown, _)) if shown == view => return,
+            Some((shown, stamp)) if shown.since == view.since => stamp,
+            _ => stamp(view.since, self.now),
+        };
+        let old_pid = slot.shown.map(|(shown, _)| shown.pid);
+        match write(&slot.dir, self.config.format, &view, stamp, old_pid != Some(view.pid)) {
+            Ok(()) => slot.shown = Some((view, stamp)),
+            Err(failure) => {
+                slot.retry_at = Some(self.now.after(RETRY));
+                let cause = self.config.voice.words(&failure);
+                self.complain(at, format!("{cause}; its status is out of date until that works"));
+                self.table.touch(at);
+            }
+        }
+    }
+
+    /// Lets a service go when it and its logger are over.
+    fn part(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at).filter(|slot| slot.service.is_gone()) else { return };
+        let (service, logger) = match &mut slot.pair {
+            Pair::Alone => (at, None),
+            Pair::Logger { producer, .. } => (*producer, Some(at)),
+            Pair::Producer { logger, pipe } => {
+                let logger = *logger;
+                if pipe.take().is_some() {
+                    self.drain(logger);
+                }
+                (at, Some(logger))
+            }
+        };
+        let over = |at| self.table.get(at).is_none_or(|slot| slot.service.is_gone());
+        if over(service) && logger.is_none_or(over) {
+            self.let_go(service, logger);
+        }
+    }
+
+    /// Nobody writes to this logger any more.
+    fn drain(&mut self, logger: SlotId) {
+        let pending = match self.table.get(logger).map(|slot| &slot.pair) {
+            Some(Pair::Logger { pipe, .. }) => fs::pending(pipe) > 0,
+            _ => false,
+        };
+        self.apply(logger, Event::Drain { pending });
+        self.publish(logger);
+    }
+
+    fn let_go(&mut self, service: SlotId, logger: Option<SlotId>) {
+        if let Some(logger) = logger {
+            self.publish(logger);
+            self.table.remove(logger);
+        }
+        self.publish(service);
+        if let Some(slot) = self.table.remove(service) {
+            self.scan.was_let_go(slot.name, slot.released, self.now);
+        }
+    }
+}
+
+/// When `since` was on the wall clock.
+fn stamp(since: Mono, now: Mono) -> Tai {
+    let wall = clock::wall().saturating_sub(now.since(since));
+    Tai { unix: wall.as_secs().cast_signed(), nanos: wall.subsec_nanos() }
+}
+
+fn write(dir: &std::os::fd::OwnedFd, format: Format, view: &View, stamp: Tai, new_pid: bool) -> Result<(), Failure> {
+    let put = |path: &'static str, content: &[u8]| {
+        fs::replace(dir, path, content).map_err(|errno: Errno| Failure { verb: "write", path, errno })
+    };
+    let status = Status::of(view, stamp);
+    match format {
+        Format::Daemontools => put("supervise/status", &status.pack_daemontools()),
+        Format::Runit => {
+            if new_pid {
+                put("supervise/pid", pid_line(view.pid).as_bytes())?;
+            }
+            put("supervise/stat", stat_line(view).as_bytes())?;
+            put("supervise/status", &status.pack_runit())
+        }
+    }
+}

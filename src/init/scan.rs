@@ -1,0 +1,261 @@
+//! The directory of services, and how it changes.
+//!
+//! A service is its directory, whatever its name: a renamed entry goes on running. Changes come through inotify, by
+//! name; where that does not work, or somebody asks for it, the whole directory is looked at.
+
+use super::Init;
+use super::adopt::Refused;
+use super::turn::Token;
+use super::voice::Failure;
+use crate::machine::Mono;
+use crate::sys::fs::FileId;
+use crate::sys::watch::{Change, Watch};
+use crate::sys::{Errno, fs};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Names looked at in one turn.
+const NAMES_A_TURN: usize = 64;
+/// How often the directory is looked at where it cannot be watched.
+const SLOW: Duration = Duration::from_secs(5);
+/// A service that was told to exit, but is still in the directory, comes back after this: long enough for whoever
+/// gave the order to see that it had gone (`sv` looks every 0.42 s).
+const RETAKE: Duration = Duration::from_secs(2);
+
+/// What is known of the directory.
+#[derive(Default)]
+pub(super) struct Scan {
+    path: Option<PathBuf>,
+    dir: Option<OwnedFd>,
+    watch: Option<Watch>,
+    poll_at: Option<Mono>,
+    look_at_all: bool,
+    another_turn: bool,
+    backlog: BTreeSet<OsString>,
+    missing: BTreeSet<OsString>,
+    later: BTreeMap<OsString, Later>,
+    complaint: Option<String>,
+}
+
+/// A name that is looked at again.
+struct Later {
+    at: Mono,
+    said: Option<String>,
+}
+
+impl Scan {
+    pub(super) fn of(path: PathBuf) -> Scan {
+        Scan { path: Some(path), look_at_all: true, ..Scan::default() }
+    }
+
+    /// Whether services that appear are taken in.
+    pub(super) fn takes_in(&self) -> bool {
+        self.path.is_some()
+    }
+
+    pub(super) fn stop_taking_in(&mut self) {
+        *self = Scan::default();
+    }
+
+    pub(super) fn look_at_everything(&mut self) {
+        self.look_at_all = self.takes_in();
+    }
+
+    /// The turn had more to do than it may; the next one begins at once.
+    pub(super) fn look_again(&mut self) {
+        self.another_turn = true;
+    }
+
+    pub(super) fn has_backlog(&self) -> bool {
+        self.look_at_all || self.another_turn || !self.backlog.is_empty()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.later.values().map(|later| later.at).chain(self.poll_at).min()
+    }
+
+    /// A service was let go. If it is still there, it comes back.
+    pub(super) fn was_let_go(&mut self, name: OsString, released: bool, now: Mono) {
+        if self.takes_in() {
+            let at = if released { now } else { now.after(RETAKE) };
+            self.later.insert(name, Later { at, said: None });
+        }
+    }
+
+    fn take_changes(&mut self) {
+        for change in self.watch.as_ref().map(Watch::changes).unwrap_or_default() {
+            match change {
+                Change::Entry { name, moved } => {
+                    self.look_at_all |= moved;
+                    self.backlog.insert(name);
+                }
+                Change::Everything => {
+                    self.look_at_all = true;
+                    self.watch = None;
+                }
+            }
+        }
+    }
+
+    fn take_due(&mut self, now: Mono) {
+        if self.poll_at.is_some_and(|at| at <= now) {
+            self.look_at_all = true;
+        }
+        self.backlog.extend(self.later.iter().filter(|(_, later)| later.at <= now).map(|(name, _)| name.clone()));
+    }
+}
+
+impl Init {
+    pub(super) fn look_at_directory(&mut self, changed: bool) {
+        self.scan.another_turn = false;
+        if !self.scan.takes_in() {
+            return;
+        }
+        if changed {
+            self.scan.take_changes();
+        }
+        self.scan.take_due(self.now);
+        if std::mem::take(&mut self.scan.look_at_all) {
+            self.list();
+        }
+        for _ in 0..NAMES_A_TURN {
+            let Some(name) = self.scan.backlog.pop_first() else { break };
+            self.consider(name);
+        }
+        if self.scan.backlog.is_empty() {
+            self.release_missing();
+        }
+    }
+
+    /// Looks at every name, those in the directory and those that were in it.
+    fn list(&mut self) {
+        let Some(path) = self.scan.path.clone() else { return };
+        self.scan.poll_at = None;
+        if self.scan.watch.is_none() {
+            self.watch(&path);
+        }
+        let names = fs::open_path(&path).and_then(|dir| {
+            let names = fs::names(&dir)?;
+            self.scan.dir = Some(dir);
+            Ok(names)
+        });
+        match names {
+            Ok(names) => {
+                self.scan.backlog.extend(names);
+                self.scan.backlog.extend(self.table.names().cloned());
+                if self.scan.watch.is_some() {
+                    self.scan.complaint = None;
+                }
+            }
+            Err(errno) => {
+                self.complain_of_directory(format!("cannot open {}: {}; waiting for it", path.display(), errno.desc()));
+                if self.scan.watch.is_none() || errno != Errno::ENOENT {
+                    self.scan.poll_at = Some(self.now.after(SLOW));
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, path: &std::path::Path) {
+        let watched = Watch::new(path).and_then(|watch| {
+            self.poller.add(&watch, Token::Directory.pack())?;
+            Ok(watch)
+        });
+        match watched {
+            Ok(watch) => self.scan.watch = Some(watch),
+            Err(errno) => {
+                self.scan.poll_at = Some(self.now.after(SLOW));
+                let every = SLOW.as_secs();
+                self.complain_of_directory(format!(
+                    "cannot watch {} (inotify): {}; looking at it every {every}s instead",
+                    path.display(),
+                    errno.desc()
+                ));
+            }
+        }
+    }
+
+    fn complain_of_directory(&mut self, trouble: String) {
+        if self.scan.complaint.as_ref() != Some(&trouble) {
+            self.config.voice.complain(None, &trouble);
+            self.scan.complaint = Some(trouble);
+        }
+    }
+
+    /// What is this name now, and what follows?
+    fn consider(&mut self, name: OsString) {
+        let said = self.scan.later.remove(&name).and_then(|later| later.said);
+        if !self.is_service_name(&name) {
+            return;
+        }
+        let Some(dir) = &self.scan.dir else { return };
+        match fs::open_dir(dir, &name).and_then(|found| fs::identity(&found).map(|id| (found, id))) {
+            Ok((found, id)) => self.found(name, found, id, said),
+            Err(errno) => self.not_found(name, errno, said),
+        }
+    }
+
+    /// Names with a leading dot are hidden; `NAME@` is a template for services, and none itself.
+    fn is_service_name(&self, name: &OsStr) -> bool {
+        let name = name.as_bytes();
+        !name.starts_with(b".") && !(self.config.native && name.ends_with(b"@"))
+    }
+
+    fn found(&mut self, name: OsString, dir: OwnedFd, id: FileId, said: Option<String>) {
+        if let Some(at) = self.table.in_dir(id) {
+            let renamed = self.table.get(at).is_some_and(|slot| slot.name != name && !self.is_named(&slot.name, id));
+            if renamed {
+                self.table.rename(at, name);
+            }
+        } else if let Some(replaced) = self.table.named(&name) {
+            self.release(replaced); // and when it has gone, its name is looked at again
+        } else if let Err(refused) = self.adopt(name.clone(), id, dir) {
+            self.refuse(name, &refused, said);
+        }
+    }
+
+    fn is_named(&self, name: &OsStr, id: FileId) -> bool {
+        let Some(dir) = &self.scan.dir else { return false };
+        fs::open_dir(dir, name).and_then(fs::identity) == Ok(id)
+    }
+
+    fn not_found(&mut self, name: OsString, errno: Errno, said: Option<String>) {
+        let listed = self.scan.dir.as_ref().is_some_and(|dir| fs::is_listed(dir, &name));
+        match (self.table.named(&name), errno) {
+            (Some(_), Errno::ENOTDIR) => drop(self.scan.missing.insert(name)),
+            (Some(_), Errno::ENOENT) if !listed => drop(self.scan.missing.insert(name)),
+            (Some(at), _) => {
+                self.complain(at, format!("its directory cannot be reached: {}; keeping it as it is", errno.desc()));
+            }
+            (None, Errno::ENOTDIR) => {} // a plain file is no service
+            (None, Errno::ENOENT) if !listed => {}
+            (None, _) => {
+                let failure = Failure { verb: "open", path: "its directory", errno };
+                self.refuse(name.clone(), &Refused { name, failure }, said);
+            }
+        }
+    }
+
+    /// Says once why a service is not supervised, and tries again.
+    fn refuse(&mut self, name: OsString, refused: &Refused, said: Option<String>) {
+        let trouble = format!("{}; not supervised until that is mended", self.config.voice.words(&refused.failure));
+        if said.as_ref() != Some(&trouble) {
+            self.config.voice.complain(Some(&refused.name), &trouble);
+        }
+        self.scan.later.insert(name, Later { at: self.now.after(SLOW), said: Some(trouble) });
+    }
+
+    /// What has left the directory, and has not just been renamed, is stopped.
+    fn release_missing(&mut self) {
+        for name in std::mem::take(&mut self.scan.missing) {
+            let reachable = self.scan.dir.as_ref().is_some_and(|dir| fs::is_dir(dir, &name));
+            if let (Some(at), false, true) = (self.table.named(&name), reachable, self.config.stop_removed) {
+                self.release(at);
+            }
+        }
+    }
+}

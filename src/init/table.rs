@@ -1,0 +1,252 @@
+//! The services under supervision, and everything that is held open for them.
+
+use crate::machine::service::Service;
+use crate::machine::{Mono, Pid, View};
+use crate::sys::fs::FileId;
+use crate::wire::tai::Tai;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+
+/// Where a service stands in the table.
+pub type SlotId = usize;
+
+/// One service.
+pub struct Slot {
+    /// Its name in the directory; `web/log` for a logger.
+    pub name: OsString,
+    /// Which directory it is, whatever its name.
+    pub id: FileId,
+    /// That directory.
+    pub dir: OwnedFd,
+    /// What it was told to be, and what it is.
+    pub service: Service,
+    /// Its `supervise`.
+    pub files: Files,
+    /// What it is connected with.
+    pub pair: Pair,
+    /// What `supervise/status` says.
+    pub shown: Option<(View, Tai)>,
+    /// When what could not be written is tried again.
+    pub retry_at: Option<Mono>,
+    /// The last trouble that was told, so that it is told once.
+    pub complaint: Option<String>,
+    /// It left the directory, or all are told to end: it is not taken in again.
+    pub released: bool,
+    /// Its control FIFO waits until `control/X` is through.
+    pub muted: bool,
+    armed: Option<Mono>,
+}
+
+/// A `supervise` directory.
+#[derive(Default)]
+pub struct Files {
+    /// Held by both kinds of lock as long as the service is ours. Never read.
+    pub lock: Option<OwnedFd>,
+    /// Where orders come from.
+    pub control: Option<OwnedFd>,
+    /// Held open so that others see that we are there. Never read.
+    pub ok: Option<OwnedFd>,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// How far a `supervise` directory is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Stage {
+    /// Locked; the FIFOs are opened when all services that can be have been started.
+    #[default]
+    Locked,
+    /// In use.
+    Open,
+    /// It cannot be written. The service runs without it.
+    Unwritable,
+}
+
+/// A service and its logger.
+pub enum Pair {
+    /// It has no logger and is none.
+    Alone,
+    /// It has one. The pipe is held as long as anything may be written to it.
+    Producer {
+        /// The logger.
+        logger: SlotId,
+        /// Its standard input; ours to write.
+        pipe: Option<OwnedFd>,
+    },
+    /// It is one.
+    Logger {
+        /// Of this service.
+        producer: SlotId,
+        /// What it reads from.
+        pipe: OwnedFd,
+    },
+}
+
+impl Slot {
+    /// A service that is about to be supervised.
+    pub fn new(name: OsString, id: FileId, dir: OwnedFd, service: Service, files: Files, pair: Pair) -> Slot {
+        Slot {
+            name,
+            id,
+            dir,
+            service,
+            files,
+            pair,
+            shown: None,
+            retry_at: None,
+            complaint: None,
+            released: false,
+            muted: false,
+            armed: None,
+        }
+    }
+
+    /// Whether it is a logger.
+    pub fn is_logger(&self) -> bool {
+        matches!(self.pair, Pair::Logger { .. })
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        [self.service.deadline(), self.retry_at].into_iter().flatten().min()
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Table {
+    slots: Vec<Option<Slot>>,
+    free: Vec<SlotId>,
+    by_name: BTreeMap<OsString, SlotId>,
+    by_id: BTreeMap<FileId, SlotId>,
+    by_pid: BTreeMap<Pid, SlotId>,
+    deadlines: BTreeSet<(Mono, SlotId)>,
+    touched: BTreeSet<SlotId>,
+}
+
+impl Table {
+    /// Takes a service in. Loggers are found through the service they belong to.
+    pub fn insert(&mut self, slot: Slot) -> SlotId {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        if !slot.is_logger() {
+            self.by_name.insert(slot.name.clone(), at);
+            self.by_id.insert(slot.id, at);
+        }
+        self.slots[at] = Some(slot);
+        at
+    }
+
+    /// Lets a service go; everything held open for it is closed.
+    pub fn remove(&mut self, at: SlotId) -> Option<Slot> {
+        let slot = self.slots.get_mut(at)?.take()?;
+        self.free.push(at);
+        if let Some(deadline) = slot.armed {
+            self.deadlines.remove(&(deadline, at));
+        }
+        if !slot.is_logger() {
+            self.forget_name(&slot.name, at);
+            self.by_id.remove(&slot.id);
+        }
+        self.touched.remove(&at);
+        Some(slot)
+    }
+
+    /// A service.
+    pub fn get(&self, at: SlotId) -> Option<&Slot> {
+        self.slots.get(at)?.as_ref()
+    }
+
+    /// A service, to change. Whoever changes it calls [`Table::touch`].
+    pub fn get_mut(&mut self, at: SlotId) -> Option<&mut Slot> {
+        self.slots.get_mut(at)?.as_mut()
+    }
+
+    /// The service of this name.
+    pub fn named(&self, name: &OsStr) -> Option<SlotId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The service in this directory.
+    pub fn in_dir(&self, id: FileId) -> Option<SlotId> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The service goes by another name now.
+    pub fn rename(&mut self, at: SlotId, name: OsString) {
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
+        let old = std::mem::replace(&mut slot.name, name.clone());
+        self.forget_name(&old, at);
+        self.by_name.insert(name, at);
+    }
+
+    /// Two services may have swapped names: only the one that still goes by it loses it.
+    fn forget_name(&mut self, name: &OsStr, at: SlotId) {
+        if self.by_name.get(name) == Some(&at) {
+            self.by_name.remove(name);
+        }
+    }
+
+    /// The names of all, loggers excepted.
+    pub fn names(&self) -> impl Iterator<Item = &OsString> {
+        self.by_name.keys()
+    }
+
+    /// All, loggers excepted.
+    pub fn services(&self) -> Vec<SlotId> {
+        self.by_name.values().copied().collect()
+    }
+
+    /// All, loggers included.
+    pub fn all(&self) -> Vec<SlotId> {
+        (0..self.slots.len()).filter(|at| self.slots[*at].is_some()).collect()
+    }
+
+    /// Whether nothing is supervised.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// A process of this service lives.
+    pub fn own(&mut self, pid: Pid, at: SlotId) {
+        self.by_pid.insert(pid, at);
+    }
+
+    /// A process was reaped. Whose was it?
+    pub fn disown(&mut self, pid: Pid) -> Option<SlotId> {
+        self.by_pid.remove(&pid)
+    }
+
+    /// Something about this service changed: its deadline holds anew, and it is looked at before the turn ends.
+    pub fn touch(&mut self, at: SlotId) {
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
+        let deadline = slot.deadline();
+        if deadline != slot.armed {
+            if let Some(old) = slot.armed {
+                self.deadlines.remove(&(old, at));
+            }
+            if let Some(new) = deadline {
+                self.deadlines.insert((new, at));
+            }
+            slot.armed = deadline;
+        }
+        self.touched.insert(at);
+    }
+
+    /// The services that were touched since the last call.
+    pub fn take_touched(&mut self) -> BTreeSet<SlotId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// The nearest deadline.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// A service whose deadline has come.
+    pub fn due(&self, now: Mono) -> Option<SlotId> {
+        self.deadlines.first().filter(|(at, _)| *at <= now).map(|(_, slot)| *slot)
+    }
+}

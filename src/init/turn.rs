@@ -1,0 +1,187 @@
+//! One turn of the loop.
+
+use super::Init;
+use super::table::SlotId;
+use crate::machine::policy::Leave;
+use crate::machine::system::Order;
+use crate::machine::{Command, Event, Signal};
+use crate::sys::{clock, fs, wait};
+use crate::wire::control;
+
+/// Deaths handled in one turn.
+const DEATHS: usize = 4096;
+/// Bytes taken from one control FIFO in one turn.
+const BYTES: usize = 64;
+/// Deadlines handled in one turn.
+const TIMERS: usize = 1024;
+
+/// What a ready descriptor is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Token {
+    Signals,
+    Directory,
+    Front,
+    Control(SlotId),
+}
+
+impl Token {
+    pub(super) fn pack(self) -> u64 {
+        match self {
+            Token::Signals => 0,
+            Token::Directory => 1,
+            Token::Front => 2,
+            Token::Control(slot) => slot as u64 + 3,
+        }
+    }
+
+    fn unpack(number: u64) -> Token {
+        match number {
+            0 => Token::Signals,
+            1 => Token::Directory,
+            2 => Token::Front,
+            slot => Token::Control((slot - 3) as SlotId),
+        }
+    }
+}
+
+impl Init {
+    pub(super) fn turn(&mut self) {
+        let deadline = self.nearest_deadline();
+        let ready: Vec<Token> = self.poller.wait(self.now, deadline).map(Token::unpack).collect();
+        self.now = clock::now();
+        self.deaths();
+        self.orders(&ready);
+        self.deadlines();
+        self.look_at_directory(ready.contains(&Token::Directory));
+        self.open_some();
+        self.publish_touched();
+    }
+
+    fn nearest_deadline(&self) -> Option<crate::machine::Mono> {
+        if self.has_backlog() {
+            return Some(self.now);
+        }
+        [self.table.deadline(), self.scan.deadline(), self.system.deadline()].into_iter().flatten().min()
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.scan.has_backlog() || !self.unopened.is_empty()
+    }
+
+    fn deaths(&mut self) {
+        for _ in 0..DEATHS {
+            let Some((pid, exit)) = wait::reap() else { return };
+            if let Some(slot) = self.owner_of(pid) {
+                self.tell_death(slot, pid, exit);
+                self.apply(slot, Event::Died(pid, exit));
+            }
+        }
+        self.scan.look_again(); // there may be more: take another turn at once
+    }
+
+    fn orders(&mut self, ready: &[Token]) {
+        for token in ready {
+            match token {
+                Token::Signals => self.take_signals(),
+                Token::Control(slot) => self.take_bytes(*slot),
+                Token::Front => self.hear_front(),
+                Token::Directory => {} // comes in its turn
+            }
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(signal) = self.signals.next() {
+            match (signal, self.config.hangup) {
+                (Signal::TERM | Signal::INT | Signal::QUIT, _) => self.stop(),
+                (Signal::HUP, Some(code)) => {
+                    self.code = code;
+                    self.stop();
+                }
+                (Signal::HUP | Signal::ALRM, _) => self.scan.look_at_everything(),
+                _ => {} // CHLD: the deaths are handled in every turn. Others mean nothing to us.
+            }
+        }
+    }
+
+    fn take_bytes(&mut self, at: SlotId) {
+        for _ in 0..BYTES {
+            let Some(slot) = self.table.get(at).filter(|slot| !slot.service.is_busy()) else { return };
+            let Some(byte) = slot.files.control.as_ref().and_then(fs::read_byte) else { return };
+            for command in control::decode(byte, self.config.dialect) {
+                self.apply(at, Event::Command(*command));
+            }
+        }
+    }
+
+    /// Whoever was asked to run the directory speaks to us, or has gone.
+    fn hear_front(&mut self) {
+        let word = self.config.front.as_ref().and_then(fs::read_byte);
+        if word.is_some() {
+            self.stop();
+        }
+        self.scan.stop_taking_in();
+        self.config.front = None;
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.scan.stop_taking_in();
+        let was_up = self.system.is_up();
+        let order = self.system.stop(self.now, self.config.stop_budget);
+        self.follow(if was_up || self.config.stop_budget.is_some() { order } else { Order::StopAll });
+    }
+
+    fn follow(&mut self, order: Order) {
+        match order {
+            Order::StopAll => {
+                for slot in self.table.services() {
+                    self.release(slot);
+                }
+            }
+            Order::KillAll => {
+                for slot in self.table.all() {
+                    self.tell_straggler(slot);
+                    self.apply(slot, Event::Hurry);
+                }
+            }
+        }
+    }
+
+    /// Tells a service to leave. It is not taken in again, unless its directory comes anew.
+    pub(super) fn release(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        slot.released = true;
+        if self.config.manners.leave == Leave::Wait {
+            self.apply(at, Event::Command(Command::Down));
+        }
+        self.apply(at, Event::Command(Command::Exit));
+    }
+
+    fn deadlines(&mut self) {
+        if let Some(order) = self.system.tick(self.now) {
+            self.follow(order);
+        }
+        for _ in 0..TIMERS {
+            let Some(at) = self.table.due(self.now) else { return };
+            if let Some(slot) = self.table.get_mut(at)
+                && slot.retry_at.is_some_and(|retry_at| retry_at <= self.now)
+            {
+                slot.retry_at = None;
+                self.unopened.push_back(at);
+            }
+            self.apply(at, Event::Tick);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Token;
+
+    #[test]
+    fn tokens_survive_the_poller() {
+        for token in [Token::Signals, Token::Directory, Token::Front, Token::Control(0), Token::Control(9999)] {
+            assert_eq!(Token::unpack(token.pack()), token);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! How it speaks: one line for each trouble, naming the file and the cause; silent when all is well.
+
+use crate::machine::{Exit, Script, Signal};
+use crate::sys::{Errno, say::say, signals};
+use crate::wire::{control, reason::reason};
+use std::ffi::OsStr;
+use std::fmt;
+use std::time::Duration;
+
+/// In whose words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Voice {
+    /// onit's own.
+    Onit,
+    /// Those of the tool that we stand in for.
+    Tool(&'static str),
+}
+
+/// A system call on a file that did not work.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// What was to be done: `open`, `create`, `lock`.
+    pub verb: &'static str,
+    /// The file, relative to the service directory.
+    pub path: &'static str,
+    /// Why not.
+    pub errno: Errno,
+}
+
+impl Voice {
+    /// Says that something about a service (or, without a name, about everything) is not as it should be.
+    pub fn complain(self, service: Option<&OsStr>, trouble: &dyn fmt::Display) {
+        match (self, service) {
+            (Voice::Onit, Some(service)) => say(format_args!("onit: {}: {trouble}", service.display())),
+            (Voice::Onit, None) => say(format_args!("onit: {trouble}")),
+            (Voice::Tool(tool), Some(service)) => say(format_args!("{tool} {}: warning: {trouble}", service.display())),
+            (Voice::Tool(tool), None) => say(format_args!("{tool}: warning: {trouble}")),
+        }
+    }
+
+    /// Says why the program cannot begin.
+    pub fn fatal(self, subject: &OsStr, trouble: &dyn fmt::Display) {
+        match self {
+            Voice::Onit => say(format_args!("onit: {}: {trouble}", subject.display())),
+            Voice::Tool("supervise") => say(format_args!("supervise: fatal: {trouble}")),
+            Voice::Tool(tool) => say(format_args!("{tool} {}: fatal: {trouble}", subject.display())),
+        }
+    }
+
+    /// A failure in these words.
+    pub fn words(self, failure: &Failure) -> String {
+        let Failure { verb, path, errno } = *failure;
+        match (self, errno) {
+            (Voice::Onit, Errno::ENOTSUP) => format!("{path} is not a FIFO of ours"),
+            (Voice::Onit, Errno::EAGAIN) if verb == "lock" => format!("{path} is held by another supervisor"),
+            (Voice::Onit, _) => format!("cannot {verb} {path}: {}", errno.desc()),
+            (Voice::Tool(_), Errno::ENOTSUP) => format!("{path} exists but is not a fifo"),
+            (Voice::Tool(_), _) => format!("unable to {verb} {path}: {}", reason(errno as i32)),
+        }
+    }
+}
+
+/// The program's name as people know it.
+pub fn script_name(script: Script) -> &'static str {
+    match script {
+        Script::Run => "./run",
+        Script::Finish(_) => "./finish",
+        Script::Control(command) => control::program(command).unwrap_or("control"),
+    }
+}
+
+/// An end in words: `exited with 3`, `was killed by SIGSEGV (core dumped)`.
+pub struct Ended(pub Exit);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Exit::Code(code) => write!(f, "exited with {code}"),
+            Exit::Signal { signal, core } => {
+                write!(f, "was killed by {}", Named(signal))?;
+                f.write_str(if core { " (core dumped)" } else { "" })
+            }
+        }
+    }
+}
+
+/// A signal in words: its name, or `signal 40`.
+pub struct Named(pub Signal);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match signals::name(self.0) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "signal {}", self.0.0),
+        }
+    }
+}
+
+/// A time as people say it: `0.3s`, `12s`.
+pub struct Span(pub Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < Duration::from_secs(10) && self.0.subsec_millis() >= 50 {
+            write!(f, "{:.1}s", self.0.as_secs_f32())
+        } else {
+            write!(f, "{:.0}s", self.0.as_secs_f32())
+        }
+    }
+}

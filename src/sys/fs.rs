@@ -1,0 +1,195 @@
+//! Files of a service directory, always relative to a directory that is held open.
+
+use super::{Errno, checked};
+use nix::dir::Dir;
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, mkfifoat, read, unlinkat, write};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// The small files of a service directory are read up to here.
+const SMALL: usize = 4096;
+
+/// A directory, whatever its names are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+/// Opens a directory for nothing but looking up names in it. Works without read permission.
+pub fn open_dir(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    openat(at, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Opens a directory by its path.
+pub fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
+    open_dir(AT_FDCWD, path.as_os_str())
+}
+
+/// Which directory this is.
+pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
+    fstat(dir).map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
+}
+
+/// The names in a directory that do not begin with a dot.
+pub fn names(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
+    let mut dir =
+        Dir::from_fd(openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)?;
+    let mut names = Vec::new();
+    for entry in dir.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !name.starts_with(b".") {
+            names.push(OsStr::from_bytes(name).to_os_string());
+        }
+    }
+    Ok(names)
+}
+
+/// Whether a name is there, following symbolic links.
+pub fn exists(dir: impl AsFd, name: &str) -> bool {
+    faccessat(dir, name, AccessFlags::F_OK, AtFlags::empty()).is_ok()
+}
+
+/// Whether a name is there, be it a symbolic link that leads nowhere.
+pub fn is_listed(dir: impl AsFd, name: &OsStr) -> bool {
+    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+}
+
+/// Whether a directory can be reached under this name.
+pub fn is_dir(dir: impl AsFd, name: &OsStr) -> bool {
+    fstatat(dir, name, AtFlags::empty()).is_ok_and(|stat| kind(&stat) == SFlag::S_IFDIR)
+}
+
+/// Whether a file's owner may execute it: what runit asks of `control/X`.
+pub fn is_executable(dir: impl AsFd, name: &str) -> bool {
+    fstatat(dir, name, AtFlags::empty()).is_ok_and(|stat| stat.st_mode & 0o100 != 0)
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// The start of a small text file; `None` if there is none. Never waits: a FIFO reads as empty.
+pub fn read_small(dir: impl AsFd, name: &str) -> Result<Option<String>, Errno> {
+    let file = match openat(dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    let mut text = [0; SMALL];
+    let length = read(&file, &mut text)?;
+    Ok(Some(String::from_utf8_lossy(&text[..length]).into_owned()))
+}
+
+/// Creates an empty file, or leaves the one that is there.
+pub fn touch(dir: impl AsFd, name: &str) -> Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    openat(dir, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+}
+
+/// Removes a file; that there was none is no error.
+pub fn remove(dir: impl AsFd, name: &str) -> Result<(), Errno> {
+    match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// Gives `name` this content in one step: a reader sees the old file or the new one, whole, also on a full disk.
+pub fn replace(dir: impl AsFd, name: &str, content: &[u8]) -> Result<(), Errno> {
+    let fresh = format!("{name}.new");
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(&dir, fresh.as_str(), flags | OFlag::O_NONBLOCK, Mode::from_bits_truncate(0o644))?;
+    let written = match write(&file, content) {
+        Ok(length) if length == content.len() => Ok(()),
+        Ok(_) => Err(Errno::ENOSPC),
+        Err(errno) => Err(errno),
+    };
+    let result = written.and_then(|()| renameat(&dir, fresh.as_str(), &dir, name));
+    if result.is_err() {
+        let _ = remove(&dir, &fresh);
+    }
+    result
+}
+
+/// Makes a directory for its owner alone. If the name is a symbolic link that leads nowhere, makes its target.
+pub fn make_private_dir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
+    let mode = Mode::from_bits_truncate(0o700);
+    match mkdirat(&dir, name, mode) {
+        Err(Errno::EEXIST) if !exists(&dir, name) => {
+            let target = readlinkat(&dir, name)?;
+            mkdirat(&dir, target.as_os_str(), mode)
+        }
+        Err(Errno::EEXIST) => Ok(()),
+        result => result,
+    }
+}
+
+/// Takes the lock file: by flock, as runit and daemontools do, and by fcntl, as s6 does. EAGAIN when either is
+/// held by somebody else. The lock lasts as long as the descriptor; the file must not be opened a second time,
+/// since closing any descriptor of it gives up the fcntl lock.
+pub fn lock(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = openat(dir, name, flags, Mode::from_bits_truncate(0o600))?;
+    // SAFETY: flock(2) takes a descriptor that we hold, and a number.
+    checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })?;
+    let whole =
+        libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
+    match fcntl(&file, FcntlArg::F_SETLK(&whole)) {
+        Err(Errno::EACCES) => Err(Errno::EAGAIN),
+        result => result.map(|_| file),
+    }
+}
+
+/// Which ends of a FIFO are held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ends {
+    /// Reading.
+    Read,
+    /// Both, so that a reader never sees the end of input. (Linux allows this; POSIX leaves it open.)
+    Both,
+}
+
+/// Makes a FIFO for its owner alone, or takes the one that is there, and opens it. ENOTSUP when something else
+/// stands under that name: a link to a FIFO is something else, since it may lead out of our directory.
+pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
+    match mkfifoat(&dir, name, Mode::from_bits_truncate(0o600)) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mode = if ends == Ends::Both { OFlag::O_RDWR } else { OFlag::O_RDONLY };
+    let fifo = match openat(dir, name, mode | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+        Err(Errno::ELOOP) => return Err(Errno::ENOTSUP),
+        result => result?,
+    };
+    if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
+}
+
+/// A pipe: what is read from, what is written to.
+pub fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    nix::unistd::pipe2(OFlag::O_CLOEXEC)
+}
+
+/// How many bytes a pipe holds.
+pub fn pending(pipe: impl AsFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int to `count`.
+    let result = unsafe { libc::ioctl(pipe.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if result == -1 { 0 } else { usize::try_from(count).unwrap_or(0) }
+}
+
+/// The next byte, if there is one.
+pub fn read_byte(fd: impl AsFd) -> Option<u8> {
+    let mut byte = [0];
+    matches!(read(fd, &mut byte), Ok(1)).then_some(byte[0])
+}
+
+/// Whether a descriptor's number is so high that the limit of open files is near.
+pub fn is_last(fd: impl AsFd, limit: u64, spare: u64) -> bool {
+    u64::try_from(fd.as_fd().as_raw_fd()).is_ok_and(|number| number + spare >= limit)
+}

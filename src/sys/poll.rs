@@ -1,0 +1,45 @@
+//! The one place that waits.
+
+use super::Errno;
+use crate::machine::Mono;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use std::os::fd::AsFd;
+
+/// How many descriptors one turn looks at.
+const BATCH: usize = 64;
+
+/// Descriptors, each with a number that its owner knows it by; level-triggered.
+pub struct Poller {
+    epoll: Epoll,
+    ready: [EpollEvent; BATCH],
+}
+
+impl Poller {
+    /// A poller of nothing yet.
+    pub fn new() -> Result<Poller, Errno> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Poller { epoll, ready: [EpollEvent::empty(); BATCH] })
+    }
+
+    /// From now on this descriptor's input is reported as `token`, until it is closed.
+    pub fn add(&self, fd: impl AsFd, token: u64) -> Result<(), Errno> {
+        self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
+    }
+
+    /// Whether this descriptor's input is reported.
+    pub fn listen(&self, fd: impl AsFd, token: u64, listen: bool) -> Result<(), Errno> {
+        let flags = if listen { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        self.epoll.modify(fd, &mut EpollEvent::new(flags, token))
+    }
+
+    /// Waits until a descriptor has input or `deadline` has come (never, if `None`). Returns the tokens of those
+    /// with input; the rest comes with the next call.
+    pub fn wait(&mut self, now: Mono, deadline: Option<Mono>) -> impl Iterator<Item = u64> {
+        let timeout = deadline.map_or(EpollTimeout::NONE, |at| {
+            let millis = at.since(now).as_nanos().div_ceil(1_000_000);
+            EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::ZERO)
+        });
+        let count = self.epoll.wait(&mut self.ready, timeout).unwrap_or(0); // EINTR: the next turn asks again
+        self.ready[..count].iter().map(EpollEvent::data)
+    }
+}

@@ -1,0 +1,86 @@
+//! This process and its children: what it inherited, what it may use, whom it signals.
+
+use super::{Errno, checked, signals};
+use crate::machine::{Pid, Signal, Target};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::os::fd::{AsFd, IntoRawFd as _};
+
+/// Sends a signal to a child of ours, or to its process group. That it has just ended is no error.
+pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
+    let whom = match to {
+        Target::Process => pid.0,
+        Target::Group => -pid.0,
+    };
+    match signals::send(whom, signal) {
+        Err(Errno::ESRCH) => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes descriptors 0 to 2 exist, and every other one close when a program is executed.
+pub fn adopt_descriptors() {
+    // An open file takes the lowest number that is free.
+    while let Ok(fd) = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
+        let number = fd.into_raw_fd();
+        if number > libc::STDERR_FILENO {
+            // SAFETY: we have just opened it, and nobody else knows its number.
+            unsafe { libc::close(number) };
+            break;
+        }
+        // SAFETY: sets a flag of a descriptor that we have just opened: this one is to be inherited.
+        unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    }
+    // SAFETY: sets a flag on descriptors, whoever they belong to; none of them is closed here.
+    let all = unsafe {
+        libc::syscall(libc::SYS_close_range, 3, u32::MAX, 4 /* CLOSE_RANGE_CLOEXEC */)
+    };
+    if all == -1 {
+        close_on_exec_one_by_one(); // before Linux 5.11
+    }
+}
+
+/// From now on standard error goes here.
+pub fn become_stderr(fd: impl AsFd) -> Result<(), Errno> {
+    nix::unistd::dup2_stderr(fd)
+}
+
+fn close_on_exec_one_by_one() {
+    let limit = open_files().map_or(1024, |limit| limit.rlim_cur.min(1 << 20));
+    for fd in 3..i32::try_from(limit).unwrap_or(1024) {
+        // SAFETY: sets a flag; a number that is not open is refused.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+/// Orphans among our descendants become our children, whatever our pid. Silently, also where it is not possible.
+pub fn become_subreaper() {
+    // SAFETY: prctl(2) with numbers only.
+    let _ = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+}
+
+/// Leads a session of its own from now on; a process that leads one already goes on doing so.
+pub fn lead_session() {
+    // SAFETY: setsid(2) takes nothing.
+    let _ = unsafe { libc::setsid() };
+}
+
+/// Our limit of open files.
+pub fn open_files() -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit(2) writes to `limit` only.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }).ok().map(|_| limit)
+}
+
+/// Raises our limit of open files as far as we may, up to `enough`. Returns the limit as it was, for the children.
+pub fn raise_open_files(enough: u64) -> Option<libc::rlimit> {
+    let before = open_files()?;
+    let wanted = libc::rlimit { rlim_cur: enough, rlim_max: before.rlim_max.max(enough) };
+    let allowed = libc::rlimit { rlim_cur: before.rlim_max, rlim_max: before.rlim_max };
+    if before.rlim_cur >= enough {
+        return None;
+    }
+    // SAFETY: setrlimit(2) reads the limit only.
+    let set = |limit: libc::rlimit| checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) });
+    set(wanted).or_else(|_| set(allowed)).ok().map(|_| before)
+}

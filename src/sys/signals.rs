@@ -1,0 +1,70 @@
+//! Signals: all blocked, all with their default action, arriving through a descriptor.
+//!
+//! With the default action everywhere and a mask that only the parent has, a child needs one call to start
+//! with clean signals, however many there are.
+
+use super::{Errno, checked};
+use crate::machine::Signal;
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Faults of our own, which cannot usefully be blocked.
+const FAULTS: [libc::c_int; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+
+/// The signals sent to this process, as they come.
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Sets every signal to its default action, blocks all that can be, and opens the descriptor.
+    pub fn take_over() -> Result<Signals, Errno> {
+        for signal in 1..=libc::SIGRTMAX() {
+            // SAFETY: the default action installs no handler. Numbers that cannot be set are refused, harmlessly.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        let mask = all_but_faults();
+        mask.thread_set_mask()?;
+        Ok(Signals(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
+    /// The next signal, if one has come.
+    pub fn next(&self) -> Option<Signal> {
+        let info = self.0.read_signal().ok()??;
+        i32::try_from(info.ssi_signo).ok().map(Signal)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn all_but_faults() -> SigSet {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset(3) initialises the whole set; sigdelset(3) then only changes it.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        for fault in FAULTS {
+            libc::sigdelset(set.as_mut_ptr(), fault);
+        }
+        SigSet::from_sigset_t_unchecked(set.assume_init())
+    }
+}
+
+/// Back to an empty mask, for a process that does not read [`Signals`].
+pub fn unblock_all() -> Result<(), Errno> {
+    SigSet::empty().thread_set_mask()
+}
+
+/// Sends a signal to a process or, with a negative number, to a process group.
+pub(super) fn send(pid: libc::pid_t, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: kill(2) takes two numbers.
+    checked(unsafe { libc::kill(pid, signal.0) }).map(drop)
+}
+
+/// A signal's name, `SIGTERM`; `None` for real-time signals.
+pub fn name(signal: Signal) -> Option<&'static str> {
+    signal_hook::low_level::signal_name(signal.0)
+}

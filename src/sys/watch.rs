@@ -1,0 +1,103 @@
+//! Being told when a directory changes.
+
+use super::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+/// As many symbolic links as the kernel follows.
+const HOPS: usize = 40;
+
+/// Something that changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// This entry of the directory came, went or was replaced. `moved`: it may stand under another name now.
+    Entry {
+        /// Its name.
+        name: OsString,
+        /// It was renamed, not removed.
+        moved: bool,
+    },
+    /// Everything may have changed: look at it all, and watch anew.
+    Everything,
+}
+
+/// Watches the entries of a directory and, since its path may run through symbolic links, every link on the way.
+pub struct Watch {
+    inotify: Inotify,
+    entries: Option<WatchDescriptor>,
+    links: HashMap<WatchDescriptor, Vec<OsString>>,
+}
+
+impl Watch {
+    /// Watches the directory at `path`, or for it to come, if only its parent is there.
+    pub fn new(path: &Path) -> Result<Watch, Errno> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_ONLYDIR;
+        let entries = match inotify.add_watch(path, flags) {
+            Ok(descriptor) => Some(descriptor),
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        let mut links: HashMap<_, Vec<_>> = HashMap::new();
+        for (parent, name) in places(path) {
+            let flags = AddWatchFlags::IN_CREATE
+                | AddWatchFlags::IN_MOVED_TO
+                | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
+            let descriptor = inotify.add_watch(&parent, flags)?;
+            links.entry(descriptor).or_default().push(name);
+        }
+        entries.map(|entries| links.remove(&entries));
+        Ok(Watch { inotify, entries, links })
+    }
+
+    /// The changes since the last call.
+    pub fn changes(&self) -> Vec<Change> {
+        let Ok(events) = self.inotify.read_events() else { return Vec::new() };
+        events.into_iter().filter_map(|event| self.change(event.wd, event.mask, event.name)).collect()
+    }
+
+    fn change(&self, wd: WatchDescriptor, mask: AddWatchFlags, name: Option<OsString>) -> Option<Change> {
+        if mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            return Some(Change::Everything);
+        }
+        if Some(wd) != self.entries {
+            let ours = self.links.get(&wd).is_some_and(|names| name.is_some_and(|name| names.contains(&name)));
+            return ours.then_some(Change::Everything);
+        }
+        match name {
+            Some(name) => Some(Change::Entry { name, moved: mask.contains(AddWatchFlags::IN_MOVED_FROM) }),
+            None => Some(Change::Everything), // the directory itself went
+        }
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+/// Where the path stands, and where each symbolic link it consists of does: (directory, name).
+fn places(path: &Path) -> Vec<(PathBuf, OsString)> {
+    let mut places = Vec::new();
+    let mut path = path.to_path_buf();
+    for _ in 0..HOPS {
+        let (Some(parent), Some(name)) = (path.parent().map(Path::to_path_buf), path.file_name()) else { break };
+        let parent = if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent };
+        places.push((parent.clone(), name.to_os_string()));
+        match std::fs::read_link(&path) {
+            Ok(target) => path = parent.join(target),
+            Err(_) => break,
+        }
+    }
+    places
+}
