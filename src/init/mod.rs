@@ -8,6 +8,7 @@ mod adopt;
 pub mod config;
 pub mod entry;
 mod front;
+mod index;
 mod publish;
 mod scan;
 mod table;

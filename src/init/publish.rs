@@ -14,7 +14,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 impl Init {
     pub(super) fn publish_touched(&mut self) {
-        for at in self.table.take_touched() {
+        while let Some(at) = self.table.take_touched() {
             self.publish(at);
             self.part(at);
         }

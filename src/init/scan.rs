@@ -11,7 +11,7 @@ use crate::machine::Mono;
 use crate::sys::fs::FileId;
 use crate::sys::watch::{Change, Watch};
 use crate::sys::{Errno, fs};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -35,16 +35,28 @@ pub(super) struct Scan {
     poll_at: Option<Mono>,
     look_at_all: bool,
     another_turn: bool,
-    backlog: BTreeSet<OsString>,
-    missing: BTreeSet<OsString>,
-    later: BTreeMap<OsString, Later>,
+    backlog: VecDeque<Name>,
+    missing: Vec<OsString>,
+    later: Vec<Later>,
     complaint: Option<String>,
+}
+
+/// A name to look at, and what was last said about it.
+struct Name {
+    name: OsString,
+    said: Option<String>,
+}
+
+impl From<OsString> for Name {
+    fn from(name: OsString) -> Name {
+        Name { name, said: None }
+    }
 }
 
 /// A name that is looked at again.
 struct Later {
     at: Mono,
-    said: Option<String>,
+    name: Name,
 }
 
 impl Scan {
@@ -75,14 +87,14 @@ impl Scan {
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.later.values().map(|later| later.at).chain(self.poll_at).min()
+        self.later.iter().map(|later| later.at).chain(self.poll_at).min()
     }
 
     /// A service was let go. If it is still there, it comes back.
     pub(super) fn was_let_go(&mut self, name: OsString, released: bool, now: Mono) {
         if self.takes_in() {
             let at = if released { now } else { now.after(RETAKE) };
-            self.later.insert(name, Later { at, said: None });
+            self.later.push(Later { at, name: name.into() });
         }
     }
 
@@ -91,7 +103,7 @@ impl Scan {
             match change {
                 Change::Entry { name, moved } => {
                     self.look_at_all |= moved;
-                    self.backlog.insert(name);
+                    self.backlog.push_back(name.into());
                 }
                 Change::Everything => {
                     self.look_at_all = true;
@@ -101,11 +113,19 @@ impl Scan {
         }
     }
 
+    /// Forgets that this name is to be looked at; returns what was last said about it.
+    fn take_later(&mut self, name: &OsStr) -> Option<String> {
+        let place = self.later.iter().position(|later| later.name.name == name)?;
+        self.later.swap_remove(place).name.said
+    }
+
     fn take_due(&mut self, now: Mono) {
         if self.poll_at.is_some_and(|at| at <= now) {
             self.look_at_all = true;
         }
-        self.backlog.extend(self.later.iter().filter(|(_, later)| later.at <= now).map(|(name, _)| name.clone()));
+        while let Some(due) = self.later.iter().position(|later| later.at <= now) {
+            self.backlog.push_back(self.later.swap_remove(due).name);
+        }
     }
 }
 
@@ -123,7 +143,7 @@ impl Init {
             self.list();
         }
         for _ in 0..NAMES_A_TURN {
-            let Some(name) = self.scan.backlog.pop_first() else { break };
+            let Some(name) = self.scan.backlog.pop_front() else { break };
             self.consider(name);
         }
         if self.scan.backlog.is_empty() {
@@ -145,8 +165,8 @@ impl Init {
         });
         match names {
             Ok(names) => {
-                self.scan.backlog.extend(names);
-                self.scan.backlog.extend(self.table.names().cloned());
+                self.scan.backlog.extend(names.into_iter().map(Name::from));
+                self.scan.backlog.extend(self.table.names().cloned().map(Name::from));
                 if self.scan.watch.is_some() {
                     self.scan.complaint = None;
                 }
@@ -187,8 +207,8 @@ impl Init {
     }
 
     /// What is this name now, and what follows?
-    fn consider(&mut self, name: OsString) {
-        let said = self.scan.later.remove(&name).and_then(|later| later.said);
+    fn consider(&mut self, Name { name, said }: Name) {
+        let said = self.scan.take_later(&name).or(said);
         if !self.is_service_name(&name) {
             return;
         }
@@ -226,8 +246,8 @@ impl Init {
     fn not_found(&mut self, name: OsString, errno: Errno, said: Option<String>) {
         let listed = self.scan.dir.as_ref().is_some_and(|dir| fs::is_listed(dir, &name));
         match (self.table.named(&name), errno) {
-            (Some(_), Errno::ENOTDIR) => drop(self.scan.missing.insert(name)),
-            (Some(_), Errno::ENOENT) if !listed => drop(self.scan.missing.insert(name)),
+            (Some(_), Errno::ENOTDIR) => self.scan.missing.push(name),
+            (Some(_), Errno::ENOENT) if !listed => self.scan.missing.push(name),
             (Some(at), _) => {
                 self.complain(at, format!("its directory cannot be reached: {}; keeping it as it is", errno.desc()));
             }
@@ -246,7 +266,8 @@ impl Init {
         if said.as_ref() != Some(&trouble) {
             self.config.voice.complain(Some(&refused.name), &trouble);
         }
-        self.scan.later.insert(name, Later { at: self.now.after(SLOW), said: Some(trouble) });
+        let name = Name { name, said: Some(trouble) };
+        self.scan.later.push(Later { at: self.now.after(SLOW), name });
     }
 
     /// What has left the directory, and has not just been renamed, is stopped.

@@ -1,10 +1,10 @@
 //! The services under supervision, and everything that is held open for them.
 
+use super::index::Index;
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, View};
 use crate::sys::fs::FileId;
 use crate::wire::tai::Tai;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 
@@ -36,6 +36,7 @@ pub struct Slot {
     /// Its control FIFO waits until `control/X` is through.
     pub muted: bool,
     armed: Option<Mono>,
+    touched: bool,
 }
 
 /// A `supervise` directory.
@@ -99,6 +100,7 @@ impl Slot {
             released: false,
             muted: false,
             armed: None,
+            touched: false,
         }
     }
 
@@ -117,11 +119,11 @@ impl Slot {
 pub struct Table {
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
-    by_name: BTreeMap<OsString, SlotId>,
-    by_id: BTreeMap<FileId, SlotId>,
-    by_pid: BTreeMap<Pid, SlotId>,
-    deadlines: BTreeSet<(Mono, SlotId)>,
-    touched: BTreeSet<SlotId>,
+    by_name: Index<OsString>,
+    by_id: Index<FileId>,
+    by_pid: Index<Pid>,
+    deadlines: Index<Mono>,
+    touched: Vec<SlotId>,
 }
 
 impl Table {
@@ -144,13 +146,12 @@ impl Table {
         let slot = self.slots.get_mut(at)?.take()?;
         self.free.push(at);
         if let Some(deadline) = slot.armed {
-            self.deadlines.remove(&(deadline, at));
+            self.deadlines.remove(&deadline, at);
         }
         if !slot.is_logger() {
-            self.forget_name(&slot.name, at);
-            self.by_id.remove(&slot.id);
+            self.by_name.remove(slot.name.as_os_str(), at);
+            self.by_id.remove(&slot.id, at);
         }
-        self.touched.remove(&at);
         Some(slot)
     }
 
@@ -166,37 +167,30 @@ impl Table {
 
     /// The service of this name.
     pub fn named(&self, name: &OsStr) -> Option<SlotId> {
-        self.by_name.get(name).copied()
+        self.by_name.get(name)
     }
 
     /// The service in this directory.
     pub fn in_dir(&self, id: FileId) -> Option<SlotId> {
-        self.by_id.get(&id).copied()
+        self.by_id.get(&id)
     }
 
     /// The service goes by another name now.
     pub fn rename(&mut self, at: SlotId, name: OsString) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
         let old = std::mem::replace(&mut slot.name, name.clone());
-        self.forget_name(&old, at);
+        self.by_name.remove(old.as_os_str(), at);
         self.by_name.insert(name, at);
-    }
-
-    /// Two services may have swapped names: only the one that still goes by it loses it.
-    fn forget_name(&mut self, name: &OsStr, at: SlotId) {
-        if self.by_name.get(name) == Some(&at) {
-            self.by_name.remove(name);
-        }
     }
 
     /// The names of all, loggers excepted.
     pub fn names(&self) -> impl Iterator<Item = &OsString> {
-        self.by_name.keys()
+        self.by_name.iter().map(|(name, _)| name)
     }
 
     /// All, loggers excepted.
     pub fn services(&self) -> Vec<SlotId> {
-        self.by_name.values().copied().collect()
+        self.by_name.iter().map(|(_, at)| *at).collect()
     }
 
     /// All, loggers included.
@@ -206,7 +200,7 @@ impl Table {
 
     /// Whether nothing is supervised.
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.by_name.iter().len() == 0
     }
 
     /// A process of this service lives.
@@ -216,7 +210,9 @@ impl Table {
 
     /// A process was reaped. Whose was it?
     pub fn disown(&mut self, pid: Pid) -> Option<SlotId> {
-        self.by_pid.remove(&pid)
+        let at = self.by_pid.get(&pid)?;
+        self.by_pid.remove(&pid, at);
+        Some(at)
     }
 
     /// Something about this service changed: its deadline holds anew, and it is looked at before the turn ends.
@@ -225,28 +221,34 @@ impl Table {
         let deadline = slot.deadline();
         if deadline != slot.armed {
             if let Some(old) = slot.armed {
-                self.deadlines.remove(&(old, at));
+                self.deadlines.remove(&old, at);
             }
             if let Some(new) = deadline {
-                self.deadlines.insert((new, at));
+                self.deadlines.insert(new, at);
             }
             slot.armed = deadline;
         }
-        self.touched.insert(at);
+        if !std::mem::replace(&mut slot.touched, true) {
+            self.touched.push(at);
+        }
     }
 
-    /// The services that were touched since the last call.
-    pub fn take_touched(&mut self) -> BTreeSet<SlotId> {
-        std::mem::take(&mut self.touched)
+    /// A service that was touched and not been taken since.
+    pub fn take_touched(&mut self) -> Option<SlotId> {
+        let at = self.touched.pop()?;
+        if let Some(slot) = self.get_mut(at) {
+            slot.touched = false;
+        }
+        Some(at)
     }
 
     /// The nearest deadline.
     pub fn deadline(&self) -> Option<Mono> {
-        self.deadlines.first().map(|(at, _)| *at)
+        self.deadlines.iter().next().map(|(at, _)| *at)
     }
 
     /// A service whose deadline has come.
     pub fn due(&self, now: Mono) -> Option<SlotId> {
-        self.deadlines.first().filter(|(at, _)| *at <= now).map(|(_, slot)| *slot)
+        self.deadlines.iter().next().filter(|(at, _)| *at <= now).map(|(_, slot)| *slot)
     }
 }

@@ -101,10 +101,7 @@ pub struct Span(pub Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < Duration::from_secs(10) && self.0.subsec_millis() >= 50 {
-            write!(f, "{:.1}s", self.0.as_secs_f32())
-        } else {
-            write!(f, "{:.0}s", self.0.as_secs_f32())
-        }
+        let tenths = self.0.as_millis() / 100;
+        if tenths < 100 { write!(f, "{}.{}s", tenths / 10, tenths % 10) } else { write!(f, "{}s", tenths / 10) }
     }
 }

@@ -7,6 +7,8 @@
 
 pub mod policy;
 pub mod service;
+#[cfg(test)]
+mod simulation;
 pub mod system;
 
 use std::fmt;

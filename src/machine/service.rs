@@ -58,6 +58,11 @@ enum Hook {
     },
 }
 
+/// A limit that runs is never put off: whoever repeats an order wants it done.
+fn sooner(running: Option<Mono>, new: Mono) -> Mono {
+    running.map_or(new, |at| at.min(new))
+}
+
 /// The machine of one service.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -66,6 +71,8 @@ pub struct Service {
     limits: Limits,
     want: Want,
     leaving: bool,
+    /// Patience is over: what still runs was sent KILL, and nothing starts any more.
+    hurried: bool,
     paused: bool,
     got_term: bool,
     since: Mono,
@@ -82,6 +89,7 @@ impl Service {
             limits: Limits::of(manners),
             want,
             leaving: false,
+            hurried: false,
             paused: false,
             got_term: false,
             since: now,
@@ -154,13 +162,17 @@ impl Service {
     }
 
     fn has_scripts(&self) -> bool {
-        self.manners.scripts && self.role == Role::Main
+        self.manners.scripts && self.role == Role::Main && !self.hurried
     }
 
     // Orders.
 
     fn command(&mut self, now: Mono, command: Command) -> Actions {
-        if self.manners.stays(command) && self.state != State::Gone {
+        if self.state == State::Gone || self.hurried {
+            return Actions::NONE;
+        }
+        // A logger leaves because its input has ended, which no order takes back.
+        if self.role == Role::Main && self.manners.stays(command) {
             self.leaving = false;
         }
         match command {
@@ -322,7 +334,7 @@ impl Service {
             self.paused = false;
         }
         if let (State::Up { kill_at, .. }, Some(patience)) = (&mut self.state, self.limits.kill_after) {
-            *kill_at = Some(now.after(patience));
+            *kill_at = Some(sooner(*kill_at, now.after(patience)));
         }
         let tail = if self.leaving { Command::Exit } else { Command::Down };
         for action in self.ask_first(now, tail, Then::Nothing) {
@@ -360,7 +372,9 @@ impl Service {
         }
         match self.state {
             State::Starting => {
-                self.state = State::Up { pid, started: now, kill_at: None };
+                // Who starts while leaving is a logger with something left to read.
+                let kill_at = self.leaving.then(|| now.after(DRAIN_LIMIT));
+                self.state = State::Up { pid, started: now, kill_at };
                 self.since = now;
             }
             State::FinishDue { exit, started, again, .. } => {
@@ -496,7 +510,7 @@ impl Service {
     fn drain(&mut self, now: Mono, pending: bool) -> Actions {
         self.leaving = true;
         match &mut self.state {
-            State::Up { kill_at, .. } => *kill_at = Some(now.after(DRAIN_LIMIT)),
+            State::Up { kill_at, .. } => *kill_at = Some(sooner(*kill_at, now.after(DRAIN_LIMIT))),
             State::Down { armed, .. } => {
                 if !(*armed && pending) {
                     self.rest();
@@ -510,6 +524,7 @@ impl Service {
     fn hurry(&mut self) -> Actions {
         self.want = Want::Down;
         self.leaving = true;
+        self.hurried = true;
         let mut actions = Actions::NONE;
         if let Hook::Running { pid, .. } = self.hook {
             actions.push(Action::Signal(pid, Signal::KILL, Target::Process));

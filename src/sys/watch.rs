@@ -2,7 +2,6 @@
 
 use super::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -28,7 +27,7 @@ pub enum Change {
 pub struct Watch {
     inotify: Inotify,
     entries: Option<WatchDescriptor>,
-    links: HashMap<WatchDescriptor, Vec<OsString>>,
+    links: Vec<(WatchDescriptor, OsString)>,
 }
 
 impl Watch {
@@ -47,15 +46,13 @@ impl Watch {
             Err(Errno::ENOENT) => None,
             Err(errno) => return Err(errno),
         };
-        let mut links: HashMap<_, Vec<_>> = HashMap::new();
+        let mut links = Vec::new();
         for (parent, name) in places(path) {
             let flags = AddWatchFlags::IN_CREATE
                 | AddWatchFlags::IN_MOVED_TO
                 | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
-            let descriptor = inotify.add_watch(&parent, flags)?;
-            links.entry(descriptor).or_default().push(name);
+            links.push((inotify.add_watch(&parent, flags)?, name));
         }
-        entries.map(|entries| links.remove(&entries));
         Ok(Watch { inotify, entries, links })
     }
 
@@ -70,7 +67,7 @@ impl Watch {
             return Some(Change::Everything);
         }
         if Some(wd) != self.entries {
-            let ours = self.links.get(&wd).is_some_and(|names| name.is_some_and(|name| names.contains(&name)));
+            let ours = self.links.iter().any(|(descriptor, link)| *descriptor == wd && Some(link) == name.as_ref());
             return ours.then_some(Change::Everything);
         }
         match name {

@@ -1,0 +1,540 @@
+//! A world for [`Service`] to live in, without processes and without waiting.
+//!
+//! [`World`] answers each start at once, keeps the processes that live, lets them die, and jumps through time. After
+//! each event it compares the machine with what a bystander knows ([`Known`]), so each test in the rooms below also
+//! checks that:
+//!
+//! - never two `run`s live, nor `run` beside `finish`, nor two `control/X`
+//! - no signal goes to a process that is not alive and ours
+//! - a start is the last action of a step, and few starts follow from one event
+//! - what is wanted up has a process or a deadline; what is not wanted starts nothing and has no deadline
+//! - starts that nobody asked for are a second apart
+//! - the view names the living process, since when, and flags that belong to it
+//! - no deadline is left in the past, so nobody wakes in vain
+//! - programs with a time limit are killed when it is over, not before
+#![allow(clippy::disallowed_macros)]
+
+mod promises;
+mod transitions;
+mod walks;
+
+use super::policy::{Leave, Limits, Manners};
+use super::service::{Role, Service};
+use super::{Action, Command, Event, Exit, Mono, Phase, Pid, Refusal, Script, Signal, Target, Want};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// More starts than this never follow from one event: `finish`, `control/u`, `run`, and `finish` again.
+const MOST_STARTS: usize = 4;
+
+/// Every command, each signal command once.
+const COMMANDS: [Command; 19] = [
+    Command::Up,
+    Command::Down,
+    Command::Once,
+    Command::NoRestart,
+    Command::Exit,
+    Command::Term,
+    Command::StopSignal,
+    Command::Kill(Target::Process),
+    Command::Kill(Target::Group),
+    Command::Pause(Target::Process),
+    Command::Pause(Target::Group),
+    Command::Continue(Target::Process),
+    Command::Continue(Target::Group),
+    Command::Signal(Signal::HUP),
+    Command::Signal(Signal::INT),
+    Command::Signal(Signal::USR1),
+    Command::Signal(Signal::WINCH),
+    Command::Disable,
+    Command::Enable,
+];
+
+/// What becomes of a start. Hooks are named by their commands' words; one that is not named does not start.
+#[derive(Clone, Copy, Debug)]
+struct Programs {
+    run: Option<Refusal>,
+    finish: Option<Refusal>,
+    hooks: &'static [Command],
+    no_hook: Refusal,
+}
+
+impl Programs {
+    const RUN: Programs = Programs { run: None, finish: Some(Refusal::Absent), hooks: &[], no_hook: Refusal::Absent };
+    const RUN_AND_FINISH: Programs = Programs { finish: None, ..Programs::RUN };
+
+    fn refusal(&self, script: Script) -> Option<Refusal> {
+        match script {
+            Script::Run => self.run,
+            Script::Finish(_) => self.finish,
+            Script::Control(command) => (!self.hooks.contains(&command)).then_some(self.no_hook),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Process {
+    pid: Pid,
+    script: Script,
+    born: Mono,
+    /// When it must end, by what was known at its start.
+    limit: Option<Duration>,
+    /// It was told to end, in a way that it obeys unless it is stopped.
+    told: bool,
+    stopped: bool,
+    /// KILL was sent last at.
+    killed: Option<Mono>,
+}
+
+/// What a bystander knows from the orders and the deaths alone.
+#[derive(Clone, Debug)]
+struct Known {
+    want: Want,
+    paused: bool,
+    up_since: Mono,
+    down_since: Mono,
+    /// One start was ordered, whatever is wanted later.
+    owed: bool,
+    /// Somebody asked for the next start, with manners in which that ends a pause.
+    hasty: bool,
+    attempted: Option<Mono>,
+    stop_sent: bool,
+    hurried: bool,
+}
+
+#[derive(Clone, Debug)]
+struct World {
+    service: Service,
+    manners: &'static Manners,
+    role: Role,
+    limits: Limits,
+    programs: Programs,
+    now: Mono,
+    born: i32,
+    living: Vec<Process>,
+    known: Known,
+}
+
+impl World {
+    /// Supervision has not begun yet.
+    fn new(manners: &'static Manners, role: Role, want: Want) -> World {
+        let now = Mono(1_000_000_000);
+        World {
+            service: Service::new(manners, role, want, now),
+            manners,
+            role,
+            limits: Limits::of(manners),
+            programs: Programs::RUN_AND_FINISH,
+            now,
+            born: 0,
+            living: Vec::new(),
+            known: Known {
+                want,
+                paused: false,
+                up_since: now,
+                down_since: now,
+                owed: false,
+                hasty: false,
+                attempted: None,
+                stop_sent: false,
+                hurried: false,
+            },
+        }
+    }
+
+    /// `run` lives, and has for a while.
+    fn up(manners: &'static Manners) -> World {
+        World::up_as(manners, Role::Main)
+    }
+
+    fn up_as(manners: &'static Manners, role: Role) -> World {
+        let mut world = World::new(manners, role, Want::Up);
+        assert_eq!(world.begin(), "run");
+        world.pass(10 * SECOND);
+        world
+    }
+
+    fn with(mut self, programs: Programs) -> World {
+        self.programs = programs;
+        self
+    }
+
+    fn hooked(self, hooks: &'static [Command]) -> World {
+        self.with(Programs { hooks, ..Programs::RUN_AND_FINISH })
+    }
+
+    fn limited(mut self, limits: Limits) -> World {
+        self.limit(limits);
+        self
+    }
+
+    fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.service.set_limits(limits);
+    }
+
+    // What can happen. Each tells in words what the machine did, up to the point where it waits again.
+
+    fn begin(&mut self) -> String {
+        self.tell(Event::Begin)
+    }
+
+    fn order(&mut self, command: Command) -> String {
+        self.learn(command);
+        self.tell(Event::Command(command))
+    }
+
+    fn orders<const N: usize>(&mut self, commands: [Command; N]) -> [String; N] {
+        commands.map(|command| self.order(command))
+    }
+
+    /// The one process that is not a hook ends.
+    fn ends(&mut self, exit: Exit) -> String {
+        let at = self.living.iter().position(|p| !is_control(p.script)).expect("run or finish lives");
+        self.death(at, exit)
+    }
+
+    fn hook_ends(&mut self, exit: Exit) -> String {
+        let at = self.living.iter().position(|p| is_control(p.script)).expect("a hook lives");
+        self.death(at, exit)
+    }
+
+    fn death(&mut self, at: usize, exit: Exit) -> String {
+        let dead = self.living.swap_remove(at);
+        if !is_control(dead.script) {
+            self.known.down_since = self.now;
+        }
+        self.tell(Event::Died(dead.pid, exit))
+    }
+
+    fn drain(&mut self, pending: bool) -> String {
+        self.tell(Event::Drain { pending })
+    }
+
+    fn hurry(&mut self) -> String {
+        self.known.want = Want::Down;
+        self.known.owed = false;
+        self.known.hurried = true;
+        self.tell(Event::Hurry)
+    }
+
+    /// Time passes, and nobody looks.
+    fn pass(&mut self, span: Duration) {
+        self.now = self.now.after(span);
+    }
+
+    /// Time passes up to the next deadline, which is this far away.
+    fn wait(&mut self, span: Duration) -> String {
+        let deadline = self.service.deadline().expect("something is to come");
+        assert_eq!(deadline.since(self.now), span, "the next deadline");
+        self.now = deadline;
+        self.ticks()
+    }
+
+    /// The timers' part of a turn.
+    fn ticks(&mut self) -> String {
+        let mut words = Vec::new();
+        while self.is_due() {
+            // `control/X` and the program beside it may be due at once; a third time is a busy loop.
+            assert!(words.len() < 2, "a tick at its deadline leads on: {:?}", self.service);
+            words.push(self.tell(Event::Tick));
+        }
+        self.check_limits();
+        words.retain(|word| !word.is_empty());
+        words.join(", ")
+    }
+
+    fn is_due(&self) -> bool {
+        self.service.deadline().is_some_and(|at| at <= self.now)
+    }
+
+    /// From now on nobody gives orders, and the world is kind: every start succeeds, `run` obeys its stop signal,
+    /// `finish` and hooks end soon. Returns once nothing is left to happen, with the time that took.
+    fn settle(&mut self) -> Duration {
+        let from = self.now;
+        self.programs = Programs { hooks: self.programs.hooks, ..Programs::RUN_AND_FINISH };
+        for _ in 0..100 {
+            self.ticks();
+            if let Some(at) = self.living.iter().position(Process::ends_soon) {
+                let exit = if is_control(self.living[at].script) { Exit::Code(1) } else { Exit::Code(0) };
+                self.death(at, exit);
+            } else if let Some(deadline) = self.service.deadline() {
+                self.now = self.now.max(deadline);
+            } else {
+                return self.now.since(from);
+            }
+        }
+        panic!("it never settles: {self:?}");
+    }
+
+    // The feedback of a turn.
+
+    fn tell(&mut self, event: Event) -> String {
+        let over = self.service.is_gone();
+        let mut words = Vec::new();
+        let mut starts = 0;
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            for action in self.service.step(self.now, event) {
+                assert!(next.is_none(), "a start is the last action of a step");
+                next = self.act(action, &mut words);
+            }
+            starts += usize::from(next.is_some());
+            assert!(starts <= MOST_STARTS, "a turn ends: {words:?}");
+        }
+        if over {
+            assert!(words.is_empty() && self.service.is_gone(), "gone is final: {words:?}");
+        }
+        self.check();
+        words.join(", ")
+    }
+
+    fn act(&mut self, action: Action, words: &mut Vec<String>) -> Option<Event> {
+        match action {
+            Action::Spawn(script) => return Some(self.start(script, words)),
+            Action::Signal(pid, signal, to) => {
+                let process = self.process(pid);
+                process.receive(signal);
+                let script = process.script;
+                if script == Script::Run && (signal == Signal::TERM || signal == self.limits.stop_signal) {
+                    self.process(pid).told = true;
+                    self.known.stop_sent = true;
+                }
+                let group = if to == Target::Group { "'s group" } else { "" };
+                words.push(format!("{} {}{group}", signal_word(signal), script_word(script)));
+            }
+            Action::KillLate(pid, script) => {
+                let now = self.now;
+                let process = self.process(pid);
+                assert_eq!(process.script, script, "the program that is late");
+                let early = process.limit.is_some_and(|limit| now.since(process.born) < limit);
+                assert!(!early, "{script:?} has its time");
+                process.receive(Signal::KILL);
+                process.killed = Some(now);
+                words.push(format!("kill late {}", script_word(script)));
+            }
+            Action::DownFile(true) => words.push("create down".into()),
+            Action::DownFile(false) => words.push("remove down".into()),
+        }
+        None
+    }
+
+    fn process(&mut self, pid: Pid) -> &mut Process {
+        self.living.iter_mut().find(|p| p.pid == pid).expect("a signal goes to a living process of ours")
+    }
+
+    fn start(&mut self, script: Script, words: &mut Vec<String>) -> Event {
+        assert!(!self.known.hurried, "nothing starts when patience is over");
+        assert!(self.living.iter().all(|p| is_control(p.script) != is_control(script)), "{script:?} beside its like");
+        if script == Script::Run {
+            self.check_start();
+        }
+        let refusal = self.programs.refusal(script);
+        match (script, refusal) {
+            (Script::Run, None | Some(Refusal::Absent | Refusal::Exec)) => {
+                self.known.up_since = self.now;
+                self.known.down_since = self.now;
+                self.known.owed = false;
+            }
+            (Script::Finish(_), Some(Refusal::Absent | Refusal::Exec)) => self.known.down_since = self.now,
+            (Script::Run | Script::Finish(_), Some(Refusal::Fork))
+            | (Script::Finish(_), None)
+            | (Script::Control(_), _) => {}
+        }
+        match refusal {
+            // What there need not be is not missed.
+            Some(Refusal::Absent) if script != Script::Run => {}
+            Some(refusal) => words.push(format!("no {}: {refusal:?}", script_word(script))),
+            None => words.push(script_word(script)),
+        }
+        refusal.map_or_else(|| self.birth(script), Event::NotSpawned)
+    }
+
+    fn birth(&mut self, script: Script) -> Event {
+        self.born += 1;
+        let pid = Pid(self.born);
+        let limit = match script {
+            Script::Run => None,
+            Script::Finish(_) => self.limits.finish_limit,
+            Script::Control(_) => Some(self.manners.control_limit),
+        };
+        if !is_control(script) {
+            self.known.paused = false;
+            self.known.stop_sent = false;
+        }
+        self.living.push(Process { pid, script, born: self.now, limit, told: false, stopped: false, killed: None });
+        Event::Spawned(pid)
+    }
+
+    fn learn(&mut self, command: Command) {
+        if self.known.hurried || self.is_over() {
+            return;
+        }
+        let phase = self.service.view().phase;
+        let known = &mut self.known;
+        match command {
+            Command::Up | Command::Once => {
+                known.want = if command == Command::Up { Want::Up } else { Want::Once };
+                known.owed = phase != Phase::Run;
+                known.hasty = self.manners.up_ends_pause && phase == Phase::Down;
+            }
+            Command::Down => (known.want, known.owed) = (Want::Down, false),
+            Command::NoRestart => (known.want, known.owed) = (Want::Once, false),
+            Command::Exit if self.role == Role::Main && self.manners.leave == Leave::Stop => {
+                (known.want, known.owed) = (Want::Down, false);
+            }
+            Command::Exit if self.role == Role::Main && phase == Phase::Down => known.owed = false,
+            Command::Pause(_) => known.paused = true,
+            Command::Continue(_) => known.paused = false,
+            Command::Exit
+            | Command::Term
+            | Command::StopSignal
+            | Command::Kill(_)
+            | Command::Signal(_)
+            | Command::Disable
+            | Command::Enable => {}
+        }
+    }
+
+    /// It has left, though `control/X` may still live; only a logger leaves later than it comes to rest.
+    fn is_over(&self) -> bool {
+        let view = self.service.view();
+        let drains = self.role == Role::Logger && self.service.deadline().is_some();
+        view.leaving && view.phase == Phase::Down && !drains
+    }
+
+    // What holds after each event.
+
+    fn check_start(&mut self) {
+        let known = &mut self.known;
+        assert!(known.want == Want::Up || known.owed, "run starts only when it is wanted");
+        if let Some(before) = known.attempted.replace(self.now) {
+            assert!(known.hasty || self.now.since(before) >= SECOND, "starts are a second apart");
+        }
+        known.hasty = false;
+    }
+
+    fn check(&self) {
+        if self.service.is_gone() {
+            assert!(self.living.is_empty(), "nothing outlives supervision");
+            assert_eq!(self.service.deadline(), None, "nothing is to come");
+            return;
+        }
+        self.check_view();
+        self.check_prospects();
+    }
+
+    fn check_view(&self) {
+        let view = self.service.view();
+        let shown = self.living.iter().find(|p| !is_control(p.script));
+        assert_eq!(view.pid, shown.map(|p| p.pid), "the pid is that of what runs");
+        match shown.map(|p| p.script) {
+            Some(Script::Run) => assert_eq!(view.phase, Phase::Run),
+            Some(_) => assert_eq!(view.phase, Phase::Finish),
+            None => assert_ne!(view.phase, Phase::Run),
+        }
+        assert_eq!(self.service.is_busy(), self.living.iter().any(|p| is_control(p.script)), "busy with a hook");
+        assert!(!view.got_term || (view.phase == Phase::Run && self.known.stop_sent), "whoever got TERM lives");
+        if self.known.hurried {
+            return;
+        }
+        assert_eq!(view.want, self.known.want, "the last order holds");
+        let since = if view.phase == Phase::Down { self.known.down_since } else { self.known.up_since };
+        assert_eq!(view.since, since, "since when {view:?}");
+        if self.manners.pause_needs_process {
+            assert!(!view.paused || view.phase == Phase::Run, "what is paused lives");
+        } else {
+            assert_eq!(view.paused, self.known.paused, "the last of pause, continue and start holds");
+        }
+    }
+
+    /// Nothing waits for nothing, and nothing comes that nobody wants.
+    fn check_prospects(&self) {
+        if !self.living.is_empty() {
+            return;
+        }
+        let view = self.service.view();
+        let wanted = self.known.want == Want::Up || self.known.owed;
+        let finish_is_due = view.phase == Phase::Finish;
+        let deadline = self.service.deadline();
+        assert_eq!(deadline.is_some(), wanted || finish_is_due, "{:?}", self.service);
+        let far = self.now.after(5 * SECOND);
+        assert!(deadline.is_none_or(|at| at <= far), "no start is further away than five seconds");
+    }
+
+    /// Whoever has a time limit is killed when it is over, and again while it lives.
+    fn check_limits(&self) {
+        for process in &self.living {
+            if let Some(limit) = process.limit
+                && self.now >= process.born.after(limit)
+            {
+                let killed = process.killed.expect("what is late is killed");
+                let again = self.service.deadline().expect("and watched");
+                assert!(again <= killed.after(5 * SECOND) || again <= self.now.after(5 * SECOND));
+            }
+        }
+    }
+}
+
+impl Process {
+    fn receive(&mut self, signal: Signal) {
+        match signal {
+            Signal::STOP => self.stopped = true,
+            Signal::CONT => self.stopped = false,
+            Signal::KILL => (self.told, self.stopped) = (true, false),
+            _ => {}
+        }
+    }
+
+    fn ends_soon(&self) -> bool {
+        self.script != Script::Run || (self.told && !self.stopped)
+    }
+}
+
+fn is_control(script: Script) -> bool {
+    matches!(script, Script::Control(_))
+}
+
+// Words, for failures and for the table of transitions.
+
+fn script_word(script: Script) -> String {
+    match script {
+        Script::Run => "run".into(),
+        Script::Finish(exit) => format!("finish {}", exit_word(exit)),
+        Script::Control(command) => format!("control/{}", command_word(command)),
+    }
+}
+
+fn exit_word(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => code.to_string(),
+        Exit::Signal { signal, core } => format!("{}{}", signal_word(signal), if core { "+core" } else { "" }),
+    }
+}
+
+fn command_word(command: Command) -> String {
+    match command {
+        Command::Up => "u".into(),
+        Command::Down => "d".into(),
+        Command::Once => "o".into(),
+        Command::NoRestart => "O".into(),
+        Command::Exit => "x".into(),
+        Command::Term => "t".into(),
+        Command::StopSignal => "r".into(),
+        Command::Kill(Target::Process) => "k".into(),
+        Command::Kill(Target::Group) => "K".into(),
+        Command::Pause(Target::Process) => "p".into(),
+        Command::Pause(Target::Group) => "P".into(),
+        Command::Continue(Target::Process) => "c".into(),
+        Command::Continue(Target::Group) => "C".into(),
+        Command::Signal(signal) => signal_word(signal),
+        Command::Disable => "disable".into(),
+        Command::Enable => "enable".into(),
+    }
+}
+
+fn signal_word(signal: Signal) -> String {
+    let known = signal_hook::low_level::signal_name(signal.0);
+    known.map_or_else(|| signal.0.to_string(), |name| name.trim_start_matches("SIG").into())
+}

@@ -1,0 +1,918 @@
+//! What a user is promised, one test each. The names tell the promise.
+
+use super::*;
+use crate::machine::policy::{DRAIN_LIMIT, INSIST};
+use crate::machine::system::{Order, STOP_BUDGET, System};
+
+const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core: false };
+const KILLED: Exit = Exit::Signal { signal: Signal::KILL, core: false };
+const MILLI: Duration = Duration::from_millis(1);
+
+/// The supervisors with `finish` and `control/X`.
+const SCRIPTED: [&Manners; 2] = [&Manners::ONIT, &Manners::RUNSV];
+
+fn up() -> World {
+    World::up(&Manners::ONIT)
+}
+
+fn down(manners: &'static Manners) -> World {
+    let mut world = World::new(manners, Role::Main, Want::Down);
+    assert_eq!(world.begin(), "");
+    world
+}
+
+fn logger() -> World {
+    World::up_as(&Manners::ONIT, Role::Logger)
+}
+
+fn kill_after(after: Duration) -> Limits {
+    Limits { kill_after: Some(after), ..Limits::of(&Manners::ONIT) }
+}
+
+// up, once, and what is wanted at the beginning
+
+#[test]
+fn wanted_up_it_starts_when_supervision_begins() {
+    assert_eq!(World::new(&Manners::ONIT, Role::Main, Want::Up).begin(), "run");
+}
+
+#[test]
+fn wanted_down_it_starts_when_told_up() {
+    let mut world = down(&Manners::ONIT);
+    world.pass(60 * SECOND);
+    assert_eq!(world.order(Command::Up), "run");
+    assert_eq!(world.order(Command::Up), "", "it already runs");
+}
+
+#[test]
+fn once_starts_it_and_its_end_is_the_end() {
+    let mut world = down(&Manners::ONIT);
+    assert_eq!(world.order(Command::Once), "run");
+    assert_eq!(world.ends(Exit::Code(3)), "finish 3");
+    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert_eq!(world.service.view().want, Want::Once);
+    assert_eq!(world.service.deadline(), None);
+}
+
+#[test]
+fn once_while_it_runs_only_means_no_restart() {
+    let mut world = up();
+    assert_eq!(world.order(Command::Once), "");
+    world.ends(Exit::Code(0));
+    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert_eq!(world.service.deadline(), None);
+}
+
+#[test]
+fn once_during_finish_is_kept() {
+    for manners in SCRIPTED {
+        let mut world = World::up(manners);
+        world.order(Command::Down);
+        assert_eq!(world.ends(TERMINATED), "finish TERM");
+        assert_eq!(world.order(Command::Once), "");
+        assert_eq!(world.ends(Exit::Code(0)), "run");
+        world.ends(Exit::Code(0));
+        assert_eq!(world.ends(Exit::Code(0)), "", "once");
+    }
+}
+
+#[test]
+fn once_during_finish_is_taken_back_by_down() {
+    for taken_back in [Command::Down, Command::NoRestart, Command::Exit] {
+        let mut world = up();
+        world.ends(Exit::Code(0));
+        world.orders([Command::Once, taken_back]);
+        assert_eq!(world.ends(Exit::Code(0)), "", "{taken_back:?}");
+        assert_eq!(world.service.deadline(), None);
+    }
+}
+
+#[test]
+fn no_restart_starts_nothing_and_lets_run_be_the_last() {
+    let mut world = down(&Manners::ONIT);
+    assert_eq!(world.order(Command::NoRestart), "");
+    assert_eq!(world.service.view().want, Want::Once);
+    let mut world = up();
+    assert_eq!(world.order(Command::NoRestart), "");
+    world.ends(Exit::Code(0));
+    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert_eq!(world.service.deadline(), None);
+}
+
+#[test]
+fn no_restart_calls_off_the_start_that_a_pause_delays() {
+    let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    world.begin();
+    world.ends(Exit::Code(1));
+    assert!(world.service.deadline().is_some());
+    world.order(Command::NoRestart);
+    assert_eq!(world.service.deadline(), None);
+}
+
+// down, and signals
+
+#[test]
+fn down_sends_term_then_cont_and_it_stays_down() {
+    for manners in [&Manners::ONIT, &Manners::RUNSV, &Manners::SUPERVISE] {
+        let mut world = World::up(manners);
+        assert_eq!(world.order(Command::Down), "TERM run, CONT run");
+        assert!(world.service.view().got_term);
+        world.settle();
+        assert_eq!((world.service.view().phase, world.service.deadline()), (Phase::Down, None));
+        assert!(!world.service.view().got_term);
+    }
+}
+
+#[test]
+fn down_sends_the_stop_signal_of_the_service() {
+    let mut world = up().limited(Limits { stop_signal: Signal::INT, ..Limits::of(&Manners::ONIT) });
+    assert_eq!(world.order(Command::Down), "INT run, CONT run");
+    assert!(world.service.view().got_term);
+}
+
+#[test]
+fn down_then_up_is_a_restart() {
+    let mut world = up();
+    assert_eq!(world.orders([Command::Down, Command::Up]), ["TERM run, CONT run", ""]);
+    world.ends(TERMINATED);
+    assert_eq!(world.ends(Exit::Code(0)), "run");
+}
+
+#[test]
+fn down_calls_off_the_start_that_a_pause_delays() {
+    for manners in [&Manners::ONIT, &Manners::RUNSV, &Manners::SUPERVISE] {
+        let mut world = World::new(manners, Role::Main, Want::Up).with(Programs::RUN);
+        world.begin();
+        world.ends(Exit::Code(1));
+        assert_eq!(world.order(Command::Down), "");
+        assert_eq!(world.service.deadline(), None);
+    }
+}
+
+#[test]
+fn term_while_wanted_up_sends_only_term_and_is_a_restart() {
+    let mut world = up();
+    assert_eq!(world.order(Command::Term), "TERM run");
+    assert!(world.service.view().got_term);
+    assert_eq!(world.ends(TERMINATED), "finish TERM");
+    assert_eq!(world.ends(Exit::Code(0)), "run");
+}
+
+#[test]
+fn term_while_wanted_down_continues_it_too() {
+    let mut world = up();
+    assert_eq!(world.orders([Command::Once, Command::Term]), ["", "TERM run, CONT run"]);
+}
+
+#[test]
+fn the_restart_order_of_s6_sends_the_stop_signal() {
+    let mut world = up().limited(Limits { stop_signal: Signal::QUIT, ..Limits::of(&Manners::ONIT) });
+    assert_eq!(world.order(Command::Term), "TERM run");
+    assert_eq!(world.order(Command::StopSignal), "QUIT run");
+}
+
+#[test]
+fn signals_go_to_the_process_or_to_its_group_as_ordered() {
+    let mut world = up();
+    let orders = [
+        Command::Signal(Signal::HUP),
+        Command::Signal(Signal(40)),
+        Command::Kill(Target::Process),
+        Command::Kill(Target::Group),
+        Command::Pause(Target::Process),
+        Command::Pause(Target::Group),
+        Command::Continue(Target::Process),
+        Command::Continue(Target::Group),
+    ];
+    let group = ["KILL run's group", "STOP run's group", "CONT run's group"];
+    let sent = ["HUP run", "40 run", "KILL run", group[0], "STOP run", group[1], "CONT run", group[2]];
+    assert_eq!(world.orders(orders), sent);
+    assert!(!world.service.view().got_term, "none of them is the stop signal of an order to stop");
+}
+
+#[test]
+fn signals_while_nothing_runs_go_nowhere() {
+    for command in COMMANDS.into_iter().filter(|c| !matches!(c, Command::Up | Command::Once)) {
+        let sent = down(&Manners::ONIT).order(command);
+        let expected = match command {
+            Command::Disable => "create down",
+            Command::Enable => "remove down",
+            _ => "",
+        };
+        assert_eq!(sent, expected, "{command:?}");
+    }
+}
+
+#[test]
+fn of_all_signals_only_kill_reaches_finish() {
+    for command in COMMANDS.into_iter().filter(|c| !matches!(c, Command::Disable | Command::Enable)) {
+        let mut world = up();
+        world.ends(Exit::Code(0));
+        let expected = match command {
+            Command::Kill(Target::Process) => "KILL finish 0",
+            Command::Kill(Target::Group) => "KILL finish 0's group",
+            _ => "",
+        };
+        assert_eq!(world.order(command), expected, "{command:?}");
+    }
+}
+
+#[test]
+fn kill_during_finish_ends_finish_and_does_not_repeat_it() {
+    for manners in SCRIPTED {
+        let mut world = World::up(manners);
+        world.order(Command::Down);
+        world.ends(TERMINATED);
+        assert_eq!(world.order(Command::Kill(Target::Process)), "KILL finish TERM");
+        assert_eq!(world.ends(KILLED), "");
+        assert_eq!(world.service.view().phase, Phase::Down);
+    }
+}
+
+#[test]
+fn kill_then_up_never_makes_two() {
+    let mut world = up();
+    assert_eq!(world.orders([Command::Kill(Target::Process), Command::Up]), ["KILL run", ""]);
+}
+
+// paused
+
+#[test]
+fn down_continues_what_was_paused_and_as_in_runit_the_flag_stays() {
+    let mut world = up();
+    world.order(Command::Pause(Target::Process));
+    assert_eq!(world.order(Command::Down), "TERM run, CONT run");
+    assert!(world.service.view().paused);
+    world.settle();
+    assert_eq!(world.service.view().phase, Phase::Down, "stopped processes end too");
+}
+
+#[test]
+fn in_runit_a_service_that_is_down_can_be_called_paused_until_it_starts() {
+    for manners in SCRIPTED {
+        let mut world = down(manners);
+        world.order(Command::Pause(Target::Process));
+        assert!(world.service.view().paused);
+        world.order(Command::Up);
+        assert!(!world.service.view().paused);
+    }
+}
+
+#[test]
+fn in_daemontools_only_a_living_process_is_paused() {
+    let mut world = down(&Manners::SUPERVISE);
+    world.order(Command::Pause(Target::Process));
+    assert!(!world.service.view().paused);
+    for end in [Command::Down, Command::Kill(Target::Process)] {
+        let mut world = World::up(&Manners::SUPERVISE);
+        world.order(Command::Pause(Target::Process));
+        assert!(world.service.view().paused);
+        world.order(end);
+        assert_eq!(world.service.view().paused, end != Command::Down, "down continues it");
+        world.ends(KILLED);
+        assert!(!world.service.view().paused);
+    }
+}
+
+#[test]
+fn finish_is_not_paused_because_run_was() {
+    let mut world = up();
+    world.orders([Command::Pause(Target::Process), Command::Kill(Target::Process)]);
+    assert!(world.service.view().paused);
+    world.ends(KILLED);
+    assert!(!world.service.view().paused);
+}
+
+// exit
+
+#[test]
+fn exit_stops_it_and_supervision_ends_after_finish() {
+    for manners in SCRIPTED {
+        let mut world = World::up(manners);
+        assert_eq!(world.order(Command::Exit), "TERM run, CONT run");
+        assert!(world.service.view().leaving);
+        assert_eq!(world.ends(TERMINATED), "finish TERM");
+        assert!(!world.service.is_gone());
+        world.ends(Exit::Code(0));
+        assert!(world.service.is_gone());
+    }
+}
+
+#[test]
+fn exit_while_down_ends_supervision_at_once() {
+    for manners in [&Manners::ONIT, &Manners::RUNSV, &Manners::SUPERVISE] {
+        let mut world = down(manners);
+        world.order(Command::Exit);
+        assert!(world.service.is_gone());
+    }
+}
+
+#[test]
+fn exit_calls_off_the_start_that_a_pause_delays() {
+    let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    world.begin();
+    world.ends(Exit::Code(1));
+    world.order(Command::Exit);
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn exit_then_kill_still_waits_for_the_death_and_for_finish() {
+    let mut world = World::up(&Manners::RUNSV);
+    assert_eq!(world.orders([Command::Exit, Command::Kill(Target::Process)])[1], "KILL run");
+    assert_eq!(world.ends(KILLED), "finish KILL");
+    world.ends(Exit::Code(0));
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn exit_is_taken_back_by_up_and_in_runit_by_down_too() {
+    for (manners, command, stays) in [
+        (&Manners::ONIT, Command::Up, true),
+        (&Manners::ONIT, Command::Once, true),
+        (&Manners::ONIT, Command::Down, false),
+        (&Manners::ONIT, Command::NoRestart, false),
+        (&Manners::ONIT, Command::Term, false),
+        (&Manners::RUNSV, Command::Up, true),
+        (&Manners::RUNSV, Command::Down, true),
+        (&Manners::RUNSV, Command::NoRestart, true),
+        (&Manners::RUNSV, Command::Term, false),
+        (&Manners::SUPERVISE, Command::Up, false),
+        (&Manners::SUPERVISE, Command::Down, false),
+    ] {
+        let mut world = World::up(manners);
+        world.orders([Command::Exit, command]);
+        assert_eq!(world.service.view().leaving, !stays, "{manners:?} {command:?}");
+    }
+}
+
+#[test]
+fn in_daemontools_exit_sends_nothing_and_waits() {
+    let mut world = World::up(&Manners::SUPERVISE);
+    assert_eq!(world.order(Command::Exit), "");
+    assert!(world.service.view().leaving && world.service.view().want == Want::Up);
+    world.ends(Exit::Code(0));
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn in_daemontools_down_and_exit_stop_and_leave_in_either_order() {
+    for orders in [[Command::Down, Command::Exit], [Command::Exit, Command::Down]] {
+        let mut world = World::up(&Manners::SUPERVISE);
+        assert_eq!(world.orders(orders).concat(), "TERM run, CONT run");
+        world.ends(TERMINATED);
+        assert!(world.service.is_gone());
+    }
+}
+
+#[test]
+fn gone_is_final() {
+    let mut world = down(&Manners::ONIT);
+    world.order(Command::Exit);
+    let view = world.service.view();
+    for command in COMMANDS {
+        assert_eq!(world.order(command), "", "{command:?}");
+    }
+    world.hurry();
+    assert_eq!((world.service.view(), world.service.is_gone()), (view, true));
+}
+
+// finish
+
+#[test]
+fn finish_runs_after_each_end_with_how_it_ended() {
+    let core = Exit::Signal { signal: Signal(libc::SIGSEGV), core: true };
+    for (exit, words) in [(Exit::Code(3), "finish 3"), (TERMINATED, "finish TERM"), (core, "finish SEGV+core")] {
+        let mut world = up();
+        assert_eq!(world.ends(exit), words);
+        let view = world.service.view();
+        assert_eq!((view.phase, view.since), (Phase::Finish, Mono(1_000_000_000)), "the age of the cycle");
+        assert_eq!(world.ends(Exit::Code(1)), "run", "its own exit code is ignored");
+    }
+}
+
+#[test]
+fn a_run_that_cannot_be_executed_counts_as_an_end_with_111() {
+    for refusal in [Refusal::Absent, Refusal::Exec] {
+        let run = Some(refusal);
+        let mut world =
+            World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs { run, ..Programs::RUN_AND_FINISH });
+        assert_eq!(world.begin(), format!("no run: {refusal:?}, finish 111"));
+        assert_eq!(world.ends(Exit::Code(0)), "");
+        assert_eq!(world.wait(SECOND), format!("no run: {refusal:?}, finish 111"));
+    }
+}
+
+#[test]
+fn a_finish_that_cannot_be_executed_counts_as_having_run() {
+    let mut world = up().with(Programs { finish: Some(Refusal::Exec), ..Programs::RUN });
+    assert_eq!(world.ends(Exit::Code(0)), "no finish 0: Exec, run");
+}
+
+#[test]
+fn daemontools_has_neither_finish_nor_hooks() {
+    let mut world = World::up(&Manners::SUPERVISE).hooked(&COMMANDS);
+    assert_eq!(world.order(Command::Term), "TERM run");
+    assert_eq!(world.ends(TERMINATED), "run");
+}
+
+#[test]
+fn finish_has_five_seconds_unless_the_service_says_otherwise() {
+    let mut world = up();
+    world.ends(Exit::Code(0));
+    assert_eq!(world.wait(5 * SECOND), "kill late finish 0");
+    assert_eq!(world.wait(INSIST), "kill late finish 0", "and again");
+    assert_eq!(world.ends(KILLED), "run");
+
+    let mut world = up().limited(Limits { finish_limit: Some(SECOND), ..Limits::of(&Manners::ONIT) });
+    world.ends(Exit::Code(0));
+    assert_eq!(world.wait(SECOND), "kill late finish 0");
+}
+
+#[test]
+fn in_runit_finish_has_no_time_limit() {
+    let mut world = World::up(&Manners::RUNSV);
+    world.ends(Exit::Code(0));
+    assert_eq!(world.service.deadline(), None);
+}
+
+// No process can be made.
+
+#[test]
+fn a_failed_fork_of_run_is_tried_again() {
+    let run = Some(Refusal::Fork);
+    for (manners, pause) in [(&Manners::ONIT, 1), (&Manners::RUNSV, 5), (&Manners::SUPERVISE, 5)] {
+        let mut world = World::new(manners, Role::Main, Want::Up).with(Programs { run, ..Programs::RUN });
+        assert_eq!(world.begin(), "no run: Fork");
+        assert_eq!(world.wait(pause * SECOND), "no run: Fork");
+        world.programs = Programs::RUN;
+        assert_eq!(world.wait(pause * SECOND), "run");
+    }
+}
+
+#[test]
+fn a_failed_fork_does_not_use_up_once() {
+    let mut world = down(&Manners::ONIT).with(Programs { run: Some(Refusal::Fork), ..Programs::RUN });
+    assert_eq!(world.order(Command::Once), "no run: Fork");
+    world.programs = Programs::RUN;
+    assert_eq!(world.wait(SECOND), "run");
+}
+
+#[test]
+fn a_failed_fork_of_finish_is_tried_again_with_the_same_exit() {
+    let finish = Some(Refusal::Fork);
+    for (manners, pause) in [(&Manners::ONIT, 1), (&Manners::RUNSV, 5)] {
+        let mut world = World::up(manners).with(Programs { finish, ..Programs::RUN });
+        assert_eq!(world.ends(Exit::Code(7)), "no finish 7: Fork");
+        assert_eq!((world.service.view().phase, world.service.view().pid), (Phase::Finish, None));
+        assert_eq!(world.wait(pause * SECOND), "no finish 7: Fork");
+        world.programs = Programs::RUN_AND_FINISH;
+        assert_eq!(world.order(Command::Kill(Target::Process)), "", "there is nothing to kill");
+        assert_eq!(world.wait(pause * SECOND), "finish 7");
+        assert_eq!(world.ends(Exit::Code(0)), "run");
+    }
+}
+
+#[test]
+fn exit_waits_for_the_finish_that_could_not_be_started() {
+    let mut world = up().with(Programs { finish: Some(Refusal::Fork), ..Programs::RUN });
+    world.ends(Exit::Code(0));
+    world.order(Command::Exit);
+    assert!(!world.service.is_gone());
+    world.programs = Programs::RUN_AND_FINISH;
+    assert_eq!(world.wait(SECOND), "finish 0");
+    world.ends(Exit::Code(0));
+    assert!(world.service.is_gone());
+}
+
+// Pauses between starts
+
+/// From the end of a life of this length (and of a `finish` of that length) to the next start.
+fn pause_after(manners: &'static Manners, run: Duration, finish: Duration) -> Duration {
+    let mut world = World::new(manners, Role::Main, Want::Up);
+    world.begin();
+    world.pass(run);
+    if world.ends(Exit::Code(0)) == "finish 0" {
+        world.pass(finish);
+        if world.ends(Exit::Code(0)) == "run" {
+            return Duration::ZERO;
+        }
+    }
+    let pause = world.service.deadline().map_or(Duration::ZERO, |at| at.since(world.now));
+    if pause > Duration::ZERO {
+        assert_eq!(world.wait(pause), "run");
+    }
+    pause
+}
+
+#[test]
+fn onit_starts_it_a_second_after_the_last_start() {
+    let pause = |run, finish| pause_after(&Manners::ONIT, run * MILLI, finish * MILLI);
+    assert_eq!(pause(0, 0), 1000 * MILLI);
+    assert_eq!(pause(300, 0), 700 * MILLI);
+    assert_eq!(pause(300, 400), 300 * MILLI);
+    assert_eq!(pause(300, 1000), Duration::ZERO);
+    assert_eq!(pause(1500, 0), Duration::ZERO);
+}
+
+#[test]
+fn runsv_starts_it_a_second_after_the_end_of_a_cycle_shorter_than_a_second() {
+    let pause = |run, finish| pause_after(&Manners::RUNSV, run * MILLI, finish * MILLI);
+    assert_eq!(pause(0, 0), 1000 * MILLI);
+    assert_eq!(pause(300, 0), 1000 * MILLI);
+    assert_eq!(pause(300, 400), 1000 * MILLI);
+    assert_eq!(pause(999, 0), 1000 * MILLI);
+    assert_eq!(pause(300, 700), Duration::ZERO);
+    assert_eq!(pause(1500, 0), Duration::ZERO);
+}
+
+#[test]
+fn supervise_starts_it_a_second_after_the_last_start() {
+    let pause = |run| pause_after(&Manners::SUPERVISE, run * MILLI, Duration::ZERO);
+    assert_eq!(pause(0), 1000 * MILLI);
+    assert_eq!(pause(300), 700 * MILLI);
+    assert_eq!(pause(1500), Duration::ZERO);
+}
+
+#[test]
+fn up_ends_the_pause_but_not_in_the_manners_of_others() {
+    for command in [Command::Up, Command::Once] {
+        for (manners, started) in [(&Manners::ONIT, "run"), (&Manners::RUNSV, ""), (&Manners::SUPERVISE, "")] {
+            let mut world = World::new(manners, Role::Main, Want::Up).with(Programs::RUN);
+            world.begin();
+            world.ends(Exit::Code(1));
+            assert_eq!(world.order(command), started);
+            if started.is_empty() {
+                assert_eq!(world.wait(SECOND), "run");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_late_timer_starts_it_at_once() {
+    let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    world.begin();
+    world.ends(Exit::Code(1));
+    world.pass(999 * MILLI);
+    assert_eq!(world.ticks(), "", "not yet");
+    world.pass(60 * SECOND);
+    assert_eq!(world.ticks(), "run");
+}
+
+// control/X
+
+#[test]
+fn control_u_runs_before_each_start_and_its_result_is_ignored() {
+    for exit in [Exit::Code(0), Exit::Code(1), TERMINATED] {
+        let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).hooked(&[Command::Up]);
+        assert_eq!(world.begin(), "control/u");
+        assert_eq!((world.service.view().phase, world.service.is_busy()), (Phase::Down, true));
+        assert_eq!(world.hook_ends(exit), "run");
+        world.ends(Exit::Code(0));
+        world.pass(SECOND);
+        assert_eq!(world.ends(Exit::Code(0)), "control/u");
+    }
+}
+
+#[test]
+fn down_while_control_u_runs_prevents_the_start() {
+    for command in [Command::Down, Command::NoRestart, Command::Exit] {
+        let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).hooked(&[Command::Up]);
+        world.begin();
+        assert_eq!(world.order(command), "");
+        assert!(!world.service.is_gone(), "control/u still runs");
+        assert_eq!(world.hook_ends(Exit::Code(0)), "");
+        assert_eq!(world.service.is_gone(), command == Command::Exit);
+    }
+}
+
+#[test]
+fn stopping_asks_control_t_then_tells_control_d_or_control_x() {
+    let hooks = &[Command::Term, Command::Down, Command::Exit];
+    for (command, told) in [(Command::Down, "control/d"), (Command::Exit, "control/x")] {
+        let mut world = up().hooked(hooks);
+        assert_eq!(world.order(command), "control/t");
+        assert_eq!(world.hook_ends(Exit::Code(1)), format!("TERM run, CONT run, {told}"));
+        assert_eq!(world.hook_ends(Exit::Code(0)), "", "its result is ignored");
+        assert!(!world.service.is_busy());
+    }
+}
+
+#[test]
+fn control_t_that_succeeds_takes_the_place_of_term_but_not_of_cont() {
+    let mut world = up().hooked(&[Command::Term]);
+    assert_eq!(world.order(Command::Down), "control/t");
+    assert_eq!(world.hook_ends(Exit::Code(0)), "CONT run");
+    assert!(!world.service.view().got_term);
+
+    let mut world = up().hooked(&[Command::Term]);
+    assert_eq!(world.order(Command::Term), "control/t");
+    assert_eq!(world.hook_ends(Exit::Code(0)), "");
+}
+
+#[test]
+fn control_t_that_fails_or_is_killed_lets_term_be_sent() {
+    for exit in [Exit::Code(1), Exit::Code(111), TERMINATED, KILLED] {
+        let mut world = up().hooked(&[Command::Term]);
+        world.order(Command::Term);
+        assert_eq!(world.hook_ends(exit), "TERM run", "{exit:?}");
+        assert!(world.service.view().got_term);
+    }
+}
+
+#[test]
+fn a_hook_that_cannot_be_started_lets_the_signal_be_sent() {
+    for no_hook in [Refusal::Exec, Refusal::Fork] {
+        let mut world = up().with(Programs { no_hook, ..Programs::RUN });
+        assert_eq!(world.order(Command::Term), format!("no control/t: {no_hook:?}, TERM run"));
+    }
+}
+
+#[test]
+fn a_late_hook_is_killed_and_the_signal_sent_even_if_it_exits_0() {
+    let mut world = up().hooked(&[Command::Term]);
+    world.order(Command::Term);
+    assert_eq!(world.wait(5 * SECOND), "kill late control/t");
+    assert_eq!(world.wait(INSIST), "kill late control/t");
+    assert_eq!(world.hook_ends(Exit::Code(0)), "TERM run");
+}
+
+#[test]
+fn each_signal_has_its_hook() {
+    for (command, sent) in [
+        (Command::Kill(Target::Process), "KILL run"),
+        (Command::Pause(Target::Process), "STOP run"),
+        (Command::Continue(Target::Process), "CONT run"),
+        (Command::Signal(Signal::HUP), "HUP run"),
+    ] {
+        let asked = format!("control/{}", command_word(command));
+        let mut world = up().hooked(&COMMANDS);
+        assert_eq!(world.order(command), asked);
+        assert_eq!(world.hook_ends(Exit::Code(0)), "", "handled");
+        assert_eq!(world.order(command), asked);
+        assert_eq!(world.hook_ends(Exit::Code(1)), sent);
+    }
+}
+
+#[test]
+fn control_k_that_succeeds_leaves_the_process_and_up_makes_no_second() {
+    let kill = Command::Kill(Target::Process);
+    let mut world = up().hooked(&[Command::Kill(Target::Process)]);
+    world.order(kill);
+    world.hook_ends(Exit::Code(0));
+    assert_eq!(world.order(Command::Up), "");
+    assert_eq!(world.service.view().phase, Phase::Run);
+}
+
+#[test]
+fn orders_beside_a_running_hook_ask_no_second_one() {
+    let mut world = up().hooked(&COMMANDS);
+    world.order(Command::Term);
+    assert_eq!(world.order(Command::Signal(Signal::HUP)), "HUP run");
+    assert_eq!(world.order(Command::Down), "TERM run, CONT run");
+    assert_eq!(world.hook_ends(Exit::Code(0)), "CONT run, control/d", "its own order is now one to stop");
+}
+
+#[test]
+fn a_signal_whose_process_has_gone_meanwhile_is_not_sent_to_the_next() {
+    let mut world = up().hooked(&[Command::Term]).with(Programs { hooks: &[Command::Term], ..Programs::RUN });
+    world.order(Command::Term);
+    assert_eq!(world.ends(Exit::Code(0)), "", "the start waits for the hook");
+    assert_eq!(world.wait(5 * SECOND), "kill late control/t");
+    assert_eq!(world.hook_ends(KILLED), "run", "no TERM");
+}
+
+#[test]
+fn a_hook_that_outlives_the_pause_does_not_lengthen_it() {
+    let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up);
+    world.begin();
+    let mut world = world.with(Programs { hooks: &[Command::Term], ..Programs::RUN });
+    world.order(Command::Term);
+    world.ends(Exit::Code(0));
+    world.pass(100 * MILLI);
+    assert_eq!(world.hook_ends(Exit::Code(0)), "", "the second is not over");
+    assert_eq!(world.wait(900 * MILLI), "run");
+}
+
+#[test]
+fn exit_waits_for_the_hook_it_told() {
+    let hooks: &[Command] = &[Command::Exit];
+    let mut world = up().with(Programs { hooks, ..Programs::RUN });
+    assert_eq!(world.order(Command::Exit), "TERM run, CONT run, control/x");
+    assert_eq!(world.ends(TERMINATED), "");
+    assert!(!world.service.is_gone());
+    assert_eq!(world.wait(5 * SECOND), "kill late control/x");
+    world.hook_ends(KILLED);
+    assert!(world.service.is_gone());
+}
+
+// timeout-kill
+
+#[test]
+fn whoever_ignores_an_orderly_stop_is_killed_and_killed_again() {
+    for command in [Command::Down, Command::Exit] {
+        let mut world = up().limited(kill_after(3 * SECOND));
+        assert_eq!(world.order(command), "TERM run, CONT run");
+        assert_eq!(world.wait(3 * SECOND), "kill late run");
+        assert_eq!(world.wait(INSIST), "kill late run");
+        assert_eq!(world.ends(KILLED), "finish KILL");
+    }
+}
+
+#[test]
+fn a_repeated_order_does_not_put_the_kill_off() {
+    let mut world = up().limited(kill_after(3 * SECOND));
+    world.order(Command::Down);
+    world.pass(2 * SECOND);
+    world.order(Command::Down);
+    assert_eq!(world.wait(SECOND), "kill late run");
+}
+
+#[test]
+fn the_kill_comes_even_if_control_t_took_the_place_of_term() {
+    let mut world = up().hooked(&[Command::Term]).limited(kill_after(3 * SECOND));
+    world.order(Command::Down);
+    world.hook_ends(Exit::Code(0));
+    assert_eq!(world.wait(3 * SECOND), "kill late run");
+}
+
+#[test]
+fn a_restart_is_never_forced() {
+    let mut world = up().limited(kill_after(3 * SECOND));
+    world.order(Command::Term);
+    assert_eq!(world.service.deadline(), None);
+    let mut world = up();
+    world.order(Command::Down);
+    assert_eq!(world.service.deadline(), None, "nor a stop, unless the service says so");
+}
+
+// Loggers
+
+#[test]
+fn a_logger_has_neither_finish_nor_hooks() {
+    let mut world = logger().hooked(&COMMANDS);
+    assert_eq!(world.order(Command::Term), "TERM run");
+    assert_eq!(world.ends(TERMINATED), "run");
+}
+
+#[test]
+fn a_logger_ignores_exit() {
+    let mut world = logger();
+    assert_eq!(world.order(Command::Exit), "");
+    let view = world.service.view();
+    assert_eq!((view.phase, view.want, view.leaving), (Phase::Run, Want::Up, false));
+}
+
+#[test]
+fn a_logger_is_gone_when_it_ends_after_its_input_has() {
+    let mut world = logger();
+    assert_eq!(world.drain(true), "");
+    assert!(world.service.view().leaving);
+    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_logger_that_does_not_end_with_its_input_gets_term_and_then_kill() {
+    let mut world = logger();
+    world.drain(false);
+    assert_eq!(world.wait(DRAIN_LIMIT), "TERM run");
+    assert!(world.service.view().got_term);
+    assert_eq!(world.wait(INSIST), "kill late run");
+    world.ends(KILLED);
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_crashed_logger_is_started_once_more_for_what_is_left_and_has_as_long() {
+    let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Up);
+    world.begin();
+    world.ends(Exit::Code(1));
+    assert_eq!(world.drain(true), "");
+    assert_eq!(world.wait(SECOND), "run");
+    assert_eq!(world.wait(DRAIN_LIMIT), "TERM run");
+    world.ends(TERMINATED);
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_logger_that_cannot_be_started_for_what_is_left_is_given_up() {
+    let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Up);
+    world.begin();
+    world.ends(Exit::Code(1));
+    world.drain(true);
+    world.programs.run = Some(Refusal::Fork);
+    assert_eq!(world.wait(SECOND), "no run: Fork");
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_logger_that_is_not_up_does_not_start_for_an_empty_pipe() {
+    let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Up);
+    world.begin();
+    world.ends(Exit::Code(1));
+    assert_eq!(world.drain(false), "");
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_logger_that_was_told_down_does_not_start_to_drain() {
+    let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Down);
+    world.begin();
+    assert_eq!(world.drain(true), "");
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn no_order_keeps_a_logger_whose_input_has_ended() {
+    let mut world = logger();
+    world.drain(false);
+    for command in [Command::Up, Command::Once, Command::Down] {
+        world.order(command);
+        assert!(world.service.view().leaving, "{command:?}");
+    }
+    world.ends(TERMINATED);
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn draining_does_not_put_off_the_kill_of_a_logger_told_down() {
+    let mut world = logger().limited(kill_after(3 * SECOND));
+    world.order(Command::Down);
+    world.drain(false);
+    assert_eq!(world.wait(3 * SECOND), "kill late run");
+}
+
+// Shutdown
+
+#[test]
+fn hurry_kills_what_runs_and_starts_no_finish() {
+    let mut world = up().hooked(&COMMANDS);
+    world.order(Command::Exit);
+    assert_eq!(world.hurry(), "KILL control/t, KILL run");
+    assert_eq!(world.hook_ends(KILLED), "TERM run, CONT run", "no control/x");
+    assert_eq!(world.ends(KILLED), "");
+    assert!(world.service.is_gone());
+
+    let mut world = up();
+    world.ends(Exit::Code(0));
+    assert_eq!(world.hurry(), "KILL finish 0");
+    world.ends(KILLED);
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn hurry_ends_what_waits() {
+    assert_eq!(down(&Manners::ONIT).hurry(), "");
+    let mut pausing = World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    pausing.begin();
+    pausing.ends(Exit::Code(1));
+    let mut unfinished = up().with(Programs { finish: Some(Refusal::Fork), ..Programs::RUN });
+    unfinished.ends(Exit::Code(1));
+    for mut world in [down(&Manners::SUPERVISE), pausing, unfinished] {
+        assert_eq!(world.hurry(), "");
+        assert!(world.service.is_gone());
+    }
+}
+
+#[test]
+fn nobody_is_told_up_again_after_hurry() {
+    let mut world = up();
+    world.hurry();
+    assert_eq!(world.orders([Command::Up, Command::Term]), ["", ""]);
+    world.ends(KILLED);
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn the_system_gives_nine_seconds_then_kills() {
+    let mut system = System::UP;
+    assert!(system.is_up());
+    assert_eq!((system.deadline(), system.tick(Mono(u64::MAX))), (None, None));
+    assert_eq!(system.stop(Mono(5), Some(STOP_BUDGET)), Order::StopAll);
+    assert!(!system.is_up());
+    let deadline = Mono(5 + 9_000_000_000);
+    assert_eq!(system.deadline(), Some(deadline));
+    assert_eq!(system.tick(Mono(deadline.0 - 1)), None);
+    assert_eq!(system.tick(deadline), Some(Order::KillAll));
+    assert_eq!((system.deadline(), system.tick(deadline)), (None, None));
+}
+
+#[test]
+fn a_second_order_to_stop_kills_at_once() {
+    let mut system = System::UP;
+    system.stop(Mono(5), Some(STOP_BUDGET));
+    assert_eq!(system.stop(Mono(6), Some(STOP_BUDGET)), Order::KillAll);
+    assert_eq!(system.deadline(), None);
+}
+
+// Time
+
+#[test]
+fn time_neither_wraps_nor_goes_back() {
+    assert_eq!(Mono(u64::MAX - 1).after(SECOND), Mono(u64::MAX));
+    assert_eq!(Mono(1).after(Duration::MAX), Mono(u64::MAX));
+    assert_eq!(Mono(1).since(Mono(2)), Duration::ZERO);
+    assert_eq!(Mono(5).since(Mono(2)), Duration::from_nanos(3));
+}

@@ -1,0 +1,234 @@
+//! Random walks: any order, death, refusal and delay in any order, and then an end that must come out right.
+//!
+//! The walks are the same in each run; `WALKS=100000 cargo test --lib walks` takes so many new ones.
+
+use super::*;
+use crate::machine::policy::INSIST;
+use crate::machine::system::{Order, System};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::RngSeed;
+
+/// A kind world comes to rest in this time: a drain (30 s), a KILL after a TERM, a `timeout-kill`, and a start.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Order(Command),
+    Death(usize, Exit),
+    Pass(Duration),
+    /// Time jumps to the deadline.
+    Due,
+    Programs(Programs),
+    Limits(Limits),
+    Drain {
+        pending: bool,
+    },
+    Hurry,
+}
+
+fn settings() -> ProptestConfig {
+    let walks = std::env::var("WALKS").ok().and_then(|n| n.parse().ok());
+    ProptestConfig {
+        cases: walks.unwrap_or(500),
+        rng_seed: if walks.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+fn exits() -> impl Strategy<Value = Exit> {
+    let killed = |signal, core| Exit::Signal { signal, core };
+    select(vec![Exit::Code(0), Exit::Code(1), Exit::Code(111), killed(Signal::TERM, false), killed(Signal(11), true)])
+}
+
+fn spans() -> impl Strategy<Value = Duration> {
+    prop_oneof![0u64..100, 0u64..1500, 0u64..8000].prop_map(Duration::from_millis)
+}
+
+fn programs() -> impl Strategy<Value = Programs> {
+    const STOPS: &[Command] = &[Command::Term, Command::Down, Command::Exit];
+    let mostly = || prop_oneof![4 => Just(None), 1 => refusals().prop_map(Some)];
+    let hooks = select(vec![&[], &COMMANDS[..], &[Command::Up], &[Command::Term], STOPS]);
+    (mostly(), mostly(), hooks, refusals()).prop_map(|(run, finish, hooks, no_hook)| Programs {
+        run,
+        finish,
+        hooks,
+        no_hook,
+    })
+}
+
+fn refusals() -> impl Strategy<Value = Refusal> {
+    select(vec![Refusal::Absent, Refusal::Exec, Refusal::Fork])
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let maybe = || proptest::option::of((1u64..10_000).prop_map(Duration::from_millis));
+    let signals = select(vec![Signal::TERM, Signal::HUP, Signal::KILL]);
+    (signals, maybe(), maybe()).prop_map(|(stop_signal, kill_after, finish_limit)| Limits {
+        stop_signal,
+        kill_after,
+        finish_limit,
+    })
+}
+
+fn happenings() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        30 => select(COMMANDS.to_vec()).prop_map(Happening::Order),
+        30 => (0usize..2, exits()).prop_map(|(which, exit)| Happening::Death(which, exit)),
+        25 => Just(Happening::Due),
+        15 => spans().prop_map(Happening::Pass),
+        10 => programs().prop_map(Happening::Programs),
+        5 => limits().prop_map(Happening::Limits),
+        2 => any::<bool>().prop_map(|pending| Happening::Drain { pending }),
+        1 => Just(Happening::Hurry),
+    ]
+}
+
+/// A service, its world, and what happens to it.
+#[derive(Clone, Debug)]
+struct Walk {
+    manners: &'static Manners,
+    role: Role,
+    want: Want,
+    programs: Programs,
+    limits: Limits,
+    happenings: Vec<Happening>,
+}
+
+prop_compose! {
+    fn walks()(
+        manners in select(vec![&Manners::ONIT, &Manners::RUNSV, &Manners::SUPERVISE]),
+        role in select(vec![Role::Main, Role::Main, Role::Logger]),
+        want in select(vec![Want::Up, Want::Down, Want::Once]),
+        programs in programs(),
+        limits in limits(),
+        happenings in prop::collection::vec(happenings(), 0..50),
+    ) -> Walk {
+        Walk { manners, role, want, programs, limits, happenings }
+    }
+}
+
+impl Walk {
+    fn walked(self) -> World {
+        let mut world = World::new(self.manners, self.role, self.want).with(self.programs).limited(self.limits);
+        world.begin();
+        for happening in self.happenings {
+            world.turn(happening);
+        }
+        world
+    }
+}
+
+impl World {
+    /// A turn as in life: what happened comes before the timers, which may be late.
+    fn turn(&mut self, happening: Happening) {
+        match happening {
+            Happening::Order(command) => drop(self.order(command)),
+            Happening::Death(which, exit) if which < self.living.len() => drop(self.death(which, exit)),
+            Happening::Death(..) => {}
+            Happening::Pass(span) => self.pass(span),
+            Happening::Due => self.now = self.service.deadline().unwrap_or(self.now).max(self.now),
+            Happening::Programs(programs) => self.programs = programs,
+            // As in life: they are read before a start.
+            Happening::Limits(limits) if self.living.is_empty() => self.limit(limits),
+            Happening::Limits(_) => {}
+            Happening::Drain { pending } if self.role == Role::Logger => drop(self.drain(pending)),
+            Happening::Drain { .. } => {}
+            Happening::Hurry => drop(self.hurry()),
+        }
+        self.ticks();
+    }
+}
+
+proptest! {
+    #![proptest_config(settings())]
+
+    #[test]
+    fn whatever_was_told_up_runs_again(walk in walks()) {
+        let mut world = walk.walked();
+        world.order(Command::Up);
+        let told_up = !world.service.view().leaving;
+        let took = world.settle();
+        prop_assert!(took <= PATIENCE);
+        prop_assert!(!told_up || world.service.view().phase == Phase::Run, "{world:?}");
+    }
+
+    #[test]
+    fn whatever_was_told_down_comes_to_rest(walk in walks()) {
+        let mut world = walk.walked();
+        world.order(Command::Down);
+        prop_assert!(world.settle() <= PATIENCE);
+        prop_assert!(world.known.hurried || world.living.is_empty(), "{world:?}");
+    }
+
+    #[test]
+    fn whatever_was_told_to_exit_is_gone_soon(walk in walks()) {
+        let mut world = walk.walked();
+        match world.role {
+            Role::Main => drop(world.order(Command::Exit)),
+            Role::Logger => drop(world.drain(true)),
+        }
+        let waits = world.role == Role::Main && world.manners.leave == Leave::Wait;
+        prop_assert!(world.settle() <= PATIENCE);
+        prop_assert!(world.service.is_gone() || waits, "{world:?}");
+        if let Some(run) = world.living.iter().position(|p| p.script == Script::Run) {
+            world.death(run, Exit::Code(0));
+            prop_assert!(world.service.is_gone(), "{world:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_hurried_is_gone_with_its_processes(walk in walks(), which in 0usize..2, exit in exits()) {
+        let mut world = walk.walked();
+        world.hurry();
+        prop_assert!(world.living.iter().all(|p| p.told && !p.stopped), "each was sent KILL: {world:?}");
+        while !world.living.is_empty() {
+            world.death(which % world.living.len(), exit);
+        }
+        prop_assert!(world.service.is_gone(), "{world:?}");
+    }
+
+    #[test]
+    fn nobody_is_left_by_repeated_kills(walk in walks()) {
+        let mut world = walk.walked();
+        // Whoever is killed late and does not die is killed again, each INSIST.
+        for _ in 0..5 {
+            if let Some(deadline) = world.service.deadline() {
+                let before = world.now;
+                world.turn(Happening::Due);
+                prop_assert!(deadline > before, "a deadline lies ahead");
+            }
+        }
+        if let Some(late) = world.living.iter().find(|p| p.killed == Some(world.now)) {
+            let next = world.service.deadline().expect("it is watched");
+            prop_assert!(next <= world.now.after(INSIST), "{late:?}");
+        }
+    }
+
+    #[test]
+    fn the_system_stops_once_and_kills_when_patience_is_over(
+        calls in prop::collection::vec((any::<bool>(), 0u64..5000), 0..12),
+        budget in proptest::option::of((1u64..10_000).prop_map(Duration::from_millis)),
+    ) {
+        let mut system = System::UP;
+        let mut now = Mono(0);
+        let mut stopped = None;
+        for (stop, millis) in calls {
+            now = now.after(Duration::from_millis(millis));
+            let due = system.deadline().is_some_and(|at| at <= now);
+            let order = if stop { Some(system.stop(now, budget)) } else { system.tick(now) };
+            match (stop, stopped) {
+                (true, None) => {
+                    prop_assert_eq!(order, Some(Order::StopAll));
+                    prop_assert_eq!(system.deadline(), budget.map(|budget| now.after(budget)));
+                    stopped = Some(now);
+                }
+                (true, Some(_)) => prop_assert_eq!(order, Some(Order::KillAll)),
+                (false, _) => prop_assert_eq!(order, due.then_some(Order::KillAll)),
+            }
+            prop_assert!(order != Some(Order::KillAll) || system.deadline().is_none(), "killed once");
+            prop_assert_eq!(system.is_up(), stopped.is_none());
+        }
+    }
+}
