@@ -9,6 +9,11 @@
 //! - [`init`]: PID 1 itself, the only mutable room
 //! - [`cli`]: short-lived verbs
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::todo)
+)]
+
 pub mod cli;
 pub mod exit;
 pub mod init;

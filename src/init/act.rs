@@ -4,7 +4,7 @@ use super::Init;
 use super::table::{Pair, SlotId};
 use super::voice::{Ended, Span, script_name};
 use crate::machine::policy::Limits;
-use crate::machine::{Action, Event, Exit, Phase, Pid, Refusal, Script, View, Want};
+use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, View, Want};
 use crate::sys::spawn::{Failure, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::{control, status, svdir};
@@ -24,6 +24,9 @@ enum Answer {
 impl Init {
     /// One event for one service, with everything that follows from it at once.
     pub(super) fn apply(&mut self, at: SlotId, event: Event) {
+        if let Event::Command(Command::Down | Command::Exit | Command::StopSignal) = event {
+            self.read_limits(at);
+        }
         let Some(before) = self.table.get(at).map(|slot| slot.service.view()) else { return };
         let mut next = Some(event);
         while let Some(event) = next.take() {
@@ -92,7 +95,6 @@ impl Init {
     fn spawn(&mut self, at: SlotId, script: Script) -> Answer {
         match script {
             Script::Run => {
-                self.read_limits(at);
                 self.adopt_late_logger(at);
                 self.exec(at, script, &[c"./run"])
             }
@@ -162,7 +164,7 @@ impl Init {
         Some(format!(" (its interpreter {interpreter} is missing)"))
     }
 
-    /// The small files are read anew before each start, so that a change holds from then on.
+    /// The small files are read when they matter, so that a change holds at once.
     fn read_limits(&mut self, at: SlotId) {
         if !self.config.native {
             return;

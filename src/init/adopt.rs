@@ -58,7 +58,9 @@ impl Init {
     /// A `log` that was added later serves from the next start of its service on.
     pub(super) fn adopt_late_logger(&mut self, at: SlotId) {
         let claim = match self.table.get(at) {
-            Some(slot) if matches!(slot.pair, Pair::Alone) => self.claim_logger(&slot.name, &slot.dir),
+            Some(slot) if matches!(slot.pair, Pair::Alone) && slot.shown.is_some() => {
+                self.claim_logger(&slot.name, &slot.dir)
+            }
             _ => return,
         };
         let joined = claim.and_then(|claim| claim.map_or(Ok(()), |claim| self.join(at, claim)));

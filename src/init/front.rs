@@ -3,16 +3,19 @@
 //! Those tools can be killed without harm: their children go on supervising. So whoever was asked to run the
 //! directory is a process of its own in front of the one that does, and may leave before it.
 
+use crate::exit;
 use crate::machine::Signal;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Side, fork};
-use crate::sys::{Errno, fs, poll::Poller, process, title};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use crate::sys::{Errno, clock, fs, poll::Poller, process, title};
+use std::os::fd::OwnedFd;
 
 /// The part of the log argument that stays: `log: `.
 const LABEL: usize = 5;
 const SIGNALS: u64 = 0;
 const LOG: u64 = 1;
+/// The supervisor has ended.
+const SUPERVISOR: u64 = 2;
 
 /// What the front does with signals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +42,7 @@ pub(super) fn split(manner: Manner, log: bool) -> Result<OwnedFd, Errno> {
             let errors = errors.map(|(read, _write)| read);
             std::process::exit(match manner {
                 Manner::Runsvdir => stand_in(&speak, errors.as_ref()).unwrap_or(100),
-                Manner::Svscan => stand_still(&speak),
+                Manner::Svscan => stand_still(&speak).unwrap_or(111),
             })
         }
     }
@@ -50,21 +53,24 @@ fn stand_in(speak: &OwnedFd, errors: Option<&OwnedFd>) -> Result<i32, Errno> {
     let signals = Signals::take_over()?;
     let mut poller = Poller::new()?;
     poller.add(&signals, SIGNALS)?;
-    poller.add(speak, LOG + 1)?;
+    poller.add(speak, SUPERVISOR)?;
     if let Some(errors) = errors {
         poller.add(errors, LOG)?;
     }
     let mut area = title::last_argument();
     loop {
-        let ready: Vec<u64> = poller.wait(crate::sys::clock::now(), None).collect();
-        if let (true, Some(errors), Some(area)) = (ready.contains(&LOG), errors, area.as_deref_mut()) {
-            scroll(area, errors.as_fd());
+        let ready: Vec<u64> = poller.wait(clock::now(), None).collect();
+        if ready.contains(&SUPERVISOR) {
+            return Ok(exit::OK);
+        }
+        if let (true, Some(errors)) = (ready.contains(&LOG), errors) {
+            show(fs::read_some(errors, &mut [0; 512]), area.as_deref_mut().unwrap_or_default());
         }
         while let Some(signal) = signals.next() {
             match signal {
                 Signal::TERM => return Ok(0),
                 Signal::HUP => {
-                    let _ = nix::unistd::write(speak, b"h");
+                    fs::write_byte(speak, b'h');
                     return Ok(111);
                 }
                 Signal::INT | Signal::QUIT => return Ok(128 + signal.0),
@@ -75,18 +81,35 @@ fn stand_in(speak: &OwnedFd, errors: Option<&OwnedFd>) -> Result<i32, Errno> {
 }
 
 /// Each byte moves the text behind the label to the left and stands at its end.
-fn scroll(area: &mut [u8], errors: BorrowedFd) {
+fn show(errors: &[u8], area: &mut [u8]) {
     let Some(text) = area.get_mut(LABEL..) else { return };
-    let Some(byte) = fs::read_byte(errors).filter(|byte| *byte != 0) else { return };
-    text.rotate_left(1);
-    if let Some(last) = text.last_mut() {
-        *last = byte;
+    for byte in errors.iter().filter(|byte| **byte != 0) {
+        text.rotate_left(1);
+        if let Some(last) = text.last_mut() {
+            *last = *byte;
+        }
     }
 }
 
-/// Waits to be killed.
-fn stand_still(_speak: &OwnedFd) -> i32 {
-    loop {
-        nix::unistd::pause();
+/// Waits to be killed. Every signal does that, as it did before.
+fn stand_still(speak: &OwnedFd) -> Result<i32, Errno> {
+    let mut poller = Poller::new()?;
+    poller.add(speak, SUPERVISOR)?;
+    drop(poller.wait(clock::now(), None));
+    Ok(exit::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::show;
+
+    #[test]
+    fn errors_scroll_in_behind_the_label() {
+        let mut area = *b"log: .....";
+        show(b"ab\0c", &mut area);
+        assert_eq!(&area, b"log: ..abc");
+        show(b"0123456789", &mut area);
+        assert_eq!(&area, b"log: 56789");
+        show(b"x", &mut []);
     }
 }

@@ -222,7 +222,7 @@ impl Init {
     /// Names with a leading dot are hidden; `NAME@` is a template for services, and none itself.
     fn is_service_name(&self, name: &OsStr) -> bool {
         let name = name.as_bytes();
-        !name.starts_with(b".") && !(self.config.native && name.ends_with(b"@"))
+        !(name.starts_with(b".") || self.config.native && name.ends_with(b"@"))
     }
 
     fn found(&mut self, name: OsString, dir: OwnedFd, id: FileId, said: Option<String>) {

@@ -129,15 +129,15 @@ pub struct Table {
 impl Table {
     /// Takes a service in. Loggers are found through the service they belong to.
     pub fn insert(&mut self, slot: Slot) -> SlotId {
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
+        let at = self.free.pop().unwrap_or(self.slots.len());
         if !slot.is_logger() {
             self.by_name.insert(slot.name.clone(), at);
             self.by_id.insert(slot.id, at);
         }
-        self.slots[at] = Some(slot);
+        match self.slots.get_mut(at) {
+            Some(place) => *place = Some(slot),
+            None => self.slots.push(Some(slot)),
+        }
         at
     }
 
@@ -195,7 +195,7 @@ impl Table {
 
     /// All, loggers included.
     pub fn all(&self) -> Vec<SlotId> {
-        (0..self.slots.len()).filter(|at| self.slots[*at].is_some()).collect()
+        (0..self.slots.len()).filter(|at| self.get(*at).is_some()).collect()
     }
 
     /// Whether nothing is supervised.

@@ -12,7 +12,6 @@
 //! - the view names the living process, since when, and flags that belong to it
 //! - no deadline is left in the past, so nobody wakes in vain
 //! - programs with a time limit are killed when it is over, not before
-#![allow(clippy::disallowed_macros)]
 
 mod promises;
 mod transitions;

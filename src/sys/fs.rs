@@ -83,7 +83,7 @@ pub fn read_small(dir: impl AsFd, name: &str) -> Result<Option<String>, Errno> {
     };
     let mut text = [0; SMALL];
     let length = read(&file, &mut text)?;
-    Ok(Some(String::from_utf8_lossy(&text[..length]).into_owned()))
+    Ok(Some(String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned()))
 }
 
 /// Creates an empty file, or leaves the one that is there.
@@ -187,6 +187,17 @@ pub fn pending(pipe: impl AsFd) -> usize {
 pub fn read_byte(fd: impl AsFd) -> Option<u8> {
     let mut byte = [0];
     matches!(read(fd, &mut byte), Ok(1)).then_some(byte[0])
+}
+
+/// What can be read now, as much as fits.
+pub fn read_some(fd: impl AsFd, buffer: &mut [u8]) -> &[u8] {
+    let length = read(fd, buffer).unwrap_or(0);
+    buffer.get(..length).unwrap_or_default()
+}
+
+/// Writes one byte; that nobody reads is no error.
+pub fn write_byte(fd: impl AsFd, byte: u8) {
+    let _ = write(fd, &[byte]);
 }
 
 /// Whether a descriptor's number is so high that the limit of open files is near.

@@ -40,6 +40,6 @@ impl Poller {
             EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::ZERO)
         });
         let count = self.epoll.wait(&mut self.ready, timeout).unwrap_or(0); // EINTR: the next turn asks again
-        self.ready[..count].iter().map(EpollEvent::data)
+        self.ready.iter().take(count).map(EpollEvent::data)
     }
 }

@@ -119,8 +119,56 @@ mod tests {
     }
 
     #[test]
+    fn letters_order_what_the_manuals_of_sv_svc_and_s6_svc_say() {
+        let (one, group) = (Target::Process, Target::Group);
+        for (byte, commands) in [
+            (b'u', &[Command::Up][..]),
+            (b'd', &[Command::Down]),
+            (b'o', &[Command::Once]),
+            (b'x', &[Command::Exit]),
+            (b't', &[Command::Term]),
+            (b'k', &[Command::Kill(one)]),
+            (b'p', &[Command::Pause(one)]),
+            (b'c', &[Command::Continue(one)]),
+            (b'r', &[Command::StopSignal]),
+            (b'P', &[Command::Pause(group)]),
+            (b'C', &[Command::Continue(group)]),
+            (b'K', &[Command::Kill(group)]),
+            (b'O', &[Command::NoRestart]),
+            (b'Q', &[Command::Disable, Command::NoRestart]),
+            (b'D', &[Command::Disable, Command::Down]),
+            (b'U', &[Command::Enable, Command::Up]),
+        ] {
+            assert_eq!(decode(byte, Dialect::All), commands, "{}", byte as char);
+        }
+    }
+
+    #[test]
+    fn letters_send_the_signals_that_the_manuals_say() {
+        for (byte, number) in [
+            (b'h', libc::SIGHUP),
+            (b'l', libc::SIGHUP),
+            (b'a', libc::SIGALRM),
+            (b'i', libc::SIGINT),
+            (b'q', libc::SIGQUIT),
+            (b'1', libc::SIGUSR1),
+            (b'2', libc::SIGUSR2),
+            (b'b', libc::SIGABRT),
+            (b'y', libc::SIGWINCH),
+            (b'w', libc::SIGWINCH),
+        ] {
+            assert_eq!(decode(byte, Dialect::All), [Command::Signal(Signal(number))], "{}", byte as char);
+        }
+    }
+
+    #[test]
     fn programs_are_those_of_runit() {
-        let named: Vec<&str> = TABLE.iter().filter_map(|(_, _, c)| program(c[0])).collect();
-        assert!(named.contains(&"control/t") && !named.iter().any(|n| n.ends_with('o')), "{named:?}");
+        let programs = |bytes: &[u8]| -> Vec<_> {
+            bytes.iter().map(|byte| program(decode(*byte, Dialect::All)[0]).unwrap_or("none")).collect()
+        };
+        for byte in b"udxtkpchaiq12" {
+            assert_eq!(programs(&[*byte]), [format!("control/{}", *byte as char)]);
+        }
+        assert_eq!(programs(b"obywrPCKOQDU"), ["none"; 12]);
     }
 }

@@ -34,3 +34,25 @@ pub fn reason(errno: i32) -> &'static str {
         _ => "unknown error",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_that_real_tools_printed() {
+        for (errno, words) in [
+            (libc::ENOENT, "file does not exist"),
+            (libc::EACCES, "access denied"),
+            (libc::EPERM, "permission denied"),
+            (libc::EAGAIN, "temporary failure"),
+            (libc::ENXIO, "device not configured"),
+            (libc::EROFS, "read-only file system"),
+            (libc::ENOTDIR, "not a directory"),
+            (libc::EBADF, "file descriptor not open"),
+            (0, "unknown error"),
+        ] {
+            assert_eq!(reason(errno), words);
+        }
+    }
+}

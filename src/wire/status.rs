@@ -69,68 +69,67 @@ impl Status {
 
     /// runit's 20 bytes. runit knows no *once*: it stands as *down*.
     pub fn pack_runit(&self) -> [u8; RUNIT_LEN] {
-        let mut record = [0; RUNIT_LEN];
-        self.pack_common(&mut record);
-        record[17] = if self.want == Want::Up { b'u' } else { b'd' };
-        record[18] = self.got_term.into();
-        record[19] = match self.phase {
+        let want = if self.want == Want::Up { b'u' } else { b'd' };
+        let phase = match self.phase {
             Phase::Down => 0,
             Phase::Run => 1,
             Phase::Finish => 2,
         };
+        let mut record = [0; RUNIT_LEN];
+        let (common, rest) = record.split_at_mut(DAEMONTOOLS_LEN);
+        common.copy_from_slice(&self.pack_common(want));
+        rest.copy_from_slice(&[self.got_term.into(), phase]);
         record
     }
 
     /// daemontools' 18 bytes.
     pub fn pack_daemontools(&self) -> [u8; DAEMONTOOLS_LEN] {
-        let mut record = [0; DAEMONTOOLS_LEN];
-        self.pack_common(&mut record);
-        record[17] = match self.want {
+        self.pack_common(match self.want {
             Want::Up => b'u',
             Want::Down => b'd',
             Want::Once => 0,
-        };
-        record
+        })
     }
 
-    fn pack_common(&self, record: &mut [u8]) {
-        record[..12].copy_from_slice(&self.since.pack());
-        record[12..16].copy_from_slice(&self.pid.map_or(0, |pid| pid.0).to_le_bytes());
-        record[16] = self.paused.into();
+    fn pack_common(&self, want: u8) -> [u8; DAEMONTOOLS_LEN] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.since.pack();
+        let [p, q, r, s] = self.pid.map_or(0, |pid| pid.0).to_le_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, p, q, r, s, self.paused.into(), want]
     }
 
     /// Reads a record of either length.
     pub fn unpack(record: &[u8]) -> Result<Status, Bad> {
-        if record.len() != RUNIT_LEN && record.len() != DAEMONTOOLS_LEN {
-            return Err(Bad::Length(record.len()));
-        }
-        let stamp = record.first_chunk().ok_or(Bad::Length(record.len()))?;
-        let pid = u32::from_le_bytes([record[12], record[13], record[14], record[15]]);
-        let pid = i32::try_from(pid).map_err(|_| Bad::Byte(15))?;
+        let (common, extra) = match (record.first_chunk(), record.len()) {
+            (Some(common), DAEMONTOOLS_LEN) => (common, None),
+            (Some(common), RUNIT_LEN) => (common, record.last_chunk::<2>()),
+            (_, length) => return Err(Bad::Length(length)),
+        };
+        let [a, b, c, d, e, f, g, h, i, j, k, l, p, q, r, s, paused, want]: [u8; DAEMONTOOLS_LEN] = *common;
+        let pid = i32::try_from(u32::from_le_bytes([p, q, r, s])).map_err(|_| Bad::Byte(15))?;
         let pid = (pid != 0).then_some(Pid(pid));
         Ok(Status {
-            since: Tai::unpack(*stamp),
+            since: Tai::unpack([a, b, c, d, e, f, g, h, i, j, k, l]),
             pid,
-            paused: flag(record, 16)?,
-            want: match record[17] {
+            paused: flag(paused, 16)?,
+            want: match want {
                 b'u' => Want::Up,
                 b'd' => Want::Down,
                 0 => Want::Once,
                 _ => return Err(Bad::Byte(17)),
             },
-            got_term: record.len() == RUNIT_LEN && flag(record, 18)?,
-            phase: match (record.get(19), pid) {
-                (Some(0), _) | (None, None) => Phase::Down,
-                (Some(1), _) | (None, Some(_)) => Phase::Run,
-                (Some(2), _) => Phase::Finish,
+            got_term: extra.map_or(Ok(false), |[got_term, _]| flag(*got_term, 18))?,
+            phase: match (extra, pid) {
+                (Some([_, 0]), _) | (None, None) => Phase::Down,
+                (Some([_, 1]), _) | (None, Some(_)) => Phase::Run,
+                (Some([_, 2]), _) => Phase::Finish,
                 (Some(_), _) => return Err(Bad::Byte(19)),
             },
         })
     }
 }
 
-fn flag(record: &[u8], at: usize) -> Result<bool, Bad> {
-    match record[at] {
+fn flag(byte: u8, at: usize) -> Result<bool, Bad> {
+    match byte {
         0 => Ok(false),
         1 => Ok(true),
         _ => Err(Bad::Byte(at)),
@@ -190,6 +189,26 @@ mod tests {
     }
 
     #[test]
+    fn daemontools_knows_once_and_runit_calls_it_down() {
+        let once = Status { want: Want::Once, ..UP };
+        assert_eq!(once.pack_daemontools()[17], 0);
+        assert_eq!(Status::unpack(&once.pack_daemontools()), Ok(once));
+        assert_eq!(Status::unpack(&once.pack_runit()), Ok(Status { want: Want::Down, ..UP }));
+    }
+
+    #[test]
+    fn what_no_writer_writes_is_no_record() {
+        for (at, byte) in [(15, 0x80), (16, 2), (17, b'x'), (18, 2), (19, 3)] {
+            let mut record = UP.pack_runit();
+            record[at] = byte;
+            assert_eq!(Status::unpack(&record), Err(Bad::Byte(at)));
+        }
+        for length in [0, 17, 19, 21] {
+            assert_eq!(Status::unpack(&[0; 64][..length]), Err(Bad::Length(length)));
+        }
+    }
+
+    #[test]
     fn records_of_real_runsv() {
         let tail = |status: Status| <[u8; 8]>::try_from(&status.pack_runit()[12..]).expect("eight bytes");
         let run = Status { pid: Some(Pid(30688)), ..UP };
@@ -220,6 +239,8 @@ mod tests {
         assert_eq!(stat_line(&View { want: Want::Down, leaving: true, ..run }), "run, want exit\n");
         let down = View { phase: Phase::Down, pid: None, want: Want::Down, paused: true, ..run };
         assert_eq!(stat_line(&down), "down, paused\n");
+        assert_eq!(stat_line(&View { phase: Phase::Finish, ..run }), "finish\n");
+        assert_eq!(stat_line(&View { phase: Phase::Finish, pid: None, ..run }), "finish...\n");
         assert_eq!((pid_line(Some(Pid(7))).as_str(), pid_line(None).as_str()), ("7\n", ""));
     }
 

@@ -1,1 +1,140 @@
+//! The walls between the rooms, and what no room may hold.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room, and the rooms it may import. An arrow never points upwards.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("exit", &[]),
+    ("machine", &[]),
+    ("wire", &["machine"]),
+    ("sys", &["machine"]),
+    ("init", &["machine", "wire", "sys", "exit"]),
+    ("cli", &["machine", "wire", "sys", "exit"]),
+];
+
+/// Rooms that PID 1 consists of: nothing in them may panic.
+const PID1: &[&str] = &["machine", "wire", "sys", "init"];
+
+#[test]
+fn every_room_is_known_and_imports_only_what_lies_below() {
+    let mut wrong = Vec::new();
+    for (path, code) in sources() {
+        let room = room_of(&path);
+        if room == "lib" || room == "main" {
+            continue;
+        }
+        let Some((_, below)) = ARROWS.iter().find(|(name, _)| *name == room) else {
+            wrong.push(format!("{}: no such room in the list of arrows", path.display()));
+            continue;
+        };
+        for other in imported(&code) {
+            if other != room && !below.contains(&other.as_str()) {
+                wrong.push(format!("{}: {room} must not import {other}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_has_one_address() {
+    let outside: Vec<_> = sources()
+        .into_iter()
+        .filter(|(path, code)| room_of(path) != "sys" && code.replace("unsafe_code", "").contains("unsafe"))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(outside.is_empty(), "unsafe outside sys/: {outside:?}");
+}
+
+#[test]
+fn nothing_in_pid_1_panics_on_purpose() {
+    let words = [".unwrap()", ".expect(", "panic!(", "unreachable!(", "todo!(", "unimplemented!(", "assert!("];
+    let mut wrong = Vec::new();
+    for (path, code) in sources().into_iter().filter(|(path, _)| PID1.contains(&room_of(path).as_str())) {
+        for (number, line) in program(&code).lines().enumerate() {
+            let line = line.replace("debug_assert!(", "");
+            if words.iter().any(|word| line.contains(word)) {
+                wrong.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_decision_has_a_default() {
+    let code = fs::read_to_string(root().join("src/machine/service.rs")).expect("the machine of a service");
+    let defaults: Vec<&str> = program(&code).lines().filter(|line| line.trim_start().starts_with("_ =>")).collect();
+    assert!(defaults.is_empty(), "a new state must fail to compile, not fall through: {defaults:?}");
+}
+
+#[test]
+fn only_the_poller_waits() {
+    let waits = ["epoll.wait(", "sleep(", "pause("];
+    let mut wrong = Vec::new();
+    for (path, code) in sources() {
+        let place = path.strip_prefix(root().join("src")).expect("a source").to_string_lossy().into_owned();
+        for line in program(&code).lines().filter(|line| !line.trim_start().starts_with("//")) {
+            if place != "sys/poll.rs" && waits.iter().any(|wait| line.contains(wait)) {
+                wrong.push(format!("{place}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    collect(&root().join("src"), &mut found);
+    assert!(found.len() > 20, "the sources are where they were");
+    found
+}
+
+fn collect(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in fs::read_dir(dir).expect("a source directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let code = fs::read_to_string(&path).expect("a source");
+            found.push((path, code));
+        }
+    }
+}
+
+/// The first folder under src/, or the file's own name.
+fn room_of(path: &Path) -> String {
+    let inside = path.strip_prefix(root().join("src")).expect("a source");
+    let first = inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The code without its tests, which stand at the end.
+fn program(code: &str) -> &str {
+    code.split("#[cfg(test)]\nmod tests").next().unwrap_or(code)
+}
+
+/// The rooms that a file names after `crate::`.
+fn imported(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for after in code.split("crate::").skip(1) {
+        let group = after.strip_prefix('{').and_then(|rest| rest.split('}').next());
+        for path in group.unwrap_or(after).split(',').take(if group.is_some() { usize::MAX } else { 1 }) {
+            let word: String = path.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            rooms.push(word);
+        }
+    }
+    rooms
+}
+
+#[test]
+fn the_arrow_test_sees_every_form_of_import() {
+    assert_eq!(imported("use crate::sys::fs;"), ["sys"]);
+    assert_eq!(imported("use crate::{exit, sys::say::say};"), ["exit", "sys"]);
+    assert_eq!(imported("let x = crate::wire::tai::Tai { unix };"), ["wire"]);
+}
