@@ -82,7 +82,9 @@ struct Process {
     /// It was told to end, in a way that it obeys unless it is stopped.
     told: bool,
     stopped: bool,
-    /// KILL was sent last at.
+    /// KILL was sent, which no later STOP holds up.
+    doomed: bool,
+    /// It was last killed for being late at.
     killed: Option<Mono>,
 }
 
@@ -362,7 +364,8 @@ impl World {
             self.known.paused = false;
             self.known.stop_sent = false;
         }
-        self.living.push(Process { pid, script, born: self.now, limit, told: false, stopped: false, killed: None });
+        let (told, stopped, doomed, killed) = (false, false, false, None);
+        self.living.push(Process { pid, script, born: self.now, limit, told, stopped, doomed, killed });
         Event::Spawned(pid)
     }
 
@@ -481,13 +484,13 @@ impl Process {
         match signal {
             Signal::STOP => self.stopped = true,
             Signal::CONT => self.stopped = false,
-            Signal::KILL => (self.told, self.stopped) = (true, false),
+            Signal::KILL => self.doomed = true,
             _ => {}
         }
     }
 
     fn ends_soon(&self) -> bool {
-        self.script != Script::Run || (self.told && !self.stopped)
+        self.script != Script::Run || self.doomed || (self.told && !self.stopped)
     }
 }
 

@@ -182,7 +182,7 @@ proptest! {
     fn whatever_is_hurried_is_gone_with_its_processes(walk in walks(), which in 0usize..2, exit in exits()) {
         let mut world = walk.walked();
         world.hurry();
-        prop_assert!(world.living.iter().all(|p| p.told && !p.stopped), "each was sent KILL: {world:?}");
+        prop_assert!(world.living.iter().all(|p| p.doomed), "each was sent KILL: {world:?}");
         while !world.living.is_empty() {
             world.death(which % world.living.len(), exit);
         }
