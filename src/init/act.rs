@@ -24,8 +24,8 @@ enum Answer {
 impl Init {
     /// One event for one service, with everything that follows from it at once.
     pub(super) fn apply(&mut self, at: SlotId, event: Event) {
-        if let Event::Command(Command::Down | Command::Exit | Command::StopSignal) = event {
-            self.read_limits(at);
+        if let Event::Command(command) = event {
+            self.prepare(at, command);
         }
         let Some(before) = self.table.get(at).map(|slot| slot.service.view()) else { return };
         let mut next = Some(event);
@@ -38,6 +38,17 @@ impl Init {
         self.trace(at, &before);
         self.table.touch(at);
         self.heed_orders_again(at);
+    }
+
+    fn prepare(&mut self, at: SlotId, command: Command) {
+        if let Command::Down | Command::Exit | Command::StopSignal = command {
+            self.read_limits(at);
+        }
+        let ends =
+            matches!(command, Command::Down | Command::Exit | Command::StopSignal | Command::Term | Command::Kill(_));
+        if let Some(slot) = self.table.get_mut(at) {
+            slot.asked |= ends && slot.service.view().phase == Phase::Run;
+        }
     }
 
     /// While `control/X` runs, further orders wait in the FIFO.
@@ -227,24 +238,27 @@ impl Init {
         }
     }
 
-    /// A service ended that should not have.
-    pub(super) fn tell_death(&mut self, at: SlotId, pid: Pid, exit: Exit) {
-        let Some(slot) = self.table.get_mut(at) else { return };
+    /// What is to be said of an end that nobody asked for. A service that ends again and again is in trouble even if
+    /// it says that all went well: it may have gone into the background.
+    pub(super) fn news_of(&mut self, at: SlotId, pid: Pid, exit: Exit) -> Option<String> {
+        let slot = self.table.get_mut(at)?;
         let view = slot.service.view();
         if view.phase != Phase::Run || view.pid != Some(pid) {
-            return;
+            return None;
         }
+        let asked = std::mem::take(&mut slot.asked);
         let life = self.now.since(view.since);
         if life >= SHORT_LIFE {
             slot.complaint = None;
         }
-        let unasked = view.want == Want::Up && !view.leaving && !view.got_term && !exit.is_success();
-        if unasked && self.config.native {
-            if life >= SHORT_LIFE {
-                self.complain(at, format!("{} after {}; starting it again", Ended(exit), Span(life)));
-            } else {
-                self.complain(at, format!("{} within a second of its start; trying again", Ended(exit)));
-            }
+        if asked || view.want != Want::Up || !self.config.native {
+            None
+        } else if life < SHORT_LIFE {
+            Some(format!("{} within a second of its start; trying again", Ended(exit)))
+        } else if exit.is_success() {
+            None
+        } else {
+            Some(format!("{} after {}; starting it again", Ended(exit), Span(life)))
         }
     }
 

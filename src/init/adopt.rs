@@ -1,10 +1,8 @@
-//! Taking a service directory under supervision.
-//!
-//! First it is locked and started; its FIFOs are opened and its status is written when every service that is to
-//! start has started, since that is what people wait for.
+//! Taking a service directory under supervision: its lock and its FIFOs first, then it starts. Its status is written
+//! when every service that is to start has started, since that is what people wait for.
 
 use super::Init;
-use super::table::{Files, Pair, Slot, SlotId, Stage};
+use super::table::{Files, Pair, Slot, SlotId};
 use super::turn::Token;
 use super::voice::Failure;
 use crate::machine::service::{Role, Service};
@@ -17,12 +15,10 @@ use std::time::Duration;
 
 /// Descriptors that are kept free for passing needs.
 const SPARE_FILES: u64 = 16;
-/// `supervise` directories opened in one turn.
-const OPENED_A_TURN: usize = 64;
 /// What could not be opened is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// A directory that is ours.
+/// A directory that is ours, and what may be wrong with its `supervise`.
 struct Claim {
     id: FileId,
     dir: OwnedFd,
@@ -45,11 +41,11 @@ impl Init {
         };
         let logger = self.claim_logger(&name, &claim.dir)?;
         let at = self.insert(name, claim, Role::Main, Pair::Alone);
-        if let Some(logger) = logger {
-            self.join(at, logger)?;
-        }
-        if !self.config.native {
-            self.open_now(at)?; // who stands in for a tool promises its files before the service starts
+        if let Some(logger) = logger
+            && let Err(refused) = self.join(at, logger)
+        {
+            self.table.remove(at);
+            return Err(refused);
         }
         self.apply(at, Event::Begin);
         Ok(())
@@ -86,39 +82,53 @@ impl Init {
             .map_err(|failure| Refused { name: logger_name(name), failure })
     }
 
-    /// Locks a service directory. Where that is impossible for everybody, onit goes on without.
+    /// Locks a service directory and opens its FIFOs. What is in nobody's power onit goes on without.
     fn claim(&self, id: FileId, dir: OwnedFd) -> Result<Claim, Failure> {
-        let reserved = SPARE_FILES + 2 * (self.unopened.len() as u64 + 2);
         let mut files = Files::default();
-        match lock(&dir).and_then(|lock| self.if_room(lock, reserved)) {
-            Ok(lock) => files.lock = Some(lock),
-            Err(failure) if self.config.native && is_unwritable(failure.errno) => {
-                files.stage = Stage::Unwritable;
-                return Ok(Claim { id, dir, files, trouble: Some(failure) });
-            }
-            Err(failure) => return Err(failure),
-        }
-        Ok(Claim { id, dir, files, trouble: None })
+        let trouble = match self.open(&dir, &mut files) {
+            Err(failure) if !self.config.native || is_refusal(failure.errno) => return Err(failure),
+            result => result.err(),
+        };
+        Ok(Claim { id, dir, files, trouble })
     }
 
-    /// As many services run as their descriptors fit; none takes those that another needs to be controlled.
-    fn if_room(&self, lock: OwnedFd, reserved: u64) -> Result<OwnedFd, Failure> {
-        if fs::is_last(&lock, self.open_files_limit, reserved) {
-            return Err(Failure { verb: "open", path: "supervise/lock", errno: Errno::EMFILE });
+    /// Opens what of `supervise` is not open yet.
+    fn open(&self, dir: &OwnedFd, files: &mut Files) -> Result<(), Failure> {
+        if files.lock.is_none() {
+            files.lock = Some(lock(dir)?);
         }
-        Ok(lock)
+        if files.control.is_none() {
+            files.control = Some(fifo(dir, "supervise/control", Ends::Both)?);
+        }
+        if files.ok.is_none() {
+            let ok = fifo(dir, "supervise/ok", Ends::Read)?;
+            // As many services run as can be controlled; some descriptors are left for passing needs.
+            if fs::is_last(&ok, self.open_files_limit, SPARE_FILES) {
+                return Err(Failure { verb: "open", path: "supervise/ok", errno: Errno::EMFILE });
+            }
+            files.ok = Some(ok);
+        }
+        Ok(())
     }
 
     fn insert(&mut self, name: OsString, claim: Claim, role: Role, pair: Pair) -> SlotId {
         let want = if fs::exists(&claim.dir, "down") { Want::Down } else { Want::Up };
         let service = Service::new(self.config.manners, role, want, self.now);
         let at = self.table.insert(Slot::new(name, claim.id, claim.dir, service, claim.files, pair));
-        match claim.trouble {
-            Some(failure) => self.tell_unwritable(at, &failure),
-            None => self.unopened.push_back(at),
+        self.hear(at);
+        if let Some(failure) = claim.trouble {
+            self.tell_out_of_reach(at, &failure);
         }
         self.table.touch(at);
         at
+    }
+
+    /// Orders for this service are heard from now on.
+    fn hear(&mut self, at: SlotId) {
+        let Some(control) = self.table.get(at).and_then(|slot| slot.files.control.as_ref()) else { return };
+        if let Err(errno) = self.poller.add(control, Token::Control(at).pack()) {
+            self.tell_out_of_reach(at, &Failure { verb: "watch", path: "supervise/control", errno });
+        }
     }
 
     /// Gives a service its logger, and starts that.
@@ -139,63 +149,35 @@ impl Init {
         Ok(())
     }
 
-    // Opening `supervise`.
+    // Trouble with `supervise`.
 
-    pub(super) fn open_some(&mut self) {
-        if self.scan.has_backlog() {
-            return; // first everything starts
-        }
-        for _ in 0..OPENED_A_TURN {
-            let Some(at) = self.unopened.pop_front() else { return };
-            if let Err(failure) = self.open(at) {
-                let cause = self.config.voice.words(&failure);
-                self.complain(at, format!("{cause}; running, but out of reach for sv and svc until that works"));
-                if let Some(slot) = self.table.get_mut(at) {
-                    slot.retry_at = Some(self.now.after(RETRY));
-                }
-            }
-            self.table.touch(at);
-        }
-    }
-
-    fn open_now(&mut self, at: SlotId) -> Result<(), Refused> {
-        while let Some(next) = self.unopened.pop_back() {
-            if let Err(failure) = self.open(next) {
-                let name = self.table.remove(next).map(|slot| slot.name).unwrap_or_default();
-                self.table.remove(at);
-                return Err(Refused { name, failure });
-            }
-            self.publish(next);
-        }
-        Ok(())
-    }
-
-    /// Opens what of `supervise` is not open yet.
-    fn open(&mut self, at: SlotId) -> Result<(), Failure> {
-        let Some(slot) = self.table.get_mut(at) else { return Ok(()) };
-        if slot.files.lock.is_none() {
-            slot.files.lock = Some(lock(&slot.dir)?);
-        }
-        slot.files.stage = Stage::Open;
-        if slot.files.control.is_none() {
-            let control = fifo(&slot.dir, "supervise/control", Ends::Both)?;
-            let added = self.poller.add(&control, Token::Control(at).pack());
-            added.map_err(|errno| Failure { verb: "watch", path: "supervise/control", errno })?;
-            slot.files.control = Some(control);
-        }
-        if slot.files.ok.is_none() {
-            slot.files.ok = Some(fifo(&slot.dir, "supervise/ok", Ends::Read)?);
-        }
-        Ok(())
-    }
-
-    fn tell_unwritable(&mut self, at: SlotId, failure: &Failure) {
+    fn tell_out_of_reach(&mut self, at: SlotId, failure: &Failure) {
         let cause = self.config.voice.words(failure);
         self.complain(at, format!("{cause}; running, but out of reach for sv and svc"));
-        let passing = matches!(failure.errno, Errno::ENOSPC | Errno::EDQUOT);
+        let lasting = matches!(failure.errno, Errno::EROFS | Errno::EACCES | Errno::EPERM);
         if let Some(slot) = self.table.get_mut(at) {
-            slot.retry_at = passing.then(|| self.now.after(RETRY));
+            slot.reopen_at = (!lasting).then(|| self.now.after(RETRY));
         }
+    }
+
+    /// What could not be opened or written may work by now.
+    pub(super) fn open_again(&mut self, at: SlotId) {
+        let Some(mut files) = self.table.get_mut(at).map(|slot| std::mem::take(&mut slot.files)) else { return };
+        let deaf = files.control.is_none();
+        let opened = match self.table.get(at) {
+            Some(slot) => self.open(&slot.dir, &mut files),
+            None => Ok(()),
+        };
+        if let Some(slot) = self.table.get_mut(at) {
+            slot.files = files;
+        }
+        if deaf {
+            self.hear(at);
+        }
+        if let Err(failure) = opened {
+            self.tell_out_of_reach(at, &failure);
+        }
+        self.table.touch(at);
     }
 }
 
@@ -205,9 +187,9 @@ fn logger_name(name: &OsStr) -> OsString {
     name
 }
 
-/// Nobody could supervise this directory, so nobody does it beside us.
-fn is_unwritable(errno: Errno) -> bool {
-    !matches!(errno, Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)
+/// Another supervisor is there, or we lack the means: the service is not for us now.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)
 }
 
 fn lock(dir: impl AsFd) -> Result<OwnedFd, Failure> {

@@ -39,8 +39,8 @@ pub struct Init {
     table: Table,
     scan: Scan,
     system: System,
-    /// Services whose `supervise` is still to be opened.
-    unopened: VecDeque<SlotId>,
+    /// Services whose status was never written: that waits until everything has started.
+    unpublished: VecDeque<SlotId>,
     /// The limit of open files that the services get.
     open_files: Option<libc::rlimit>,
     /// The limit of open files that we have.
@@ -76,7 +76,7 @@ impl Init {
             table: Table::default(),
             scan,
             system: System::UP,
-            unopened: VecDeque::new(),
+            unpublished: VecDeque::new(),
             open_files,
             open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
             now: clock::now(),

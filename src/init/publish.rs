@@ -1,7 +1,7 @@
 //! What changed is written where tools look for it, once a turn; services that are over are let go.
 
 use super::Init;
-use super::table::{Pair, SlotId, Stage};
+use super::table::{Pair, SlotId};
 use super::voice::Failure;
 use crate::machine::{Event, Mono, View};
 use crate::sys::{Errno, clock, fs};
@@ -11,10 +11,28 @@ use std::time::Duration;
 
 /// What could not be written is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
+/// Services whose status is written for the first time in one turn.
+const FIRSTS_A_TURN: usize = 64;
 
 impl Init {
+    /// Starting comes first: what nobody has seen yet is published when everything has started.
     pub(super) fn publish_touched(&mut self) {
         while let Some(at) = self.table.take_touched() {
+            if self.table.get(at).is_some_and(|slot| slot.shown.is_none() && !slot.service.is_gone()) {
+                self.unpublished.push_back(at);
+            } else {
+                self.publish(at);
+                self.part(at);
+            }
+        }
+    }
+
+    pub(super) fn publish_first(&mut self) {
+        if self.scan.has_backlog() {
+            return;
+        }
+        for _ in 0..FIRSTS_A_TURN {
+            let Some(at) = self.unpublished.pop_front() else { return };
             self.publish(at);
             self.part(at);
         }
@@ -22,7 +40,10 @@ impl Init {
 
     /// Brings `supervise/status` up to date.
     pub(super) fn publish(&mut self, at: SlotId) {
-        let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.stage == Stage::Open) else { return };
+        let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.lock.is_some() && slot.rewrite_at.is_none())
+        else {
+            return;
+        };
         let view = slot.service.view();
         let stamp = match slot.shown {
             Some((shown, _)) if shown == view => return,
@@ -32,11 +53,12 @@ impl Init {
         let old_pid = slot.shown.map(|(shown, _)| shown.pid);
         match write(&slot.dir, self.config.format, &view, stamp, old_pid != Some(view.pid)) {
             Ok(()) => slot.shown = Some((view, stamp)),
+            Err(failure) if slot.released && failure.errno == Errno::ENOENT => {} // its directory was removed
             Err(failure) => {
-                slot.retry_at = Some(self.now.after(RETRY));
+                slot.rewrite_at = Some(self.now.after(RETRY));
                 let cause = self.config.voice.words(&failure);
                 self.complain(at, format!("{cause}; its status is out of date until that works"));
-                self.table.touch(at);
+                self.table.arm(at); // not touched: this turn has tried
             }
         }
     }

@@ -231,8 +231,8 @@ impl Init {
             if renamed {
                 self.table.rename(at, name);
             }
-        } else if let Some(replaced) = self.table.named(&name) {
-            self.release(replaced); // and when it has gone, its name is looked at again
+        } else if self.table.named(&name).is_some() {
+            self.scan.missing.push(name); // unless it goes by another name by now
         } else if let Err(refused) = self.adopt(name.clone(), id, dir) {
             self.refuse(name, &refused, said);
         }
@@ -270,12 +270,17 @@ impl Init {
         self.scan.later.push(Later { at: self.now.after(SLOW), name });
     }
 
-    /// What has left the directory, and has not just been renamed, is stopped.
+    /// What has left the directory or was replaced, and has not just been renamed, is stopped.
     fn release_missing(&mut self) {
         for name in std::mem::take(&mut self.scan.missing) {
-            let reachable = self.scan.dir.as_ref().is_some_and(|dir| fs::is_dir(dir, &name));
-            if let (Some(at), false, true) = (self.table.named(&name), reachable, self.config.stop_removed) {
-                self.release(at);
+            let Some(at) = self.table.named(&name) else {
+                self.scan.backlog.push_back(name.into()); // it was renamed: who has its name now?
+                continue;
+            };
+            let there = self.table.get(at).is_some_and(|slot| self.is_named(&name, slot.id));
+            let replaced = self.scan.dir.as_ref().is_some_and(|dir| fs::is_dir(dir, &name));
+            if !there && (replaced || self.config.stop_removed) {
+                self.release(at); // and when it has gone, its name is looked at again
             }
         }
     }

@@ -27,8 +27,12 @@ pub struct Slot {
     pub pair: Pair,
     /// What `supervise/status` says.
     pub shown: Option<(View, Tai)>,
-    /// When what could not be written is tried again.
-    pub retry_at: Option<Mono>,
+    /// When what of `supervise` could not be opened is tried again.
+    pub reopen_at: Option<Mono>,
+    /// When a status that could not be written is tried again.
+    pub rewrite_at: Option<Mono>,
+    /// It was told to end, so that its end is no news.
+    pub asked: bool,
     /// The last trouble that was told, so that it is told once.
     pub complaint: Option<String>,
     /// It left the directory, or all are told to end: it is not taken in again.
@@ -48,20 +52,6 @@ pub struct Files {
     pub control: Option<OwnedFd>,
     /// Held open so that others see that we are there. Never read.
     pub ok: Option<OwnedFd>,
-    /// How far it is.
-    pub stage: Stage,
-}
-
-/// How far a `supervise` directory is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Stage {
-    /// Locked; the FIFOs are opened when all services that can be have been started.
-    #[default]
-    Locked,
-    /// In use.
-    Open,
-    /// It cannot be written. The service runs without it.
-    Unwritable,
 }
 
 /// A service and its logger.
@@ -95,7 +85,9 @@ impl Slot {
             files,
             pair,
             shown: None,
-            retry_at: None,
+            reopen_at: None,
+            rewrite_at: None,
+            asked: false,
             complaint: None,
             released: false,
             muted: false,
@@ -110,7 +102,7 @@ impl Slot {
     }
 
     fn deadline(&self) -> Option<Mono> {
-        [self.service.deadline(), self.retry_at].into_iter().flatten().min()
+        [self.service.deadline(), self.reopen_at, self.rewrite_at].into_iter().flatten().min()
     }
 }
 
@@ -217,6 +209,16 @@ impl Table {
 
     /// Something about this service changed: its deadline holds anew, and it is looked at before the turn ends.
     pub fn touch(&mut self, at: SlotId) {
+        self.arm(at);
+        if let Some(slot) = self.get_mut(at)
+            && !std::mem::replace(&mut slot.touched, true)
+        {
+            self.touched.push(at);
+        }
+    }
+
+    /// Its deadline holds anew.
+    pub fn arm(&mut self, at: SlotId) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
         let deadline = slot.deadline();
         if deadline != slot.armed {
@@ -227,9 +229,6 @@ impl Table {
                 self.deadlines.insert(new, at);
             }
             slot.armed = deadline;
-        }
-        if !std::mem::replace(&mut slot.touched, true) {
-            self.touched.push(at);
         }
     }
 

@@ -53,8 +53,8 @@ impl Init {
         self.orders(&ready);
         self.deadlines();
         self.look_at_directory(ready.contains(&Token::Directory));
-        self.open_some();
         self.publish_touched();
+        self.publish_first();
     }
 
     fn nearest_deadline(&self) -> Option<crate::machine::Mono> {
@@ -65,15 +65,18 @@ impl Init {
     }
 
     fn has_backlog(&self) -> bool {
-        self.scan.has_backlog() || !self.unopened.is_empty()
+        self.scan.has_backlog() || !self.unpublished.is_empty()
     }
 
     fn deaths(&mut self) {
         for _ in 0..DEATHS {
             let Some((pid, exit)) = wait::reap() else { return };
             if let Some(slot) = self.owner_of(pid) {
-                self.tell_death(slot, pid, exit);
+                let news = self.news_of(slot, pid, exit);
                 self.apply(slot, Event::Died(pid, exit));
+                if let Some(news) = news {
+                    self.complain(slot, news);
+                }
             }
         }
         self.scan.look_again(); // there may be more: take another turn at once
@@ -109,7 +112,9 @@ impl Init {
             let Some(slot) = self.table.get(at).filter(|slot| !slot.service.is_busy()) else { return };
             let Some(byte) = slot.files.control.as_ref().and_then(fs::read_byte) else { return };
             for command in control::decode(byte, self.config.dialect) {
-                self.apply(at, Event::Command(*command));
+                if self.system.is_up() || !matches!(command, Command::Up | Command::Once) {
+                    self.apply(at, Event::Command(*command));
+                }
             }
         }
     }
@@ -163,11 +168,11 @@ impl Init {
         }
         for _ in 0..TIMERS {
             let Some(at) = self.table.due(self.now) else { return };
-            if let Some(slot) = self.table.get_mut(at)
-                && slot.retry_at.is_some_and(|retry_at| retry_at <= self.now)
-            {
-                slot.retry_at = None;
-                self.unopened.push_back(at);
+            if let Some(slot) = self.table.get_mut(at) {
+                slot.rewrite_at = slot.rewrite_at.filter(|at| *at > self.now);
+                if slot.reopen_at.take_if(|at| *at <= self.now).is_some() {
+                    self.open_again(at);
+                }
             }
             self.apply(at, Event::Tick);
         }

@@ -181,6 +181,9 @@ impl Service {
             Command::Down => self.down(now, Want::Down),
             Command::NoRestart => self.no_restart(),
             Command::Exit => self.exit(now),
+            Command::Term if self.manners.leave == Leave::Wait => {
+                self.deliver(now, command, Signal::TERM, Target::Process)
+            }
             Command::Term => self.stop(now, Signal::TERM),
             Command::StopSignal => self.stop(now, self.limits.stop_signal),
             Command::Kill(to) => self.kill(now, to),

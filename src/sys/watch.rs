@@ -23,7 +23,8 @@ pub enum Change {
     Everything,
 }
 
-/// Watches the entries of a directory and, since its path may run through symbolic links, every link on the way.
+/// Watches the entries of a directory and, if its path is a symbolic link, every link on the way. The directories
+/// that these stand in are left alone otherwise: what happens in `/tmp` must not wake us.
 pub struct Watch {
     inotify: Inotify,
     entries: Option<WatchDescriptor>,
@@ -47,7 +48,7 @@ impl Watch {
             Err(errno) => return Err(errno),
         };
         let mut links = Vec::new();
-        for (parent, name) in places(path) {
+        for (parent, name) in links_of(path, entries.is_none()) {
             let flags = AddWatchFlags::IN_CREATE
                 | AddWatchFlags::IN_MOVED_TO
                 | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
@@ -83,18 +84,19 @@ impl AsFd for Watch {
     }
 }
 
-/// Where the path stands, and where each symbolic link it consists of does: (directory, name).
-fn places(path: &Path) -> Vec<(PathBuf, OsString)> {
+/// Where each symbolic link stands that the path consists of: (directory, name). With `missing`, the last place too.
+fn links_of(path: &Path, missing: bool) -> Vec<(PathBuf, OsString)> {
     let mut places = Vec::new();
     let mut path = path.to_path_buf();
     for _ in 0..HOPS {
         let (Some(parent), Some(name)) = (path.parent().map(Path::to_path_buf), path.file_name()) else { break };
         let parent = if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent };
-        places.push((parent.clone(), name.to_os_string()));
-        match std::fs::read_link(&path) {
-            Ok(target) => path = parent.join(target),
-            Err(_) => break,
+        let target = std::fs::read_link(&path);
+        if target.is_ok() || missing {
+            places.push((parent.clone(), name.to_os_string()));
         }
+        let Ok(target) = target else { break };
+        path = parent.join(target);
     }
     places
 }
