@@ -50,12 +50,15 @@ pub fn interrupted() -> Outcome<()> {
     }
 }
 
-/// The soft limit to the hard one; the hard one up only for a size that needs it.
+/// The soft limit to the hard one; the hard one up only for a size that needs it, and only if we may.
 pub fn raise_fd_limit(size: usize) -> Outcome<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let hard = if size > 1000 { hard.max(size as u64 * 10) } else { hard };
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-        .map_err(|e| format!("cannot raise the limit of open files to {hard}: {e}").into())
+    let wanted = if size > 1000 { hard.max(size as u64 * 10) } else { hard };
+    if setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_ok() {
+        return Ok(());
+    }
+    println!("note: the limit of open files stays at {hard}: {size} services may be too many for it");
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
 /// CLOCK_MONOTONIC, the clock of the services' reports.
@@ -66,7 +69,7 @@ pub fn now() -> u64 {
 /// A supervisor in its own session (ctrl-C is for us), with clean signals, that does not outlive us.
 pub fn spawn(mut command: Command) -> Outcome<Supervisor> {
     prepare_child(&mut command);
-    let name = command.get_program().display().to_string();
+    let name = command.get_program().to_string_lossy().into_owned();
     let child = command.spawn().map_err(|why| format!("{name}: {why}"))?;
     Ok(Supervisor { pid: Pid::from_raw(child.id() as i32) })
 }

@@ -30,7 +30,8 @@ pub fn compile_tiny(parent: &Path) -> Outcome<Tiny> {
         .args(["--edition=2024", "-O", "-Cpanic=abort", "-Cstrip=symbols", "-Crelocation-model=static"])
         .args(["-Clink-args=-nostartfiles -nostdlib -static", "-o"])
         .args([&program, &source])
-        .status()?;
+        .status()
+        .map_err(|why| format!("rustc: {why}"))?;
     match done.success() {
         true => Ok(Tiny { dir, program }),
         false => Err("rustc could not compile benches/supervisors/tiny.rs".into()),

@@ -30,7 +30,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use ground::Ground;
+use ground::{Ground, Tiny};
 use measure::Sample;
 use options::Options;
 use peers::Peer;
@@ -60,8 +60,7 @@ fn compare(options: &Options) -> Outcome<()> {
     family::adopt()?;
     family::raise_fd_limit(options.sizes.iter().copied().max().unwrap_or(0))?;
     let tiny = ground::compile_tiny(&options.dir)?;
-    let mut peers = present(peers::all(options));
-    peers.retain(|peer| works(peer, &tiny, options));
+    let peers = usable(peers::chosen(options)?, &tiny, options)?;
     println!("{}", table::machine());
     for &size in &options.sizes {
         let results = one_size(&peers, &tiny, size, options)?;
@@ -70,30 +69,25 @@ fn compare(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-/// The peers which are installed; the others are named and left out.
-fn present(peers: Vec<Peer>) -> Vec<Peer> {
-    let (here, absent): (Vec<_>, Vec<_>) = peers.into_iter().partition(Peer::installed);
-    for peer in absent {
-        println!("skipped: {}: not installed", peer.name);
+/// The peers which are installed and work; the others are named and left out. A short life with two services, unrecorded,
+/// finds what cannot run here at all, and warms the caches.
+fn usable(peers: Vec<Peer>, tiny: &Tiny, options: &Options) -> Outcome<Vec<Peer>> {
+    let mut usable = Vec::new();
+    for peer in peers {
+        let trial = match peer.installed() {
+            true => Ground::prepare(tiny, 2).and_then(|mut ground| measure::trial(&peer, &mut ground, options)),
+            false => Err("not installed".into()),
+        };
+        family::interrupted()?;
+        match trial {
+            Ok(()) => usable.push(peer),
+            Err(why) => println!("skipped: {}: {why}", peer.name),
+        }
     }
-    here
+    Ok(usable)
 }
 
-/// A short life with two services, unrecorded: warms the caches and finds a peer that cannot run here at all.
-fn works(peer: &Peer, tiny: &ground::Tiny, options: &Options) -> bool {
-    let trial = Ground::prepare(tiny, 2).and_then(|mut ground| measure::trial(peer, &mut ground, options));
-    if let Err(why) = &trial {
-        println!("skipped: {}: {why}", peer.name);
-    }
-    trial.is_ok()
-}
-
-fn one_size<'a>(
-    peers: &'a [Peer],
-    tiny: &ground::Tiny,
-    size: usize,
-    options: &Options,
-) -> Outcome<Vec<(&'a str, Rounds)>> {
+fn one_size<'a>(peers: &'a [Peer], tiny: &Tiny, size: usize, options: &Options) -> Outcome<Vec<(&'a str, Rounds)>> {
     let mut results: Vec<(&Peer, Rounds)> = Vec::new();
     for peer in peers {
         match size <= peer.most {

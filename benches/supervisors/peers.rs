@@ -23,13 +23,23 @@ pub struct Peer {
     stop: fn(&Ground, Pid) -> Outcome<()>,
 }
 
-pub fn all(options: &Options) -> Vec<Peer> {
-    let mut peers = vec![
+pub fn chosen(options: &Options) -> Outcome<Vec<Peer>> {
+    let all = all(&options.onit);
+    if let Some(name) = options.only.iter().find(|name| !all.iter().any(|peer| peer.name == **name)) {
+        let names: Vec<_> = all.iter().map(|peer| peer.name).collect();
+        return Err(format!("no peer is called {name}; there are {}", names.join(", ")).into());
+    }
+    let wanted = |peer: &Peer| options.only.is_empty() || options.only.iter().any(|name| name == peer.name);
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+fn all(onit_program: &Path) -> Vec<Peer> {
+    vec![
         Peer { name: "floor", most: usize::MAX, program: env::current_exe().ok(), arguments: floor, stop: term },
         Peer {
             name: "onit",
             most: usize::MAX,
-            program: fs::canonicalize(&options.onit).ok(),
+            program: fs::canonicalize(onit_program).ok(),
             arguments: onit,
             stop: term,
         },
@@ -38,9 +48,7 @@ pub fn all(options: &Options) -> Vec<Peer> {
         Peer { name: "s6-ready", most: 1000, program: on_path("s6-svscan"), arguments: s6_ready, stop: term },
         Peer { name: "daemontools", most: 1000, program: on_path("svscan"), arguments: services, stop: svc_exit },
         Peer { name: "supervisord", most: 1000, program: on_path("supervisord"), arguments: supervisord, stop: term },
-    ];
-    peers.retain(|peer| options.only.is_empty() || options.only.iter().any(|name| name == peer.name));
-    peers
+    ]
 }
 
 impl Peer {

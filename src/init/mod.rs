@@ -41,6 +41,8 @@ pub struct Init {
     system: System,
     /// Services whose status was never written: that waits until everything has started.
     unpublished: VecDeque<SlotId>,
+    /// There may be more dead than one turn takes.
+    unreaped: bool,
     /// The limit of open files that the services get.
     open_files: Option<libc::rlimit>,
     /// The limit of open files that we have.
@@ -54,6 +56,7 @@ pub struct Init {
 impl Init {
     /// Prepares everything that can fail.
     pub fn boot(config: Config) -> Result<Init, Errno> {
+        let spawner = Spawner::new()?;
         let signals = Signals::take_over()?;
         let poller = Poller::new()?;
         poller.add(&signals, turn::Token::Signals.pack())?;
@@ -72,11 +75,12 @@ impl Init {
             config,
             signals,
             poller,
-            spawner: Spawner::default(),
+            spawner,
             table: Table::default(),
             scan,
             system: System::UP,
             unpublished: VecDeque::new(),
+            unreaped: true, // who executes us may have left us children
             open_files,
             open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
             now: clock::now(),

@@ -34,9 +34,10 @@ pub(super) struct Scan {
     watch: Option<Watch>,
     poll_at: Option<Mono>,
     look_at_all: bool,
-    another_turn: bool,
     backlog: VecDeque<Name>,
     missing: Vec<OsString>,
+    /// Further names of services that are there under another one.
+    aliases: Vec<OsString>,
     later: Vec<Later>,
     complaint: Option<String>,
 }
@@ -75,15 +76,11 @@ impl Scan {
 
     pub(super) fn look_at_everything(&mut self) {
         self.look_at_all = self.takes_in();
-    }
-
-    /// The turn had more to do than it may; the next one begins at once.
-    pub(super) fn look_again(&mut self) {
-        self.another_turn = true;
+        self.watch = None; // it may be another directory by now
     }
 
     pub(super) fn has_backlog(&self) -> bool {
-        self.look_at_all || self.another_turn || !self.backlog.is_empty()
+        self.look_at_all || !self.backlog.is_empty()
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -113,6 +110,19 @@ impl Scan {
         }
     }
 
+    /// Opens the directory for this turn. If it was removed, so was what stood in it.
+    fn open(&mut self) {
+        let Some(path) = &self.path else { return };
+        match fs::open_path(path) {
+            Ok(dir) => self.dir = Some(dir),
+            Err(Errno::ENOENT) => {}
+            Err(_) => {
+                self.backlog.clear();
+                self.look_at_all = true; // which says why, and tries again
+            }
+        }
+    }
+
     /// Forgets that this name is to be looked at; returns what was last said about it.
     fn take_later(&mut self, name: &OsStr) -> Option<String> {
         let place = self.later.iter().position(|later| later.name.name == name)?;
@@ -131,7 +141,6 @@ impl Scan {
 
 impl Init {
     pub(super) fn look_at_directory(&mut self, changed: bool) {
-        self.scan.another_turn = false;
         if !self.scan.takes_in() {
             return;
         }
@@ -139,6 +148,10 @@ impl Init {
             self.scan.take_changes();
         }
         self.scan.take_due(self.now);
+        if !self.scan.has_backlog() {
+            return;
+        }
+        self.scan.open();
         if std::mem::take(&mut self.scan.look_at_all) {
             self.list();
         }
@@ -149,6 +162,7 @@ impl Init {
         if self.scan.backlog.is_empty() {
             self.release_missing();
         }
+        self.scan.dir = None; // as long as we hold it open, the kernel does not tell that it was removed
     }
 
     /// Looks at every name, those in the directory and those that were in it.
@@ -165,6 +179,7 @@ impl Init {
         });
         match names {
             Ok(names) => {
+                self.scan.aliases.clear(); // they are found again
                 self.scan.backlog.extend(names.into_iter().map(Name::from));
                 self.scan.backlog.extend(self.table.names().cloned().map(Name::from));
                 if self.scan.watch.is_some() {
@@ -212,8 +227,8 @@ impl Init {
         if !self.is_service_name(&name) {
             return;
         }
-        let Some(dir) = &self.scan.dir else { return };
-        match fs::open_dir(dir, &name).and_then(|found| fs::identity(&found).map(|id| (found, id))) {
+        let found = self.scan.dir.as_ref().map_or(Err(Errno::ENOENT), |dir| fs::open_dir(dir, &name));
+        match found.and_then(|found| fs::identity(&found).map(|id| (found, id))) {
             Ok((found, id)) => self.found(name, found, id, said),
             Err(errno) => self.not_found(name, errno, said),
         }
@@ -227,8 +242,10 @@ impl Init {
 
     fn found(&mut self, name: OsString, dir: OwnedFd, id: FileId, said: Option<String>) {
         if let Some(at) = self.table.in_dir(id) {
-            let renamed = self.table.get(at).is_some_and(|slot| slot.name != name && !self.is_named(&slot.name, id));
-            if renamed {
+            let known = self.table.get(at).map(|slot| slot.name.clone()).unwrap_or_default();
+            if known != name && self.is_named(&known, id) {
+                self.scan.aliases.push(name);
+            } else if known != name {
                 self.table.rename(at, name);
             }
         } else if self.table.named(&name).is_some() {
@@ -244,15 +261,15 @@ impl Init {
     }
 
     fn not_found(&mut self, name: OsString, errno: Errno, said: Option<String>) {
-        let listed = self.scan.dir.as_ref().is_some_and(|dir| fs::is_listed(dir, &name));
+        let link = self.scan.dir.as_ref().is_some_and(|dir| fs::is_link(dir, &name));
         match (self.table.named(&name), errno) {
             (Some(_), Errno::ENOTDIR) => self.scan.missing.push(name),
-            (Some(_), Errno::ENOENT) if !listed => self.scan.missing.push(name),
+            (Some(_), Errno::ENOENT) if !link => self.scan.missing.push(name),
             (Some(at), _) => {
                 self.complain(at, format!("its directory cannot be reached: {}; keeping it as it is", errno.desc()));
             }
             (None, Errno::ENOTDIR) => {} // a plain file is no service
-            (None, Errno::ENOENT) if !listed => {}
+            (None, Errno::ENOENT) if !link => {}
             (None, _) => {
                 let failure = Failure { verb: "open", path: "its directory", errno };
                 self.refuse(name.clone(), &Refused { name, failure }, said);
@@ -277,10 +294,14 @@ impl Init {
                 self.scan.backlog.push_back(name.into()); // it was renamed: who has its name now?
                 continue;
             };
-            let there = self.table.get(at).is_some_and(|slot| self.is_named(&name, slot.id));
+            let Some(id) = self.table.get(at).map(|slot| slot.id) else { continue };
             let replaced = self.scan.dir.as_ref().is_some_and(|dir| fs::is_dir(dir, &name));
-            if !there && (replaced || self.config.stop_removed) {
-                self.release(at); // and when it has gone, its name is looked at again
+            if self.is_named(&name, id) || !(replaced || self.config.stop_removed) {
+                continue;
+            }
+            match self.scan.aliases.iter().find(|alias| self.is_named(alias, id)).cloned() {
+                Some(alias) => self.table.rename(at, alias),
+                None => self.release(at), // and when it has gone, its name is looked at again
             }
         }
     }

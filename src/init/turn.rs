@@ -10,6 +10,8 @@ use crate::wire::control;
 
 /// Deaths handled in one turn.
 const DEATHS: usize = 4096;
+/// Signals taken in one turn.
+const SIGNALS: usize = 64;
 /// Bytes taken from one control FIFO in one turn.
 const BYTES: usize = 64;
 /// Deadlines handled in one turn.
@@ -49,7 +51,12 @@ impl Init {
         let deadline = self.nearest_deadline();
         let ready: Vec<Token> = self.poller.wait(self.now, deadline).map(Token::unpack).collect();
         self.now = clock::now();
-        self.deaths();
+        // The signals are taken before the dead are, so that a death after this brings another one.
+        let signals: Vec<Signal> = std::iter::from_fn(|| self.signals.next()).take(SIGNALS).collect();
+        if self.unreaped || signals.contains(&Signal::CHLD) {
+            self.deaths();
+        }
+        signals.iter().for_each(|signal| self.obey(*signal));
         self.orders(&ready);
         self.deadlines();
         self.look_at_directory(ready.contains(&Token::Directory));
@@ -65,12 +72,15 @@ impl Init {
     }
 
     fn has_backlog(&self) -> bool {
-        self.scan.has_backlog() || !self.unpublished.is_empty()
+        self.unreaped || self.scan.has_backlog() || !self.unpublished.is_empty()
     }
 
     fn deaths(&mut self) {
         for _ in 0..DEATHS {
-            let Some((pid, exit)) = wait::reap() else { return };
+            let Some((pid, exit)) = wait::reap() else {
+                self.unreaped = false;
+                return;
+            };
             if let Some(slot) = self.owner_of(pid) {
                 let news = self.news_of(slot, pid, exit);
                 self.apply(slot, Event::Died(pid, exit));
@@ -79,31 +89,28 @@ impl Init {
                 }
             }
         }
-        self.scan.look_again(); // there may be more: take another turn at once
+        self.unreaped = true;
     }
 
     fn orders(&mut self, ready: &[Token]) {
         for token in ready {
             match token {
-                Token::Signals => self.take_signals(),
                 Token::Control(slot) => self.take_bytes(*slot),
                 Token::Front => self.hear_front(),
-                Token::Directory => {} // comes in its turn
+                Token::Signals | Token::Directory => {} // come in their turn
             }
         }
     }
 
-    fn take_signals(&mut self) {
-        while let Some(signal) = self.signals.next() {
-            match (signal, self.config.hangup) {
-                (Signal::TERM | Signal::INT | Signal::QUIT, _) => self.stop(),
-                (Signal::HUP, Some(code)) => {
-                    self.code = code;
-                    self.stop();
-                }
-                (Signal::HUP | Signal::ALRM, _) => self.scan.look_at_everything(),
-                _ => {} // CHLD: the deaths are handled in every turn. Others mean nothing to us.
+    fn obey(&mut self, signal: Signal) {
+        match (signal, self.config.hangup) {
+            (Signal::TERM | Signal::INT | Signal::QUIT, _) => self.stop(),
+            (Signal::HUP, Some(code)) => {
+                self.code = code;
+                self.stop();
             }
+            (Signal::HUP | Signal::ALRM, _) => self.scan.look_at_everything(),
+            _ => {} // others mean nothing to us
         }
     }
 

@@ -55,6 +55,7 @@ impl Signal {
     pub const USR2: Signal = Signal(libc::SIGUSR2);
     pub const ALRM: Signal = Signal(libc::SIGALRM);
     pub const TERM: Signal = Signal(libc::SIGTERM);
+    pub const CHLD: Signal = Signal(libc::SIGCHLD);
     pub const CONT: Signal = Signal(libc::SIGCONT);
     pub const STOP: Signal = Signal(libc::SIGSTOP);
     pub const WINCH: Signal = Signal(libc::SIGWINCH);

@@ -55,9 +55,9 @@ pub fn exists(dir: impl AsFd, name: &str) -> bool {
     faccessat(dir, name, AccessFlags::F_OK, AtFlags::empty()).is_ok()
 }
 
-/// Whether a name is there, be it a symbolic link that leads nowhere.
-pub fn is_listed(dir: impl AsFd, name: &OsStr) -> bool {
-    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+/// Whether a name stands for a symbolic link.
+pub fn is_link(dir: impl AsFd, name: &OsStr) -> bool {
+    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| kind(&stat) == SFlag::S_IFLNK)
 }
 
 /// Whether a directory can be reached under this name.
@@ -158,16 +158,17 @@ pub enum Ends {
 /// Makes a FIFO for its owner alone, or takes the one that is there, and opens it. ENOTSUP when something else
 /// stands under that name: a link to a FIFO is something else, since it may lead out of our directory.
 pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
-    match mkfifoat(&dir, name, Mode::from_bits_truncate(0o600)) {
-        Ok(()) | Err(Errno::EEXIST) => {}
+    let fresh = match mkfifoat(&dir, name, Mode::from_bits_truncate(0o600)) {
+        Ok(()) => true,
+        Err(Errno::EEXIST) => false,
         Err(errno) => return Err(errno),
-    }
+    };
     let mode = if ends == Ends::Both { OFlag::O_RDWR } else { OFlag::O_RDONLY };
     let fifo = match openat(dir, name, mode | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
         Err(Errno::ELOOP) => return Err(Errno::ENOTSUP),
         result => result?,
     };
-    if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
+    if fresh || kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
 }
 
 /// A pipe: what is read from, what is written to.

@@ -1,5 +1,6 @@
 //! The examples keep their promises: each entry of `svdir-examples/` does its real job, under us and under runsvdir.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -10,9 +11,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::svdir::{Ending, SOON, Service, ServiceBuilder, SvDir, Supervisor, UnderTest, missing_tools, skip};
+use crate::procfs;
+use crate::svdir::{Ending, SOON, Service, ServiceBuilder, Supervisor, SvDir, UnderTest, missing_tools, skip};
 
 const ENTRIES: [&str; 6] = ["checked", "clock", "flaky", "graceful", "redis", "web"];
+
+/// Time for a process that was sent TERM to be gone; less than any sleep in the examples that TERM was to cut short.
+const DYING: Duration = Duration::from_secs(1);
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("svdir-examples")
@@ -52,18 +57,22 @@ under_both! {
     clock_has_its_ticks_logged(which) {
         let example = Example::copy("clock").start(which);
         let log = || example.service.text("log/main/current");
-        let ticks = example.supervisor.wait_for("two ticks in the log", SOON, || Some(log()).filter(|text| text.lines().count() >= 2));
+        let longer_than = |lines: usize| Some(log()).filter(|text| text.lines().count() > lines);
+        let ticks = example.supervisor.wait_for("two ticks in the log", SOON, || longer_than(1));
         assert!(ticks.lines().all(|line| line.matches(':').count() >= 2), "each line is a time: {ticks}");
         let status = example.sv(&["status", "clock"]).stdout;
         assert!(status.starts_with("run: clock: (pid ") && status.contains("; run: log: (pid "), "{status}");
 
         let [clock, logger] = [&example.service, &example.service.logger()].map(Service::wait_up);
         assert_eq!(example.sv(&["restart", "clock/log"]).code, 0);
-        let lines = ticks.lines().count();
-        example.supervisor.wait_for("ticks in the log of the next logger", SOON, || (log().lines().count() > lines + 1).then_some(()));
+        let lines = log().lines().count();
+        example.supervisor.wait_for("ticks in the log of the next logger", SOON, || longer_than(lines + 1));
         assert_ne!(example.service.logger().wait_up(), logger);
         assert_eq!(example.service.wait_up(), clock, "the logger is restarted alone");
+        let lines = log().lines().count();
+        example.supervisor.wait_for("one more tick, so that its sleep has just begun", SOON, || longer_than(lines));
         example.stop();
+        assert_eq!(example.supervisor.stdout() + &example.supervisor.stderr(), "", "all of it went to the log");
     }
 
     web_answers_on_loopback(which) {
@@ -79,6 +88,7 @@ under_both! {
         assert_eq!(example.sv(&["start", "web"]).code, 0);
         example.supervisor.wait_for("an answer after the next start", SOON, || get(port));
         example.stop();
+        assert_eq!(example.supervisor.stderr(), "");
     }
 
     redis_answers_a_ping(which) {
@@ -108,10 +118,15 @@ under_both! {
         let example = Example::copy("flaky").start(which);
         let first = example.service.wait_up();
         let crash = format!("flaky: process {first} crashes\n");
-        example.supervisor.wait_for("the crash", SOON, || example.supervisor.stdout().contains(&crash).then_some(()));
+        let said = |line: &str| example.supervisor.stdout().contains(line).then_some(());
+        example.supervisor.wait_for("the crash", SOON, || said(&crash));
         let second = example.service.wait_for("the next life", |status| status.pid().is_some_and(|pid| pid != first));
         let birth = format!("flaky: process {} will live for ", second.pid().expect("waited for"));
-        example.supervisor.wait_for("its first word", SOON, || example.supervisor.stdout().contains(&birth).then_some(()));
+        example.supervisor.wait_for("its first word", SOON, || said(&birth));
+        if which == UnderTest::Onit {
+            let told = example.supervisor.stderr();
+            assert!(told.starts_with("onit: flaky: exited with 1 "), "a crash is worth a line: {told}");
+        }
         example.stop();
     }
 
@@ -154,6 +169,7 @@ under_both! {
         assert_eq!(text, "checked: warming up\nchecked: available\n");
         example.stop();
         assert_ne!(example.check(), 0, "nobody is available");
+        assert_eq!(example.supervisor.stderr(), "");
     }
 
     what_is_not_installed_stays_down_and_says_so(which) {
@@ -162,12 +178,37 @@ under_both! {
             ("redis", "redis: redis-server is not installed; staying down\n"),
         ] {
             // As little in PATH as possible, so that the example finds nothing suitable.
-            let example = Example::copy(name).start_with_tools(which, &["env", "grep", "runsv"]);
+            let example = Example::copy(name).start_with_tools(which, &["env", "grep", "runsv", "sleep"]);
             example.service.wait_down();
             assert_eq!(example.supervisor.stdout(), sentence);
             example.stop();
+            assert_eq!(example.supervisor.stderr(), "", "not an accident");
         }
     }
+}
+
+#[test]
+fn all_of_them_run_and_end_together() {
+    if let Some(why) = missing_tools(&["sv"]) {
+        skip!("{why}");
+    }
+    let svdir = SvDir::new();
+    for name in ENTRIES {
+        let service = Example::copy_to(&svdir, name);
+        if ["redis", "web"].contains(&name) {
+            service.write("env/PORT", &format!("{}\n", free_port()));
+        }
+    }
+    let onit = svdir.start(UnderTest::Onit);
+    for name in ENTRIES {
+        onit.wait_for(name, SOON, || svdir.existing(name).is_supervised().then_some(()));
+    }
+    let status = svdir.sv(&[&["status"], ENTRIES.as_slice()].concat());
+    assert_eq!(status.stdout.lines().filter(|line| line.starts_with("run: ") || line.starts_with("down: ")).count(), 6);
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+    onit.wait_for("nothing to be left", DYING, || svdir.processes().is_empty().then_some(()));
+    assert!(!onit.stderr().contains("killing it"), "each ends when it is asked to: {}", onit.stderr());
 }
 
 #[test]
@@ -185,14 +226,16 @@ fn every_entry_is_tested_and_has_a_three_line_readme() {
 fn every_script_is_plain_sh_and_executable() {
     for name in ENTRIES {
         for (path, content, executable) in files_of(&examples().join(name)) {
-            let is_script = ["run", "finish", "check"].contains(&path.rsplit('/').next().expect("a name")) || path.starts_with("control/");
+            let is_script = ["run", "finish", "check"].contains(&path.rsplit('/').next().expect("a name"))
+                || path.starts_with("control/");
             assert_eq!(is_script, executable, "{name}/{path}: the executable bit");
             assert!(!is_script || content.starts_with("#!/bin/sh\n"), "{name}/{path}: the first line");
             for shell in ["sh", "bash --posix", "busybox ash"] {
                 let mut words = shell.split(' ');
                 let program = words.next().expect("a word");
                 if is_script && missing_tools(&[program]).is_none() {
-                    let ok = Command::new(program).args(words).arg("-n").arg(examples().join(name).join(&path)).status();
+                    let ok =
+                        Command::new(program).args(words).arg("-n").arg(examples().join(name).join(&path)).status();
                     assert!(ok.expect("runs").success(), "{shell} -n {name}/{path}");
                 }
             }
@@ -222,11 +265,15 @@ struct Supervised {
 impl Example {
     fn copy(name: &str) -> Self {
         let svdir = SvDir::new();
+        let service = Self::copy_to(&svdir, name);
+        Self { svdir, service }
+    }
+
+    fn copy_to(svdir: &SvDir, name: &str) -> Service {
         let add = |builder: ServiceBuilder, (path, content, executable): (String, String, bool)| {
             if executable { builder.exec(&path, &content) } else { builder.file(&path, &content) }
         };
-        let service = files_of(&examples().join(name)).into_iter().fold(svdir.service(name), add).create();
-        Self { svdir, service }
+        files_of(&examples().join(name)).into_iter().fold(svdir.service(name), add).create()
     }
 
     fn with_port(self, port: u16) -> Self {
@@ -242,19 +289,12 @@ impl Example {
     fn start_with_tools(self, which: UnderTest, tools: &[&str]) -> Supervised {
         let bin = self.svdir.root().join("bin");
         fs::create_dir(&bin).expect("mkdir bin");
-        let path = std::env::var_os("PATH").unwrap_or_default();
         for tool in tools {
-            if let Some(found) = std::env::split_paths(&path).map(|dir| dir.join(tool)).find(|file| file.is_file()) {
-                symlink(found, bin.join(tool)).expect("symlink");
-            }
+            find(tool.as_ref()).into_iter().for_each(|found| symlink(found, bin.join(tool)).expect("symlink"));
         }
-        let mut command = which.command(&self.svdir.path());
-        if let Some(program) = std::env::split_paths(&path).map(|dir| dir.join(command.get_program())).find(|file| file.is_file()) {
-            let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-            command = Command::new(program);
-            command.args(args);
-        }
-        command.env("PATH", &bin);
+        let usual = which.command(&self.svdir.path());
+        let mut command = Command::new(find(usual.get_program()).expect("the supervisor"));
+        command.args(usual.get_args()).env("PATH", &bin);
         self.supervise(which, command)
     }
 
@@ -285,18 +325,28 @@ impl Supervised {
         let name = self.service.name();
         let sv = self.sv(&["stop", name]);
         assert!(sv.code == 0 && sv.stdout.starts_with(&format!("ok: down: {name}: ")), "{sv:?}");
+        if self.which == UnderTest::Onit {
+            // Orphans come to onit, so this sees what the service has left behind.
+            let logger: Vec<u32> = self.service.logger().status().and_then(|status| status.pid()).into_iter().collect();
+            let only_logger = || (procfs::children(self.supervisor.pid()) == logger).then_some(());
+            self.supervisor.wait_for("nothing of the service to be left", DYING, only_logger);
+        }
         self.supervisor.signal(if self.which == UnderTest::Onit { Signal::SIGTERM } else { Signal::SIGHUP });
         let code = if self.which == UnderTest::Onit { 0 } else { 111 };
         assert_eq!(self.supervisor.wait_end(SOON), Ending::Code(code), "{}", self.supervisor.stderr());
-        if self.which == UnderTest::Onit {
-            assert_eq!(self.svdir.processes(), [], "onit does not end before its services");
-        } else {
-            self.supervisor.wait_for("each runsv to end", SOON, || self.svdir.processes().is_empty().then_some(()));
-        }
+        // runsvdir ends before its services, onit after them: then only what they have killed themselves is on its way.
+        let patience = if self.which == UnderTest::Onit { DYING } else { SOON };
+        self.supervisor.wait_for("nothing to be left", patience, || self.svdir.processes().is_empty().then_some(()));
     }
 }
 
-/// The files of an example: path, content, executable. Without what a supervisor and a logger that run there right now write.
+/// Where a program is; a path is where it says.
+fn find(program: &OsStr) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+/// The files of an example: path, content, executable. Without those that supervisors and loggers make there.
 fn files_of(dir: &Path) -> Vec<(String, String, bool)> {
     let mut files = Vec::new();
     let mut dirs = vec![dir.to_owned()];
@@ -321,7 +371,8 @@ fn files_of(dir: &Path) -> Vec<(String, String, bool)> {
 
 fn names_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
-    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name().into_string().expect("a printable name")).collect();
+    let mut names: Vec<_> =
+        entries.flatten().map(|entry| entry.file_name().into_string().expect("a printable name")).collect();
     names.sort();
     names
 }

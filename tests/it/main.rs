@@ -3,6 +3,14 @@
 // The rules of clippy.toml are for PID 1. A test may wait, look at the clock, start threads and print.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, missing_docs)]
 
+mod differential;
+mod directory;
+mod examples;
+mod faults;
+mod isolation;
+mod loggers;
+mod personalities;
+mod pid1;
 mod procfs;
 mod svdir;
 mod tidy;

@@ -743,6 +743,92 @@ fn describe(pids: &[u32]) -> Vec<String> {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Short words for what many tests do
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Whether we may do what only root may.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// `command`, started by the words of `prefix`: `unshare …`, `setpriv …`, `prlimit …`.
+pub fn wrapped(prefix: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(prefix[0]);
+    outer.args(&prefix[1..]).arg(command.get_program()).args(command.get_args());
+    outer
+}
+
+/// Gives the directory to another user, and returns the words that run onit on it as that user. Only root can do that.
+pub fn given_to(sv: &SvDir, uid: u32) -> Vec<String> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let copy = sv.root().join("onit");
+    let alone = WRITE_OR_SPAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fs::copy(onit(), &copy).expect("a copy of onit");
+    drop(alone);
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::set_permissions(sv.root(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    let mut next = vec![sv.path()];
+    while let Some(path) = next.pop() {
+        chown(&path, Some(uid), Some(uid)).expect("chown");
+        next.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+    }
+    let (uid, dir) = (uid.to_string(), sv.path());
+    let words = ["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups"];
+    let run = [copy.to_str(), Some("run"), dir.to_str()].map(|word| word.expect("a printable path"));
+    words.iter().chain(&run).map(|word| (*word).to_owned()).collect()
+}
+
+impl SvDir {
+    /// Starts these words as a supervisor.
+    pub fn spawn_words<W: AsRef<OsStr>>(&self, words: &[W]) -> Supervisor {
+        let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+        self.spawn(hearing_all_signals(&words))
+    }
+}
+
+impl Supervisor {
+    /// The lines on stderr that hold each of `words`.
+    pub fn said(&self, words: &[&str]) -> Vec<String> {
+        let stderr = self.stderr();
+        stderr.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
+    }
+
+    /// Waits for such a line.
+    #[track_caller]
+    pub fn wait_said(&self, words: &[&str]) -> String {
+        self.wait_for(&format!("a line with {words:?}"), SOON, || self.said(words).into_iter().next())
+    }
+}
+
+impl Service {
+    /// Sends command bytes that must arrive.
+    #[track_caller]
+    pub fn order(&self, bytes: &[u8]) {
+        self.control(bytes).unwrap_or_else(|e| panic!("{} hears no orders: {e}", self.dir.display()));
+    }
+
+    /// Waits until `run` is another process than `pid`, and returns it.
+    #[track_caller]
+    pub fn wait_other(&self, pid: u32) -> u32 {
+        let another = |status: &Status| status.phase() == Phase::Run && status.pid() != Some(pid);
+        self.wait_for("another life of the service", another).pid().expect("a running service has a pid")
+    }
+
+    /// Waits until the file at `path` holds such text, and returns it.
+    #[track_caller]
+    pub fn wait_text(&self, path: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let what = format!("the awaited text in {}/{path}", self.dir.display());
+        wait_for(&what, SOON, || Some(self.text(path)).filter(|text| wanted(text)))
+    }
+
+    /// Waits until a script has written a pid and a newline to the file at `path`.
+    #[track_caller]
+    pub fn wait_pid(&self, path: &str) -> u32 {
+        self.wait_text(path, |text| text.ends_with('\n')).trim().parse().expect("a pid")
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 // The fixture keeps its own promises
 // ---------------------------------------------------------------------------------------------------------------------
 

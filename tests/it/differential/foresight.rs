@@ -38,12 +38,22 @@ impl Difference {
     /// What runsv does, and what onit does instead.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::KillDuringFinish => "runsv: `k` during finish runs finish a second time, with the first one's end; onit kills the finish",
-            Self::StartBesideTheKilled => "runsv: `u`, `o` or `x` after `k`, before the death is seen, forgets the old process; onit waits for it",
-            Self::KillHookThatHandles => "runsv: `k` handled by its hook counts as a death, the next `u` starts a second copy; onit leaves the state alone",
-            Self::ExitThenKill => "runsv: `k` while wanted to exit makes runsv leave without reaping or finish; onit finishes first",
+            Self::KillDuringFinish => {
+                "runsv: `k` during finish runs finish a second time, with the first one's end; onit kills the finish"
+            }
+            Self::StartBesideTheKilled => {
+                "runsv: `u`, `o` or `x` after `k`, before the death is seen, forgets the old process; onit waits for it"
+            }
+            Self::KillHookThatHandles => {
+                "runsv: `k` handled by its hook counts as a death, the next `u` starts a second copy; onit leaves the state alone"
+            }
+            Self::ExitThenKill => {
+                "runsv: `k` while wanted to exit makes runsv leave without reaping or finish; onit finishes first"
+            }
             Self::OnceDuringFinish => "runsv: `o` during finish is lost; onit starts once more after it",
-            Self::LoggerThatDoesNotEnd => "runsv: `x` waits for ever for a logger that is stopped; onit has a time limit",
+            Self::LoggerThatDoesNotEnd => {
+                "runsv: `x` waits for ever for a logger that is stopped; onit has a time limit"
+            }
         }
     }
 }
@@ -127,8 +137,12 @@ pub struct Foresight<'a> {
     heard: u8,
     /// `k` was sent and the death not seen: runsv believes that the service is down already.
     killed: bool,
-    /// QUIT may be overtaken by the next signal, other deadly ones decide at once.
-    by_quit: bool,
+    /// A signal that is still to be taken may be overtaken by the next; most deadly ones decide when they are sent.
+    overtakable: bool,
+    /// Signals to be written down wait for CONT.
+    waiting: bool,
+    /// Started by this write.
+    fresh: bool,
     over: bool,
 }
 
@@ -157,10 +171,14 @@ impl<'a> Foresight<'a> {
             just_stopped_or_continued: false,
             heard: 0,
             killed: false,
-            by_quit: false,
+            overtakable: false,
+            waiting: false,
+            fresh: false,
             over: false,
         };
-        this.doomed = (1..=31).any(|signal| pending & (1 << (signal - 1)) != 0 && this.is_deadly(signal));
+        let is_pending = |signal: &u8| pending & (1 << (signal - 1)) != 0;
+        this.doomed = (1..=64).filter(is_pending).any(|signal| this.is_deadly(signal));
+        this.waiting = (1..=64).filter(is_pending).any(|signal| !this.is_deadly(signal));
         this
     }
 
@@ -199,6 +217,7 @@ impl<'a> Foresight<'a> {
         match (byte, self.life) {
             (b'o', Life::Finish) => return Err(Refusal::Different(Difference::OnceDuringFinish)),
             (b'o', Life::Dying) => return Err(Refusal::Race("once, or nothing, if the service is not seen dead yet")),
+            (_, Life::Down) if !self.lasts() => self.life = Life::Unknown,
             (_, Life::Down) => self.life = Life::Starting,
             (_, Life::Dying) => self.life = Life::Unknown,
             _ => {}
@@ -218,6 +237,7 @@ impl<'a> Foresight<'a> {
             return Err(Refusal::Different(Difference::ExitThenKill));
         }
         self.meets_a_process(&[b't', byte, self.want])?;
+        self.overtakes_none()?;
         let want = if byte == b't' { self.want } else { byte };
         if self.life == Life::Run {
             let goes_on = want != b'u';
@@ -246,6 +266,7 @@ impl<'a> Foresight<'a> {
             return Err(Refusal::Different(Difference::ExitThenKill));
         }
         self.meets_a_process(b"k")?;
+        self.nothing_is_being_written_down()?;
         self.life = Life::Dying;
         self.killed = true;
         Ok(())
@@ -261,7 +282,9 @@ impl<'a> Foresight<'a> {
         }
         if self.life == Life::Run && !self.is_handled(b'p') {
             if self.just_stopped_or_continued || self.heard != 0 {
-                return Err(Refusal::Race("signals that wait while a process is stopped are those it had not taken yet"));
+                return Err(Refusal::Race(
+                    "signals that wait while a process is stopped are those it had not taken yet",
+                ));
             }
             self.just_stopped_or_continued |= !self.stopped;
             self.stopped = true;
@@ -279,9 +302,7 @@ impl<'a> Foresight<'a> {
 
     fn signal(&mut self, byte: u8) -> Admission {
         self.meets_a_process(&[byte])?;
-        if self.life == Life::Dying && self.has_finish() && self.by_quit {
-            return Err(Refusal::Race("QUIT may be overtaken, and finish is told which signal it was"));
-        }
+        self.overtakes_none()?;
         if self.life == Life::Run && !self.is_handled(byte) {
             self.send(plain_signal(byte).expect("a signal byte"), false)?;
         }
@@ -290,12 +311,17 @@ impl<'a> Foresight<'a> {
 
     /// For bytes that do something to a process, and may run one of these hooks for it.
     fn meets_a_process(&mut self, hooks: &[u8]) -> Admission {
+        let hooked = self.target == Target::Main && hooks.iter().any(|&byte| self.setup.hook(byte).is_some());
+        if hooked && self.heard != 0 {
+            return Err(Refusal::Race("the hook and the trap of the signal before write at the same time"));
+        }
         match self.life {
-            Life::Starting if self.target == Target::Main && self.setup.run == Run::Silent => self.life = Life::Run,
-            Life::Starting => return Err(Refusal::Race("the new process may not have come to its first word")),
-            Life::Dying if self.target == Target::Main && hooks.iter().any(|&byte| self.setup.hook(byte).is_some()) => {
-                return Err(Refusal::Race("the hook runs only if the death is not seen yet"));
+            Life::Starting if self.target == Target::Main && self.setup.run == Run::Silent => {
+                self.life = Life::Run;
+                self.fresh = true;
             }
+            Life::Starting => return Err(Refusal::Race("the new process may not have come to its first word")),
+            Life::Dying if hooked => return Err(Refusal::Race("the hook runs only if the death is not seen yet")),
             _ => {}
         }
         Ok(())
@@ -307,22 +333,40 @@ impl<'a> Foresight<'a> {
             return Err(Refusal::Race("it may or may not have stopped, or gone on, when the signal comes"));
         }
         if self.is_deadly(signal) {
+            self.nothing_is_being_written_down()?;
             self.doomed |= self.stopped;
             if !self.stopped {
                 self.life = Life::Dying;
-                self.by_quit = signal == QUIT;
+                // A core dump is decided by the process itself, and a new process blocks TERM for a moment.
+                self.overtakable = signal == QUIT || self.fresh;
             }
+            return Ok(());
+        }
+        if self.stopped {
+            self.waiting = true;
             return Ok(());
         }
         // The shell runs waiting traps in the order of their numbers, however they came.
         if self.heard >= signal {
             return Err(Refusal::Race("the shell may sort or merge the two signals"));
         }
-        if self.heard != 0 && !self.setup.hooks.is_empty() {
-            return Err(Refusal::Race("the next hook and the trap write at the same time"));
-        }
         self.heard = signal;
         Ok(())
+    }
+
+    fn overtakes_none(&self) -> Admission {
+        if self.life == Life::Dying && self.overtakable && self.has_finish() {
+            return Err(Refusal::Race("finish is told which signal it was: this one or the one before"));
+        }
+        Ok(())
+    }
+
+    fn nothing_is_being_written_down(&self) -> Admission {
+        if self.heard == 0 {
+            Ok(())
+        } else {
+            Err(Refusal::Race("the process may die before it has written the signal before"))
+        }
     }
 
     /// CONT.
@@ -332,8 +376,12 @@ impl<'a> Foresight<'a> {
         }
         self.just_stopped_or_continued |= self.stopped;
         self.stopped = false;
+        if std::mem::take(&mut self.waiting) {
+            self.heard = u8::MAX;
+        }
         if std::mem::take(&mut self.doomed) {
             self.life = Life::Dying;
+            self.overtakable = true;
         }
     }
 

@@ -100,16 +100,52 @@ pub struct Seen {
     pub stdout: String,
     /// It did not come to rest. Nothing else is worth comparing then, but that is.
     pub restless: bool,
+    /// Children that live on without their supervisor.
+    pub orphans: usize,
 }
 
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "    supervisor {:?}{}", self.ended, if self.restless { ", does not come to rest" } else { "" })?;
-        writeln!(f, "    main {:?}", self.main)?;
-        if let Some(log) = &self.log {
-            writeln!(f, "    log  {log:?}\n    logged {:?}", self.log_trace)?;
+impl Half {
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("stat", format!("{:?}", self.stat.trim_end())),
+            ("phase", self.phase.to_string()),
+            ("want", (self.want as char).to_string()),
+            ("paused", self.paused.to_string()),
+            ("got TERM", self.got_term.to_string()),
+            ("record length", self.length.to_string()),
+            ("time stamp moved", self.stamp_moved.to_string()),
+            ("pid file", self.pid_file.to_string()),
+            ("process", format!("{:?}", self.process)),
+            ("stale pid", self.stale_pid.to_string()),
+        ]
+    }
+}
+
+impl Seen {
+    /// Everything, by name: what differs is named in messages.
+    fn fields(&self) -> Vec<(String, String)> {
+        let mut fields = vec![
+            ("ended".to_string(), format!("{:?}", self.ended)),
+            ("restless".to_string(), self.restless.to_string()),
+            ("orphans".to_string(), self.orphans.to_string()),
+        ];
+        fields.extend(self.main.fields().into_iter().map(|(name, value)| (name.to_string(), value)));
+        let log = self.log.iter().flat_map(Half::fields);
+        fields.extend(log.map(|(name, value)| (format!("log {name}"), value)));
+        for (name, text) in
+            [("trace", &self.trace), ("trace of d and x hooks", &self.after), ("logged", &self.log_trace)]
+        {
+            fields.push((name.to_string(), format!("{text:?}")));
         }
-        writeln!(f, "    trace {:?} after {:?}\n    stdout {:?} stderr {:?}", self.trace, self.after, self.stdout, self.stderr)
+        fields.push(("stdout".to_string(), format!("{:?}", self.stdout)));
+        fields.push(("stderr".to_string(), format!("{:?}", self.stderr)));
+        fields
+    }
+
+    /// The names and both values of what is not equal.
+    pub fn differences(&self, other: &Self) -> Vec<(String, String, String)> {
+        let pairs = self.fields().into_iter().zip(other.fields());
+        pairs.filter(|(a, b)| a != b).map(|((name, a), (_, b))| (name, a, b)).collect()
     }
 }
 
@@ -122,6 +158,8 @@ pub struct Side<'a> {
     has_log: bool,
     supervisors: Vec<Supervisor>,
     stamps: [Option<[u8; 12]>; 2],
+    /// The supervisor's children when all was quiet last.
+    children: Vec<u32>,
 }
 
 impl<'a> Side<'a> {
@@ -129,7 +167,16 @@ impl<'a> Side<'a> {
     /// the same on both sides.
     pub fn new(sv: &'a SvDir, which: UnderTest, place: PathBuf, setup: &Setup) -> Self {
         let service = setup.build(sv, &place.join("web"));
-        let mut this = Self { sv, which, place, service, has_log: setup.log, supervisors: Vec::new(), stamps: [None; 2] };
+        let mut this = Self {
+            sv,
+            which,
+            place,
+            service,
+            has_log: setup.log,
+            supervisors: Vec::new(),
+            stamps: [None; 2],
+            children: Vec::new(),
+        };
         this.supervise();
         this
     }
@@ -168,6 +215,10 @@ impl<'a> Side<'a> {
             before = Some(now);
             still.then_some(())
         });
+        let running = before.as_deref().and_then(<[Glimpse]>::split_first);
+        if let Some((_, children)) = running {
+            self.children = children.iter().map(|child| child.pid).collect();
+        }
         self.look(settled.is_none())
     }
 
@@ -203,7 +254,8 @@ impl<'a> Side<'a> {
             return Some(Vec::new());
         }
         self.targets().into_iter().all(|target| is_at_rest(&self.half(target))).then_some(())?;
-        let glimpses: Vec<Glimpse> = procfs::tree(supervisor.pid()).into_iter().map(Glimpse::of).collect::<Option<_>>()?;
+        let glimpses: Vec<Glimpse> =
+            procfs::tree(supervisor.pid()).into_iter().map(Glimpse::of).collect::<Option<_>>()?;
         let (own, services) = glimpses.split_first()?;
         let waits = procfs::syscall(own.pid).is_some_and(|call| WAITING.contains(&call));
         let idle = waits && own.state == 'S' && own.pending == 0 && services.iter().all(is_idle);
@@ -221,7 +273,10 @@ impl<'a> Side<'a> {
         let (trace, after, log_trace) = (text("trace"), text("after"), text("log/trace"));
         let main = self.look_at(Target::Main);
         let log = self.has_log.then(|| self.look_at(Target::Log));
-        Seen { ended: self.supervisor().ended().map(Ending::from), main, log, trace, after, log_trace, stderr, stdout, restless }
+        let ended = self.supervisor().ended().map(Ending::from);
+        let orphans =
+            if ended.is_some() { self.children.iter().filter(|&&pid| procfs::is_alive(pid)).count() } else { 0 };
+        Seen { ended, orphans, main, log, trace, after, log_trace, stderr, stdout, restless }
     }
 
     fn look_at(&mut self, target: Target) -> Half {
@@ -263,7 +318,8 @@ fn is_at_rest(service: &Service) -> bool {
 fn fifo_is_empty(path: &Path) -> bool {
     let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) else { return false };
     let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok() && !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
+    poll(&mut fds, PollTimeout::ZERO).is_ok()
+        && !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
 }
 
 /// Asleep with nothing to wake it: what is pending is blocked or not heard. A stopped process keeps its signals.

@@ -77,7 +77,11 @@ impl Setup {
             3..=9 => Run::Silent,
             _ => Run::Steady,
         };
-        let hears = if run == Run::Steady { rng.pick(&[Hears::Nothing, Hears::AllButTerm, Hears::Everything]) } else { Hears::Nothing };
+        let hears = if run == Run::Steady {
+            rng.pick(&[Hears::Nothing, Hears::AllButTerm, Hears::Everything])
+        } else {
+            Hears::Nothing
+        };
         let finish = match rng.below(10) {
             0..=3 => Finish::None,
             4..=6 => Finish::Quick(rng.pick(&[0, 1, 125])),
@@ -110,7 +114,9 @@ impl Setup {
     pub fn build(&self, sv: &SvDir, dir: &Path) -> Service {
         let mut service = sv.service_at(dir).fifo("run.told").fifo("finish.told");
         service = match self.run {
-            Run::Steady => service.run(&format!("{}\necho run >>trace; echo run\n{}", self.traps(), wait_for_orders("run.told"))),
+            Run::Steady => {
+                service.run(&format!("{}\necho run >>trace; echo run\n{}", self.traps(), wait_for_orders("run.told")))
+            }
             Run::Silent => service.run(&wait_for_orders("run.told")),
             Run::Ends(code) => service.run(&format!("echo run >>trace; echo run\nexit {code}")),
             Run::Missing => service,

@@ -1,0 +1,395 @@
+//! The directory of services is watched: what comes starts, what goes is stopped, and a service is its directory, not
+//! its name.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::procfs;
+use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest, is_root, skip, wait_for};
+
+fn sleeper(sv: &SvDir, name: &str) -> Service {
+    sv.service(name).run("exec sleep 1000").create_atomically()
+}
+
+/// Starts onit and waits until it watches: one service is up.
+fn start(sv: &SvDir) -> (Supervisor, Service) {
+    let first = sleeper(sv, "first");
+    let onit = sv.start(UnderTest::Onit);
+    first.wait_up();
+    (onit, first)
+}
+
+fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    fs::rename(&from, &to)
+        .unwrap_or_else(|e| panic!("rename {} {}: {e}", from.as_ref().display(), to.as_ref().display()));
+}
+
+/// Waits until this process is over, and then whoever replaced it too.
+#[track_caller]
+fn wait_gone(onit: &Supervisor, pid: u32) {
+    onit.wait_for(&format!("the end of {pid}"), SOON, || (!procfs::is_alive(pid)).then_some(()));
+}
+
+#[test]
+fn a_new_service_starts_and_a_removed_one_stops_at_once() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let round = |number: u32| {
+        let begun = Instant::now();
+        let web = sleeper(&sv, &format!("web{number}"));
+        let pid = web.wait_up();
+        let started = begun.elapsed();
+        let begun = Instant::now();
+        rename(web.path(), sv.root().join(web.name()));
+        wait_gone(&onit, pid);
+        (started, begun.elapsed())
+    };
+    // The best of several: a busy machine may be slow once, who polls is slow always.
+    let rounds: Vec<_> = (0..5).map(round).collect();
+    let best = (rounds.iter().map(|r| r.0).min(), rounds.iter().map(|r| r.1).min());
+    let second = Some(Duration::from_millis(500));
+    assert!(best.0 < second && best.1 < second, "start and stop took {rounds:?}");
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
+fn a_service_built_file_by_file_starts_once_its_run_is_there() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let slow = sv.service("slow").file("down", "").create();
+    slow.wait_for("supervision", |status| status.phase() == Phase::Down);
+    slow.write_script("run", "exec sleep 1000");
+    slow.order(b"u");
+    slow.wait_up();
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
+fn a_renamed_service_keeps_its_process_and_goes_by_its_new_name() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let web = sleeper(&sv, "web");
+    let pid = web.wait_up();
+    rename(web.path(), sv.path().join("www"));
+    sleeper(&sv, "after").wait_up(); // whatever follows from the renaming has followed
+    let www = sv.existing("www");
+    assert_eq!(www.wait_up(), pid);
+    www.write("timeout-kill", "soon");
+    www.order(b"d");
+    onit.wait_said(&["onit: www: timeout-kill says \"soon\""]);
+    www.wait_down();
+}
+
+#[test]
+fn two_services_that_swap_their_names_keep_their_processes() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let (a, b) = (sleeper(&sv, "a"), sleeper(&sv, "b"));
+    let (pid_a, pid_b) = (a.wait_up(), b.wait_up());
+    rename(a.path(), sv.path().join(".aside"));
+    rename(b.path(), a.path());
+    rename(sv.path().join(".aside"), b.path());
+    sleeper(&sv, "after").wait_up();
+    assert_eq!((a.wait_up(), b.wait_up()), (pid_b, pid_a));
+    // And under their new names they can be removed.
+    rename(a.path(), sv.root().join("a"));
+    wait_gone(&onit, pid_b);
+    assert!(procfs::is_alive(pid_a));
+}
+
+#[test]
+fn a_service_whose_name_is_taken_by_another_at_once_keeps_its_process() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let web = sleeper(&sv, "web");
+    let next = sv.service_at(sv.root().join("next")).run("exec sleep 1000").create();
+    let pid = web.wait_up();
+    rename(web.path(), sv.path().join("web.old"));
+    rename(next.path(), web.path());
+    let new = web.wait_up();
+    let old = sv.existing("web.old");
+    assert_ne!(new, pid);
+    sleeper(&sv, "after").wait_up();
+    assert_eq!((old.wait_up(), web.wait_up()), (pid, new), "{}", onit.stderr());
+}
+
+#[test]
+fn a_replaced_directory_stops_the_old_service_and_starts_the_new_one() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let finished = sv.root().join("finished");
+    let [write, copy] = [format!("echo over >{}", finished.display()), format!("cp {} seen", finished.display())];
+    let web = sv.service("web").run("exec sleep 1000").finish(&write).create_atomically();
+    let pid = web.wait_up();
+    rename(web.path(), sv.root().join("old"));
+    sv.service("web").run(&format!("{copy}; exec sleep 2000")).create_atomically();
+    let next = web.wait_other(pid);
+    assert!(!procfs::is_alive(pid));
+    assert_eq!(
+        web.wait_text("seen", |text| !text.is_empty()),
+        "over\n",
+        "the new one starts when the old one has ended"
+    );
+    onit.wait_for("the new program", SOON, || procfs::command_line(next).contains("2000").then_some(()));
+    assert_eq!(Service::wait_up(&web), next);
+}
+
+#[test]
+fn a_service_that_is_removed_and_created_fifty_times_is_up_in_the_end_and_once() {
+    let sv = SvDir::new();
+    let (onit, first) = start(&sv);
+    let web = sv.service("web").run("exec sleep 1000").create_atomically();
+    for round in 0..50 {
+        if round % 7 == 0 {
+            web.wait_up();
+        }
+        rename(web.path(), sv.root().join(format!("old{round}")));
+        sleeper(&sv, "web");
+    }
+    web.wait_up();
+    onit.wait_for("one onit and two services", SOON, || (sv.processes().len() == 3).then_some(()));
+    let (pid, all) = (web.wait_up(), sv.processes());
+    assert!(all.contains(&pid) && all.contains(&first.wait_up()), "{all:?}");
+    fs::remove_dir_all(web.path()).expect("rm -r");
+    wait_gone(&onit, pid);
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
+fn a_linked_service_that_is_unlinked_is_finished_and_its_status_says_so_where_it_stands() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let web = sv.service_at(sv.root().join("web")).run("exec sleep 1000").finish("echo $1 $2 >finished").create();
+    symlink(web.path(), sv.path().join("link")).expect("symlink");
+    let pid = web.wait_up();
+    assert_eq!(sv.existing("link").wait_up(), pid);
+    fs::remove_file(sv.path().join("link")).expect("rm");
+    wait_gone(&onit, pid);
+    assert_eq!(web.wait_text("finished", |text| text.ends_with('\n')), "-1 15\n");
+    let down = onit.wait_for("supervision to end", SOON, || web.status().filter(|_| !web.is_supervised()));
+    assert_eq!((down.phase(), down.pid(), down.stat.as_str()), (Phase::Down, None, "down\n"));
+    symlink(web.path(), sv.path().join("again")).expect("symlink");
+    web.wait_up();
+}
+
+#[test]
+fn two_links_to_one_directory_are_one_service() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let web = sv.service_at(sv.root().join("web")).run("exec sleep 1000").create();
+    ["one", "two"].iter().for_each(|name| symlink(web.path(), sv.path().join(name)).expect("symlink"));
+    let pid = web.wait_up();
+    // Whichever of them it goes by: first one is renewed, then the other, and in the end both go.
+    for (round, name) in ["one", "two", "one"].iter().enumerate() {
+        fs::remove_file(sv.path().join(name)).expect("rm");
+        sleeper(&sv, &format!("after{round}")).wait_up();
+        assert_eq!((web.wait_up(), onit.stderr().as_str()), (pid, ""), "without {name}");
+        symlink(web.path(), sv.path().join(name)).expect("symlink");
+        sleeper(&sv, &format!("again{round}")).wait_up();
+    }
+    ["one", "two"].iter().for_each(|name| fs::remove_file(sv.path().join(name)).expect("rm"));
+    wait_gone(&onit, pid);
+}
+
+#[test]
+fn a_switched_link_to_the_directory_keeps_what_stands_in_both_and_stops_and_starts_the_rest() {
+    let sv = SvDir::new();
+    let [single, multi] = ["single", "multi"].map(|name| sv.root().join(name));
+    let both = sv.service_at(sv.root().join("both")).run("exec sleep 1000").create();
+    for dir in [&single, &multi] {
+        fs::create_dir(dir).expect("mkdir");
+        symlink(both.path(), dir.join("both")).expect("symlink");
+    }
+    let only_single = sv.service_at(single.join("a")).run("exec sleep 1000").create();
+    let only_multi = sv.service_at(multi.join("b")).run("exec sleep 1000").create();
+    let (current, new) = (sv.root().join("current"), sv.root().join("current.new"));
+    symlink("single", &current).expect("symlink");
+    let onit = sv.spawn(UnderTest::Onit.command(&current));
+    let (pid, stopped) = (both.wait_up(), only_single.wait_up());
+    for (dir, starts, stops, gone) in
+        [("multi", &only_multi, &only_single, stopped), ("single", &only_single, &only_multi, 0)]
+    {
+        let gone = if gone == 0 { stops.wait_up() } else { gone };
+        symlink(dir, &new).expect("symlink");
+        rename(&new, &current);
+        starts.wait_up();
+        wait_gone(&onit, gone);
+        assert_eq!(both.wait_up(), pid);
+    }
+    // As runsvchdir does it: for a moment there is nothing.
+    rename(&current, sv.root().join("previous"));
+    symlink("multi", &current).expect("symlink");
+    only_multi.wait_up();
+    assert_eq!((both.wait_up(), onit.stderr().as_str()), (pid, ""));
+}
+
+#[test]
+fn hidden_names_templates_and_plain_files_are_silently_no_services() {
+    let sv = SvDir::new();
+    let hidden = sleeper(&sv, ".hidden");
+    let template = sleeper(&sv, "worker@");
+    fs::write(sv.path().join("README"), "not a service").expect("write");
+    let (onit, _) = start(&sv);
+    let hidden_later = sleeper(&sv, ".later");
+    fs::write(sv.path().join("notes"), "nor this").expect("write");
+    symlink("README", sv.path().join("link")).expect("symlink");
+    let instance = sleeper(&sv, "worker@1");
+    instance.wait_up();
+    for none in [&hidden, &template, &hidden_later] {
+        assert!(!none.path().join("supervise").exists(), "{none:?}");
+    }
+    assert_eq!(onit.stderr(), "");
+    rename(hidden.path(), sv.path().join("shown"));
+    sv.existing("shown").wait_up();
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_told_and_serves_once_it_leads_somewhere() {
+    let sv = SvDir::new();
+    symlink("../elsewhere", sv.path().join("web")).expect("symlink");
+    let (onit, _) = start(&sv);
+    onit.wait_said(&["onit: web: cannot open its directory: No such file or directory"]);
+    sv.service_at(sv.root().join("elsewhere")).run("exec sleep 1000").create_atomically();
+    onit.signal(Signal::SIGHUP);
+    sv.existing("web").wait_up();
+    assert_eq!(onit.stderr().lines().count(), 1, "said once: {}", onit.stderr());
+}
+
+#[test]
+fn a_running_service_whose_link_breaks_goes_on_running_and_this_is_told() {
+    let sv = SvDir::new();
+    let web = sv.service_at(sv.root().join("real")).run("exec sleep 1000").create();
+    symlink("../real", sv.path().join("web")).expect("symlink");
+    let (onit, _) = start(&sv);
+    let pid = web.wait_up();
+    rename(web.path(), sv.root().join("moved"));
+    onit.signal(Signal::SIGHUP);
+    onit.wait_said(&["onit: web: its directory cannot be reached: No such file or directory; keeping it as it is"]);
+    let moved = sv.service_at(sv.root().join("moved")).create();
+    assert_eq!(moved.wait_up(), pid);
+    rename(moved.path(), web.path());
+    onit.signal(Signal::SIGHUP);
+    sleeper(&sv, "after").wait_up();
+    assert_eq!(web.wait_up(), pid);
+}
+
+#[test]
+fn hup_and_alrm_are_reasons_to_look_at_everything() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    for (name, signal) in [("a", Signal::SIGHUP), ("b", Signal::SIGALRM)] {
+        let real = sv.service_at(sv.root().join(name)).run("exec sleep 1000").create();
+        symlink(real.path(), sv.path().join(name)).expect("symlink");
+        let old = real.wait_up();
+        // Behind the link another directory takes the place: the directory of services shows nothing of that.
+        rename(real.path(), sv.root().join(format!("{name}.old")));
+        sv.service_at(real.path()).run("exec sleep 1000").create_atomically();
+        onit.signal(signal);
+        wait_gone(&onit, old);
+        sv.existing(name).wait_up();
+    }
+}
+
+#[test]
+fn a_logger_that_is_added_later_serves_from_the_next_start_of_its_service() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("echo line $$; exec sleep 1000").create();
+    let onit = sv.start(UnderTest::Onit);
+    let pid = web.wait_up();
+    fs::create_dir(web.logger().path()).expect("mkdir");
+    web.write_script("log/run", "exec cat >>../logged");
+    web.order(b"t");
+    let next = web.wait_other(pid);
+    assert_eq!(web.wait_text("logged", |text| text.ends_with('\n')), format!("line {next}\n"));
+    web.logger().wait_up();
+    assert_eq!(onit.stdout(), format!("line {pid}\n"), "before that it had no logger");
+}
+
+#[test]
+fn a_directory_that_is_missing_at_the_start_is_waited_for() {
+    let sv = SvDir::new();
+    let place = sv.root().join("later");
+    let onit = sv.spawn(UnderTest::Onit.command(&place));
+    onit.wait_said(&["onit: cannot open", "later: No such file or directory; waiting for it"]);
+    let staged = sv.root().join("staged");
+    let web = sv.service_at(staged.join("web")).run("exec sleep 1000").create();
+    rename(&staged, &place);
+    sv.service_at(place.join("web")).create().wait_up();
+    assert!(!web.path().exists());
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+}
+
+#[test]
+fn a_directory_that_is_removed_stops_its_services_and_serves_when_it_comes_back() {
+    let sv = SvDir::new();
+    let (onit, first) = start(&sv);
+    let pid = first.wait_up();
+    fs::remove_dir_all(sv.path()).expect("rm -r");
+    wait_gone(&onit, pid);
+    onit.wait_said(&["onit: cannot open", "service: No such file or directory; waiting for it"]);
+    for round in 0..3 {
+        fs::create_dir(sv.path()).expect("mkdir");
+        let pid = sleeper(&sv, &format!("web{round}")).wait_up();
+        fs::remove_dir_all(sv.path()).expect("rm -r");
+        wait_gone(&onit, pid);
+    }
+    // Without a service in it, too.
+    fs::create_dir(sv.path()).expect("mkdir");
+    let pid = sleeper(&sv, "web").wait_up();
+    rename(sv.path().join("web"), sv.root().join("web"));
+    wait_gone(&onit, pid);
+    fs::remove_dir(sv.path()).expect("rmdir");
+    fs::create_dir(sv.path()).expect("mkdir");
+    sleeper(&sv, "last").wait_up();
+    assert_eq!(onit.ended(), None);
+}
+
+#[test]
+fn a_directory_that_is_moved_away_and_back_keeps_its_services() {
+    let sv = SvDir::new();
+    let (onit, first) = start(&sv);
+    let pid = first.wait_up();
+    let aside = sv.root().join("aside");
+    rename(sv.path(), &aside);
+    onit.wait_said(&["service: No such file or directory; waiting for it"]);
+    rename(&aside, sv.path());
+    sleeper(&sv, "after").wait_up();
+    assert_eq!(first.wait_up(), pid);
+}
+
+#[test]
+fn two_hundred_services_created_at_once_all_run_and_all_stop() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let all: Vec<_> = (0..200).map(|number| sleeper(&sv, &format!("s{number}"))).collect();
+    let mut pids: Vec<_> = all.iter().map(Service::wait_up).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!((pids.len(), onit.stderr().as_str()), (200, ""));
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert_eq!(sv.processes(), []);
+    let down = |service: &Service| service.status().is_some_and(|s| s.stat == "down\n" && !service.is_supervised());
+    assert!(all.iter().all(down));
+}
+
+#[test]
+fn where_nothing_can_be_watched_new_services_are_found_all_the_same() {
+    if !is_root() {
+        skip!("needs root to make a user namespace for certain");
+    }
+    let sv = SvDir::new();
+    let script = "echo 0 >/proc/sys/user/max_inotify_instances; exec \"$@\"";
+    let onit = UnderTest::Onit.command(&sv.path());
+    let onit = sv.spawn(crate::svdir::wrapped(&["unshare", "-Ur", "sh", "-c", script, "sh"], &onit));
+    onit.wait_said(&["onit: cannot watch", "service (inotify): Too many open files; looking at it every 5s instead"]);
+    let pid = sleeper(&sv, "web").wait_up();
+    rename(sv.path().join("web"), sv.root().join("web"));
+    wait_for("the end of the removed service", SOON, || (!procfs::is_alive(pid)).then_some(()));
+    assert_eq!(onit.stderr().lines().count(), 1, "said once: {}", onit.stderr());
+}

@@ -1,0 +1,200 @@
+//! A logger reads from a pipe that onit holds: either end may die as often as it likes, and what was written is read.
+
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+
+use crate::procfs;
+use crate::svdir::{Ending, SOON, Service, ServiceBuilder, SvDir, UnderTest, missing_tools, send, skip, wait_for};
+
+/// Writes numbered lines without end. It counts in a file after each line, so that a life begins where the one before was
+/// killed: a line may come twice, but none is left out.
+const NUMBERS: &str = r#"#!/usr/bin/perl
+open(my $next, '+<', 'next') or die;
+sysread($next, my $n, 12);
+for ($n += 0;; $n++) {
+    sysseek($next, 0, 0); syswrite($next, sprintf('%012d', $n));
+    syswrite(STDOUT, "$n\n") or die;
+    select(undef, undef, undef, 0.001) if $n % 16 == 0;
+}
+"#;
+
+/// A logger from which not even KILL takes a byte: splice(2) moves bytes from the pipe to the file, so at any time each of
+/// them is in one of the two. (A logger that reads loses what it has read and not yet written.)
+fn splicing(service: ServiceBuilder) -> ServiceBuilder {
+    let script = format!(
+        "#!/usr/bin/perl\nopen(my $log, '+<', '../got') or die; sysseek($log, 0, 2);\n\
+         while (syscall({}, 0, 0, fileno($log), 0, 65536, 0) > 0) {{}}\n\
+         open(my $end, '>>', '../ended'); syswrite($end, \"$$\\n\");\n",
+        libc::SYS_splice
+    );
+    service.exec("log/run", &script).file("got", "")
+}
+
+/// The lines are 0, 1, 2, … with repetitions at most, and this many.
+#[track_caller]
+fn count_without_gap(text: &str) -> u64 {
+    let mut next = 0;
+    for line in text.lines() {
+        let number: u64 = line.parse().unwrap_or_else(|_| panic!("torn after {next}: {line:?}"));
+        assert!(number <= next, "after {next} lines came {number}: lines are lost");
+        next = next.max(number + 1);
+    }
+    assert!(text.ends_with('\n'), "the last line is torn");
+    next
+}
+
+#[test]
+fn no_byte_is_lost_when_both_ends_are_killed_again_and_again_in_any_order() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = splicing(sv.service("web").exec("run", NUMBERS).file("next", "000000000000")).create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    let logger = web.logger();
+    let pipe = |pid: u32| std::fs::read_link(format!("/proc/{pid}/fd/0")).ok();
+    let first_pipe = pipe(logger.wait_up());
+    let mut before = 0;
+    for round in 0..24 {
+        // s, l, sl, ls, s, …
+        let victims: &[&Service] = [&[&web][..], &[&logger], &[&web, &logger], &[&logger, &web]][round % 4];
+        let killed: Vec<_> = victims.iter().map(|service| (service, service.wait_up())).collect();
+        killed.iter().for_each(|(_, pid)| send(*pid, Signal::SIGKILL));
+        for (service, pid) in killed {
+            onit.wait_for("the death", SOON, || (service.status()?.pid() != Some(pid)).then_some(()));
+            service.order(b"u"); // at once, without the pause
+            service.wait_other(pid);
+        }
+        before = wait_for("more lines", SOON, || Some(web.text("got").len()).filter(|&length| length > before + 100));
+    }
+    assert_eq!(pipe(logger.wait_up()), first_pipe, "it is the same pipe all the time");
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    let written: u64 = web.text("next").parse().expect("a number");
+    let logged = count_without_gap(&web.text("got"));
+    assert!(logged == written || logged == written + 1, "{logged} lines logged, about {written} written");
+    assert_eq!(web.text("ended").lines().count(), 1, "the logger ended by the end of its input, once");
+}
+
+/// A slow logger, which needs many times longer than its service to be through.
+const SLOW_LOGGER: &str = "while IFS= read -r line; do echo \"$line\" >>../got; done; echo end >>../got";
+
+/// `first`, then at TERM 500 lines, and one more from `finish`.
+fn talkative(sv: &SvDir) -> ServiceBuilder {
+    let run = "trap 'i=0; while [ $i -lt 500 ]; do echo dying $i; i=$((i+1)); done; exit' TERM
+        echo first; while :; do sleep 1 & wait $!; done";
+    sv.service("web").run(run).finish("echo last words")
+}
+
+#[track_caller]
+fn has_every_word(text: &str) {
+    let dying = (0..500).map(|i| format!("dying {i}"));
+    let all: Vec<_> = ["first".into()].into_iter().chain(dying).chain(["last words".into(), "end".into()]).collect();
+    assert_eq!(text.lines().collect::<Vec<_>>(), all);
+}
+
+#[test]
+fn at_term_the_loggers_end_last_and_have_every_dying_word() {
+    let sv = SvDir::new();
+    let web = talkative(&sv).log(SLOW_LOGGER).create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    web.wait_text("got", |text| text == "first\n");
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    has_every_word(&web.text("got"));
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
+fn a_service_that_is_told_to_exit_has_every_word_logged_and_its_logger_ends() {
+    let sv = SvDir::new();
+    let web = talkative(&sv).log(SLOW_LOGGER).create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    web.wait_text("got", |text| text == "first\n");
+    let logger = web.logger().wait_up();
+    web.order(b"x");
+    onit.wait_for("the end of the logger", SOON, || (!procfs::is_alive(logger)).then_some(()));
+    let text = web.text("got");
+    has_every_word(&text[..text.find("end\n").map_or(0, |at| at + 4)]);
+}
+
+#[test]
+fn a_removed_service_has_every_word_logged() {
+    let sv = SvDir::new();
+    let web = talkative(&sv).log(SLOW_LOGGER).create_atomically();
+    let _onit = sv.start(UnderTest::Onit);
+    web.wait_text("got", |text| text == "first\n");
+    let away = sv.root().join("away");
+    std::fs::rename(web.path(), &away).expect("rename");
+    let away = sv.service_at(away).create();
+    has_every_word(&away.wait_text("got", |text| text.ends_with("end\n")));
+}
+
+#[test]
+fn a_logger_that_has_crashed_is_started_again_to_read_what_is_left_at_the_end() {
+    let sv = SvDir::new();
+    let run = "trap 'echo dying; exit' TERM; echo one; echo two; echo >spoken; while :; do sleep 1 & wait $!; done";
+    let log = "[ -e ../mended ] || exit 1; cat >>../got; echo end >>../got";
+    let web = sv.service("web").run(run).log(log).create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    web.wait_text("spoken", |text| !text.is_empty());
+    onit.wait_said(&["onit: web/log: exited with 1 within a second of its start; trying again"]);
+    web.write("mended", "");
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert_eq!(web.text("got"), "one\ntwo\ndying\nend\n");
+}
+
+#[test]
+fn a_logger_that_ignores_the_end_of_its_input_is_named_and_killed() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").log("exec sleep 1000").create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    let (pid, logger) = (web.wait_up(), web.logger().wait_up());
+    onit.signal(Signal::SIGTERM);
+    onit.wait_for("the end of the service", SOON, || (!procfs::is_alive(pid)).then_some(()));
+    web.logger().wait_for("the logger to be leaving", |status| status.stat == "run, want exit\n" || status.want() != 0);
+    assert!(procfs::is_alive(logger), "it may take its time");
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert!(!procfs::is_alive(logger));
+    assert_eq!(onit.stderr(), format!("onit: web/log: still running (pid {logger}); killing it\n"));
+}
+
+#[test]
+fn a_shutdown_is_over_after_nine_seconds_whoever_ignores_it() {
+    let sv = SvDir::new();
+    let deaf = "trap '' TERM; echo >ready; exec sleep 1000";
+    let web = sv.service("web").run(deaf).log(deaf).finish("exec sleep 1000").create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    [&web, &web.logger()].map(|service| service.wait_text("ready", |text| !text.is_empty()));
+    let begun = std::time::Instant::now();
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert_eq!(
+        (onit.said(&["still running (pid", "killing it"]).len(), sv.processes().len()),
+        (2, 0),
+        "{}",
+        onit.stderr()
+    );
+}
+
+#[test]
+fn a_logger_is_no_hostage_of_its_service_and_can_be_restarted_alone() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("echo one; exec sleep 1000").log("cat >>../got").create_atomically();
+    let _onit = sv.start(UnderTest::Onit);
+    web.wait_text("got", |text| text == "one\n");
+    let (pid, logger) = (web.wait_up(), web.logger().wait_up());
+    web.logger().order(b"d");
+    web.logger().wait_down();
+    web.order(b"t");
+    let next = web.wait_other(pid); // and what it writes now waits in the pipe
+    web.logger().order(b"u");
+    assert_ne!(web.logger().wait_up(), logger);
+    web.wait_text("got", |text| text == "one\none\n");
+    assert_eq!(web.wait_up(), next);
+}
