@@ -1,7 +1,8 @@
 //! The floor: start every service with `posix_spawn`, start again what dies, kill all at TERM. No files, no policy, no
-//! promises; no supervisor can do less work than this.
+//! promises; no supervisor can do less work per service than this.
 //!
-//! It runs as a process of its own (`supervisors --floor DIR`), as the peers do.
+//! It runs as a process of its own (`supervisors --floor DIR`), as the peers do. It is this dynamically linked program, so it
+//! loads about a millisecond later than a static one: with ten services a static supervisor can be up before it.
 
 use std::collections::HashMap;
 use std::ffi::CString;

@@ -251,7 +251,7 @@ impl Init {
         if life >= SHORT_LIFE {
             slot.complaint = None;
         }
-        if asked || view.want != Want::Up || !self.config.native {
+        if asked || view.leaving || view.want != Want::Up || !self.config.native {
             None
         } else if life < SHORT_LIFE {
             Some(format!("{} within a second of its start; trying again", Ended(exit)))

@@ -51,16 +51,17 @@ pub fn runsvdir(args: Args) -> i32 {
             return exit::FAILED;
         }
     };
-    let log = log.is_some_and(is_log_area);
+    let log = log.is_some_and(|log| is_log_area(directory, log));
     let config = Config { new_session: own_session, ..Config::runsvdir(PathBuf::from(directory)) };
     supervise_behind_a_front(config, Manner::Runsvdir, log)
 }
 
-fn is_log_area(log: &OsString) -> bool {
+fn is_log_area(directory: &OsStr, log: &OsString) -> bool {
     let enough = log.len() >= LEAST_LOG;
     if !enough {
-        say("runsvdir: warning: log must have at least seven characters.");
-        say("runsvdir: warning: log service disabled.");
+        let warning = format!("runsvdir {}: warning:", directory.display());
+        say(format_args!("{warning} log must have at least seven characters."));
+        say(format_args!("{warning} log service disabled."));
     }
     enough
 }
@@ -130,7 +131,7 @@ fn supervise_one(config: Config) -> i32 {
     match begun {
         Ok(init) => init.run(),
         Err(failure) => {
-            voice.fatal(&name, &voice.words(&failure));
+            voice.fatal(&name, &failure);
             exit::SYSTEM
         }
     }
@@ -139,7 +140,7 @@ fn supervise_one(config: Config) -> i32 {
 impl Init {
     /// The one service that is supervised: if it cannot be, that is the end.
     fn adopt_only(&mut self, path: &std::path::Path) -> Result<(), Failure> {
-        let unreachable = |errno| Failure { verb: "change to", path: "dir", errno };
+        let unreachable = |errno| Failure { verb: "change to", path: "directory", errno };
         let dir = fs::open_path(path).map_err(unreachable)?;
         let id = fs::identity(&dir).map_err(unreachable)?;
         self.adopt(path.as_os_str().to_os_string(), id, dir).map_err(|Refused { failure, .. }| failure)

@@ -70,8 +70,9 @@ impl Scan {
         self.path.is_some()
     }
 
+    /// The watch stays open: the kernel takes its time to close one, and others wait for us now.
     pub(super) fn stop_taking_in(&mut self) {
-        *self = Scan::default();
+        *self = Scan { watch: self.watch.take(), ..Scan::default() };
     }
 
     pub(super) fn look_at_everything(&mut self) {
@@ -98,6 +99,7 @@ impl Scan {
     fn take_changes(&mut self) {
         for change in self.watch.as_ref().map(Watch::changes).unwrap_or_default() {
             match change {
+                _ if self.path.is_none() => {}
                 Change::Entry { name, moved } => {
                     self.look_at_all |= moved;
                     self.backlog.push_back(name.into());
@@ -141,11 +143,11 @@ impl Scan {
 
 impl Init {
     pub(super) fn look_at_directory(&mut self, changed: bool) {
-        if !self.scan.takes_in() {
-            return;
-        }
         if changed {
             self.scan.take_changes();
+        }
+        if !self.scan.takes_in() {
+            return;
         }
         self.scan.take_due(self.now);
         if !self.scan.has_backlog() {

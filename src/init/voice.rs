@@ -39,11 +39,19 @@ impl Voice {
     }
 
     /// Says why the program cannot begin.
-    pub fn fatal(self, subject: &OsStr, trouble: &dyn fmt::Display) {
-        match self {
-            Voice::Onit => say(format_args!("onit: {}: {trouble}", subject.display())),
-            Voice::Tool("supervise") => say(format_args!("supervise: fatal: {trouble}")),
-            Voice::Tool(tool) => say(format_args!("{tool} {}: fatal: {trouble}", subject.display())),
+    pub fn fatal(self, subject: &OsStr, failure: &Failure) {
+        let subject = subject.display();
+        match (self, failure.path) {
+            (Voice::Onit, _) => say(format_args!("onit: {subject}: {}", self.words(failure))),
+            (Voice::Tool("supervise"), path) => {
+                let what = match path {
+                    "directory" => format!("chdir to {subject}"),
+                    "supervise" | "supervise/lock" => format!("acquire {subject}/supervise/lock"),
+                    _ => format!("read {subject}/{path}"),
+                };
+                say(format_args!("supervise: fatal: unable to {what}: {}", reason(failure.errno as i32)));
+            }
+            (Voice::Tool(tool), _) => say(format_args!("{tool} {subject}: fatal: {}", self.words(failure))),
         }
     }
 
@@ -53,7 +61,9 @@ impl Voice {
         match (self, errno) {
             (Voice::Onit, Errno::ENOTSUP) => format!("{path} is not a FIFO of ours"),
             (Voice::Onit, Errno::EAGAIN) if verb == "lock" => format!("{path} is held by another supervisor"),
+            (Voice::Onit, Errno::EAGAIN) => format!("cannot {verb} {path}: no more processes are allowed"),
             (Voice::Onit, _) => format!("cannot {verb} {path}: {}", errno.desc()),
+            (Voice::Tool(_), _) if path == "supervise" => "unable to open supervise/lock: file does not exist".into(),
             (Voice::Tool(_), Errno::ENOTSUP) => format!("{path} exists but is not a fifo"),
             (Voice::Tool(_), _) => format!("unable to {verb} {path}: {}", reason(errno as i32)),
         }

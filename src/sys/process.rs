@@ -72,15 +72,17 @@ pub fn open_files() -> Option<libc::rlimit> {
     checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }).ok().map(|_| limit)
 }
 
-/// Raises our limit of open files as far as we may, up to `enough`. Returns the limit as it was, for the children.
+/// Raises our limit of open files as far as we may, up to `enough`. Returns the limit as it was, for the children;
+/// `None` if it stays as it is.
 pub fn raise_open_files(enough: u64) -> Option<libc::rlimit> {
     let before = open_files()?;
     let wanted = libc::rlimit { rlim_cur: enough, rlim_max: before.rlim_max.max(enough) };
-    let allowed = libc::rlimit { rlim_cur: before.rlim_max, rlim_max: before.rlim_max };
-    if before.rlim_cur >= enough {
+    let allowed = libc::rlimit { rlim_cur: before.rlim_max.min(enough), ..before };
+    if before.rlim_cur >= allowed.rlim_cur && before.rlim_max >= enough {
         return None;
     }
     // SAFETY: setrlimit(2) reads the limit only.
     let set = |limit: libc::rlimit| checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) });
-    set(wanted).or_else(|_| set(allowed)).ok().map(|_| before)
+    let raised = set(wanted).is_ok() || (allowed.rlim_cur > before.rlim_cur && set(allowed).is_ok());
+    raised.then_some(before)
 }

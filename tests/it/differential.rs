@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::svdir::{SvDir, UnderTest, missing_tools, skip};
+use crate::svdir::{SOON, SvDir, UnderTest, missing_tools, skip};
 
 use foresight::{Difference, Foresight, Refusal, Target};
 use play::{Seen, Side, Step};
@@ -101,7 +101,7 @@ impl Mismatch {
     }
 }
 
-/// One history. `steps` replays these instead of making them up, leaving out what has become impossible.
+/// Plays histories in one directory.
 struct History<'a> {
     contest: &'a Contest,
     sv: &'a SvDir,
@@ -119,9 +119,15 @@ impl History<'_> {
         })
     }
 
+    /// The same steps again, without those that have become impossible.
     fn replay(&self, seed: u64, setup: &Setup, steps: &[Step]) -> Option<Mismatch> {
         let mut rest = steps.iter();
         self.run(seed, setup, |_, seen| rest.find(|step| self.is_possible(step, setup, seen)).cloned())
+    }
+
+    /// These steps, whatever they lead to.
+    fn act(&self, setup: &Setup, steps: &[Step]) -> Option<Mismatch> {
+        self.run(0, setup, |played, _| steps.get(played).cloned())
     }
 
     fn run(&self, seed: u64, setup: &Setup, mut next: impl FnMut(usize, &Seen) -> Option<Step>) -> Option<Mismatch> {
@@ -389,4 +395,64 @@ fn daemontools_supervise_is_told_from_runsv() {
     }
     let contest = Contest::between(UnderTest::Runsv, UnderTest::Supervise);
     assert!(!tournament(&contest, None, &seeds(3_000_000, 10), 10, &Refusals::default()).is_empty());
+}
+
+/// What is left out of the histories is left out for a reason that still holds: onit does better than runsv there.
+#[test]
+fn every_difference_from_runsv_is_still_one() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let contest = Contest::between(UnderTest::Runsv, UnderTest::OnitAs("runsv"));
+    let refusals = Refusals::default();
+    let gone: Vec<_> = thread::scope(|scope| {
+        let differs = |difference: Difference| {
+            let sv = SvDir::new();
+            let history = History { contest: &contest, sv: &sv, refusals: &refusals, favourite: None };
+            let (setup, steps) = difference.example()?;
+            history.act(&setup, &steps).is_none().then(|| format!("{difference:?}: {}", difference.reason()))
+        };
+        let all: Vec<_> = Difference::ALL.into_iter().map(|it| scope.spawn(move || differs(it))).collect();
+        all.into_iter().filter_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert!(gone.is_empty(), "onit is as runsv here: let the histories have it\n{}", gone.join("\n"));
+}
+
+/// The histories compare what is, not how long it took. The pause after a death is what scripts and people see of that.
+#[test]
+fn onit_as_runsv_restarts_at_the_pace_of_runsv() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    // How long run and finish take, and how long then passes from start to start (interface document, §4.1).
+    let cases =
+        [("0", None, 1.0), ("0.3", None, 1.3), ("0.3", Some("0.4"), 1.7), ("0.3", Some("1"), 1.3), ("1.5", None, 1.5)];
+    let sides = [UnderTest::Runsv, UnderTest::OnitAs("runsv")];
+    thread::scope(|scope| {
+        for (case, which) in cases.iter().flat_map(|case| sides.map(|which| (case, which))) {
+            scope.spawn(move || {
+                let (run, finish, expected) = *case;
+                let period = pace(which, run, finish);
+                // Starting two shells takes its time, above all on a busy machine; starting early is never right.
+                let early = expected - 0.02;
+                assert!((early..expected + 0.3).contains(&period), "{which:?} {case:?}: a start every {period:.2} s");
+            });
+        }
+    });
+}
+
+/// The shortest time between two starts of a service, of four.
+fn pace(which: UnderTest, run: &str, finish: Option<&str>) -> f64 {
+    let sv = SvDir::new();
+    let mut service = sv.service("web").run(&format!("date +%s.%N >>starts; exec sleep {run}"));
+    if let Some(finish) = finish {
+        service = service.finish(&format!("exec sleep {finish}"));
+    }
+    let service = service.create();
+    let supervisor = sv.start_on(which, &service);
+    let starts: Vec<f64> = supervisor.wait_for("five starts", SOON, || {
+        let starts: Vec<f64> = service.text("starts").lines().filter_map(|line| line.parse().ok()).collect();
+        (starts.len() >= 5).then_some(starts)
+    });
+    starts.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min)
 }

@@ -58,8 +58,12 @@ fn no_byte_is_lost_when_both_ends_are_killed_again_and_again_in_any_order() {
     let first_pipe = pipe(logger.wait_up());
     let mut before = 0;
     for round in 0..24 {
-        // s, l, sl, ls, s, …
-        let victims: &[&Service] = [&[&web][..], &[&logger], &[&web, &logger], &[&logger, &web]][round % 4];
+        let victims: Vec<&Service> = match round % 4 {
+            0 => vec![&web],
+            1 => vec![&logger],
+            2 => vec![&web, &logger],
+            _ => vec![&logger, &web],
+        };
         let killed: Vec<_> = victims.iter().map(|service| (service, service.wait_up())).collect();
         killed.iter().for_each(|(_, pid)| send(*pid, Signal::SIGKILL));
         for (service, pid) in killed {
@@ -155,7 +159,6 @@ fn a_logger_that_ignores_the_end_of_its_input_is_named_and_killed() {
     let (pid, logger) = (web.wait_up(), web.logger().wait_up());
     onit.signal(Signal::SIGTERM);
     onit.wait_for("the end of the service", SOON, || (!procfs::is_alive(pid)).then_some(()));
-    web.logger().wait_for("the logger to be leaving", |status| status.stat == "run, want exit\n" || status.want() != 0);
     assert!(procfs::is_alive(logger), "it may take its time");
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
@@ -169,7 +172,9 @@ fn a_shutdown_is_over_after_nine_seconds_whoever_ignores_it() {
     let deaf = "trap '' TERM; echo >ready; exec sleep 1000";
     let web = sv.service("web").run(deaf).log(deaf).finish("exec sleep 1000").create_atomically();
     let onit = sv.start(UnderTest::Onit);
-    [&web, &web.logger()].map(|service| service.wait_text("ready", |text| !text.is_empty()));
+    for service in [&web, &web.logger()] {
+        service.wait_text("ready", |text| !text.is_empty());
+    }
     let begun = std::time::Instant::now();
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));

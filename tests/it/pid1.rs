@@ -1,1 +1,189 @@
-//! …
+//! As PID 1 of a namespace of its own, and as the parent of orphans anywhere: everything is reaped, and signals mean what
+//! they are to mean.
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::procfs;
+use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest};
+use crate::svdir::{is_root, missing_tools, send, skip, wait_for, wrapped};
+
+/// What stands in the way of such tests.
+fn why_not() -> Option<String> {
+    missing_tools(&["unshare", "perl"]).or_else(|| (!is_root()).then(|| "needs root for namespaces".into()))
+}
+
+fn as_pid_1(command: &Command) -> Command {
+    wrapped(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"], command)
+}
+
+/// The supervisor's pid as we see it; `unshare` waits for it and ends as it does.
+fn inner(unshare: &Supervisor) -> u32 {
+    unshare.wait_for("PID 1", SOON, || procfs::children(unshare.pid()).pop())
+}
+
+fn sleeper(sv: &SvDir, name: &str) -> Service {
+    sv.service(name).run("exec sleep 1000").create_atomically()
+}
+
+/// Forks and forks again, so that 20,000 processes lose their parent; half of them before they end, half afterwards.
+const STORM: &str = r#"#!/usr/bin/perl
+use POSIX '_exit';
+for my $family (1 .. 500) {
+    my $parent = fork; defined $parent or die "fork: $!";
+    if ($parent == 0) {
+        for my $n (1 .. 40) {
+            my $orphan = fork; defined $orphan or _exit(1);
+            if ($orphan == 0) { select(undef, undef, undef, 0.01) if $n % 2; _exit(0) }
+        }
+        _exit(0);
+    }
+    waitpid($parent, 0) == $parent && $? == 0 or die "a family failed";
+}
+open(my $done, '>', 'done'); print $done "done\n"; close $done;
+exec 'sleep', '1000';
+"#;
+
+#[test]
+fn twenty_thousand_orphans_leave_no_zombie_and_the_services_do_not_notice() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let storm = sv.service("storm").exec("run", STORM).create_atomically();
+    let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
+    let (onit, pid, mut restarts) = (inner(&unshare), web.wait_up(), 0);
+    let mut last = pid;
+    wait_for("the end of the storm", 3 * SOON, || {
+        web.order(b"t");
+        last = web.wait_other(last);
+        restarts += 1;
+        Some(storm.text("done")).filter(|text| text == "done\n")
+    });
+    let zombies = || procfs::children(onit).into_iter().filter(|&child| !procfs::is_alive(child)).count();
+    unshare.wait_for("two children and no zombie", SOON, || {
+        (procfs::children(onit).len() == 2 && zombies() == 0).then_some(())
+    });
+    assert!(restarts > 0 && unshare.stderr().is_empty(), "{}", unshare.stderr());
+}
+
+#[test]
+fn an_end_by_a_real_time_signal_is_seen_told_and_followed_by_a_start() {
+    let sv = SvDir::new();
+    let run = "[ -e shot ] && exec sleep 1000; echo >shot; kill -40 $$; echo survived";
+    let web = sv.service("web").run(run).finish("[ -e finished ] || echo $1 $2 >finished").create();
+    let onit = sv.start(UnderTest::Onit);
+    onit.wait_said(&["onit: web: was killed by signal 40 within a second of its start; trying again"]);
+    assert_eq!(web.wait_text("finished", |text| text.ends_with('\n')), "-1 40\n");
+    web.wait_for("its second life", |status| status.stat == "run\n" && !web.text("shot").is_empty());
+    assert_eq!(onit.stdout(), "");
+}
+
+#[test]
+fn an_end_by_a_real_time_signal_is_seen_by_pid_1() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
+    let (onit, pid) = (inner(&unshare), web.wait_up());
+    let real = procfs::children(onit)[0];
+    assert!(Command::new("kill").args(["-40", &real.to_string()]).status().expect("kill").success());
+    web.wait_other(pid);
+    unshare.wait_said(&["onit: web: was killed by signal 40"]);
+}
+
+#[test]
+fn term_int_and_quit_to_pid_1_stop_everything_and_end_it_with_0() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let sv = SvDir::new();
+        let web = sv.service("web").run("exec sleep 1000").finish("echo $1 $2 >finished").log("cat >>../got");
+        let web = web.create_atomically();
+        let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
+        web.wait_up();
+        send(inner(&unshare), signal);
+        assert_eq!(unshare.wait_end(SOON), Ending::Code(0), "{signal}");
+        assert_eq!((web.text("finished").as_str(), unshare.stderr().as_str()), ("-1 15\n", ""));
+        assert_eq!(web.status().expect("a status").stat, "down\n");
+    }
+}
+
+#[test]
+fn a_second_signal_to_pid_1_hurries() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    for (first, second) in [(Signal::SIGTERM, Signal::SIGTERM), (Signal::SIGTERM, Signal::SIGINT)] {
+        let sv = SvDir::new();
+        let (web, deaf) = (sleeper(&sv, "web"), sv.service("deaf").run("trap '' TERM; echo >ready; exec sleep 1000"));
+        let deaf = deaf.create();
+        let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
+        let (onit, _) = (inner(&unshare), web.wait_up());
+        deaf.wait_text("ready", |text| !text.is_empty());
+        send(onit, first);
+        deaf.wait_for("TERM to be sent", |status| status.got_term());
+        unshare.wait_for("the end of the other", SOON, || (procfs::children(onit).len() == 1).then_some(()));
+        send(onit, second);
+        assert_eq!(unshare.wait_end(SOON), Ending::Code(0));
+        assert_eq!(unshare.said(&["onit: deaf: still running (pid", "killing it"]).len(), 1, "{}", unshare.stderr());
+    }
+}
+
+#[test]
+fn pid_1_ends_with_0_when_told_before_its_directory_exists() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.root().join("later"))));
+    unshare.wait_said(&["onit: cannot open", "later: No such file or directory; waiting for it"]);
+    send(inner(&unshare), Signal::SIGTERM);
+    assert_eq!(unshare.wait_end(SOON), Ending::Code(0));
+}
+
+#[test]
+fn signals_that_mean_nothing_to_it_do_not_end_it() {
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let onit = sv.start(UnderTest::Onit);
+    let pid = web.wait_up();
+    for signal in Signal::iterator() {
+        let faults = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGTRAP, Signal::SIGSYS];
+        let meant = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL, Signal::SIGSTOP];
+        if !faults.contains(&signal) && !meant.contains(&signal) {
+            onit.signal(signal);
+        }
+    }
+    sleeper(&sv, "after").wait_up();
+    assert_eq!((web.wait_up(), onit.ended(), onit.stderr().as_str()), (pid, None, ""));
+}
+
+#[test]
+fn orphans_of_services_become_children_of_onit_at_any_pid_and_are_reaped() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let daemon = r#"#!/usr/bin/perl
+        use POSIX '_exit';
+        unless (fork) {
+            exec 'sh', '-c', 'echo $$ >orphan; exec sleep 1000' unless fork;
+            _exit(0);
+        }
+        wait;
+        exec 'sleep', '1000';
+    "#;
+    let web = sv.service("web").exec("run", daemon).create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    let (orphan, pid) = (web.wait_pid("orphan"), web.wait_up());
+    onit.wait_for("the adoption", SOON, || procfs::children(onit.pid()).contains(&orphan).then_some(()));
+    send(orphan, Signal::SIGKILL);
+    onit.wait_for("no zombie", SOON, || procfs::Glimpse::of(orphan).is_none().then_some(()));
+    assert_eq!((web.wait_up(), onit.stderr().as_str()), (pid, ""));
+}

@@ -495,10 +495,11 @@ impl Status {
         self.raw[..12].try_into().expect("twelve bytes")
     }
 
-    /// The label as seconds since 1970.
-    pub fn unix_seconds(&self) -> i64 {
-        let label = i64::from_be_bytes(self.raw[..8].try_into().expect("eight bytes"));
-        label - (1 << 62) - 10
+    /// The label as time since 1970.
+    pub fn since_1970(&self) -> Duration {
+        let label = u64::from_be_bytes(self.raw[..8].try_into().expect("eight bytes"));
+        let nanoseconds = u32::from_be_bytes(self.raw[8..12].try_into().expect("four bytes"));
+        Duration::new(label.saturating_sub((1 << 62) + 10), nanoseconds)
     }
 }
 
@@ -881,8 +882,8 @@ mod tests {
         let status = web.status().expect("a status");
         assert_eq!(procfs::children(runsv.pid()), [pid]);
         assert_eq!((status.stat.as_str(), status.pid_text.as_str()), ("run\n", format!("{pid}\n").as_str()));
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-        assert!((now as i64 - status.unix_seconds()).abs() < 60, "{status:?}");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        assert!(now.saturating_sub(status.since_1970()) < SOON && now >= status.since_1970(), "{status:?}");
         web.control(b"pd").expect("supervised");
         let status = web.wait_down();
         assert!(status.paused() && !status.got_term() && status.pid().is_none(), "{status:?}");

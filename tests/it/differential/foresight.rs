@@ -4,8 +4,8 @@
 //! faster, in the real runsv as well, so two runs of one program may differ. The other is a *difference*: runsv does what
 //! its own users call a bug, and onit does not. Nothing else is left out, and what is compared is never softened.
 
-use super::play::{Half, Seen};
-use super::setup::{Finish, Hears, Run, Setup};
+use super::play::{Half, Seen, Step};
+use super::setup::{Finish, Hears, Hook, Run, Setup};
 
 /// Where onit is different on purpose: the rows marked F in the interface document, §9, that a sequence of ours could hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +55,39 @@ impl Difference {
                 "runsv: `x` waits for ever for a logger that is stopped; onit has a time limit"
             }
         }
+    }
+
+    /// The shortest history in which it shows; `None` where the outcome in runsv itself is a race.
+    pub fn example(self) -> Option<(Setup, Vec<Step>)> {
+        let write = |bytes: &[u8]| Step::Write(Target::Main, bytes.to_vec());
+        let plain = Setup {
+            run: Run::Steady,
+            hears: Hears::Nothing,
+            finish: Finish::None,
+            hooks: Vec::new(),
+            down: false,
+            log: false,
+            log_down: false,
+        };
+        Some(match self {
+            Self::KillDuringFinish => {
+                (Setup { finish: Finish::Held, ..plain }, vec![Step::Exit(3), write(b"k"), Step::Exit(0)])
+            }
+            Self::StartBesideTheKilled => return None,
+            Self::KillHookThatHandles => {
+                (Setup { hooks: vec![(b'k', Hook::Handles)], ..plain }, vec![write(b"k"), write(b"u")])
+            }
+            Self::ExitThenKill => {
+                let setup = Setup { hears: Hears::Everything, finish: Finish::Quick(0), ..plain };
+                (setup, vec![write(b"x"), write(b"k")])
+            }
+            Self::OnceDuringFinish => {
+                (Setup { finish: Finish::Held, ..plain }, vec![write(b"d"), write(b"o"), Step::Exit(0)])
+            }
+            Self::LoggerThatDoesNotEnd => {
+                (Setup { log: true, ..plain }, vec![Step::Write(Target::Log, b"p".to_vec()), write(b"x")])
+            }
+        })
     }
 }
 
@@ -133,8 +166,8 @@ pub struct Foresight<'a> {
     doomed: bool,
     /// STOP or CONT was sent in this write: whether it has arrived when the next signal does is not known.
     just_stopped_or_continued: bool,
-    /// The last signal of this write that is to be written down.
-    heard: u8,
+    /// A signal of this write is being written down.
+    heard: bool,
     /// `k` was sent and the death not seen: runsv believes that the service is down already.
     killed: bool,
     /// A signal that is still to be taken may be overtaken by the next; most deadly ones decide when they are sent.
@@ -169,7 +202,7 @@ impl<'a> Foresight<'a> {
             stopped: stopped(half),
             doomed: false,
             just_stopped_or_continued: false,
-            heard: 0,
+            heard: false,
             killed: false,
             overtakable: false,
             waiting: false,
@@ -281,7 +314,7 @@ impl<'a> Foresight<'a> {
             return Err(Refusal::Race("the flag is cleared by the next start, which may come before or after"));
         }
         if self.life == Life::Run && !self.is_handled(b'p') {
-            if self.just_stopped_or_continued || self.heard != 0 {
+            if self.just_stopped_or_continued || self.heard {
                 return Err(Refusal::Race(
                     "signals that wait while a process is stopped are those it had not taken yet",
                 ));
@@ -312,7 +345,7 @@ impl<'a> Foresight<'a> {
     /// For bytes that do something to a process, and may run one of these hooks for it.
     fn meets_a_process(&mut self, hooks: &[u8]) -> Admission {
         let hooked = self.target == Target::Main && hooks.iter().any(|&byte| self.setup.hook(byte).is_some());
-        if hooked && self.heard != 0 {
+        if hooked && self.heard {
             return Err(Refusal::Race("the hook and the trap of the signal before write at the same time"));
         }
         match self.life {
@@ -337,8 +370,9 @@ impl<'a> Foresight<'a> {
             self.doomed |= self.stopped;
             if !self.stopped {
                 self.life = Life::Dying;
-                // A core dump is decided by the process itself, and a new process blocks TERM for a moment.
-                self.overtakable = signal == QUIT || self.fresh;
+                // The process itself decides about a core dump (QUIT); the shell catches INT before it dies of it; and a
+                // new process blocks TERM for a moment.
+                self.overtakable = matches!(signal, INT | QUIT) || self.fresh;
             }
             return Ok(());
         }
@@ -346,11 +380,10 @@ impl<'a> Foresight<'a> {
             self.waiting = true;
             return Ok(());
         }
-        // The shell runs waiting traps in the order of their numbers, however they came.
-        if self.heard >= signal {
-            return Err(Refusal::Race("the shell may sort or merge the two signals"));
+        if self.heard {
+            return Err(Refusal::Race("a shell may miss a signal that comes just before it waits again"));
         }
-        self.heard = signal;
+        self.heard = true;
         Ok(())
     }
 
@@ -362,7 +395,7 @@ impl<'a> Foresight<'a> {
     }
 
     fn nothing_is_being_written_down(&self) -> Admission {
-        if self.heard == 0 {
+        if !self.heard {
             Ok(())
         } else {
             Err(Refusal::Race("the process may die before it has written the signal before"))
@@ -377,7 +410,7 @@ impl<'a> Foresight<'a> {
         self.just_stopped_or_continued |= self.stopped;
         self.stopped = false;
         if std::mem::take(&mut self.waiting) {
-            self.heard = u8::MAX;
+            self.heard = true;
         }
         if std::mem::take(&mut self.doomed) {
             self.life = Life::Dying;

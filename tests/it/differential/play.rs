@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -307,11 +307,20 @@ impl<'a> Side<'a> {
     }
 }
 
-/// No byte waits in the FIFO, and no restart is due: who is down and wanted up is in its pause.
+/// No byte waits in the FIFO, and no restart is due: who is down and wanted up is in its pause. The pause after a death is
+/// over as well: runsv sleeps through it, so that is when it hears the next byte, and onit has the next start wait for it.
 fn is_at_rest(service: &Service) -> bool {
     let Some(status) = service.status() else { return false };
-    let restart_due = status.pid().is_none() && status.want() == b'u';
+    let restart_due = status.pid().is_none() && (status.want() == b'u' || age(&status) < PAUSE);
     !restart_due && fifo_is_empty(&service.path().join("supervise/control"))
+}
+
+/// The second between a death and the next start, and a little.
+const PAUSE: Duration = Duration::from_millis(1050);
+
+fn age(status: &Status) -> Duration {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_1970.saturating_sub(status.since_1970())
 }
 
 /// Opened for reading only for the moment of the look: a reader that stays would keep unread bytes for the next supervisor.
