@@ -28,7 +28,7 @@ lint:
 # A static binary: against musl if that target can be had, else against the C library of this machine.
 static:
 	@if rustup target add $(MUSL) >/dev/null 2>&1; then \
-	  echo "static: musl"; $(CARGO) build --release --target $(MUSL); \
+	  echo "static: musl"; RUSTFLAGS="-C relocation-model=static" $(CARGO) build --release --target $(MUSL); \
 	else \
 	  echo "static: glibc with crt-static (the musl target is not to be had)"; \
 	  RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(shell uname -m)-unknown-linux-gnu; \

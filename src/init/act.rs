@@ -5,7 +5,7 @@ use super::table::{Pair, SlotId};
 use super::voice::{Ended, Span, script_name};
 use crate::machine::policy::Limits;
 use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, View, Want};
-use crate::sys::spawn::{Failure, Plan};
+use crate::sys::spawn::{NotExecuted, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::{control, status, svdir};
 use std::ffi::{CStr, CString};
@@ -130,6 +130,7 @@ impl Init {
     }
 
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Answer {
+        self.settle();
         let Some(slot) = self.table.get(at) else { return Answer::Not(Refusal::Absent) };
         let (stdin, stdout) = match &slot.pair {
             Pair::Alone => (None, None),
@@ -144,27 +145,45 @@ impl Init {
             new_session: self.config.new_session,
             open_files: self.open_files,
         };
-        match self.spawner.spawn(&plan) {
-            Ok(pid) => Answer::Runs(pid),
-            Err(failure) => Answer::Not(self.refused(at, script, failure)),
+        match (self.spawner.spawn(&plan), script) {
+            (Ok(pid), Script::Run) => {
+                self.starting = Some(at);
+                Answer::Runs(pid)
+            }
+            (Ok(pid), Script::Finish(_) | Script::Control(_)) => match self.spawner.settle() {
+                None => Answer::Runs(pid),
+                Some(NotExecuted { errno, .. }) => {
+                    self.tell_refusal(at, script, errno);
+                    Answer::Not(Refusal::Exec)
+                }
+            },
+            (Err(errno), _) => {
+                self.tell_refusal(at, script, errno);
+                Answer::Not(Refusal::Fork)
+            }
         }
     }
 
-    fn refused(&mut self, at: SlotId, script: Script, failure: Failure) -> Refusal {
-        let name = script_name(script);
-        let (refusal, errno) = match failure {
-            Failure::Fork(errno) => (Refusal::Fork, errno),
-            Failure::Exec(errno) => (Refusal::Exec, errno),
-        };
-        let failure = super::voice::Failure { verb: "start", path: name, errno };
-        let cause = self.config.voice.words(&failure);
-        let hint = match failure.errno {
-            Errno::ENOENT => self.missing_interpreter(at, name).unwrap_or_default(),
+    /// Waits until the last service that was started runs. If its `run` cannot be executed, its process ends like any
+    /// other, and we say why.
+    pub(super) fn settle(&mut self) {
+        let failed = self.spawner.settle();
+        let (Some(at), Some(NotExecuted { errno, .. })) = (self.starting.take(), failed) else { return };
+        self.tell_refusal(at, Script::Run, errno);
+        if let Some(slot) = self.table.get_mut(at) {
+            slot.asked = true; // its end is no news any more
+        }
+    }
+
+    fn tell_refusal(&mut self, at: SlotId, script: Script, errno: Errno) {
+        let path = script_name(script);
+        let cause = self.config.voice.words(&super::voice::Failure { verb: "start", path, errno });
+        let hint = match errno {
+            Errno::ENOENT => self.missing_interpreter(at, path).unwrap_or_default(),
             _ => String::new(),
         };
         let then = if script == Script::Run { "; trying again" } else { "" };
         self.complain(at, format!("{cause}{hint}{then}"));
-        refusal
     }
 
     /// A script that is there, but whose interpreter is not, looks like a missing script to the kernel.

@@ -41,6 +41,8 @@ pub struct Init {
     system: System,
     /// Services whose status was never written: that waits until everything has started.
     unpublished: VecDeque<SlotId>,
+    /// The service that was started last, as long as its program may not have been executed.
+    starting: Option<SlotId>,
     /// There may be more dead than one turn takes.
     unreaped: bool,
     /// The limit of open files that the services get.
@@ -80,6 +82,7 @@ impl Init {
             scan,
             system: System::UP,
             unpublished: VecDeque::new(),
+            starting: None,
             unreaped: true, // who executes us may have left us children
             open_files,
             open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),

@@ -62,6 +62,7 @@ impl Init {
         self.look_at_directory(ready.contains(&Token::Directory));
         self.publish_touched();
         self.publish_first();
+        self.settle();
     }
 
     fn nearest_deadline(&self) -> Option<crate::machine::Mono> {
@@ -77,6 +78,7 @@ impl Init {
 
     fn deaths(&mut self) {
         for _ in 0..DEATHS {
+            self.settle();
             let Some((pid, exit)) = wait::reap() else {
                 self.unreaped = false;
                 return;

@@ -35,7 +35,7 @@ pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
     fstat(dir).map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
 }
 
-/// The names in a directory that do not begin with a dot.
+/// The names in a directory that do not begin with a dot, in alphabetical order.
 pub fn names(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
     let mut dir =
         Dir::from_fd(openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)?;
@@ -47,6 +47,7 @@ pub fn names(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
             names.push(OsStr::from_bytes(name).to_os_string());
         }
     }
+    names.sort_unstable();
     Ok(names)
 }
 

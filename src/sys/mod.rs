@@ -5,6 +5,7 @@ pub mod clock;
 pub mod fs;
 pub mod poll;
 pub mod process;
+mod raw;
 pub mod say;
 pub mod signals;
 pub mod spawn;

@@ -12,5 +12,6 @@ mod loggers;
 mod personalities;
 mod pid1;
 mod procfs;
+mod scenario;
 mod svdir;
 mod tidy;

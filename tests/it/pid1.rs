@@ -70,6 +70,25 @@ fn twenty_thousand_orphans_leave_no_zombie_and_the_services_do_not_notice() {
 }
 
 #[test]
+fn orphans_that_died_while_it_could_not_look_are_reaped_however_many_they_are() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let storm = sv.service("storm").run("while [ ! -e go ]; do sleep 0.05; done; exec ./storm");
+    let storm = storm.exec("storm", &STORM.replace("1 .. 500", "1 .. 150")).create_atomically();
+    let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
+    let onit = inner(&unshare);
+    storm.wait_up();
+    send(onit, Signal::SIGSTOP);
+    storm.write("go", "");
+    storm.wait_text("done", |text| text == "done\n");
+    unshare.wait_for("six thousand zombies", SOON, || (procfs::children(onit).len() > 6_000).then_some(()));
+    send(onit, Signal::SIGCONT);
+    unshare.wait_for("no zombie", SOON, || (procfs::children(onit).len() == 1).then_some(()));
+}
+
+#[test]
 fn an_end_by_a_real_time_signal_is_seen_told_and_followed_by_a_start() {
     let sv = SvDir::new();
     let run = "[ -e shot ] && exec sleep 1000; echo >shot; kill -40 $$; echo survived";

@@ -32,8 +32,8 @@ pub enum Step {
     Term,
     /// The supervisor ended: another is started in the same directory.
     Again,
-    /// More than the second of the throttle.
-    Wait,
+    /// So many tenths of a second pass.
+    Wait(u64),
 }
 
 impl fmt::Display for Step {
@@ -45,7 +45,7 @@ impl fmt::Display for Step {
             Self::Exit(code) => write!(f, "the process exits {code}"),
             Self::Term => write!(f, "the supervisor gets TERM"),
             Self::Again => write!(f, "the supervisor is started again"),
-            Self::Wait => write!(f, "1.1 seconds pass"),
+            Self::Wait(tenths) => write!(f, "{}.{} seconds pass", tenths / 10, tenths % 10),
         }
     }
 }
@@ -202,7 +202,7 @@ impl<'a> Side<'a> {
             Step::Exit(code) => self.tell_to_exit(*code),
             Step::Term => self.supervisor().signal(Signal::SIGTERM),
             Step::Again => self.supervise(),
-            Step::Wait => thread::sleep(Duration::from_millis(1100)),
+            Step::Wait(tenths) => thread::sleep(Duration::from_millis(tenths * 100)),
         }
     }
 

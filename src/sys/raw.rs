@@ -1,0 +1,144 @@
+//! System calls without the C library, and a process without it.
+//!
+//! For a process that shares its parent's memory while the parent runs: the C library would note an error in a
+//! variable that belongs to the parent.
+
+use std::ffi::{c_int, c_long, c_void};
+use std::sync::atomic::AtomicU32;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+use std::sync::atomic::Ordering;
+
+/// What a process that shares our memory runs.
+pub type Start = extern "C" fn(*mut c_void) -> c_int;
+
+/// A system call with up to four arguments. Negative results are error numbers.
+///
+/// # Safety
+/// As for the system call itself.
+#[cfg(target_arch = "x86_64")]
+pub unsafe fn call(number: c_long, a: usize, b: usize, c: usize, d: usize) -> isize {
+    let result;
+    // SAFETY: the x86-64 convention of syscall(2): rcx and r11 are lost.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack)
+        );
+    }
+    result
+}
+
+/// A system call with up to four arguments. Negative results are error numbers.
+///
+/// # Safety
+/// As for the system call itself.
+#[cfg(target_arch = "aarch64")]
+pub unsafe fn call(number: c_long, a: usize, b: usize, c: usize, d: usize) -> isize {
+    let result;
+    // SAFETY: the arm64 convention of syscall(2).
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            in("x8") number as isize,
+            inlateout("x0") a => result,
+            in("x1") b, in("x2") c, in("x3") d,
+            options(nostack)
+        );
+    }
+    result
+}
+
+/// A system call with up to four arguments. Negative results are error numbers. Through the C library: the parent
+/// must stand still meanwhile.
+///
+/// # Safety
+/// As for the system call itself.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub unsafe fn call(number: c_long, a: usize, b: usize, c: usize, d: usize) -> isize {
+    // SAFETY: the caller's promise.
+    match unsafe { libc::syscall(number, a, b, c, d) } {
+        -1 => -(super::Errno::last_raw() as isize),
+        result => result as isize,
+    }
+}
+
+/// A process that shares our memory, on a stack of its own, running `start(arg)`, which never returns; and us, going on
+/// at the same time. `here` is set to zero by the kernel once the process has left this memory.
+///
+/// # Safety
+/// Until then `stack`, `arg` and `here` stay in place, and `start` makes system calls only, by [`call`].
+#[cfg(target_arch = "x86_64")]
+pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void, here: *const AtomicU32) -> isize {
+    let result;
+    // SAFETY: clone(2): the parent goes on behind label 2 as after any system call. The child has a fresh stack,
+    // aligned for a call by the mask, and never comes back from it.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone as isize => result,
+            in("rdi") flags as isize, in("rsi") stack as usize & !15, in("rdx") 0, in("r10") here, in("r8") 0,
+            in("r12") arg, in("r13") start,
+            lateout("rcx") _, lateout("r11") _
+        );
+    }
+    result
+}
+
+/// A process that shares our memory, on a stack of its own, running `start(arg)`, which never returns; and us, going on
+/// at the same time. `here` is set to zero by the kernel once the process has left this memory.
+///
+/// # Safety
+/// Until then `stack`, `arg` and `here` stay in place, and `start` makes system calls only, by [`call`].
+#[cfg(target_arch = "aarch64")]
+pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void, here: *const AtomicU32) -> isize {
+    let result;
+    // SAFETY: clone(2): the parent goes on behind label 2 as after any system call. The child has a fresh stack,
+    // aligned for a call by the mask, and never comes back from it.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x20",
+            "blr x21",
+            "brk #1",
+            "2:",
+            in("x8") libc::SYS_clone as isize,
+            inlateout("x0") flags as isize => result,
+            in("x1") stack as usize & !15, in("x2") 0, in("x3") 0, in("x4") here,
+            in("x20") arg, in("x21") start
+        );
+    }
+    result
+}
+
+/// A process that shares our memory, on a stack of its own, running `start(arg)`, which never returns. We stand still
+/// until it has left this memory.
+///
+/// # Safety
+/// `start` makes system calls only.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void, here: *const AtomicU32) -> isize {
+    let flags = (flags & !libc::CLONE_CHILD_CLEARTID) | libc::CLONE_VFORK;
+    // SAFETY: the caller's promise, and CLONE_VFORK.
+    unsafe {
+        let pid = libc::clone(start, stack.cast(), flags, arg);
+        (*here).store(0, Ordering::Release);
+        if pid == -1 { -(super::Errno::last_raw() as isize) } else { pid as isize }
+    }
+}
+
+/// The error number of a result, if it is one.
+pub fn error(result: isize) -> Option<c_int> {
+    (-4095..0).contains(&result).then(|| -result as c_int)
+}

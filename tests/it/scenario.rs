@@ -1,0 +1,228 @@
+//! Transcripts: what the stock tools say of a services directory must be the same, byte for byte, whether runit's
+//! `runsvdir` or `onit run` supervises it.
+//!
+//! A scenario is `scenarios/NAME.txt`, its transcript under the real `runsvdir` is `scenarios/NAME.expected`, to be read
+//! and reviewed; `BLESS=1` writes it anew. A scenario has
+//!
+//! - `# …` and empty lines, which are copied;
+//! - `service NAME`, followed by indented lines `PATH CONTENT`: the directory appears all at once. `run`, `finish`, `check`
+//!   and what is in `control/` are scripts;
+//! - `wait NAME: STAT`, until `supervise/stat` has this text; `again STAT`, and is younger than the last command; `old STAT`,
+//!   and is older than the present second, since `sv` counts in whole seconds; `down` is for good, in the pause before a
+//!   restart it is `down, want up`; `gone`, until no supervisor holds it; `says TEXT`, until TEXT is the last line of `trace`;
+//! - `$ COMMAND`, a shell command in the services directory: it, what it said and its exit code are written down.
+//!
+//! Pids become P, seconds X and the services directory SVDIR; nothing else is touched. The waits make the state that a command meets certain: a
+//! transcript does not depend on how fast a supervisor or the machine is.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::svdir::{Output, Service, SvDir, UnderTest, missing_tools, skip};
+
+/// runsvdir may need six seconds to see a service, and as long to see a dead runsv.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One scenario being played.
+struct Stage<'a> {
+    sv: &'a SvDir,
+    which: UnderTest,
+    supervisor: &'a crate::svdir::Supervisor,
+    /// The time stamps when the last command began.
+    stamps: HashMap<String, Option<[u8; 12]>>,
+    transcript: String,
+}
+
+fn play(script: &str, which: UnderTest) -> String {
+    let sv = SvDir::new();
+    let supervisor = sv.start(which);
+    let mut stage =
+        Stage { sv: &sv, which, supervisor: &supervisor, stamps: HashMap::new(), transcript: String::new() };
+    let mut lines = script.lines().peekable();
+    while let Some(line) = lines.next() {
+        let _ = writeln!(stage.transcript, "{line}");
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "" | "#" => {}
+            "service" => {
+                let mut files = Vec::new();
+                while let Some(file) = lines.next_if(|line| line.starts_with(' ')) {
+                    let _ = writeln!(stage.transcript, "{file}");
+                    files.push(file.trim());
+                }
+                stage.create(rest, &files);
+            }
+            "wait" => stage.wait(rest),
+            "$" => stage.command(rest),
+            _ => panic!("no such line in a scenario: {line}"),
+        }
+    }
+    stage.transcript
+}
+
+impl Stage<'_> {
+    fn create(&mut self, name: &str, files: &[&str]) {
+        let mut service = self.sv.service(name);
+        for file in files {
+            let (path, content) = file.split_once(' ').unwrap_or((file, ""));
+            let is_script = path.contains("control/") || ["run", "finish", "check"].iter().any(|s| path.ends_with(s));
+            service = match content.trim() {
+                script if is_script => service.script(path, script),
+                content => service.file(path, content),
+            };
+        }
+        service.create_atomically();
+        self.stamps.insert(name.into(), None);
+    }
+
+    fn wait(&self, what: &str) {
+        let (name, wanted) = what.split_once(": ").unwrap_or_else(|| panic!("wait NAME: WHAT, not {what}"));
+        let service = self.sv.existing(name);
+        let so_far = &self.transcript[self.transcript.len().saturating_sub(300)..];
+        let description = format!("{name} to be '{wanted}' under {:?}, after\n…{so_far}", self.which);
+        self.supervisor.wait_for(&description, PATIENCE, || self.is_so(name, &service, wanted).then_some(()));
+    }
+
+    fn is_so(&self, name: &str, service: &Service, wanted: &str) -> bool {
+        if let Some(text) = wanted.strip_prefix("says ") {
+            return service.text("trace").lines().last() == Some(text);
+        }
+        if wanted == "gone" || !service.is_supervised() {
+            return (wanted == "gone") != service.is_supervised();
+        }
+        let Some(status) = service.status() else { return false };
+        let is_new = self.stamps.get(name).copied().flatten() != Some(status.stamp());
+        let is_old = status.since_1970().as_secs() < seconds_now();
+        let stat = match status.stat.trim_end() {
+            "down" if status.want() == b'u' => "down, want up",
+            stat => stat,
+        };
+        match wanted.split_once(' ') {
+            Some(("again", wanted)) => stat == wanted && is_new,
+            Some(("old", wanted)) => stat == wanted && is_old,
+            _ => stat == wanted,
+        }
+    }
+
+    fn command(&mut self, line: &str) {
+        for (name, stamp) in &mut self.stamps {
+            *stamp = self.sv.existing(name).status().map(|status| status.stamp());
+        }
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(line).current_dir(self.sv.path());
+        let Output { code, stdout, stderr } = self.sv.run(shell);
+        for (mark, text) in [("", stdout), ("2> ", stderr)] {
+            for line in text.lines() {
+                let line = line.replace(self.sv.path().to_str().expect("a printable path"), "SVDIR");
+                let _ = writeln!(self.transcript, "{mark}{}", normalised(&line));
+            }
+        }
+        let _ = writeln!(self.transcript, "[{code}]");
+    }
+}
+
+/// Pids and seconds change from run to run: `(pid 31337) 4s` becomes `(pid P) Xs`, `4 seconds` becomes `X seconds`.
+fn normalised(line: &str) -> String {
+    let words = line.split(' ').map(|word| {
+        let end = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
+        match word.split_at(end) {
+            ("", _) => word.to_string(),
+            (_, rest @ (")" | "),")) => format!("P{rest}"),
+            (_, rest) if rest.trim_end_matches([',', ';']) == "s" => format!("X{rest}"),
+            _ => word.to_string(),
+        }
+    });
+    let words: Vec<_> = words.collect();
+    let is_count = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let at = |index: usize| words.get(index).map_or("", String::as_str);
+    let line = (0..words.len()).map(|i| if is_count(at(i)) && at(i + 1).starts_with("seconds") { "X" } else { at(i) });
+    line.collect::<Vec<_>>().join(" ")
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/scenarios")
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+/// Empty when equal, else what `diff -u` shows.
+fn difference(expected: &Path, transcript: &str) -> String {
+    if fs::read_to_string(expected).is_ok_and(|text| text == transcript) {
+        return String::new();
+    }
+    let actual = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(actual.path(), transcript).expect("write a temporary file");
+    let diff = Command::new("diff").arg("-u").arg(expected).arg(actual.path()).output();
+    diff.map_or_else(|_| transcript.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn check(name: &str) {
+    if let Some(why) = missing_tools(&["runsvdir", "runsv", "sv", "svc", "svstat", "svok"]) {
+        skip!("{why}");
+    }
+    let script = read(&directory().join(format!("{name}.txt")));
+    let expected = directory().join(format!("{name}.expected"));
+    let script = script.as_str();
+    let [theirs, ours] = thread::scope(|scope| {
+        let both = [UnderTest::Runsvdir, UnderTest::Onit].map(|which| scope.spawn(move || play(script, which)));
+        both.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    if std::env::var("BLESS").is_ok_and(|bless| bless == "1") {
+        fs::write(&expected, &theirs).expect("write the expected transcript");
+    }
+    let theirs = difference(&expected, &theirs);
+    assert!(theirs.is_empty(), "the real runsvdir does something else (another version? BLESS=1):\n{theirs}");
+    let ours = difference(&expected, &ours);
+    assert!(ours.is_empty(), "onit does something else than runsvdir:\n{ours}");
+}
+
+macro_rules! scenarios {
+    ($($test:ident)+) => {
+        $(#[test] fn $test() { check(stringify!($test)); })+
+
+        #[test]
+        fn every_scenario_is_played() {
+            let mut files: Vec<String> = fs::read_dir(directory()).expect("scenarios/").flatten()
+                .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".txt")?.to_string())).collect();
+            files.sort();
+            assert_eq!(files, [$(stringify!($test)),+]);
+        }
+    };
+}
+
+scenarios! {
+    daemontools
+    hard_cases
+    loggers
+    sv_actions
+    sv_commands
+    sv_status
+}
+
+#[test]
+fn only_pids_and_seconds_are_normalised() {
+    let lines = [
+        (
+            "run: web: (pid 31337) 4s, normally down; run: log: (pid 12) 10s",
+            "run: web: (pid P) Xs, normally down; run: log: (pid P) Xs",
+        ),
+        ("down: 7: 3s, normally up", "down: 7: Xs, normally up"),
+        ("web: up (pid 5) 3 seconds, normally down", "web: up (pid P) X seconds, normally down"),
+        ("web: down 12 seconds", "web: down X seconds"),
+        ("usage: 3 things 100s1", "usage: 3 things 100s1"),
+    ];
+    for (line, expected) in lines {
+        assert_eq!(normalised(line), expected);
+    }
+}
