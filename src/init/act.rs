@@ -85,6 +85,7 @@ impl Init {
                 let _ = process::kill(pid, crate::machine::Signal::KILL, crate::machine::Target::Process);
                 None
             }
+            Action::LookAtInput => Some(Event::Drain { unread: self.unread(at) }),
             Action::DownFile(down) => {
                 self.set_down_file(at, down);
                 None

@@ -160,6 +160,15 @@ impl Init {
         }
     }
 
+    /// Somebody says that things have changed.
+    pub(super) fn open_all_again(&mut self) {
+        for at in self.table.all() {
+            if self.table.get(at).is_some_and(|slot| slot.files.ok.is_none()) {
+                self.open_again(at);
+            }
+        }
+    }
+
     /// What could not be opened or written may work by now.
     pub(super) fn open_again(&mut self, at: SlotId) {
         let Some(mut files) = self.table.get_mut(at).map(|slot| std::mem::take(&mut slot.files)) else { return };

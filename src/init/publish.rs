@@ -85,16 +85,25 @@ impl Init {
 
     /// Nobody writes to this logger any more.
     fn drain(&mut self, logger: SlotId) {
-        let pending = match self.table.get(logger).map(|slot| &slot.pair) {
-            Some(Pair::Logger { pipe, .. }) => fs::pending(pipe) > 0,
-            _ => false,
-        };
-        self.apply(logger, Event::Drain { pending });
+        let unread = self.unread(logger);
+        self.apply(logger, Event::Drain { unread });
         self.publish(logger);
+    }
+
+    /// What is left in the pipe of a logger, in bytes.
+    pub(super) fn unread(&self, logger: SlotId) -> usize {
+        match self.table.get(logger).map(|slot| &slot.pair) {
+            Some(Pair::Logger { pipe, .. }) => fs::pending(pipe),
+            _ => 0,
+        }
     }
 
     fn let_go(&mut self, service: SlotId, logger: Option<SlotId>) {
         if let Some(logger) = logger {
+            let lost = self.unread(logger);
+            if lost > 0 {
+                self.tell(logger, &format_args!("{lost} bytes were left unread in its pipe, and are lost"));
+            }
             self.publish(logger);
             self.table.remove(logger);
         }

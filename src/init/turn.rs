@@ -111,7 +111,10 @@ impl Init {
                 self.code = code;
                 self.stop();
             }
-            (Signal::HUP | Signal::ALRM, _) => self.scan.look_at_everything(),
+            (Signal::HUP | Signal::ALRM, _) => {
+                self.scan.look_at_everything();
+                self.open_all_again();
+            }
             _ => {} // others mean nothing to us
         }
     }

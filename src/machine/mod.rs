@@ -173,10 +173,10 @@ pub enum Event {
     Died(Pid, Exit),
     /// The time that `deadline()` named has come.
     Tick,
-    /// For a logger: what it reads from has ended for ever; `pending` when bytes are left in the pipe.
+    /// For a logger: what it reads from has ended for ever, with this many bytes left in the pipe.
     Drain {
-        /// Unread bytes are left.
-        pending: bool,
+        /// Bytes that nobody has read.
+        unread: usize,
     },
     /// Shutdown is out of patience: whatever still runs is killed.
     Hurry,
@@ -194,6 +194,8 @@ pub enum Action {
     KillLate(Pid, Script),
     /// Create (true) or remove (false) the file `down`.
     DownFile(bool),
+    /// Look what is left in the pipe. Answered by [`Event::Drain`] at once, and the last action of a step.
+    LookAtInput,
 }
 
 /// At most four actions, in order. No allocation.

@@ -63,6 +63,13 @@ fn sooner(running: Option<Mono>, new: Mono) -> Mono {
     running.map_or(new, |at| at.min(new))
 }
 
+/// How a logger reads what is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Draining {
+    until: Mono,
+    unread: usize,
+}
+
 /// The machine of one service.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -76,6 +83,8 @@ pub struct Service {
     paused: bool,
     got_term: bool,
     since: Mono,
+    /// A logger whose input has ended.
+    draining: Option<Draining>,
     state: State,
     hook: Hook,
 }
@@ -93,6 +102,7 @@ impl Service {
             paused: false,
             got_term: false,
             since: now,
+            draining: None,
             state: State::Down { armed: want == Want::Up, not_before: now },
             hook: Hook::None,
         }
@@ -156,7 +166,7 @@ impl Service {
             Event::NotSpawned(why) => self.not_spawned(now, why),
             Event::Died(pid, exit) => self.died(now, pid, exit),
             Event::Tick => self.tick(now),
-            Event::Drain { pending } => self.drain(now, pending),
+            Event::Drain { unread } => self.drain(now, unread),
             Event::Hurry => self.hurry(),
         }
     }
@@ -375,8 +385,7 @@ impl Service {
         }
         match self.state {
             State::Starting => {
-                // Who starts while leaving is a logger with something left to read.
-                let kill_at = self.leaving.then(|| now.after(DRAIN_LIMIT));
+                let kill_at = self.draining.map(|draining| draining.until);
                 self.state = State::Up { pid, started: now, kill_at };
                 self.since = now;
             }
@@ -398,7 +407,9 @@ impl Service {
             return self.follow(now, then, false);
         }
         match (self.state, why) {
-            (State::Starting, Refusal::Fork) if self.leaving => self.cycle_ended(now, now, false),
+            (State::Starting, Refusal::Fork) if self.leaving && !self.has_time_to_drain(now) => {
+                self.cycle_ended(now, now, false)
+            }
             (State::Starting, Refusal::Fork) => {
                 self.state = State::Down { armed: true, not_before: self.manners.next_fork(now) };
                 Actions::NONE
@@ -467,6 +478,9 @@ impl Service {
         }
         let armed = self.want == Want::Up || again;
         self.state = State::Down { armed, not_before: self.manners.next_start(started, now) };
+        if armed && self.has_time_to_drain(now) {
+            return Action::LookAtInput.into(); // what it leaves in the pipe is not lost as long as there is time
+        }
         if self.leaving {
             self.rest();
         }
@@ -510,15 +524,23 @@ impl Service {
 
     // The end.
 
-    fn drain(&mut self, now: Mono, pending: bool) -> Actions {
+    fn has_time_to_drain(&self, now: Mono) -> bool {
+        !self.hurried && self.draining.is_some_and(|draining| now < draining.until)
+    }
+
+    fn drain(&mut self, now: Mono, unread: usize) -> Actions {
         self.leaving = true;
+        let before = self.draining.get_or_insert(Draining { until: now.after(DRAIN_LIMIT), unread });
+        let until = before.until;
+        let progress = unread < std::mem::replace(&mut before.unread, unread);
         match &mut self.state {
-            State::Up { kill_at, .. } => *kill_at = Some(sooner(*kill_at, now.after(DRAIN_LIMIT))),
-            State::Down { armed, .. } => {
-                if !(*armed && pending) {
-                    self.rest();
+            State::Up { kill_at, .. } => *kill_at = Some(sooner(*kill_at, until)),
+            State::Down { armed: true, not_before } if unread > 0 => {
+                if progress {
+                    *not_before = now;
                 }
             }
+            State::Down { .. } => self.rest(),
             State::Starting | State::FinishDue { .. } | State::Finishing { .. } | State::Gone => {}
         }
         self.try_start(now)

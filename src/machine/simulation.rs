@@ -114,6 +114,8 @@ struct World {
     now: Mono,
     born: i32,
     living: Vec<Process>,
+    /// What a logger leaves in its pipe when it ends.
+    unread: usize,
     known: Known,
 }
 
@@ -130,6 +132,7 @@ impl World {
             now,
             born: 0,
             living: Vec::new(),
+            unread: 0,
             known: Known {
                 want,
                 paused: false,
@@ -210,7 +213,7 @@ impl World {
     }
 
     fn drain(&mut self, pending: bool) -> String {
-        self.tell(Event::Drain { pending })
+        self.tell(Event::Drain { unread: pending.into() })
     }
 
     fn hurry(&mut self) -> String {
@@ -317,6 +320,10 @@ impl World {
             }
             Action::DownFile(true) => words.push("create down".into()),
             Action::DownFile(false) => words.push("remove down".into()),
+            Action::LookAtInput => {
+                words.push("look at input".into());
+                return Some(Event::Drain { unread: self.unread });
+            }
         }
         None
     }

@@ -152,6 +152,33 @@ fn a_logger_that_has_crashed_is_started_again_to_read_what_is_left_at_the_end() 
 }
 
 #[test]
+fn a_logger_that_ends_while_it_drains_is_started_again_for_the_rest() {
+    let sv = SvDir::new();
+    let weary = "i=0
+        while [ $i -lt 100 ] && IFS= read -r line; do echo \"$line\" >>../got; i=$((i+1)); done
+        [ $i = 100 ] || echo end >>../got
+        exit 1";
+    let web = talkative(&sv).log(weary).create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    web.wait_text("got", |text| text == "first\n");
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    has_every_word(&web.text("got"));
+}
+
+#[test]
+fn a_logger_that_was_told_down_leaves_a_word_about_what_it_does_not_read() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("echo unread; echo >spoken; exec sleep 1000").log("exec cat").file("log/down", "");
+    let web = web.create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    web.wait_text("spoken", |text| !text.is_empty());
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert_eq!(onit.stderr(), "onit: web/log: 7 bytes were left unread in its pipe, and are lost\n");
+}
+
+#[test]
 fn a_logger_that_ignores_the_end_of_its_input_is_named_and_killed() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").log("exec sleep 1000").create_atomically();

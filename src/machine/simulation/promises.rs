@@ -769,7 +769,7 @@ fn a_logger_is_gone_when_it_ends_after_its_input_has() {
     let mut world = logger();
     assert_eq!(world.drain(true), "");
     assert!(world.service.view().leaving);
-    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert_eq!(world.ends(Exit::Code(0)), "look at input");
     assert!(world.service.is_gone());
 }
 
@@ -785,25 +785,56 @@ fn a_logger_that_does_not_end_with_its_input_gets_term_and_then_kill() {
 }
 
 #[test]
-fn a_crashed_logger_is_started_once_more_for_what_is_left_and_has_as_long() {
+fn a_crashed_logger_is_started_again_for_what_is_left() {
     let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Up);
     world.begin();
     world.ends(Exit::Code(1));
     assert_eq!(world.drain(true), "");
     assert_eq!(world.wait(SECOND), "run");
-    assert_eq!(world.wait(DRAIN_LIMIT), "TERM run");
+    assert_eq!(world.wait(DRAIN_LIMIT - SECOND), "TERM run");
     world.ends(TERMINATED);
     assert!(world.service.is_gone());
 }
 
 #[test]
-fn a_logger_that_cannot_be_started_for_what_is_left_is_given_up() {
+fn a_failed_fork_does_not_give_up_what_is_left() {
     let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Up);
     world.begin();
     world.ends(Exit::Code(1));
     world.drain(true);
     world.programs.run = Some(Refusal::Fork);
+    world.unread = 1;
     assert_eq!(world.wait(SECOND), "no run: Fork");
+    world.programs.run = None;
+    assert_eq!(world.wait(SECOND), "run");
+}
+
+#[test]
+fn a_draining_logger_that_ends_too_soon_goes_on_at_once_while_it_reads_and_by_the_second_while_it_does_not() {
+    let mut world = logger();
+    world.tell(Event::Drain { unread: 300 });
+    world.unread = 200;
+    assert_eq!(world.ends(Exit::Code(1)), "look at input, run");
+    assert_eq!(world.ends(Exit::Code(1)), "look at input");
+    assert_eq!(world.wait(SECOND), "run");
+    world.unread = 0;
+    assert_eq!(world.ends(Exit::Code(0)), "look at input");
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_draining_logger_that_never_reads_is_given_up_after_its_time() {
+    let mut world = logger();
+    let begun = world.now;
+    world.unread = 1;
+    world.tell(Event::Drain { unread: 1 });
+    while world.now < begun.after(DRAIN_LIMIT) {
+        world.ends(Exit::Code(1));
+        if world.service.view().pid.is_none() {
+            world.wait(SECOND);
+        }
+    }
+    world.ends(TERMINATED);
     assert!(world.service.is_gone());
 }
 

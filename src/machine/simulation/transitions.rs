@@ -153,7 +153,7 @@ fn events(row: &Row) -> Vec<(String, Event, Duration)> {
     }
     if row.world.role == Role::Logger {
         for (word, pending) in [("drained", false), ("input-ends", true)] {
-            events.push(now(word.into(), Event::Drain { pending }));
+            events.push(now(word.into(), Event::Drain { unread: usize::from(pending) }));
         }
     }
     events.push(now("hurry".into(), Event::Hurry));
@@ -212,6 +212,7 @@ fn action_word(world: &World, action: Action) -> String {
         Action::KillLate(_, script) => format!("kill late {}", script_word(script)),
         Action::DownFile(true) => "create down".into(),
         Action::DownFile(false) => "remove down".into(),
+        Action::LookAtInput => "look at input".into(),
     }
 }
 

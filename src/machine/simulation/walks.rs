@@ -133,7 +133,10 @@ impl World {
             // As in life: they are read before a start.
             Happening::Limits(limits) if self.living.is_empty() => self.limit(limits),
             Happening::Limits(_) => {}
-            Happening::Drain { pending } if self.role == Role::Logger => drop(self.drain(pending)),
+            Happening::Drain { pending } if self.role == Role::Logger => {
+                self.unread = pending.into();
+                self.drain(pending);
+            }
             Happening::Drain { .. } => {}
             Happening::Hurry => drop(self.hurry()),
         }
