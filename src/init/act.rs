@@ -2,7 +2,7 @@
 
 use super::Init;
 use super::table::{Pair, SlotId};
-use super::voice::{Ended, Span, script_name};
+use super::voice::{Ended, Span, Voice, script_name};
 use crate::machine::policy::Limits;
 use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, View, Want};
 use crate::sys::spawn::{NotExecuted, Plan};
@@ -178,7 +178,11 @@ impl Init {
 
     fn tell_refusal(&mut self, at: SlotId, script: Script, errno: Errno) {
         let path = script_name(script);
-        let cause = self.config.voice.words(&super::voice::Failure { verb: "start", path, errno });
+        let failure = super::voice::Failure { verb: "start", path, errno };
+        if let (Voice::Tool(_), Some(slot)) = (self.config.voice, self.table.get(at)) {
+            return self.config.voice.fatal(&slot.name, &failure);
+        }
+        let cause = self.config.voice.words(&failure);
         let hint = match errno {
             Errno::ENOENT => self.missing_interpreter(at, path).unwrap_or_default(),
             _ => String::new(),

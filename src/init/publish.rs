@@ -3,7 +3,7 @@
 use super::Init;
 use super::table::{Pair, SlotId};
 use super::voice::Failure;
-use crate::machine::{Event, Mono, View};
+use crate::machine::{Event, Mono, View, Want};
 use crate::sys::{Errno, clock, fs};
 use crate::wire::status::{Format, Status, pid_line, stat_line};
 use crate::wire::tai::Tai;
@@ -128,6 +128,8 @@ fn write(dir: &std::os::fd::OwnedFd, format: Format, view: &View, stamp: Tai, ne
     match format {
         Format::Daemontools => put("supervise/status", &status.pack_daemontools()),
         Format::Runit => {
+            // For runit, who is to leave is not wanted up, also a logger that still reads.
+            let status = Status { want: if view.leaving { Want::Down } else { view.want }, ..status };
             if new_pid {
                 put("supervise/pid", pid_line(view.pid).as_bytes())?;
             }

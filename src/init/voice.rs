@@ -38,7 +38,7 @@ impl Voice {
         }
     }
 
-    /// Says why the program cannot begin.
+    /// Says, in a tool's words, why something cannot begin.
     pub fn fatal(self, subject: &OsStr, failure: &Failure) {
         let subject = subject.display();
         match (self, failure.path) {
@@ -47,6 +47,7 @@ impl Voice {
                 let what = match path {
                     "directory" => format!("chdir to {subject}"),
                     "supervise" | "supervise/lock" => format!("acquire {subject}/supervise/lock"),
+                    "./run" => format!("start {subject}/run"),
                     _ => format!("read {subject}/{path}"),
                 };
                 say(format_args!("supervise: fatal: unable to {what}: {}", reason(failure.errno as i32)));

@@ -422,7 +422,9 @@ impl Service {
                 self.state = State::FinishDue { exit, started, again, at: self.manners.next_fork(now) };
                 Actions::NONE
             }
-            (State::FinishDue { started, again, .. }, Refusal::Absent | Refusal::Exec) => {
+            (State::FinishDue { started, again, .. }, Refusal::Absent) => self.cycle_ended(now, started, again),
+            (State::FinishDue { started, again, .. }, Refusal::Exec) => {
+                self.paused = false; // it counts as having run
                 self.cycle_ended(now, started, again)
             }
             (State::Down { .. } | State::Up { .. } | State::Finishing { .. } | State::Gone, _) => {

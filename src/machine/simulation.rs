@@ -345,7 +345,11 @@ impl World {
                 self.known.down_since = self.now;
                 self.known.owed = false;
             }
-            (Script::Finish(_), Some(Refusal::Absent | Refusal::Exec)) => self.known.down_since = self.now,
+            (Script::Finish(_), Some(Refusal::Absent)) => self.known.down_since = self.now,
+            (Script::Finish(_), Some(Refusal::Exec)) => {
+                self.known.down_since = self.now;
+                self.known.paused = false;
+            }
             (Script::Run | Script::Finish(_), Some(Refusal::Fork))
             | (Script::Finish(_), None)
             | (Script::Control(_), _) => {}
