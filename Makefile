@@ -5,7 +5,7 @@ MUSL    = $(shell uname -m)-unknown-linux-musl
 STATIC  = target/$(MUSL)/release/onit
 
 # What the tests compare with, and run. Installed when we are root and something is missing.
-PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox
+PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox perl
 
 .PHONY: all run test bench soak mutants static install lint size packages
 
@@ -40,6 +40,12 @@ size: static
 
 bench: packages static
 	ONIT=$(CURDIR)/$(STATIC) $(CARGO) bench
+
+# What takes too long for every day.
+soak: static
+	@.ci/packages qemu-system-x86 busybox-static
+	tests/soak/ten-thousand $(STATIC)
+	WALKS=100000 $(CARGO) test --quiet --lib walks
 
 mutants:
 	tests/mutants/run

@@ -12,6 +12,7 @@ mod loggers;
 mod personalities;
 mod pid1;
 mod procfs;
+mod scale;
 mod scenario;
 mod svdir;
 mod tidy;

@@ -221,7 +221,7 @@ impl Drop for SvDir {
             let left = self.processes();
             left.iter().for_each(|&pid| send(pid, Signal::SIGKILL));
             // Orphans came to us (see adopt_orphans); whoever is another's child is reaped there, and ECHILD here.
-            left.iter().for_each(|&pid| drop(waitpid(nix_pid(pid), Some(WaitPidFlag::WNOHANG))));
+            left.iter().for_each(|&pid| _ = waitpid(nix_pid(pid), Some(WaitPidFlag::WNOHANG)));
             left.is_empty().then_some(())
         });
         if gone.is_none() && !thread::panicking() {
@@ -525,12 +525,8 @@ pub enum UnderTest {
     Runsvdir,
     /// runit's supervisor of one service.
     Runsv,
-    /// daemontools' scanner.
-    Svscan,
     /// daemontools' supervisor of one service.
     Supervise,
-    /// s6's scanner.
-    S6Svscan,
     /// s6's supervisor of one service.
     S6Supervise,
 }
@@ -551,9 +547,7 @@ impl UnderTest {
             Self::OnitAs(name) => &[onit.as_os_str(), OsStr::new(name)],
             Self::Runsvdir => &[OsStr::new("runsvdir"), OsStr::new("-P")],
             Self::Runsv => &[OsStr::new("runsv")],
-            Self::Svscan => &[OsStr::new("svscan")],
             Self::Supervise => &[OsStr::new("supervise")],
-            Self::S6Svscan => &[OsStr::new("s6-svscan")],
             Self::S6Supervise => &[OsStr::new("s6-supervise")],
         };
         hearing_all_signals(words)
@@ -565,9 +559,7 @@ impl UnderTest {
             Self::Onit | Self::OnitAs(_) => &[],
             Self::Runsvdir => &["runsvdir", "runsv"],
             Self::Runsv => &["runsv"],
-            Self::Svscan => &["svscan", "supervise"],
             Self::Supervise => &["supervise"],
-            Self::S6Svscan => &["s6-svscan", "s6-supervise"],
             Self::S6Supervise => &["s6-supervise"],
         }
     }
@@ -732,7 +724,7 @@ fn nix_pid(pid: u32) -> Pid {
 
 /// Sends a signal; that the process is already gone is no error.
 pub fn send(pid: u32, signal: Signal) {
-    drop(kill(nix_pid(pid), signal));
+    let _ = kill(nix_pid(pid), signal);
 }
 
 fn describe(pids: &[u32]) -> Vec<String> {
