@@ -84,6 +84,10 @@ impl Init {
 
     /// Locks a service directory and opens its FIFOs. What is in nobody's power onit goes on without.
     fn claim(&self, id: FileId, dir: OwnedFd) -> Result<Claim, Failure> {
+        if self.table.holds(id) {
+            // To open the lock again, and close it, would give it up.
+            return Err(Failure { verb: "lock", path: "supervise/lock", errno: Errno::EAGAIN });
+        }
         let mut files = Files::default();
         let trouble = match self.open(&dir, &mut files) {
             Err(failure) if !self.config.native || is_refusal(failure.errno) => return Err(failure),
@@ -128,6 +132,9 @@ impl Init {
         let Some(control) = self.table.get(at).and_then(|slot| slot.files.control.as_ref()) else { return };
         if let Err(errno) = self.poller.add(control, Token::Control(at).pack()) {
             self.tell_out_of_reach(at, &Failure { verb: "watch", path: "supervise/control", errno });
+            if let Some(slot) = self.table.get_mut(at) {
+                slot.files.control = None; // it is opened again, and watched then
+            }
         }
     }
 

@@ -95,7 +95,7 @@ fn show(errors: &[u8], area: &mut [u8]) {
 fn stand_still(speak: &OwnedFd) -> Result<i32, Errno> {
     let mut poller = Poller::new()?;
     poller.add(speak, SUPERVISOR)?;
-    drop(poller.wait(clock::now(), None));
+    while poller.wait(clock::now(), None).next().is_none() {} // STOP and CONT interrupt it
     Ok(exit::OK)
 }
 

@@ -101,7 +101,7 @@ impl Init {
     fn let_go(&mut self, service: SlotId, logger: Option<SlotId>) {
         if let Some(logger) = logger {
             let lost = self.unread(logger);
-            if lost > 0 {
+            if lost > 0 && self.config.native {
                 self.tell(logger, &format_args!("{lost} bytes were left unread in its pipe, and are lost"));
             }
             self.publish(logger);

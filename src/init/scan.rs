@@ -246,7 +246,9 @@ impl Init {
         if let Some(at) = self.table.in_dir(id) {
             let known = self.table.get(at).map(|slot| slot.name.clone()).unwrap_or_default();
             if known != name && self.is_named(&known, id) {
-                self.scan.aliases.push(name);
+                if !self.scan.aliases.contains(&name) {
+                    self.scan.aliases.push(name);
+                }
             } else if known != name {
                 self.table.rename(at, name);
             }

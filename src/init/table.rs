@@ -124,8 +124,8 @@ impl Table {
         let at = self.free.pop().unwrap_or(self.slots.len());
         if !slot.is_logger() {
             self.by_name.insert(slot.name.clone(), at);
-            self.by_id.insert(slot.id, at);
         }
+        self.by_id.insert(slot.id, at);
         match self.slots.get_mut(at) {
             Some(place) => *place = Some(slot),
             None => self.slots.push(Some(slot)),
@@ -142,8 +142,8 @@ impl Table {
         }
         if !slot.is_logger() {
             self.by_name.remove(slot.name.as_os_str(), at);
-            self.by_id.remove(&slot.id, at);
         }
+        self.by_id.remove(&slot.id, at);
         Some(slot)
     }
 
@@ -162,9 +162,14 @@ impl Table {
         self.by_name.get(name)
     }
 
-    /// The service in this directory.
+    /// The service in this directory, if it is no logger.
     pub fn in_dir(&self, id: FileId) -> Option<SlotId> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).filter(|at| self.get(*at).is_some_and(|slot| !slot.is_logger()))
+    }
+
+    /// Whether this directory is that of a service or a logger.
+    pub fn holds(&self, id: FileId) -> bool {
+        self.by_id.get(&id).is_some()
     }
 
     /// The service goes by another name now.

@@ -124,7 +124,8 @@ impl Init {
             let Some(slot) = self.table.get(at).filter(|slot| !slot.service.is_busy()) else { return };
             let Some(byte) = slot.files.control.as_ref().and_then(fs::read_byte) else { return };
             for command in control::decode(byte, self.config.dialect) {
-                if self.system.is_up() || !matches!(command, Command::Up | Command::Once) {
+                let starts = matches!(command, Command::Up | Command::Once);
+                if self.system.is_up() || !starts || !self.config.native {
                     self.apply(at, Event::Command(*command));
                 }
             }

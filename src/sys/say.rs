@@ -1,9 +1,11 @@
 //! Speaking: one line, one write, to standard error; never blocking, never failing.
 
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use std::fmt::Display;
 use std::io::Write as _;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 /// Pipes take this much in one piece (`PIPE_BUF`).
 const LINE: usize = 4096;
@@ -19,6 +21,18 @@ pub fn say(line: impl Display) {
     let stderr = unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) };
     let mut ready = [PollFd::new(stderr, PollFlags::POLLOUT)];
     if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
-        let _ = nix::unistd::write(stderr, &text);
+        let own = opened_anew(stderr);
+        let _ = nix::unistd::write(own.as_ref().map_or(stderr, |own| own.as_fd()), &text);
     }
+}
+
+/// A terminal has room for a part of a line and then waits for whoever reads it; of a pipe others may take the last
+/// room. What we open ourselves does not wait, and those who share standard error with us do not notice.
+fn opened_anew(stderr: BorrowedFd) -> Option<OwnedFd> {
+    let kind = SFlag::from_bits_truncate(fstat(stderr).ok()?.st_mode) & SFlag::S_IFMT;
+    if kind != SFlag::S_IFIFO && !nix::unistd::isatty(stderr).unwrap_or(false) {
+        return None;
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open("/proc/self/fd/2", flags, Mode::empty()).ok()
 }
