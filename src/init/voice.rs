@@ -30,17 +30,18 @@ pub struct Failure {
 impl Voice {
     /// Says that something about a service (or, without a name, about everything) is not as it should be.
     pub fn complain(self, service: Option<&OsStr>, trouble: &dyn fmt::Display) {
+        let service = service.map(one_line);
         match (self, service) {
-            (Voice::Onit, Some(service)) => say(format_args!("onit: {}: {trouble}", service.display())),
+            (Voice::Onit, Some(service)) => say(format_args!("onit: {service}: {trouble}")),
             (Voice::Onit, None) => say(format_args!("onit: {trouble}")),
-            (Voice::Tool(tool), Some(service)) => say(format_args!("{tool} {}: warning: {trouble}", service.display())),
+            (Voice::Tool(tool), Some(service)) => say(format_args!("{tool} {service}: warning: {trouble}")),
             (Voice::Tool(tool), None) => say(format_args!("{tool}: warning: {trouble}")),
         }
     }
 
     /// Says, in a tool's words, why something cannot begin.
     pub fn fatal(self, subject: &OsStr, failure: &Failure) {
-        let subject = subject.display();
+        let subject = one_line(subject);
         match (self, failure.path) {
             (Voice::Onit, _) => say(format_args!("onit: {subject}: {}", self.words(failure))),
             (Voice::Tool("supervise"), path) => {
@@ -69,6 +70,11 @@ impl Voice {
             (Voice::Tool(_), _) => format!("unable to {verb} {path}: {}", reason(errno as i32)),
         }
     }
+}
+
+/// A name that cannot pass for another line, whatever its bytes are.
+fn one_line(name: &OsStr) -> String {
+    name.to_string_lossy().replace(char::is_control, "?")
 }
 
 /// The program's name as people know it.
@@ -114,5 +120,21 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tenths = self.0.as_millis() / 100;
         if tenths < 100 { write!(f, "{}.{}s", tenths / 10, tenths % 10) } else { write!(f, "{}s", tenths / 10) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_pass_for_another_line() {
+        assert_eq!(one_line(OsStr::new("a\nonit: b: \x1b[31m")), "a?onit: b: ?[31m");
+    }
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        let said = |millis| Span(Duration::from_millis(millis)).to_string();
+        assert_eq!([said(0), said(340), said(9_960), said(12_700)], ["0.0s", "0.3s", "9.9s", "12s"]);
     }
 }

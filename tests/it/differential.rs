@@ -16,6 +16,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::svdir::{SOON, SvDir, UnderTest, missing_tools, skip};
 
@@ -145,8 +146,13 @@ impl History<'_> {
             story.theirs.push(of_theirs);
             story.ours.push(of_ours);
             let Some(step) = step else { break differ };
-            theirs.play(&step);
-            ours.play(&self.contest.for_ours(&step));
+            match step {
+                Step::Wait(tenths) => thread::sleep(Duration::from_millis(tenths * 100)),
+                _ => {
+                    theirs.play(&step);
+                    ours.play(&self.contest.for_ours(&step));
+                }
+            }
             story.steps.push(step);
         };
         theirs.end();
