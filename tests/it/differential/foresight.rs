@@ -12,6 +12,7 @@
 //! | 10 | lets `finish` run for ever | `onit runsv` keeps runsv's manners |
 //! | 15 | a hook killed by a signal counts as handled; a hook holds everything up | our hooks end by themselves, and at once |
 //! | 17 | dies of INT, HUP, QUIT, USR | only TERM is sent to a supervisor |
+//! | 20 | on exit a crashed logger is not restarted | every step begins with a logger at rest |
 //! | 21 | waits for ever for the lock of a logger | nobody else holds it |
 //! | 54 | rewrites its files though nothing changed | contents and time stamps are compared, not inodes |
 
@@ -33,20 +34,17 @@ pub enum Difference {
     OnceDuringFinish,
     /// Row 19.
     LoggerThatDoesNotEnd,
-    /// Row 20.
-    LinesThatNobodyReads,
 }
 
 impl Difference {
     /// All of them, to see that each is still met.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self::KillDuringFinish,
         Self::StartBesideTheKilled,
         Self::KillHookThatHandles,
         Self::ExitThenKill,
         Self::OnceDuringFinish,
         Self::LoggerThatDoesNotEnd,
-        Self::LinesThatNobodyReads,
     ];
 
     /// What runsv does, and what onit does instead.
@@ -67,9 +65,6 @@ impl Difference {
             Self::OnceDuringFinish => "runsv: `o` during finish is lost; onit starts once more after it",
             Self::LoggerThatDoesNotEnd => {
                 "runsv: `x` waits for ever for a logger that is stopped; onit has a time limit"
-            }
-            Self::LinesThatNobodyReads => {
-                "runsv: `x` loses, without a word, what a logger that is down has not read; onit says so"
             }
         }
     }
@@ -107,7 +102,6 @@ impl Difference {
                 let steps = vec![Step::Write(Target::Log, b"p".to_vec()), write(b"x"), Step::Wait(380)];
                 (Setup { log: true, ..plain }, steps, "ended")
             }
-            Self::LinesThatNobodyReads => (Setup { log: true, log_down: true, ..plain }, vec![write(b"x")], "stderr"),
         })
     }
 }
@@ -168,8 +162,6 @@ pub struct Foresight<'a> {
     setup: &'a Setup,
     target: Target,
     logger_is_stopped: bool,
-    /// It is down for good, or will be after its next end.
-    logger_stays_down: bool,
     main_wants_exit: bool,
     life: Life,
     want: u8,
@@ -209,7 +201,6 @@ impl<'a> Foresight<'a> {
             setup,
             target,
             logger_is_stopped: seen.log.as_ref().is_some_and(stopped),
-            logger_stays_down: seen.log.as_ref().is_some_and(|log| log.want == b'd'),
             main_wants_exit: seen.main.wants_exit(),
             life,
             want: if half.wants_exit() { b'x' } else { half.want },
@@ -262,9 +253,6 @@ impl<'a> Foresight<'a> {
         if self.killed {
             return Err(Refusal::Different(Difference::StartBesideTheKilled));
         }
-        if byte == b'o' && self.target == Target::Log && self.main_wants_exit {
-            return Err(Refusal::Different(Difference::LinesThatNobodyReads));
-        }
         match (byte, self.life) {
             (b'o', Life::Finish) => return Err(Refusal::Different(Difference::OnceDuringFinish)),
             (b'o', Life::Dying) => return Err(Refusal::Race("once, or nothing, if the service is not seen dead yet")),
@@ -283,12 +271,6 @@ impl<'a> Foresight<'a> {
         }
         if byte == b'x' && self.logger_is_stopped {
             return Err(Refusal::Different(Difference::LoggerThatDoesNotEnd));
-        }
-        if byte == b'x' && self.logger_stays_down && self.setup.is_talkative() {
-            return Err(Refusal::Different(Difference::LinesThatNobodyReads));
-        }
-        if byte == b'd' && self.target == Target::Log && self.main_wants_exit {
-            return Err(Refusal::Different(Difference::LinesThatNobodyReads));
         }
         if byte == b'x' && self.killed {
             return Err(Refusal::Different(Difference::ExitThenKill));

@@ -99,11 +99,6 @@ impl Setup {
         matches!(self.run, Run::Steady | Run::Silent)
     }
 
-    /// Whether anything is ever written to stdout.
-    pub fn is_talkative(&self) -> bool {
-        self.run != Run::Silent || self.finish != Finish::None || !self.hooks.is_empty()
-    }
-
     /// The hook for this byte, if the supervisor is to run one.
     pub fn hook(&self, byte: u8) -> Option<Hook> {
         let found = self.hooks.iter().find(|&&(of, _)| of == byte);
