@@ -72,12 +72,14 @@ impl Init {
                 Answer::Not(refusal) => Event::NotSpawned(refusal),
             }),
             Action::Signal(pid, signal, to) => {
+                self.settle(); // a child that is stopped before its exec would keep us waiting
                 if let Err(errno) = process::kill(pid, signal, to) {
                     self.tell(at, &format_args!("cannot send signal {} to {pid}: {}", signal.0, errno.desc()));
                 }
                 None
             }
             Action::KillLate(pid, script) => {
+                self.settle();
                 self.tell(
                     at,
                     &format_args!("{} is still running past its time limit; killing it", script_name(script)),

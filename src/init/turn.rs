@@ -85,7 +85,11 @@ impl Init {
             };
             if let Some(slot) = self.owner_of(pid) {
                 let news = self.news_of(slot, pid, exit);
+                let was_busy = self.is_busy(slot);
                 self.apply(slot, Event::Died(pid, exit));
+                if was_busy {
+                    self.take_bytes(slot); // what was ordered before the next death is obeyed before it
+                }
                 if let Some(news) = news {
                     self.complain(slot, news);
                 }
@@ -117,6 +121,10 @@ impl Init {
             }
             _ => {} // others mean nothing to us
         }
+    }
+
+    fn is_busy(&self, at: SlotId) -> bool {
+        self.table.get(at).is_some_and(|slot| slot.service.is_busy())
     }
 
     fn take_bytes(&mut self, at: SlotId) {

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::procfs;
-use crate::svdir::{Phase, SOON, Service, Supervisor, SvDir, UnderTest};
+use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
+use nix::sys::signal::Signal;
 
 /// A service that has nothing to do with the trouble.
 fn bystander(sv: &SvDir) -> Service {
@@ -119,4 +120,20 @@ fn a_service_that_dies_at_once_all_the_time_delays_nobody_and_is_started_once_a_
     let lives = flaky.wait_text("lives", |text| text.len() >= 3).len();
     assert!(lives as u64 <= begun.elapsed().as_secs() + 1, "{lives} lives in {:?}", begun.elapsed());
     assert_eq!(onit.said(&["flaky: exited with 1 within a second of its start; trying again"]).len(), 1, "said once");
+}
+
+#[test]
+fn a_service_that_is_stopped_the_moment_it_starts_keeps_nobody_waiting() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").down().create();
+    let onit = sv.start(UnderTest::Onit);
+    web.wait_down();
+    for _ in 0..50 {
+        web.order(b"op");
+        web.wait_for("paused as soon as it runs", |status| status.paused() && status.pid().is_some());
+        web.order(b"cd");
+        web.wait_down();
+    }
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
 }
