@@ -96,23 +96,30 @@ impl Init {
         Ok(Claim { id, dir, files, trouble })
     }
 
-    /// Opens what of `supervise` is not open yet.
+    /// Opens what of `supervise` has to be there before the service starts, and is not open yet.
     fn open(&self, dir: &OwnedFd, files: &mut Files) -> Result<(), Failure> {
         if files.lock.is_none() {
             files.lock = Some(lock(dir)?);
         }
         if files.control.is_none() {
-            files.control = Some(fifo(dir, "supervise/control", Ends::Both)?);
-        }
-        if files.ok.is_none() {
-            let ok = fifo(dir, "supervise/ok", Ends::Read)?;
-            // As many services run as can be controlled; some descriptors are left for passing needs.
-            if fs::is_last(&ok, self.open_files_limit, SPARE_FILES) {
+            let control = fifo(dir, "supervise/control", Ends::Both)?;
+            // As many services run as can be reached: each still needs `ok`. Some descriptors are for passing needs.
+            let spare = SPARE_FILES + self.unpublished.len() as u64;
+            if fs::is_last(&control, self.open_files_limit, spare) {
                 return Err(Failure { verb: "open", path: "supervise/ok", errno: Errno::EMFILE });
             }
-            files.ok = Some(ok);
+            files.control = Some(control);
         }
         Ok(())
+    }
+
+    /// `ok` is what tools look for, and then they read the status: so it is opened once that is written.
+    pub(super) fn be_seen(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.ok.is_none()) else { return };
+        match fifo(&slot.dir, "supervise/ok", Ends::Read) {
+            Ok(ok) => slot.files.ok = Some(ok),
+            Err(failure) => self.tell_out_of_reach(at, &failure),
+        }
     }
 
     fn insert(&mut self, name: OsString, claim: Claim, role: Role, pair: Pair) -> SlotId {
@@ -190,8 +197,9 @@ impl Init {
         if deaf {
             self.hear(at);
         }
-        if let Err(failure) = opened {
-            self.tell_out_of_reach(at, &failure);
+        match opened {
+            Ok(()) => self.be_seen(at),
+            Err(failure) => self.tell_out_of_reach(at, &failure),
         }
         self.table.touch(at);
     }

@@ -52,7 +52,12 @@ impl Init {
         };
         let old_pid = slot.shown.map(|(shown, _)| shown.pid);
         match write(&slot.dir, self.config.format, &view, stamp, old_pid != Some(view.pid)) {
-            Ok(()) => slot.shown = Some((view, stamp)),
+            Ok(()) => {
+                slot.shown = Some((view, stamp));
+                if slot.reopen_at.is_none() {
+                    self.be_seen(at);
+                }
+            }
             Err(failure) if slot.released && failure.errno == Errno::ENOENT => {} // its directory was removed
             Err(failure) => {
                 slot.rewrite_at = Some(self.now.after(RETRY));

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 
 use crate::procfs;
@@ -90,9 +91,8 @@ fn two_services_that_swap_their_names_keep_their_processes() {
     let (onit, _) = start(&sv);
     let (a, b) = (sleeper(&sv, "a"), sleeper(&sv, "b"));
     let (pid_a, pid_b) = (a.wait_up(), b.wait_up());
-    rename(a.path(), sv.path().join(".aside"));
-    rename(b.path(), a.path());
-    rename(sv.path().join(".aside"), b.path());
+    let here = nix::fcntl::AT_FDCWD;
+    renameat2(here, a.path(), here, b.path(), RenameFlags::RENAME_EXCHANGE).expect("an exchange");
     sleeper(&sv, "after").wait_up();
     assert_eq!((a.wait_up(), b.wait_up()), (pid_b, pid_a));
     // And under their new names they can be removed.
