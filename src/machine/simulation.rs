@@ -116,6 +116,8 @@ struct World {
     living: Vec<Process>,
     /// What a logger leaves in its pipe when it ends.
     unread: usize,
+    /// What was in its pipe when that was last looked at.
+    left: usize,
     known: Known,
 }
 
@@ -133,6 +135,7 @@ impl World {
             born: 0,
             living: Vec::new(),
             unread: 0,
+            left: usize::MAX,
             known: Known {
                 want,
                 paused: false,
@@ -322,6 +325,8 @@ impl World {
             Action::DownFile(false) => words.push("remove down".into()),
             Action::LookAtInput => {
                 words.push("look at input".into());
+                self.known.hasty |= self.unread < self.left; // it reads, so it need not wait
+                self.left = self.unread;
                 return Some(Event::Drain { unread: self.unread });
             }
         }

@@ -814,7 +814,7 @@ fn a_draining_logger_that_ends_too_soon_goes_on_at_once_while_it_reads_and_by_th
     let mut world = logger();
     world.tell(Event::Drain { unread: 300 });
     world.unread = 200;
-    assert_eq!(world.ends(Exit::Code(1)), "look at input, run");
+    assert_eq!(world.ends(Exit::Code(1)), "look at input, run", "it has lived long");
     world.unread = 100;
     assert_eq!(world.ends(Exit::Code(1)), "look at input, run");
     assert_eq!(world.ends(Exit::Code(1)), "look at input");
