@@ -61,7 +61,7 @@ fn a_new_service_starts_and_a_removed_one_stops_at_once() {
 fn a_service_built_file_by_file_starts_once_its_run_is_there() {
     let sv = SvDir::new();
     let (onit, _) = start(&sv);
-    let slow = sv.service("slow").file("down", "").create();
+    let slow = sv.service("slow").file("down", "").create_atomically();
     slow.wait_for("supervision", |status| status.phase() == Phase::Down);
     slow.write_script("run", "exec sleep 1000");
     slow.order(b"u");
