@@ -2,17 +2,19 @@
 
 use argh::FromArgs as _;
 use onit::cli::install::Install;
-use onit::init::entry;
+use onit::init::{entry, entrypoint};
 use onit::{exit, sys::say::say};
 use std::ffi::OsString;
 use std::path::Path;
 
-const USAGE: &str = "usage: onit run [-v] [DIR]            run every service in DIR ($SVDIR, /etc/service)
+const USAGE: &str = "usage: onit run [-v] [DIR] [-- CMD]   run every service in DIR ($SVDIR, /etc/service), and CMD
+       onit [-g] -- CMD              run CMD as a container's main process
        onit install [-f] DIR         link the names below to this program in DIR
        onit runsvdir [-P] DIR [LOG]  as runit's runsvdir
        onit runsv DIR                as runit's runsv
        onit svscan [DIR]             as daemontools' svscan
-       onit supervise DIR            as daemontools' supervise";
+       onit supervise DIR            as daemontools' supervise
+       onit tini, onit dumb-init     as those";
 
 fn main() {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -28,8 +30,9 @@ fn dispatch(args: &[OsString]) -> i32 {
     match args.get(1).map(|word| word.to_string_lossy()).as_deref() {
         Some("run") => entry::run(rest),
         Some("install") => install(rest),
-        Some("-V" | "--version") => answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
-        Some("help" | "-h" | "--help") => answer(USAGE),
+        Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
+        Some("help" | "-h" | "--help") => entry::answer(USAGE),
+        Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
         Some(word) if let Some(code) = tool(word, rest) => code,
         _ if std::process::id() == 1 => entry::run(&[]), // the kernel's words are not for us
         _ => {
@@ -46,6 +49,8 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "runsvdir" => entry::runsvdir(args),
         "supervise" => entry::supervise(args),
         "svscan" => entry::svscan(args),
+        "tini" | "tini-static" | "docker-init" => entrypoint::tini(args),
+        "dumb-init" => entrypoint::dumb_init(args),
         _ => return None,
     })
 }
@@ -55,18 +60,10 @@ fn install(args: &[OsString]) -> i32 {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     match Install::from_args(&["onit install"], &words) {
         Ok(install) => install.run(),
-        Err(early) if early.status.is_ok() => answer(&early.output),
+        Err(early) if early.status.is_ok() => entry::answer(&early.output),
         Err(early) => {
             say(early.output.trim_end());
             exit::USAGE
         }
-    }
-}
-
-fn answer(text: &str) -> i32 {
-    use std::io::Write as _;
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
-        Ok(()) => exit::OK,
-        Err(_) => exit::FAILED,
     }
 }

@@ -221,7 +221,7 @@ impl Init {
         }
     }
 
-    fn read_fact<T>(&mut self, at: SlotId, file: &'static str, parse: fn(&str) -> Option<T>) -> Option<T> {
+    pub(super) fn read_fact<T>(&mut self, at: SlotId, file: &'static str, parse: fn(&str) -> Option<T>) -> Option<T> {
         let text = match fs::read_small(&self.table.get(at)?.dir, file) {
             Ok(text) => text?,
             Err(errno) => {

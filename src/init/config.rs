@@ -1,11 +1,14 @@
 //! What one run of the supervisor is told: whose manners, whose words, which directory.
 
 use super::voice::Voice;
+use crate::machine::Signal;
+use crate::machine::main_process::MainManners;
 use crate::machine::policy::Manners;
 use crate::machine::system::STOP_BUDGET;
 use crate::wire::control::Dialect;
 use crate::wire::status::Format;
-use std::os::fd::OwnedFd;
+use std::ffi::CString;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +19,8 @@ pub enum Root {
     Directory(PathBuf),
     /// This one service, and its logger.
     Service(PathBuf),
+    /// No service: there is only a main process.
+    Nothing,
 }
 
 /// Everything that differs between onit and the tools it can stand in for.
@@ -44,6 +49,22 @@ pub struct Config {
     pub trace: bool,
     /// Whoever was asked to run this directory, and may leave before us.
     pub front: Option<OwnedFd>,
+    /// What is run beside the services, and with whose end everything ends.
+    pub main: Option<MainConfig>,
+}
+
+/// A main process to be.
+pub struct MainConfig {
+    /// The program and its arguments; never empty.
+    pub argv: Vec<CString>,
+    /// The descriptors that it inherits beside the first three.
+    pub descriptors: Vec<RawFd>,
+    /// How it is treated.
+    pub manners: MainManners,
+    /// It gets this signal when we end.
+    pub death_signal: Option<Signal>,
+    /// Each orphan that is reaped is told (tini's `-w`).
+    pub tell_orphans: bool,
 }
 
 impl Config {
@@ -62,6 +83,7 @@ impl Config {
             hangup: None,
             trace: false,
             front: None,
+            main: None,
         }
     }
 

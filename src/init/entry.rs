@@ -1,13 +1,16 @@
 //! From a command line to a supervisor. Read by hand: as PID 1 the kernel decides what our arguments are.
 
 use super::config::{Config, Root};
+use super::entrypoint::{self, Words};
 use super::front::{self, Manner};
 use super::voice::Failure;
 use super::{Init, Refused};
 use crate::exit;
 use crate::sys::{fs, process, say::say};
+use crate::wire::svdir;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where services are looked for when nothing says otherwise.
 const SERVICES: &str = "/etc/service";
@@ -16,24 +19,28 @@ const LEAST_LOG: usize = 7;
 
 type Args<'a> = &'a [OsString];
 
-/// `onit run [-v] [DIR]`.
+/// `onit run [OPTIONS] [DIR] [-- CMD]`.
 pub fn run(args: Args) -> i32 {
-    let mut directory = None;
-    let mut trace = false;
-    let mut parser = lexopt::Parser::from_args(args);
-    loop {
-        match parser.next() {
-            Ok(None) => break,
-            Ok(Some(lexopt::Arg::Short('v'))) => trace = true,
-            Ok(Some(lexopt::Arg::Value(value))) if directory.is_none() => directory = Some(value),
-            Ok(Some(_)) | Err(_) => {
-                say("usage: onit run [-v] [DIR]");
-                return exit::USAGE;
-            }
+    match entrypoint::parse(args) {
+        Ok(Words { directory, trace, main }) => {
+            let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
+            supervise_all(Config { trace, main, ..Config::onit(PathBuf::from(directory)) })
+        }
+        Err(wrong) => {
+            say(format_args!("onit: {wrong}"));
+            say("usage: onit run [-v] [DIR] [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]");
+            exit::USAGE
         }
     }
-    let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
-    supervise_all(Config { trace, ..Config::onit(PathBuf::from(directory)) })
+}
+
+/// Says what was asked for.
+pub fn answer(text: &str) -> i32 {
+    use std::io::Write as _;
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Ok(()) => exit::OK,
+        Err(_) => exit::FAILED,
+    }
 }
 
 /// `runsvdir [-P] DIR [LOG]`.
@@ -110,8 +117,10 @@ fn supervise_behind_a_front(config: Config, manner: Manner, log: bool) -> i32 {
     }
 }
 
-fn supervise_all(config: Config) -> i32 {
+/// Supervises what the configuration says.
+pub(super) fn supervise_all(config: Config) -> i32 {
     process::adopt_descriptors();
+    let config = Config { stop_budget: stop_budget(&config), ..config };
     match Init::boot(config) {
         Ok(init) => init.run(),
         Err(errno) => {
@@ -119,6 +128,17 @@ fn supervise_all(config: Config) -> i32 {
             exit::SYSTEM
         }
     }
+}
+
+/// How long everything may take to end, as `ONIT_STOP_TIMEOUT` says.
+fn stop_budget(config: &Config) -> Option<Duration> {
+    let Some(text) = std::env::var_os("ONIT_STOP_TIMEOUT").filter(|_| config.native) else { return config.stop_budget };
+    let text = text.to_string_lossy();
+    svdir::budget(&text).unwrap_or_else(|| {
+        let cause = format!("ONIT_STOP_TIMEOUT says {text:?}, which is no time; going by the default of 9s");
+        config.voice.complain(None, &cause);
+        config.stop_budget
+    })
 }
 
 fn supervise_one(config: Config) -> i32 {

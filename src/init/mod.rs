@@ -7,10 +7,14 @@ mod act;
 mod adopt;
 pub mod config;
 pub mod entry;
+pub mod entrypoint;
+mod essential;
 mod front;
 mod index;
+mod main_process;
 mod publish;
 mod scan;
+mod sweep;
 mod table;
 mod turn;
 mod voice;
@@ -23,6 +27,7 @@ use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, clock, process};
 use adopt::Refused;
 use config::{Config, Root};
+use main_process::Main;
 use scan::Scan;
 use std::collections::VecDeque;
 use table::{SlotId, Table};
@@ -45,6 +50,11 @@ pub struct Init {
     starting: Option<SlotId>,
     /// There may be more dead than one turn takes.
     unreaped: bool,
+    /// There is no child left.
+    childless: bool,
+    main: Main,
+    /// Orphans that got the signal that ends them.
+    swept: Vec<Pid>,
     /// The limit of open files that the services get.
     open_files: Option<libc::rlimit>,
     /// The limit of open files that we have.
@@ -71,8 +81,9 @@ impl Init {
         let open_files = process::raise_open_files(OPEN_FILES);
         let scan = match &config.root {
             Root::Directory(path) => Scan::of(path.clone()),
-            Root::Service(_) => Scan::default(),
+            Root::Service(_) | Root::Nothing => Scan::default(),
         };
+        let main = if config.main.is_some() { Main::Waiting } else { Main::None };
         Ok(Init {
             config,
             signals,
@@ -84,6 +95,9 @@ impl Init {
             unpublished: VecDeque::new(),
             starting: None,
             unreaped: true, // who executes us may have left us children
+            childless: false,
+            main,
+            swept: Vec::new(),
             open_files,
             open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
             now: clock::now(),
@@ -100,7 +114,8 @@ impl Init {
     }
 
     fn is_over(&self) -> bool {
-        self.table.is_empty() && !self.scan.takes_in()
+        let nothing_supervised = self.table.is_empty() && !self.scan.takes_in() && !self.main.is_to_come_or_here();
+        nothing_supervised && (self.childless || !self.sweeps())
     }
 
     fn owner_of(&mut self, pid: Pid) -> Option<SlotId> {

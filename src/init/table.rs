@@ -2,7 +2,7 @@
 
 use super::index::Index;
 use crate::machine::service::Service;
-use crate::machine::{Mono, Pid, View};
+use crate::machine::{Exit, Mono, Pid, View};
 use crate::sys::fs::FileId;
 use crate::wire::tai::Tai;
 use std::ffi::{OsStr, OsString};
@@ -33,6 +33,8 @@ pub struct Slot {
     pub rewrite_at: Option<Mono>,
     /// It was told to end, so that its end is no news.
     pub asked: bool,
+    /// How its `run` ended the last time.
+    pub last_exit: Exit,
     /// The last trouble that was told, so that it is told once.
     pub complaint: Option<String>,
     /// It left the directory, or all are told to end: it is not taken in again.
@@ -88,6 +90,7 @@ impl Slot {
             reopen_at: None,
             rewrite_at: None,
             asked: false,
+            last_exit: Exit::Code(0),
             complaint: None,
             released: false,
             muted: false,
@@ -203,6 +206,11 @@ impl Table {
     /// A process of this service lives.
     pub fn own(&mut self, pid: Pid, at: SlotId) {
         self.by_pid.insert(pid, at);
+    }
+
+    /// Whether this is a process of a service.
+    pub fn owns(&self, pid: Pid) -> bool {
+        self.by_pid.get(&pid).is_some()
     }
 
     /// A process was reaped. Whose was it?

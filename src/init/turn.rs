@@ -1,11 +1,13 @@
 //! One turn of the loop.
 
 use super::Init;
+use super::main_process::Main;
 use super::table::SlotId;
 use crate::machine::policy::Leave;
 use crate::machine::system::Order;
-use crate::machine::{Command, Event, Signal};
-use crate::sys::{clock, fs, wait};
+use crate::machine::{Command, Event, Exit, Phase, Pid, Signal, View};
+use crate::sys::wait::{self, Reaped};
+use crate::sys::{clock, fs};
 use crate::wire::control;
 
 /// Deaths handled in one turn.
@@ -54,6 +56,7 @@ impl Init {
         // The signals are taken before the dead are, so that a death after this brings another one.
         let signals: Vec<Signal> = std::iter::from_fn(|| self.signals.next()).take(SIGNALS).collect();
         if self.unreaped || signals.contains(&Signal::CHLD) {
+            self.stop_if_main_has();
             self.deaths();
         }
         signals.iter().for_each(|signal| self.obey(*signal));
@@ -63,6 +66,8 @@ impl Init {
         self.publish_touched();
         self.publish_first();
         self.settle();
+        self.start_main();
+        self.sweep();
     }
 
     fn nearest_deadline(&self) -> Option<crate::machine::Mono> {
@@ -79,23 +84,53 @@ impl Init {
     fn deaths(&mut self) {
         for _ in 0..DEATHS {
             self.settle();
-            let Some((pid, exit)) = wait::reap() else {
+            let reaped = wait::reap();
+            self.childless = reaped == Reaped::Childless;
+            let Reaped::Child(pid, exit) = reaped else {
                 self.unreaped = false;
                 return;
             };
-            if let Some(slot) = self.owner_of(pid) {
-                let news = self.news_of(slot, pid, exit);
-                let was_busy = self.is_busy(slot);
-                self.apply(slot, Event::Died(pid, exit));
-                if was_busy {
-                    self.take_bytes(slot); // what was ordered before the next death is obeyed before it
-                }
-                if let Some(news) = news {
-                    self.complain(slot, news);
-                }
+            if self.main.is(pid) {
+                self.main_ended(pid, exit);
+            } else if let Some(slot) = self.owner_of(pid) {
+                self.service_ended(slot, pid, exit);
+            } else {
+                self.orphan_ended(pid);
             }
         }
         self.unreaped = true;
+    }
+
+    fn service_ended(&mut self, slot: SlotId, pid: Pid, exit: Exit) {
+        let news = self.news_of(slot, pid, exit);
+        let was_busy = self.is_busy(slot);
+        let is_fatal = self.is_fatal(slot, pid, exit);
+        if is_fatal {
+            self.apply(slot, Event::Command(Command::NoRestart)); // its process has ended: it must get no signal
+        }
+        let before = self.note_end(slot, pid, exit);
+        self.apply(slot, Event::Died(pid, exit));
+        if was_busy {
+            self.take_bytes(slot); // what was ordered before the next death is obeyed before it
+        }
+        if is_fatal {
+            self.end_all(slot, exit);
+        } else if let Some(news) = news {
+            self.complain(slot, news);
+        }
+        if let Some(before) = before {
+            self.heed_giving_up(slot, &before);
+        }
+    }
+
+    /// Remembers how `run` ended. Returns what was seen of the service before.
+    fn note_end(&mut self, at: SlotId, pid: Pid, exit: Exit) -> Option<View> {
+        let slot = self.table.get_mut(at)?;
+        let view = slot.service.view();
+        if view.phase == Phase::Run && view.pid == Some(pid) {
+            slot.last_exit = exit;
+        }
+        Some(view)
     }
 
     fn orders(&mut self, ready: &[Token]) {
@@ -109,6 +144,9 @@ impl Init {
     }
 
     fn obey(&mut self, signal: Signal) {
+        if !matches!(self.main, Main::None) {
+            return self.obey_beside_main(signal);
+        }
         match (signal, self.config.hangup) {
             (Signal::TERM | Signal::INT | Signal::QUIT, _) => self.stop(),
             (Signal::HUP, Some(code)) => {
@@ -153,18 +191,20 @@ impl Init {
     pub(super) fn stop(&mut self) {
         self.scan.stop_taking_in();
         let was_up = self.system.is_up();
-        let order = self.system.stop(self.now, self.config.stop_budget);
-        self.follow(if was_up || self.config.stop_budget.is_some() { order } else { Order::StopAll });
+        let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
+        self.follow(if was_up || self.config.native { order } else { Order::StopAll });
     }
 
-    fn follow(&mut self, order: Order) {
+    pub(super) fn follow(&mut self, order: Order) {
         match order {
+            Order::AwaitMain | Order::Sweep => {} // both are seen to at the end of the turn
             Order::StopAll => {
                 for slot in self.table.services() {
                     self.release(slot);
                 }
             }
             Order::KillAll => {
+                self.kill_main();
                 for slot in self.table.all() {
                     self.tell_straggler(slot);
                     self.apply(slot, Event::Hurry);

@@ -5,6 +5,7 @@
 //! tested in simulated time.
 #![forbid(unsafe_code)]
 
+pub mod main_process;
 pub mod policy;
 pub mod service;
 #[cfg(test)]
@@ -58,6 +59,10 @@ impl Signal {
     pub const CHLD: Signal = Signal(libc::SIGCHLD);
     pub const CONT: Signal = Signal(libc::SIGCONT);
     pub const STOP: Signal = Signal(libc::SIGSTOP);
+    pub const TSTP: Signal = Signal(libc::SIGTSTP);
+    pub const TTIN: Signal = Signal(libc::SIGTTIN);
+    pub const TTOU: Signal = Signal(libc::SIGTTOU);
+    pub const PWR: Signal = Signal(libc::SIGPWR);
     pub const WINCH: Signal = Signal(libc::SIGWINCH);
 }
 
@@ -78,6 +83,16 @@ pub enum Exit {
 impl Exit {
     /// What the child of runit and daemontools exits with when `run` cannot be executed.
     pub const NOT_RUN: Exit = Exit::Code(111);
+    /// What `finish` says when the service is not to be started again, in s6 and natively.
+    pub const GIVE_UP: Exit = Exit::Code(125);
+
+    /// What a shell makes of it: the code, or 128 and the signal.
+    pub fn shell_code(self) -> u8 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal { signal, .. } => u8::try_from(128 + signal.0).unwrap_or(u8::MAX),
+        }
+    }
 
     /// Exit code 0.
     pub fn is_success(self) -> bool {

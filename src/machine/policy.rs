@@ -1,6 +1,6 @@
 //! The habits in which the supervisors of this family differ, and the limits of one service.
 
-use super::{Command, Mono, Signal};
+use super::{Command, Exit, Mono, Signal};
 use std::time::Duration;
 
 /// At least this long lies between two starts that nobody asked for.
@@ -42,6 +42,8 @@ pub struct Manners {
     pub scripts: bool,
     /// `down` takes back an order to leave, as `up` does.
     down_stays: bool,
+    /// A `finish` that ends with [`Exit::GIVE_UP`](super::Exit::GIVE_UP) ends the restarts.
+    pub finish_gives_up: bool,
     /// The paused flag is only kept for a living process.
     pub pause_needs_process: bool,
     /// After a failed fork.
@@ -60,6 +62,7 @@ impl Manners {
         leave: Leave::Stop,
         scripts: true,
         down_stays: false,
+        finish_gives_up: true,
         pause_needs_process: false,
         fork_pause: Duration::from_secs(1),
         finish_limit: Some(Duration::from_secs(5)),
@@ -71,6 +74,7 @@ impl Manners {
         pause: Pause::AfterEnd,
         up_ends_pause: false,
         down_stays: true,
+        finish_gives_up: false,
         fork_pause: Duration::from_secs(5),
         finish_limit: None,
         ..Manners::ONIT
@@ -81,6 +85,7 @@ impl Manners {
         up_ends_pause: false,
         leave: Leave::Wait,
         scripts: false,
+        finish_gives_up: false,
         pause_needs_process: true,
         fork_pause: Duration::from_secs(5),
         finish_limit: None,
@@ -108,6 +113,28 @@ impl Manners {
     /// The instant of the next attempt after a fork failed.
     pub fn next_fork(&self, now: Mono) -> Mono {
         now.after(self.fork_pause)
+    }
+}
+
+/// Whether a service's end, if nobody asked for it, is the end of everything (file `essential`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Essential {
+    /// However it ends.
+    Always,
+    /// If it ends with anything but 0.
+    OnFailure,
+    /// If it is not to be started again.
+    OnGiveup,
+}
+
+impl Essential {
+    /// Whether this end of `run` ends everything.
+    pub fn is_fatal(self, exit: Exit) -> bool {
+        match self {
+            Essential::Always => true,
+            Essential::OnFailure => !exit.is_success(),
+            Essential::OnGiveup => false,
+        }
     }
 }
 

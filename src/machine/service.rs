@@ -450,7 +450,12 @@ impl Service {
         }
         match self.state {
             State::Up { pid, started, .. } if pid == dead => self.run_ended(now, exit, started),
-            State::Finishing { pid, started, again, .. } if pid == dead => self.cycle_ended(now, started, again),
+            State::Finishing { pid, started, again, .. } if pid == dead => {
+                if self.manners.finish_gives_up && exit == Exit::GIVE_UP && !again {
+                    self.want = Want::Down;
+                }
+                self.cycle_ended(now, started, again)
+            }
             State::Up { .. }
             | State::Finishing { .. }
             | State::Down { .. }

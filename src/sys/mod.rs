@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod clock;
+pub mod foreground;
 pub mod fs;
 pub mod poll;
 pub mod process;

@@ -59,6 +59,38 @@ pub fn become_subreaper() {
     let _ = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
 }
 
+/// Our children, those that have ended too; `None` where there is no `/proc` to tell.
+pub fn children() -> Option<Vec<Pid>> {
+    let us = std::process::id();
+    if let Ok(children) = std::fs::read_to_string(format!("/proc/self/task/{us}/children")) {
+        return Some(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().map(Pid)).collect());
+    }
+    // A kernel without CONFIG_PROC_CHILDREN.
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse().ok());
+        if parent == Some(us) {
+            children.push(Pid(pid));
+        }
+    }
+    std::path::Path::new("/proc/self").exists().then_some(children)
+}
+
+/// The name of a process, for people.
+pub fn name(pid: Pid) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end().replace(char::is_control, "?")
+}
+
+/// Sends a signal to every other process of the PID namespace that we are PID 1 of.
+pub fn kill_all(signal: Signal) {
+    if std::process::id() == 1 {
+        let _ = signals::send(-1, signal);
+    }
+}
+
 /// Leads a session of its own from now on; a process that leads one already goes on doing so.
 pub fn lead_session() {
     // SAFETY: setsid(2) takes nothing.

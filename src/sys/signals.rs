@@ -64,6 +64,11 @@ pub(super) fn send(pid: libc::pid_t, signal: Signal) -> Result<(), Errno> {
     checked(unsafe { libc::kill(pid, signal.0) }).map(drop)
 }
 
+/// The first real-time signal that programs may use.
+pub fn realtime() -> Signal {
+    Signal(libc::SIGRTMIN())
+}
+
 /// A signal's name, `SIGTERM`; `None` for real-time signals.
 pub fn name(signal: Signal) -> Option<&'static str> {
     signal_hook::low_level::signal_name(signal.0)

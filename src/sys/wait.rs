@@ -1,26 +1,42 @@
 //! Reaping.
 
+use super::{Errno, checked};
 use crate::machine::{Exit, Pid, Signal};
+
+/// What there is to reap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reaped {
+    /// This child had ended.
+    Child(Pid, Exit),
+    /// There are children, but none has ended.
+    NoneYet,
+    /// There are no children.
+    Childless,
+}
 
 /// Reaps one child that has ended, if there is one. Does not wait.
 ///
 /// Not by nix: its `waitpid` reaps a child killed by a real-time signal and then reports EINVAL, losing both its
 /// pid and its status.
-pub fn reap() -> Option<(Pid, Exit)> {
-    wait_for(-1, libc::WNOHANG)
+pub fn reap() -> Reaped {
+    match wait_for(-1, libc::WNOHANG) {
+        Ok(Some((pid, exit))) => Reaped::Child(pid, exit),
+        Ok(None) => Reaped::NoneYet,
+        Err(_) => Reaped::Childless, // ECHILD; waitpid(2) has no other error for these arguments
+    }
 }
 
 /// Waits for the end of this child.
 #[cfg(test)]
 pub(super) fn reap_only(pid: Pid) -> Option<Exit> {
-    wait_for(pid.0, 0).map(|(_, exit)| exit)
+    wait_for(pid.0, 0).ok().flatten().map(|(_, exit)| exit)
 }
 
-fn wait_for(pid: libc::pid_t, flags: libc::c_int) -> Option<(Pid, Exit)> {
+fn wait_for(pid: libc::pid_t, flags: libc::c_int) -> Result<Option<(Pid, Exit)>, Errno> {
     let mut status = 0;
     // SAFETY: waitpid(2) writes to `status` only, which is valid for the call.
-    let pid = unsafe { libc::waitpid(pid, &raw mut status, flags) };
-    (pid > 0).then(|| (Pid(pid), decode(status)))
+    let pid = checked(unsafe { libc::waitpid(pid, &raw mut status, flags) })?;
+    Ok((pid > 0).then(|| (Pid(pid), decode(status))))
 }
 
 /// Stops and continues are not asked for, so a status is either an exit or a death by signal.

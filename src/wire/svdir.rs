@@ -4,6 +4,8 @@
 //! whole is no value: the default holds and a warning names the file.
 
 use crate::machine::Signal;
+use crate::machine::main_process::Rewrite;
+use crate::machine::policy::Essential;
 use std::time::Duration;
 
 /// A time in a file that s6 defines: a bare number is milliseconds and 0 is for ever; `500ms`, `10s`, `5m` and
@@ -33,6 +35,36 @@ pub fn signal(text: &str) -> Option<Signal> {
     (1..=31).find(|n| signal_hook::low_level::signal_name(*n).is_some_and(|known| &known[3..] == name)).map(Signal)
 }
 
+/// What `essential` says: `always`, `on-failure` or `on-giveup`.
+pub fn essential(text: &str) -> Option<Essential> {
+    match first_line(text) {
+        "always" => Some(Essential::Always),
+        "on-failure" => Some(Essential::OnFailure),
+        "on-giveup" => Some(Essential::OnGiveup),
+        _ => None,
+    }
+}
+
+/// How long everything may take to end (`ONIT_STOP_TIMEOUT`): as [`limit`], but a bare number is seconds, as in
+/// everything that has to do with containers.
+pub fn budget(text: &str) -> Option<Option<Duration>> {
+    let seconds = text.parse::<u64>().ok();
+    seconds.map_or_else(|| limit(text), |number| Some((number != 0).then(|| Duration::from_secs(number))))
+}
+
+/// A signal for another: `TERM=QUIT`. Without a second one, or with 0, the first is dropped.
+pub fn rewrite(text: &str, separator: char) -> Option<Rewrite> {
+    let (from, to) = text.split_once(separator)?;
+    let to = if matches!(to, "" | "0") { None } else { Some(signal(to)?) };
+    Some((signal(from)?, to))
+}
+
+/// An exit code for another: `143=0`.
+pub fn exit_map(text: &str) -> Option<(u8, u8)> {
+    let (from, to) = text.split_once('=')?;
+    Some((from.parse().ok()?, to.parse().ok()?))
+}
+
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or("")
 }
@@ -52,6 +84,30 @@ mod tests {
         for bad in ["", "x", "5 ", " 5", "-1", "5d", "1.5s", "99999999999999999999"] {
             assert_eq!(limit(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn essentials() {
+        let all = [Some(Essential::Always), Some(Essential::OnFailure), Some(Essential::OnGiveup), None, None];
+        assert_eq!(["always", "on-failure\n", "on-giveup\n#", "", "Always"].map(essential), all);
+    }
+
+    #[test]
+    fn budgets() {
+        let some = |ms| Some(Some(Duration::from_millis(ms)));
+        assert_eq!([budget("9"), budget("250ms"), budget("1m")], [some(9000), some(250), some(60_000)]);
+        assert_eq!([budget("0"), budget("0s"), budget("x"), budget("")], [Some(None), Some(None), None, None]);
+    }
+
+    #[test]
+    fn rewritings() {
+        assert_eq!(rewrite("TERM=quit", '='), Some((Signal::TERM, Some(Signal::QUIT))));
+        assert_eq!(rewrite("15:0", ':'), Some((Signal::TERM, None)));
+        assert_eq!(rewrite("HUP=", '='), Some((Signal::HUP, None)));
+        for bad in ["TERM", "TERM=NOPE", "=QUIT", "NOPE=QUIT", "TERM:QUIT"] {
+            assert_eq!(rewrite(bad, '='), None, "{bad:?}");
+        }
+        assert_eq!((exit_map("143=0"), exit_map("256=0"), exit_map("1")), (Some((143, 0)), None, None));
     }
 
     #[test]

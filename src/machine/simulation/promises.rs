@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::machine::policy::{DRAIN_LIMIT, INSIST};
-use crate::machine::system::{Order, STOP_BUDGET, System};
+use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
 
 const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core: false };
 const KILLED: Exit = Exit::Signal { signal: Signal::KILL, core: false };
@@ -61,6 +61,22 @@ fn once_while_it_runs_only_means_no_restart() {
     world.ends(Exit::Code(0));
     assert_eq!(world.ends(Exit::Code(0)), "");
     assert_eq!(world.service.deadline(), None);
+}
+
+#[test]
+fn a_finish_that_gives_up_ends_the_restarts_until_somebody_says_up() {
+    let mut world = up();
+    world.ends(Exit::Code(3));
+    assert_eq!(world.ends(Exit::GIVE_UP), "");
+    assert_eq!((world.service.view().want, world.service.deadline()), (Want::Down, None));
+    assert_eq!(world.order(Command::Up), "run");
+    world.ends(Exit::Code(3));
+    world.order(Command::Up);
+    assert_eq!(world.ends(Exit::GIVE_UP), "run", "who said up meanwhile means it");
+    let mut runsv = World::up(&Manners::RUNSV);
+    runsv.ends(Exit::Code(3));
+    runsv.ends(Exit::GIVE_UP);
+    assert_eq!(runsv.service.view().want, Want::Up, "runit knows no giving up");
 }
 
 #[test]
@@ -923,7 +939,7 @@ fn the_system_gives_nine_seconds_then_kills() {
     let mut system = System::UP;
     assert!(system.is_up());
     assert_eq!((system.deadline(), system.tick(Mono(u64::MAX))), (None, None));
-    assert_eq!(system.stop(Mono(5), Some(STOP_BUDGET)), Order::StopAll);
+    assert_eq!(system.stop(Mono(5), Some(STOP_BUDGET), false), Order::StopAll);
     assert!(!system.is_up());
     let deadline = Mono(5 + 9_000_000_000);
     assert_eq!(system.deadline(), Some(deadline));
@@ -935,9 +951,76 @@ fn the_system_gives_nine_seconds_then_kills() {
 #[test]
 fn a_second_order_to_stop_kills_at_once() {
     let mut system = System::UP;
-    system.stop(Mono(5), Some(STOP_BUDGET));
-    assert_eq!(system.stop(Mono(6), Some(STOP_BUDGET)), Order::KillAll);
+    system.stop(Mono(5), Some(STOP_BUDGET), false);
+    assert_eq!(system.stop(Mono(6), Some(STOP_BUDGET), false), Order::KillAll);
     assert_eq!(system.deadline(), None);
+}
+
+#[test]
+fn the_main_process_ends_before_the_services_and_all_within_one_budget() {
+    let mut system = System::UP;
+    assert_eq!(system.stop(Mono(5), Some(STOP_BUDGET), true), Order::AwaitMain);
+    assert!(!system.is_up());
+    let deadline = Some(Mono(5).after(STOP_BUDGET));
+    assert_eq!((system.deadline(), system.services_ended(Mono(7))), (deadline, None));
+    assert_eq!(system.main_ended(Mono(8), Some(STOP_BUDGET)), Some(Order::StopAll));
+    assert_eq!(system.deadline(), deadline);
+    assert_eq!(system.main_ended(Mono(9), Some(STOP_BUDGET)), None);
+}
+
+#[test]
+fn the_end_of_the_main_process_ends_all() {
+    let mut system = System::UP;
+    assert_eq!(system.main_ended(Mono(5), Some(STOP_BUDGET)), Some(Order::StopAll));
+    assert_eq!(system.deadline(), Some(Mono(5).after(STOP_BUDGET)));
+}
+
+#[test]
+fn a_main_process_that_does_not_end_is_killed_with_the_rest() {
+    let mut system = System::UP;
+    system.stop(Mono(5), Some(STOP_BUDGET), true);
+    assert_eq!(system.tick(Mono(5).after(STOP_BUDGET)), Some(Order::KillAll));
+    let mut hurried = System::UP;
+    hurried.stop(Mono(5), Some(STOP_BUDGET), true);
+    assert_eq!(hurried.stop(Mono(6), Some(STOP_BUDGET), true), Order::KillAll);
+}
+
+#[test]
+fn orphans_get_term_and_after_a_second_kill_while_loggers_go_on() {
+    let mut system = System::UP;
+    assert_eq!((system.orphan_signal(), system.services_ended(Mono(4))), (None, None));
+    system.stop(Mono(5), Some(STOP_BUDGET), false);
+    assert_eq!(system.orphan_signal(), None);
+    assert_eq!(system.services_ended(Mono(6)), Some(Order::Sweep));
+    assert_eq!((system.orphan_signal(), system.is_sweeping()), (Some(Signal::TERM), true));
+    let second = Mono(6).after(GRACE);
+    assert_eq!((system.deadline(), system.tick(Mono(second.0 - 1))), (Some(second), None));
+    assert_eq!(system.tick(second), Some(Order::Sweep));
+    assert_eq!(system.orphan_signal(), Some(Signal::KILL));
+    let end = Mono(5).after(STOP_BUDGET);
+    assert_eq!((system.deadline(), system.tick(end)), (Some(end), Some(Order::KillAll)));
+    assert_eq!((system.deadline(), system.tick(end), system.services_ended(end)), (None, None, None));
+}
+
+#[test]
+fn orphans_have_no_more_time_than_all_have() {
+    let mut late = System::UP;
+    late.stop(Mono(5), Some(STOP_BUDGET), false);
+    let end = Mono(5).after(STOP_BUDGET);
+    late.services_ended(Mono(end.0 - 1));
+    assert_eq!((late.deadline(), late.tick(end)), (Some(end), Some(Order::KillAll)));
+    let mut over = System::UP;
+    over.stop(Mono(5), Some(STOP_BUDGET), false);
+    over.tick(end);
+    over.services_ended(end);
+    assert_eq!(over.orphan_signal(), Some(Signal::KILL));
+    let mut endless = System::UP;
+    endless.stop(Mono(5), None, false);
+    assert_eq!(endless.deadline(), None);
+    endless.services_ended(Mono(9));
+    assert_eq!(endless.deadline(), Some(Mono(9).after(GRACE)));
+    assert_eq!(endless.stop(Mono(10), None, false), Order::KillAll);
+    assert_eq!((endless.orphan_signal(), endless.deadline()), (Some(Signal::KILL), None));
 }
 
 // Time

@@ -211,27 +211,41 @@ proptest! {
 
     #[test]
     fn the_system_stops_once_and_kills_when_patience_is_over(
-        calls in prop::collection::vec((any::<bool>(), 0u64..5000), 0..12),
+        calls in prop::collection::vec((0u8..4, 0u64..5000), 0..12),
         budget in proptest::option::of((1u64..10_000).prop_map(Duration::from_millis)),
+        has_main: bool,
     ) {
-        let mut system = System::UP;
-        let mut now = Mono(0);
-        let mut stopped = None;
-        for (stop, millis) in calls {
+        let (mut system, mut now, mut end, mut main) = (System::UP, Mono(0), None, has_main);
+        for (call, millis) in calls {
             now = now.after(Duration::from_millis(millis));
+            let (was_up, was_sweeping) = (system.is_up(), system.is_sweeping());
             let due = system.deadline().is_some_and(|at| at <= now);
-            let order = if stop { Some(system.stop(now, budget)) } else { system.tick(now) };
-            match (stop, stopped) {
-                (true, None) => {
-                    prop_assert_eq!(order, Some(Order::StopAll));
-                    prop_assert_eq!(system.deadline(), budget.map(|budget| now.after(budget)));
-                    stopped = Some(now);
-                }
-                (true, Some(_)) => prop_assert_eq!(order, Some(Order::KillAll)),
-                (false, _) => prop_assert_eq!(order, due.then_some(Order::KillAll)),
+            let order = match call {
+                0 => Some(system.stop(now, budget, main)),
+                1 => system.tick(now),
+                2 if std::mem::take(&mut main) => system.main_ended(now, budget),
+                2 => None,
+                _ if main => None,
+                _ => system.services_ended(now),
+            };
+            if was_up && !system.is_up() {
+                let first = if call == 0 && has_main && main { Order::AwaitMain } else { Order::StopAll };
+                prop_assert_eq!(order, Some(first));
+                end = budget.map(|budget| now.after(budget));
+            } else if call == 0 {
+                prop_assert_eq!(order, Some(Order::KillAll));
+            } else if call == 1 {
+                prop_assert_eq!(order.is_some(), due);
             }
-            prop_assert!(order != Some(Order::KillAll) || system.deadline().is_none(), "killed once");
-            prop_assert_eq!(system.is_up(), stopped.is_none());
+            match order {
+                Some(Order::KillAll) => {
+                    prop_assert!(call == 0 || end.is_some_and(|end| end <= now), "only who asks twice is not given the time");
+                    prop_assert_eq!(system.deadline(), None, "killed once");
+                }
+                Some(Order::Sweep) => prop_assert!(call == 1 || !was_sweeping, "one sweep, and one more to kill"),
+                Some(Order::StopAll | Order::AwaitMain) | None => {}
+            }
+            prop_assert!(end.is_none_or(|end| system.deadline().is_none_or(|at| at <= end)), "one budget for all");
         }
     }
 }

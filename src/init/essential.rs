@@ -1,0 +1,47 @@
+//! Services whose end is the end of everything, and with what code.
+
+use super::Init;
+use super::table::SlotId;
+use super::voice::Ended;
+use crate::machine::policy::Essential;
+use crate::machine::{Exit, Phase, Pid, View, Want};
+use crate::wire::svdir;
+
+impl Init {
+    /// Whether the end of this process, which nobody asked for, is the end of all.
+    pub(super) fn is_fatal(&mut self, at: SlotId, pid: Pid, exit: Exit) -> bool {
+        let Some(slot) = self.table.get(at).filter(|_| self.config.native) else { return false };
+        let view = slot.service.view();
+        let wanted = view.want != Want::Down && !view.leaving;
+        if !wanted || slot.asked || view.phase != Phase::Run || view.pid != Some(pid) {
+            return false;
+        }
+        self.essential(at).is_some_and(|essential| essential.is_fatal(exit))
+    }
+
+    /// Tells that `finish` has taken back the wish that the service be up, and what follows.
+    pub(super) fn heed_giving_up(&mut self, at: SlotId, before: &View) {
+        let Some((view, exit)) = self.table.get(at).map(|slot| (slot.service.view(), slot.last_exit)) else { return };
+        if before.phase != Phase::Finish || before.want != Want::Up || view.want != Want::Down {
+            return;
+        }
+        if self.essential(at) == Some(Essential::OnGiveup) {
+            self.end_all(at, exit);
+        } else {
+            self.tell(at, &format_args!("{}, and ./finish says 125: not started again until told", Ended(exit)));
+        }
+    }
+
+    fn essential(&mut self, at: SlotId) -> Option<Essential> {
+        self.read_fact(at, "essential", svdir::essential)
+    }
+
+    /// An essential service has ended like this.
+    pub(super) fn end_all(&mut self, at: SlotId, exit: Exit) {
+        self.tell(at, &format_args!("{}; it is essential: stopping everything", Ended(exit)));
+        if self.system.is_up() {
+            self.code = exit.shell_code().into();
+            self.stop();
+        }
+    }
+}

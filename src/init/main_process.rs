@@ -1,0 +1,114 @@
+//! The main process: started when all services are, told what we are told, and with its end everything ends.
+
+use super::Init;
+use super::config::Root;
+use crate::machine::main_process::ends_all;
+use crate::machine::{Exit, Pid, Signal, Target};
+use crate::sys::{foreground, process, signals};
+
+/// Where the main process is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Main {
+    /// There is none.
+    None,
+    /// The services start first.
+    Waiting,
+    /// It runs.
+    Here(Pid),
+    /// It has ended.
+    Ended,
+}
+
+impl Main {
+    pub(super) fn is(self, pid: Pid) -> bool {
+        self == Main::Here(pid)
+    }
+
+    pub(super) fn is_to_come_or_here(self) -> bool {
+        matches!(self, Main::Waiting | Main::Here(_))
+    }
+}
+
+impl Init {
+    /// Starts it once every service that is to start has started.
+    pub(super) fn start_main(&mut self) {
+        if self.main != Main::Waiting || self.scan.has_backlog() || !self.unpublished.is_empty() {
+            return;
+        }
+        let Some(config) = &self.config.main else { return };
+        let plan = foreground::Plan {
+            argv: &config.argv,
+            descriptors: &config.descriptors,
+            new_session: config.manners.new_session,
+            death_signal: config.death_signal,
+            open_files: self.open_files,
+        };
+        match foreground::start(&plan) {
+            Ok(pid) => self.main = Main::Here(pid),
+            Err(errno) => {
+                let cause = format_args!("cannot start the main process: {}; stopping everything", errno.desc());
+                self.config.voice.complain(None, &cause);
+                self.main_is_over(crate::exit::SYSTEM);
+            }
+        }
+    }
+
+    pub(super) fn main_ended(&mut self, pid: Pid, exit: Exit) {
+        foreground::take_back_terminal(pid);
+        let code = self.config.main.as_ref().map_or(0, |main| main.manners.code(exit));
+        self.main_is_over(code.into());
+    }
+
+    fn main_is_over(&mut self, code: i32) {
+        self.main = Main::Ended;
+        if self.system.is_up() || self.code == crate::exit::OK {
+            self.code = code;
+        }
+        self.scan.stop_taking_in();
+        if let Some(order) = self.system.main_ended(self.now, self.config.stop_budget) {
+            self.follow(order);
+        }
+    }
+
+    /// What is sent to us is meant for the main process; with services, some of it for all.
+    pub(super) fn obey_beside_main(&mut self, signal: Signal) {
+        self.forward(signal);
+        if self.config.root != Root::Nothing && ends_all(signal, signals::realtime()) {
+            if self.main == Main::Waiting {
+                self.main = Main::Ended; // it is not started any more
+                self.code = Exit::Signal { signal, core: false }.shell_code().into();
+            }
+            self.stop();
+        }
+    }
+
+    fn forward(&self, signal: Signal) {
+        let (Main::Here(pid), Some(config)) = (self.main, &self.config.main) else { return };
+        if signal == Signal::CONT {
+            return foreground::continue_main(pid);
+        }
+        if let Some(signal) = config.manners.forward(signal) {
+            let _ = process::kill(pid, signal, config.manners.to); // that it may not be signalled is no news
+        }
+    }
+
+    /// Who waits for us as for a job sees that it was stopped.
+    pub(super) fn stop_if_main_has(&self) {
+        if let Main::Here(pid) = self.main
+            && foreground::has_stopped(pid)
+        {
+            foreground::stop_with_main();
+        }
+    }
+
+    pub(super) fn kill_main(&mut self) {
+        match self.main {
+            Main::Here(pid) => {
+                self.config.voice.complain(None, &format_args!("still running (pid {pid}); killing it"));
+                let _ = process::kill(pid, Signal::KILL, Target::Group);
+            }
+            Main::Waiting => self.main = Main::Ended,
+            Main::None | Main::Ended => {}
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The main process of a container: started as if in our place, and in front of the terminal where we are.
+//!
+//! Unlike services it gets everything as we got it: the mask and the ignored signals, every descriptor, the terminal.
+
+use super::spawn::{Side, fork};
+use super::{Errno, checked, signals};
+use crate::machine::{Pid, Signal, Target};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::SigSet;
+use nix::unistd::{getpgrp, getpid, tcgetpgrp, tcsetpgrp};
+use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::OnceLock;
+
+/// What a shell says when there is no such program.
+const NOT_FOUND: i32 = 127;
+/// What a shell says when it cannot be executed.
+const NOT_EXECUTABLE: i32 = 126;
+
+/// The signals as whoever executed us left them.
+#[derive(Clone, Copy)]
+struct Inherited {
+    mask: libc::sigset_t,
+    /// One bit for each signal, from 1 on.
+    ignored: u64,
+}
+
+static INHERITED: OnceLock<Inherited> = OnceLock::new();
+
+/// Runs before Rust's runtime does, which ignores SIGPIPE and would be taken for our parent's wish.
+extern "C" fn note_signals() {
+    let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut ignored = 0;
+    // SAFETY: both calls only write to what they are given; without a new set and a new action nothing changes.
+    let mask = unsafe {
+        libc::sigprocmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr());
+        for signal in 1..=64 {
+            let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+            if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+                && action.assume_init().sa_sigaction == libc::SIG_IGN
+            {
+                ignored |= 1 << (signal - 1);
+            }
+        }
+        mask.assume_init()
+    };
+    let _ = INHERITED.set(Inherited { mask, ignored });
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = note_signals;
+
+/// The descriptors from 3 on that a program executed by us would get. To be asked before they are changed.
+pub fn inherited_descriptors() -> Vec<RawFd> {
+    let listed = std::fs::read_dir("/proc/self/fd").ok().map(|entries| {
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect::<Vec<RawFd>>()
+    });
+    let candidates = listed.unwrap_or_else(|| (3..256).collect()); // without /proc
+    candidates.into_iter().filter(|fd| *fd > 2 && stays_open(*fd)).collect()
+}
+
+fn stays_open(fd: RawFd) -> bool {
+    // SAFETY: only asked for its flags; a number that is not open is refused.
+    let flags = fcntl(unsafe { BorrowedFd::borrow_raw(fd) }, FcntlArg::F_GETFD);
+    flags.is_ok_and(|flags| !FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC))
+}
+
+/// What to start as the main process.
+pub struct Plan<'a> {
+    /// The program, looked for in `PATH` if it has no slash, and its arguments.
+    pub argv: &'a [CString],
+    /// The descriptors it inherits beside the first three.
+    pub descriptors: &'a [RawFd],
+    /// It leads a session of its own, with our terminal, and not just a process group.
+    pub new_session: bool,
+    /// It gets this signal when we end, however that happens.
+    pub death_signal: Option<Signal>,
+    /// The limit of open files that it gets; else ours.
+    pub open_files: Option<libc::rlimit>,
+}
+
+/// Starts it. That it cannot be executed shows in its exit code, 126 or 127, as in a shell, and in a line.
+pub fn start(plan: &Plan) -> Result<Pid, Errno> {
+    let in_front = is_in_front();
+    let us = getpid();
+    match fork()? {
+        Side::Child => {
+            let errno = become_main(plan, in_front, us);
+            let name = plan.argv.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+            super::say::say(format_args!("onit: cannot run {name}: {}", errno.desc()));
+            let code = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+            // SAFETY: ends this process, and leaves what it shares with its parent alone.
+            unsafe { libc::_exit(code) }
+        }
+        Side::Parent(pid) => {
+            if !plan.new_session {
+                let _ = set_group(pid); // whoever comes first; before any signal can be meant for the group
+            }
+            Ok(pid)
+        }
+    }
+}
+
+fn become_main(plan: &Plan, in_front: bool, parent: nix::unistd::Pid) -> Errno {
+    if plan.new_session {
+        super::process::lead_session();
+        // SAFETY: standard input becomes our terminal if it is one that is free or, for root, taken.
+        unsafe { libc::ioctl(0, libc::TIOCSCTTY, 1) };
+    } else {
+        let _ = set_group(Pid(0));
+        if in_front {
+            put_in_front(getpid());
+        }
+    }
+    if let Some(signal) = plan.death_signal {
+        // SAFETY: prctl(2) with numbers only.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.0, 0, 0, 0) };
+        if nix::unistd::getppid() != parent {
+            let _ = signals::send(getpid().as_raw(), signal); // it has happened already
+        }
+    }
+    for fd in plan.descriptors {
+        // SAFETY: sets a flag of a descriptor that was there when we were executed.
+        unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) };
+    }
+    if let Some(limit) = &plan.open_files {
+        // SAFETY: setrlimit(2) reads the limit only.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) };
+    }
+    name_listener(parent);
+    restore_signals();
+    execute(plan.argv)
+}
+
+/// Socket activation names the process that is meant, and that was us.
+fn name_listener(parent: nix::unistd::Pid) {
+    if std::env::var("LISTEN_PID").is_ok_and(|pid| pid == parent.to_string()) {
+        // SAFETY: this process has a single thread.
+        unsafe { std::env::set_var("LISTEN_PID", getpid().to_string()) };
+    }
+}
+
+fn restore_signals() {
+    let Some(Inherited { mask, ignored }) = INHERITED.get() else { return };
+    // SAFETY: SIG_IGN installs no handler; the mask is one that the kernel gave us.
+    unsafe {
+        for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut());
+    }
+}
+
+/// As execvp(3): a file without a slash is looked for in `PATH`, and a text file that does not say who reads it is
+/// read by the shell.
+fn execute(argv: &[CString]) -> Errno {
+    let Some(name) = argv.first() else { return Errno::ENOENT };
+    if name.as_bytes().contains(&b'/') {
+        return execute_file(name, argv);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let mut worst = Errno::ENOENT;
+    for dir in std::env::split_paths(&path) {
+        use std::os::unix::ffi::OsStrExt as _;
+        let Ok(file) = CString::new(dir.join(std::ffi::OsStr::from_bytes(name.as_bytes())).as_os_str().as_bytes())
+        else {
+            continue;
+        };
+        match execute_file(&file, argv) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            errno => worst = errno,
+        }
+    }
+    worst
+}
+
+fn execute_file(file: &CStr, argv: &[CString]) -> Errno {
+    let mut words: Vec<*const c_char> = argv.iter().map(|word| word.as_ptr()).collect();
+    words.push(std::ptr::null());
+    // SAFETY: NUL-terminated strings, ended by a null pointer; returns only if it does not work.
+    unsafe { libc::execv(file.as_ptr(), words.as_ptr()) };
+    let errno = Errno::last();
+    if errno == Errno::ENOEXEC {
+        let mut words = vec![c"sh".as_ptr(), file.as_ptr()];
+        words.extend(argv.iter().skip(1).map(|word| word.as_ptr()));
+        words.push(std::ptr::null());
+        // SAFETY: as above.
+        unsafe { libc::execv(c"/bin/sh".as_ptr(), words.as_ptr()) };
+    }
+    errno
+}
+
+// The terminal.
+
+fn terminal() -> BorrowedFd<'static> {
+    // SAFETY: descriptor 0 is never closed by us, and only asked and told about its terminal.
+    unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) }
+}
+
+/// Whether our process group is the one that the terminal, if there is one, listens to.
+fn is_in_front() -> bool {
+    tcgetpgrp(terminal()).is_ok_and(|group| group == getpgrp())
+}
+
+/// All signals are blocked here, SIGTTOU too, so this is allowed from wherever we are.
+fn put_in_front(group: nix::unistd::Pid) {
+    let _ = tcsetpgrp(terminal(), group);
+}
+
+fn set_group(pid: Pid) -> Result<(), Errno> {
+    let pid = nix::unistd::Pid::from_raw(pid.0);
+    nix::unistd::setpgid(pid, pid)
+}
+
+/// The main process has ended: the terminal is ours again if it was the main process's.
+pub fn take_back_terminal(main: Pid) {
+    if tcgetpgrp(terminal()).is_ok_and(|group| group.as_raw() == main.0) {
+        put_in_front(getpgrp());
+    }
+}
+
+/// Whether the main process was stopped since this was last asked.
+pub fn has_stopped(main: Pid) -> bool {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WSTOPPED | libc::WNOHANG;
+    // SAFETY: waitid(2) writes to `info` only. Only stops are asked for, so nothing is reaped.
+    let found = checked(unsafe { libc::waitid(libc::P_PID, main.0.cast_unsigned(), info.as_mut_ptr(), flags) });
+    // SAFETY: zeroed, or written by the kernel. Without a stop the pid stays zero.
+    found.is_ok() && unsafe { info.assume_init().si_pid() } != 0
+}
+
+/// Stops ourselves and our process group, as the terminal would have done had the main process been in our place, so
+/// that the shell that waits for us has its prompt again. Returns when somebody continues us; at once where nobody
+/// could: the kernel stops neither PID 1 nor a group that no shell looks after.
+pub fn stop_with_main() {
+    let mut stop = SigSet::empty();
+    stop.add(nix::sys::signal::Signal::SIGTSTP);
+    let _ = stop.thread_unblock();
+    let _ = signals::send(0, Signal::TSTP);
+    let _ = stop.thread_block();
+}
+
+/// Continues the main process, in front if we are there.
+pub fn continue_main(main: Pid) {
+    if is_in_front() {
+        put_in_front(nix::unistd::Pid::from_raw(main.0));
+    }
+    let _ = super::process::kill(main, Signal::CONT, Target::Group);
+}
