@@ -212,6 +212,10 @@ impl World {
         if !is_control(dead.script) {
             self.known.down_since = self.now;
         }
+        let gives_up = matches!(dead.script, Script::Finish(_)) && exit == Exit::GIVE_UP && !self.known.owed;
+        if gives_up && self.manners.finish_gives_up {
+            self.known.want = Want::Down;
+        }
         self.tell(Event::Died(dead.pid, exit))
     }
 

@@ -72,7 +72,9 @@ fn a_finish_that_gives_up_ends_the_restarts_until_somebody_says_up() {
     assert_eq!(world.order(Command::Up), "run");
     world.ends(Exit::Code(3));
     world.order(Command::Up);
-    assert_eq!(world.ends(Exit::GIVE_UP), "run", "who said up meanwhile means it");
+    world.ends(Exit::GIVE_UP);
+    assert_eq!(world.service.view().want, Want::Up, "who said up meanwhile means it");
+    assert!(world.service.deadline().is_some());
     let mut runsv = World::up(&Manners::RUNSV);
     runsv.ends(Exit::Code(3));
     runsv.ends(Exit::GIVE_UP);
