@@ -5,6 +5,7 @@ use crate::machine::Signal;
 use crate::machine::main_process::MainManners;
 use crate::machine::policy::Manners;
 use crate::machine::system::STOP_BUDGET;
+use crate::sys::manager::Manager;
 use crate::wire::control::Dialect;
 use crate::wire::status::Format;
 use std::ffi::CString;
@@ -49,6 +50,8 @@ pub struct Config {
     pub trace: bool,
     /// Whoever was asked to run this directory, and may leave before us.
     pub front: Option<OwnedFd>,
+    /// Who runs us and waits for our word.
+    pub manager: Option<Manager>,
     /// What is run beside the services, and with whose end everything ends.
     pub main: Option<MainConfig>,
 }
@@ -83,6 +86,7 @@ impl Config {
             hangup: None,
             trace: false,
             front: None,
+            manager: None,
             main: None,
         }
     }

@@ -6,6 +6,7 @@ use super::front::{self, Manner};
 use super::voice::Failure;
 use super::{Init, Refused};
 use crate::exit;
+use crate::sys::manager::Manager;
 use crate::sys::{fs, process, say::say};
 use crate::wire::svdir;
 use std::ffi::{OsStr, OsString};
@@ -24,7 +25,8 @@ pub fn run(args: Args) -> i32 {
     match entrypoint::parse(args) {
         Ok(Words { directory, trace, main }) => {
             let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
-            supervise_all(Config { trace, main, ..Config::onit(PathBuf::from(directory)) })
+            let manager = Manager::from_environment();
+            supervise_all(Config { trace, main, manager, ..Config::onit(PathBuf::from(directory)) })
         }
         Err(wrong) => {
             say(format_args!("onit: {wrong}"));

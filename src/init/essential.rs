@@ -5,7 +5,12 @@ use super::table::SlotId;
 use super::voice::Ended;
 use crate::machine::policy::Essential;
 use crate::machine::{Exit, Phase, Pid, View, Want};
+use crate::sys::fs;
 use crate::wire::svdir;
+use std::path::Path;
+
+/// Where a container leaves its last words. Made by Kubernetes.
+const TERMINATION_LOG: &str = "/dev/termination-log";
 
 impl Init {
     /// Whether the end of this process, which nobody asked for, is the end of all.
@@ -32,14 +37,24 @@ impl Init {
         }
     }
 
+    /// Kubernetes shows what stands there as the reason of a container's end.
+    fn leave_message(&self, at: SlotId, why: &str) {
+        if let Some(slot) = self.table.get(at).filter(|_| std::process::id() == 1) {
+            let line = format!("onit: {}: {why}\n", slot.name.display());
+            let _ = fs::append_to(Path::new(TERMINATION_LOG), line.as_bytes()); // that there is none is usual
+        }
+    }
+
     fn essential(&mut self, at: SlotId) -> Option<Essential> {
         self.read_fact(at, "essential", svdir::essential)
     }
 
     /// An essential service has ended like this.
     pub(super) fn end_all(&mut self, at: SlotId, exit: Exit) {
-        self.tell(at, &format_args!("{}; it is essential: stopping everything", Ended(exit)));
+        let why = format!("{}; it is essential: stopping everything", Ended(exit));
+        self.tell(at, &why);
         if self.system.is_up() {
+            self.leave_message(at, &why);
             self.code = exit.shell_code().into();
             self.stop();
         }

@@ -61,6 +61,9 @@ impl Init {
 
     fn main_is_over(&mut self, code: i32) {
         self.main = Main::Ended;
+        if self.system.is_up() {
+            self.tell_manager("STOPPING=1");
+        }
         if self.system.is_up() || self.code == crate::exit::OK {
             self.code = code;
         }

@@ -61,6 +61,8 @@ pub struct Init {
     open_files_limit: u64,
     /// Read once a turn.
     now: Mono,
+    /// Whoever runs us was told that everything has started.
+    announced: bool,
     /// What we end with.
     code: i32,
 }
@@ -101,6 +103,7 @@ impl Init {
             open_files,
             open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
             now: clock::now(),
+            announced: false,
             code: crate::exit::OK,
         })
     }
@@ -116,6 +119,20 @@ impl Init {
     fn is_over(&self) -> bool {
         let nothing_supervised = self.table.is_empty() && !self.scan.takes_in() && !self.main.is_to_come_or_here();
         nothing_supervised && (self.childless || !self.sweeps())
+    }
+
+    /// Tells whoever runs us that everything that is to start has started.
+    fn announce(&mut self) {
+        let has_started = self.system.is_up() && !self.has_backlog() && self.main != Main::Waiting;
+        if has_started && !std::mem::replace(&mut self.announced, true) {
+            self.tell_manager("READY=1");
+        }
+    }
+
+    fn tell_manager(&self, state: &str) {
+        if let Some(manager) = &self.config.manager {
+            manager.tell(state);
+        }
     }
 
     fn owner_of(&mut self, pid: Pid) -> Option<SlotId> {

@@ -67,6 +67,7 @@ impl Init {
         self.publish_first();
         self.settle();
         self.start_main();
+        self.announce();
         self.sweep();
     }
 
@@ -77,7 +78,7 @@ impl Init {
         [self.table.deadline(), self.scan.deadline(), self.system.deadline()].into_iter().flatten().min()
     }
 
-    fn has_backlog(&self) -> bool {
+    pub(super) fn has_backlog(&self) -> bool {
         self.unreaped || self.scan.has_backlog() || !self.unpublished.is_empty()
     }
 
@@ -191,6 +192,9 @@ impl Init {
     pub(super) fn stop(&mut self) {
         self.scan.stop_taking_in();
         let was_up = self.system.is_up();
+        if was_up {
+            self.tell_manager("STOPPING=1");
+        }
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
         self.follow(if was_up || self.config.native { order } else { Order::StopAll });
     }

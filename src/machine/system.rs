@@ -130,11 +130,9 @@ impl System {
     /// Neither a main process nor a service is left, loggers excepted.
     pub fn services_ended(&mut self, now: Mono) -> Option<Order> {
         let State::Stopping { all } = self.0 else { return None };
-        let grace = now.after(GRACE);
         let orphans = match all {
             Patience::Over => Patience::Over,
-            Patience::Until(at) => Patience::Until(at.min(grace)),
-            Patience::Endless => Patience::Until(grace),
+            Patience::Until(_) | Patience::Endless => Patience::Until(now.after(GRACE)),
         };
         self.0 = State::Sweeping { all, orphans };
         Some(Order::Sweep)

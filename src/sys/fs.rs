@@ -118,6 +118,12 @@ pub fn replace(dir: impl AsFd, name: &str, content: &[u8]) -> Result<(), Errno> 
     result
 }
 
+/// Adds to a file that is there.
+pub fn append_to(path: &Path, content: &[u8]) -> Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    write(openat(AT_FDCWD, path, flags, Mode::empty())?, content).map(drop)
+}
+
 /// Makes a directory for its owner alone. If the name is a symbolic link that leads nowhere, makes its target.
 pub fn make_private_dir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
     let mode = Mode::from_bits_truncate(0o700);

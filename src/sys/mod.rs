@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod foreground;
 pub mod fs;
+pub mod manager;
 pub mod poll;
 pub mod process;
 mod raw;

@@ -1,0 +1,33 @@
+//! Whoever runs us as one of its services, and waits for our word: systemd's `sd_notify(3)`.
+
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// The socket that `NOTIFY_SOCKET` names.
+pub struct Manager {
+    socket: UnixDatagram,
+    address: SocketAddr,
+}
+
+impl Manager {
+    /// The manager that the environment names, if it names one. Our children do not inherit its name: what they would
+    /// say is not about us.
+    pub fn from_environment() -> Option<Manager> {
+        let name = std::env::var_os("NOTIFY_SOCKET")?;
+        // SAFETY: PID 1 has a single thread.
+        unsafe { std::env::remove_var("NOTIFY_SOCKET") };
+        let address = match name.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+            name => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name)),
+        };
+        let socket = UnixDatagram::unbound().ok()?;
+        socket.set_nonblocking(true).ok()?;
+        Some(Manager { socket, address: address.ok()? })
+    }
+
+    /// Says `READY=1`, `STOPPING=1` or the like. A manager that does not listen is no reason to wait.
+    pub fn tell(&self, state: &str) {
+        let _ = self.socket.send_to_addr(state.as_bytes(), &self.address);
+    }
+}
