@@ -103,9 +103,9 @@ impl Init {
     }
 
     fn service_ended(&mut self, slot: SlotId, pid: Pid, exit: Exit) {
+        let is_fatal = self.is_fatal(slot, pid, exit);
         let news = self.news_of(slot, pid, exit);
         let was_busy = self.is_busy(slot);
-        let is_fatal = self.is_fatal(slot, pid, exit);
         if is_fatal {
             self.apply(slot, Event::Command(Command::NoRestart)); // its process has ended: it must get no signal
         }

@@ -14,5 +14,6 @@ mod pid1;
 mod procfs;
 mod scale;
 mod scenario;
+mod shutdown;
 mod svdir;
 mod tidy;
