@@ -7,7 +7,7 @@ use super::voice::Failure;
 use super::{Init, Refused};
 use crate::exit;
 use crate::sys::manager::Manager;
-use crate::sys::{fs, process, say::say};
+use crate::sys::{fs, process, say::say, signals};
 use crate::wire::svdir;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -121,6 +121,9 @@ fn supervise_behind_a_front(config: Config, manner: Manner, log: bool) -> i32 {
 
 /// Supervises what the configuration says.
 pub(super) fn supervise_all(config: Config) -> i32 {
+    if config.native {
+        signals::hold_back();
+    }
     process::adopt_descriptors();
     let config = Config { stop_budget: stop_budget(&config), ..config };
     match Init::boot(config) {

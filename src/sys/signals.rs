@@ -53,6 +53,11 @@ fn all_but_faults() -> SigSet {
     }
 }
 
+/// From now on signals wait until they are read: what is sent to PID 1 before would be lost.
+pub fn hold_back() {
+    let _ = all_but_faults().thread_set_mask();
+}
+
 /// Back to an empty mask, for a process that does not read [`Signals`].
 pub fn unblock_all() -> Result<(), Errno> {
     SigSet::empty().thread_set_mask()
