@@ -16,7 +16,7 @@ impl Init {
     }
 
     pub(super) fn sweep(&mut self) {
-        if self.system.is_up() || !self.sweeps() || self.main.is_to_come_or_here() || self.has_services() {
+        if self.system.is_up() || !self.sweeps() || self.main.is_to_come_or_here() || self.table.has_services() {
             return;
         }
         let _ = self.system.services_ended(self.now);
@@ -30,10 +30,6 @@ impl Init {
             None if self.table.is_empty() => self.sweep_blindly(signal),
             None => {} // loggers that still read would be hit too
         }
-    }
-
-    fn has_services(&self) -> bool {
-        self.table.services().into_iter().any(|at| self.table.get(at).is_some_and(|slot| !slot.service.is_gone()))
     }
 
     fn end_orphan(&mut self, pid: Pid, signal: Signal) {

@@ -193,6 +193,11 @@ impl Table {
         self.by_name.iter().map(|(_, at)| *at).collect()
     }
 
+    /// Whether any service, loggers excepted, is not over.
+    pub fn has_services(&self) -> bool {
+        self.by_name.iter().any(|(_, at)| self.get(*at).is_some_and(|slot| !slot.service.is_gone()))
+    }
+
     /// All, loggers included.
     pub fn all(&self) -> Vec<SlotId> {
         (0..self.slots.len()).filter(|at| self.get(*at).is_some()).collect()
