@@ -3,6 +3,8 @@
 // The rules of clippy.toml are for PID 1. A test may wait, look at the clock, start threads and print.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, missing_docs)]
 
+mod anywhere;
+mod container;
 mod differential;
 mod directory;
 mod examples;

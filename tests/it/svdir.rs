@@ -51,7 +51,8 @@ pub fn missing_tools(names: &[&str]) -> Option<String> {
     (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(" ")))
 }
 
-fn find_in_path(name: &str) -> Option<PathBuf> {
+/// Where an installed program is.
+pub fn find_in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
@@ -129,7 +130,7 @@ impl SvDir {
 
     /// The service of this name, whoever made it.
     pub fn existing(&self, name: &str) -> Service {
-        Service { dir: self.path().join(name) }
+        Service::at(self.path().join(name))
     }
 
     /// Starts a supervisor on the services directory.
@@ -231,7 +232,7 @@ impl Drop for SvDir {
 }
 
 /// Makes the test process the parent of every orphan, so that none escapes to the machine's PID 1.
-fn adopt_orphans() {
+pub fn adopt_orphans() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| nix::sys::prctl::set_child_subreaper(true).expect("prctl PR_SET_CHILD_SUBREAPER"));
 }
@@ -353,6 +354,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// A service directory anywhere, whoever made it.
+    pub fn at(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.dir
@@ -676,7 +682,7 @@ pub struct Output {
 
 /// Runs a command to its end; panics when that takes more than a minute, instead of hanging the whole test run.
 #[track_caller]
-fn output(mut command: Command) -> Output {
+pub fn output(mut command: Command) -> Output {
     let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let pid = child.id();
     let (tell, told) = mpsc::channel();
@@ -695,19 +701,30 @@ fn output(mut command: Command) -> Output {
 /// of every descriptor until its exec. So files are written and processes started one at a time.
 static WRITE_OR_SPAWN: Mutex<()> = Mutex::new(());
 
+/// Starts a process while no file is open for writing.
 #[track_caller]
-fn spawn(command: &mut Command) -> Child {
+pub fn spawn(command: &mut Command) -> Child {
     // A poisoned lock is a lock: the panic elsewhere is already a failed test.
     let _alone = WRITE_OR_SPAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     command.spawn().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"))
 }
 
+/// Writes a file of this mode, or writes it anew.
 #[track_caller]
-fn write_file(path: &Path, content: &str, mode: u32) {
+pub fn write_file(path: &Path, content: &str, mode: u32) {
     let _alone = WRITE_OR_SPAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path);
     let mut file = file.unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
     file.write_all(content.as_bytes()).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+}
+
+/// Copies a program so that anybody may execute it.
+#[track_caller]
+pub fn copy_program(from: &Path, to: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let _alone = WRITE_OR_SPAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fs::copy(from, to).unwrap_or_else(|e| panic!("cannot copy {} to {}: {e}", from.display(), to.display()));
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).expect("chmod");
 }
 
 fn create(path: &Path) -> File {
@@ -755,10 +772,7 @@ pub fn wrapped(prefix: &[&str], command: &Command) -> Command {
 pub fn given_to(sv: &SvDir, uid: u32) -> Vec<String> {
     use std::os::unix::fs::{PermissionsExt, chown};
     let copy = sv.root().join("onit");
-    let alone = WRITE_OR_SPAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    fs::copy(onit(), &copy).expect("a copy of onit");
-    drop(alone);
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("chmod");
+    copy_program(&onit(), &copy);
     fs::set_permissions(sv.root(), fs::Permissions::from_mode(0o755)).expect("chmod");
     let mut next = vec![sv.path()];
     while let Some(path) = next.pop() {

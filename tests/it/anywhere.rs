@@ -1,0 +1,1 @@
+//! Any PID, any uid, any root.
