@@ -35,74 +35,87 @@ pub(super) struct Refused {
 impl Init {
     /// Takes a service and its logger in, and starts them.
     pub(super) fn adopt(&mut self, name: OsString, id: FileId, dir: OwnedFd) -> Result<(), Refused> {
-        let claim = match self.claim(id, dir) {
+        let claim = match self.claim(&name, id, dir) {
             Ok(claim) => claim,
             Err(failure) => return Err(Refused { name, failure }),
         };
-        let logger = self.claim_logger(&name, &claim.dir)?;
-        let at = self.insert(name, claim, Role::Main, Pair::Alone);
+        let logger = match log_of(&name, &claim.dir)? {
+            Some(log) => Some(self.claim_logger(&name, log)?),
+            None => None,
+        };
+        let at = self.insert(name.clone(), claim, Role::Main, Pair::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)
         {
             self.table.remove(at);
+            self.hide(&name);
             return Err(refused);
         }
+        self.show(at);
         self.apply(at, Event::Begin);
         Ok(())
     }
 
     /// A `log` that was added later serves from the next start of its service on.
     pub(super) fn adopt_late_logger(&mut self, at: SlotId) {
-        let claim = match self.table.get(at) {
-            Some(slot) if matches!(slot.pair, Pair::Alone) && slot.shown.is_some() => {
-                self.claim_logger(&slot.name, &slot.dir)
+        let Some(slot) = self.table.get(at) else { return };
+        if !matches!(slot.pair, Pair::Alone) || slot.shown.is_none() {
+            return;
+        }
+        let joined = match log_of(&slot.name, &slot.dir) {
+            Ok(None) => return,
+            Ok(Some(log)) => {
+                let name = slot.name.clone();
+                self.claim_logger(&name, log).and_then(|claim| self.join(at, claim))
             }
-            _ => return,
+            Err(refused) => Err(refused),
         };
-        let joined = claim.and_then(|claim| claim.map_or(Ok(()), |claim| self.join(at, claim)));
         if let Err(Refused { failure, .. }) = joined {
             let cause = self.config.voice.words(&failure);
             self.complain(at, format!("log/: {cause}; running without it"));
         }
     }
 
-    fn claim_logger(&self, name: &OsStr, dir: &OwnedFd) -> Result<Option<Claim>, Refused> {
-        let log = match fs::open_dir(dir, OsStr::new("log")) {
-            Ok(log) => log,
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
-            Err(errno) => {
-                let failure = Failure { verb: "open", path: "log", errno };
-                return Err(Refused { name: name.to_os_string(), failure });
-            }
-        };
+    fn claim_logger(&mut self, name: &OsStr, log: OwnedFd) -> Result<Claim, Refused> {
+        let name = logger_name(name);
         fs::identity(&log)
             .map_err(|errno| Failure { verb: "open", path: "log", errno })
-            .and_then(|id| self.claim(id, log))
-            .map(Some)
-            .map_err(|failure| Refused { name: logger_name(name), failure })
+            .and_then(|id| self.claim(&name, id, log))
+            .map_err(|failure| Refused { name, failure })
     }
 
     /// Locks a service directory and opens its FIFOs. What is in nobody's power onit goes on without.
-    fn claim(&self, id: FileId, dir: OwnedFd) -> Result<Claim, Failure> {
+    fn claim(&mut self, name: &OsStr, id: FileId, dir: OwnedFd) -> Result<Claim, Failure> {
         if self.table.holds(id) {
             // To open the lock again, and close it, would give it up.
             return Err(Failure { verb: "lock", path: "supervise/lock", errno: Errno::EAGAIN });
         }
         let mut files = Files::default();
-        let trouble = match self.open(&dir, &mut files) {
+        let trouble = match self.reach(name, &dir, &mut files) {
             Err(failure) if !self.config.native || is_refusal(failure.errno) => return Err(failure),
             result => result.err(),
         };
         Ok(Claim { id, dir, files, trouble })
     }
 
+    /// Opens `supervise` in the service directory or, if that is not for us to write, in the live view.
+    fn reach(&mut self, name: &OsStr, dir: &OwnedFd, files: &mut Files) -> Result<(), Failure> {
+        match self.open(dir, files) {
+            Err(failure) if self.config.native && is_barred(files, failure.errno) => {
+                files.home = self.stand_in(name)?;
+                if files.home.is_some() { self.open(dir, files) } else { Err(failure) }
+            }
+            result => result,
+        }
+    }
+
     /// Opens what of `supervise` has to be there before the service starts, and is not open yet.
     fn open(&self, dir: &OwnedFd, files: &mut Files) -> Result<(), Failure> {
         if files.lock.is_none() {
-            files.lock = Some(lock(dir)?);
+            files.lock = Some(lock(files.home.as_ref().unwrap_or(dir))?);
         }
         if files.control.is_none() {
-            let control = fifo(dir, "supervise/control", Ends::Both)?;
+            let control = fifo(files.home.as_ref().unwrap_or(dir), "supervise/control", Ends::Both)?;
             // As many services run as can be reached: each still needs `ok`. Some descriptors are for passing needs.
             let spare = SPARE_FILES + self.unpublished.len() as u64;
             if fs::is_last(&control, self.open_files_limit, spare) {
@@ -116,7 +129,7 @@ impl Init {
     /// `ok` is what tools look for, and then they read the status: so it is opened once that is written.
     pub(super) fn be_seen(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.ok.is_none()) else { return };
-        match fifo(&slot.dir, "supervise/ok", Ends::Read) {
+        match fifo(slot.home(), "supervise/ok", Ends::Read) {
             Ok(ok) => slot.files.ok = Some(ok),
             Err(failure) => self.tell_out_of_reach(at, &failure),
         }
@@ -167,15 +180,18 @@ impl Init {
 
     fn tell_out_of_reach(&mut self, at: SlotId, failure: &Failure) {
         let cause = self.config.voice.words(failure);
-        self.complain(at, format!("{cause}; running, but out of reach for sv and svc"));
-        let lasting = matches!(failure.errno, Errno::EROFS | Errno::EACCES | Errno::EPERM);
-        if let Some(slot) = self.table.get_mut(at) {
-            slot.reopen_at = (!lasting).then(|| self.now.after(RETRY));
+        let Some(slot) = self.table.get_mut(at) else { return };
+        slot.reopen_at = (!is_lasting(failure.errno)).then(|| self.now.after(RETRY));
+        if self.config.native && is_barred(&slot.files, failure.errno) {
+            self.tell_no_view(at, &cause);
+        } else {
+            self.complain(at, format!("{cause}; running, but out of reach for sv and svc"));
         }
     }
 
     /// Somebody says that things have changed.
     pub(super) fn open_all_again(&mut self) {
+        self.renew_view();
         for at in self.table.all() {
             if self.table.get(at).is_some_and(|slot| slot.files.ok.is_none()) {
                 self.open_again(at);
@@ -185,11 +201,12 @@ impl Init {
 
     /// What could not be opened or written may work by now.
     pub(super) fn open_again(&mut self, at: SlotId) {
-        let Some(mut files) = self.table.get_mut(at).map(|slot| std::mem::take(&mut slot.files)) else { return };
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let (name, dir, mut files) = (slot.name.clone(), fs::copy(&slot.dir), std::mem::take(&mut slot.files));
         let deaf = files.control.is_none();
-        let opened = match self.table.get(at) {
-            Some(slot) => self.open(&slot.dir, &mut files),
-            None => Ok(()),
+        let opened = match dir {
+            Ok(dir) => self.reach(&name, &dir, &mut files),
+            Err(errno) => Err(Failure { verb: "open", path: "supervise", errno }),
         };
         if let Some(slot) = self.table.get_mut(at) {
             slot.files = files;
@@ -205,6 +222,18 @@ impl Init {
     }
 }
 
+/// The `log` of a service, if it has one.
+fn log_of(name: &OsStr, dir: &OwnedFd) -> Result<Option<OwnedFd>, Refused> {
+    match fs::open_dir(dir, OsStr::new("log")) {
+        Ok(log) => Ok(Some(log)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => {
+            let failure = Failure { verb: "open", path: "log", errno };
+            Err(Refused { name: name.to_os_string(), failure })
+        }
+    }
+}
+
 fn logger_name(name: &OsStr) -> OsString {
     let mut name = name.to_os_string();
     name.push("/log");
@@ -214,6 +243,15 @@ fn logger_name(name: &OsStr) -> OsString {
 /// Another supervisor is there, or we lack the means: the service is not for us now.
 fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)
+}
+
+/// Nothing of `supervise` could be opened, and to try again would not change that.
+fn is_barred(files: &Files, errno: Errno) -> bool {
+    files.home.is_none() && files.lock.is_none() && is_lasting(errno)
+}
+
+fn is_lasting(errno: Errno) -> bool {
+    matches!(errno, Errno::EROFS | Errno::EACCES | Errno::EPERM)
 }
 
 fn lock(dir: impl AsFd) -> Result<OwnedFd, Failure> {

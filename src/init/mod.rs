@@ -11,6 +11,7 @@ pub mod entrypoint;
 mod essential;
 mod front;
 mod index;
+mod live;
 mod main_process;
 mod publish;
 mod scan;
@@ -27,6 +28,7 @@ use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, clock, process};
 use adopt::Refused;
 use config::{Config, Root};
+use live::Live;
 use main_process::Main;
 use scan::Scan;
 use std::collections::VecDeque;
@@ -43,6 +45,7 @@ pub struct Init {
     spawner: Spawner,
     table: Table,
     scan: Scan,
+    live: Live,
     system: System,
     /// Services whose status was never written: that waits until everything has started.
     unpublished: VecDeque<SlotId>,
@@ -93,6 +96,7 @@ impl Init {
             spawner,
             table: Table::default(),
             scan,
+            live: Live::default(),
             system: System::UP,
             unpublished: VecDeque::new(),
             starting: None,

@@ -51,7 +51,7 @@ impl Init {
             _ => stamp(view.since, self.now),
         };
         let old_pid = slot.shown.map(|(shown, _)| shown.pid);
-        match write(&slot.dir, self.config.format, &view, stamp, old_pid != Some(view.pid)) {
+        match write(slot.home(), self.config.format, &view, stamp, old_pid != Some(view.pid)) {
             Ok(()) => {
                 slot.shown = Some((view, stamp));
                 if slot.reopen_at.is_none() {
@@ -114,6 +114,9 @@ impl Init {
         }
         self.publish(service);
         if let Some(slot) = self.table.remove(service) {
+            if slot.released {
+                self.hide(&slot.name);
+            }
             self.scan.was_let_go(slot.name, slot.released, self.now);
         }
     }

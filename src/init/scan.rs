@@ -250,7 +250,7 @@ impl Init {
                     self.scan.aliases.push(name);
                 }
             } else if known != name {
-                self.table.rename(at, name);
+                self.rename(at, name);
             }
         } else if self.table.named(&name).is_some() {
             self.scan.missing.push(name); // unless it goes by another name by now
@@ -304,7 +304,7 @@ impl Init {
                 continue;
             }
             match self.scan.aliases.iter().find(|alias| self.is_named(alias, id)).cloned() {
-                Some(alias) => self.table.rename(at, alias),
+                Some(alias) => self.rename(at, alias),
                 None => self.release(at), // and when it has gone, its name is looked at again
             }
         }

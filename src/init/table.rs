@@ -48,6 +48,8 @@ pub struct Slot {
 /// A `supervise` directory.
 #[derive(Default)]
 pub struct Files {
+    /// What stands in for the service directory, where that cannot be written.
+    pub home: Option<OwnedFd>,
     /// Held by both kinds of lock as long as the service is ours. Never read.
     pub lock: Option<OwnedFd>,
     /// Where orders come from.
@@ -97,6 +99,11 @@ impl Slot {
             armed: None,
             touched: false,
         }
+    }
+
+    /// Where its `supervise` is.
+    pub fn home(&self) -> &OwnedFd {
+        self.files.home.as_ref().unwrap_or(&self.dir)
     }
 
     /// Whether it is a logger.

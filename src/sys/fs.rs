@@ -4,14 +4,18 @@ use super::{Errno, checked};
 use nix::dir::Dir;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, mkfifoat, read, unlinkat, write};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, mkfifoat, read, symlinkat, unlinkat, write};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The small files of a service directory are read up to here.
 const SMALL: usize = 4096;
+/// A directory is opened for nothing but looking up names in it. That works without read permission.
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+/// Where relative paths begin.
+pub const HERE: BorrowedFd<'static> = AT_FDCWD;
 
 /// A directory, whatever its names are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -20,14 +24,19 @@ pub struct FileId {
     inode: u64,
 }
 
-/// Opens a directory for nothing but looking up names in it. Works without read permission.
+/// Opens a directory.
 pub fn open_dir(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
-    openat(at, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    openat(at, name, DIRECTORY, Mode::empty())
 }
 
 /// Opens a directory by its path.
 pub fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     open_dir(AT_FDCWD, path.as_os_str())
+}
+
+/// Another descriptor of the same directory.
+pub fn copy(dir: &OwnedFd) -> Result<OwnedFd, Errno> {
+    dir.try_clone().map_err(|_| Errno::EMFILE)
 }
 
 /// Which directory this is.
@@ -37,23 +46,35 @@ pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
 
 /// The names in a directory that do not begin with a dot, in alphabetical order.
 pub fn names(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
+    let mut names = entries(dir)?;
+    names.retain(|name| !name.as_bytes().starts_with(b"."));
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// All names in a directory, as they come.
+pub fn entries(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
     let mut dir =
         Dir::from_fd(openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)?;
     let mut names = Vec::new();
     for entry in dir.iter() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if !name.starts_with(b".") {
+        if !matches!(name, b"." | b"..") {
             names.push(OsStr::from_bytes(name).to_os_string());
         }
     }
-    names.sort_unstable();
     Ok(names)
 }
 
 /// Whether a name is there, following symbolic links.
 pub fn exists(dir: impl AsFd, name: &str) -> bool {
     faccessat(dir, name, AccessFlags::F_OK, AtFlags::empty()).is_ok()
+}
+
+/// Whether anything has this name, a link that leads nowhere included.
+pub fn is_there(dir: impl AsFd, name: &OsStr) -> bool {
+    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
 }
 
 /// Whether a name stands for a symbolic link.
@@ -94,9 +115,40 @@ pub fn touch(dir: impl AsFd, name: &str) -> Result<(), Errno> {
 }
 
 /// Removes a file; that there was none is no error.
-pub fn remove(dir: impl AsFd, name: &str) -> Result<(), Errno> {
-    match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
+pub fn remove(dir: impl AsFd, name: impl AsRef<OsStr>) -> Result<(), Errno> {
+    match unlinkat(dir, name.as_ref(), UnlinkatFlags::NoRemoveDir) {
         Err(Errno::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes a file, or a directory and all that is in it. Links are not followed.
+pub fn remove_all(dir: impl AsFd, name: &OsStr) -> Result<(), Errno> {
+    match remove(&dir, name) {
+        Err(Errno::EISDIR) => {
+            let inner = openat(&dir, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
+            for entry in entries(&inner)? {
+                remove_all(&inner, &entry)?;
+            }
+            unlinkat(dir, name, UnlinkatFlags::RemoveDir)
+        }
+        result => result,
+    }
+}
+
+/// Gives what is under one name another one, in the same directory.
+pub fn rename(dir: impl AsFd, old: &OsStr, new: &OsStr) -> Result<(), Errno> {
+    renameat(&dir, old, &dir, new)
+}
+
+/// Makes a symbolic link, in place of one that leads elsewhere. Anything else that has this name stays.
+pub fn link(dir: impl AsFd, name: &OsStr, target: &Path) -> Result<(), Errno> {
+    match symlinkat(target, &dir, name) {
+        Err(Errno::EEXIST) if readlinkat(&dir, name).is_ok_and(|old| old != target.as_os_str()) => {
+            remove(&dir, name)?;
+            symlinkat(target, &dir, name)
+        }
+        Err(Errno::EEXIST) => Ok(()),
         result => result,
     }
 }
@@ -122,6 +174,35 @@ pub fn replace(dir: impl AsFd, name: &str, content: &[u8]) -> Result<(), Errno> 
 pub fn append_to(path: &Path, content: &[u8]) -> Result<(), Errno> {
     let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     write(openat(AT_FDCWD, path, flags, Mode::empty())?, content).map(drop)
+}
+
+/// Makes a directory of this mode, or takes the one that is there, and opens it. A link is no directory.
+pub fn make_dir(at: impl AsFd, name: &OsStr, mode: u32) -> Result<OwnedFd, Errno> {
+    match mkdirat(&at, name, Mode::from_bits_truncate(mode)) {
+        Ok(()) | Err(Errno::EEXIST) => openat(at, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whose a file is, and who may do what with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// The user.
+    pub user: u32,
+    /// The group.
+    pub group: u32,
+    /// The permissions.
+    pub mode: u32,
+}
+
+/// Whose an open file is.
+pub fn owner(file: impl AsFd) -> Result<Owner, Errno> {
+    fstat(file).map(|stat| Owner { user: stat.st_uid, group: stat.st_gid, mode: stat.st_mode })
+}
+
+/// A path that means the same wherever one is.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Makes a directory for its owner alone. If the name is a symbolic link that leads nowhere, makes its target.

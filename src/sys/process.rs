@@ -97,6 +97,11 @@ pub fn lead_session() {
     let _ = unsafe { libc::setsid() };
 }
 
+/// Who we are, where files are concerned.
+pub fn user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
 /// Our limit of open files.
 pub fn open_files() -> Option<libc::rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -13,6 +13,7 @@ use super::{Errno, checked, raw};
 use crate::machine::Pid;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::unistd::pipe2;
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -89,7 +90,9 @@ pub struct Spawner {
 impl Spawner {
     /// To be made before other descriptors are, so that it has the lowest.
     pub fn new() -> Result<Spawner, Errno> {
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+        // Where there is no /dev, a pipe that nobody writes to does as well.
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
+        let null = null.or_else(|_| pipe2(OFlag::O_CLOEXEC).map(|(read, _)| read))?;
         let copy = || null.try_clone().map_err(|_| Errno::EMFILE);
         let places = [copy()?, copy()?];
         // SAFETY: closes nothing, as no descriptor has this number.

@@ -118,6 +118,11 @@ impl SvDir {
         self.root.path().join("service")
     }
 
+    /// Where onit makes its live view, if it needs one.
+    pub fn live(&self) -> PathBuf {
+        self.root.path().join("live")
+    }
+
     /// Begins to describe the service `service/NAME`; end with `create` or `create_atomically`.
     pub fn service(&self, name: &str) -> ServiceBuilder {
         self.service_at(self.path().join(name))
@@ -149,6 +154,9 @@ impl SvDir {
         let log = |name: &str| self.root.path().join(format!(".{name}.{number}"));
         let (stdout, stderr) = (log("stdout"), log("stderr"));
         self.mark(&mut command).stdin(Stdio::null()).stdout(create(&stdout)).stderr(create(&stderr));
+        if !command.get_envs().any(|(name, _)| name == "ONIT_RUN") {
+            command.env("ONIT_RUN", self.live()); // nothing is left behind in /run
+        }
         let child = spawn(&mut command);
         Supervisor { pid: child.id(), child: Mutex::new(child), stdout, stderr }
     }

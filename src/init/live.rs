@@ -1,0 +1,293 @@
+//! The live view: where tools find the services whose directories cannot be written.
+//!
+//! `service/NAME/` holds a real `supervise`, and symbolic links to everything else of the service directory. So that one
+//! `SVDIR` shows everything, services that need no view are there too, as links. The view is made when the first
+//! service needs it; without one, nothing here costs anything.
+
+use super::Init;
+use super::config::Root;
+use super::table::{Pair, SlotId};
+use super::voice::Failure;
+use crate::sys::fs::{self, Owner};
+use crate::sys::{Errno, process};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// Whoever makes a view holds this.
+const LOCK: &str = ".lock";
+/// What is made for others to read, and for ourselves.
+const SHARED: u32 = 0o755;
+const PRIVATE: u32 = 0o700;
+
+/// The view, if there is one.
+#[derive(Default)]
+pub(super) struct Live {
+    view: Option<View>,
+    /// Why there is none.
+    why_not: Option<String>,
+    /// The last reason that was told.
+    told: Option<String>,
+}
+
+struct View {
+    /// The directory of its entries.
+    dir: OwnedFd,
+    _lock: OwnedFd,
+    /// Where the services are.
+    services: PathBuf,
+}
+
+/// Why a place is of no use.
+struct Unfit {
+    why: String,
+    /// Another one would do no better: whoever looks would not know which of two to look at.
+    held: bool,
+}
+
+impl Init {
+    /// A directory that stands in for the one of this service. `None` if there can be no view.
+    pub(super) fn stand_in(&mut self, name: &OsStr) -> Result<Option<OwnedFd>, Failure> {
+        let Root::Directory(services) = &self.config.root else { return Ok(None) };
+        if self.live.view.is_none() && self.live.why_not.is_none() {
+            match View::open(services, &places(&variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"))) {
+                Ok(view) => self.live.view = Some(view),
+                Err(why) => self.live.why_not = Some(why),
+            }
+            self.table.services().into_iter().for_each(|at| self.show(at));
+        }
+        let made = self.live.view.as_ref().map(|view| view.make(name)).transpose();
+        made.map_err(|errno| Failure { verb: "create", path: "its live view", errno })
+    }
+
+    /// Shows a service that does not need the view, if there is one.
+    pub(super) fn show(&self, at: SlotId) {
+        if let (Some(view), Some(slot)) = (&self.live.view, self.table.get(at))
+            && !self.stands_in(at)
+        {
+            view.show(&slot.name);
+        }
+    }
+
+    /// Whether anything of a service or its logger is in the view only.
+    fn stands_in(&self, at: SlotId) -> bool {
+        let Some(slot) = self.table.get(at) else { return false };
+        let logger = match slot.pair {
+            Pair::Producer { logger, .. } => self.table.get(logger),
+            Pair::Alone | Pair::Logger { .. } => None,
+        };
+        slot.files.home.is_some() || logger.is_some_and(|logger| logger.files.home.is_some())
+    }
+
+    /// A service goes by another name now.
+    pub(super) fn rename(&mut self, at: SlotId, name: OsString) {
+        if let (Some(view), Some(slot)) = (&self.live.view, self.table.get(at)) {
+            let taken = self.table.named(&name).is_some();
+            view.rename(&slot.name, &name, taken, self.stands_in(at));
+        }
+        self.table.rename(at, name);
+    }
+
+    /// A service has gone.
+    pub(super) fn hide(&self, name: &OsStr) {
+        if let Some(view) = &self.live.view {
+            view.hide(name);
+        }
+    }
+
+    /// Somebody says that things have changed: files may have come, and there may be a place by now.
+    pub(super) fn renew_view(&mut self) {
+        self.live.why_not = None;
+        let Some(view) = &self.live.view else { return };
+        for slot in self.table.all().into_iter().filter_map(|at| self.table.get(at)) {
+            if slot.files.home.is_some() {
+                let _ = view.make(&slot.name);
+            }
+        }
+    }
+
+    /// The reason why services like this one are out of reach. It is the same for all: so it is told once.
+    pub(super) fn tell_no_view(&mut self, at: SlotId, cause: &str) {
+        let Some(why) = self.live.why_not.clone().filter(|why| self.live.told.as_ref() != Some(why)) else { return };
+        self.tell(
+            at,
+            &format_args!(
+                "{cause}, and {why}; running, but out of reach for sv and svc, like all services of that kind"
+            ),
+        );
+        self.live.told = Some(why);
+    }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Where a view may be made.
+fn places(run: &Option<OsString>, runtime: &Option<OsString>) -> Vec<PathBuf> {
+    match (run, runtime) {
+        (Some(run), _) => vec![run.into()],
+        (None, Some(runtime)) => vec!["/run/onit".into(), Path::new(runtime).join("onit")],
+        (None, None) => vec!["/run/onit".into()],
+    }
+}
+
+/// Nobody but us can change what is in it.
+fn is_ours(owner: &Owner, us: u32) -> bool {
+    owner.user == us && owner.mode & 0o022 == 0
+}
+
+/// Nobody but us and root can take away what is ours in it. (Root's group is root: images for any user are made so.)
+fn is_safe(owner: &Owner, us: u32) -> bool {
+    let sticky = owner.mode & 0o1000 != 0;
+    let by_group = owner.mode & 0o020 != 0 && owner.group != 0;
+    let by_all = owner.mode & 0o002 != 0;
+    (owner.user == us || owner.user == 0) && (sticky || !by_group && !by_all)
+}
+
+impl View {
+    fn open(services: &Path, places: &[PathBuf]) -> Result<View, String> {
+        let services = fs::absolute(services);
+        let mut first = None;
+        for place in places {
+            match View::take(&services, place) {
+                Ok(view) => return Ok(view),
+                Err(Unfit { why, held: true }) => return Err(why),
+                Err(Unfit { why, held: false }) => _ = first.get_or_insert(why),
+            }
+        }
+        Err(first.unwrap_or_default())
+    }
+
+    /// What was left in it by a supervisor that has died is cleared away.
+    fn take(services: &Path, place: &Path) -> Result<View, Unfit> {
+        let shown = place.display();
+        let unfit = |why: String| Unfit { why, held: false };
+        let cannot = |errno: Errno| unfit(format!("cannot create {shown}: {}", errno.desc()));
+        let us = process::user();
+        let base = fs::make_dir(fs::HERE, place.as_os_str(), SHARED).map_err(cannot)?;
+        if !fs::owner(&base).is_ok_and(|owner| is_safe(&owner, us)) {
+            return Err(unfit(format!("others can change {shown}")));
+        }
+        let cannot = |errno: Errno| unfit(format!("cannot create {shown}/service: {}", errno.desc()));
+        let dir = fs::make_dir(&base, OsStr::new("service"), SHARED).map_err(cannot)?;
+        if !fs::owner(&dir).is_ok_and(|owner| is_ours(&owner, us)) {
+            return Err(unfit(format!("others can change {shown}/service")));
+        }
+        let found = fs::entries(&dir).map_err(cannot)?;
+        if !found.is_empty() && !found.iter().any(|name| name == LOCK) {
+            return Err(unfit(format!("{shown}/service holds something else")));
+        }
+        let lock = fs::lock(&dir, LOCK).map_err(|errno| match errno {
+            Errno::EAGAIN => Unfit { why: format!("{shown} is held by another supervisor"), held: true },
+            _ => cannot(errno),
+        })?;
+        for name in found.iter().filter(|name| *name != LOCK) {
+            let _ = fs::remove_all(&dir, name);
+        }
+        Ok(View { dir, _lock: lock, services: services.to_owned() })
+    }
+
+    /// Makes the entry of a service, or of a logger (`NAME/log`) in that of its service.
+    fn make(&self, name: &OsStr) -> Result<OwnedFd, Errno> {
+        let (service, is_logger) = match name.as_bytes().split(|byte| *byte == b'/').next() {
+            Some(service) => (OsStr::from_bytes(service), service.len() < name.len()),
+            None => (name, false),
+        };
+        let mut home = dir_instead(&self.dir, &self.place(service), SHARED)?;
+        let mut path = self.services.join(service);
+        if is_logger {
+            let log = dir_instead(&home, OsStr::new("log"), SHARED)?;
+            lead(&home, &path);
+            home = log;
+            path.push("log");
+        }
+        drop(dir_instead(&home, OsStr::new("supervise"), PRIVATE)?);
+        lead(&home, &path);
+        Ok(home)
+    }
+
+    fn show(&self, name: &OsStr) {
+        let path = self.services.join(name);
+        let _ = fs::link(&self.dir, name, &path);
+        if !fs::is_link(&self.dir, name) {
+            let _ = fs::remove_all(&self.dir, name); // it needed more the last time
+            let _ = fs::link(&self.dir, name, &path);
+        }
+    }
+
+    fn hide(&self, name: &OsStr) {
+        let _ = fs::remove_all(&self.dir, &self.place(name));
+    }
+
+    /// Names may be exchanged: who is in the way is put aside until it gets its own new name, or goes.
+    fn rename(&self, old: &OsStr, new: &OsStr, taken: bool, stands_in: bool) {
+        let _ = if taken { fs::rename(&self.dir, new, &aside(new)) } else { fs::remove_all(&self.dir, new) };
+        let _ = fs::rename(&self.dir, &self.place(old), new);
+        if stands_in {
+            let _ = self.make(new);
+        } else {
+            self.show(new);
+        }
+    }
+
+    /// Under which name its entry is.
+    fn place(&self, name: &OsStr) -> OsString {
+        let aside = aside(name);
+        if fs::is_there(&self.dir, &aside) { aside } else { name.to_owned() }
+    }
+}
+
+fn aside(name: &OsStr) -> OsString {
+    let mut aside = OsString::from(".was.");
+    aside.push(name);
+    aside
+}
+
+/// A directory under this name, instead of a link that may stand there.
+fn dir_instead(at: &OwnedFd, name: &OsStr, mode: u32) -> Result<OwnedFd, Errno> {
+    match fs::make_dir(at, name, mode) {
+        Err(Errno::ENOTDIR | Errno::ELOOP) => fs::remove(at, name).and_then(|()| fs::make_dir(at, name, mode)),
+        result => result,
+    }
+}
+
+/// Links to all that is at `path` and not here. Without the permission to look, there is nothing to link to.
+fn lead(home: &OwnedFd, path: &Path) {
+    let names = fs::open_path(path).and_then(fs::names).unwrap_or_default();
+    for name in names {
+        let _ = fs::link(home, &name, &path.join(&name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_is_the_one_that_was_asked_for_and_then_there_is_no_other() {
+        let some = |text: &str| Some(OsString::from(text));
+        assert_eq!(places(&some("/a"), &some("/b")), [Path::new("/a")]);
+        assert_eq!(places(&None, &some("/b")), [Path::new("/run/onit"), Path::new("/b/onit")]);
+        assert_eq!(places(&None, &None), [Path::new("/run/onit")]);
+    }
+
+    #[test]
+    fn a_place_where_others_could_replace_the_view_is_not_taken() {
+        let owner = |user, group, mode| Owner { user, group, mode };
+        for safe in
+            [owner(5, 5, 0o755), owner(0, 0, 0o755), owner(0, 0, 0o1777), owner(0, 0, 0o775), owner(5, 0, 0o700)]
+        {
+            assert!(is_safe(&safe, 5), "{safe:?}");
+        }
+        for bad in [owner(6, 6, 0o755), owner(0, 0, 0o777), owner(5, 5, 0o775), owner(5, 5, 0o757), owner(6, 0, 0o1777)]
+        {
+            assert!(!is_safe(&bad, 5), "{bad:?}");
+        }
+        assert!(is_ours(&owner(5, 5, 0o755), 5) && is_ours(&owner(0, 7, 0o700), 0));
+        for other in [owner(0, 0, 0o755), owner(5, 0, 0o775), owner(5, 5, 0o1777)] {
+            assert!(!is_ours(&other, 5), "{other:?}");
+        }
+    }
+}
