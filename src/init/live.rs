@@ -27,6 +27,8 @@ pub(super) struct Live {
     view: Option<View>,
     /// Why there is none.
     why_not: Option<String>,
+    /// The entries of another supervisor, which has the place.
+    held: Option<OwnedFd>,
     /// The last reason that was told.
     told: Option<String>,
 }
@@ -42,20 +44,24 @@ struct View {
 /// Why a place is of no use.
 struct Unfit {
     why: String,
-    /// Another one would do no better: whoever looks would not know which of two to look at.
-    held: bool,
+    /// It is another supervisor's. Then there is no use for another place: who looks would not know of it.
+    held: Option<OwnedFd>,
 }
 
 impl Init {
     /// A directory that stands in for the one of this service. `None` if there can be no view.
     pub(super) fn stand_in(&mut self, name: &OsStr) -> Result<Option<OwnedFd>, Failure> {
         let Root::Directory(services) = &self.config.root else { return Ok(None) };
-        if self.live.view.is_none() && self.live.why_not.is_none() {
-            match View::open(services, &places(&variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"))) {
-                Ok(view) => self.live.view = Some(view),
-                Err(why) => self.live.why_not = Some(why),
+        let services = fs::absolute(services);
+        if self.live.view.is_none() && (self.live.why_not.is_none() || self.live.held.is_some()) {
+            match View::open(&services, &places(&variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"))) {
+                Ok(view) => self.live = Live { view: Some(view), ..Live::default() },
+                Err(Unfit { why, held }) => (self.live.why_not, self.live.held) = (Some(why), held),
             }
             self.table.services().into_iter().for_each(|at| self.show(at));
+        }
+        if self.live.held.as_ref().is_some_and(|entries| is_supervised(entries, name, &services)) {
+            return Err(Failure { verb: "lock", path: "supervise/lock", errno: Errno::EAGAIN });
         }
         let made = self.live.view.as_ref().map(|view| view.make(name)).transpose();
         made.map_err(|errno| Failure { verb: "create", path: "its live view", errno })
@@ -147,23 +153,21 @@ fn is_safe(owner: &Owner, us: u32) -> bool {
 }
 
 impl View {
-    fn open(services: &Path, places: &[PathBuf]) -> Result<View, String> {
-        let services = fs::absolute(services);
+    fn open(services: &Path, places: &[PathBuf]) -> Result<View, Unfit> {
         let mut first = None;
         for place in places {
-            match View::take(&services, place) {
-                Ok(view) => return Ok(view),
-                Err(Unfit { why, held: true }) => return Err(why),
-                Err(Unfit { why, held: false }) => _ = first.get_or_insert(why),
+            match View::take(services, place) {
+                Err(unfit) if unfit.held.is_none() => _ = first.get_or_insert(unfit),
+                result => return result,
             }
         }
-        Err(first.unwrap_or_default())
+        Err(first.unwrap_or(Unfit { why: String::new(), held: None }))
     }
 
     /// What was left in it by a supervisor that has died is cleared away.
     fn take(services: &Path, place: &Path) -> Result<View, Unfit> {
         let shown = place.display();
-        let unfit = |why: String| Unfit { why, held: false };
+        let unfit = |why: String| Unfit { why, held: None };
         let cannot = |errno: Errno| unfit(format!("cannot create {shown}: {}", errno.desc()));
         let us = process::user();
         let base = fs::make_dir(fs::HERE, place.as_os_str(), SHARED).map_err(cannot)?;
@@ -179,10 +183,13 @@ impl View {
         if !found.is_empty() && !found.iter().any(|name| name == LOCK) {
             return Err(unfit(format!("{shown}/service holds something else")));
         }
-        let lock = fs::lock(&dir, LOCK).map_err(|errno| match errno {
-            Errno::EAGAIN => Unfit { why: format!("{shown} is held by another supervisor"), held: true },
-            _ => cannot(errno),
-        })?;
+        let lock = match fs::lock(&dir, LOCK) {
+            Ok(lock) => lock,
+            Err(Errno::EAGAIN) => {
+                return Err(Unfit { why: format!("{shown} is held by another supervisor"), held: Some(dir) });
+            }
+            Err(errno) => return Err(cannot(errno)),
+        };
         for name in found.iter().filter(|name| *name != LOCK) {
             let _ = fs::remove_all(&dir, name);
         }
@@ -237,6 +244,13 @@ impl View {
         let aside = aside(name);
         if fs::is_there(&self.dir, &aside) { aside } else { name.to_owned() }
     }
+}
+
+/// Whether this very service is supervised by whoever made these entries.
+fn is_supervised(entries: &OwnedFd, name: &OsStr, services: &Path) -> bool {
+    let (entry, service) = (Path::new(name), services.join(name));
+    fs::leads_to(entries, &entry.join("run"), &service.join("run"))
+        && fs::lock(entries, entry.join("supervise/lock")).err() == Some(Errno::EAGAIN)
 }
 
 fn aside(name: &OsStr) -> OsString {

@@ -141,10 +141,15 @@ pub fn rename(dir: impl AsFd, old: &OsStr, new: &OsStr) -> Result<(), Errno> {
     renameat(&dir, old, &dir, new)
 }
 
+/// Whether a name stands for a symbolic link to this target.
+pub fn leads_to(dir: impl AsFd, path: &Path, target: &Path) -> bool {
+    readlinkat(dir, path).is_ok_and(|known| known == target.as_os_str())
+}
+
 /// Makes a symbolic link, in place of one that leads elsewhere. Anything else that has this name stays.
 pub fn link(dir: impl AsFd, name: &OsStr, target: &Path) -> Result<(), Errno> {
     match symlinkat(target, &dir, name) {
-        Err(Errno::EEXIST) if readlinkat(&dir, name).is_ok_and(|old| old != target.as_os_str()) => {
+        Err(Errno::EEXIST) if is_link(&dir, name) && !leads_to(&dir, Path::new(name), target) => {
             remove(&dir, name)?;
             symlinkat(target, &dir, name)
         }
@@ -221,9 +226,9 @@ pub fn make_private_dir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
 /// Takes the lock file: by flock, as runit and daemontools do, and by fcntl, as s6 does. EAGAIN when either is
 /// held by somebody else. The lock lasts as long as the descriptor; the file must not be opened a second time,
 /// since closing any descriptor of it gives up the fcntl lock.
-pub fn lock(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = openat(dir, name, flags, Mode::from_bits_truncate(0o600))?;
+    let file = openat(dir, path.as_ref(), flags, Mode::from_bits_truncate(0o600))?;
     // SAFETY: flock(2) takes a descriptor that we hold, and a number.
     checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })?;
     let whole =

@@ -197,14 +197,26 @@ fn on_a_read_only_disk_a_service_runs_and_this_is_told() {
             web.write_script("run", "echo $$; exec sleep 1000");
         }
         disk.remount("ro");
-        let onit = sv.start(UnderTest::Onit);
+        let nowhere = web.path().join("live");
+        let mut command = UnderTest::Onit.command(&sv.path());
+        command.env("ONIT_RUN", &nowhere);
+        let onit = sv.spawn(command);
         let file = if with_supervise { "open supervise/lock" } else { "create supervise" };
-        onit.wait_said(&[&format!("onit: web: cannot {file}: Read-only file system; running, but out of reach")]);
+        let why = format!("and cannot create {}: Read-only file system", nowhere.display());
+        onit.wait_said(&[&format!(
+            "onit: web: cannot {file}: Read-only file system, {why}; running, but out of reach"
+        )]);
         let pid: u32 = onit.wait_for("the service", SOON, || onit.stdout().lines().next()?.parse().ok());
         unaffected(&other);
         onit.signal(Signal::SIGTERM);
         assert_eq!(onit.wait_end(SOON), Ending::Code(0));
         assert!(!procfs::is_alive(pid));
+        // Where there is a place for its `supervise`, all is well.
+        let onit = sv.start(UnderTest::Onit);
+        unaffected(&Service::at(sv.live().join("service/web")));
+        unaffected(&Service::at(sv.live().join("service/other")));
+        onit.signal(Signal::SIGTERM);
+        assert_eq!((onit.wait_end(SOON), onit.stderr().as_str()), (Ending::Code(0), ""));
     }
 }
 
