@@ -9,6 +9,7 @@ mod examples;
 mod faults;
 mod isolation;
 mod loggers;
+mod machine;
 mod personalities;
 mod pid1;
 mod procfs;
