@@ -231,8 +231,8 @@ fn a_container_that_is_to_reboot_stops_its_services_and_ends_as_the_manager_expe
     }
     let sv = SvDir::new();
     let web = sleeper(&sv, "web");
-    let mut init = Command::new(onit());
-    init.env("SVDIR", sv.path()).arg("init").arg("unknown");
+    let mut init = Command::new("env");
+    init.arg(format!("SVDIR={}", sv.path().display())).arg(onit()).args(["init", "unknown"]);
     let unshare = sv.spawn(as_pid_1(&init));
     web.wait_up();
     send_number(inner(&unshare), 39);
@@ -252,7 +252,8 @@ fn who_is_pid_1_is_asked_only_what_it_listens_to() {
     shell.args(["-c", &script]);
     let output = sv.run(as_pid_1(&shell));
     assert_eq!((output.code, output.stdout.as_str()), (0, "1\n1\n1\n"));
-    let deaf = |signal, what| format!("onit: PID 1 does not listen to signal {signal}, so it was not asked to {what}\n");
+    let deaf =
+        |signal, what| format!("onit: PID 1 does not listen to signal {signal}, so it was not asked to {what}\n");
     assert_eq!(output.stderr, [deaf(38, "poweroff"), deaf(39, "reboot"), deaf(39, "reboot")].concat());
     shell = Command::new("sh");
     shell.args(["-c", &format!("{} reboot -f; sleep 100", onit.display())]);
