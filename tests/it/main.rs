@@ -7,6 +7,7 @@ mod anywhere;
 mod container;
 mod differential;
 mod directory;
+mod entrypoint;
 mod examples;
 mod faults;
 mod isolation;
