@@ -496,10 +496,13 @@ impl<'w> Listener<'w> {
             let event = poll_until(SOON, || match () {
                 () if self.running.ended().is_some() => Some("ends us"),
                 () if new().iter().filter(|line| **line == passed).count() >= count => Some("heard"),
-                () if is_stopped(self.command) => {
-                    // Both stop, in one order or the other; see whether the entrypoint follows.
-                    let both = poll_until(Duration::from_millis(300), || is_stopped(self.running.pid()).then_some(()));
-                    Some(if both.is_some() { "stops both" } else { "stops the command" })
+                () if is_stopped(self.command) || is_stopped(self.running.pid()) => {
+                    let both = || is_stopped(self.command) && is_stopped(self.running.pid());
+                    match poll_until(Duration::from_millis(300), || both().then_some(())) {
+                        Some(()) => Some("stops both"),
+                        None if is_stopped(self.command) => Some("stops the command"),
+                        None => Some("reaches it and stops us"),
+                    }
                 }
                 () => None,
             });
