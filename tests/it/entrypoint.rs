@@ -551,6 +551,13 @@ impl<'w> Listener<'w> {
         Self { world, running, command }
     }
 
+    /// The child is told in the same call or not at all.
+    fn wait_until_the_child_has_noted_all(&self) {
+        let child = self.world.pid("child");
+        let quiet = || Glimpse::of(child).is_none_or(|glimpse| glimpse.pending == 0 && glimpse.state == 'S');
+        wait_for("the child to have noted it", SOON, || quiet().then_some(()));
+    }
+
     /// What happened after this signal: who heard what, who stopped, who ended.
     fn after(&self, number: i32) -> String {
         let heard = || self.world.text("heard");
@@ -594,6 +601,7 @@ impl<'w> Listener<'w> {
                 None => return "makes it deaf".to_owned(),
             }
         }
+        self.wait_until_the_child_has_noted_all();
         let fences = [Signal::SIGURG, Signal::SIGWINCH].map(|fence| fence as i32).into_iter().filter(|&f| f != number);
         let fences: Vec<String> = fences.flat_map(|f| [format!("command {f}"), format!("child {f}")]).collect();
         let mut heard: Vec<String> = new().into_iter().filter(|line| !fences.contains(line)).collect();
@@ -634,10 +642,7 @@ fn targets(world: &World, options: &[&str]) -> String {
     let listener = Listener::start(world, options);
     world.send(listener.running.pid(), 15);
     wait_for("TERM", SOON, || world.text("heard").contains("command 15").then_some(()));
-    // The child is told in the same call or not at all; what it was told it notes before it ends by something else.
-    let child = world.pid("child");
-    let quiet = || Glimpse::of(child).is_some_and(|glimpse| glimpse.pending == 0 && glimpse.state == 'S');
-    wait_for("the child to have noted it", SOON, || quiet().then_some(()));
+    listener.wait_until_the_child_has_noted_all();
     let heard = world.text("heard");
     let mut who: Vec<&str> = heard.lines().filter_map(|line| line.strip_suffix(" 15")).collect();
     who.sort_unstable();
