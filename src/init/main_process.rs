@@ -97,8 +97,8 @@ impl Init {
 
     /// Who waits for us as for a job sees that it was stopped.
     pub(super) fn stop_if_main_has(&self) {
-        if let Main::Here(pid) = self.main
-            && foreground::has_stopped(pid)
+        if let (Main::Here(pid), Some(config)) = (self.main, &self.config.main)
+            && foreground::has_stopped(pid).is_some_and(|signal| config.manners.stops_with(signal))
         {
             foreground::stop_with_main();
         }

@@ -57,7 +57,9 @@ impl Init {
         // The signals are taken before the dead are, so that a death after this brings another one.
         let signals: Vec<Signal> = std::iter::from_fn(|| self.signals.next()).take(SIGNALS).collect();
         if self.unreaped || signals.contains(&Signal::CHLD) {
-            self.stop_if_main_has();
+            if !signals.contains(&Signal::CONT) {
+                self.stop_if_main_has(); // whoever continues us has done so already
+            }
             self.deaths();
         }
         signals.iter().for_each(|signal| self.obey(*signal));

@@ -36,6 +36,12 @@ impl MainManners {
         }
     }
 
+    /// Whether we stop as well when it was stopped by this signal: when it was the terminal's, or stands for that.
+    pub fn stops_with(&self, signal: Signal) -> bool {
+        let stands_for = self.new_session && signal == Signal::STOP;
+        [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal) || stands_for
+    }
+
     /// The code that we end with once it has ended.
     pub fn code(&self, exit: Exit) -> u8 {
         let code = exit.shell_code();
@@ -76,6 +82,15 @@ mod tests {
         assert_eq!((dumb.forward(Signal::HUP), dumb.forward(Signal::TTIN)), (None, Some(Signal::STOP)));
         let twice = manners(&[(Signal::TERM, None), (Signal::TERM, Some(Signal::INT))], &[]);
         assert_eq!(twice.forward(Signal::TERM), Some(Signal::INT));
+    }
+
+    #[test]
+    fn only_what_a_terminal_stops_stops_us() {
+        let session = MainManners { new_session: true, ..MainManners::ONIT };
+        for number in 1..=64 {
+            assert_eq!(MainManners::ONIT.stops_with(Signal(number)), [20, 21, 22].contains(&number), "{number}");
+            assert_eq!(session.stops_with(Signal(number)), [19, 20, 21, 22].contains(&number), "{number}");
+        }
     }
 
     #[test]

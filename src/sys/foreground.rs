@@ -221,14 +221,18 @@ pub fn take_back_terminal(main: Pid) {
     }
 }
 
-/// Whether the main process was stopped since this was last asked.
-pub fn has_stopped(main: Pid) -> bool {
+/// The signal by which the main process was stopped since this was last asked.
+pub fn has_stopped(main: Pid) -> Option<Signal> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let flags = libc::WSTOPPED | libc::WNOHANG;
     // SAFETY: waitid(2) writes to `info` only. Only stops are asked for, so nothing is reaped.
-    let found = checked(unsafe { libc::waitid(libc::P_PID, main.0.cast_unsigned(), info.as_mut_ptr(), flags) });
+    checked(unsafe { libc::waitid(libc::P_PID, main.0.cast_unsigned(), info.as_mut_ptr(), flags) }).ok()?;
     // SAFETY: zeroed, or written by the kernel. Without a stop the pid stays zero.
-    found.is_ok() && unsafe { info.assume_init().si_pid() } != 0
+    let (pid, status) = unsafe {
+        let info = info.assume_init();
+        (info.si_pid(), info.si_status())
+    };
+    (pid != 0).then_some(Signal(status))
 }
 
 /// Stops ourselves and our process group, as the terminal would have done had the main process been in our place, so

@@ -41,13 +41,15 @@ impl AsFd for Signals {
     }
 }
 
+/// Written as the kernel reads it: no C library lets go of all the real-time signals, and each keeps others for itself.
 fn all_but_faults() -> SigSet {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigfillset(3) initialises the whole set; sigdelset(3) then only changes it.
+    let wanted = FAULTS.iter().fold(u64::MAX, |mask, fault| mask & !(1 << (fault - 1)));
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    let words = set.as_mut_ptr().cast::<libc::c_ulong>();
+    // SAFETY: a sigset_t is an array of words and has room for 64 signals; zeroed, it is an empty set.
     unsafe {
-        libc::sigfillset(set.as_mut_ptr());
-        for fault in FAULTS {
-            libc::sigdelset(set.as_mut_ptr(), fault);
+        for word in 0..(u64::BITS / libc::c_ulong::BITS) as usize {
+            words.add(word).write((wanted >> (word * libc::c_ulong::BITS as usize)) as libc::c_ulong);
         }
         SigSet::from_sigset_t_unchecked(set.assume_init())
     }
@@ -69,9 +71,9 @@ pub(super) fn send(pid: libc::pid_t, signal: Signal) -> Result<(), Errno> {
     checked(unsafe { libc::kill(pid, signal.0) }).map(drop)
 }
 
-/// The first real-time signal that programs may use.
+/// The first real-time signal as those count who send us one: as glibc does. musl's own is one more.
 pub fn realtime() -> Signal {
-    Signal(libc::SIGRTMIN())
+    Signal(34)
 }
 
 /// A signal's name, `SIGTERM`; `None` for real-time signals.

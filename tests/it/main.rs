@@ -4,9 +4,11 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, missing_docs)]
 
 mod anywhere;
+mod boxes;
 mod container;
 mod differential;
 mod directory;
+mod entrypoint;
 mod examples;
 mod faults;
 mod isolation;

@@ -292,7 +292,12 @@ impl ServiceBuilder {
 
     /// A plain file.
     pub fn file(self, path: &str, content: &str) -> Self {
-        self.entry(Entry::File(path.into(), content.into(), 0o644))
+        self.file_with_mode(path, content, 0o644)
+    }
+
+    /// A file with exactly this content and mode.
+    pub fn file_with_mode(self, path: &str, content: &str, mode: u32) -> Self {
+        self.entry(Entry::File(path.into(), content.into(), mode))
     }
 
     /// The file that means: do not start by itself.

@@ -1,0 +1,747 @@
+//! As the entrypoint of a container: one table of facts, looked at from outside, for onit and for those it replaces.
+//!
+//! Every scenario states what onit does. Where another does otherwise, [`DIFFERENCES`] says what and why; a difference that
+//! is not listed fails, and so does one that is listed and not there.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::procfs::{self, Glimpse};
+use crate::svdir::{Ending, SOON, Supervisor, SvDir};
+use crate::svdir::{missing_tools, onit, poll_until, skip, wait_for};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Who is looked at
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// The program between the container and its command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Onit,
+    Tini,
+    OnitAsTini,
+    DumbInit,
+    OnitAsDumbInit,
+    Catatonit,
+}
+
+use Who::{Catatonit, DumbInit, Onit, OnitAsDumbInit, OnitAsTini, Tini};
+
+impl Who {
+    fn tool(self) -> &'static str {
+        match self {
+            Onit => "onit",
+            Tini | OnitAsTini => "tini",
+            DumbInit | OnitAsDumbInit => "dumb-init",
+            Catatonit => "catatonit",
+        }
+    }
+
+    fn missing(self) -> Option<String> {
+        let own = [self.tool()];
+        let own = if matches!(self, Tini | DumbInit | Catatonit) { &own[..] } else { &[] };
+        missing_tools(&[own, &["perl", "setsid", "kill"]].concat())
+    }
+
+    /// The options that make it forward to the command only.
+    fn to_command(self) -> &'static [&'static str] {
+        if self.tool() == "dumb-init" { &["-c"] } else { &[] }
+    }
+
+    /// The options that make it forward to the command's group.
+    fn to_group(self) -> &'static [&'static str] {
+        if self.tool() == "dumb-init" { &[] } else { &["-g"] }
+    }
+
+    /// The options that make it the parent of orphans although it is not PID 1.
+    fn adopting(self) -> &'static [&'static str] {
+        if self.tool() == "tini" { &["-s"] } else { &[] }
+    }
+}
+
+/// A place for one scenario with one program.
+struct World {
+    who: Who,
+    sv: SvDir,
+}
+
+impl World {
+    fn new(who: Who) -> Self {
+        let sv = SvDir::new();
+        if matches!(who, OnitAsTini | OnitAsDumbInit) {
+            std::os::unix::fs::symlink(onit(), sv.root().join(who.tool())).expect("symlink");
+        }
+        Self { who, sv }
+    }
+
+    fn root(&self) -> &Path {
+        self.sv.root()
+    }
+
+    /// The program, with options and nothing else.
+    fn words(&self, options: &[&str]) -> Vec<OsString> {
+        let program = match self.who {
+            Onit => onit().into_os_string(),
+            OnitAsTini | OnitAsDumbInit => self.root().join(self.who.tool()).into_os_string(),
+            Tini | DumbInit | Catatonit => self.who.tool().into(),
+        };
+        std::iter::once(program).chain(options.iter().map(OsString::from)).collect()
+    }
+
+    /// `PROGRAM OPTIONS -- WORDS`.
+    fn entry<W: AsRef<OsStr>>(&self, options: &[&str], words: &[W]) -> Vec<OsString> {
+        let mut all = self.words(options);
+        all.push("--".into());
+        all.extend(words.iter().map(|word| word.as_ref().to_owned()));
+        all
+    }
+
+    /// Starts these words in the root of the world.
+    fn start<W: AsRef<OsStr>>(&self, words: &[W]) -> Supervisor {
+        self.sv.spawn(self.command(words))
+    }
+
+    fn command<W: AsRef<OsStr>>(&self, words: &[W]) -> Command {
+        let mut command = Command::new("env");
+        // A group of its own: who is stopped may stop its group, and the tests are not to be in it.
+        command.arg("--default-signal").args(words).current_dir(self.root()).process_group(0);
+        command.env_remove("LISTEN_PID").env_remove("TINI_SUBREAPER").env_remove("TINI_KILL_PROCESS_GROUP");
+        command
+    }
+
+    /// How they end, and what they wrote to stdout.
+    fn outcome<W: AsRef<OsStr>>(&self, words: &[W]) -> (String, String) {
+        let running = self.start(words);
+        (ending(&running, SOON), running.stdout())
+    }
+
+    fn text(&self, file: &str) -> String {
+        fs::read_to_string(self.root().join(file)).unwrap_or_default()
+    }
+
+    fn write(&self, file: &str, content: &str, mode: u32) {
+        self.sv.service_at(self.root()).file_with_mode(file, content, mode).create();
+    }
+
+    /// Waits for a file with a pid and a newline in it.
+    fn pid(&self, file: &str) -> u32 {
+        let text = wait_for(&format!("a pid in {file}"), SOON, || Some(self.text(file)).filter(|t| t.ends_with('\n')));
+        text.trim().parse().expect("a pid")
+    }
+
+    /// Sends any signal by its number, real-time signals too.
+    fn send(&self, pid: u32, number: i32) {
+        match Signal::try_from(number) {
+            Ok(signal) => crate::svdir::send(pid, signal),
+            Err(_) => drop(self.sv.tool("kill", &[&format!("-{number}"), &pid.to_string()])),
+        }
+    }
+}
+
+/// The code as a number, or what happened instead.
+fn ending(running: &Supervisor, deadline: Duration) -> String {
+    match poll_until(deadline, || running.ended()).map(Ending::from) {
+        Some(Ending::Code(code)) => code.to_string(),
+        Some(Ending::Signal(signal)) => format!("signal {signal}"),
+        None => "hangs".to_owned(),
+    }
+}
+
+fn shell(script: &str) -> [&str; 3] {
+    ["sh", "-c", script]
+}
+
+/// The first `wanted` that is not as it should be, or nothing.
+fn all_or_first_wrong(mut wrong: impl Iterator<Item = String>) -> String {
+    wrong.next().unwrap_or_else(|| "all".to_owned())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The table
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct Scenario {
+    name: &'static str,
+    /// What is seen with onit.
+    expected: &'static str,
+    look: fn(&World) -> String,
+}
+
+const fn scenario(name: &'static str, expected: &'static str, look: fn(&World) -> String) -> Scenario {
+    Scenario { name, expected, look }
+}
+
+const SCENARIOS: &[Scenario] = &[
+    scenario("exit codes become ours", "all", exit_codes),
+    scenario("death by a signal becomes 128+N", "all", deaths_by_signals),
+    scenario("a command that is not there", "127, one line", |w| exec_failure(w, "nonsense")),
+    scenario("a path that is not there", "127, one line", |w| exec_failure(w, "./no/such/file")),
+    scenario("a file that is not executable", "126, one line", |w| exec_failure(w, "./plain")),
+    scenario("a directory", "126, one line", |w| exec_failure(w, "./folder")),
+    scenario("a path through a file", "126, one line", |w| exec_failure(w, "./plain/below")),
+    scenario("a script whose interpreter is missing", "127, one line", |w| exec_failure(w, "./orphaned")),
+    scenario("a script without #!", "7", text_without_shebang),
+    scenario("what is not executable is looked for further along PATH", "8", later_in_path),
+    scenario("no command", "100, says so", |w| refusal(w, &["--"])),
+    scenario("no arguments", "100, says so", |w| refusal(w, &[])),
+    scenario("an option nobody knows", "100, says so", |w| refusal(w, &["--nonsense", "--", "true"])),
+    scenario("options after the command are the command's", "3", |w| options_after_the_command(w)),
+    scenario("-- after the command is the command's", "-- -g", dashes_after_the_command),
+    scenario("arguments arrive byte for byte", "as given", odd_arguments),
+    scenario("session and group", "our session, a group of its own", session_and_group),
+    scenario("signal state, limits, identity", "as without", |w| transparent(w, &[], LOOK_AT_PROCESS)),
+    scenario("the same, with signals blocked and ignored", "as without", |w| {
+        transparent(w, ODD_SIGNALS, LOOK_AT_PROCESS)
+    }),
+    scenario("descriptors", "as without", |w| transparent(w, ODD_FILES, LOOK_AT_FILES)),
+    scenario("environment", "as without", |w| transparent(w, ODD_VARIABLES, &["env"])),
+    scenario("directory", "as without", |w| transparent(w, &[], &["pwd", "-P"])),
+    scenario("LISTEN_PID that names us", "names the command", |w| listen_pid(w, true)),
+    scenario("LISTEN_PID that names another", "untouched", |w| listen_pid(w, false)),
+    scenario("signals that reach the command", REACHING, signals_that_reach_the_command),
+    scenario("a forwarded signal, and the command's children", "command", |w| targets(w, w.who.to_command())),
+    scenario("the same when the group is asked for", "child, command", |w| targets(w, w.who.to_group())),
+    scenario("a hundred real-time signals", "100", real_time_signals_are_queued),
+    scenario("a command that stops and is continued", "5", stop_and_continue),
+    scenario("SIGCHLD ignored on entry", "3", child_signal_ignored),
+    scenario("children left by who executed it", "3", inherited_children),
+    scenario("orphans while the command lives", "adopted and reaped", orphans_are_reaped),
+    scenario("what is left when the command ends", "told TERM, 3", left_that_hears),
+    scenario("what is left and deaf", "killed after a second, 3", left_that_is_deaf),
+];
+
+struct Difference {
+    who: &'static [Who],
+    scenario: &'static str,
+    instead: &'static str,
+    /// For the reader: nothing looks at it.
+    _because: &'static str,
+}
+
+const fn differs(
+    who: &'static [Who],
+    scenario: &'static str,
+    instead: &'static str,
+    because: &'static str,
+) -> Difference {
+    Difference { who, scenario, instead, _because: because }
+}
+
+const TINIS: &[Who] = &[Tini, OnitAsTini];
+const DUMBS: &[Who] = &[DumbInit, OnitAsDumbInit];
+const OTHERS: &[Who] = &[Tini, OnitAsTini, DumbInit, OnitAsDumbInit, Catatonit];
+const NO_TABLE_OF_CODES: &str = "one code for whatever goes wrong";
+const ENDS_AT_ONCE: &str = "leaves the rest to the kernel, which kills it where we are PID 1 and nowhere else";
+
+const DIFFERENCES: &[Difference] = &[
+    differs(&[DumbInit], "a command that is not there", "2, one line", NO_TABLE_OF_CODES),
+    differs(&[DumbInit], "a path that is not there", "2, one line", NO_TABLE_OF_CODES),
+    differs(&[DumbInit], "a file that is not executable", "2, one line", NO_TABLE_OF_CODES),
+    differs(&[DumbInit], "a directory", "2, one line", NO_TABLE_OF_CODES),
+    differs(&[DumbInit], "a path through a file", "2, one line", NO_TABLE_OF_CODES),
+    differs(&[DumbInit], "a script whose interpreter is missing", "2, one line", NO_TABLE_OF_CODES),
+    differs(&[Catatonit], "a command that is not there", "1, one line", NO_TABLE_OF_CODES),
+    differs(&[Catatonit], "a path that is not there", "1, one line", NO_TABLE_OF_CODES),
+    differs(&[Catatonit], "a file that is not executable", "1, one line", NO_TABLE_OF_CODES),
+    differs(&[Catatonit], "a directory", "1, one line", NO_TABLE_OF_CODES),
+    differs(&[Catatonit], "a path through a file", "1, one line", NO_TABLE_OF_CODES),
+    differs(&[Catatonit], "a script whose interpreter is missing", "1, one line", NO_TABLE_OF_CODES),
+    differs(&[Tini], "a path through a file", "1, one line", "knows two causes, and this is a third"),
+    differs(OTHERS, "no command", "1, says so", "their code for wrong use"),
+    differs(OTHERS, "no arguments", "1, says so", "their code for wrong use"),
+    differs(OTHERS, "an option nobody knows", "1, says so", "their code for wrong use"),
+    differs(&[Onit], "options after the command are the command's", "100", "without -- a verb stands there"),
+    differs(&[Tini, Catatonit], "options after the command are the command's", "1", "getopt permutes"),
+    differs(DUMBS, "session and group", "a session of its own, a group of its own", "its way to know its children"),
+    differs(
+        &[Catatonit],
+        "signal state, limits, identity",
+        "-SigBlk: 0000000000000000, +SigBlk: 0000000000380000",
+        "its own TSTP, TTIN and TTOU leak",
+    ),
+    differs(
+        &[Catatonit],
+        "the same, with signals blocked and ignored",
+        "-SigBlk: 0000004000194200, +SigBlk: 0000004000394200",
+        "its own TTOU leaks; the others were blocked",
+    ),
+    differs(
+        &[DumbInit],
+        "the same, with signals blocked and ignored",
+        "-SigBlk: 0000004000194200, -SigIgn: 0000008180201801, +SigBlk: 0000000000000000, +SigIgn: 0000008180000000",
+        "it sets everything to the default, but for real-time signals and those of the C library",
+    ),
+    differs(&[Tini, DumbInit], "LISTEN_PID that names us", "names the entrypoint", "knows nothing of it"),
+    differs(
+        &[Tini],
+        "signals that reach the command",
+        "reaches it: 1 2 3 10 12 13 14 15 16 18 20 23 24 25 26 27 28 29 30 34 40 64; \
+        is kept: 17 21 22; ends us: 4 5 6 7 8 11 31",
+        "ABRT is a fault to it; CONT is for the command only, as it never stops with it",
+    ),
+    differs(
+        &[Catatonit],
+        "signals that reach the command",
+        "reaches it: 1 2 3 10 12 13 14 15 16 18 23 24 25 26 27 28 29 30 34 40 64; \
+        is kept: 17 20 21 22; ends us: 4 5 6 7 8 11 31",
+        "as tini, and it swallows TSTP",
+    ),
+    differs(
+        &[DumbInit],
+        "signals that reach the command",
+        "reaches it: 1 2 3 4 5 6 7 8 10 11 12 13 14 15 16 18 23 24 25 26 27 28 29 30 31 34 40 64; \
+        is kept: 17; reaches it and stops us: 20 21 22",
+        "faults are signals like others to it, and it stops when it is told to, whatever the command does",
+    ),
+    differs(&[Tini, Catatonit], "SIGCHLD ignored on entry", "hangs", "the kernel reaps, and they wait for ever"),
+    differs(&[DumbInit], "orphans while the command lives", "not adopted", "adopts as PID 1 only"),
+    differs(TINIS, "what is left when the command ends", "lives on, 3", ENDS_AT_ONCE),
+    differs(TINIS, "what is left and deaf", "lives on, 3", ENDS_AT_ONCE),
+    differs(&[DumbInit, Catatonit], "what is left when the command ends", "lives on, 3", ENDS_AT_ONCE),
+    differs(&[DumbInit, Catatonit], "what is left and deaf", "lives on, 3", ENDS_AT_ONCE),
+];
+
+/// Looks at everything before it complains: the whole difference is worth more than its first line.
+fn compare(who: Who, scenarios: &[Scenario], differences: &[Difference]) {
+    let mut wrong = Vec::new();
+    for Scenario { name, expected, look } in scenarios {
+        let difference = differences.iter().find(|d| d.scenario == *name && d.who.contains(&who));
+        let expected = difference.map_or(*expected, |difference| difference.instead);
+        let start = Instant::now();
+        let seen = look(&World::new(who));
+        if std::env::var_os("TIMES").is_some() {
+            println!("{who:?} {name}: {:?}", start.elapsed());
+        }
+        if seen != expected {
+            wrong.push(format!("{name}\n  expected: {expected}\n  seen:     {seen}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{who:?}:\n{}", wrong.join("\n"));
+}
+
+fn every_difference_is_one(scenarios: &[Scenario], differences: &[Difference]) {
+    for difference in differences {
+        let scenario = scenarios.iter().find(|scenario| scenario.name == difference.scenario);
+        let scenario = scenario.unwrap_or_else(|| panic!("no such scenario: {}", difference.scenario));
+        assert_ne!(difference.instead, scenario.expected, "no difference: {}", difference.scenario);
+    }
+}
+
+macro_rules! compared {
+    ($($name:ident: $who:ident, $scenarios:ident, $differences:ident;)+) => {$(
+        #[test]
+        fn $name() {
+            if let Some(why) = $who.missing() {
+                skip!("{why}");
+            }
+            every_difference_is_one($scenarios, $differences);
+            compare($who, $scenarios, $differences);
+        }
+    )+};
+}
+
+compared! {
+    onit_is_what_the_table_says: Onit, SCENARIOS, DIFFERENCES;
+    onit_as_tini_is_what_the_table_says: OnitAsTini, SCENARIOS, DIFFERENCES;
+    onit_as_dumb_init_is_what_the_table_says: OnitAsDumbInit, SCENARIOS, DIFFERENCES;
+    tini_differs_where_the_table_says: Tini, SCENARIOS, DIFFERENCES;
+    dumb_init_differs_where_the_table_says: DumbInit, SCENARIOS, DIFFERENCES;
+    catatonit_differs_where_the_table_says: Catatonit, SCENARIOS, DIFFERENCES;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// How the command ends
+// ---------------------------------------------------------------------------------------------------------------------
+
+fn exit_codes(world: &World) -> String {
+    let some = [0, 1, 2, 7, 77, 100, 111, 125, 126, 127, 128, 129, 143, 254, 255];
+    let codes: Vec<i32> = if world.who == Onit { (0..=255).collect() } else { some.to_vec() };
+    all_or_first_wrong(codes.into_iter().filter_map(|code| {
+        let seen = world.outcome(&world.entry(&[], &shell(&format!("exit {code}")))).0;
+        (seen != code.to_string()).then(|| format!("{code} became {seen}"))
+    }))
+}
+
+/// Every signal that ends a process, and three real-time signals.
+const DEADLY: &[i32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34, 40, 64];
+
+fn deaths_by_signals(world: &World) -> String {
+    all_or_first_wrong(DEADLY.iter().filter_map(|signal| {
+        let suicide = format!("ulimit -c 0; kill -{signal} $$; sleep 1000");
+        let seen = world.outcome(&world.entry(&[], &shell(&suicide))).0;
+        (seen != (128 + signal).to_string()).then(|| format!("{signal} became {seen}"))
+    }))
+}
+
+fn exec_failure(world: &World, command: &str) -> String {
+    world.write("plain", "exit 7\n", 0o644);
+    world.write("orphaned", "#!/no/such/interpreter\n", 0o755);
+    fs::create_dir_all(world.root().join("folder")).expect("mkdir");
+    let running = world.start(&world.entry(world.who.adopting(), &[command]));
+    let code = ending(&running, SOON);
+    match running.stderr().lines().collect::<Vec<_>>().as_slice() {
+        [] => format!("{code}, silently"),
+        [_] => format!("{code}, one line"),
+        lines => format!("{code}, {}", lines.join(" | ")),
+    }
+}
+
+fn text_without_shebang(world: &World) -> String {
+    world.write("plain", "exit 7\n", 0o755);
+    world.outcome(&world.entry(&[], &["./plain"])).0
+}
+
+fn later_in_path(world: &World) -> String {
+    world.write("first/prog", "#!/bin/sh\nexit 7\n", 0o644);
+    world.write("second/prog", "#!/bin/sh\nexit 8\n", 0o755);
+    let path = format!("PATH={0}/none:{0}/first:{0}/second", world.root().display());
+    // `env` looks for its own command along the new PATH: so give it paths.
+    let mut words = world.entry(&[], &["prog"]);
+    words[0] = absolute(&words[0]);
+    let mut all: Vec<OsString> = vec!["env".into(), path.into()];
+    all.extend(words);
+    world.outcome(&all).0
+}
+
+fn absolute(program: &OsStr) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file());
+    found.map_or_else(|| program.to_owned(), Into::into)
+}
+
+fn refusal(world: &World, arguments: &[&str]) -> String {
+    let running = world.start(&world.words(arguments));
+    let code = ending(&running, SOON);
+    format!("{code}, {}", if (running.stderr() + &running.stdout()).is_empty() { "silently" } else { "says so" })
+}
+
+fn options_after_the_command(world: &World) -> String {
+    let mut words = world.words(&[]);
+    words.extend(shell("exit 3").map(OsString::from));
+    world.outcome(&words).0
+}
+
+fn dashes_after_the_command(world: &World) -> String {
+    world.outcome(&world.entry(&[], &["echo", "--", "-g"])).1.trim_end().to_owned()
+}
+
+fn odd_arguments(world: &World) -> String {
+    let odd: [&[u8]; 5] = [b"", b"a b", b"-v", b"\xff\xfe", b"new\nline"];
+    let mut words: Vec<&OsStr> = ["perl", "-e", "print join '|', map { unpack 'H*', $_ } @ARGV"].map(OsStr::new).into();
+    words.push(OsStr::new("--"));
+    words.extend(odd.map(OsStr::from_bytes));
+    let expected = odd.map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).join("|");
+    let seen = world.outcome(&world.entry(&[], &words)).1;
+    if seen == expected { "as given".to_owned() } else { seen }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What the command finds
+// ---------------------------------------------------------------------------------------------------------------------
+
+const LOOK_AT_PROCESS: &[&str] = &["cat", "/proc/self/status", "/proc/self/limits", "/proc/self/oom_score_adj"];
+const LOOK_AT_FILES: &[&str] =
+    &["perl", "-e", r#"for (0, 3 .. 30) { my $to = readlink "/proc/self/fd/$_"; print "$_ $to\n" if defined $to }"#];
+
+const ODD_SIGNALS: &[&str] =
+    &["env", "--ignore-signal=HUP,PIPE,USR2,TTOU,RTMIN+6", "--block-signal=USR1,TTIN,TSTP,TERM,CHLD,RTMIN+5"];
+const ODD_FILES: &[&str] = &["sh", "-c", r#"exec <"$0" 3</etc/passwd 5>/dev/null 9</; exec "$@""#, "/etc/hostname"];
+const ODD_VARIABLES: &[&str] =
+    &["env", "-i", "PATH=/usr/bin:/bin:/usr/sbin", "A=", "B=a b", "=odd", "LISTEN_PID=x", "A2=2"];
+
+/// What differs between a look from inside the entrypoint, prepared by `before`, and the same look without one.
+fn transparent(world: &World, before: &[&str], look: &[&str]) -> String {
+    let before: Vec<OsString> = before.iter().map(OsString::from).collect();
+    let direct: Vec<OsString> = look.iter().map(OsString::from).collect();
+    let looked = |words: Vec<OsString>| {
+        let (code, text) = world.outcome(&[before.clone(), words].concat());
+        assert_eq!(code, "0", "{look:?}");
+        text
+    };
+    let (without, with) = (looked(direct), looked(world.entry(&[], look)));
+    // These name the process, or count what it has done.
+    let alike =
+        ["Name", "Pid", "Tgid", "Ngid", "PPid", "NStgid", "NSpid", "NSpgid", "NSsid", "voluntary_ctxt", "nonvoluntary"];
+    let alike = |line: &str| {
+        alike.iter().any(|name| line.starts_with(name)) || line.starts_with("Vm") || line.starts_with("Rss")
+    };
+    let lines = |text: &str| text.lines().filter(|line| !alike(line)).map(str::to_owned).collect::<Vec<_>>();
+    let (without, with) = (lines(&without), lines(&with));
+    assert!(without.len() > 3 || look[0] == "pwd", "something was seen: {without:?}");
+    let missing = without.iter().filter(|line| !with.contains(line)).map(|line| format!("-{line}"));
+    let added = with.iter().filter(|line| !without.contains(line)).map(|line| format!("+{line}"));
+    let difference: Vec<String> =
+        missing.chain(added).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    match (difference.is_empty(), without == with) {
+        (true, true) => "as without".to_owned(),
+        (true, false) => "in another order".to_owned(),
+        _ => difference.join(", "),
+    }
+}
+
+fn session_and_group(world: &World) -> String {
+    let text = world.outcome(&world.entry(&[], &["cat", "/proc/self/stat"])).1;
+    let own = fs::read_to_string("/proc/self/stat").expect("our own stat");
+    let field =
+        |text: &str, number: usize| text.rsplit(')').next().and_then(|t| t.split(' ').nth(number)).map(str::to_owned);
+    let pid = text.split(' ').next().map(str::to_owned);
+    let session = if field(&text, 4) == field(&own, 4) { "our session" } else { "a session of its own" };
+    let group = if field(&text, 3) == pid { "a group of its own" } else { "our group" };
+    format!("{session}, {group}")
+}
+
+fn listen_pid(world: &World, ours: bool) -> String {
+    // exec keeps the pid: what this shell calls itself is what the entrypoint will be.
+    let named = if ours { "$$" } else { "1234567" };
+    let set = format!("echo $$ >entry; export LISTEN_FDS=1 LISTEN_PID={named}; exec \"$@\"");
+    let mut words: Vec<OsString> = ["sh", "-c", &set, "sh"].map(OsString::from).into();
+    words.extend(
+        world.entry(&[], &["perl", "-e", "print $ENV{LISTEN_PID} == $$ ? 'names the command' : $ENV{LISTEN_PID}"]),
+    );
+    let seen = world.outcome(&words).1;
+    match () {
+        () if seen == world.text("entry").trim() => "names the entrypoint".to_owned(),
+        () if seen == "1234567" => "untouched".to_owned(),
+        () => seen,
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Signals
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Notes every signal it gets, and so does its child.
+const LISTENER: &str = r#"
+use Config; use Fcntl; use POSIX ();
+my @names = split ' ', $Config{sig_name};
+sysopen(my $log, 'heard', O_WRONLY | O_APPEND | O_CREAT) or die;
+my $who = 'command';
+for my $number (1 .. 31, 34, 40, 64) {
+    $SIG{$names[$number]} = sub { syswrite $log, "$who $number\n" } unless $number == 9 || $number == 19;
+}
+pipe(my $ready, my $tell);
+my $child = fork;
+if ($child == 0) { $who = 'child'; close $tell; close $ready; open(my $f, '>', 'child'); print $f "$$\n"; close $f; sleep 1000 while 1 }
+close $tell; <$ready>; # closed by the child when it hears
+open(my $f, '>', 'command'); print $f "$$\n"; close $f;
+sleep 1000 while 1;
+"#;
+
+struct Listener<'w> {
+    world: &'w World,
+    running: Supervisor,
+    command: u32,
+}
+
+impl<'w> Listener<'w> {
+    fn start(world: &'w World, options: &[&str]) -> Self {
+        for file in ["heard", "child", "command"] {
+            drop(fs::remove_file(world.root().join(file)));
+        }
+        let running = world.start(&world.entry(options, &["perl", "-e", LISTENER]));
+        let command = world.pid("command");
+        world.pid("child");
+        Self { world, running, command }
+    }
+
+    /// The child is told in the same call or not at all.
+    fn wait_until_the_child_has_noted_all(&self) {
+        let child = self.world.pid("child");
+        let quiet = || Glimpse::of(child).is_none_or(|glimpse| glimpse.pending == 0 && glimpse.state == 'S');
+        wait_for("the child to have noted it", SOON, || quiet().then_some(()));
+    }
+
+    /// What happened after this signal: who heard what, who stopped, who ended.
+    fn after(&self, number: i32) -> String {
+        let heard = || self.world.text("heard");
+        let before = heard().lines().count();
+        let new = || heard().lines().skip(before).map(str::to_owned).collect::<Vec<String>>();
+        let is_stopped = |pid| Glimpse::of(pid).is_some_and(|glimpse| glimpse.is_stopped());
+        self.world.send(self.running.pid(), number);
+        // The fences: when one that was sent later has come, then a forwarded signal would have come as well. Two of them,
+        // because of signals that wait together the lower number is taken first.
+        for (fence, count) in [(Signal::SIGURG, 1), (Signal::SIGWINCH, 1)] {
+            let fence = fence as i32;
+            if fence == number {
+                continue;
+            }
+            let passed = format!("command {fence}");
+            self.world.send(self.running.pid(), fence);
+            let event = poll_until(SOON, || match () {
+                () if self.running.ended().is_some() => Some("ends us"),
+                () if new().iter().filter(|line| **line == passed).count() >= count => Some("heard"),
+                () if is_stopped(self.command) || is_stopped(self.running.pid()) => {
+                    let both = || is_stopped(self.command) && is_stopped(self.running.pid());
+                    match poll_until(Duration::from_millis(300), || both().then_some(())) {
+                        Some(()) => Some("stops both"),
+                        None if is_stopped(self.command) => Some("stops the command"),
+                        None => Some("reaches it and stops us"),
+                    }
+                }
+                () => None,
+            });
+            match event {
+                Some("heard") => continue,
+                Some(event) => {
+                    for pid in [self.running.pid(), self.command] {
+                        self.world.send(pid, Signal::SIGCONT as i32);
+                    }
+                    if self.running.ended().is_none() {
+                        wait_for("the fence", SOON, || new().contains(&passed).then_some(()));
+                    }
+                    return event.to_owned();
+                }
+                None => return "makes it deaf".to_owned(),
+            }
+        }
+        self.wait_until_the_child_has_noted_all();
+        let fences = [Signal::SIGURG, Signal::SIGWINCH].map(|fence| fence as i32).into_iter().filter(|&f| f != number);
+        let fences: Vec<String> = fences.flat_map(|f| [format!("command {f}"), format!("child {f}")]).collect();
+        let mut heard: Vec<String> = new().into_iter().filter(|line| !fences.contains(line)).collect();
+        heard.sort();
+        match heard.join(", ") {
+            text if text.is_empty() => "is kept".to_owned(),
+            text if text == format!("command {number}") => "reaches it".to_owned(),
+            text if text == format!("child {number}, command {number}") => "reaches its group".to_owned(),
+            text => text,
+        }
+    }
+}
+
+const REACHING: &str = "reaches it: 1 2 3 6 10 12 13 14 15 16 20 23 24 25 26 27 28 29 30 34 40 64; \
+                        reaches its group: 18; is kept: 17 21 22; ends us: 4 5 7 8 11 31";
+
+fn signals_that_reach_the_command(world: &World) -> String {
+    let mut outcomes: Vec<(String, Vec<String>)> = Vec::new();
+    let mut listener = Listener::start(world, world.who.to_command());
+    for number in (1..=31).chain([34, 40, 64]).filter(|number| ![9, 19].contains(number)) {
+        let outcome = listener.after(number);
+        if listener.running.ended().is_some() {
+            world.send(listener.command, 9);
+            listener = Listener::start(world, world.who.to_command());
+        }
+        match outcomes.iter_mut().find(|(name, _)| *name == outcome) {
+            Some((_, numbers)) => numbers.push(number.to_string()),
+            None => outcomes.push((outcome, vec![number.to_string()])),
+        }
+    }
+    outcomes.sort_by_key(|(name, _)| {
+        ["reaches it", "reaches its group", "is kept", "ends us"].iter().position(|n| n == name).unwrap_or(9)
+    });
+    outcomes.iter().map(|(name, numbers)| format!("{name}: {}", numbers.join(" "))).collect::<Vec<_>>().join("; ")
+}
+
+fn targets(world: &World, options: &[&str]) -> String {
+    let listener = Listener::start(world, options);
+    world.send(listener.running.pid(), 15);
+    wait_for("TERM", SOON, || world.text("heard").contains("command 15").then_some(()));
+    listener.wait_until_the_child_has_noted_all();
+    let heard = world.text("heard");
+    let mut who: Vec<&str> = heard.lines().filter_map(|line| line.strip_suffix(" 15")).collect();
+    who.sort_unstable();
+    who.join(", ")
+}
+
+fn real_time_signals_are_queued(world: &World) -> String {
+    // An action of sigaction(2) runs at once and each time; those of %SIG are gathered.
+    let count = r#"use POSIX; my ($n, $last) = (0, 0);
+        POSIX::sigaction(40, POSIX::SigAction->new(sub { $n++ })); $SIG{TERM} = sub { $last = 1 };
+        open(my $f, '>', 'command'); print $f "$$\n"; close $f;
+        select(undef, undef, undef, 0.02) until $last || $n >= 100; print $n"#;
+    let running = world.start(&world.entry(&[], &["perl", "-e", count]));
+    world.pid("command");
+    let pid = running.pid();
+    world.sv.tool("sh", &["-c", &format!("i=0; while [ $i -lt 100 ]; do kill -40 {pid}; i=$((i+1)); done")]);
+    if poll_until(Duration::from_secs(3), || running.ended()).is_none() {
+        world.send(pid, 15);
+        ending(&running, SOON);
+    }
+    running.stdout()
+}
+
+fn stop_and_continue(world: &World) -> String {
+    let running = world.start(&world.entry(&[], &shell("echo $$ >command; kill -STOP $$; exit 5")));
+    let command = world.pid("command");
+    wait_for("the stop", SOON, || Glimpse::of(command).filter(Glimpse::is_stopped));
+    world.send(running.pid(), Signal::SIGCONT as i32);
+    ending(&running, SOON)
+}
+
+fn child_signal_ignored(world: &World) -> String {
+    let mut words: Vec<OsString> = ["env", "--ignore-signal=CHLD"].map(OsString::from).into();
+    words.extend(world.entry(&[], &shell("sleep 0.1; exit 3")));
+    let running = world.start(&words);
+    ending(&running, Duration::from_millis(if world.who.tool() == "onit" { 20_000 } else { 3_000 }))
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Orphans
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// One that ends before, one that ends after the command: neither is the command.
+fn inherited_children(world: &World) -> String {
+    let mut words: Vec<OsString> =
+        ["sh", "-c", r#"sh -c 'exit 9' & sh -c 'sleep 0.2; exit 8' & exec "$@""#, "sh"].map(OsString::from).into();
+    words.extend(world.entry(&[], &shell("sleep 0.4; exit 3")));
+    world.outcome(&words).0
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit(')').next()?.split(' ').nth(2)?.parse().ok()
+}
+
+fn orphans_are_reaped(world: &World) -> String {
+    orphans_with(world, world.who.adopting())
+}
+
+fn orphans_with(world: &World, options: &[&str]) -> String {
+    let script = "(sh -c 'echo $$ >orphan; exec sleep 1000' &); echo $$ >command; exec sleep 1000";
+    let running = world.start(&world.entry(options, &shell(script)));
+    let (orphan, command) = (world.pid("orphan"), world.pid("command"));
+    let adopted = poll_until(SOON, || {
+        let parent = parent_of(orphan)?;
+        // The shell in between may not have ended yet.
+        (parent == running.pid() || parent == std::process::id() || parent == 1).then_some(parent)
+    });
+    if adopted != Some(running.pid()) {
+        return "not adopted".to_owned();
+    }
+    world.send(orphan, 9);
+    let reaped = poll_until(SOON, || Glimpse::of(orphan).is_none().then_some(()));
+    assert!(procfs::is_alive(command));
+    if reaped.is_some() { "adopted and reaped" } else { "adopted and left a zombie" }.to_owned()
+}
+
+fn left_that_hears(world: &World) -> String {
+    left_over(world, "trap 'echo TERM >told; exit' TERM; echo $$ >left; while :; do sleep 0.01; done")
+}
+
+fn left_that_is_deaf(world: &World) -> String {
+    left_over(world, "trap '' TERM; echo $$ >left; exec sleep 1000")
+}
+
+/// What becomes of a process in a session of its own after the command has ended.
+fn left_over(world: &World, script: &str) -> String {
+    world.write("stay", &format!("#!/bin/sh\n{script}\n"), 0o755);
+    let command = "setsid ./stay & until [ -s left ]; do sleep 0.01; done; exit 3";
+    let running = world.start(&world.entry(world.who.adopting(), &shell(command)));
+    let left = world.pid("left");
+    let start = Instant::now();
+    let code = ending(&running, SOON);
+    let took = start.elapsed();
+    let fate = match (procfs::is_alive(left), world.text("told").is_empty(), took.as_secs_f32()) {
+        (true, ..) => "lives on".to_owned(),
+        (false, false, ..0.9) => "told TERM".to_owned(),
+        (false, true, 0.9..3.0) => "killed after a second".to_owned(),
+        (_, _, seconds) => format!("gone after {seconds} s"),
+    };
+    format!("{fate}, {code}")
+}
