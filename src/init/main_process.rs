@@ -44,7 +44,10 @@ impl Init {
             open_files: self.open_files,
         };
         match foreground::start(&plan) {
-            Ok(pid) => self.main = Main::Here(pid),
+            Ok(pid) => {
+                self.main = Main::Here(pid);
+                std::mem::take(&mut self.early).into_iter().for_each(|signal| self.forward(signal));
+            }
             Err(errno) => {
                 let cause = format_args!("cannot start the main process: {}; stopping everything", errno.desc());
                 self.config.voice.complain(None, &cause);
@@ -75,6 +78,9 @@ impl Init {
 
     /// What is sent to us is meant for the main process; with services, some of it for all.
     pub(super) fn obey_beside_main(&mut self, signal: Signal) {
+        if self.main == Main::Waiting && !self.early.contains(&signal) {
+            self.early.push(signal);
+        }
         self.forward(signal);
         if self.config.root != Root::Nothing && ends_all(signal, signals::realtime()) {
             if self.main == Main::Waiting {

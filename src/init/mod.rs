@@ -25,7 +25,7 @@ mod voice;
 
 use crate::machine::request::Goal;
 use crate::machine::system::System;
-use crate::machine::{Mono, Pid};
+use crate::machine::{Mono, Pid, Signal};
 use crate::sys::poll::Poller;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Spawner;
@@ -60,6 +60,8 @@ pub struct Init {
     /// There is no child left.
     childless: bool,
     main: Main,
+    /// Signals for the main process that came before it did.
+    early: Vec<Signal>,
     /// Orphans that got the signal that ends them.
     swept: Vec<Pid>,
     /// The limit of open files that the services get.
@@ -111,6 +113,7 @@ impl Init {
             unreaped: true, // who executes us may have left us children
             childless: false,
             main,
+            early: Vec::new(),
             swept: Vec::new(),
             open_files,
             open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),

@@ -46,6 +46,9 @@ extern "C" fn note_signals() {
         mask.assume_init()
     };
     let _ = INHERITED.set(Inherited { mask, ignored });
+    if std::process::id() == 1 {
+        signals::hold_back(); // what is sent to PID 1 before it listens would be lost
+    }
 }
 
 #[used]

@@ -98,7 +98,7 @@ fn delay() -> Duration {
     static SEED: AtomicU64 = AtomicU64::new(1);
     let n = SEED.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let exponent = n >> 61; // most of them are short: what happens at the beginning happens in the first millisecond
-    Duration::from_micros((n >> 20) % 50_000 >> exponent)
+    Duration::from_micros(((n >> 20) % 50_000) >> exponent)
 }
 
 /// A signal that comes before onit is there is the kernel's to throw away; onit is there as soon as it has said which

@@ -192,7 +192,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("no command", "100, says so", |w| refusal(w, &["--"])),
     scenario("no arguments", "100, says so", |w| refusal(w, &[])),
     scenario("an option nobody knows", "100, says so", |w| refusal(w, &["--nonsense", "--", "true"])),
-    scenario("options after the command are the command's", "3", |w| options_after_the_command(w)),
+    scenario("options after the command are the command's", "3", options_after_the_command),
     scenario("-- after the command is the command's", "-- -g", dashes_after_the_command),
     scenario("arguments arrive byte for byte", "as given", odd_arguments),
     scenario("session and group", "our session, a group of its own", session_and_group),
