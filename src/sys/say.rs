@@ -1,11 +1,12 @@
 //! Speaking: one line, one write, to standard error; never blocking, never failing.
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use std::fmt::Display;
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::ptr;
 
 /// Pipes take this much in one piece (`PIPE_BUF`).
 const LINE: usize = 4096;
@@ -21,18 +22,66 @@ pub fn say(line: impl Display) {
     let stderr = unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) };
     let mut ready = [PollFd::new(stderr, PollFlags::POLLOUT)];
     if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
-        let own = opened_anew(stderr);
-        let _ = nix::unistd::write(own.as_ref().map_or(stderr, |own| own.as_fd()), &text);
+        write_now(stderr, &text);
     }
 }
 
-/// A terminal has room for a part of a line and then waits for whoever reads it; of a pipe others may take the last
-/// room. What we open ourselves does not wait, and those who share standard error with us do not notice.
-fn opened_anew(stderr: BorrowedFd) -> Option<OwnedFd> {
-    let kind = SFlag::from_bits_truncate(fstat(stderr).ok()?.st_mode) & SFlag::S_IFMT;
-    if kind != SFlag::S_IFIFO && !nix::unistd::isatty(stderr).unwrap_or(false) {
-        return None;
+/// A terminal has room for a part of a line and then waits for whoever reads it; of a pipe or a socket others may take
+/// the last room. None of these ways waits, and those who share standard error with us do not notice.
+fn write_now(stderr: BorrowedFd, text: &[u8]) {
+    let Ok(stat) = fstat(stderr) else { return };
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    if kind == SFlag::S_IFSOCK {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: send(2) reads as many bytes as there are in `text`.
+        let _ = unsafe { libc::send(stderr.as_raw_fd(), text.as_ptr().cast(), text.len(), flags) };
+        return;
     }
+    let waits = kind == SFlag::S_IFIFO || nix::unistd::isatty(stderr).unwrap_or(false);
+    let _ = match waits.then(opened_anew).flatten() {
+        Some(own) => nix::unistd::write(own, text),
+        None if kind == SFlag::S_IFIFO && !has_plenty_of_room(stderr) => pass_on(stderr, text),
+        None => nix::unistd::write(stderr, text),
+    };
+}
+
+/// What we open ourselves need not wait. It may be somebody else's, or there may be no /proc.
+fn opened_anew() -> Option<OwnedFd> {
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     open("/proc/self/fd/2", flags, Mode::empty()).ok()
+}
+
+/// Nobody fills so much between two system calls.
+fn has_plenty_of_room(pipe: BorrowedFd) -> bool {
+    let size = fcntl(pipe, FcntlArg::F_GETPIPE_SZ).map_or(0, |size| usize::try_from(size).unwrap_or(0));
+    super::fs::pending(pipe) + 8 * LINE < size
+}
+
+/// From a pipe to another one a line can be moved without waiting. It takes a page there, however short it is.
+fn pass_on(pipe: BorrowedFd, text: &[u8]) -> Result<usize, super::Errno> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let (none, length) = (ptr::null_mut(), nix::unistd::write(write, text)?);
+    let (from, to) = (read.as_raw_fd(), pipe.as_raw_fd());
+    // SAFETY: splice(2) on two pipes, without offsets.
+    let moved = unsafe { libc::splice(from, none, to, none, length, libc::SPLICE_F_NONBLOCK) };
+    super::Errno::result(moved).map(|moved| moved as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn a_pipe_takes_a_line_whole_or_not_at_all_and_nobody_waits() {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).expect("a pipe");
+        assert!(has_plenty_of_room(write.as_fd()));
+        assert_eq!(pass_on(write.as_fd(), b"one line\n"), Ok(9));
+        let mut got = [0; 64];
+        assert_eq!(nix::unistd::read(&read, &mut got), Ok(9));
+        assert!(got.starts_with(b"one line\n"));
+        let lines = (0..10_000).take_while(|_| pass_on(write.as_fd(), &[b'x'; LINE]).is_ok()).count();
+        assert!((1..10_000).contains(&lines) && !has_plenty_of_room(write.as_fd()));
+        assert_eq!(pass_on(write.as_fd(), b"more\n"), Err(super::super::Errno::EAGAIN));
+    }
 }

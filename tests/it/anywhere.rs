@@ -124,6 +124,25 @@ fn reached(container: &Container, services: &str, case: &str) {
 }
 
 #[test]
+fn services_on_a_read_only_mount_are_seen_under_the_name_that_led_to_them() {
+    if let Some(why) = why_no_containers().or_else(|| missing_tools(&["sv"])) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").log("exec cat").create();
+    sv.service("crash").run("exit 3").create();
+    let bundle = Bundle::new().program("sv").symlink("/etc/service", "/volume").dir("/run", 0o755).cwd("/etc");
+    let bundle = bundle.bind(&sv.path(), "/volume", "ro").args(["onit", "run", "service"]);
+    let container = bundle.start();
+    reached(&container, "/run/onit/service", "a read-only mount");
+    let target = container.exec(["readlink", "/run/onit/service/web/run"]).stdout;
+    assert_eq!(target, "/etc/service/web/run\n");
+    assert!(container.text("/run/onit/service/web/run").is_empty(), "it is a path of the container's");
+    assert_eq!(container.text("/run/onit/service/web/supervise/stat"), "run\n");
+    assert_eq!(container.stderr().lines().count(), 1, "{}", container.stderr());
+}
+
+#[test]
 fn a_root_without_dev_null_and_proc_is_enough() {
     if let Some(why) = why_no_containers() {
         skip!("{why}");
@@ -236,15 +255,16 @@ fn the_view_shows_every_service_to_the_tools_of_runit_and_daemontools() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").log("exec cat").file("check", "").file("data", "1").create();
     let half = sv.service("half").run("exec sleep 1000").log("exec cat").create();
-    let mine = sleeper(&sv, "mine");
+    let (early, mine) = (sleeper(&sv, "early"), sleeper(&sv, "mine"));
     let words = as_a_stranger(&sv, 54_401);
+    give(early.path(), 54_401);
     give(mine.path(), 54_401);
     std::os::unix::fs::chown(half.path(), Some(54_401), None).expect("chown"); // but not its log
     let onit = sv.spawn_words(&words);
-    for name in ["web", "web/log", "half", "half/log", "mine"] {
+    for name in ["web", "web/log", "half", "half/log", "early", "mine"] {
         in_view(&sv, name).wait_up();
     }
-    assert_eq!(names(&view(&sv)), [".lock", "half", "mine", "web"]);
+    assert_eq!(names(&view(&sv)), [".lock", "early", "half", "mine", "web"]);
     assert_eq!(names(&view(&sv).join("web")), ["check", "data", "log", "run", "supervise"]);
     assert_eq!(names(&view(&sv).join("web/log")), ["run", "supervise"]);
     assert_eq!(view(&sv).join("mine").read_link().expect("a link"), *mine.path());
@@ -322,6 +342,34 @@ fn the_view_follows_services_that_come_go_and_exchange_names() {
     in_view(&sv, "late/log").wait_up();
     assert!(!late.path().join("supervise").exists(), "it belongs to root");
     assert_eq!(onit.stderr(), "");
+}
+
+#[test]
+fn after_a_hangup_the_view_has_what_was_added_and_a_place_that_was_mended_is_taken() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    sleeper(&sv, "other");
+    let words = as_a_stranger(&sv, 54_407);
+    give(&sv.live(), 0);
+    let onit = sv.spawn_words(&words);
+    onit.wait_said(&[
+        "cannot create supervise: Permission denied, and cannot create",
+        "live/service: Permission denied; ",
+    ]);
+    onit.wait_for("both", SOON, || (procfs::children(onit.pid()).len() == 2).then_some(()));
+    onit.signal(Signal::SIGHUP);
+    give(&sv.live(), 54_407);
+    onit.signal(Signal::SIGHUP);
+    let pid = in_view(&sv, "web").wait_up();
+    in_view(&sv, "other").wait_up();
+    web.write("check", "");
+    onit.signal(Signal::SIGHUP);
+    in_view(&sv, "web").wait_for("its check", |_| view(&sv).join("web/check").exists());
+    assert_eq!(in_view(&sv, "web").wait_up(), pid);
+    assert_eq!(onit.stderr().lines().count(), 1, "{}", onit.stderr());
 }
 
 #[test]
@@ -493,6 +541,19 @@ fn where_nobody_reads_what_it_says_it_works() {
     for state in [closed, full] {
         works_started_by(&["perl", "-e", &format!("{pipe}{state}open STDERR, '>&W'; exec @ARGV")], |_| ());
     }
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    // Who is not the owner of a pipe cannot open it anew.
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let mute = sv.service("mute").file("run", "").create();
+    let mut words: Vec<String> =
+        ["perl", "-e", &format!("{pipe}{full}open STDERR, '>&W'; exec @ARGV")].map(str::to_owned).into();
+    words.extend(given_to(&sv, 54_408));
+    let onit = sv.spawn_words(&words);
+    mute.wait_for("a try", |status| status.want() == b'u');
+    works(&sv, &onit, &web);
 }
 
 #[test]

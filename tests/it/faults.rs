@@ -220,6 +220,25 @@ fn on_a_read_only_disk_a_service_runs_and_this_is_told() {
     }
 }
 
+#[test]
+fn where_the_view_has_no_room_a_service_runs_and_can_be_reached_once_there_is() {
+    if !is_root() {
+        skip!("needs root to mount");
+    }
+    let sv = SvDir::new();
+    let disk = Mount::new(&sv.path().join("web"), "size=64k");
+    let web = sv.service("web").run("echo $$; exec sleep 1000").create();
+    disk.remount("ro");
+    let place = Mount::new(&sv.live(), "size=64k,nr_inodes=4");
+    let onit = sv.start(UnderTest::Onit);
+    onit.wait_said(&["onit: web: cannot create its live view: No space left on device; running, but out of reach"]);
+    let pid: u32 = onit.wait_for("the service", SOON, || onit.stdout().lines().next()?.parse().ok());
+    place.remount("nr_inodes=100");
+    assert_eq!(Service::at(sv.live().join("service/web")).wait_up(), pid);
+    assert!(!web.path().join("supervise").exists());
+    assert_eq!(onit.stderr().lines().count(), 1, "{}", onit.stderr());
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Limits
 // ---------------------------------------------------------------------------------------------------------------------
