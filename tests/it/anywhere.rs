@@ -384,7 +384,7 @@ fn who_was_told_to_exit_is_seen_to_have_gone_and_comes_back() {
     let web = in_view(&sv, "web");
     let pid = web.wait_up();
     let mut command = Command::new("sv");
-    command.args(["exit", "web"]).env("SVDIR", view(&sv));
+    command.args(["shutdown", "web"]).env("SVDIR", view(&sv));
     assert_eq!(crate::svdir::output(command).code, 0);
     web.wait_other(pid);
     assert_eq!(onit.stderr(), "");
