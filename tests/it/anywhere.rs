@@ -400,7 +400,7 @@ fn the_view_of_a_dead_supervisor_is_replaced_and_that_of_a_living_one_left_alone
     let other = sv.root().join("other");
     fs::create_dir(&other).expect("mkdir");
     sv.service_at(other.join("db")).run("echo $$ >&2; exec sleep 1000").create();
-    sv.service_at(other.join("dc")).run("echo $$ >&2; exec sleep 1000").create();
+    sv.service_at(other.join("web")).run("echo $$ >&2; exec sleep 1000").create();
     let words = as_a_stranger(&sv, 54_404);
     let first = sv.spawn_words(&words);
     in_view(&sv, "web").wait_up();
@@ -409,7 +409,7 @@ fn the_view_of_a_dead_supervisor_is_replaced_and_that_of_a_living_one_left_alone
     let second = sv.spawn_words(&again);
     let held =
         format!("{} is held by another supervisor; running, but out of reach for sv and svc", sv.live().display());
-    second.wait_said(&["onit: d", "cannot create supervise: Permission denied, and", &held]);
+    second.wait_said(&["onit: ", "cannot create supervise: Permission denied, and", &held]);
     second.wait_for("both", SOON, || (procfs::children(second.pid()).len() == 2).then_some(()));
     assert_eq!(second.said(&["onit:"]).len(), 1, "{}", second.stderr());
     assert_eq!(names(&view(&sv)), [".lock", "web"]);
@@ -419,8 +419,9 @@ fn the_view_of_a_dead_supervisor_is_replaced_and_that_of_a_living_one_left_alone
     second.signal(Signal::SIGHUP);
     let db = in_view(&sv, "db");
     db.wait_for("the second to show its services", |status| status.phase() == Phase::Run);
-    in_view(&sv, "dc").wait_up();
-    assert_eq!(names(&view(&sv)), [".lock", "db", "dc"]);
+    in_view(&sv, "web").wait_up();
+    assert_eq!(names(&view(&sv)), [".lock", "db", "web"]);
+    assert_eq!(view(&sv).join("web/run").read_link().expect("a link"), other.join("web/run"));
     assert!(web.path().exists());
 }
 
@@ -554,6 +555,29 @@ fn where_nobody_reads_what_it_says_it_works() {
     let onit = sv.spawn_words(&words);
     mute.wait_for("a try", |status| status.want() == b'u');
     works(&sv, &onit, &web);
+}
+
+#[test]
+fn through_a_socket_it_speaks_and_does_not_wait() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    let pair = "use Socket; $^F = 9; socketpair R, W, AF_UNIX, SOCK_STREAM, PF_UNSPEC; ";
+    let full = "use Fcntl; fcntl W, F_SETFL, O_NONBLOCK; 1 while syswrite W, 'x' x 4096; fcntl W, F_SETFL, 0; ";
+    for state in ["close R; ", full] {
+        works_started_by(&["perl", "-e", &format!("{pair}{state}open STDERR, '>&W'; exec @ARGV")], |_| ());
+    }
+    let heard = tempfile::NamedTempFile::new().expect("a file");
+    let reader = format!(
+        "unless (fork) {{ close W; open STDIN, '<&R'; open STDOUT, '>{}'; exec 'cat' }} ",
+        heard.path().display()
+    );
+    let script = format!("{pair}{reader}close R; open STDERR, '>&W'; exec @ARGV");
+    works_started_by(&["perl", "-e", &script], |onit| {
+        let heard =
+            || fs::read_to_string(heard.path()).ok().filter(|text| text.contains("onit: mute: cannot start ./run"));
+        onit.wait_for("its word", SOON, heard);
+    });
 }
 
 #[test]
