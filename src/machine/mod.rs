@@ -7,9 +7,11 @@
 
 pub mod main_process;
 pub mod policy;
+pub mod request;
 pub mod service;
 #[cfg(test)]
 mod simulation;
+pub mod stage;
 pub mod system;
 
 use std::fmt;

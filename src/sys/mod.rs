@@ -1,6 +1,7 @@
 //! Every system call, as small safe verbs. The only room with `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod boot;
 pub mod clock;
 pub mod foreground;
 pub mod fs;
