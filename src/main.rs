@@ -2,7 +2,8 @@
 
 use argh::FromArgs as _;
 use onit::cli::install::Install;
-use onit::init::{entry, entrypoint};
+use onit::cli::power;
+use onit::init::{boot, entry, entrypoint};
 use onit::{exit, sys::say::say};
 use std::ffi::OsString;
 use std::path::Path;
@@ -14,11 +15,14 @@ const USAGE: &str = "usage: onit run [-v] [DIR] [-- CMD]   run every service in 
        onit runsv DIR                as runit's runsv
        onit svscan [DIR]             as daemontools' svscan
        onit supervise DIR            as daemontools' supervise
-       onit tini, onit dumb-init     as those";
+       onit tini, onit dumb-init     as those
+       onit init                     PID 1 of a machine
+       onit poweroff|reboot|halt|kexec [-f]  ask PID 1 for it; with -f, do it now";
 
 fn main() {
     let args: Vec<OsString> = std::env::args_os().collect();
-    std::process::exit(dispatch(&args));
+    let code = dispatch(&args);
+    std::process::exit(if std::process::id() == 1 { boot::stay_if_machine(code) } else { code });
 }
 
 fn dispatch(args: &[OsString]) -> i32 {
@@ -34,7 +38,7 @@ fn dispatch(args: &[OsString]) -> i32 {
         Some("help" | "-h" | "--help") => entry::answer(USAGE),
         Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
         Some(word) if let Some(code) = tool(word, rest) => code,
-        _ if std::process::id() == 1 => entry::run(&[]), // the kernel's words are not for us
+        _ if std::process::id() == 1 => entry::init(args.get(1..).unwrap_or_default()), // the kernel's words
         _ => {
             say(USAGE);
             exit::USAGE
@@ -50,6 +54,10 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "supervise" => entry::supervise(args),
         "svscan" => entry::svscan(args),
         "tini" | "tini-static" | "docker-init" => entrypoint::tini(args),
+        "init" if std::process::id() == 1 => entry::init(args),
+        "init" | "telinit" => power::telinit(args),
+        "poweroff" | "reboot" | "halt" | "kexec" => power::power(name, args),
+        "shutdown" => power::shutdown(args),
         "dumb-init" => entrypoint::dumb_init(args),
         _ => return None,
     })

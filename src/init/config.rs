@@ -4,6 +4,7 @@ use super::voice::Voice;
 use crate::machine::Signal;
 use crate::machine::main_process::MainManners;
 use crate::machine::policy::Manners;
+use crate::machine::request::Realm;
 use crate::machine::system::STOP_BUDGET;
 use crate::sys::manager::Manager;
 use crate::wire::control::Dialect;
@@ -52,6 +53,8 @@ pub struct Config {
     pub front: Option<OwnedFd>,
     /// Who runs us and waits for our word.
     pub manager: Option<Manager>,
+    /// Where we run.
+    pub realm: Realm,
     /// What is run beside the services, and with whose end everything ends.
     pub main: Option<MainConfig>,
 }
@@ -87,6 +90,7 @@ impl Config {
             trace: false,
             front: None,
             manager: None,
+            realm: Realm::Process,
             main: None,
         }
     }

@@ -1,5 +1,6 @@
 //! From a command line to a supervisor. Read by hand: as PID 1 the kernel decides what our arguments are.
 
+use super::boot;
 use super::config::{Config, Root};
 use super::entrypoint::{self, Words};
 use super::front::{self, Manner};
@@ -26,7 +27,7 @@ pub fn run(args: Args) -> i32 {
         Ok(Words { directory, trace, main }) => {
             let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
             let manager = Manager::from_environment();
-            supervise_all(Config { trace, main, manager, ..Config::onit(PathBuf::from(directory)) })
+            boot::supervise(Config { trace, main, manager, ..Config::onit(PathBuf::from(directory)) })
         }
         Err(wrong) => {
             say(format_args!("onit: {wrong}"));
@@ -34,6 +35,13 @@ pub fn run(args: Args) -> i32 {
             exit::USAGE
         }
     }
+}
+
+/// `init`, and whatever the kernel says to PID 1.
+pub fn init(args: Args) -> i32 {
+    let directory = std::env::var_os("SVDIR").unwrap_or_else(|| SERVICES.into());
+    let manager = Manager::from_environment();
+    boot::init(Config { manager, ..Config::onit(PathBuf::from(directory)) }, args)
 }
 
 /// Says what was asked for.
@@ -120,19 +128,20 @@ fn supervise_behind_a_front(config: Config, manner: Manner, log: bool) -> i32 {
 }
 
 /// Supervises what the configuration says.
-pub(super) fn supervise_all(config: Config) -> i32 {
-    if config.native {
-        signals::hold_back();
-    }
+fn supervise_all(config: Config) -> i32 {
     process::adopt_descriptors();
-    let config = Config { stop_budget: stop_budget(&config), ..config };
-    match Init::boot(config) {
+    match Init::boot(with_budget(config)) {
         Ok(init) => init.run(),
         Err(errno) => {
             say(format_args!("onit: cannot start: {}", errno.desc()));
             exit::SYSTEM
         }
     }
+}
+
+/// The configuration with the time that `ONIT_STOP_TIMEOUT` allows.
+pub(super) fn with_budget(config: Config) -> Config {
+    Config { stop_budget: stop_budget(&config), ..config }
 }
 
 /// How long everything may take to end, as `ONIT_STOP_TIMEOUT` says.

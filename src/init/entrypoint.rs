@@ -2,7 +2,7 @@
 //! our options, whatever follows.
 
 use super::config::{Config, MainConfig, Root};
-use super::entry;
+use super::{boot, entry};
 use crate::exit;
 use crate::machine::main_process::MainManners;
 use crate::machine::{Signal, Target};
@@ -77,7 +77,7 @@ fn main_of(argv: impl IntoIterator<Item = OsString>, manners: MainManners) -> Op
 }
 
 fn run(main: MainConfig, trace: bool) -> i32 {
-    entry::supervise_all(Config { root: Root::Nothing, main: Some(main), trace, ..Config::onit(Default::default()) })
+    boot::supervise(Config { root: Root::Nothing, main: Some(main), trace, ..Config::onit(Default::default()) })
 }
 
 /// `tini [-s] [-g] [-p SIGNAL] [-e CODE] [-v] [-w] [--] CMD`, with tini's environment.

@@ -85,7 +85,7 @@ impl Init {
         }
     }
 
-    fn forward(&self, signal: Signal) {
+    pub(super) fn forward(&self, signal: Signal) {
         let (Main::Here(pid), Some(config)) = (self.main, &self.config.main) else { return };
         if signal == Signal::CONT {
             return foreground::continue_main(pid);

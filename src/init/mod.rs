@@ -5,14 +5,17 @@
 
 mod act;
 mod adopt;
+pub mod boot;
 pub mod config;
 pub mod entry;
 pub mod entrypoint;
 mod essential;
 mod front;
 mod index;
+mod last;
 mod live;
 mod main_process;
+mod newroot;
 mod publish;
 mod scan;
 mod sweep;
@@ -20,6 +23,7 @@ mod table;
 mod turn;
 mod voice;
 
+use crate::machine::request::Goal;
 use crate::machine::system::System;
 use crate::machine::{Mono, Pid};
 use crate::sys::poll::Poller;
@@ -68,6 +72,10 @@ pub struct Init {
     announced: bool,
     /// What we end with.
     code: i32,
+    /// What the shutdown that was asked for is to end with.
+    goal: Goal,
+    /// Nothing is waited for any more.
+    at_once: bool,
 }
 
 impl Init {
@@ -109,18 +117,28 @@ impl Init {
             now: clock::now(),
             announced: false,
             code: crate::exit::OK,
+            goal: Goal::Exit,
+            at_once: false,
         })
     }
 
     /// Supervises until told to stop and everything has ended. Returns the exit code.
-    pub fn run(mut self) -> i32 {
+    pub fn run(self) -> i32 {
+        self.run_to_goal().0
+    }
+
+    /// The same; tells also what is to follow.
+    fn run_to_goal(mut self) -> (i32, Goal) {
         while !self.is_over() {
             self.turn();
         }
-        self.code
+        (self.code, self.goal)
     }
 
     fn is_over(&self) -> bool {
+        if self.at_once {
+            return true;
+        }
         let nothing_supervised = self.table.is_empty() && !self.scan.takes_in() && !self.main.is_to_come_or_here();
         nothing_supervised && (self.childless || !self.sweeps())
     }

@@ -6,13 +6,15 @@
 //! share the machine's PID namespace.
 
 use super::Init;
+use crate::machine::request::Realm;
 use crate::machine::{Pid, Signal, Target};
 use crate::sys::process;
 
 impl Init {
-    /// Whether we end what nobody supervises.
+    /// Whether we end what nobody supervises. On a machine the `shutdown` script comes before that.
     pub(super) fn sweeps(&self) -> bool {
-        self.config.native && self.config.main.as_ref().is_none_or(|main| main.manners.sweep)
+        let here = self.config.native && self.config.realm != Realm::Machine;
+        here && self.config.main.as_ref().is_none_or(|main| main.manners.sweep)
     }
 
     pub(super) fn sweep(&mut self) {

@@ -4,6 +4,7 @@ use super::Init;
 use super::main_process::Main;
 use super::table::SlotId;
 use crate::machine::policy::Leave;
+use crate::machine::request::{Realm, Request, request};
 use crate::machine::system::Order;
 use crate::machine::{Command, Event, Exit, Phase, Pid, Signal, View};
 use crate::sys::wait::{self, Reaped};
@@ -145,21 +146,25 @@ impl Init {
     }
 
     fn obey(&mut self, signal: Signal) {
+        if self.config.realm == Realm::Machine {
+            return self.obey_machine(signal);
+        }
         if !matches!(self.main, Main::None) {
             return self.obey_beside_main(signal);
         }
-        match (signal, self.config.hangup) {
-            (Signal::TERM | Signal::INT | Signal::QUIT, _) => self.stop(),
-            (Signal::HUP, Some(code)) => {
+        match (request(self.config.realm, signal), self.config.hangup) {
+            (Some(Request::Rescan), Some(code)) if signal == Signal::HUP => {
                 self.code = code;
                 self.stop();
             }
-            (Signal::HUP | Signal::ALRM, _) => {
-                self.scan.look_at_everything();
-                self.open_all_again();
-            }
-            _ => {} // others mean nothing to us
+            (Some(request), _) => self.obey_request(request),
+            (None, _) => {} // others mean nothing to us
         }
+    }
+
+    pub(super) fn rescan(&mut self) {
+        self.scan.look_at_everything();
+        self.open_all_again();
     }
 
     fn is_busy(&self, at: SlotId) -> bool {

@@ -68,6 +68,12 @@ pub fn take_ctrl_alt_del() -> bool {
     set_cad_enabled(false).is_ok()
 }
 
+/// Whether we are in the kernel's first PID namespace, where the machine is; `None` before /proc is mounted.
+pub fn is_first_namespace() -> Option<bool> {
+    const FIRST: u64 = 0xefff_fffc; // linux/proc_ns.h
+    stat("/proc/self/ns/pid").ok().map(|namespace| namespace.st_ino == FIRST)
+}
+
 /// The key for it (Alt-Up on most keyboards) is from now on the signal WINCH for us. Many machines have no keyboard.
 pub fn take_keyboard_requests() {
     if let Ok(terminal) = open_terminal(Path::new("/dev/tty0")) {
@@ -215,11 +221,6 @@ pub fn become_program(program: &Path, words: &[OsString]) -> Errno {
     signals::unblock_all().err().unwrap_or_else(|| failed(Command::new(program).args(words).exec()))
 }
 
-/// Sends a signal to every process there is, but for ourselves.
-pub fn signal_everybody(signal: Signal) {
-    let _ = signals::send(-1, signal); // ESRCH: there is nobody
-}
-
 /// Sends a signal to a process that is no child of ours.
 pub fn signal_stranger(pid: Pid, signal: Signal) -> Result<(), Errno> {
     signals::send(pid.0, signal)
@@ -231,6 +232,11 @@ pub fn set_flag_file(path: &Path, set: bool) -> Result<(), Errno> {
     let mode = fs::Permissions::from_mode(if set { 0o100 } else { 0 });
     let made = if path.exists() || !set { Ok(()) } else { fs::write(path, "") };
     made.and_then(|()| fs::set_permissions(path, mode)).map_err(failed)
+}
+
+/// Rests for a moment where there is nothing to wait for but time.
+pub fn rest() {
+    let _ = nix::poll::poll(&mut [], nix::poll::PollTimeout::from(100u8));
 }
 
 // The end.
@@ -280,10 +286,9 @@ pub fn reboot(goal: Goal) -> Errno {
 
 /// Whether the root directory is one that lives in memory and may be emptied.
 pub fn is_initial_root() -> bool {
-    const RAMFS: i64 = 0x8584_58f6;
-    const TMPFS: i64 = 0x0102_1994;
-    let kind = nix::sys::statfs::statfs("/").map(|fs| i64::from(fs.filesystem_type().0));
-    matches!(kind, Ok(RAMFS | TMPFS))
+    use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+    const RAMFS: FsType = FsType(0x8584_58f6);
+    statfs("/").is_ok_and(|fs| [RAMFS, TMPFS_MAGIC].contains(&fs.filesystem_type()))
 }
 
 /// Moves a mount to another place.

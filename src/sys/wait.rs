@@ -26,6 +26,14 @@ pub fn reap() -> Reaped {
     }
 }
 
+/// Whether there are children, dead ones included.
+pub fn has_children() -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
+    // SAFETY: waitid(2) writes to `info` only, which nobody reads.
+    checked(unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) }).is_ok()
+}
+
 /// Waits for the end of this child.
 #[cfg(test)]
 pub(super) fn reap_only(pid: Pid) -> Option<Exit> {

@@ -1,0 +1,156 @@
+//! `onit poweroff`, `reboot`, `halt` and `kexec`: PID 1 is asked by a signal, or the kernel is.
+
+use crate::exit;
+use crate::machine::request::Goal;
+use crate::machine::{Pid, Signal};
+use crate::sys::{Errno, boot, say::say};
+use lexopt::Arg::{Long, Short, Value};
+use std::ffi::OsString;
+
+/// Whom is asked, and for what.
+struct Wish {
+    goal: Goal,
+    /// Not PID 1: the kernel, at once.
+    force: bool,
+    /// What was written goes to the disks first.
+    sync: bool,
+}
+
+/// `poweroff [-f] [-n]`, and so on.
+pub fn power(name: &str, args: &[OsString]) -> i32 {
+    let wish = Goal::named(name).and_then(|goal| options(Wish { goal, force: false, sync: true }, args));
+    let Some(wish) = wish else {
+        say(format_args!("usage: {name} [-f [-n]]"));
+        return exit::USAGE;
+    };
+    if wish.force { force(&wish) } else { ask(wish.goal) }
+}
+
+/// What other tools of these names understand and what changes nothing here is passed over.
+fn options(mut wish: Wish, args: &[OsString]) -> Option<Wish> {
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(option) = parser.next().transpose() {
+        match option.ok()? {
+            Short('f') | Long("force") => wish.force = true,
+            Short('n') | Long("no-sync") => wish.sync = false,
+            Short('p') | Long("poweroff") => wish.goal = Goal::PowerOff,
+            Short('w' | 'i' | 'h') => {}
+            Short(_) | Long(_) | Value(_) => return None,
+        }
+    }
+    Some(wish)
+}
+
+/// `init 0`, `init 6`: as with sysvinit and runit.
+pub fn telinit(args: &[OsString]) -> i32 {
+    let level = args.first().map(|word| word.to_string_lossy());
+    match level.as_deref() {
+        Some("0") => ask(Goal::PowerOff),
+        Some("6") => ask(Goal::Reboot),
+        Some("q" | "Q") => tell(Signal::HUP, "look at the services"),
+        _ => {
+            say("usage: init 0|6|q (power off, reboot, look at the services)");
+            exit::USAGE
+        }
+    }
+}
+
+/// `shutdown [-h|-P|-r|-H] now`.
+pub fn shutdown(args: &[OsString]) -> i32 {
+    match moment(args) {
+        Some(goal) => ask(goal),
+        None => {
+            say("usage: shutdown [-h|-P|-r|-H] now (there is no other time)");
+            exit::USAGE
+        }
+    }
+}
+
+fn moment(args: &[OsString]) -> Option<Goal> {
+    let (mut goal, mut now) = (Goal::PowerOff, false);
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(option) = parser.next().transpose() {
+        match option.ok()? {
+            Short('h' | 'P') | Long("poweroff") => goal = Goal::PowerOff,
+            Short('r') | Long("reboot") => goal = Goal::Reboot,
+            Short('H') | Long("halt") => goal = Goal::Halt,
+            Value(word) if !now => now = word == "now" || word == "+0" || word == "0",
+            Value(_) => {} // what everybody is to be told
+            Short(_) | Long(_) => return None,
+        }
+    }
+    now.then_some(goal)
+}
+
+fn ask(goal: Goal) -> i32 {
+    tell(goal.signal(), goal.word())
+}
+
+/// A signal that PID 1 has no use for would be lost without a word.
+fn tell(signal: Signal, what: &str) -> i32 {
+    if !is_heeded(signal) {
+        say(format_args!("onit: PID 1 does not listen to signal {}, so it was not asked to {what}", signal.0));
+        return exit::FAILED;
+    }
+    match boot::signal_stranger(Pid(1), signal) {
+        Ok(()) => exit::OK,
+        Err(errno) => {
+            say(format_args!("onit: cannot ask PID 1 to {what}: {}", errno.desc()));
+            exit::SYSTEM
+        }
+    }
+}
+
+/// Whether PID 1 blocks or catches it. Where that cannot be seen, it is taken to.
+fn is_heeded(signal: Signal) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/1/status") else { return true };
+    let mask = |line: &str| u64::from_str_radix(line.trim(), 16).ok();
+    let masks = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigBlk:").or_else(|| line.strip_prefix("SigCgt:")).and_then(mask));
+    masks.fold(0, |all, mask| all | mask) & (1 << (signal.0 - 1)) != 0
+}
+
+fn force(wish: &Wish) -> i32 {
+    if wish.sync {
+        boot::sync();
+    }
+    let errno = boot::reboot(wish.goal);
+    let hint = match errno {
+        Errno::EINVAL if wish.goal == Goal::Kexec => " (no kernel is loaded)",
+        _ => "",
+    };
+    say(format_args!("onit: cannot {}: {}{hint}", wish.goal.word(), errno.desc()));
+    exit::SYSTEM
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn options_of_busybox_and_sysvinit_are_understood() {
+        let wish = |text| {
+            let wish = options(Wish { goal: Goal::Halt, force: false, sync: true }, &words(text));
+            wish.map(|wish| (wish.goal, wish.force, wish.sync))
+        };
+        assert_eq!(wish(""), Some((Goal::Halt, false, true)));
+        assert_eq!(wish("-f -n"), Some((Goal::Halt, true, false)));
+        assert_eq!(wish("-pw --force"), Some((Goal::PowerOff, true, true)));
+        assert_eq!([wish("-x"), wish("now")], [None, None]);
+    }
+
+    #[test]
+    fn there_is_no_time_but_now() {
+        let goal = |text| moment(&words(text));
+        assert_eq!(
+            [goal("-h now"), goal("-r now bye"), goal("-H +0")].map(Option::unwrap),
+            [Goal::PowerOff, Goal::Reboot, Goal::Halt]
+        );
+        assert_eq!([goal("-h"), goal("-r +5"), goal("-c")], [None; 3]);
+    }
+}

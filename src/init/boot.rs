@@ -1,0 +1,525 @@
+//! PID 1 of a machine: brings it up, supervises, takes it down. It never ends.
+//!
+//! One thing after the other: what the kernel leaves undone, the `boot` script, the services, the `shutdown` script, the
+//! rest (in `last`). While a script runs, everything that dies is reaped and every signal is heard. With runit's three
+//! stages, and no `boot` script of ours, these are what is run, as runit runs them.
+
+use super::Init;
+use super::config::Config;
+use super::entry;
+use super::voice::{Ended, Span};
+use crate::exit;
+use crate::machine::request::{Goal, Realm, Request, request};
+use crate::machine::stage::{self, Next, Order, Part, Stage, Verdict};
+use crate::machine::{Exit, Mono, Pid, Signal, Target};
+use crate::sys::boot::{self, Terminal};
+use crate::sys::poll::Poller;
+use crate::sys::signals::Signals;
+use crate::sys::wait::{Reaped, reap};
+use crate::sys::{Errno, clock, fs, process, say::say, signals};
+use crate::wire::svdir;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Where a machine's own scripts are.
+const HOME: &str = "/etc/onit";
+const RUNIT: &str = "/etc/runit";
+/// The files whose modes tell runit what is wanted; the second of each is Debian's place for it.
+const STOPIT: [&str; 2] = ["/etc/runit/stopit", "/run/runit.stopit"];
+const REBOOT: [&str; 2] = ["/etc/runit/reboot", "/run/runit.reboot"];
+
+/// Supervises as PID 1 of a machine if that is what we are, and as any process otherwise.
+pub fn supervise(config: Config) -> i32 {
+    match realm() {
+        Realm::Machine => Life::begin(Words::default()).live(config),
+        realm => supervise_in(realm, config),
+    }
+}
+
+/// As `init`: the words are the kernel's.
+pub fn init(config: Config, words: &[OsString]) -> i32 {
+    match realm() {
+        Realm::Machine => Life::begin(Words::of(words)).live(config),
+        realm => supervise_in(realm, config),
+    }
+}
+
+/// Only PID 1 of a machine has a say in what Ctrl-Alt-Del does. `/.dockerenv` and its like are not looked for: disks of
+/// machines are made from images of containers.
+fn realm() -> Realm {
+    if std::process::id() != 1 {
+        Realm::Process
+    } else if std::env::var_os("container").is_none()
+        && boot::is_first_namespace() != Some(false)
+        && boot::take_ctrl_alt_del()
+    {
+        Realm::Machine
+    } else {
+        Realm::Container
+    }
+}
+
+/// Whoever is PID 1 of a machine and has nothing more to do is not to end: the kernel would stop.
+pub fn stay_if_machine(code: i32) -> i32 {
+    match realm() {
+        Realm::Machine => Life::begin(Words::default()).stay(),
+        Realm::Container | Realm::Process => code,
+    }
+}
+
+fn supervise_in(realm: Realm, config: Config) -> i32 {
+    signals::hold_back();
+    process::adopt_descriptors();
+    let (code, goal) = match Init::boot(entry::with_budget(Config { realm, ..config })) {
+        Ok(init) => init.run_to_goal(),
+        Err(errno) => {
+            say(format_args!("onit: cannot start: {}", errno.desc()));
+            return exit::SYSTEM;
+        }
+    };
+    if goal == Goal::Reboot {
+        let errno = boot::reboot(goal); // the manager sees an end by SIGHUP
+        say(format_args!("onit: cannot reboot this container: {}; ending it", errno.desc()));
+    }
+    code
+}
+
+/// What the kernel was told to tell us. Words that we do not know are for others.
+#[derive(Clone, Default)]
+struct Words {
+    all: Vec<OsString>,
+    /// A shell before anything is run.
+    emergency: bool,
+    /// A shell before the services.
+    rescue: bool,
+}
+
+impl Words {
+    fn of(words: &[OsString]) -> Words {
+        let one_of = |known: &[&str]| words.iter().any(|word| known.iter().any(|known| word == known));
+        let rescue = one_of(&["single", "rescue", "S", "s", "1"]);
+        Words { all: words.to_vec(), emergency: one_of(&["emergency", "-b"]), rescue }
+    }
+}
+
+/// A machine's life, but for the time in which services are supervised.
+pub(super) struct Life {
+    signals: Signals,
+    poller: Poller,
+    words: Words,
+    /// What was asked for.
+    pub(super) goal: Option<Goal>,
+    /// It was asked for since we looked.
+    pub(super) asked: bool,
+    /// Nothing is to be waited for.
+    at_once: bool,
+    /// The script that Ctrl-Alt-Del started.
+    ctrl_alt_del: Option<Pid>,
+    /// runit's stage 2 runs.
+    in_runit: bool,
+    unreaped: bool,
+}
+
+impl Life {
+    fn begin(words: Words) -> Life {
+        last_words_of_a_panic();
+        boot::set_up_process();
+        for early in &boot::EARLY {
+            if let Err(errno) = boot::mount_missing(early) {
+                say(format_args!("onit: cannot mount {}: {}; going on without", early.target, errno.desc()));
+            }
+        }
+        boot::link_descriptors();
+        boot::open_console();
+        process::adopt_descriptors();
+        boot::take_keyboard_requests();
+        let _ = boot::give_up_input(); // without /dev/null it stays as it is
+        set_host_name();
+        Life::again(words)
+    }
+
+    /// Listens for signals. Nothing works without that, so it is tried for ever.
+    fn again(words: Words) -> Life {
+        loop {
+            match listen() {
+                Ok((signals, poller)) => {
+                    return Life {
+                        signals,
+                        poller,
+                        words,
+                        goal: None,
+                        asked: false,
+                        at_once: false,
+                        ctrl_alt_del: None,
+                        in_runit: false,
+                        unreaped: true,
+                    };
+                }
+                Err(errno) => {
+                    say(format_args!("onit: cannot listen for signals: {}; trying again", errno.desc()));
+                    boot::rest();
+                }
+            }
+        }
+    }
+
+    fn live(mut self, config: Config) -> ! {
+        if self.words.emergency {
+            self.rescue("asked for at boot");
+        }
+        let runit = is_runit();
+        let (part, script) = if runit { (Part::RunitBoot, in_runit("1")) } else { (Part::Boot, in_home("boot")) };
+        if exists(&script) {
+            self.bring_up(part, &script);
+        }
+        if self.words.rescue && self.goal.is_none() {
+            self.rescue("asked for at boot");
+        }
+        if self.goal.is_none() {
+            self.enter_new_root();
+        }
+        if runit && exists(&in_runit("2")) {
+            self.runit_up();
+        } else if self.goal.is_none() {
+            self = self.serve(config);
+        }
+        self.take_down(runit)
+    }
+
+    fn bring_up(&mut self, part: Part, script: &Path) {
+        let verdict = self.run(part, script, &[], limit("timeout-boot"));
+        match stage::next(part, verdict) {
+            Next::Rescue => self.rescue(&trouble(script, verdict)),
+            Next::GoOn if verdict != Verdict::Done => {
+                say(format_args!("onit: {}; going on", trouble(script, verdict)));
+            }
+            Next::GoOn | Next::Again | Next::Shutdown => {}
+        }
+    }
+
+    /// A shell on the console for whoever can mend what went wrong.
+    pub(super) fn rescue(&mut self, why: &str) {
+        say(format_args!("onit: {why}; a shell on the console, and when it ends, going on"));
+        let own = in_home("rescue");
+        let shell = if exists(&own) { own } else { PathBuf::from("/bin/sh") };
+        let verdict = self.run(Part::Rescue, &shell, &[], None);
+        match verdict {
+            Verdict::Failed(Exit::Code(127)) => say("onit: there is no shell; going on"),
+            _ => say("onit: the shell has ended; going on"),
+        }
+    }
+
+    /// The time in which services are supervised.
+    fn serve(self, config: Config) -> Life {
+        let words = self.words.clone();
+        drop(self); // the signals that come now wait for whoever listens next
+        let (_, goal, at_once) = match Init::boot(entry::with_budget(Config { realm: Realm::Machine, ..config })) {
+            Ok(init) => init.run_on_machine(),
+            Err(errno) => {
+                let mut life = Life::again(words);
+                life.rescue(&format!("cannot supervise: {}", errno.desc()));
+                return life;
+            }
+        };
+        let mut life = Life::again(words);
+        life.goal = Some(goal);
+        life.at_once = at_once;
+        life
+    }
+
+    /// runit's stage 2, as runit treats it.
+    fn runit_up(&mut self) {
+        let script = in_runit("2");
+        self.in_runit = true;
+        while self.goal.is_none() {
+            let verdict = self.run(Part::RunitUp, &script, &[], None);
+            if stage::next(Part::RunitUp, verdict) != Next::Again {
+                break;
+            }
+            let pause = stage::PAUSE;
+            say(format_args!("onit: {}; again in {}", trouble(&script, verdict), Span(pause)));
+            self.pause(clock::now().after(pause));
+        }
+        self.in_runit = false;
+    }
+
+    fn take_down(mut self, runit: bool) -> ! {
+        let goal = self.goal.take();
+        let (script, word) = match goal {
+            _ if runit => (in_runit("3"), None),
+            goal => (in_home("shutdown"), Some(goal.map_or(Goal::PowerOff, machine_goal).word())),
+        };
+        if runit {
+            tell_runit(goal);
+        }
+        if exists(&script) && !self.at_once {
+            let verdict = self.run(Part::Shutdown, &script, word.as_slice(), limit("timeout-shutdown"));
+            if !matches!(verdict, Verdict::Done | Verdict::Cut) {
+                say(format_args!("onit: {}; going on", trouble(&script, verdict)));
+            }
+        }
+        // Whoever asked last has it.
+        let said = self.goal.or(goal).map(machine_goal);
+        let goal = match said {
+            None if runit && any_flag(&REBOOT) => Goal::Reboot,
+            said => said.unwrap_or(Goal::PowerOff),
+        };
+        self.end(goal)
+    }
+
+    // Listening.
+
+    /// Runs a script to its end.
+    fn run(&mut self, part: Part, script: &Path, words: &[&str], limit: Option<std::time::Duration>) -> Verdict {
+        let terminal = if part == Part::Rescue { Terminal::Own } else { Terminal::Shared };
+        let pid = match boot::start(script, words, terminal) {
+            Ok(pid) => pid,
+            Err(errno) => {
+                say(format_args!("onit: cannot start {}: {}", script.display(), errno.desc()));
+                return Verdict::Failed(Exit::NOT_RUN);
+            }
+        };
+        let mut stage = Stage::new(clock::now(), limit);
+        self.asked = false;
+        loop {
+            let (dead, now) = self.turn(stage.deadline());
+            if let Some((_, exit)) = dead.iter().find(|(dead, _)| *dead == pid) {
+                return stage.died(*exit);
+            }
+            let order = if std::mem::take(&mut self.asked) { Some(stage.cut(now)) } else { stage.tick(now) };
+            match order {
+                Some(Order::End) => end_script(pid, part),
+                Some(Order::Kill) => kill_script(pid),
+                None => {}
+            }
+        }
+    }
+
+    /// Waits until then, or until a shutdown is asked for.
+    pub(super) fn pause(&mut self, until: Mono) {
+        while self.goal.is_none() && clock::now() < until {
+            self.turn(Some(until));
+        }
+    }
+
+    /// Waits for the next thing that happens, at most until then. Returns who has died, and what time it is.
+    pub(super) fn turn(&mut self, deadline: Option<Mono>) -> (Vec<(Pid, Exit)>, Mono) {
+        let now = clock::now();
+        let deadline = if std::mem::take(&mut self.unreaped) { Some(now) } else { deadline };
+        let _ = self.poller.wait(now, deadline).count();
+        while let Some(signal) = self.signals.next() {
+            if let Some(request) = request(Realm::Machine, signal) {
+                self.hear(request);
+            }
+        }
+        let dead: Vec<_> = std::iter::from_fn(reaped).collect();
+        if self.ctrl_alt_del.take_if(|pid| dead.iter().any(|(dead, _)| dead == pid)).is_some() {
+            self.hear(Request::LookAtStopit);
+        }
+        (dead, clock::now())
+    }
+
+    fn hear(&mut self, request: Request) {
+        match request {
+            Request::Shutdown(goal) => self.ask(goal),
+            Request::ShutdownNow(goal) => {
+                self.at_once = true;
+                self.ask(goal);
+            }
+            Request::CtrlAltDel if self.in_runit => self.run_ctrl_alt_del(),
+            Request::CtrlAltDel => self.ask(Goal::Reboot),
+            Request::Keyboard => start_keyboard_request(),
+            Request::LookAtStopit if self.in_runit && any_flag(&STOPIT) => {
+                for path in STOPIT {
+                    let _ = boot::set_flag_file(Path::new(path), false); // one of them is there
+                }
+                self.ask(if any_flag(&REBOOT) { Goal::Reboot } else { Goal::PowerOff });
+            }
+            Request::LookAtStopit | Request::Rescan => {} // of runit's files, and the services
+        }
+    }
+
+    fn ask(&mut self, goal: Goal) {
+        self.goal = Some(goal);
+        self.asked = true;
+    }
+
+    /// As runit does: the script says by the file `stopit` whether this is to be a shutdown.
+    fn run_ctrl_alt_del(&mut self) {
+        let script = in_runit("ctrlaltdel");
+        if self.ctrl_alt_del.is_none() && any_flag(&["/etc/runit/ctrlaltdel"]) {
+            self.ctrl_alt_del = boot::start(&script, &[], Terminal::Shared).ok();
+        }
+    }
+
+    pub(super) fn kernel_words(&self) -> &[OsString] {
+        &self.words.all
+    }
+}
+
+fn listen() -> Result<(Signals, Poller), Errno> {
+    let signals = Signals::take_over()?;
+    let poller = Poller::new()?;
+    poller.add(&signals, 0)?;
+    Ok((signals, poller))
+}
+
+fn reaped() -> Option<(Pid, Exit)> {
+    match reap() {
+        Reaped::Child(pid, exit) => Some((pid, exit)),
+        Reaped::NoneYet | Reaped::Childless => None,
+    }
+}
+
+/// The whole group; a shell at a terminal heeds HUP only.
+fn end_script(pid: Pid, part: Part) {
+    let signal = if part == Part::Rescue { Signal::HUP } else { Signal::TERM };
+    for signal in [signal, Signal::CONT] {
+        let _ = process::kill(pid, signal, Target::Group); // it may just have ended
+    }
+}
+
+fn kill_script(pid: Pid) {
+    for to in [Target::Group, Target::Process] {
+        let _ = process::kill(pid, Signal::KILL, to); // it may not lead a group yet
+    }
+}
+
+fn trouble(script: &Path, verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Failed(exit) => format!("{} {}", script.display(), Ended(exit)),
+        Verdict::Overdue => format!("{} was still running past its time limit and was killed", script.display()),
+        Verdict::Done | Verdict::Cut => format!("{} has ended", script.display()),
+    }
+}
+
+fn in_home(name: &str) -> PathBuf {
+    Path::new(HOME).join(name)
+}
+
+fn in_runit(name: &str) -> PathBuf {
+    Path::new(RUNIT).join(name)
+}
+
+fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// Whether runit's scripts are what this machine has.
+fn is_runit() -> bool {
+    !exists(&in_home("boot")) && exists(&in_runit("1")) && exists(&in_runit("3"))
+}
+
+/// A time limit in our directory; a file that says none is told of.
+fn limit(name: &str) -> Option<std::time::Duration> {
+    let text = fs::open_path(Path::new(HOME)).and_then(|home| fs::read_small(home, name)).ok()??;
+    svdir::limit(&text).unwrap_or_else(|| {
+        say(format_args!("onit: {HOME}/{name} says {:?}, which is no time; going by none", text.trim_end()));
+        None
+    })
+}
+
+/// What ends a machine when everything on it has ended by itself.
+fn machine_goal(goal: Goal) -> Goal {
+    match goal {
+        Goal::Exit => Goal::PowerOff,
+        Goal::Halt | Goal::PowerOff | Goal::Reboot | Goal::Kexec => goal,
+    }
+}
+
+fn any_flag(paths: &[&str]) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let set = |path: &&str| std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o100 != 0);
+    paths.iter().any(set)
+}
+
+/// runit's stage 3 looks at the file to know whether this is a reboot, whoever asked for it.
+fn tell_runit(goal: Option<Goal>) {
+    let Some(goal) = goal else { return };
+    for path in REBOOT.map(Path::new) {
+        let _ = boot::set_flag_file(path, goal == Goal::Reboot && path.exists());
+    }
+    if goal == Goal::Reboot && !any_flag(&REBOOT) {
+        let _ = REBOOT.map(|path| boot::set_flag_file(Path::new(path), true));
+    }
+}
+
+fn set_host_name() {
+    let text = fs::open_path(Path::new("/etc")).and_then(|etc| fs::read_small(etc, "hostname")).ok().flatten();
+    let name = text.as_deref().and_then(|text| text.lines().map(str::trim).find(|line| !line.starts_with('#')));
+    if let Some(name) = name.filter(|name| !name.is_empty())
+        && let Err(errno) = boot::set_host_name(name)
+    {
+        say(format_args!("onit: cannot set the host name to {name}: {}; going on", errno.desc()));
+    }
+}
+
+/// Whoever installed the script knows what the key is for.
+fn start_keyboard_request() {
+    let script = in_home("keyboard-request");
+    if exists(&script) {
+        let _ = boot::start(&script, &[], Terminal::Shared); // says so itself
+    }
+}
+
+/// The kernel stops when PID 1 does. Should there be a mistake in here, a shell is better than that.
+fn last_words_of_a_panic() {
+    std::panic::set_hook(Box::new(|mistake| {
+        if std::process::id() != 1 {
+            return say(format_args!("onit: this is a mistake in onit: {mistake}"));
+        }
+        say(format_args!("onit: this is a mistake in onit: {mistake}; a shell on the console instead"));
+        Life::again(Words::default()).stay()
+    }));
+}
+
+impl Init {
+    pub(super) fn run_on_machine(mut self) -> (i32, Goal, bool) {
+        while !self.is_over() {
+            self.turn();
+        }
+        (self.code, self.goal, self.at_once)
+    }
+
+    pub(super) fn obey_machine(&mut self, signal: Signal) {
+        match request(Realm::Machine, signal) {
+            Some(request) => self.obey_request(request),
+            None => self.forward(signal),
+        }
+    }
+
+    pub(super) fn obey_request(&mut self, request: Request) {
+        match request {
+            Request::Shutdown(goal) => {
+                self.goal = goal;
+                self.forward(Signal::TERM); // to a main process, if there is one
+                self.stop();
+            }
+            Request::ShutdownNow(goal) => {
+                self.goal = goal;
+                self.at_once = true;
+            }
+            Request::CtrlAltDel => self.obey_request(Request::Shutdown(Goal::Reboot)),
+            Request::Keyboard => start_keyboard_request(),
+            Request::Rescan => self.rescan(),
+            Request::LookAtStopit => {} // runit's stages are not ours to supervise
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Words;
+    use std::ffi::OsString;
+
+    #[test]
+    fn of_the_kernel_s_words_few_are_for_us() {
+        let words = |text: &str| {
+            let words = Words::of(&text.split(' ').map(OsString::from).collect::<Vec<_>>());
+            (words.emergency, words.rescue)
+        };
+        assert_eq!(words("splash nosmt 5 --x=y"), (false, false));
+        assert_eq!([words("splash single"), words("1"), words("rescue")], [(false, true); 3]);
+        assert_eq!([words("emergency"), words("-b x")], [(true, false); 2]);
+    }
+}

@@ -1,0 +1,155 @@
+//! The end of a machine: whoever still runs is ended, what is mounted is given back, and the kernel takes over.
+//!
+//! What may take for ever happens in a process of its own, which gets a time limit.
+
+use super::boot::Life;
+use crate::machine::request::Goal;
+use crate::machine::{Pid, Signal};
+use crate::sys::{Errno, boot, clock, process, say::say, wait};
+use crate::wire::mounts::{self, Mount};
+use std::ffi::OsStr;
+use std::time::Duration;
+
+/// Those who get TERM have this long until they get KILL.
+const TERM_GRACE: Duration = Duration::from_secs(3);
+/// Those who get KILL have this long, unless the kernel holds them.
+const KILL_GRACE: Duration = Duration::from_secs(2);
+/// Disks have this long.
+const UNMOUNT: Duration = Duration::from_secs(90);
+/// The kernel has this long to do what it was asked to.
+const REBOOT: Duration = Duration::from_secs(30);
+/// Each round of unmounting makes room for the next one; more are not needed on any machine.
+const ROUNDS: usize = 64;
+
+impl Life {
+    /// Ends the machine.
+    pub(super) fn end(mut self, goal: Goal) -> ! {
+        process::kill_all(Signal::TERM);
+        process::kill_all(Signal::CONT);
+        self.await_everybody(TERM_GRACE);
+        process::kill_all(Signal::KILL);
+        self.await_everybody(KILL_GRACE);
+        if !self.await_child("unmounting", UNMOUNT, boot::in_child(give_back)) {
+            say("onit: unmounting has not ended; going on without");
+        }
+        let goal = if goal == Goal::Kexec && !kernel_is_loaded() {
+            say("onit: no kernel is loaded for kexec; rebooting instead");
+            Goal::Reboot
+        } else {
+            goal
+        };
+        // The process that calls it is ended by the kernel, so that it cannot be us.
+        self.await_child("the reboot", REBOOT, boot::in_child(|| refused(goal)));
+        say(format_args!("onit: this machine does not {}", goal.word()));
+        self.stay()
+    }
+
+    /// There is nothing left to do but to be there.
+    pub(super) fn stay(mut self) -> ! {
+        self.goal = None;
+        self.rescue("nothing else is left");
+        loop {
+            self.turn(None);
+        }
+    }
+
+    /// Waits until nobody is left. Everybody's parent is, in the end, PID 1.
+    fn await_everybody(&mut self, patience: Duration) {
+        let until = clock::now().after(patience);
+        while wait::has_children() && clock::now() < until {
+            self.turn(Some(until));
+        }
+    }
+
+    /// Waits for one child. Whether it has ended.
+    fn await_child(&mut self, what: &str, patience: Duration, child: Result<Pid, Errno>) -> bool {
+        let pid = match child {
+            Ok(pid) => pid,
+            Err(errno) => {
+                say(format_args!("onit: cannot start {what}: {}", errno.desc()));
+                return false;
+            }
+        };
+        let until = clock::now().after(patience);
+        while clock::now() < until {
+            let (dead, _) = self.turn(Some(until));
+            if dead.iter().any(|(dead, _)| *dead == pid) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn refused(goal: Goal) -> i32 {
+    let errno = boot::reboot(goal);
+    say(format_args!("onit: cannot {}: {}", goal.word(), errno.desc()));
+    1
+}
+
+fn kernel_is_loaded() -> bool {
+    std::fs::read("/sys/kernel/kexec_loaded").is_ok_and(|text| text.starts_with(b"1"))
+}
+
+/// Gives back swap space and file systems. Returns an exit code.
+fn give_back() -> i32 {
+    boot::sync();
+    for swap in mounts::swaps(&std::fs::read("/proc/swaps").unwrap_or_default()) {
+        if let Err(errno) = boot::swap_off(&swap) {
+            say(format_args!("onit: cannot give up the swap space {}: {}; going on", swap.display(), errno.desc()));
+        }
+    }
+    let stuck = unmount_all();
+    for (mount, errno) in stuck {
+        // What lies below it is busy with it.
+        say(format_args!("onit: cannot unmount {}: {}; making it read-only", mount.target.display(), errno.desc()));
+        make_read_only(&mount.target);
+    }
+    make_read_only(OsStr::new("/"));
+    boot::sync();
+    0
+}
+
+fn table() -> Vec<Mount> {
+    mounts::mounts(&std::fs::read("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// Unmounts what holds data, the last first, until nothing more can be. Returns what is left, and why.
+fn unmount_all() -> Vec<(Mount, Errno)> {
+    let mut stuck = Vec::new();
+    for _ in 0..ROUNDS {
+        let wanted = table().into_iter().rev().filter(|mount| mount.holds_data() && !mount.is_root());
+        let mut progress = false;
+        stuck.clear();
+        for mount in wanted {
+            match boot::unmount(&mount.target) {
+                Ok(()) => progress = true,
+                Err(errno) => stuck.push((mount, errno)),
+            }
+        }
+        if !progress {
+            break;
+        }
+    }
+    stuck
+}
+
+/// A file that is open for writing, or removed but in use, is in the way. The kernel can be made to pass over that.
+fn make_read_only(target: &OsStr) {
+    let Some(mount) = table().into_iter().rfind(|mount| mount.target == target) else { return };
+    if mount.read_only || !mount.holds_data() {
+        return;
+    }
+    let Err(errno) = boot::make_read_only(target) else { return };
+    if boot::make_everything_read_only().is_err() || !becomes_read_only(target) {
+        say(format_args!("onit: cannot make {} read-only: {}; going on", target.display(), errno.desc()));
+    }
+}
+
+/// The kernel does it when it finds the time.
+fn becomes_read_only(target: &OsStr) -> bool {
+    (0..50).any(|_| {
+        boot::rest();
+        table().into_iter().rfind(|mount| mount.target == target).is_none_or(|mount| mount.read_only)
+    })
+}
