@@ -11,6 +11,7 @@ mod examples;
 mod faults;
 mod isolation;
 mod loggers;
+mod machine;
 mod personalities;
 mod pid1;
 mod procfs;

@@ -3,11 +3,12 @@
 
 use std::process::Command;
 
+use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::procfs;
 use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest};
-use crate::svdir::{is_root, missing_tools, send, skip, wait_for, wrapped};
+use crate::svdir::{is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 
 /// What stands in the way of such tests.
 fn why_not() -> Option<String> {
@@ -205,4 +206,61 @@ fn orphans_of_services_become_children_of_onit_at_any_pid_and_are_reaped() {
     send(orphan, Signal::SIGKILL);
     onit.wait_for("no zombie", SOON, || procfs::Glimpse::of(orphan).is_none().then_some(()));
     assert_eq!((web.wait_up(), onit.stderr().as_str()), (pid, ""));
+}
+
+#[test]
+fn what_podman_lxc_and_a_failing_power_supply_send_ends_a_container_with_0() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    for signal in [37, 38, libc::SIGPWR] {
+        let sv = SvDir::new();
+        let web = sleeper(&sv, "web");
+        let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
+        web.wait_up();
+        send_number(inner(&unshare), signal);
+        assert_eq!(unshare.wait_end(SOON), Ending::Code(0), "{signal}");
+        assert_eq!((web.status().expect("a status").stat.as_str(), unshare.stderr().as_str()), ("down\n", ""));
+    }
+}
+
+#[test]
+fn a_container_that_is_to_reboot_stops_its_services_and_ends_as_the_manager_expects() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let mut init = Command::new(onit());
+    init.env("SVDIR", sv.path()).arg("init").arg("unknown");
+    let unshare = sv.spawn(as_pid_1(&init));
+    web.wait_up();
+    send_number(inner(&unshare), 39);
+    assert_eq!(unshare.wait_end(SOON), Ending::Signal(libc::SIGHUP)); // reboot(2) as seen from outside
+    assert_eq!((web.status().expect("a status").stat.as_str(), unshare.stderr().as_str()), ("down\n", ""));
+}
+
+#[test]
+fn who_is_pid_1_is_asked_only_what_it_listens_to() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let onit = onit();
+    let script = format!("for a in 'poweroff' 'init 6' 'shutdown -r now'; do {} $a; echo $?; done", onit.display());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]);
+    let output = sv.run(as_pid_1(&shell));
+    assert_eq!((output.code, output.stdout.as_str()), (0, "1\n1\n1\n"));
+    let deaf =
+        |signal, what| format!("onit: PID 1 does not listen to signal {signal}, so it was not asked to {what}\n");
+    assert_eq!(output.stderr, [deaf(38, "poweroff"), deaf(39, "reboot"), deaf(39, "reboot")].concat());
+    shell = Command::new("sh");
+    shell.args(["-c", &format!("{} reboot -f; sleep 100", onit.display())]);
+    assert_eq!(sv.spawn(as_pid_1(&shell)).wait_end(SOON), Ending::Signal(libc::SIGHUP));
+}
+
+fn send_number(pid: u32, signal: i32) {
+    let kill = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();
+    assert!(kill.expect("kill").success());
 }

@@ -1,0 +1,494 @@
+//! As PID 1 of a machine: a real kernel under qemu, onit as its `/init` or its `/sbin/init`, and somebody at the serial
+//! console. After every shutdown the disk is clean.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::svdir::{is_root, missing_tools, onit, poll_until, skip};
+
+/// What a boot may take on a busy machine without hardware to help.
+const BOOT: Duration = Duration::from_secs(60);
+/// What a disk needs. Which of them needs which differs from kernel to kernel.
+const MODULES: [&str; 6] =
+    ["virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk"];
+
+/// What stands in the way of such tests.
+fn why_not() -> Option<String> {
+    let tools = ["qemu-system-x86_64", "busybox", "mkfs.ext4", "dumpe2fs", "e2fsck", "apt-get", "dpkg", "xz", "ldd"];
+    let other = (!is_root()).then(|| "needs root to unpack packages".to_owned());
+    let strange = (std::env::consts::ARCH != "x86_64").then(|| "needs an x86-64 machine".to_owned());
+    missing_tools(&tools).or(other).or(strange).or_else(|| kernel().as_ref().err().cloned())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What a machine is made of
+// ---------------------------------------------------------------------------------------------------------------------
+
+fn run(command: &mut Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        Ok(text)
+    } else {
+        Err(format!("{command:?}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+fn sh(script: &str, dir: &Path) -> Result<String, String> {
+    run(Command::new("sh").args(["-euc", script]).current_dir(dir))
+}
+
+/// The unpacked Debian package, kept for the next time.
+fn package(name: &str) -> Result<PathBuf, String> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
+    let place = cache.join(name);
+    if !place.exists() {
+        let new = cache.join(format!("{name}.new"));
+        drop(fs::remove_dir_all(&new));
+        fs::create_dir_all(&new).map_err(|error| error.to_string())?;
+        let get = "apt-get download -q NAME >/dev/null 2>&1 || { apt-get update -q && apt-get download -q NAME; } >&2";
+        sh(&format!("{}; dpkg -x *.deb . && rm *.deb", get.replace("NAME", name)), &new)?;
+        fs::rename(&new, &place).map_err(|error| error.to_string())?;
+    }
+    Ok(place)
+}
+
+/// Debian's newest kernel for virtual machines, unpacked.
+fn kernel() -> &'static Result<PathBuf, String> {
+    static KERNEL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    KERNEL.get_or_init(|| {
+        let ask = "apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ { print $2; exit }'";
+        let name = sh(ask, Path::new("/"))?;
+        package(name.trim()).map_err(|error| format!("no kernel: {error}"))
+    })
+}
+
+/// A directory tree that becomes a root.
+struct Root(TempDir);
+
+impl Root {
+    fn new() -> Root {
+        Root(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        let path = self.0.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
+        path
+    }
+
+    fn file(&self, path: &str, text: &str) -> &Root {
+        fs::write(self.path(path), text).expect(path);
+        self
+    }
+
+    fn script(&self, path: &str, body: &str) -> &Root {
+        self.file(path, &format!("#!/bin/sh\n{body}\n"));
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).expect("chmod");
+        self
+    }
+
+    fn link(&self, path: &str, target: &str) -> &Root {
+        symlink(target, self.path(path)).expect(path);
+        self
+    }
+
+    /// onit under this name, with the libraries that it needs unless it is static.
+    fn onit(&self, path: &str) -> &Root {
+        fs::copy(onit(), self.path(path)).expect("copy onit");
+        self.libraries_of(&onit())
+    }
+
+    fn libraries_of(&self, program: &Path) -> &Root {
+        let libraries = run(Command::new("ldd").arg(program)).unwrap_or_default();
+        for word in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+            let real = self.path(word);
+            if !real.exists() {
+                fs::copy(word, real).expect(word);
+            }
+        }
+        self
+    }
+
+    /// busybox under all its names, but for those that a test is about.
+    fn busybox(&self) -> &Root {
+        let path = run(Command::new("sh").args(["-c", "command -v busybox"])).expect("busybox");
+        fs::copy(path.trim(), self.path("bin/busybox")).expect("copy busybox");
+        for name in run(Command::new("busybox").arg("--list")).expect("names").lines() {
+            let there = self.path(&format!("bin/{name}"));
+            if !there.exists() && name != "init" {
+                self.link(&format!("bin/{name}"), "busybox");
+            }
+        }
+        self
+    }
+
+    /// Somebody at the serial console.
+    fn shell(&self, services: &str) -> &Root {
+        let run = "exec 2>&1 </dev/ttyS0 >/dev/ttyS0; stty -echo; echo a shell is here; exec sh";
+        self.script(&format!("{services}/shell/run"), run)
+    }
+
+    fn modules(&self) -> &Root {
+        let from = kernel().as_ref().expect("a kernel");
+        for module in MODULES {
+            let find = format!("find {} -name '{module}.ko*'", from.display());
+            let found = sh(&find, Path::new("/")).expect("a module");
+            let (found, to) = (found.trim(), self.path(&format!("lib/{module}.ko")));
+            if found.ends_with(".xz") {
+                sh(&format!("xz -dc {found} >{}", to.display()), Path::new("/")).expect("xz");
+            } else {
+                fs::copy(found, to).expect("copy a module");
+            }
+        }
+        self
+    }
+
+    /// As the kernel takes it.
+    fn archive(&self, to: &Path) {
+        let pack = format!("find . | busybox cpio -o -H newc 2>/dev/null | gzip -1 >{}", to.display());
+        sh(&pack, self.0.path()).expect("an archive");
+    }
+
+    /// As the content of a disk.
+    fn disk(&self, to: &Path) {
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-d"]).arg(self.0.path()).arg(to).arg("96M")).expect("mkfs");
+    }
+}
+
+/// The start of every `boot` script that wants the disk.
+fn mount_disk(at: &str) -> String {
+    let load = format!("for m in {0} {0}; do insmod /lib/$m.ko 2>/dev/null; done", MODULES.join(" "));
+    let wait = "until [ -b /dev/vda ]; do sleep 0.1; done";
+    format!("{load}\n{wait}\nmkdir -p {at} && mount -t ext4 /dev/vda {at}")
+}
+
+/// An initial root with onit as `/init`, busybox, a shell on the console and this `boot` script.
+fn initial_root(boot: &str) -> Root {
+    let root = Root::new();
+    root.onit("init").link("bin/onit", "/init").busybox().modules().shell("etc/service").script("etc/onit/boot", boot);
+    root
+}
+
+/// At most two at a time: each keeps a processor busy.
+static RUNNING: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
+
+struct Machine {
+    qemu: Child,
+    keys: ChildStdin,
+    console: Arc<Mutex<String>>,
+    dir: TempDir,
+    seen: usize,
+}
+
+impl Machine {
+    /// Switches a machine on that has this initial root and a disk with that content.
+    fn boot(initial: &Root, disk: &Root, words: &str) -> Machine {
+        let mut running = RUNNING.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        while *running >= 2 {
+            running = RUNNING.1.wait(running).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        *running += 1;
+        drop(running);
+        let dir = tempfile::tempdir().expect("a directory");
+        initial.archive(&dir.path().join("initrd"));
+        disk.disk(&dir.path().join("disk"));
+        let kernel = sh("ls $PWD/boot/vmlinuz-*", kernel().as_ref().expect("a kernel")).expect("a kernel");
+        let words = format!("console=ttyS0 quiet panic=-1 {words}");
+        let mut qemu = Command::new("qemu-system-x86_64")
+            .args(["-accel", "tcg,thread=multi", "-m", "256", "-display", "none", "-no-reboot", "-serial", "stdio"])
+            .args(["-monitor", "unix:monitor,server,nowait", "-drive", "file=disk,format=raw,if=virtio"])
+            .args(["-nic", "none", "-initrd", "initrd", "-kernel", kernel.trim(), "-append", &words])
+            .current_dir(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("qemu");
+        let console = Arc::new(Mutex::new(String::new()));
+        let (mut screen, shown) = (qemu.stdout.take().expect("a screen"), Arc::clone(&console));
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = screen.read(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]).replace('\r', "");
+                shown.lock().expect("no panic while locked").push_str(&text);
+            }
+        });
+        let keys = qemu.stdin.take().expect("a keyboard");
+        Machine { qemu, keys, console, dir, seen: 0 }
+    }
+
+    fn console(&self) -> String {
+        self.console.lock().expect("no panic while locked").clone()
+    }
+
+    /// Waits until this stands on the console, behind what was waited for before.
+    #[track_caller]
+    fn sees(&mut self, text: &str) {
+        let found = poll_until(BOOT, || {
+            let console = self.console();
+            console[self.seen..].find(text).map(|at| self.seen + at + text.len())
+        });
+        self.seen = found.unwrap_or_else(|| panic!("waited in vain for {text:?} on the console:\n{}", self.console()));
+    }
+
+    fn types(&mut self, line: &str) {
+        writeln!(self.keys, "{line}").expect("typing");
+    }
+
+    /// Waits for the shell, and what it answers.
+    #[track_caller]
+    fn asks(&mut self, line: &str, answer: &str) {
+        self.types(line);
+        self.sees(answer);
+    }
+
+    /// Says something to qemu's monitor.
+    fn monitor(&self, line: &str) {
+        let mut monitor = UnixStream::connect(self.dir.path().join("monitor")).expect("the monitor");
+        writeln!(monitor, "{line}").expect("the monitor listens");
+        thread::sleep(Duration::from_millis(300)); // it reads as long as we are there
+    }
+
+    /// The kernel says this at last, and the disk is as it should be. Returns what was said.
+    #[track_caller]
+    fn ends(mut self, words: &str) -> String {
+        self.is_off(words);
+        run(Command::new("e2fsck").args(["-fn", "disk"]).current_dir(self.dir.path())).expect("nothing to mend");
+        self.console()
+    }
+
+    /// The kernel says this at last, and the disk was given back in order.
+    #[track_caller]
+    fn is_off(&mut self, words: &str) {
+        self.sees(words);
+        if words.contains("halted") {
+            self.monitor("quit");
+        }
+        let ended = poll_until(BOOT, || self.qemu.try_wait().expect("wait for qemu"));
+        assert!(ended.is_some(), "it is still on:\n{}", self.console());
+        let state = run(Command::new("dumpe2fs").args(["-h", "disk"]).current_dir(self.dir.path())).expect("dumpe2fs");
+        let clean = state.lines().any(|line| line.starts_with("Filesystem state:") && line.ends_with(" clean"));
+        assert!(clean && !state.contains("needs_recovery"), "a dirty disk: {state}\n{}", self.console());
+        assert!(!self.console().contains("Kernel panic"), "{}", self.console());
+    }
+
+    /// What a file on the disk says, once the machine is off.
+    fn on_disk(&self, file: &str) -> String {
+        let mut debugfs = Command::new("debugfs");
+        run(debugfs.args(["-R", &format!("cat {file}"), "disk"]).current_dir(self.dir.path())).unwrap_or_default()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        drop(self.qemu.kill());
+        drop(self.qemu.wait());
+        *RUNNING.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) -= 1;
+        RUNNING.1.notify_one();
+    }
+}
+
+/// What onit said on this console.
+fn said(console: &str) -> Vec<&str> {
+    console.lines().filter(|line| line.starts_with("onit:")).collect()
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The promises
+// ---------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn an_initial_root_comes_up_survives_a_massacre_and_is_powered_off() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = initial_root(&format!("{}\nhostname >/mnt/name\nsleep 1000 &\necho booted", mount_disk("/mnt")));
+    root.file("etc/hostname", "# mine\nlittle\n");
+    root.script("etc/service/web/run", "echo $$ >>/mnt/web; exec sleep 1000");
+    root.script("etc/onit/shutdown", "echo shutdown $1: $(ps | grep -c '[s]leep 1000') >/mnt/end; cat /mnt/end");
+    // Ignores TERM, and holds the disk.
+    root.script(
+        "etc/service/deaf/run",
+        "trap '' TERM; exec 9>/mnt/held; (setsid sh -c 'while :; do sleep 1; done' &); exec sleep 1000",
+    );
+    root.file("etc/service/deaf/timeout-kill", "500ms");
+    let mut machine = Machine::boot(&root, &Root::new(), "splash some=thing -- odd words");
+    machine.sees("booted");
+    machine.sees("a shell is here");
+    machine.asks(
+        "echo $PPID of $(cat /proc/1/comm), $(cat /mnt/name), $(umask), $(pwd)",
+        "of init, little, 0022, /etc/service/shell",
+    );
+    for mount in ["proc", "sys", "dev", "dev/pts", "dev/shm", "run", "sys/fs/cgroup"] {
+        machine.asks(&format!("grep -c ' /{mount} ' /proc/mounts"), "1\n");
+    }
+    machine.asks("cat /mnt/web | wc -l", "1\n");
+    machine.types("kill -9 -1"); // everybody but this shell, which asks for it
+    machine.asks("until [ $(cat /mnt/web | wc -l) = 2 ]; do sleep 0.1; done; echo web is back", "web is back");
+    machine.types("onit poweroff");
+    machine.sees("shutdown poweroff: ");
+    let console = machine.ends("reboot: Power down");
+    let lines = said(&console);
+    let expected = |line: &&str| line.contains("was killed by SIGKILL") || line.contains("still running");
+    assert!(lines.iter().all(expected), "{lines:#?}");
+}
+
+#[test]
+fn every_way_to_ask_for_a_reboot_or_a_halt_is_understood() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let ways = [
+        ("onit reboot", "reboot: Restarting system"),
+        ("busybox reboot", "reboot: Restarting system"),
+        ("busybox poweroff", "reboot: Power down"),
+        ("onit halt", "reboot: System halted"),
+    ];
+    for (way, end) in ways {
+        let root = initial_root(&mount_disk("/mnt"));
+        let mut machine = Machine::boot(&root, &Root::new(), "");
+        machine.sees("a shell is here");
+        machine.types("exec 9>/mnt/held; echo x >&9; ");
+        machine.types(way);
+        assert_eq!(said(&machine.ends(end)), [""; 0], "{way}");
+    }
+}
+
+#[test]
+fn ctrl_alt_del_is_a_reboot_in_order() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = initial_root(&mount_disk("/mnt"));
+    root.script("etc/onit/shutdown", "echo shutdown: $1");
+    let mut machine = Machine::boot(&root, &Root::new(), "");
+    machine.sees("a shell is here");
+    machine.monitor("sendkey ctrl-alt-delete");
+    machine.sees("shutdown: reboot");
+    assert_eq!(said(&machine.ends("reboot: Restarting system")), [""; 0]);
+}
+
+#[test]
+fn a_boot_that_fails_ends_in_a_shell_and_then_goes_on() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = initial_root(&format!("{}\nexit 7", mount_disk("/mnt")));
+    let mut machine = Machine::boot(&root, &Root::new(), "");
+    machine.sees("onit: /etc/onit/boot exited with 7; a shell on the console, and when it ends, going on");
+    machine.asks("tty; echo $((6 * 7))", "/dev/ttyS0");
+    machine.sees("42");
+    machine.types("exit");
+    machine.sees("onit: the shell has ended; going on");
+    machine.sees("a shell is here");
+    machine.types("onit poweroff");
+    machine.ends("reboot: Power down");
+}
+
+#[test]
+fn a_boot_that_hangs_is_ended_by_its_limit_and_a_shutdown_that_hangs_by_its_own() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = initial_root(&format!("{}\nsleep 1000", mount_disk("/mnt")));
+    root.file("etc/onit/timeout-boot", "10s").script("etc/onit/shutdown", "sleep 1000");
+    root.file("etc/onit/timeout-shutdown", "1s");
+    let mut machine = Machine::boot(&root, &Root::new(), "");
+    machine.sees("onit: /etc/onit/boot was still running past its time limit and was killed; a shell on the console");
+    machine.types("onit reboot"); // from the rescue shell, which is in its way
+    machine.sees("onit: /etc/onit/shutdown was still running past its time limit and was killed; going on");
+    machine.ends("reboot: Restarting system");
+}
+
+#[test]
+fn it_moves_from_the_initial_root_into_the_real_one() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let initial =
+        initial_root(&format!("{}\nmkdir -p /run/onit; echo /new >/run/onit/switch-root", mount_disk("/new")));
+    let real = Root::new();
+    for dir in ["proc", "sys", "dev", "run", "mnt", "tmp"] {
+        fs::create_dir_all(real.path(dir)).expect("mkdir");
+    }
+    real.onit("sbin/init").link("bin/onit", "/sbin/init").busybox().shell("etc/service");
+    real.script("etc/onit/boot", "mount -o remount,rw /; echo words: $(tr '\\0' ' ' </proc/1/cmdline)");
+    // Its own program is replaced while it runs: that keeps a root from being made read-only the usual way.
+    real.script(
+        "etc/service/self/run",
+        "cp /sbin/init /sbin/new && mv /sbin/new /sbin/init && echo >/self; exec sleep 1000",
+    );
+    let mut machine = Machine::boot(&initial, &real, "single-minded");
+    machine.sees("words: /sbin/init single-minded");
+    machine.sees("a shell is here");
+    machine.asks("grep -c ' / ext4 ' /proc/mounts; ls /sbin", "1\n");
+    machine.asks("until [ -e /self ]; do sleep 0.1; done; ls /sbin", "init\n");
+    machine.asks("grep SigBlk /proc/self/status", "0000000000000000");
+    machine.types("echo done >/done; onit poweroff");
+    machine.is_off("reboot: Power down"); // the kernel keeps the old program on its list of things to remove
+    assert_eq!(machine.on_disk("/done"), "done\n");
+    assert_eq!(said(&machine.console()), [""; 0]);
+}
+
+/// A root with Debian's runit in it, onit in runit-init's place, and busybox for everything else.
+fn debian() -> Root {
+    let root = Root::new();
+    for name in ["runit", "runit-init"] {
+        let package = package(name).expect("a package");
+        sh(&format!("cp -a {}/. .", package.display()), root.0.path()).expect("cp");
+    }
+    let programs = ["usr/bin/sv", "lib/runit/runit-init", "lib/runit/shutdown", "lib/runit/async-timeout"];
+    for program in programs {
+        root.libraries_of(&root.path(program));
+    }
+    for dir in ["proc", "sys", "dev", "run", "tmp"] {
+        fs::create_dir_all(root.path(dir)).expect("mkdir");
+    }
+    fs::remove_file(root.path("sbin/init")).expect("a link to runit-init");
+    root.onit("sbin/init").link("bin/onit", "/sbin/init").busybox();
+    let install = Path::new("/usr/bin/install");
+    fs::copy(install, root.path("bin/install")).expect("copy install");
+    root.libraries_of(install); // the one program that busybox lacks
+    root.link("etc/runit/runsvdir/current", "default").shell("etc/runit/runsvdir/default");
+    root.script("etc/rcS.d/S01root", "mount -o remount,rw / && echo early: $1");
+    for (dir, script) in [("rc2", "S01late"), ("rc0", "K01bye"), ("rc6", "K01bye")] {
+        root.script(&format!("etc/{dir}.d/{script}"), &format!("echo {dir}: $1"));
+    }
+    root
+}
+
+#[test]
+fn it_takes_the_place_of_runit_init_on_debian() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let ways = [
+        ("/lib/runit/runit-init 6", "rc6: stop", "reboot: Restarting system"), // runit's own way, by files
+        ("/sbin/poweroff", "rc0: stop", "reboot: Power down"),                 // Debian's, which calls init 0
+        ("busybox reboot", "rc6: stop", "reboot: Restarting system"),          // which runit does not understand
+    ];
+    for (way, last, end) in ways {
+        let boot = format!("{}\nmkdir -p /run/onit; echo /new >/run/onit/switch-root", mount_disk("/new"));
+        let mut machine = Machine::boot(&initial_root(&boot), &debian(), "");
+        machine.sees("early: start");
+        machine.sees("a shell is here");
+        machine.asks("sv status /etc/service/shell", "run: /etc/service/shell: (pid ");
+        machine.asks("echo >/written; tr '\\0' ' ' </proc/$PPID/cmdline; echo", "runsv shell");
+        machine.types(way);
+        machine.sees("Waiting for services to stop...");
+        machine.sees("Running shutdown tasks...");
+        machine.sees(last);
+        assert_eq!(said(&machine.ends(end)), [""; 0], "{way}");
+    }
+}
