@@ -44,9 +44,10 @@ pub fn init(config: Config, words: &[OsString]) -> i32 {
     }
 }
 
-/// Only PID 1 of a machine has a say in what Ctrl-Alt-Del does. `/.dockerenv` and its like are not looked for: disks of
+/// Where we run; signals wait from here on. Only PID 1 of a machine has a say in what Ctrl-Alt-Del does. `/.dockerenv` and its like are not looked for: disks of
 /// machines are made from images of containers.
 fn realm() -> Realm {
+    signals::hold_back();
     if std::process::id() != 1 {
         Realm::Process
     } else if std::env::var_os("container").is_none()
@@ -68,7 +69,6 @@ pub fn stay_if_machine(code: i32) -> i32 {
 }
 
 fn supervise_in(realm: Realm, config: Config) -> i32 {
-    signals::hold_back();
     process::adopt_descriptors();
     let (code, goal) = match Init::boot(entry::with_budget(Config { realm, ..config })) {
         Ok(init) => init.run_to_goal(),

@@ -8,7 +8,7 @@ use super::voice::Failure;
 use super::{Init, Refused};
 use crate::exit;
 use crate::sys::manager::Manager;
-use crate::sys::{fs, process, say::say, signals};
+use crate::sys::{fs, process, say::say};
 use crate::wire::svdir;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;

@@ -107,7 +107,9 @@ impl Init {
     pub(super) fn kill_main(&mut self) {
         match self.main {
             Main::Here(pid) => {
-                self.config.voice.complain(None, &format_args!("the main process is still running (pid {pid}); killing it"));
+                self.config
+                    .voice
+                    .complain(None, &format_args!("the main process is still running (pid {pid}); killing it"));
                 let _ = process::kill(pid, Signal::KILL, Target::Group);
             }
             Main::Waiting => self.main = Main::Ended,

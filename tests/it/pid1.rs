@@ -231,8 +231,8 @@ fn a_container_that_is_to_reboot_stops_its_services_and_ends_as_the_manager_expe
     }
     let sv = SvDir::new();
     let web = sleeper(&sv, "web");
-    let mut init = Command::new(onit());
-    init.env("SVDIR", sv.path()).arg("init").arg("unknown");
+    let mut init = Command::new("env");
+    init.arg(format!("SVDIR={}", sv.path().display())).arg(onit()).args(["init", "unknown"]);
     let unshare = sv.spawn(as_pid_1(&init));
     web.wait_up();
     send_number(inner(&unshare), 39);
