@@ -74,7 +74,7 @@ pub fn is_first_namespace() -> Option<bool> {
     stat("/proc/self/ns/pid").ok().map(|namespace| namespace.st_ino == FIRST)
 }
 
-/// The key for it (Alt-Up on most keyboards) is from now on the signal WINCH for us. Many machines have no keyboard.
+/// The key for it (Alt-Up in most keymaps) is from now on the signal WINCH for us. Many machines have no keyboard.
 pub fn take_keyboard_requests() {
     if let Ok(terminal) = open_terminal(Path::new("/dev/tty0")) {
         // SAFETY: this ioctl takes two numbers.

@@ -380,6 +380,28 @@ fn ctrl_alt_del_is_a_reboot_in_order() {
 }
 
 #[test]
+fn the_kernel_s_word_single_the_keyboard_and_a_kexec_without_a_kernel() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = initial_root(&mount_disk("/mnt"));
+    root.script("etc/onit/keyboard-request", "echo somebody calls");
+    let mut machine = Machine::boot(&root, &Root::new(), "single");
+    machine.sees("onit: asked for at boot; a shell on the console, and when it ends, going on");
+    machine.types("exit");
+    machine.sees("a shell is here");
+    // The kernel's own keymap has no such key; those of the distributions have Alt-Up.
+    let patch = r"printf '\022\002' | dd of=/keys bs=1 seek=2005 conv=notrunc 2>/dev/null";
+    machine
+        .asks(&format!("dumpkmap </dev/tty0 >/keys; {patch}; loadkmap </keys && echo it has $((1 + 1))"), "it has 2");
+    machine.monitor("sendkey alt-up");
+    machine.sees("somebody calls");
+    machine.types("onit kexec");
+    machine.sees("onit: no kernel is loaded for kexec; rebooting instead");
+    machine.ends("reboot: Restarting system");
+}
+
+#[test]
 fn a_boot_that_fails_ends_in_a_shell_and_then_goes_on() {
     if let Some(why) = why_not() {
         skip!("{why}");
@@ -462,6 +484,7 @@ fn debian() -> Root {
     root.libraries_of(install); // the one program that busybox lacks
     root.link("etc/runit/runsvdir/current", "default").shell("etc/runit/runsvdir/default");
     root.script("etc/rcS.d/S01root", "mount -o remount,rw / && echo early: $1");
+    root.script("etc/runit/ctrlaltdel", "chmod 100 /run/runit.stopit"); // without the warning that takes 14 s
     for (dir, script) in [("rc2", "S01late"), ("rc0", "K01bye"), ("rc6", "K01bye")] {
         root.script(&format!("etc/{dir}.d/{script}"), &format!("echo {dir}: $1"));
     }
@@ -476,6 +499,7 @@ fn it_takes_the_place_of_runit_init_on_debian() {
     let ways = [
         ("/lib/runit/runit-init 6", "rc6: stop", "reboot: Restarting system"), // runit's own way, by files
         ("/sbin/poweroff", "rc0: stop", "reboot: Power down"),                 // Debian's, which calls init 0
+        ("ctrl-alt-delete", "rc0: stop", "reboot: Power down"),                // as runit's script says
         ("busybox reboot", "rc6: stop", "reboot: Restarting system"),          // which runit does not understand
     ];
     for (way, last, end) in ways {
@@ -485,7 +509,10 @@ fn it_takes_the_place_of_runit_init_on_debian() {
         machine.sees("a shell is here");
         machine.asks("sv status /etc/service/shell", "run: /etc/service/shell: (pid ");
         machine.asks("echo >/written; tr '\\0' ' ' </proc/$PPID/cmdline; echo", "runsv shell");
-        machine.types(way);
+        match way {
+            "ctrl-alt-delete" => machine.monitor("sendkey ctrl-alt-delete"),
+            command => machine.types(command),
+        }
         machine.sees("Waiting for services to stop...");
         machine.sees("Running shutdown tasks...");
         machine.sees(last);
