@@ -20,4 +20,5 @@ mod scale;
 mod scenario;
 mod shutdown;
 mod svdir;
+mod terminal;
 mod tidy;
