@@ -88,6 +88,9 @@ pub struct Plan<'a> {
 pub fn start(plan: &Plan) -> Result<Pid, Errno> {
     let in_front = is_in_front();
     let us = getpid();
+    if plan.new_session {
+        leave_terminal();
+    }
     match fork()? {
         Side::Child => {
             let errno = become_main(plan, in_front, us);
@@ -109,8 +112,8 @@ pub fn start(plan: &Plan) -> Result<Pid, Errno> {
 fn become_main(plan: &Plan, in_front: bool, parent: nix::unistd::Pid) -> Errno {
     if plan.new_session {
         super::process::lead_session();
-        // SAFETY: standard input becomes our terminal if it is one that is free or, for root, taken.
-        unsafe { libc::ioctl(0, libc::TIOCSCTTY, 1) };
+        // SAFETY: a number only. Standard input becomes our terminal if it is one and nobody's: none is taken away.
+        unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
     } else {
         let _ = set_group(Pid(0));
         if in_front {
@@ -210,6 +213,21 @@ fn is_in_front() -> bool {
 /// All signals are blocked here, SIGTTOU too, so this is allowed from wherever we are.
 fn put_in_front(group: nix::unistd::Pid) {
     let _ = tcsetpgrp(terminal(), group);
+}
+
+/// Leaves our terminal to the session of the main process. If it was our session's, the kernel tells us, as everybody in
+/// front of it, that it hung up; that is no news for the main process.
+fn leave_terminal() {
+    // SAFETY: takes no argument.
+    let left = unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY) } == 0;
+    if left && nix::unistd::getsid(None) == Ok(getpid()) {
+        let mut words = SigSet::empty();
+        words.add(nix::sys::signal::Signal::SIGHUP);
+        words.add(nix::sys::signal::Signal::SIGCONT);
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: reads the set and the time; who sent the signal is not asked.
+        while unsafe { libc::sigtimedwait(words.as_ref(), std::ptr::null_mut(), &at_once) } > 0 {}
+    }
 }
 
 fn set_group(pid: Pid) -> Result<(), Errno> {

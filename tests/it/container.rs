@@ -29,6 +29,7 @@ use tempfile::TempDir;
 use crate::procfs;
 use crate::svdir::{self, Ending, Output, SOON, Service, adopt_orphans, copy_program, find_in_path, is_root};
 use crate::svdir::{missing_tools, poll_until, send, skip, write_file};
+use crate::terminal;
 
 /// What stands in the way of tests in containers.
 pub fn why_no_containers() -> Option<String> {
@@ -289,11 +290,11 @@ impl Bundle {
         let mut command = container.runc(&[verb, "--pid-file", pid_file.to_str().expect("a printable path")]);
         command.arg("--bundle").arg(self.place.path()).arg(&container.id);
         if self.terminal {
-            let pty = nix::pty::openpty(None, None).expect("a terminal");
-            let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+            let (master, slave) = terminal::pair();
+            let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
             command.stdin(end()).stdout(end()).stderr(end());
             container.front = Some(std::sync::Mutex::new(svdir::spawn(&mut command)));
-            container.terminal = Some(File::from(pty.master));
+            container.terminal = Some(master);
         } else {
             command.stdin(stdin);
             command.stdout(stdout.unwrap_or_else(|| create(&container.stdout)));

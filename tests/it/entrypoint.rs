@@ -44,7 +44,7 @@ impl Who {
         }
     }
 
-    fn missing(self) -> Option<String> {
+    pub fn missing(self) -> Option<String> {
         let own = [self.tool()];
         let own = if matches!(self, Tini | DumbInit | Catatonit) { &own[..] } else { &[] };
         missing_tools(&[own, &["perl", "setsid", "kill"]].concat())
@@ -67,13 +67,13 @@ impl Who {
 }
 
 /// A place for one scenario with one program.
-struct World {
+pub struct World {
     who: Who,
-    sv: SvDir,
+    pub sv: SvDir,
 }
 
 impl World {
-    fn new(who: Who) -> Self {
+    pub fn new(who: Who) -> Self {
         let sv = SvDir::new();
         if matches!(who, OnitAsTini | OnitAsDumbInit) {
             std::os::unix::fs::symlink(onit(), sv.root().join(who.tool())).expect("symlink");
@@ -81,7 +81,7 @@ impl World {
         Self { who, sv }
     }
 
-    fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         self.sv.root()
     }
 
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// `PROGRAM OPTIONS -- WORDS`.
-    fn entry<W: AsRef<OsStr>>(&self, options: &[&str], words: &[W]) -> Vec<OsString> {
+    pub fn entry<W: AsRef<OsStr>>(&self, options: &[&str], words: &[W]) -> Vec<OsString> {
         let mut all = self.words(options);
         all.push("--".into());
         all.extend(words.iter().map(|word| word.as_ref().to_owned()));
@@ -122,7 +122,7 @@ impl World {
         (ending(&running, SOON), running.stdout())
     }
 
-    fn text(&self, file: &str) -> String {
+    pub fn text(&self, file: &str) -> String {
         fs::read_to_string(self.root().join(file)).unwrap_or_default()
     }
 
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// Waits for a file with a pid and a newline in it.
-    fn pid(&self, file: &str) -> u32 {
+    pub fn pid(&self, file: &str) -> u32 {
         let text = wait_for(&format!("a pid in {file}"), SOON, || Some(self.text(file)).filter(|t| t.ends_with('\n')));
         text.trim().parse().expect("a pid")
     }

@@ -21,4 +21,5 @@ mod scale;
 mod scenario;
 mod shutdown;
 mod svdir;
+mod terminal;
 mod tidy;

@@ -148,6 +148,13 @@ impl SvDir {
         self.spawn(which.command(&service.dir))
     }
 
+    /// Starts `command` on these standard descriptors, marked; what it says is not kept.
+    pub fn spawn_between(&self, mut command: Command, [stdin, stdout, stderr]: [Stdio; 3]) -> Supervisor {
+        self.mark(&mut command).stdin(stdin).stdout(stdout).stderr(stderr);
+        let child = spawn(&mut command);
+        Supervisor { pid: child.id(), child: Mutex::new(child), stdout: PathBuf::new(), stderr: PathBuf::new() }
+    }
+
     /// Starts `command` as a supervisor: marked, with stdout and stderr kept in files.
     pub fn spawn(&self, mut command: Command) -> Supervisor {
         let number = self.logs.fetch_add(1, Ordering::Relaxed);
