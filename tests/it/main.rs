@@ -14,6 +14,7 @@ mod loggers;
 mod personalities;
 mod pid1;
 mod procfs;
+mod rescue;
 mod scale;
 mod scenario;
 mod shutdown;
