@@ -58,10 +58,14 @@ impl Init {
 
     /// A `log` that was added later serves from the next start of its service on.
     pub(super) fn adopt_late_logger(&mut self, at: SlotId) {
-        let Some(slot) = self.table.get(at) else { return };
-        if !matches!(slot.pair, Pair::Alone) || slot.shown.is_none() {
-            return;
+        if self.table.get(at).is_some_and(|slot| slot.shown.is_some()) {
+            self.adopt_missing_logger(at);
         }
+    }
+
+    /// A service that has a `log`, but no logger, gets one.
+    pub(super) fn adopt_missing_logger(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get(at).filter(|slot| matches!(slot.pair, Pair::Alone)) else { return };
         let joined = match log_of(&slot.name, &slot.dir) {
             Ok(None) => return,
             Ok(Some(log)) => {

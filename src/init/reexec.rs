@@ -253,7 +253,7 @@ impl Init {
             self.answer_what_was_lost(at);
         }
         if self.searches {
-            self.table.services().into_iter().for_each(|at| self.adopt_late_logger(at));
+            self.table.services().into_iter().for_each(|at| self.adopt_missing_logger(at));
         }
         self.repeat_signals(ledger);
         self.go_on_stopping();

@@ -357,6 +357,17 @@ fn damage(pid: u32, word: u64, count: usize) {
     file.write_all_at(&vec![0xa5; count * 8], word * 8).expect("write");
 }
 
+/// It notes nothing any more.
+fn wait_idle(onit: &Supervisor) {
+    let looked = || procfs::Glimpse::of(onit.pid()).map(|glimpse| (glimpse.state, glimpse.switches));
+    let mut last = None;
+    onit.wait_for("it to be idle", SOON, || {
+        std::thread::sleep(Duration::from_millis(100));
+        let before = std::mem::replace(&mut last, looked());
+        (before == last && last.is_some_and(|(state, _)| state == 'S')).then_some(())
+    });
+}
+
 /// The supervisor says one line, and each service has one process, that which it had.
 #[track_caller]
 fn survives_damage(word: u64, count: usize, lines: &[&str]) {
@@ -366,6 +377,7 @@ fn survives_damage(word: u64, count: usize, lines: &[&str]) {
     let onit = sv.start(UnderTest::Onit);
     let all = [web.clone(), other, chatty.clone(), chatty.logger()];
     let before = all.clone().map(|service| service.wait_up());
+    wait_idle(&onit);
     damage(onit.pid(), word, count);
     onit.signal(Signal::SIGSEGV);
     lines.iter().for_each(|line| drop(onit.wait_said(&[line])));
