@@ -3,6 +3,7 @@
 use argh::FromArgs as _;
 use onit::cli::install::Install;
 use onit::cli::power;
+use onit::cli::upgrade::Upgrade;
 use onit::init::{boot, entry, entrypoint};
 use onit::{exit, sys::say::say};
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::path::Path;
 const USAGE: &str = "usage: onit run [-v] [DIR] [-- CMD]   run every service in DIR ($SVDIR, /etc/service), and CMD
        onit [-g] -- CMD              run CMD as a container's main process
        onit install [-f] DIR         link the names below to this program in DIR
+       onit upgrade [PID]            let a running supervisor (1) become the onit that stands at its path now
        onit runsvdir [-P] DIR [LOG]  as runit's runsvdir
        onit runsv DIR                as runit's runsv
        onit svscan [DIR]             as daemontools' svscan
@@ -33,7 +35,8 @@ fn dispatch(args: &[OsString]) -> i32 {
     let rest = args.get(2..).unwrap_or_default();
     match args.get(1).map(|word| word.to_string_lossy()).as_deref() {
         Some("run") => entry::run(rest),
-        Some("install") => install(rest),
+        Some("install") => verb(Install::from_args, "onit install", rest, Install::run),
+        Some("upgrade") => verb(Upgrade::from_args, "onit upgrade", rest, Upgrade::run),
         Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
         Some("help" | "-h" | "--help") => entry::answer(USAGE),
         Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
@@ -63,11 +66,14 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
     })
 }
 
-fn install(args: &[OsString]) -> i32 {
+/// How a verb reads its words.
+type Read<V> = fn(&[&str], &[&str]) -> Result<V, argh::EarlyExit>;
+
+fn verb<V>(read: Read<V>, name: &str, args: &[OsString], run: fn(&V) -> i32) -> i32 {
     let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    match Install::from_args(&["onit install"], &words) {
-        Ok(install) => install.run(),
+    match read(&[name], &words) {
+        Ok(verb) => run(&verb),
         Err(early) if early.status.is_ok() => entry::answer(&early.output),
         Err(early) => {
             say(early.output.trim_end());

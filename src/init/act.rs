@@ -7,6 +7,7 @@ use crate::machine::policy::Limits;
 use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, View, Want};
 use crate::sys::spawn::{NotExecuted, Plan};
 use crate::sys::{Errno, fs, process};
+use crate::wire::ledger::Fact;
 use crate::wire::{control, status, svdir};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
@@ -31,13 +32,25 @@ impl Init {
         let mut next = Some(event);
         while let Some(event) = next.take() {
             let Some(slot) = self.table.get_mut(at) else { return };
-            for action in slot.service.step(self.now, event) {
+            let actions = slot.service.step(self.now, event);
+            self.note_step(at, event);
+            for action in actions {
                 next = self.perform(at, action);
             }
         }
+        self.table.ledger.set(Fact::Doing, 0);
         self.trace(at, &before);
         self.table.touch(at);
         self.heed_orders_again(at);
+    }
+
+    /// What is about to be done is noted before, so that it is done if we fail.
+    fn note_step(&self, at: SlotId, event: Event) {
+        self.table.ledger.set(Fact::Doing, at as u64 + 1);
+        self.table.note(at);
+        if let Event::Spawned(_) = event {
+            self.table.ledger.child_is_noted();
+        }
     }
 
     fn prepare(&mut self, at: SlotId, command: Command) {
@@ -52,7 +65,7 @@ impl Init {
     }
 
     /// While `control/X` runs, further orders wait in the FIFO.
-    fn heed_orders_again(&mut self, at: SlotId) {
+    pub(super) fn heed_orders_again(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
         let busy = slot.service.is_busy();
         if let (Some(control), true) = (&slot.files.control, busy != slot.muted) {
@@ -148,6 +161,7 @@ impl Init {
             new_session: self.config.new_session,
             open_files: self.open_files,
         };
+        self.table.ledger.expect_child(at);
         match (self.spawner.spawn(&plan), script) {
             (Ok(pid), Script::Run) => {
                 self.starting = Some(at);

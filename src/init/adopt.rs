@@ -58,10 +58,14 @@ impl Init {
 
     /// A `log` that was added later serves from the next start of its service on.
     pub(super) fn adopt_late_logger(&mut self, at: SlotId) {
-        let Some(slot) = self.table.get(at) else { return };
-        if !matches!(slot.pair, Pair::Alone) || slot.shown.is_none() {
-            return;
+        if self.table.get(at).is_some_and(|slot| slot.shown.is_some()) {
+            self.adopt_missing_logger(at);
         }
+    }
+
+    /// A service that has a `log`, but no logger, gets one.
+    pub(super) fn adopt_missing_logger(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get(at).filter(|slot| matches!(slot.pair, Pair::Alone)) else { return };
         let joined = match log_of(&slot.name, &slot.dir) {
             Ok(None) => return,
             Ok(Some(log)) => {
@@ -137,8 +141,15 @@ impl Init {
 
     fn insert(&mut self, name: OsString, claim: Claim, role: Role, pair: Pair) -> SlotId {
         let want = if fs::exists(&claim.dir, "down") { Want::Down } else { Want::Up };
-        let service = Service::new(self.config.manners, role, want, self.now);
+        let running = self.find_running(&claim.dir);
+        let service = match running {
+            Some((pid, since)) => Service::found(self.config.manners, role, want, pid, since),
+            None => Service::new(self.config.manners, role, want, self.now),
+        };
         let at = self.table.insert(Slot::new(name, claim.id, claim.dir, service, claim.files, pair));
+        if let Some((pid, _)) = running {
+            self.table.own(pid, at);
+        }
         self.hear(at);
         if let Some(failure) = claim.trouble {
             self.tell_out_of_reach(at, &failure);
@@ -148,7 +159,7 @@ impl Init {
     }
 
     /// Orders for this service are heard from now on.
-    fn hear(&mut self, at: SlotId) {
+    pub(super) fn hear(&mut self, at: SlotId) {
         let Some(control) = self.table.get(at).and_then(|slot| slot.files.control.as_ref()) else { return };
         if let Err(errno) = self.poller.add(control, Token::Control(at).pack()) {
             self.tell_out_of_reach(at, &Failure { verb: "watch", path: "supervise/control", errno });
@@ -161,7 +172,8 @@ impl Init {
     /// Gives a service its logger, and starts that.
     fn join(&mut self, at: SlotId, logger: Claim) -> Result<(), Refused> {
         let Some(name) = self.table.get(at).map(|slot| logger_name(&slot.name)) else { return Ok(()) };
-        let (input, output) = match fs::pipe() {
+        let in_use = self.find_running(&logger.dir).and_then(|(pid, _)| fs::pipe_of(pid));
+        let (input, output) = match in_use.map_or_else(fs::pipe, Ok) {
             Ok(pipe) => pipe,
             Err(errno) => {
                 let failure = Failure { verb: "create", path: "the log pipe", errno };
@@ -172,6 +184,7 @@ impl Init {
         if let Some(slot) = self.table.get_mut(at) {
             slot.pair = Pair::Producer { logger, pipe: Some(output) };
         }
+        self.table.note(at);
         self.apply(logger, Event::Begin);
         Ok(())
     }
@@ -234,7 +247,7 @@ fn log_of(name: &OsStr, dir: &OwnedFd) -> Result<Option<OwnedFd>, Refused> {
     }
 }
 
-fn logger_name(name: &OsStr) -> OsString {
+pub(super) fn logger_name(name: &OsStr) -> OsString {
     let mut name = name.to_os_string();
     name.push("/log");
     name

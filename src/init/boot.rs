@@ -16,7 +16,7 @@ use crate::sys::boot::{self, Terminal};
 use crate::sys::poll::Poller;
 use crate::sys::signals::Signals;
 use crate::sys::wait::{Reaped, reap};
-use crate::sys::{Errno, clock, fs, process, say::say, signals};
+use crate::sys::{Errno, clock, fs, process, rescue, say::say, signals};
 use crate::wire::svdir;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -164,6 +164,10 @@ impl Life {
     }
 
     fn live(mut self, config: Config) -> ! {
+        if rescue::is_heir() {
+            // Whoever failed was supervising, so what comes before that is done.
+            self.serve(config).take_down(is_runit());
+        }
         if self.words.emergency {
             self.rescue("asked for at boot");
         }
@@ -221,6 +225,8 @@ impl Life {
                 return life;
             }
         };
+        rescue::disarm();
+        last_words_of_a_panic();
         let mut life = Life::again(words);
         life.goal = Some(goal);
         life.at_once = at_once;

@@ -8,7 +8,7 @@ use super::voice::Failure;
 use super::{Init, Refused};
 use crate::exit;
 use crate::sys::manager::Manager;
-use crate::sys::{fs, process, say::say};
+use crate::sys::{fs, process, rescue, say::say};
 use crate::wire::svdir;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -115,7 +115,7 @@ pub fn supervise(args: Args) -> i32 {
 /// As PID 1 there is nobody to leave behind: the front would take everything with it.
 fn supervise_behind_a_front(config: Config, manner: Manner, log: bool) -> i32 {
     process::adopt_descriptors();
-    if std::process::id() == 1 {
+    if std::process::id() == 1 || rescue::is_heir() {
         return supervise_all(config);
     }
     match front::split(manner, log) {
@@ -161,7 +161,7 @@ fn supervise_one(config: Config) -> i32 {
     let (voice, name) = (config.voice, path.clone().into_os_string());
     let begun = Init::boot(config)
         .map_err(|errno| Failure { verb: "start", path: "supervising", errno })
-        .and_then(|mut init| init.adopt_only(&path).map(|()| init));
+        .and_then(|mut init| if init.table.is_empty() { init.adopt_only(&path).map(|()| init) } else { Ok(init) });
     match begun {
         Ok(init) => init.run(),
         Err(failure) => {

@@ -11,7 +11,7 @@ use super::voice::Failure;
 use crate::sys::fs::{self, Owner};
 use crate::sys::{Errno, process};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub(super) struct Live {
 struct View {
     /// The directory of its entries.
     dir: OwnedFd,
-    _lock: OwnedFd,
+    lock: OwnedFd,
     /// Where the services are.
     services: PathBuf,
 }
@@ -46,6 +46,20 @@ struct Unfit {
     why: String,
     /// It is another supervisor's. Then there is no use for another place: who looks would not know of it.
     held: Option<OwnedFd>,
+}
+
+impl Live {
+    /// The view of somebody who failed.
+    pub(super) fn of(dir: OwnedFd, lock: OwnedFd, root: &Root) -> Live {
+        let Root::Directory(services) = root else { return Live::default() };
+        Live { view: Some(View { dir, lock, services: fs::absolute(services) }), ..Live::default() }
+    }
+
+    /// The directory of the view, and its lock.
+    pub(super) fn descriptors(&self) -> [Option<i32>; 2] {
+        let view = self.view.as_ref();
+        [view.map(|view| view.dir.as_raw_fd()), view.map(|view| view.lock.as_raw_fd())]
+    }
 }
 
 impl Init {
@@ -193,7 +207,7 @@ impl View {
         for name in found.iter().filter(|name| *name != LOCK) {
             let _ = fs::remove_all(&dir, name);
         }
-        Ok(View { dir, _lock: lock, services: services.to_owned() })
+        Ok(View { dir, lock, services: services.to_owned() })
     }
 
     /// Makes the entry of a service, or of a logger (`NAME/log`) in that of its service.

@@ -2,9 +2,15 @@
 
 use super::Init;
 use super::config::Root;
+use super::ledger::Ledger;
+use super::reexec::UNKNOWN;
 use crate::machine::main_process::ends_all;
 use crate::machine::{Exit, Pid, Signal, Target};
-use crate::sys::{foreground, process, signals};
+use crate::sys::{foreground, process, rescue, signals};
+use crate::wire::ledger::Fact;
+
+/// As it is noted: it is being started.
+const STARTING: u64 = 4;
 
 /// Where the main process is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +41,11 @@ impl Init {
         if self.main != Main::Waiting || self.scan.has_backlog() || !self.unpublished.is_empty() {
             return;
         }
+        if let Some(pid) = self.find_main() {
+            self.main = Main::Here(pid);
+            return;
+        }
+        self.table.ledger.set(Fact::Main, STARTING);
         let Some(config) = &self.config.main else { return };
         let plan = foreground::Plan {
             argv: &config.argv,
@@ -47,12 +58,53 @@ impl Init {
             Ok(pid) => {
                 self.main = Main::Here(pid);
                 std::mem::take(&mut self.early).into_iter().for_each(|signal| self.forward(signal));
+                self.note_whole();
             }
             Err(errno) => {
                 let cause = format_args!("cannot start the main process: {}; stopping everything", errno.desc());
                 self.config.voice.complain(None, &cause);
                 self.main_is_over(crate::exit::SYSTEM);
             }
+        }
+    }
+
+    /// Somebody failed, and may have started it: what nobody else has started is it.
+    fn find_main(&mut self) -> Option<Pid> {
+        let may_run = std::mem::take(&mut self.searches_main);
+        let children = process::children().filter(|_| may_run)?;
+        let mut strangers = children.into_iter().filter(|pid| !self.table.owns(*pid));
+        strangers.next().filter(|_| strangers.next().is_none())
+    }
+
+    pub(super) fn note_main(&self) {
+        let (state, pid) = match self.main {
+            Main::None => (0, 0),
+            Main::Waiting => (1, 0),
+            Main::Here(pid) => (2, pid.0),
+            Main::Ended => (3, 0),
+        };
+        self.table.ledger.set(Fact::MainPid, u64::from(pid.cast_unsigned()));
+        self.table.ledger.set(Fact::Main, state);
+    }
+
+    /// Where it was when somebody failed.
+    pub(super) fn recall_main(&mut self, ledger: Ledger) {
+        let pid = i32::try_from(ledger.get(Fact::MainPid)).ok().filter(|pid| *pid > 0).map(Pid);
+        match (ledger.get(Fact::Main), pid) {
+            _ if self.config.main.is_none() => {}
+            (2, Some(pid)) => self.main = Main::Here(pid),
+            (3, _) => self.main = Main::Ended,
+            (STARTING, _) => self.searches_main = true,
+            _ => {}
+        }
+    }
+
+    /// Its end may have been seen, but not told.
+    pub(super) fn look_for_main(&mut self) {
+        if let Main::Here(pid) = self.main
+            && !rescue::is_child(pid)
+        {
+            self.main_ended(pid, UNKNOWN);
         }
     }
 

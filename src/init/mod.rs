@@ -13,10 +13,12 @@ mod essential;
 mod front;
 mod index;
 mod last;
+mod ledger;
 mod live;
 mod main_process;
 mod newroot;
 mod publish;
+mod reexec;
 mod scan;
 mod sweep;
 mod table;
@@ -32,6 +34,7 @@ use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, clock, process};
 use adopt::Refused;
 use config::{Config, Root};
+use ledger::Ledger;
 use live::Live;
 use main_process::Main;
 use scan::Scan;
@@ -68,6 +71,10 @@ pub struct Init {
     open_files: Option<libc::rlimit>,
     /// The limit of open files that we have.
     open_files_limit: u64,
+    /// Somebody failed and left no word of some of the services: they may run, and are known by their status.
+    searches: bool,
+    /// And the main process may run.
+    searches_main: bool,
     /// Read once a turn.
     now: Mono,
     /// Whoever runs us was told that everything has started.
@@ -82,8 +89,9 @@ pub struct Init {
 
 impl Init {
     /// Prepares everything that can fail.
-    pub fn boot(config: Config) -> Result<Init, Errno> {
-        let spawner = Spawner::new()?;
+    pub fn boot(mut config: Config) -> Result<Init, Errno> {
+        let estate = reexec::estate(&mut config);
+        let mut spawner = Spawner::new()?;
         let signals = Signals::take_over()?;
         let poller = Poller::new()?;
         poller.add(&signals, turn::Token::Signals.pack())?;
@@ -99,12 +107,14 @@ impl Init {
             Root::Service(_) | Root::Nothing => Scan::default(),
         };
         let main = if config.main.is_some() { Main::Waiting } else { Main::None };
-        Ok(Init {
+        let ledger = estate.as_ref().map_or_else(Ledger::begin, |estate| estate.ledger);
+        spawner.announce_to(ledger.newborn());
+        let mut init = Init {
             config,
             signals,
             poller,
             spawner,
-            table: Table::default(),
+            table: Table::noted_in(ledger),
             scan,
             live: Live::default(),
             system: System::UP,
@@ -117,12 +127,22 @@ impl Init {
             swept: Vec::new(),
             open_files,
             open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
+            searches: false,
+            searches_main: false,
             now: clock::now(),
             announced: false,
             code: crate::exit::OK,
             goal: Goal::Exit,
             at_once: false,
-        })
+        };
+        match estate {
+            Some(estate) => init.succeed(estate),
+            None => {
+                reexec::arm(ledger, &init.config);
+                init.note_whole();
+            }
+        }
+        Ok(init)
     }
 
     /// Supervises until told to stop and everything has ended. Returns the exit code.

@@ -31,6 +31,7 @@ impl Init {
         if self.scan.has_backlog() {
             return;
         }
+        self.searches = false; // all have been looked at
         for _ in 0..FIRSTS_A_TURN {
             let Some(at) = self.unpublished.pop_front() else { return };
             self.publish(at);
@@ -57,6 +58,7 @@ impl Init {
                 if slot.reopen_at.is_none() {
                     self.be_seen(at);
                 }
+                self.table.note(at);
             }
             Err(failure) if slot.released && failure.errno == Errno::ENOENT => {} // its directory was removed
             Err(failure) => {
@@ -75,10 +77,11 @@ impl Init {
             Pair::Alone => (at, None),
             Pair::Logger { producer, .. } => (*producer, Some(at)),
             Pair::Producer { logger, pipe } => {
-                let logger = *logger;
-                if pipe.take().is_some() {
+                let (logger, pipe) = (*logger, pipe.take());
+                if pipe.is_some() {
                     self.drain(logger);
                 }
+                self.table.note(at); // before the pipe is closed
                 (at, Some(logger))
             }
         };

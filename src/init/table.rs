@@ -1,6 +1,7 @@
 //! The services under supervision, and everything that is held open for them.
 
 use super::index::Index;
+use super::ledger::Ledger;
 use crate::machine::service::Service;
 use crate::machine::{Exit, Mono, Pid, View};
 use crate::sys::fs::FileId;
@@ -126,25 +127,54 @@ pub struct Table {
     by_pid: Index<Pid>,
     deadlines: Index<Mono>,
     touched: Vec<SlotId>,
+    /// Where all this is noted.
+    pub ledger: Ledger,
 }
 
 impl Table {
+    /// An empty one, of which everything is noted there.
+    pub fn noted_in(ledger: Ledger) -> Table {
+        Table { ledger, ..Table::default() }
+    }
+
     /// Takes a service in. Loggers are found through the service they belong to.
     pub fn insert(&mut self, slot: Slot) -> SlotId {
         let at = self.free.pop().unwrap_or(self.slots.len());
+        self.ledger.note_name(at, &slot);
+        self.ledger.note(at, &slot);
+        self.restore(at, slot);
+        at
+    }
+
+    /// Takes a service in that has its place already.
+    pub fn restore(&mut self, at: SlotId, slot: Slot) {
         if !slot.is_logger() {
             self.by_name.insert(slot.name.clone(), at);
         }
         self.by_id.insert(slot.id, at);
-        match self.slots.get_mut(at) {
-            Some(place) => *place = Some(slot),
-            None => self.slots.push(Some(slot)),
+        if at >= self.slots.len() {
+            self.slots.resize_with(at + 1, || None);
         }
-        at
+        if let Some(place) = self.slots.get_mut(at) {
+            *place = Some(slot);
+        }
+    }
+
+    /// All that have their places have taken them.
+    pub fn count_free_places(&mut self) {
+        self.free = (0..self.slots.len()).rev().filter(|at| self.get(*at).is_none()).collect();
+    }
+
+    /// Notes a service as it is now.
+    pub fn note(&self, at: SlotId) {
+        if let Some(slot) = self.get(at) {
+            self.ledger.note(at, slot);
+        }
     }
 
     /// Lets a service go; everything held open for it is closed.
     pub fn remove(&mut self, at: SlotId) -> Option<Slot> {
+        self.ledger.erase(at); // before anything of it is closed
         let slot = self.slots.get_mut(at)?.take()?;
         self.free.push(at);
         if let Some(deadline) = slot.armed {
@@ -188,6 +218,9 @@ impl Table {
         let old = std::mem::replace(&mut slot.name, name.clone());
         self.by_name.remove(old.as_os_str(), at);
         self.by_name.insert(name, at);
+        if let Some(slot) = self.get(at) {
+            self.ledger.note_name(at, slot);
+        }
     }
 
     /// The names of all, loggers excepted.
@@ -235,6 +268,7 @@ impl Table {
     /// Something about this service changed: its deadline holds anew, and it is looked at before the turn ends.
     pub fn touch(&mut self, at: SlotId) {
         self.arm(at);
+        self.note(at);
         if let Some(slot) = self.get_mut(at)
             && !std::mem::replace(&mut slot.touched, true)
         {

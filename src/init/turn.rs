@@ -56,13 +56,20 @@ impl Init {
         self.now = clock::now();
         // The signals are taken before the dead are, so that a death after this brings another one.
         let signals: Vec<Signal> = std::iter::from_fn(|| self.signals.next()).take(SIGNALS).collect();
+        self.table.ledger.note_signals(&signals);
+        #[cfg(debug_assertions)]
+        crate::sys::rescue::fail_if_told();
         if self.unreaped || signals.contains(&Signal::CHLD) {
             if !signals.contains(&Signal::CONT) {
                 self.stop_if_main_has(); // whoever continues us has done so already
             }
             self.deaths();
+            self.hear_wish();
         }
-        signals.iter().for_each(|signal| self.obey(*signal));
+        for signal in signals {
+            self.table.ledger.forget_signal(signal);
+            self.obey(signal);
+        }
         self.orders(&ready);
         self.deadlines();
         self.look_at_directory(ready.contains(&Token::Directory));
@@ -72,6 +79,7 @@ impl Init {
         self.start_main();
         self.announce();
         self.sweep();
+        self.note_whole();
     }
 
     fn nearest_deadline(&self) -> Option<crate::machine::Mono> {
@@ -147,7 +155,7 @@ impl Init {
         }
     }
 
-    fn obey(&mut self, signal: Signal) {
+    pub(super) fn obey(&mut self, signal: Signal) {
         if self.config.realm == Realm::Machine {
             return self.obey_machine(signal);
         }
@@ -193,7 +201,9 @@ impl Init {
             self.stop();
         }
         self.scan.stop_taking_in();
-        self.config.front = None;
+        let front = self.config.front.take();
+        self.note_whole(); // before it is closed
+        drop(front);
     }
 
     pub(super) fn stop(&mut self) {
@@ -203,6 +213,7 @@ impl Init {
             self.tell_manager("STOPPING=1");
         }
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
+        self.note_whole();
         self.follow(if was_up || self.config.native { order } else { Order::StopAll });
     }
 
@@ -236,6 +247,7 @@ impl Init {
 
     fn deadlines(&mut self) {
         if let Some(order) = self.system.tick(self.now) {
+            self.note_whole();
             self.follow(order);
         }
         for _ in 0..TIMERS {

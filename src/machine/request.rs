@@ -40,6 +40,18 @@ impl Goal {
         }
     }
 
+    const ALL: [Goal; 5] = [Goal::Exit, Goal::Halt, Goal::PowerOff, Goal::Reboot, Goal::Kexec];
+
+    /// A number for it, from 1 on.
+    pub fn number(self) -> u64 {
+        Goal::ALL.iter().zip(1..).find(|(goal, _)| **goal == self).map_or(0, |(_, number)| number)
+    }
+
+    /// What stands behind that number.
+    pub fn numbered(number: u64) -> Option<Goal> {
+        Goal::ALL.into_iter().find(|goal| goal.number() == number)
+    }
+
     /// What the word asks for.
     pub fn named(word: &str) -> Option<Goal> {
         [Goal::Halt, Goal::PowerOff, Goal::Reboot, Goal::Kexec].into_iter().find(|goal| goal.word() == word)

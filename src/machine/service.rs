@@ -3,6 +3,8 @@
 //! *Want* and *is* are two fields. A pid stands only in a state that has one, from its spawn until it is reaped,
 //! so no signal can reach a process that is not ours. Every "later" is an absolute deadline in a state.
 
+pub mod memory;
+
 use super::policy::{DRAIN_LIMIT, INSIST, Leave, Limits, Manners};
 use super::{Action, Actions, Command, Event, Exit, Mono, Phase, Pid, Refusal, Script, Signal, Target, View, Want};
 
@@ -71,7 +73,7 @@ struct Draining {
 }
 
 /// The machine of one service.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
     manners: &'static Manners,
     role: Role,

@@ -287,6 +287,7 @@ impl World {
         let mut starts = 0;
         let mut next = Some(event);
         while let Some(event) = next.take() {
+            self.forget_and_remember();
             for action in self.service.step(self.now, event) {
                 assert!(next.is_none(), "a start is the last action of a step");
                 next = self.act(action, &mut words);
@@ -299,6 +300,13 @@ impl World {
         }
         self.check();
         words.join(", ")
+    }
+
+    /// The supervisor fails between two steps, and another one goes on from what it noted.
+    fn forget_and_remember(&mut self) {
+        let again = Service::remembered(self.manners, self.role, self.service.memory());
+        assert_eq!(again.as_ref(), Some(&self.service), "what is noted is what is");
+        self.service = again.expect("compared");
     }
 
     fn act(&mut self, action: Action, words: &mut Vec<String>) -> Option<Event> {

@@ -21,6 +21,22 @@ impl Patience {
         budget.map_or(Patience::Endless, |budget| Patience::Until(now.after(budget)))
     }
 
+    fn memory(self) -> u64 {
+        match self {
+            Patience::Until(at) => at.0.min(u64::MAX - 2),
+            Patience::Endless => u64::MAX - 1,
+            Patience::Over => u64::MAX,
+        }
+    }
+
+    fn remembered(word: u64) -> Patience {
+        match word {
+            u64::MAX => Patience::Over,
+            at if at == u64::MAX - 1 => Patience::Endless,
+            at => Patience::Until(Mono(at)),
+        }
+    }
+
     fn deadline(self) -> Option<Mono> {
         match self {
             Patience::Until(at) => Some(at),
@@ -71,6 +87,38 @@ pub struct System(State);
 impl System {
     /// Everything is wanted as the services say.
     pub const UP: System = System(State::Up);
+
+    /// What there is to remember of it.
+    pub fn memory(self) -> [u64; 3] {
+        match self.0 {
+            State::Up => [0; 3],
+            State::Ending { all } => [1, all.memory(), 0],
+            State::Stopping { all } => [2, all.memory(), 0],
+            State::Sweeping { all, orphans } => [3, all.memory(), orphans.memory()],
+        }
+    }
+
+    /// The system that this is the memory of. `None` if it is nobody's.
+    pub fn remembered([tag, all, orphans]: [u64; 3]) -> Option<System> {
+        let (all, orphans) = (Patience::remembered(all), Patience::remembered(orphans));
+        match tag {
+            0 => Some(System::UP),
+            1 => Some(System(State::Ending { all })),
+            2 => Some(System(State::Stopping { all })),
+            3 => Some(System(State::Sweeping { all, orphans })),
+            _ => None,
+        }
+    }
+
+    /// Whether the services were told to leave.
+    pub fn is_stopping(self) -> bool {
+        matches!(self.0, State::Stopping { .. } | State::Sweeping { .. })
+    }
+
+    /// Whether patience is over.
+    pub fn is_killing(self) -> bool {
+        matches!(self.0, State::Stopping { all: Patience::Over } | State::Sweeping { all: Patience::Over, .. })
+    }
 
     /// Whether new services are taken in.
     pub fn is_up(self) -> bool {

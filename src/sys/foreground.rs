@@ -11,31 +11,27 @@ use nix::unistd::{getpgrp, getpid, tcgetpgrp, tcsetpgrp};
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a shell says when there is no such program.
 const NOT_FOUND: i32 = 127;
 /// What a shell says when it cannot be executed.
 const NOT_EXECUTABLE: i32 = 126;
 
-/// The signals as whoever executed us left them.
-#[derive(Clone, Copy)]
-struct Inherited {
-    mask: libc::sigset_t,
-    /// One bit for each signal, from 1 on.
-    ignored: u64,
-}
-
-static INHERITED: OnceLock<Inherited> = OnceLock::new();
+/// The signals as whoever executed us left them: one bit for each that was blocked, from 1 on, or ignored.
+static BLOCKED: AtomicU64 = AtomicU64::new(0);
+static IGNORED: AtomicU64 = AtomicU64::new(0);
 
 /// Runs before Rust's runtime does, which ignores SIGPIPE and would be taken for our parent's wish.
 extern "C" fn note_signals() {
     let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
     let mut ignored = 0;
+    let mut blocked = 0;
     // SAFETY: both calls only write to what they are given; without a new set and a new action nothing changes.
-    let mask = unsafe {
+    unsafe {
         libc::sigprocmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr());
         for signal in 1..=64 {
+            blocked |= u64::from(libc::sigismember(mask.as_ptr(), signal) == 1) << (signal - 1);
             let mut action = MaybeUninit::<libc::sigaction>::zeroed();
             if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
                 && action.assume_init().sa_sigaction == libc::SIG_IGN
@@ -43,12 +39,22 @@ extern "C" fn note_signals() {
                 ignored |= 1 << (signal - 1);
             }
         }
-        mask.assume_init()
-    };
-    let _ = INHERITED.set(Inherited { mask, ignored });
+    }
+    set_inherited([blocked, ignored]);
     if std::process::id() == 1 {
         signals::hold_back(); // what is sent to PID 1 before it listens would be lost
     }
+}
+
+/// What the main process gets: the blocked signals and the ignored ones.
+pub fn inherited() -> [u64; 2] {
+    [&BLOCKED, &IGNORED].map(|bits| bits.load(Ordering::Relaxed))
+}
+
+/// We go on for somebody who was left the signals like this.
+pub fn set_inherited([blocked, ignored]: [u64; 2]) {
+    BLOCKED.store(blocked, Ordering::Relaxed);
+    IGNORED.store(ignored, Ordering::Relaxed);
 }
 
 #[used]
@@ -149,13 +155,15 @@ fn name_listener(parent: nix::unistd::Pid) {
 }
 
 fn restore_signals() {
-    let Some(Inherited { mask, ignored }) = INHERITED.get() else { return };
-    // SAFETY: SIG_IGN installs no handler; the mask is one that the kernel gave us.
+    let [blocked, ignored] = inherited();
+    let among = |bits: u64| (1..=64).filter(move |signal| bits >> (signal - 1) & 1 == 1);
+    let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: SIG_IGN and SIG_DFL install no handler; sigemptyset(3) initialises the mask.
     unsafe {
-        for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
-            libc::signal(signal, libc::SIG_IGN);
-        }
-        libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut());
+        among(ignored).for_each(|signal| _ = libc::signal(signal, libc::SIG_IGN));
+        libc::sigemptyset(mask.as_mut_ptr());
+        among(blocked).for_each(|signal| _ = libc::sigaddset(mask.as_mut_ptr(), signal));
+        libc::sigprocmask(libc::SIG_SETMASK, mask.as_ptr(), std::ptr::null_mut());
     }
 }
 

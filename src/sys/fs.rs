@@ -2,8 +2,8 @@
 
 use super::{Errno, checked};
 use nix::dir::Dir;
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, open, openat, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, mkfifoat, read, symlinkat, unlinkat, write};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -20,8 +20,10 @@ pub const HERE: BorrowedFd<'static> = AT_FDCWD;
 /// A directory, whatever its names are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct FileId {
-    device: u64,
-    inode: u64,
+    /// On which file system.
+    pub device: u64,
+    /// Which file there.
+    pub inode: u64,
 }
 
 /// Opens a directory.
@@ -98,6 +100,11 @@ fn kind(stat: &FileStat) -> SFlag {
 
 /// The start of a small text file; `None` if there is none. Never waits: a FIFO reads as empty.
 pub fn read_small(dir: impl AsFd, name: &str) -> Result<Option<String>, Errno> {
+    Ok(read_bytes(dir, name)?.map(|text| String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// The start of a small file of any content, in the same way.
+pub fn read_bytes(dir: impl AsFd, name: &str) -> Result<Option<Vec<u8>>, Errno> {
     let file = match openat(dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::ENOENT) => return Ok(None),
@@ -105,7 +112,7 @@ pub fn read_small(dir: impl AsFd, name: &str) -> Result<Option<String>, Errno> {
     };
     let mut text = [0; SMALL];
     let length = read(&file, &mut text)?;
-    Ok(Some(String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned()))
+    Ok(Some(text.get(..length).unwrap_or_default().to_vec()))
 }
 
 /// Creates an empty file, or leaves the one that is there.
@@ -267,6 +274,17 @@ pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
 /// A pipe: what is read from, what is written to.
 pub fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC)
+}
+
+/// The pipe that is the standard input of a process: what is read from, what is written to.
+pub fn pipe_of(pid: crate::machine::Pid) -> Option<(OwnedFd, OwnedFd)> {
+    let path = format!("/proc/{pid}/fd/0");
+    let end = |mode| open(path.as_str(), mode | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty()).ok();
+    if stat(path.as_str()).ok().is_none_or(|stat| kind(&stat) != SFlag::S_IFIFO) {
+        return None;
+    }
+    let _both = end(OFlag::O_RDWR)?; // with this, none of the others waits
+    Some((end(OFlag::O_RDONLY)?, end(OFlag::O_WRONLY)?))
 }
 
 /// How many bytes a pipe holds.

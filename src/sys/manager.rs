@@ -1,5 +1,6 @@
 //! Whoever runs us as one of its services, and waits for our word: systemd's `sd_notify(3)`.
 
+use std::ffi::{OsStr, OsString};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -8,22 +9,31 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 pub struct Manager {
     socket: UnixDatagram,
     address: SocketAddr,
+    name: OsString,
 }
+
+/// Where its name is.
+pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
 impl Manager {
     /// The manager that the environment names, if it names one. Our children do not inherit its name: what they would
     /// say is not about us.
     pub fn from_environment() -> Option<Manager> {
-        let name = std::env::var_os("NOTIFY_SOCKET")?;
+        let name = std::env::var_os(VARIABLE)?;
         // SAFETY: PID 1 has a single thread.
-        unsafe { std::env::remove_var("NOTIFY_SOCKET") };
+        unsafe { std::env::remove_var(VARIABLE) };
         let address = match name.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
-            name => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name)),
+            name => SocketAddr::from_pathname(OsStr::from_bytes(name)),
         };
         let socket = UnixDatagram::unbound().ok()?;
         socket.set_nonblocking(true).ok()?;
-        Some(Manager { socket, address: address.ok()? })
+        Some(Manager { socket, address: address.ok()?, name })
+    }
+
+    /// What the environment said.
+    pub fn name(&self) -> &OsStr {
+        &self.name
     }
 
     /// Says `READY=1`, `STOPPING=1` or the like. A manager that does not listen is no reason to wait.

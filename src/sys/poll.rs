@@ -14,6 +14,12 @@ pub struct Poller {
     ready: [EpollEvent; BATCH],
 }
 
+/// Waits this long. For who is no supervisor, or none yet.
+pub fn pause(span: std::time::Duration) -> Result<(), Errno> {
+    let _ = Poller::new()?.wait(Mono::default(), Some(Mono::default().after(span))).count();
+    Ok(())
+}
+
 impl Poller {
     /// A poller of nothing yet.
     pub fn new() -> Result<Poller, Errno> {

@@ -109,6 +109,11 @@ pub fn open_files() -> Option<libc::rlimit> {
     checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }).ok().map(|_| limit)
 }
 
+/// A limit of open files.
+pub fn limit(rlim_cur: u64, rlim_max: u64) -> libc::rlimit {
+    libc::rlimit { rlim_cur, rlim_max }
+}
+
 /// Raises our limit of open files as far as we may, up to `enough`. Returns the limit as it was, for the children;
 /// `None` if it stays as it is.
 pub fn raise_open_files(enough: u64) -> Option<libc::rlimit> {

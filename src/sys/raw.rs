@@ -4,9 +4,9 @@
 //! variable that belongs to the parent.
 
 use std::ffi::{c_int, c_long, c_void};
-use std::sync::atomic::AtomicU32;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// What a process that shares our memory runs.
 pub type Start = extern "C" fn(*mut c_void) -> c_int;
@@ -66,12 +66,21 @@ pub unsafe fn call(number: c_long, a: usize, b: usize, c: usize, d: usize) -> is
 }
 
 /// A process that shares our memory, on a stack of its own, running `start(arg)`, which never returns; and us, going on
-/// at the same time. `here` is set to zero by the kernel once the process has left this memory.
+/// at the same time. `here` is set to zero by the kernel once the process has left this memory; before it begins, its
+/// pid is written to `pid`, if that is not null.
 ///
 /// # Safety
 /// Until then `stack`, `arg` and `here` stay in place, and `start` makes system calls only, by [`call`].
 #[cfg(target_arch = "x86_64")]
-pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void, here: *const AtomicU32) -> isize {
+pub unsafe fn clone(
+    flags: c_int,
+    stack: *mut u8,
+    start: Start,
+    arg: *mut c_void,
+    here: *const AtomicU32,
+    pid: *const AtomicU64,
+) -> isize {
+    let flags = if pid.is_null() { flags } else { flags | libc::CLONE_PARENT_SETTID };
     let result;
     // SAFETY: clone(2): the parent goes on behind label 2 as after any system call. The child has a fresh stack,
     // aligned for a call by the mask, and never comes back from it.
@@ -86,7 +95,7 @@ pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void
             "ud2",
             "2:",
             inlateout("rax") libc::SYS_clone as isize => result,
-            in("rdi") flags as isize, in("rsi") stack as usize & !15, in("rdx") 0, in("r10") here, in("r8") 0,
+            in("rdi") flags as isize, in("rsi") stack as usize & !15, in("rdx") pid, in("r10") here, in("r8") 0,
             in("r12") arg, in("r13") start,
             lateout("rcx") _, lateout("r11") _
         );
@@ -95,12 +104,21 @@ pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void
 }
 
 /// A process that shares our memory, on a stack of its own, running `start(arg)`, which never returns; and us, going on
-/// at the same time. `here` is set to zero by the kernel once the process has left this memory.
+/// at the same time. `here` is set to zero by the kernel once the process has left this memory; before it begins, its
+/// pid is written to `pid`, if that is not null.
 ///
 /// # Safety
 /// Until then `stack`, `arg` and `here` stay in place, and `start` makes system calls only, by [`call`].
 #[cfg(target_arch = "aarch64")]
-pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void, here: *const AtomicU32) -> isize {
+pub unsafe fn clone(
+    flags: c_int,
+    stack: *mut u8,
+    start: Start,
+    arg: *mut c_void,
+    here: *const AtomicU32,
+    pid: *const AtomicU64,
+) -> isize {
+    let flags = if pid.is_null() { flags } else { flags | libc::CLONE_PARENT_SETTID };
     let result;
     // SAFETY: clone(2): the parent goes on behind label 2 as after any system call. The child has a fresh stack,
     // aligned for a call by the mask, and never comes back from it.
@@ -115,7 +133,7 @@ pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void
             "2:",
             in("x8") libc::SYS_clone as isize,
             inlateout("x0") flags as isize => result,
-            in("x1") stack as usize & !15, in("x2") 0, in("x3") 0, in("x4") here,
+            in("x1") stack as usize & !15, in("x2") pid, in("x3") 0, in("x4") here,
             in("x20") arg, in("x21") start
         );
     }
@@ -123,16 +141,24 @@ pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void
 }
 
 /// A process that shares our memory, on a stack of its own, running `start(arg)`, which never returns. We stand still
-/// until it has left this memory.
+/// until it has left this memory. Its pid is written to `pid` before, if that is not null.
 ///
 /// # Safety
 /// `start` makes system calls only.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub unsafe fn clone(flags: c_int, stack: *mut u8, start: Start, arg: *mut c_void, here: *const AtomicU32) -> isize {
+pub unsafe fn clone(
+    flags: c_int,
+    stack: *mut u8,
+    start: Start,
+    arg: *mut c_void,
+    here: *const AtomicU32,
+    pid: *const AtomicU64,
+) -> isize {
+    let flags = if pid.is_null() { flags } else { flags | libc::CLONE_PARENT_SETTID };
     let flags = (flags & !libc::CLONE_CHILD_CLEARTID) | libc::CLONE_VFORK;
     // SAFETY: the caller's promise, and CLONE_VFORK.
     unsafe {
-        let pid = libc::clone(start, stack.cast(), flags, arg);
+        let pid = libc::clone(start, stack.cast(), flags, arg, pid);
         (*here).store(0, Ordering::Release);
         if pid == -1 { -(super::Errno::last_raw() as isize) } else { pid as isize }
     }

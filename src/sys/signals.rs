@@ -11,20 +11,23 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Faults of our own, which cannot usefully be blocked.
-const FAULTS: [libc::c_int; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+pub(super) const FAULTS: [libc::c_int; 7] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS];
 
 /// The signals sent to this process, as they come.
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Sets every signal to its default action, blocks all that can be, and opens the descriptor.
+    /// Sets every signal that is not [`rescue`](super::rescue)'s to its default action, blocks all that can be, and
+    /// opens the descriptor. Faults stay blocked if they were: whoever follows one that failed may not be ready yet.
     pub fn take_over() -> Result<Signals, Errno> {
-        for signal in 1..=libc::SIGRTMAX() {
+        let handled = |signal: &libc::c_int| super::rescue::is_armed() && FAULTS.contains(signal);
+        for signal in (1..=libc::SIGRTMAX()).filter(|signal| !handled(signal)) {
             // SAFETY: the default action installs no handler. Numbers that cannot be set are refused, harmlessly.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
         let mask = all_but_faults();
-        mask.thread_set_mask()?;
+        mask.thread_block()?;
         Ok(Signals(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
@@ -57,7 +60,7 @@ fn all_but_faults() -> SigSet {
 
 /// From now on signals wait until they are read: what is sent to PID 1 before would be lost.
 pub fn hold_back() {
-    let _ = all_but_faults().thread_set_mask();
+    let _ = all_but_faults().thread_block();
 }
 
 /// Back to an empty mask, for a process that does not read [`Signals`].

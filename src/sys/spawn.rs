@@ -18,7 +18,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(test)]
 use {super::wait, crate::machine::Exit};
 
@@ -85,6 +85,8 @@ pub struct Spawner {
     places: [OwnedFd; 2],
     null: OwnedFd,
     can_share_files: bool,
+    /// Where the kernel writes the pid of a child, before the child begins.
+    newborn: Option<&'static AtomicU64>,
 }
 
 impl Spawner {
@@ -104,7 +106,20 @@ impl Spawner {
             places,
             null,
             can_share_files: refused == 0,
+            newborn: None,
         })
+    }
+
+    /// From now on the kernel writes the pid of each child here before the child begins: so if we fail before we note
+    /// it, it is known nevertheless.
+    pub fn announce_to(&mut self, newborn: Option<&'static AtomicU64>) {
+        self.newborn = newborn;
+    }
+
+    /// The pid that the kernel wrote.
+    pub fn announced(newborn: u64) -> Option<Pid> {
+        let [a, b, c, d, ..] = newborn.to_ne_bytes();
+        Some(Pid(i32::from_ne_bytes([a, b, c, d]))).filter(|pid| pid.0 > 0)
     }
 
     /// Starts a program. It may turn out in [`Spawner::settle`], which has to come before the next one is started
@@ -128,10 +143,12 @@ impl Spawner {
         let flags = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | share_files | libc::SIGCHLD;
         let top = self.stack.as_mut_ptr_range().end;
         let child = self.child.get();
+        let newborn = self.newborn.map_or(ptr::null(), ptr::from_ref);
         // SAFETY: the child uses its stack, `child` and what that points to, all of which stay in place, and are left
         // alone by us, until `settle` has seen it leave. `become_program` makes system calls only, past the C library,
-        // and changes no descriptor of a table that it shares.
-        let clone = |flags| unsafe { raw::clone(flags, top, become_program, child.cast(), &raw const (*child).here) };
+        // and changes no descriptor of a table that it shares. `newborn` stays for ever.
+        let clone =
+            |flags| unsafe { raw::clone(flags, top, become_program, child.cast(), &raw const (*child).here, newborn) };
         let mut pid = clone(flags);
         if raw::error(pid) == Some(libc::EINVAL) {
             // qemu-user lets nobody share our memory. A child with a copy tells by its exit code only that it failed.

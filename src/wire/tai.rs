@@ -6,7 +6,7 @@
 const LABEL: u64 = (1 << 62) + 10;
 
 /// An instant of the wall clock.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Tai {
     /// Unix seconds. At least -2^62-10.
     pub unix: i64,

@@ -17,6 +17,7 @@ mod machine;
 mod personalities;
 mod pid1;
 mod procfs;
+mod rescue;
 mod scale;
 mod scenario;
 mod shutdown;

@@ -174,7 +174,8 @@ fn signals_that_mean_nothing_to_it_do_not_end_it() {
     let onit = sv.start(UnderTest::Onit);
     let pid = web.wait_up();
     for signal in Signal::iterator() {
-        let faults = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGTRAP, Signal::SIGSYS];
+        use Signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+        let faults = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS];
         let meant = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL, Signal::SIGSTOP];
         if !faults.contains(&signal) && !meant.contains(&signal) {
             onit.signal(signal);

@@ -1,0 +1,99 @@
+//! `onit upgrade`: a running supervisor becomes the program that stands at its path now, and no service notices.
+//!
+//! The wish is written into the ledger of the supervisor, which whoever may look into it can open, and then it gets a
+//! SIGCHLD: that means to every supervisor that it should look, and to none anything else. The answer comes the same
+//! way, from the new program, or from the old one when there is no new one.
+
+use crate::exit;
+use crate::machine::{Mono, Pid, Signal, Target};
+use crate::sys::{Errno, clock, poll, process, say::say, shared::Shared};
+use crate::wire::ledger::{self, Fact, Words};
+use argh::FromArgs;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// An answer takes as long as a program takes to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a program says that can go on.
+const YES: &[u8] = b"onit: yes\n";
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Let a running supervisor become the onit that stands at its path now; services go on untouched.
+#[derive(FromArgs, Debug)]
+pub struct Upgrade {
+    /// the supervisor (default: 1)
+    #[argh(positional, default = "1")]
+    pid: i32,
+    /// only say whether this program goes on from such a ledger
+    #[argh(option, hidden_help)]
+    reads: Option<u64>,
+}
+
+impl Upgrade {
+    /// Asks, and waits for the answer. Returns the exit code.
+    pub fn run(&self) -> i32 {
+        match self.reads {
+            Some(ledger::VERSION) => i32::from(std::io::stdout().write_all(YES).is_err()),
+            Some(_) => exit::FAILED,
+            None => self.ask().map_or_else(complain, |()| exit::OK),
+        }
+    }
+
+    fn ask(&self) -> Result<(), String> {
+        let pid = self.pid;
+        let words = match Shared::of_process(Pid(pid)) {
+            Ok(shared) if ledger::is_one(shared.words()) => shared.words(),
+            Ok(_) | Err(Errno::ENOENT) => return Err(format!("process {pid} is no supervisor that can be upgraded")),
+            Err(errno) => return Err(format!("cannot look into process {pid}: {}", errno.desc())),
+        };
+        let program = PathBuf::from(OsString::from_vec(ledger::text(words, ledger::PROGRAM)));
+        if !can_go_on(pid, &program, ledger::fact(words, Fact::Version)) {
+            return Err(format!("{} is no onit that can go on from the running one", program.display()));
+        }
+        let wish = ledger::fact(words, Fact::Answer).wrapping_add(1);
+        ledger::set(words, Fact::Request, wish);
+        process::kill(Pid(pid), Signal::CHLD, Target::Process).map_err(|errno| {
+            ledger::set(words, Fact::Request, wish.wrapping_sub(1));
+            format!("cannot send a signal to process {pid}: {}", errno.desc())
+        })?;
+        self.wait(words, wish, clock::now().after(PATIENCE))?;
+        match ledger::fact(words, Fact::AnswerErrno) {
+            0 => Ok(()),
+            errno => {
+                let errno = Errno::from_raw(i32::try_from(errno).unwrap_or_default());
+                Err(format!("{} cannot be executed: {}; the running one goes on", program.display(), errno.desc()))
+            }
+        }
+    }
+
+    fn wait(&self, words: &Words, wish: u64, until: Mono) -> Result<(), String> {
+        while ledger::fact(words, Fact::Answer) != wish {
+            if !Path::new(&format!("/proc/{}", self.pid)).exists() {
+                return Err(format!("process {} has ended", self.pid));
+            }
+            if clock::now() >= until {
+                return Err(format!("process {} does not answer", self.pid));
+            }
+            poll::pause(LOOK).map_err(|errno| errno.desc().to_owned())?;
+        }
+        Ok(())
+    }
+}
+
+fn complain(trouble: String) -> i32 {
+    say(format_args!("onit: {trouble}"));
+    exit::FAILED
+}
+
+/// There is no way back from a program that runs, but is no onit. One that does not even run is the supervisor's to find.
+fn can_go_on(pid: i32, program: &Path, version: u64) -> bool {
+    let place = Path::new(&format!("/proc/{pid}/root")).join(program.strip_prefix("/").unwrap_or(program));
+    let version = version.to_string();
+    let mut probe = Command::new(place);
+    probe.args(["upgrade", "--reads", &version]).stdin(Stdio::null()).stderr(Stdio::null());
+    probe.output().map_or(true, |answer| answer.stdout == YES)
+}

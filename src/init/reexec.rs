@@ -1,0 +1,427 @@
+//! Going on where somebody failed: the same process, the same children, the same descriptors, another program.
+//!
+//! What is read here was written by a supervisor that failed, or by another version: nothing of it is taken on trust.
+//! The ledger stays as it is until a record is noted anew, so whoever fails here is followed by the next one.
+
+use super::Init;
+use super::config::{Config, Root};
+use super::ledger::Ledger;
+use super::live::Live;
+use super::table::{Files, Pair, Slot, SlotId};
+use super::voice::Named;
+use crate::machine::request::Goal;
+use crate::machine::service::{Role, Service};
+use crate::machine::system::System;
+use crate::machine::{Action, Event, Exit, Mono, Phase, Pid, Refusal, Signal};
+use crate::sys::fs::FileId;
+use crate::sys::manager::Manager;
+use crate::sys::rescue::{self, Claims};
+use crate::sys::spawn::Spawner;
+use crate::sys::{Errno, clock, foreground, fs, poll, process};
+use crate::wire::ledger::{self, Descriptors, Entry, Fact, Kind, Record};
+use crate::wire::status::Status;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Failures that follow each other like this are slowed down: more than three in the time, one a pause.
+const OFTEN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How a process ended that somebody reaped and did not live to tell of.
+pub(super) const UNKNOWN: Exit = Exit::NOT_RUN;
+
+/// What somebody left us.
+pub(super) struct Estate {
+    pub(super) ledger: Ledger,
+    slots: BTreeMap<SlotId, Slot>,
+    live: Option<Live>,
+    /// Records that could not be read. `None`: nothing could.
+    lost: Option<usize>,
+}
+
+/// What we were left, if anything. What of it nobody needs any more is closed.
+pub(super) fn estate(config: &mut Config) -> Option<Estate> {
+    let shared = rescue::inherit()?;
+    rescue::keep_name();
+    if let Some(main) = &mut config.main {
+        main.descriptors.clear(); // those that are open now are ours
+    }
+    let refusal = match shared {
+        Ok(shared) => ledger::refusal(shared.words()),
+        Err(errno) => Some(errno.desc().to_owned()),
+    };
+    let ledger = match (shared, refusal) {
+        (Ok(shared), None) => Ledger::of(shared),
+        (_, refusal) => {
+            let why = refusal.unwrap_or_default();
+            config.voice.complain(None, &format_args!("the ledger cannot be read: {why}; looking for the services"));
+            Claims::default().close_the_rest();
+            let ledger = Ledger::begin();
+            arm(ledger, config);
+            return Some(Estate { ledger, slots: BTreeMap::new(), live: None, lost: None });
+        }
+    };
+    slow_down(ledger);
+    arm(ledger, config);
+    ledger::take_back(ledger.words());
+    Some(read(ledger, config))
+}
+
+/// Whoever fails again and again leaves some time to the others.
+fn slow_down(ledger: Ledger) {
+    if ledger.get(Fact::Cause) == ledger::UPGRADE {
+        return;
+    }
+    let failed = [Fact::Failed1, Fact::Failed2, Fact::Failed3];
+    let [first, second, third] = failed.map(|fact| ledger.get(fact));
+    if first != 0 && clock::now().since(Mono(first)) < OFTEN {
+        let _ = poll::pause(PAUSE);
+    }
+    ledger.set(Fact::Failed1, second);
+    ledger.set(Fact::Failed2, third);
+    ledger.set(Fact::Failed3, clock::now().0);
+}
+
+/// From now on a failure is followed by a new start.
+pub(super) fn arm(ledger: Ledger, config: &Config) {
+    let Some(shared) = ledger.shared() else { return };
+    if ledger::text(ledger.words(), ledger::PROGRAM).is_empty()
+        && let Some(path) = program()
+    {
+        ledger::note_text(ledger.words(), ledger::PROGRAM, path.as_os_str().as_bytes());
+    }
+    let program = ledger::text(ledger.words(), ledger::PROGRAM);
+    let manager = config.manager.as_ref().map(Manager::name);
+    if rescue::arm(shared, ledger::descriptors, Fact::Cause as usize, &program, manager).is_ok() {
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+            let words = panic.payload_as_str().unwrap_or_default();
+            let text = format!("panic{}: {words}", place.unwrap_or_default());
+            ledger::note_text(ledger.words(), ledger::PANIC_TEXT, text.as_bytes());
+            ledger.set(Fact::Cause, ledger::PANIC);
+            rescue::start_again();
+        }));
+    }
+}
+
+/// Where another version of us would stand: the name that we were started by, if that leads to us.
+fn program() -> Option<PathBuf> {
+    let ours = rescue::program_path();
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let leads_to_us = |path: &PathBuf| path.is_absolute() && std::fs::canonicalize(path).ok() == ours;
+    called.filter(leads_to_us).or(ours)
+}
+
+fn read(ledger: Ledger, config: &mut Config) -> Estate {
+    let words = ledger.words();
+    let mut claims = Claims::default();
+    if let Some(shared) = ledger.shared() {
+        claims.leave(std::os::fd::AsFd::as_fd(shared));
+    }
+    config.front = ledger::descriptor(ledger.get(Fact::Front)).and_then(|fd| claims.claim(fd));
+    let mut held = |fact| ledger::descriptor(ledger.get(fact)).and_then(|fd| claims.claim(fd));
+    let live = match (held(Fact::View), held(Fact::ViewLock)) {
+        (Some(dir), Some(lock)) => Some(Live::of(dir, lock, &config.root)),
+        _ => None,
+    };
+    let (mut slots, mut lost) = (BTreeMap::new(), 0);
+    for at in 0..usize::try_from(ledger.get(Fact::Records)).unwrap_or_default() {
+        match ledger::entry(words, at) {
+            Entry::Empty => {}
+            Entry::Damaged => lost += 1,
+            Entry::Record(record) => match slot(&record, name(ledger, at, config), config, &mut claims) {
+                Some(slot) => _ = slots.insert(at, slot),
+                None => lost += 1,
+            },
+        }
+    }
+    lost += pair_up(&mut slots);
+    let kept: Vec<SlotId> = slots.keys().copied().collect();
+    (0..words.len() / ledger::RECORD).filter(|at| kept.binary_search(at).is_err()).for_each(|at| ledger.erase(at));
+    claims.close_the_rest();
+    Estate { ledger, slots, live, lost: Some(lost) }
+}
+
+/// A name that is not known is found when the directory is looked at.
+fn name(ledger: Ledger, at: SlotId, config: &Config) -> OsString {
+    match (&config.root, ledger::name(ledger.words(), at)) {
+        (Root::Service(path), _) => path.clone().into_os_string(),
+        (Root::Directory(_) | Root::Nothing, Some(name)) => OsString::from_vec(name),
+        (Root::Directory(_) | Root::Nothing, None) => format!("(service {at})").into(),
+    }
+}
+
+fn slot(record: &Record, name: OsString, config: &Config, claims: &mut Claims) -> Option<Slot> {
+    let Descriptors { dir, lock, control, ok, pipe, home } = record.fds;
+    let mut claim = |fd: Option<i32>| fd.and_then(|fd| claims.claim(fd));
+    let (dir, pipe) = (claim(dir), claim(pipe));
+    let files = Files { lock: claim(lock), control: claim(control), ok: claim(ok), home: claim(home) };
+    let (dir, id) = (dir?, FileId { device: record.id.0, inode: record.id.1 });
+    let (role, pair) = match (record.kind, pipe) {
+        (Kind::Alone, _) => (Role::Main, Pair::Alone),
+        (Kind::Producer(logger), pipe) => (Role::Main, Pair::Producer { logger: logger as SlotId, pipe }),
+        (Kind::Logger(producer), Some(pipe)) => (Role::Logger, Pair::Logger { producer: producer as SlotId, pipe }),
+        (Kind::Logger(_), None) => return None,
+    };
+    if fs::identity(&dir) != Ok(id) {
+        return None;
+    }
+    let service = Service::remembered(config.manners, role, record.memory)?;
+    let mut slot = Slot::new(name, id, dir, service, files, pair);
+    slot.shown = record.shown.map(|stamp| (slot.service.view(), stamp));
+    slot.asked = record.asked;
+    slot.last_exit = record.last_exit;
+    slot.released = record.released;
+    Some(slot)
+}
+
+/// A service and its logger know each other, or are none. Returns how many loggers are lost by that.
+fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
+    let partner = |slot: &Slot| match slot.pair {
+        Pair::Alone => None,
+        Pair::Producer { logger, .. } => Some((logger, false)),
+        Pair::Logger { producer, .. } => Some((producer, true)),
+    };
+    let known: BTreeMap<SlotId, _> = slots.iter().filter_map(|(at, slot)| Some((*at, partner(slot)?))).collect();
+    let is_mutual =
+        |at: SlotId| known.get(&at).is_some_and(|(other, is_logger)| known.get(other) == Some(&(at, !is_logger)));
+    let before = slots.len();
+    slots.retain(|at, slot| !slot.is_logger() || is_mutual(*at));
+    for (_, slot) in slots.iter_mut().filter(|(at, slot)| !slot.is_logger() && !is_mutual(**at)) {
+        slot.pair = Pair::Alone;
+    }
+    let names: BTreeMap<SlotId, OsString> = slots.iter().map(|(at, slot)| (*at, slot.name.clone())).collect();
+    for slot in slots.values_mut() {
+        if let Pair::Logger { producer, .. } = &slot.pair
+            && let Some(name) = names.get(producer)
+        {
+            slot.name = super::adopt::logger_name(name);
+        }
+    }
+    before - slots.len()
+}
+
+impl Init {
+    /// Notes what there is to know about the whole.
+    pub(super) fn note_whole(&self) {
+        let ledger = self.table.ledger;
+        let [system, all, orphans] = self.system.memory();
+        ledger.set(Fact::System1, system);
+        ledger.set(Fact::System2, all);
+        ledger.set(Fact::System3, orphans);
+        self.note_main();
+        let [blocked, ignored] = foreground::inherited();
+        ledger.set(Fact::InheritedMask, blocked);
+        ledger.set(Fact::InheritedIgnored, ignored);
+        ledger.set(Fact::Announced, self.announced.into());
+        let [view, lock] = self.live.descriptors();
+        ledger.set(Fact::View, ledger::noted(view));
+        ledger.set(Fact::ViewLock, ledger::noted(lock));
+        ledger.set(Fact::Code, u64::from(self.code.cast_unsigned()));
+        ledger.set(Fact::Goal, self.goal.number());
+        ledger.set(Fact::TakesIn, self.scan.takes_in().into());
+        ledger.set(Fact::Front, ledger::noted(self.config.front.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
+        ledger.set(Fact::LimitKnown, self.open_files.is_some().into());
+        if let Some(limit) = self.open_files {
+            ledger.set(Fact::LimitNow, limit.rlim_cur);
+            ledger.set(Fact::LimitMost, limit.rlim_max);
+        }
+    }
+
+    /// Goes on with what we were left.
+    pub(super) fn succeed(&mut self, Estate { ledger, slots, live, lost }: Estate) {
+        let Some(lost) = lost else {
+            self.searches = true;
+            self.searches_main = true;
+            self.note_whole();
+            return;
+        };
+        self.searches = lost > 0;
+        self.recall_whole(ledger);
+        self.live = live.unwrap_or_default();
+        for (at, slot) in slots {
+            self.table.restore(at, slot);
+        }
+        self.table.count_free_places();
+        for at in self.table.all() {
+            self.recall(at);
+        }
+        self.meet_newborn(ledger);
+        for at in self.table.all() {
+            self.answer_what_was_lost(at);
+        }
+        if self.searches {
+            self.table.services().into_iter().for_each(|at| self.adopt_missing_logger(at));
+        }
+        self.repeat_signals(ledger);
+        self.go_on_stopping();
+        self.tell_rescue(ledger, lost);
+        for signal in ledger.signals().collect::<Vec<Signal>>() {
+            ledger.forget_signal(signal);
+            self.obey(signal);
+        }
+        self.note_whole();
+        self.answer_wish(None);
+    }
+
+    fn recall_whole(&mut self, ledger: Ledger) {
+        let system = [Fact::System1, Fact::System2, Fact::System3].map(|fact| ledger.get(fact));
+        self.system = System::remembered(system).unwrap_or(System::UP);
+        self.recall_main(ledger);
+        foreground::set_inherited([ledger.get(Fact::InheritedMask), ledger.get(Fact::InheritedIgnored)]);
+        self.announced = ledger.get(Fact::Announced) != 0;
+        self.code = i32::try_from(ledger.get(Fact::Code)).unwrap_or_default();
+        self.goal = Goal::numbered(ledger.get(Fact::Goal)).unwrap_or(Goal::Exit);
+        if ledger.get(Fact::TakesIn) == 0 || !self.system.is_up() {
+            self.scan.stop_taking_in();
+        }
+        if ledger.get(Fact::LimitKnown) != 0 {
+            let (rlim_cur, rlim_max) = (ledger.get(Fact::LimitNow), ledger.get(Fact::LimitMost));
+            self.open_files = Some(process::limit(rlim_cur, rlim_max));
+        }
+    }
+
+    /// Its processes are ours, and its orders are heard.
+    fn recall(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let pids: Vec<_> = slot.service.pids().collect();
+        if slot.shown.is_some() && (slot.files.control.is_none() || slot.files.ok.is_none()) {
+            slot.reopen_at = Some(self.now);
+        }
+        for pid in pids {
+            self.table.own(pid, at);
+        }
+        self.hear(at);
+        self.heed_orders_again(at);
+        self.table.touch(at);
+    }
+
+    /// A child that nobody had the time to note.
+    fn meet_newborn(&mut self, ledger: Ledger) {
+        let Some(at) = usize::try_from(ledger.get(Fact::NewbornOf)).ok().and_then(|at| at.checked_sub(1)) else {
+            return;
+        };
+        let waits = self.table.get(at).is_some_and(|slot| slot.service.may_have_a_child());
+        let child = Spawner::announced(ledger.get(Fact::Newborn)).filter(|pid| waits && !self.table.owns(*pid));
+        if let Some(pid) = child {
+            self.table.own(pid, at);
+            self.apply(at, Event::Spawned(pid));
+        }
+        ledger.child_is_noted();
+    }
+
+    /// Who waits for a program gets an answer, and whose end was seen, but not told, has ended.
+    fn answer_what_was_lost(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get(at) else { return };
+        let dead: Vec<_> = slot.service.pids().filter(|pid| !rescue::is_child(*pid)).collect();
+        if slot.service.awaits_answer() {
+            self.apply(at, Event::NotSpawned(Refusal::Fork));
+        }
+        for pid in dead {
+            self.table.disown(pid);
+            self.apply(at, Event::Died(pid, UNKNOWN));
+        }
+    }
+
+    /// A stop that was noted, but perhaps not sent.
+    fn repeat_signals(&mut self, ledger: Ledger) {
+        let doing = usize::try_from(ledger.get(Fact::Doing)).ok().and_then(|at| at.checked_sub(1));
+        ledger.set(Fact::Doing, 0);
+        let actions = doing.and_then(|at| self.table.get(at)).map(|slot| slot.service.stop_again());
+        for action in actions.unwrap_or_default() {
+            if let Action::Signal(pid, signal, to) = action {
+                let _ = process::kill(pid, signal, to);
+            }
+        }
+    }
+
+    /// A shutdown goes on, for those too whom the order had not reached.
+    fn go_on_stopping(&mut self) {
+        self.look_for_main();
+        if !self.system.is_stopping() {
+            return;
+        }
+        for at in self.table.services() {
+            if self.table.get(at).is_some_and(|slot| !slot.service.view().leaving) {
+                self.release(at);
+            }
+        }
+        if self.system.is_killing() && self.config.native {
+            self.kill_main();
+            self.table.all().into_iter().for_each(|at| self.apply(at, Event::Hurry));
+        }
+    }
+
+    /// One line, unless it was on purpose.
+    fn tell_rescue(&mut self, ledger: Ledger, lost: usize) {
+        let cause = match ledger.get(Fact::Cause) {
+            ledger::UPGRADE => None,
+            ledger::PANIC => {
+                let text = ledger::text(ledger.words(), ledger::PANIC_TEXT);
+                Some(String::from_utf8_lossy(&text).replace(char::is_control, " "))
+            }
+            signal => Some(Named(Signal(i32::try_from(signal).unwrap_or_default())).to_string()),
+        };
+        ledger.set(Fact::Cause, 0);
+        if let Some(cause) = cause {
+            let running = self.table.services().into_iter().filter(|at| self.runs(*at)).count();
+            let keep = if running == 1 { "service keeps" } else { "services keep" };
+            let trouble = format!("{cause}: starting again; {running} {keep} running");
+            self.config.voice.complain(None, &trouble);
+        }
+        if lost > 0 {
+            let trouble = format!("{lost} of the services and loggers cannot be read in the ledger; looking for them");
+            self.config.voice.complain(None, &trouble);
+        }
+    }
+
+    /// The process of a service of which there is no word, and since when, by its status.
+    pub(super) fn find_running(&self, dir: &OwnedFd) -> Option<(Pid, Mono)> {
+        if !self.searches {
+            return None;
+        }
+        let status = Status::unpack(&fs::read_bytes(dir, "supervise/status").ok()??).ok()?;
+        let pid = status.pid.filter(|pid| status.phase == Phase::Run && !self.table.owns(*pid))?;
+        let age =
+            clock::wall().saturating_sub(Duration::new(status.since.unix.max(0).cast_unsigned(), status.since.nanos));
+        let since = Mono(self.now.0.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or_default()));
+        rescue::is_child(pid).then_some((pid, since))
+    }
+
+    fn runs(&self, at: SlotId) -> bool {
+        self.table.get(at).is_some_and(|slot| {
+            let view = slot.service.view();
+            view.phase == Phase::Run && view.pid.is_some()
+        })
+    }
+
+    // On purpose.
+
+    /// Somebody may want another program in our place.
+    pub(super) fn hear_wish(&mut self) {
+        let ledger = self.table.ledger;
+        if ledger.get(Fact::Request) == ledger.get(Fact::Answer) {
+            return;
+        }
+        self.settle();
+        self.note_whole();
+        ledger.set(Fact::Cause, ledger::UPGRADE);
+        let program = ledger::text(ledger.words(), ledger::PROGRAM);
+        let errno = rescue::replace_by(&program);
+        ledger.set(Fact::Cause, 0);
+        let path = Path::new(std::ffi::OsStr::from_bytes(&program)).display();
+        let trouble = format!("cannot execute {path}: {}; going on as before", errno.desc());
+        self.config.voice.complain(None, &trouble);
+        self.answer_wish(Some(errno));
+    }
+
+    fn answer_wish(&self, errno: Option<Errno>) {
+        let ledger = self.table.ledger;
+        ledger.set(Fact::AnswerErrno, errno.map_or(0, |errno| errno as u64));
+        ledger.set(Fact::Answer, ledger.get(Fact::Request));
+    }
+}

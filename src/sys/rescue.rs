@@ -1,0 +1,298 @@
+//! When this program itself fails: it is executed again, with everything still open that the ledger names.
+//!
+//! The handler of a fault trusts nothing but memory that was laid out before, and makes system calls only. It may run
+//! at any moment, and also in a child that still shares our memory: that one just ends.
+
+use super::shared::Shared;
+use super::signals::FAULTS;
+use super::{Errno, checked, manager, raw};
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_uint};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+/// The variable that leads to the ledger. Services do not get it.
+const VARIABLE: &str = "ONIT_LEDGER";
+/// Enough for the handler, whatever registers the processor has to save.
+const STACK: usize = 64 * 1024;
+
+/// Calls its second argument for every descriptor that has to stay open.
+pub type Kept = fn(&[AtomicU64], &mut dyn FnMut(i32));
+
+/// How this program is executed again.
+struct Plan {
+    pid: isize,
+    ledger: &'static Shared,
+    kept: Kept,
+    cause: usize,
+    program: CString,
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+}
+
+static PLAN: AtomicPtr<Plan> = AtomicPtr::new(ptr::null_mut());
+
+struct Stack(UnsafeCell<[u8; STACK]>);
+
+// SAFETY: only the kernel uses it, for one handler at a time.
+unsafe impl Sync for Stack {}
+
+static HANDLER_STACK: Stack = Stack(UnsafeCell::new([0; STACK]));
+
+/// From now on a fault of ours is followed by a new start. `cause` is the word of the ledger that gets the signal,
+/// `program` what is executed where there is no /proc. Faults that were held back until now come after this.
+/// The manager's name was taken out of the environment, but the next one needs it.
+pub fn arm(
+    ledger: &'static Shared,
+    kept: Kept,
+    cause: usize,
+    program: &[u8],
+    manager: Option<&OsStr>,
+) -> Result<(), Errno> {
+    let forever = |text: Vec<u8>| CString::new(text).map_or(c"".as_ptr(), |text| text.into_raw().cast_const());
+    let argv = std::env::args_os().map(|word| forever(word.into_vec()));
+    let manager = manager.map(|name| (manager::VARIABLE.into(), name.to_owned()));
+    let envp = std::env::vars_os()
+        .filter(|(name, _)| name != VARIABLE)
+        .chain(manager)
+        .map(|(name, value)| forever([name.as_bytes(), b"=", value.as_bytes()].concat()));
+    let ours = forever(format!("{VARIABLE}={}", ledger.as_fd().as_raw_fd()).into_bytes());
+    let plan = Plan {
+        pid: own_pid(),
+        ledger,
+        kept,
+        cause,
+        program: CString::new(program).unwrap_or_default(),
+        argv: argv.chain([ptr::null()]).collect(),
+        envp: envp.chain([ours, ptr::null()]).collect(),
+    };
+    PLAN.store(Box::into_raw(Box::new(plan)), Ordering::Release); // its predecessor, if any, may be in use
+    let stack = libc::stack_t { ss_sp: HANDLER_STACK.0.get().cast(), ss_flags: 0, ss_size: STACK };
+    // SAFETY: the stack is there for ever, and nothing else uses it.
+    checked(unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) })?;
+    for signal in FAULTS {
+        handle(signal)?;
+    }
+    mask(libc::SIG_UNBLOCK, &faults());
+    Ok(())
+}
+
+/// From now on a fault of ours does what it does in any program: there is nothing left to go on with.
+pub fn disarm() {
+    PLAN.store(ptr::null_mut(), Ordering::Release);
+    for signal in FAULTS {
+        // SAFETY: the default action installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+fn faults() -> libc::sigset_t {
+    // SAFETY: these calls change the set only.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        FAULTS.iter().for_each(|fault| _ = libc::sigaddset(&raw mut set, *fault));
+        set
+    }
+}
+
+/// Changes the mask, and returns what it was.
+fn mask(how: c_int, set: &libc::sigset_t) -> libc::sigset_t {
+    // SAFETY: reads one set and writes the other.
+    unsafe {
+        let mut before = std::mem::zeroed();
+        libc::sigprocmask(how, set, &raw mut before);
+        before
+    }
+}
+
+fn handle(signal: c_int) -> Result<(), Errno> {
+    // SAFETY: a handler that makes system calls only, on a stack of its own, with everything blocked.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_fault as extern "C" fn(c_int) as usize;
+        action.sa_flags = libc::SA_ONSTACK;
+        libc::sigfillset(&raw mut action.sa_mask);
+        checked(libc::sigaction(signal, &raw const action, ptr::null_mut())).map(drop)
+    }
+}
+
+extern "C" fn on_fault(signal: c_int) {
+    // SAFETY: what `arm` has laid out is never changed.
+    let plan = unsafe { PLAN.load(Ordering::Acquire).as_ref() };
+    if let Some(plan) = plan.filter(|plan| plan.pid == own_pid()) {
+        if let Some(cause) = plan.ledger.words().get(plan.cause) {
+            cause.store(signal as u64, Ordering::Relaxed);
+        }
+        plan.execute(None);
+    } else {
+        // SAFETY: ends this process, which shares memory with the supervisor.
+        unsafe { raw::call(libc::SYS_exit_group, 111, 0, 0, 0) };
+    }
+    // It cannot be helped: the signal does what it does without us.
+    // SAFETY: two calls that are allowed in a handler.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
+fn own_pid() -> isize {
+    // SAFETY: getpid(2) takes nothing.
+    unsafe { raw::call(libc::SYS_getpid, 0, 0, 0, 0) }
+}
+
+impl Plan {
+    /// Executes this program, or the one that is given. Returns only if that does not work; nothing has changed then.
+    fn execute(&self, program: Option<&CStr>) -> c_int {
+        let inherit = |fd: i32, flags: c_int| {
+            // SAFETY: sets the flag of a descriptor; a number that is not open is refused.
+            unsafe { raw::call(libc::SYS_fcntl, fd as usize, libc::F_SETFD as usize, flags as usize, 0) };
+        };
+        let before = mask(libc::SIG_BLOCK, &faults()); // until the next one is ready for them
+        let ledger = self.ledger.as_fd().as_raw_fd();
+        (self.kept)(self.ledger.words(), &mut |fd| inherit(fd, 0));
+        inherit(ledger, 0);
+        let attempts = [program.unwrap_or(c"/proc/self/exe"), program.unwrap_or(&self.program)];
+        let mut errno = 0;
+        for attempt in attempts {
+            let (argv, envp) = (self.argv.as_ptr() as usize, self.envp.as_ptr() as usize);
+            // SAFETY: both lists end with a null, and their words are there for ever.
+            let result = unsafe { raw::call(libc::SYS_execve, attempt.as_ptr() as usize, argv, envp, 0) };
+            errno = raw::error(result).unwrap_or_default();
+        }
+        (self.kept)(self.ledger.words(), &mut |fd| inherit(fd, libc::FD_CLOEXEC));
+        inherit(ledger, libc::FD_CLOEXEC);
+        mask(libc::SIG_SETMASK, &before);
+        errno
+    }
+}
+
+/// Executes this program again, now: the cause is noted already. Returns only if that does not work.
+pub fn start_again() {
+    // SAFETY: what `arm` has laid out is never changed.
+    if let Some(plan) = unsafe { PLAN.load(Ordering::Acquire).as_ref() }.filter(|plan| plan.pid == own_pid()) {
+        let _ = plan.execute(None);
+    }
+}
+
+/// Executes the program that stands at this path now. Returns only if that does not work, and then why.
+pub fn replace_by(program: &[u8]) -> Errno {
+    // SAFETY: what `arm` has laid out is never changed.
+    let plan = unsafe { PLAN.load(Ordering::Acquire).as_ref() };
+    match (plan, CString::new(program)) {
+        (Some(plan), Ok(program)) => Errno::from_raw(plan.execute(Some(&program))),
+        _ => Errno::ENOSYS,
+    }
+}
+
+/// For the tests: fails as a mistake in the program would, if the file is there that the environment names.
+#[cfg(debug_assertions)]
+pub fn fail_if_told() {
+    if std::env::var_os("ONIT_TEST_PANIC").is_some_and(|path| std::fs::remove_file(path).is_ok()) {
+        std::hint::black_box(1 / std::hint::black_box(0));
+    }
+}
+
+/// Whether somebody failed and left us a ledger.
+pub fn is_heir() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
+/// The ledger that somebody left us, whatever it is. Services do not hear of it.
+pub fn inherit() -> Option<Result<&'static Shared, Errno>> {
+    let value = std::env::var_os(VARIABLE)?;
+    // SAFETY: this process has a single thread.
+    unsafe { std::env::remove_var(VARIABLE) };
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    Some(match number.and_then(|fd| Claims::default().claim(fd)) {
+        Some(fd) => Shared::open(fd),
+        None => Err(Errno::EBADF),
+    })
+}
+
+/// Descriptors that are open since before this program was, and belong to somebody.
+#[derive(Default)]
+pub struct Claims(Vec<i32>);
+
+impl Claims {
+    /// Makes an open descriptor ours. `None` if it is not open, or somebody's already.
+    pub fn claim(&mut self, fd: i32) -> Option<OwnedFd> {
+        let place = self.0.binary_search(&fd).err()?;
+        // SAFETY: sets the flag of a descriptor; a number that is not open is refused.
+        if fd <= libc::STDERR_FILENO || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+            return None;
+        }
+        self.0.insert(place, fd);
+        // SAFETY: it is open, and whoever opened it is no more. Nobody else in this program has claimed it.
+        Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// This one is somebody's, and stays open.
+    pub fn leave(&mut self, fd: impl std::os::fd::AsRawFd) {
+        if let Err(place) = self.0.binary_search(&fd.as_raw_fd()) {
+            self.0.insert(place, fd.as_raw_fd());
+        }
+    }
+
+    /// Closes what nobody has claimed: locks among it would keep others away, and us.
+    pub fn close_the_rest(self) {
+        let mut from = libc::STDERR_FILENO + 1;
+        for fd in self.0.into_iter().chain([i32::MAX]) {
+            if from < fd {
+                // SAFETY: closes descriptors that nobody in this program has opened or claimed.
+                unsafe { libc::syscall(libc::SYS_close_range, from as c_uint, (fd - 1) as c_uint, 0) };
+            }
+            from = fd.saturating_add(1);
+        }
+    }
+}
+
+/// `ps` goes on showing the name that we were started by.
+pub fn keep_name() {
+    let name = std::env::args_os().next().map(PathBuf::from).and_then(|path| path.file_name().map(CString::from_name));
+    if let Some(Some(name)) = name {
+        // SAFETY: prctl(2) reads the name.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+    }
+}
+
+trait FromName: Sized {
+    fn from_name(name: &std::ffi::OsStr) -> Option<Self>;
+}
+
+impl FromName for CString {
+    fn from_name(name: &std::ffi::OsStr) -> Option<CString> {
+        CString::new(name.as_bytes()).ok()
+    }
+}
+
+/// The path that this program stands at, and another one may stand at later.
+pub fn program_path() -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?;
+    let gone = path.as_os_str().as_bytes().strip_suffix(b" (deleted)").filter(|_| !path.exists());
+    Some(gone.map_or(path.clone(), |path| PathBuf::from(std::ffi::OsStr::from_bytes(path))))
+}
+
+/// Our own pid, as the kernel tells it.
+pub fn pid() -> u32 {
+    u32::try_from(own_pid()).unwrap_or_default()
+}
+
+/// Whether this is a child of ours that was not reaped yet.
+pub fn is_child(pid: crate::machine::Pid) -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid(2) writes to `info` only.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PID, pid.0.cast_unsigned(), &raw mut info, flags) == 0
+    }
+}
+
+/// Whether a fault of ours is followed by a new start.
+pub(super) fn is_armed() -> bool {
+    !PLAN.load(Ordering::Relaxed).is_null()
+}

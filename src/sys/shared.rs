@@ -1,0 +1,127 @@
+//! Memory that outlives the program, and that who may look into us can read: an open file without a name.
+
+use super::{Errno, checked};
+use crate::machine::Pid;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::ftruncate;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+/// Addresses that are set aside, in words. More than the file may ever have.
+const ROOM: usize = 32 << 17;
+/// The file grows by this much, in words.
+const STEP: usize = 4096;
+const WORD: usize = size_of::<AtomicU64>();
+/// linux/memfd.h: it will never be executed. Asked for where the kernel knows it, since some insist on it.
+const NOEXEC_SEAL: libc::c_uint = 8;
+
+/// Words in shared memory. They stay mapped for ever.
+pub struct Shared {
+    fd: OwnedFd,
+    base: AtomicPtr<AtomicU64>,
+    length: AtomicUsize,
+}
+
+impl Shared {
+    /// New memory of this many words, all zero.
+    pub fn create(name: &CStr, words: usize) -> Result<&'static Shared, Errno> {
+        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+        // SAFETY: memfd_create(2) takes a name and a number.
+        let create = |flags| checked(unsafe { libc::memfd_create(name.as_ptr(), flags) });
+        let fd = match create(flags | NOEXEC_SEAL) {
+            Err(Errno::EINVAL) => create(flags),
+            result => result,
+        }?;
+        // SAFETY: it is new, and nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))?; // or to read it could be a fault
+        let shared = Shared::map(fd)?;
+        shared.grow(words)?;
+        Ok(shared)
+    }
+
+    /// The memory that somebody else has made. EINVAL if it could shrink under us.
+    pub fn open(fd: OwnedFd) -> Result<&'static Shared, Errno> {
+        let seals = SealFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GET_SEALS)?);
+        if seals.contains(SealFlag::F_SEAL_SHRINK) { Shared::map(fd) } else { Err(Errno::EINVAL) }
+    }
+
+    /// The memory that this process has made, if we may look into it. ENOENT if there is none.
+    pub fn of_process(pid: Pid) -> Result<&'static Shared, Errno> {
+        let directory = PathBuf::from(format!("/proc/{pid}/fd"));
+        let cause = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+        for entry in std::fs::read_dir(directory).map_err(cause)? {
+            let path = entry.map_err(cause)?.path();
+            if std::fs::read_link(&path).is_ok_and(|link| link.as_os_str() == "/memfd:onit (deleted)") {
+                return Shared::open(open(&path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?);
+            }
+        }
+        Err(Errno::ENOENT)
+    }
+
+    fn map(fd: OwnedFd) -> Result<&'static Shared, Errno> {
+        let length = usize::try_from(fstat(&fd)?.st_size).unwrap_or_default() / WORD;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping, which nothing else refers to. Behind the end of the file nobody looks.
+        let base =
+            unsafe { libc::mmap(std::ptr::null_mut(), ROOM * WORD, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        if base == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let length = AtomicUsize::new(length.min(ROOM));
+        Ok(Box::leak(Box::new(Shared { fd, base: AtomicPtr::new(base.cast()), length })))
+    }
+
+    /// From now on there are at least this many words.
+    pub fn grow(&self, words: usize) -> Result<(), Errno> {
+        if words <= self.length.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let length = words.next_multiple_of(STEP);
+        if length > ROOM {
+            return Err(Errno::ENOMEM);
+        }
+        ftruncate(&self.fd, i64::try_from(length * WORD).unwrap_or(i64::MAX))?;
+        self.length.store(length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The words.
+    pub fn words(&self) -> &[AtomicU64] {
+        // SAFETY: mapped for ever, as long as the file is, which cannot shrink; zeroed memory is an atomic number, and
+        // whoever else has it mapped changes it as such.
+        unsafe { std::slice::from_raw_parts(self.base.load(Ordering::Relaxed), self.length.load(Ordering::Relaxed)) }
+    }
+
+    /// One of them.
+    pub fn word(&'static self, at: usize) -> Option<&'static AtomicU64> {
+        self.words().get(at)
+    }
+}
+
+impl AsFd for Shared {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_writes_the_other_reads_and_nobody_can_cut_it_short() {
+        let ours = Shared::create(c"test", 10).expect("shared memory");
+        let theirs = Shared::open(ours.fd.try_clone().expect("a copy")).expect("the same memory");
+        ours.words()[9].store(7, Ordering::Relaxed);
+        assert_eq!(theirs.words()[9].load(Ordering::Relaxed), 7);
+        assert_eq!(ftruncate(&ours.fd, 8), Err(Errno::EPERM));
+        let file = std::fs::File::open("/proc/self/exe").expect("a file");
+        assert_eq!(Shared::open(file.into()).err(), Some(Errno::EINVAL));
+        assert_eq!(ours.grow(ROOM + 1), Err(Errno::ENOMEM));
+        assert!(ours.grow(STEP * 3).is_ok() && ours.words().len() == STEP * 3);
+    }
+}

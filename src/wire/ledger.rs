@@ -1,0 +1,513 @@
+//! The ledger: what a supervisor that fails leaves to the one that goes on, as words of a shared memory.
+//!
+//! A page of facts about the whole, and behind it a record for each service. A record is changed under a journal: who
+//! fails in the middle of it leaves the record as it was.
+
+use crate::machine::Exit;
+use crate::machine::service::memory::{self, Memory};
+use crate::wire::tai::Tai;
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+
+/// The first word.
+const MAGIC: u64 = u64::from_le_bytes(*b"onitbook");
+/// Of this layout. Who changes anything here counts on.
+pub const VERSION: u64 = 1;
+
+/// Words in front of the records: a page.
+pub const PAGE: usize = 512;
+/// Words of a record.
+pub const RECORD: usize = 32;
+/// Those of them that change under the journal. The rest is the name.
+const FIXED: usize = 9 + memory::WORDS;
+const NAME: usize = FIXED + 1;
+/// Longer names are not kept: the directory knows them.
+const NAME_BYTES: usize = (RECORD - NAME) * 8;
+
+/// A fact about the whole, by its place in the page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+#[allow(missing_docs)]
+pub enum Fact {
+    Magic,
+    Version,
+    /// Whose ledger it is.
+    Pid,
+    /// How many records there are.
+    Records,
+    /// Why somebody else goes on: a signal, or [`UPGRADE`], or [`PANIC`].
+    Cause,
+    /// Somebody wants the program replaced, and this is the number of that wish.
+    Request,
+    /// The last wish that was answered.
+    Answer,
+    /// With this error, or 0.
+    AnswerErrno,
+    /// When the last three failures were.
+    Failed1,
+    Failed2,
+    Failed3,
+    System1,
+    System2,
+    System3,
+    /// Where the main process is, and its pid.
+    Main,
+    MainPid,
+    /// The mask and the ignored signals that it gets.
+    InheritedMask,
+    InheritedIgnored,
+    /// Whoever runs us was told that everything has started.
+    Announced,
+    /// The descriptors of the live view and of its lock, and one.
+    View,
+    ViewLock,
+    /// The exit code.
+    Code,
+    /// What the shutdown that was asked for is to end with, and one.
+    Goal,
+    /// Services that appear are taken in.
+    TakesIn,
+    /// The descriptor of the front, and one.
+    Front,
+    /// The limit of open files that services get, if it is not ours.
+    LimitKnown,
+    LimitNow,
+    LimitMost,
+    /// Signals that were taken and not obeyed yet, a bit each.
+    Signals,
+    /// Where the kernel writes the pid of a new child.
+    Newborn,
+    /// For which service that is, and one.
+    NewbornOf,
+    /// The service whose actions are being performed, and one.
+    Doing,
+    /// The record that is being changed, and one. What it was stands behind.
+    Journal,
+}
+
+/// The cause: somebody asked for it.
+pub const UPGRADE: u64 = 256;
+/// The cause: a panic, whose words are in [`PANIC_TEXT`].
+pub const PANIC: u64 = 257;
+
+const JOURNAL_WORDS: usize = 36;
+/// Where the words of a panic are.
+pub const PANIC_TEXT: Text = Text { at: 64, bytes: 504 };
+/// Where the path of the program is.
+pub const PROGRAM: Text = Text { at: 128, bytes: 3064 };
+
+/// A text in the page: its length, then its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Text {
+    at: usize,
+    bytes: usize,
+}
+
+/// The words, as they lie in memory.
+pub type Words = [AtomicU64];
+
+/// How a service and another belong together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// It has no logger and is none.
+    Alone,
+    /// It has this logger.
+    Producer(u32),
+    /// It is the logger of this one.
+    Logger(u32),
+}
+
+/// The descriptors of a service, in the order of the record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Descriptors {
+    pub dir: Option<i32>,
+    pub lock: Option<i32>,
+    pub control: Option<i32>,
+    pub ok: Option<i32>,
+    pub pipe: Option<i32>,
+    pub home: Option<i32>,
+}
+
+/// What is noted of one service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Whose logger, or with which.
+    pub kind: Kind,
+    /// The directory: file system and file.
+    pub id: (u64, u64),
+    /// What is held open for it.
+    pub fds: Descriptors,
+    /// Its end is no news.
+    pub asked: bool,
+    /// It is not taken in again.
+    pub released: bool,
+    /// How `run` ended the last time.
+    pub last_exit: Exit,
+    /// The stamp of its status, if that says what is.
+    pub shown: Option<Tai>,
+    /// Its machine.
+    pub memory: Memory,
+}
+
+/// A fact.
+pub fn fact(words: &Words, fact: Fact) -> u64 {
+    words.get(fact as usize).map_or(0, |word| word.load(Ordering::Relaxed))
+}
+
+/// A fact changes.
+pub fn set(words: &Words, fact: Fact, value: u64) {
+    if let Some(word) = words.get(fact as usize) {
+        word.store(value, Ordering::Relaxed);
+    }
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// Begins a ledger.
+pub fn begin(words: &Words, pid: u32) {
+    set(words, Fact::Version, VERSION);
+    set(words, Fact::Pid, pid.into());
+    set(words, Fact::Magic, MAGIC);
+}
+
+/// Whether this is a ledger, of any version: what is in front of the records always means the same.
+pub fn is_one(words: &Words) -> bool {
+    fact(words, Fact::Magic) == MAGIC
+}
+
+/// Why this is no ledger of ours.
+pub fn refusal(words: &Words) -> Option<String> {
+    let records = usize::try_from(fact(words, Fact::Records)).unwrap_or(usize::MAX);
+    if !is_one(words) {
+        Some("it is none".into())
+    } else if fact(words, Fact::Version) != VERSION {
+        Some(format!("its version is {}, not {VERSION}", fact(words, Fact::Version)))
+    } else if records.checked_mul(RECORD).and_then(|all| all.checked_add(PAGE)).is_none_or(|all| all > words.len()) {
+        Some("it is cut short".into())
+    } else {
+        None
+    }
+}
+
+/// How long a ledger with this many records is, in words.
+pub fn length(records: usize) -> usize {
+    PAGE + records * RECORD
+}
+
+fn place(at: usize) -> Option<std::ops::Range<usize>> {
+    let start = at.checked_mul(RECORD)?.checked_add(PAGE)?;
+    Some(start..start.checked_add(RECORD)?)
+}
+
+fn record_words(words: &Words, at: usize) -> Option<&Words> {
+    words.get(place(at)?)
+}
+
+/// Notes a record.
+pub fn note(words: &Words, at: usize, record: &Record) {
+    change(words, at, record.pack());
+}
+
+/// There is no such record any more.
+pub fn erase(words: &Words, at: usize) {
+    change(words, at, [0; FIXED]);
+}
+
+fn change(words: &Words, at: usize, new: [u64; FIXED]) {
+    let (Some(record), Some(journal)) = (record_words(words, at), words.get(JOURNAL_WORDS..JOURNAL_WORDS + FIXED))
+    else {
+        return;
+    };
+    copy(record, journal);
+    set(words, Fact::Journal, at as u64 + 1);
+    record.iter().zip(new).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
+    compiler_fence(Ordering::SeqCst);
+    set(words, Fact::Journal, 0);
+}
+
+fn copy(from: &Words, to: &Words) {
+    to.iter().zip(from).for_each(|(to, from)| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed));
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// A change that was not finished did not happen.
+pub fn take_back(words: &Words) {
+    let Some(at) = fact(words, Fact::Journal).checked_sub(1).and_then(|at| usize::try_from(at).ok()) else { return };
+    if let (Some(record), Some(journal)) = (record_words(words, at), words.get(JOURNAL_WORDS..JOURNAL_WORDS + FIXED)) {
+        copy(journal, record.get(..FIXED).unwrap_or_default());
+    }
+    set(words, Fact::Journal, 0);
+}
+
+/// What a place of the ledger holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// Nothing.
+    Empty,
+    /// A record.
+    Record(Record),
+    /// Something that is no record.
+    Damaged,
+}
+
+/// Reads a place.
+pub fn entry(words: &Words, at: usize) -> Entry {
+    let mut fixed = [0; FIXED];
+    let Some(record) = record_words(words, at) else { return Entry::Empty };
+    fixed.iter_mut().zip(record).for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
+    if fixed.first() == Some(&0) {
+        return Entry::Empty;
+    }
+    Record::unpack(fixed).map_or(Entry::Damaged, Entry::Record)
+}
+
+/// Notes the name of a record, if it is short enough.
+pub fn note_name(words: &Words, at: usize, name: &[u8]) {
+    if let Some(record) = record_words(words, at) {
+        let name = if name.len() > NAME_BYTES { &[] } else { name };
+        write_text(record.get(FIXED..).unwrap_or_default(), name);
+    }
+}
+
+/// The name of a record, if it was noted.
+pub fn name(words: &Words, at: usize) -> Option<Vec<u8>> {
+    let name = read_text(record_words(words, at)?.get(FIXED..)?);
+    (!name.is_empty() && !name.contains(&0)).then_some(name)
+}
+
+/// Notes a text; what does not fit is cut off.
+pub fn note_text(words: &Words, text: Text, bytes: &[u8]) {
+    write_text(words.get(text.at..text.at + 1 + text.bytes / 8).unwrap_or_default(), bytes);
+}
+
+/// A text.
+pub fn text(words: &Words, text: Text) -> Vec<u8> {
+    read_text(words.get(text.at..text.at + 1 + text.bytes / 8).unwrap_or_default())
+}
+
+fn write_text(words: &Words, bytes: &[u8]) {
+    let Some((length, rest)) = words.split_first() else { return };
+    length.store(0, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    for (word, chunk) in rest.iter().zip(bytes.chunks(8)) {
+        let mut eight = [0; 8];
+        eight.iter_mut().zip(chunk).for_each(|(place, byte)| *place = *byte);
+        word.store(u64::from_le_bytes(eight), Ordering::Relaxed);
+    }
+    compiler_fence(Ordering::SeqCst);
+    length.store(bytes.len().min(rest.len() * 8) as u64, Ordering::Relaxed);
+}
+
+fn read_text(words: &Words) -> Vec<u8> {
+    let Some((length, rest)) = words.split_first() else { return Vec::new() };
+    let length = usize::try_from(length.load(Ordering::Relaxed)).unwrap_or_default();
+    if length > rest.len() * 8 {
+        return Vec::new();
+    }
+    rest.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).take(length).collect()
+}
+
+/// Every descriptor that the ledger names. For who has nothing but system calls left: no memory is asked for.
+pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
+    let whole = [Fact::Front, Fact::View, Fact::ViewLock].into_iter();
+    whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
+    let records = words.get(PAGE..).unwrap_or_default().chunks_exact(RECORD);
+    for record in records.take(usize::try_from(fact(words, Fact::Records)).unwrap_or_default()) {
+        for word in record.get(4..7).unwrap_or_default() {
+            let word = word.load(Ordering::Relaxed);
+            [word & 0xffff_ffff, word >> 32].into_iter().filter_map(descriptor).for_each(&mut *keep);
+        }
+    }
+}
+
+/// A descriptor as it is noted: zero is none.
+pub fn noted(fd: Option<i32>) -> u64 {
+    fd.map_or(0, |fd| u64::from(fd.cast_unsigned()) + 1)
+}
+
+/// And back. Standard input, output and error are never meant.
+pub fn descriptor(word: u64) -> Option<i32> {
+    i32::try_from(word.checked_sub(1)?).ok().filter(|fd| *fd > 2)
+}
+
+const VALID: u64 = 1;
+const PRODUCER: u64 = 2;
+const LOGGER: u64 = 4;
+const ASKED: u64 = 8;
+const RELEASED: u64 = 16;
+const SHOWN: u64 = 32;
+
+impl Record {
+    fn pack(&self) -> [u64; FIXED] {
+        let (kind, partner) = match self.kind {
+            Kind::Alone => (0, 0),
+            Kind::Producer(logger) => (PRODUCER, logger),
+            Kind::Logger(producer) => (LOGGER, producer),
+        };
+        let bit = |holds: bool, bit: u64| if holds { bit } else { 0 };
+        let flags = bit(self.asked, ASKED) | bit(self.released, RELEASED) | bit(self.shown.is_some(), SHOWN);
+        let pair = |low, high| noted(low) | noted(high) << 32;
+        let stamp = self.shown.unwrap_or_default();
+        let fds = self.fds;
+        let [exit_kind, exit_value, core] = memory::exit_bytes(self.last_exit);
+        let mut all = [0; FIXED];
+        let front = [
+            VALID | kind | flags,
+            partner.into(),
+            self.id.0,
+            self.id.1,
+            pair(fds.dir, fds.lock),
+            pair(fds.control, fds.ok),
+            pair(fds.pipe, fds.home),
+            stamp.unix.cast_unsigned(),
+            u64::from(stamp.nanos) | u64::from_le_bytes([0, 0, 0, 0, exit_kind, exit_value, core, 0]),
+        ];
+        all.iter_mut().zip(front.into_iter().chain(self.memory.0)).for_each(|(place, word)| *place = word);
+        all
+    }
+
+    fn unpack(words: [u64; FIXED]) -> Option<Record> {
+        let (front, memory) = words.split_first_chunk()?;
+        let [flags, partner, device, inode, dir_lock, control_ok, pipe_home, unix, nanos_exit]: [u64; 9] = *front;
+        let partner = u32::try_from(partner).ok()?;
+        let kind = match flags & (PRODUCER | LOGGER) {
+            0 => Kind::Alone,
+            PRODUCER => Kind::Producer(partner),
+            LOGGER => Kind::Logger(partner),
+            _ => return None,
+        };
+        if flags & VALID == 0 || flags > 63 {
+            return None;
+        }
+        let (low, high) = (|word: u64| descriptor(word & 0xffff_ffff), |word: u64| descriptor(word >> 32));
+        let stamp = Tai { unix: unix.cast_signed(), nanos: nanos_exit as u32 };
+        let [_, _, _, _, kind_of_exit, value, core, _] = nanos_exit.to_le_bytes();
+        Some(Record {
+            kind,
+            id: (device, inode),
+            fds: Descriptors {
+                dir: low(dir_lock),
+                lock: high(dir_lock),
+                control: low(control_ok),
+                ok: high(control_ok),
+                pipe: low(pipe_home),
+                home: high(pipe_home),
+            },
+            asked: flags & ASKED != 0,
+            released: flags & RELEASED != 0,
+            last_exit: memory::exit_of([kind_of_exit, value, core])?,
+            shown: (flags & SHOWN != 0).then_some(stamp),
+            memory: Memory(*memory.first_chunk()?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Signal;
+    use proptest::prelude::*;
+
+    fn ledger(records: usize) -> Vec<AtomicU64> {
+        let words: Vec<AtomicU64> = (0..length(records)).map(|_| AtomicU64::new(0)).collect();
+        begin(&words, 7);
+        set(&words, Fact::Records, records as u64);
+        words
+    }
+
+    fn record(partner: u32, first: i32) -> Record {
+        Record {
+            kind: Kind::Producer(partner),
+            id: (3, 4),
+            fds: Descriptors { dir: Some(first), control: Some(first + 1), pipe: Some(i32::MAX), ..Default::default() },
+            asked: true,
+            released: false,
+            last_exit: Exit::Signal { signal: Signal(9), core: true },
+            shown: Some(Tai { unix: 5, nanos: 6 }),
+            memory: Memory(std::array::from_fn(|at| at as u64)),
+        }
+    }
+
+    #[test]
+    fn what_is_noted_is_read() {
+        let words = ledger(3);
+        note(&words, 1, &record(2, 10));
+        note_name(&words, 1, b"web");
+        assert_eq!([entry(&words, 0), entry(&words, 2), entry(&words, 9)], [Entry::Empty; 3]);
+        assert_eq!((entry(&words, 1), name(&words, 1)), (Entry::Record(record(2, 10)), Some(b"web".to_vec())));
+        note_name(&words, 1, &[b'x'; NAME_BYTES + 1]);
+        assert_eq!((entry(&words, 1), name(&words, 1)), (Entry::Record(record(2, 10)), None));
+        note_name(&words, 1, &[b'x'; NAME_BYTES]);
+        assert_eq!((name(&words, 1), name(&words, 2)), (Some(vec![b'x'; NAME_BYTES]), None));
+        erase(&words, 1);
+        assert_eq!(entry(&words, 1), Entry::Empty);
+    }
+
+    #[test]
+    fn a_change_that_was_cut_short_did_not_happen() {
+        let (old, new) = (record(2, 10), record(9, 20).pack());
+        for done in 0..FIXED {
+            let words = ledger(2);
+            note(&words, 1, &old);
+            copy(record_words(&words, 1).expect("a record"), &words[JOURNAL_WORDS..JOURNAL_WORDS + FIXED]);
+            set(&words, Fact::Journal, 2);
+            for (word, new) in record_words(&words, 1).expect("a record").iter().zip(new).take(done) {
+                word.store(new, Ordering::Relaxed);
+            }
+            take_back(&words);
+            assert_eq!((entry(&words, 1), fact(&words, Fact::Journal)), (Entry::Record(old), 0));
+        }
+    }
+
+    #[test]
+    fn the_descriptors_are_all_there_and_no_others() {
+        let words = ledger(3);
+        note(&words, 0, &record(2, 10));
+        note(&words, 2, &record(2, 20));
+        set(&words, Fact::Front, noted(Some(5)));
+        let mut all = Vec::new();
+        descriptors(&words, &mut |fd| all.push(fd));
+        assert_eq!(all, [5, 10, 11, i32::MAX, 20, 21, i32::MAX]);
+        assert_eq!((descriptor(noted(Some(2))), descriptor(0), descriptor(u64::MAX)), (None, None, None));
+    }
+
+    #[test]
+    fn what_is_no_ledger_is_refused() {
+        let damage = |fact, value| {
+            let words = ledger(3);
+            set(&words, fact, value);
+            refusal(&words)
+        };
+        assert_eq!(refusal(&ledger(3)), None);
+        assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("it is none"));
+        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 1"));
+        for records in [4, 1 << 40, u64::MAX] {
+            assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
+        }
+        assert_eq!(refusal(&[]).as_deref(), Some("it is none"));
+    }
+
+    /// Facts, journal and texts have places of their own.
+    const _: () = {
+        assert!((Fact::Journal as usize) < JOURNAL_WORDS && JOURNAL_WORDS + FIXED <= PANIC_TEXT.at);
+        assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= PROGRAM.at);
+        assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= PAGE && NAME < RECORD);
+    };
+
+    proptest! {
+        #[test]
+        fn any_words_are_a_ledger_or_none(noise in prop::collection::vec((0usize..length(2), any::<u64>()), 0..40)) {
+            let words = ledger(2);
+            for (at, value) in noise {
+                words[at].store(value, Ordering::Relaxed);
+            }
+            let _ = (refusal(&words), take_back(&words), name(&words, 0), text(&words, PANIC_TEXT));
+            for at in 0..2 {
+                if let Entry::Record(record) = entry(&words, at) {
+                    note(&words, at, &record);
+                    prop_assert_eq!(entry(&words, at), Entry::Record(record));
+                }
+            }
+            descriptors(&words, &mut |fd| assert!(fd > 2));
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! When the supervisor itself fails, or is replaced on purpose: it goes on as the same process, no service is started
+//! again, no line on its way to a logger is lost, and whatever was under way comes right.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::procfs;
+use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
+use crate::svdir::{is_root, missing_tools, onit, send, skip, wrapped};
+
+const SERVICES: usize = 100;
+/// How many of them write to a logger all the time.
+const CHATTY: usize = 5;
+
+/// Numbered lines, each in one write.
+const COUNT: &str =
+    r#"exec perl -e '$| = 1; for (my $n = 1; ; $n++) { print "$n\n"; select(undef, undef, undef, 0.001) }'"#;
+
+fn sleeper(sv: &SvDir, name: &str) -> Service {
+    sv.service(name).run("exec sleep 1000").create_atomically()
+}
+
+/// Many services, and some of them with busy loggers.
+struct Crowd {
+    services: Vec<Service>,
+    pids: Vec<u32>,
+}
+
+impl Crowd {
+    fn new(sv: &SvDir) -> Crowd {
+        let service = |number: usize| {
+            let service = sv.service(&format!("s{number:03}"));
+            let chatty = number < CHATTY;
+            let service =
+                if chatty { service.run(COUNT).log("exec cat >>../got") } else { service.run("exec sleep 1000") };
+            service.create_atomically()
+        };
+        Crowd { services: (0..SERVICES).map(service).collect(), pids: Vec::new() }
+    }
+
+    fn all(&self) -> Vec<Service> {
+        let loggers = self.services.iter().take(CHATTY).map(Service::logger);
+        self.services.iter().cloned().chain(loggers).collect()
+    }
+
+    fn up(mut self) -> Crowd {
+        self.pids = self.all().iter().map(Service::wait_up).collect();
+        self
+    }
+
+    #[track_caller]
+    fn are_unaffected(&self) {
+        let pids: Vec<u32> = self.all().iter().map(Service::wait_up).collect();
+        assert_eq!(pids, self.pids);
+    }
+
+    /// Every line that was ever written has arrived, once and in order.
+    #[track_caller]
+    fn lines_are_complete(&self) {
+        for service in self.services.iter().take(CHATTY) {
+            let got = service.text("got");
+            let wrong = got.lines().enumerate().find(|(at, line)| line.parse() != Ok(at + 1));
+            assert_eq!(wrong, None, "{} of {} lines", service.name(), got.lines().count());
+            assert!(got.lines().count() > 10, "it was busy");
+        }
+    }
+}
+
+/// It is controlled as before, by the real tools, and what ends is started again.
+#[track_caller]
+fn is_in_control(sv: &SvDir, web: &Service) {
+    let name = web.name();
+    let pid = web.wait_up();
+    assert_eq!(sv.sv(&["restart", name]).code, 0);
+    let pid = web.wait_other(pid);
+    assert_eq!(sv.svc(&["-d", name]).code, 0);
+    web.wait_down();
+    assert_eq!(sv.sv(&["up", name]).code, 0);
+    let next = web.wait_other(pid);
+    web.order(b"k"); // not by its pid, which in another namespace is somebody else's
+    web.wait_other(next);
+    assert_eq!(sv.svok(&[name]).code, 0);
+}
+
+#[track_caller]
+fn wait_lines(onit: &Supervisor, word: &str, count: usize) {
+    onit.wait_for(&format!("{count} lines with {word}"), SOON, || (onit.said(&[word]).len() >= count).then_some(()));
+}
+
+fn tools() -> Option<String> {
+    missing_tools(&["perl", "sv", "svc", "svok"])
+}
+
+fn why_no_namespace() -> Option<String> {
+    missing_tools(&["unshare"]).or_else(|| (!is_root()).then(|| "needs root for namespaces".into()))
+}
+
+fn as_pid_1(command: &Command) -> Command {
+    wrapped(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"], command)
+}
+
+fn inner(unshare: &Supervisor) -> u32 {
+    unshare.wait_for("PID 1", SOON, || procfs::children(unshare.pid()).pop())
+}
+
+/// `onit upgrade PID` as a user would say it.
+fn upgrade(sv: &SvDir, pid: u32) -> crate::svdir::Output {
+    sv.onit(&["upgrade", &pid.to_string()])
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Failures
+// ---------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn after_a_fault_of_onit_a_hundred_services_and_their_logs_go_on_as_if_nothing_had_happened() {
+    if let Some(why) = tools() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let crowd = Crowd::new(&sv);
+    let onit = sv.start(UnderTest::Onit);
+    let crowd = crowd.up();
+    for (name, signal) in [("SIGSEGV", Signal::SIGSEGV), ("SIGABRT", Signal::SIGABRT), ("SIGBUS", Signal::SIGBUS)] {
+        onit.signal(signal);
+        onit.wait_said(&[&format!("onit: {name}: starting again; {SERVICES} services keep running")]);
+        crowd.are_unaffected();
+    }
+    assert_eq!(onit.stderr().lines().count(), 3, "{}", onit.stderr());
+    is_in_control(&sv, &crowd.services[SERVICES - 1]);
+    sleeper(&sv, "later").wait_up();
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    crowd.lines_are_complete();
+    assert_eq!(sv.processes(), []);
+}
+
+#[test]
+fn after_a_panic_the_same() {
+    if let Some(why) = tools() {
+        skip!("{why}");
+    }
+    if std::env::var_os("ONIT_BIN").is_some() {
+        skip!("only a build for tests panics when told");
+    }
+    let sv = SvDir::new();
+    let crowd = Crowd::new(&sv);
+    let told = sv.root().join("panic");
+    let mut command = UnderTest::Onit.command(&sv.path());
+    let onit = sv.spawn(std::mem::replace(command.env("ONIT_TEST_PANIC", &told), Command::new("true")));
+    let crowd = crowd.up();
+    fs::write(&told, "").expect("write");
+    onit.signal(Signal::SIGHUP);
+    let line = onit.wait_said(&["onit: panic at ", ": starting again; 100 services keep running"]);
+    assert!(line.contains("src/sys/rescue.rs:") && line.contains("divide by zero"), "{line}");
+    crowd.are_unaffected();
+    is_in_control(&sv, &crowd.services[SERVICES - 1]);
+    // What it was told in the turn in which it failed is not forgotten.
+    send(onit.pid(), Signal::SIGSTOP);
+    fs::write(&told, "").expect("write");
+    onit.signal(Signal::SIGTERM);
+    send(onit.pid(), Signal::SIGCONT);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+    assert_eq!(onit.said(&["onit: panic at "]).len(), 2, "{}", onit.stderr());
+    crowd.lines_are_complete();
+    assert_eq!(sv.processes(), []);
+}
+
+#[test]
+fn pid_1_goes_on_after_a_fault_that_comes_from_inside_or_from_outside() {
+    if let Some(why) = tools().or_else(why_no_namespace) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let crowd = Crowd::new(&sv);
+    let hit = sv.service("hit").run("while [ ! -e go ]; do sleep 0.02; done; rm go; kill -SEGV 1; exec sleep 1000");
+    let hit = hit.create_atomically();
+    let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
+    let real = |sv: &SvDir| -> Vec<_> {
+        crowd.services.iter().map(|s| (s.clone(), sv.existing(s.name()).wait_up())).collect()
+    };
+    let (before, onit) = (real(&sv), inner(&unshare));
+    send(onit, Signal::SIGABRT);
+    unshare.wait_said(&["onit: SIGABRT: starting again; 101 services keep running"]);
+    hit.write("go", "");
+    unshare.wait_said(&["onit: SIGSEGV: starting again; 101 services keep running"]);
+    assert!(upgrade(&sv, onit).code == 0, "{}", unshare.stderr());
+    assert_eq!((real(&sv).len(), inner(&unshare)), (before.len(), onit));
+    for ((service, old), (_, new)) in before.iter().zip(real(&sv)) {
+        assert_eq!(*old, new, "{}", service.name());
+    }
+    is_in_control(&sv, &crowd.services[SERVICES - 1]);
+    send(onit, Signal::SIGTERM);
+    assert_eq!(unshare.wait_end(SOON), Ending::Code(0));
+    crowd.lines_are_complete();
+    assert_eq!(unshare.stderr().lines().count(), 2, "{}", unshare.stderr());
+}
+
+#[test]
+fn who_fails_again_and_again_is_slowed_down_and_loses_nothing() {
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let onit = sv.start(UnderTest::Onit);
+    let pid = web.wait_up();
+    let begun = Instant::now();
+    for count in 1..=6 {
+        onit.signal(Signal::SIGSEGV);
+        wait_lines(&onit, "onit: SIGSEGV: starting again; 1 service keeps running", count);
+    }
+    assert!(begun.elapsed() > Duration::from_secs(2), "three at once, then one a second");
+    assert_eq!((web.wait_up(), onit.stderr().lines().count()), (pid, 6));
+    web.order(b"t");
+    web.wait_other(pid);
+}
+
+/// Lives for up to 70 ms, and tells if another one of it lives at the same time.
+const BRIEF: &str = r#"#!/usr/bin/perl
+use Fcntl ':flock';
+open(my $lock, '>', 'lock'); open(my $lives, '>>', 'lives'); open(my $twice, '>>', 'twice');
+flock($lock, LOCK_EX | LOCK_NB) or print $twice "$$\n";
+print $lives "$$\n"; close $lives;
+select(undef, undef, undef, 0.001 * ($$ % 70));
+"#;
+
+#[test]
+fn a_fault_at_any_moment_of_a_busy_life_leaves_each_service_one_process() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let brief = |n| sv.service(&format!("b{n:02}")).exec("run", BRIEF).finish("exit 0").create();
+    let all: Vec<_> = (0..20).map(brief).collect();
+    let onit = sv.start(UnderTest::Onit);
+    all.iter().for_each(|service| drop(service.wait_text("lives", |text| !text.is_empty())));
+    for count in 1..=8 {
+        // `t` and `u` make them start at once, so there is always something under way.
+        all.iter().for_each(|service| drop(service.control(b"tu")));
+        onit.signal(Signal::SIGSEGV);
+        wait_lines(&onit, "onit: SIGSEGV: starting again", count);
+    }
+    let lives = |service: &Service| service.text("lives").lines().count();
+    let twice = |service: &Service| !service.text("twice").is_empty();
+    let before: Vec<_> = all.iter().map(lives).collect();
+    onit.wait_for("further lives of all", SOON, || {
+        all.iter().zip(&before).all(|(service, before)| lives(service) > before + 1).then_some(())
+    });
+    all.iter().for_each(|service| service.order(b"d"));
+    all.iter().for_each(|service| drop(service.wait_down()));
+    onit.wait_for("nobody to be left over", SOON, || (sv.processes() == [onit.pid()]).then_some(()));
+    assert_eq!(all.iter().filter(|service| twice(service)).count(), 0, "never two at once");
+}
+
+#[test]
+fn states_that_are_under_way_come_right() {
+    if let Some(why) = missing_tools(&["sv", "svc"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let finishing = sv.service("finishing").run("exec sleep 1000");
+    let finishing = finishing.finish("echo $1 $2 >>ends; while [ ! -e go ]; do sleep 0.02; done").create();
+    let hooked = sv.service("hooked").run("exec sleep 1000");
+    let hooked = hooked.script("control/t", "echo >asked; while [ ! -e go ]; do sleep 0.02; done; exit 1").create();
+    let once = sv.service("once").run("while [ ! -e go ]; do sleep 0.02; done").down().create();
+    let (paused, down) = (sleeper(&sv, "paused"), sv.service("down").run("exec sleep 1000").down().create());
+    let stopping =
+        sv.service("stopping").run("trap 'echo >asked' TERM; while [ ! -e go ]; do sleep 0.02; done").create();
+    let onit = sv.start(UnderTest::Onit);
+    let pids: Vec<u32> = [&finishing, &hooked, &paused, &stopping].map(Service::wait_up).into();
+    once.order(b"o");
+    let once_pid = once.wait_up();
+    paused.order(b"p");
+    stopping.order(b"d");
+    stopping.wait_text("asked", |text| !text.is_empty());
+    hooked.order(b"t");
+    hooked.wait_text("asked", |text| !text.is_empty());
+    hooked.order(b"d"); // waits for the hook
+    finishing.order(b"t");
+    let finish = finishing.wait_for("finish", |status| status.phase() == Phase::Finish && status.pid().is_some());
+    let all = [&finishing, &hooked, &once, &paused, &down, &stopping];
+    paused.wait_for("the pause", |status| status.paused());
+    let before = all.map(|service| service.status());
+    for count in 1..=2 {
+        onit.signal(Signal::SIGSEGV);
+        wait_lines(&onit, "onit: SIGSEGV: starting again; 4 services keep running", count);
+        assert_eq!(all.map(|service| service.status()), before);
+    }
+    [&finishing, &hooked, &once, &stopping].iter().for_each(|service| service.write("go", ""));
+    let next = finishing.wait_other(finish.pid().expect("finish"));
+    assert!(next != pids[0] && finishing.text("ends") == "-1 15\n", "{}", finishing.text("ends"));
+    assert_eq!(hooked.wait_down().stat, "down\n");
+    assert_eq!((once.wait_down().pid(), stopping.wait_down().pid()), (None, None));
+    assert!(!procfs::is_alive(once_pid));
+    paused.order(b"c");
+    paused.wait_for("its life", |status| !status.paused() && status.pid() == Some(pids[2]));
+    assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
+}
+
+#[test]
+fn a_fault_in_the_middle_of_a_shutdown_does_not_keep_it_from_its_end() {
+    let sv = SvDir::new();
+    let slow =
+        sv.service("slow").run("trap 'echo >asked; exec sleep 1.5' TERM; echo >ready; while :; do sleep 0.02; done");
+    let slow = slow.log("exec cat >../got").create();
+    let (web, deaf) =
+        (sleeper(&sv, "web"), sv.service("deaf").run("trap '' TERM; echo >ready; exec sleep 1000").create());
+    let onit = sv.start(UnderTest::Onit);
+    web.wait_up();
+    [&slow, &deaf].iter().for_each(|service| drop(service.wait_text("ready", |text| !text.is_empty())));
+    onit.signal(Signal::SIGTERM);
+    slow.wait_text("asked", |text| !text.is_empty());
+    onit.signal(Signal::SIGSEGV);
+    onit.wait_said(&["onit: SIGSEGV: starting again"]);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert_eq!(onit.said(&["onit: deaf: still running (pid", "killing it"]).len(), 1, "{}", onit.stderr());
+    assert_eq!(sv.processes(), []);
+}
+
+#[test]
+fn in_the_place_of_other_tools_the_same() {
+    for tool in ["runsvdir", "svscan", "runsv", "supervise"] {
+        let sv = SvDir::new();
+        let web = sleeper(&sv, "web");
+        let which = UnderTest::OnitAs(tool);
+        let scans = matches!(tool, "runsvdir" | "svscan");
+        let front = if scans { sv.start(which) } else { sv.start_on(which, &web) };
+        let pid = web.wait_up();
+        let parent = sv.processes().into_iter().find(|parent| procfs::children(*parent).contains(&pid));
+        let onit = parent.expect("a parent");
+        send(onit, Signal::SIGSEGV);
+        front.wait_said(&[": SIGSEGV: starting again; 1 service keeps running"]);
+        assert_eq!(web.wait_up(), pid, "{tool}");
+        web.order(b"t");
+        web.wait_other(pid);
+        if tool == "runsvdir" {
+            front.signal(Signal::SIGHUP); // the front still leads to it
+            assert_eq!(front.wait_end(SOON), Ending::Code(111));
+            front.wait_for("the end of all", SOON, || sv.processes().is_empty().then_some(()));
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// A ledger that is no good
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Overwrites words of the ledger, as a wild pointer would.
+fn damage(pid: u32, word: u64, count: usize) {
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors");
+    let is_ledger = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link.starts_with("/memfd:onit (deleted)"));
+    let ledger = fds.flatten().map(|entry| entry.path()).find(is_ledger).expect("a ledger");
+    let file = OpenOptions::new().write(true).open(ledger).expect("open");
+    file.write_all_at(&vec![0xa5; count * 8], word * 8).expect("write");
+}
+
+/// It notes nothing any more.
+fn wait_idle(onit: &Supervisor) {
+    let looked = || procfs::Glimpse::of(onit.pid()).map(|glimpse| (glimpse.state, glimpse.switches));
+    let mut last = None;
+    onit.wait_for("it to be idle", SOON, || {
+        std::thread::sleep(Duration::from_millis(100));
+        let before = std::mem::replace(&mut last, looked());
+        (before == last && last.is_some_and(|(state, _)| state == 'S')).then_some(())
+    });
+}
+
+/// The supervisor says one line, and each service has one process, that which it had.
+#[track_caller]
+fn survives_damage(word: u64, count: usize, lines: &[&str]) {
+    let sv = SvDir::new();
+    let (web, other) = (sleeper(&sv, "web"), sleeper(&sv, "other"));
+    let chatty = sv.service("chatty").run(COUNT).log("exec cat >>../got").create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    let all = [web.clone(), other, chatty.clone(), chatty.logger()];
+    let before = all.clone().map(|service| service.wait_up());
+    wait_idle(&onit);
+    damage(onit.pid(), word, count);
+    onit.signal(Signal::SIGSEGV);
+    lines.iter().for_each(|line| drop(onit.wait_said(&[line])));
+    assert_eq!(all.clone().map(|service| service.wait_up()), before);
+    assert_eq!(procfs::children(onit.pid()).len(), 4);
+    assert_eq!(onit.stderr().lines().count(), lines.len(), "{}", onit.stderr());
+    web.order(b"t");
+    web.wait_other(before[0]);
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    let got = chatty.text("got");
+    assert!(got.lines().enumerate().all(|(at, line)| line.parse() == Ok(at + 1)), "no line is lost");
+    assert_eq!(sv.processes(), []);
+}
+
+#[test]
+fn a_ledger_that_is_none_is_told_and_the_running_services_are_found_by_their_status() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    survives_damage(0, 1, &["onit: the ledger cannot be read: it is none; looking for the services"]);
+    survives_damage(3, 1, &["onit: the ledger cannot be read: it is cut short; looking for the services"]);
+}
+
+#[test]
+fn records_that_are_damaged_are_told_and_the_rest_is_good() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    let told =
+        ["onit: SIGSEGV: starting again", "of the services and loggers cannot be read in the ledger; looking for them"];
+    for record in 0..4 {
+        survives_damage(512 + 32 * record, 20, &told);
+    }
+    survives_damage(512, 32 * 4, &told);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// On purpose
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// An onit of our own, that can be replaced; what stands there is replaced in one step, as a package manager does.
+fn put(sv: &SvDir, content: &Path) -> PathBuf {
+    let (place, fresh) = (sv.root().join("onit"), sv.root().join("onit.new"));
+    let copied = Command::new("cp").args([content, &fresh]).status().expect("cp");
+    assert!(copied.success());
+    fs::rename(&fresh, &place).expect("rename");
+    place
+}
+
+fn start_from(sv: &SvDir, place: &Path) -> Supervisor {
+    sv.spawn_words(&[place.as_os_str(), "run".as_ref(), sv.path().as_os_str()])
+}
+
+#[test]
+fn onit_is_replaced_a_hundred_times_and_no_service_notices() {
+    if let Some(why) = tools() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let crowd = Crowd::new(&sv);
+    let place = put(&sv, &onit());
+    let running = start_from(&sv, &place);
+    let crowd = crowd.up();
+    for round in 0..100 {
+        if round % 10 == 0 {
+            put(&sv, &onit());
+        }
+        let answer = upgrade(&sv, running.pid());
+        assert_eq!((answer.code, answer.stderr.as_str()), (0, ""), "round {round}");
+    }
+    let program = fs::read_link(format!("/proc/{}/exe", running.pid())).expect("its program");
+    assert_eq!(program, place, "the new one");
+    crowd.are_unaffected();
+    is_in_control(&sv, &crowd.services[SERVICES - 1]);
+    running.signal(Signal::SIGTERM);
+    assert_eq!((running.wait_end(SOON), running.stderr().as_str()), (Ending::Code(0), ""));
+    crowd.lines_are_complete();
+    assert_eq!(sv.processes(), []);
+}
+
+#[test]
+fn what_cannot_be_executed_is_told_to_both_and_the_old_one_goes_on() {
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let place = put(&sv, &onit());
+    let running = start_from(&sv, &place);
+    let pid = web.wait_up();
+    let refused = |why: &str| {
+        let answer = upgrade(&sv, running.pid());
+        let told = format!("onit: {} cannot be executed: {why}; the running one goes on\n", place.display());
+        assert_eq!((answer.code, answer.stderr), (1, told));
+        running.wait_said(&[&format!("onit: cannot execute {}: {why}; going on as before", place.display())]);
+        assert_eq!(web.wait_up(), pid);
+    };
+    fs::remove_file(&place).expect("rm");
+    refused("No such file or directory");
+    let text = sv.service_at(sv.root().join("text")).file("text", "no program\n").create().path().join("text");
+    put(&sv, &text);
+    refused("Permission denied");
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("chmod");
+    refused("Exec format error");
+    // What runs, but is no onit, would be the end of everything: it is not even asked for.
+    let stderr = running.stderr();
+    put(&sv, Path::new("/bin/true"));
+    let answer = upgrade(&sv, running.pid());
+    let told = format!("onit: {} is no onit that can go on from the running one\n", place.display());
+    assert_eq!((answer.code, answer.stderr, running.stderr()), (1, told, stderr));
+    put(&sv, &onit());
+    assert_eq!(upgrade(&sv, running.pid()).code, 0);
+    web.order(b"t");
+    web.wait_other(pid);
+    // Failing works too after all this.
+    running.signal(Signal::SIGSEGV);
+    running.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
+}
+
+#[test]
+fn who_is_no_supervisor_cannot_be_upgraded() {
+    let sv = SvDir::new();
+    let answer = upgrade(&sv, std::process::id());
+    let told = format!("onit: process {} is no supervisor that can be upgraded\n", std::process::id());
+    assert_eq!((answer.code, answer.stderr), (1, told));
+}
