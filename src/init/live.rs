@@ -72,6 +72,7 @@ impl Init {
                 Ok(view) => self.live = Live { view: Some(view), ..Live::default() },
                 Err(Unfit { why, held }) => (self.live.why_not, self.live.held) = (Some(why), held),
             }
+            self.note_whole(); // before anything is in it
             self.table.services().into_iter().for_each(|at| self.show(at));
         }
         if self.live.held.as_ref().is_some_and(|entries| is_supervised(entries, name, &services)) {

@@ -30,6 +30,10 @@ impl Main {
         self == Main::Here(pid)
     }
 
+    pub(super) fn is_here(self) -> bool {
+        matches!(self, Main::Here(_))
+    }
+
     pub(super) fn is_to_come_or_here(self) -> bool {
         matches!(self, Main::Waiting | Main::Here(_))
     }
@@ -123,7 +127,9 @@ impl Init {
             self.code = code;
         }
         self.scan.stop_taking_in();
-        if let Some(order) = self.system.main_ended(self.now, self.config.stop_budget) {
+        let order = self.system.main_ended(self.now, self.config.stop_budget);
+        self.note_whole();
+        if let Some(order) = order {
             self.follow(order);
         }
     }

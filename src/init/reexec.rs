@@ -146,6 +146,16 @@ fn read(ledger: Ledger, config: &mut Config) -> Estate {
     Estate { ledger, slots, live, lost: Some(lost) }
 }
 
+fn who_keeps(services: usize, main: bool) -> String {
+    match (services, main) {
+        (0, true) => "the main process keeps".into(),
+        (1, true) => "the main process and 1 service keep".into(),
+        (_, true) => format!("the main process and {services} services keep"),
+        (1, false) => "1 service keeps".into(),
+        (_, false) => format!("{services} services keep"),
+    }
+}
+
 /// A name that is not known is found when the directory is looked at.
 fn name(ledger: Ledger, at: SlotId, config: &Config) -> OsString {
     match (&config.root, ledger::name(ledger.words(), at)) {
@@ -258,6 +268,7 @@ impl Init {
             self.table.services().into_iter().for_each(|at| self.adopt_missing_logger(at));
         }
         self.repeat_signals(ledger);
+        self.look_for_main();
         self.go_on_stopping();
         self.tell_rescue(ledger, lost);
         for signal in ledger.signals().collect::<Vec<Signal>>() {
@@ -341,7 +352,6 @@ impl Init {
 
     /// A shutdown goes on, for those too whom the order had not reached.
     fn go_on_stopping(&mut self) {
-        self.look_for_main();
         if !self.system.is_stopping() {
             return;
         }
@@ -369,8 +379,7 @@ impl Init {
         ledger.set(Fact::Cause, 0);
         if let Some(cause) = cause {
             let running = self.table.services().into_iter().filter(|at| self.runs(*at)).count();
-            let keep = if running == 1 { "service keeps" } else { "services keep" };
-            let trouble = format!("{cause}: starting again; {running} {keep} running");
+            let trouble = format!("{cause}: starting again; {} running", who_keeps(running, self.main.is_here()));
             self.config.voice.complain(None, &trouble);
         }
         if lost > 0 {

@@ -192,7 +192,7 @@ fn a_place_in_the_hands_of_others_is_not_taken() {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /// The words that run onit on this directory as a user to whom nothing of it belongs, with a place for its view.
-fn as_a_stranger(sv: &SvDir, uid: u32) -> Vec<String> {
+pub fn as_a_stranger(sv: &SvDir, uid: u32) -> Vec<String> {
     let words = given_to(sv, uid);
     for path in sv.path().read_dir().expect("service/").map(|entry| entry.expect("an entry").path()) {
         give(&path, 0);
@@ -209,11 +209,11 @@ fn give(path: &Path, uid: u32) {
     }
 }
 
-fn view(sv: &SvDir) -> PathBuf {
+pub fn view(sv: &SvDir) -> PathBuf {
     sv.live().join("service")
 }
 
-fn in_view(sv: &SvDir, name: &str) -> Service {
+pub fn in_view(sv: &SvDir, name: &str) -> Service {
     Service::at(view(sv).join(name))
 }
 
@@ -227,7 +227,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-fn why_not() -> Option<String> {
+pub fn why_not() -> Option<String> {
     missing_tools(&["setpriv", "sv", "svc", "svstat", "svok"])
         .or((!is_root()).then(|| "needs root to be others".into()))
 }

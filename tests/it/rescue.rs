@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::procfs;
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{is_root, missing_tools, onit, send, skip, wrapped};
+use crate::{anywhere, procfs};
 
 const SERVICES: usize = 100;
 /// How many of them write to a logger all the time.
@@ -342,6 +342,59 @@ fn in_the_place_of_other_tools_the_same() {
             front.wait_for("the end of all", SOON, || sv.processes().is_empty().then_some(()));
         }
     }
+}
+
+#[test]
+fn a_main_process_goes_on_hears_signals_and_its_code_becomes_ours() {
+    let sv = SvDir::new();
+    sleeper(&sv, "web");
+    let script = "trap 'exit 7' TERM; echo $$ >pid; while :; do sleep 0.02; done";
+    let (alone, beside) = ("the main process keeps running", "the main process and 1 service keep running");
+    for (run, line) in [(None, alone), (Some(sv.path()), beside)] {
+        let place = sv.service_at(sv.root().join(format!("main{}", run.is_some()))).file("x", "").create();
+        let shell = format!("cd {}; {script}", place.path().display());
+        let mut command = Command::new(onit());
+        command.args(run.iter().flat_map(|dir| ["run".as_ref(), dir.as_os_str()])).args(["--", "sh", "-c", &shell]);
+        let onit = sv.spawn(command);
+        let pid = place.wait_pid("pid");
+        for count in 1..=2 {
+            onit.signal(Signal::SIGSEGV);
+            wait_lines(&onit, &format!("onit: SIGSEGV: starting again; {line}"), count);
+        }
+        assert_eq!(upgrade(&sv, onit.pid()).code, 0);
+        assert_eq!((place.wait_pid("pid"), procfs::is_alive(pid)), (pid, true));
+        assert_eq!(procfs::children(onit.pid()).len(), 1 + usize::from(run.is_some()));
+        onit.signal(Signal::SIGTERM);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(7), "{}", onit.stderr());
+        assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
+    }
+}
+
+#[test]
+fn what_is_in_the_live_view_stays_there() {
+    if let Some(why) = anywhere::why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let chatty = sv.service("chatty").run("exec sleep 1000").log("exec cat").create();
+    let words = anywhere::as_a_stranger(&sv, 54_501);
+    let onit = sv.spawn_words(&words);
+    let all = [anywhere::in_view(&sv, "chatty"), anywhere::in_view(&sv, "chatty/log")];
+    let before = all.clone().map(|service| service.wait_up());
+    for count in 1..=2 {
+        onit.signal(Signal::SIGSEGV);
+        wait_lines(&onit, "onit: SIGSEGV: starting again; 1 service keeps running", count);
+        assert_eq!(all.clone().map(|service| service.wait_up()), before);
+    }
+    assert_eq!(upgrade(&sv, onit.pid()).code, 0);
+    all[0].order(b"t");
+    all[0].wait_other(before[0]);
+    // Another one needs the view too, and it is still ours.
+    sv.service("later").run("exec sleep 1000").create_atomically();
+    anywhere::in_view(&sv, "later").wait_up();
+    assert_eq!(all[1].wait_up(), before[1]);
+    assert!(!chatty.path().join("supervise").exists());
+    assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -1034,3 +1034,29 @@ fn time_neither_wraps_nor_goes_back() {
     assert_eq!(Mono(1).since(Mono(2)), Duration::ZERO);
     assert_eq!(Mono(5).since(Mono(2)), Duration::from_nanos(3));
 }
+
+#[test]
+fn the_system_is_remembered_in_every_state() {
+    let budgets = [Some(STOP_BUDGET), None];
+    for (budget, has_main) in budgets.into_iter().flat_map(|budget| [(budget, true), (budget, false)]) {
+        let mut system = System::UP;
+        let mut seen = vec![system];
+        system.stop(Mono(5), budget, has_main);
+        seen.push(system);
+        system.main_ended(Mono(6), budget);
+        seen.push(system);
+        system.services_ended(Mono(7));
+        seen.push(system);
+        system.tick(Mono(7).after(GRACE));
+        seen.push(system);
+        assert!(!system.is_killing() && system.is_stopping());
+        system.stop(Mono(9), budget, has_main);
+        assert!(system.is_killing() && system.is_stopping());
+        seen.push(system);
+        for system in seen {
+            assert_eq!(System::remembered(system.memory()), Some(system));
+        }
+    }
+    assert_eq!(System::remembered([4, 0, 0]), None);
+    assert!(!System::UP.is_stopping() && !System::UP.is_killing());
+}
