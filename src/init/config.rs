@@ -67,7 +67,7 @@ pub struct MainConfig {
     pub descriptors: Vec<RawFd>,
     /// How it is treated.
     pub manners: MainManners,
-    /// It gets this signal when we end.
+    /// We get this signal when our parent ends.
     pub death_signal: Option<Signal>,
     /// Each orphan that is reaped is told (tini's `-w`).
     pub tell_orphans: bool,

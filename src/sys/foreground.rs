@@ -84,7 +84,7 @@ pub struct Plan<'a> {
     pub descriptors: &'a [RawFd],
     /// It leads a session of its own, with our terminal, and not just a process group.
     pub new_session: bool,
-    /// It gets this signal when we end, however that happens.
+    /// We get this signal when our parent ends, and with us the main process.
     pub death_signal: Option<Signal>,
     /// The limit of open files that it gets; else ours.
     pub open_files: Option<libc::rlimit>,
@@ -96,6 +96,10 @@ pub fn start(plan: &Plan) -> Result<Pid, Errno> {
     let us = getpid();
     if plan.new_session {
         leave_terminal();
+    }
+    if let Some(signal) = plan.death_signal {
+        // SAFETY: prctl(2) with numbers only.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.0, 0, 0, 0) };
     }
     match fork()? {
         Side::Child => {
@@ -124,13 +128,6 @@ fn become_main(plan: &Plan, in_front: bool, parent: nix::unistd::Pid) -> Errno {
         let _ = set_group(Pid(0));
         if in_front {
             put_in_front(getpid());
-        }
-    }
-    if let Some(signal) = plan.death_signal {
-        // SAFETY: prctl(2) with numbers only.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.0, 0, 0, 0) };
-        if nix::unistd::getppid() != parent {
-            let _ = signals::send(getpid().as_raw(), signal); // it has happened already
         }
     }
     for fd in plan.descriptors {

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -70,6 +71,7 @@ impl Who {
 pub struct World {
     who: Who,
     pub sv: SvDir,
+    variables: Mutex<Vec<(&'static str, &'static str)>>,
 }
 
 impl World {
@@ -78,7 +80,7 @@ impl World {
         if matches!(who, OnitAsTini | OnitAsDumbInit) {
             std::os::unix::fs::symlink(onit(), sv.root().join(who.tool())).expect("symlink");
         }
-        Self { who, sv }
+        Self { who, sv, variables: Mutex::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -112,8 +114,16 @@ impl World {
         let mut command = Command::new("env");
         // A group of its own: who is stopped may stop its group, and the tests are not to be in it.
         command.arg("--default-signal").args(words).current_dir(self.root()).process_group(0);
-        command.env_remove("LISTEN_PID").env_remove("TINI_SUBREAPER").env_remove("TINI_KILL_PROCESS_GROUP");
+        for name in ["LISTEN_PID", "TINI_SUBREAPER", "TINI_KILL_PROCESS_GROUP", "DUMB_INIT_SETSID"] {
+            command.env_remove(name);
+        }
+        command.envs(self.variables.lock().expect("no panic while locked").iter().copied());
         command
+    }
+
+    /// All that is started from now on has this variable.
+    fn with(&self, name: &'static str, value: &'static str) {
+        self.variables.lock().expect("no panic while locked").push((name, value));
     }
 
     /// How they end, and what they wrote to stdout.
@@ -745,3 +755,201 @@ fn left_over(world: &World, script: &str) -> String {
     };
     format!("{fate}, {code}")
 }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// tini's words
+// ---------------------------------------------------------------------------------------------------------------------
+
+const TINI_SCENARIOS: &[Scenario] = &[
+    scenario("--version", "0, stdout: tini version 0.19.0", |w| first_words(w, &["--version"], 3)),
+    scenario("-h", "0, stdout", |w| first_words(w, &["-h"], 0)),
+    scenario("-l", "0, stdout", |w| first_words(w, &["-l"], 0)),
+    scenario("-e takes a code", "0", |w| code_of(w, &["-e", "143"], "kill -TERM $$")),
+    scenario("-e more than once", "0 0 5", |w| {
+        [3, 4, 5].map(|code| code_of(w, &["-e", "3", "-e4"], &format!("exit {code}"))).join(" ")
+    }),
+    scenario("-e takes no more than 255", "1, says so", |w| refusal(w, &["-e", "256", "--", "true"])),
+    scenario("options in one word", "0", |w| code_of(w, &["-sge7"], "exit 7")),
+    scenario("-v, often", "7", |w| code_of(w, &["-vvv", "-v"], "exit 7")),
+    scenario("-g", "child, command", |w| targets(w, &["-s", "-g"])),
+    scenario("TINI_KILL_PROCESS_GROUP", "child, command", |w| {
+        w.with("TINI_KILL_PROCESS_GROUP", "");
+        targets(w, &["-s"])
+    }),
+    scenario("TINI_SUBREAPER", "adopted and reaped", |w| {
+        w.with("TINI_SUBREAPER", "");
+        orphans_with(w, &[])
+    }),
+    scenario("without either, not PID 1", "not adopted", |w| orphans_with(w, &[])),
+    scenario("-w says what it reaps", "1", |w| reaped_lines(w, &["-s", "-w"])),
+    scenario("without -w it does not", "0", |w| reaped_lines(w, &["-s"])),
+    scenario("-p SIGTERM", "told", |w| parent_ends(w, &["-s", "-p", "SIGTERM"])),
+    scenario("without -p", "lives on", |w| parent_ends(w, &["-s"])),
+    scenario("-p takes whole names", "1, says so", |w| refusal(w, &["-s", "-p", "TERM", "--", "true"])),
+    scenario("-p takes no other names", "1, says so", |w| refusal(w, &["-s", "-p", "SIGFOO", "--", "true"])),
+];
+
+const TINI_DIFFERENCES: &[Difference] = &[
+    differs(&[OnitAsTini], "without either, not PID 1", "adopted and reaped", "there is no reason not to"),
+    differs(&[OnitAsTini], "-p takes whole names", "0, silently", "and short ones"),
+];
+
+compared! {
+    tini_is_what_we_take_it_for: Tini, TINI_SCENARIOS, TINI_DIFFERENCES;
+    onit_as_tini_understands_tinis_words: OnitAsTini, TINI_SCENARIOS, TINI_DIFFERENCES;
+}
+
+/// The code, where something was said, and its first words.
+fn first_words(world: &World, arguments: &[&str], count: usize) -> String {
+    let running = world.start(&world.words(arguments));
+    let code = ending(&running, SOON);
+    let (stdout, stderr) = (running.stdout(), running.stderr());
+    let (place, text) = if stdout.is_empty() { ("stderr", stderr) } else { ("stdout", stdout) };
+    let words: Vec<&str> = text.split_whitespace().take(count).collect();
+    if words.is_empty() { format!("{code}, {place}") } else { format!("{code}, {place}: {}", words.join(" ")) }
+}
+
+fn code_of(world: &World, options: &[&str], script: &str) -> String {
+    world.outcome(&world.entry(options, &shell(script))).0
+}
+
+fn reaped_lines(world: &World, options: &[&str]) -> String {
+    let script = "(sh -c 'echo $$ >orphan; read x <go' &); until [ -s orphan ]; do sleep 0.01; done; read x <over";
+    for fifo in ["go", "over"] {
+        nix::unistd::mkfifo(&world.root().join(fifo), nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+    }
+    let running = world.start(&world.entry(options, &shell(script)));
+    let orphan = world.pid("orphan");
+    fs::write(world.root().join("go"), "\n").expect("written");
+    wait_for("the orphan's end", SOON, || Glimpse::of(orphan).is_none().then_some(()));
+    fs::write(world.root().join("over"), "\n").expect("written");
+    ending(&running, SOON);
+    let pid = orphan.to_string();
+    running.stderr().lines().filter(|line| line.contains("eaped") && line.contains(&pid)).count().to_string()
+}
+
+fn parent_ends(world: &World, options: &[&str]) -> String {
+    let command = "trap 'echo told >told; exit' TERM; echo $$ >command; while :; do sleep 0.01; done";
+    let script = "\"$@\" & echo $! >entry; until [ -s command ]; do sleep 0.01; done; exit 0";
+    let mut words: Vec<OsString> = ["sh", "-c", script, "sh"].map(OsString::from).into();
+    words.extend(world.entry(options, &shell(command)));
+    let running = world.start(&words);
+    assert_eq!(ending(&running, SOON), "0");
+    let (entry, command) = (world.pid("entry"), world.pid("command"));
+    // The signal is sent in the moment of the parent's end; who did not get one by now is at rest.
+    let fate = poll_until(Duration::from_millis(500), || Some(world.text("told")).filter(|told| !told.is_empty()));
+    assert!(fate.is_some() || procfs::is_alive(entry) && procfs::is_alive(command));
+    if fate.is_some() { "told" } else { "lives on" }.to_owned()
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// dumb-init's words
+// ---------------------------------------------------------------------------------------------------------------------
+
+const DUMB_SCENARIOS: &[Scenario] = &[
+    scenario("-V", "0, stderr: dumb-init v1.2.5", |w| first_words(w, &["-V"], 2)),
+    scenario("--version", "0, stderr: dumb-init v1.2.5", |w| first_words(w, &["--version"], 2)),
+    scenario("--help", "0, stderr", |w| first_words(w, &["--help"], 0)),
+    scenario("-v", "7", |w| code_of(w, &["-v"], "exit 7")),
+    scenario("--verbose --single-child", "7", |w| code_of(w, &["--verbose", "--single-child"], "exit 7")),
+    scenario("by default, the group", "child, command", |w| targets(w, &[])),
+    scenario("--single-child", "command", |w| targets(w, &["--single-child"])),
+    scenario("DUMB_INIT_SETSID=0", "command, our session, a group of its own", |w| {
+        w.with("DUMB_INIT_SETSID", "0");
+        format!("{}, {}", targets(w, &[]), session_and_group(w))
+    }),
+    scenario("-r 15:2", "command 2", |w| Listener::start(w, &["-c", "-r", "15:2"]).after(15)),
+    scenario("--rewrite=15:2", "command 2", |w| Listener::start(w, &["-c", "--rewrite=15:2"]).after(15)),
+    scenario("--rewrite 15:2 of another", "reaches it", |w| Listener::start(w, &["-c", "--rewrite", "15:2"]).after(1)),
+    scenario("-r 15:0", "is kept", |w| Listener::start(w, &["-c", "-r", "15:0"]).after(15)),
+    scenario("-r twice", "command 2, command 3", |w| {
+        let listener = Listener::start(w, &["-c", "-r", "15:2", "-r", "1:3"]);
+        [listener.after(15), listener.after(1)].join(", ")
+    }),
+    scenario("TSTP, TTIN and TTOU by default", "stops both, stops both, stops both", |w| {
+        let listener = Listener::start(w, &[]);
+        [20, 21, 22].map(|signal| listener.after(signal)).join(", ")
+    }),
+    scenario("TSTP rewritten", "child 15, command 15", |w| {
+        let listener = Listener::start(w, &["-r", "20:15"]);
+        w.send(listener.running.pid(), 20);
+        wait_for("TERM", SOON, || w.text("heard").contains("command 15").then_some(()));
+        w.send(listener.running.pid(), Signal::SIGCONT as i32);
+        listener.wait_until_the_child_has_noted_all();
+        let heard = w.text("heard");
+        let mut heard: Vec<&str> = heard.lines().filter(|line| !line.ends_with(" 18")).collect();
+        heard.sort_unstable();
+        heard.join(", ")
+    }),
+    scenario("-r without a colon", "1, says so", |w| refusal(w, &["-r", "15", "true"])),
+    scenario("-r of no signal", "1, says so", |w| refusal(w, &["-r", "15:99", "true"])),
+    scenario("-r by name", "1, says so", |w| refusal(w, &["-r", "TERM:INT", "true"])),
+    scenario("what is left in the session", "told TERM, 3", |w| {
+        // As left_over, but in the command's session.
+        let stay = "trap 'echo TERM >told; exit' TERM; echo $$ >left; while :; do sleep 0.01; done";
+        w.write("stay", &format!("#!/bin/sh\n{stay}\n"), 0o755);
+        let script = "./stay & until [ -s left ]; do sleep 0.01; done; exit 3";
+        let code = code_of(w, &[], script);
+        let told = poll_until(SOON, || Some(w.text("told")).filter(|told| !told.is_empty()));
+        format!("told {}, {code}", told.unwrap_or_default().trim_end())
+    }),
+];
+
+const ONTO_STDOUT: &str = "an answer that was asked for goes to stdout";
+
+const DUMB_DIFFERENCES: &[Difference] = &[
+    differs(&[OnitAsDumbInit], "-V", "0, stdout: dumb-init v1.2.5", ONTO_STDOUT),
+    differs(&[OnitAsDumbInit], "--version", "0, stdout: dumb-init v1.2.5", ONTO_STDOUT),
+    differs(&[OnitAsDumbInit], "--help", "0, stdout", ONTO_STDOUT),
+    differs(&[OnitAsDumbInit], "-r by name", "0, silently", "names are known"),
+    differs(&[DumbInit], "DUMB_INIT_SETSID=0", "command, our session, our group", "no setsid and no group either"),
+];
+
+compared! {
+    dumb_init_is_what_we_take_it_for: DumbInit, DUMB_SCENARIOS, DUMB_DIFFERENCES;
+    onit_as_dumb_init_understands_its_words: OnitAsDumbInit, DUMB_SCENARIOS, DUMB_DIFFERENCES;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// onit's own words
+// ---------------------------------------------------------------------------------------------------------------------
+
+const ONIT_SCENARIOS: &[Scenario] = &[
+    scenario("--rewrite TERM=QUIT", "command 3", |w| Listener::start(w, &["--rewrite", "TERM=QUIT"]).after(15)),
+    scenario("--rewrite=15=SIGQUIT", "command 3", |w| Listener::start(w, &["--rewrite=15=SIGQUIT"]).after(15)),
+    scenario("--rewrite TERM=", "is kept", |w| Listener::start(w, &["--rewrite", "TERM="]).after(15)),
+    scenario("--rewrite TERM=0", "is kept", |w| Listener::start(w, &["--rewrite", "TERM=0"]).after(15)),
+    scenario("--rewrite to the group", "child 40, command 40", |w| {
+        Listener::start(w, &["-g", "--rewrite", "TERM=40"]).after(15)
+    }),
+    scenario("--rewrite of a real-time signal", "command 15", |w| {
+        Listener::start(w, &["--rewrite", "40=TERM"]).after(40)
+    }),
+    scenario("--rewrite twice", "command 2, is kept", |w| {
+        let listener = Listener::start(w, &["--rewrite", "TERM=INT", "--rewrite", "HUP="]);
+        [listener.after(15), listener.after(1)].join(", ")
+    }),
+    scenario("--exit-map 143=0", "0", |w| code_of(w, &["--exit-map", "143=0"], "kill -TERM $$")),
+    scenario("--exit-map twice", "1 2 5", |w| {
+        let maps = ["--exit-map", "3=1", "--exit-map=4=2"];
+        [3, 4, 5].map(|code| code_of(w, &maps, &format!("exit {code}"))).join(" ")
+    }),
+    scenario("--exit-map of a failed exec", "0", |w| w.outcome(&w.entry(&["--exit-map", "127=0"], &["./nothing"])).0),
+    scenario("three deaf generations are left", "gone, 3", |w| {
+        let deep = "trap '' TERM; if [ $1 -gt 0 ]; then setsid sh ./stay $(($1-1)) & fi; echo $$ >left$1; while :; do sleep 1; done";
+        w.write("stay", deep, 0o755);
+        let script =
+            "setsid sh ./stay 2 & until [ -s left0 ] && [ -s left1 ] && [ -s left2 ]; do sleep 0.01; done; exit 3";
+        let running = w.start(&w.entry(&[], &shell(script)));
+        let left = ["left0", "left1", "left2"].map(|file| w.pid(file));
+        let code = ending(&running, Duration::from_secs(6));
+        let alive = left.into_iter().filter(|&pid| procfs::is_alive(pid)).count();
+        if alive == 0 { format!("gone, {code}") } else { format!("{alive} live, {code}") }
+    }),
+];
+
+compared! {
+    onit_understands_its_own_words: Onit, ONIT_SCENARIOS, NONE;
+}
+
+const NONE: &[Difference] = &[];
