@@ -5,7 +5,7 @@ MUSL    = $(shell uname -m)-unknown-linux-musl
 STATIC  = target/$(MUSL)/release/onit
 
 # What the tests compare with, and run. Installed when we are root and something is missing.
-PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc
+PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit
 
 .PHONY: all run test bench soak mutants static install lint size packages
 
