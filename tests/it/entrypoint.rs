@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::procfs::{self, Glimpse};
-use crate::svdir::{Ending, SOON, Supervisor, SvDir};
+use crate::svdir::{Ending, SOON, Supervisor, SvDir, UnderTest};
 use crate::svdir::{missing_tools, onit, poll_until, skip, wait_for};
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -26,6 +26,7 @@ use crate::svdir::{missing_tools, onit, poll_until, skip, wait_for};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     Onit,
+    OnitBesideServices,
     Tini,
     OnitAsTini,
     DumbInit,
@@ -33,12 +34,12 @@ pub enum Who {
     Catatonit,
 }
 
-use Who::{Catatonit, DumbInit, Onit, OnitAsDumbInit, OnitAsTini, Tini};
+use Who::{Catatonit, DumbInit, Onit, OnitAsDumbInit, OnitAsTini, OnitBesideServices, Tini};
 
 impl Who {
     fn tool(self) -> &'static str {
         match self {
-            Onit => "onit",
+            Onit | OnitBesideServices => "onit",
             Tini | OnitAsTini => "tini",
             DumbInit | OnitAsDumbInit => "dumb-init",
             Catatonit => "catatonit",
@@ -80,6 +81,9 @@ impl World {
         if matches!(who, OnitAsTini | OnitAsDumbInit) {
             std::os::unix::fs::symlink(onit(), sv.root().join(who.tool())).expect("symlink");
         }
+        if who == OnitBesideServices {
+            sv.service("web").run("exec sleep 1000").log("exec cat").create_atomically();
+        }
         Self { who, sv, variables: Mutex::default() }
     }
 
@@ -90,11 +94,16 @@ impl World {
     /// The program, with options and nothing else.
     fn words(&self, options: &[&str]) -> Vec<OsString> {
         let program = match self.who {
-            Onit => onit().into_os_string(),
+            Onit | OnitBesideServices => onit().into_os_string(),
             OnitAsTini | OnitAsDumbInit => self.root().join(self.who.tool()).into_os_string(),
             Tini | DumbInit | Catatonit => self.who.tool().into(),
         };
-        std::iter::once(program).chain(options.iter().map(OsString::from)).collect()
+        let mut words = vec![program];
+        if self.who == OnitBesideServices {
+            words.extend(["run".into(), self.sv.path().into_os_string()]);
+        }
+        words.extend(options.iter().map(OsString::from));
+        words
     }
 
     /// `PROGRAM OPTIONS -- WORDS`.
@@ -250,7 +259,19 @@ const OTHERS: &[Who] = &[Tini, OnitAsTini, DumbInit, OnitAsDumbInit, Catatonit];
 const NO_TABLE_OF_CODES: &str = "one code for whatever goes wrong";
 const ENDS_AT_ONCE: &str = "leaves the rest to the kernel, which kills it where we are PID 1 and nowhere else";
 
+const NOT_LOOKED_AT: &str = "not looked at";
+const ENDS_ALL: &str = "some signals are the end of everything beside services, and have tests of their own";
+const FINE_WITHOUT: &str = "without a command there are still the services";
+
 const DIFFERENCES: &[Difference] = &[
+    differs(&[OnitBesideServices], "no arguments", NOT_LOOKED_AT, FINE_WITHOUT),
+    differs(&[OnitBesideServices], "signals that reach the command", NOT_LOOKED_AT, ENDS_ALL),
+    differs(
+        &[OnitBesideServices],
+        "options after the command are the command's",
+        "100",
+        "without -- it is a second DIR",
+    ),
     differs(&[DumbInit], "a command that is not there", "2, one line", NO_TABLE_OF_CODES),
     differs(&[DumbInit], "a path that is not there", "2, one line", NO_TABLE_OF_CODES),
     differs(&[DumbInit], "a file that is not executable", "2, one line", NO_TABLE_OF_CODES),
@@ -312,6 +333,7 @@ const DIFFERENCES: &[Difference] = &[
     ),
     differs(&[Tini, Catatonit], "SIGCHLD ignored on entry", "hangs", "the kernel reaps, and they wait for ever"),
     differs(&[DumbInit], "orphans while the command lives", "not adopted", "adopts as PID 1 only"),
+    differs(&[OnitAsDumbInit], "a command that stops and is continued", "stops too, 5", "its STOP stands for TSTP"),
     differs(TINIS, "what is left when the command ends", "lives on, 3", ENDS_AT_ONCE),
     differs(TINIS, "what is left and deaf", "lives on, 3", ENDS_AT_ONCE),
     differs(&[DumbInit, Catatonit], "what is left when the command ends", "lives on, 3", ENDS_AT_ONCE),
@@ -324,6 +346,9 @@ fn compare(who: Who, scenarios: &[Scenario], differences: &[Difference]) {
     for Scenario { name, expected, look } in scenarios {
         let difference = differences.iter().find(|d| d.scenario == *name && d.who.contains(&who));
         let expected = difference.map_or(*expected, |difference| difference.instead);
+        if expected == NOT_LOOKED_AT {
+            continue;
+        }
         let start = Instant::now();
         let seen = look(&World::new(who));
         if std::env::var_os("TIMES").is_some() {
@@ -359,6 +384,7 @@ macro_rules! compared {
 
 compared! {
     onit_is_what_the_table_says: Onit, SCENARIOS, DIFFERENCES;
+    onit_beside_services_is_what_the_table_says: OnitBesideServices, SCENARIOS, DIFFERENCES;
     onit_as_tini_is_what_the_table_says: OnitAsTini, SCENARIOS, DIFFERENCES;
     onit_as_dumb_init_is_what_the_table_says: OnitAsDumbInit, SCENARIOS, DIFFERENCES;
     tini_differs_where_the_table_says: Tini, SCENARIOS, DIFFERENCES;
@@ -477,8 +503,20 @@ fn transparent(world: &World, before: &[&str], look: &[&str]) -> String {
     };
     let (without, with) = (looked(direct), looked(world.entry(&[], look)));
     // These name the process, or count what it has done.
-    let alike =
-        ["Name", "Pid", "Tgid", "Ngid", "PPid", "NStgid", "NSpid", "NSpgid", "NSsid", "voluntary_ctxt", "nonvoluntary"];
+    let alike = [
+        "Name",
+        "SigQ",
+        "Pid",
+        "Tgid",
+        "Ngid",
+        "PPid",
+        "NStgid",
+        "NSpid",
+        "NSpgid",
+        "NSsid",
+        "voluntary_ctxt",
+        "nonvoluntary",
+    ];
     let alike = |line: &str| {
         alike.iter().any(|name| line.starts_with(name)) || line.starts_with("Vm") || line.starts_with("Rss")
     };
@@ -680,15 +718,17 @@ fn stop_and_continue(world: &World) -> String {
     let running = world.start(&world.entry(&[], &shell("echo $$ >command; kill -STOP $$; exit 5")));
     let command = world.pid("command");
     wait_for("the stop", SOON, || Glimpse::of(command).filter(Glimpse::is_stopped));
+    let stopped = || Glimpse::of(running.pid()).filter(Glimpse::is_stopped);
+    let stops_too = poll_until(Duration::from_millis(100), stopped).map_or("", |_| "stops too, ");
     world.send(running.pid(), Signal::SIGCONT as i32);
-    ending(&running, SOON)
+    format!("{stops_too}{}", ending(&running, SOON))
 }
 
 fn child_signal_ignored(world: &World) -> String {
     let mut words: Vec<OsString> = ["env", "--ignore-signal=CHLD"].map(OsString::from).into();
     words.extend(world.entry(&[], &shell("sleep 0.1; exit 3")));
     let running = world.start(&words);
-    ending(&running, Duration::from_millis(if world.who.tool() == "onit" { 20_000 } else { 3_000 }))
+    ending(&running, Duration::from_millis(if world.who.tool() == "onit" { 20_000 } else { 1_500 }))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -953,3 +993,50 @@ compared! {
 }
 
 const NONE: &[Difference] = &[];
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Beside services
+// ---------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn services_get_their_own_signal_and_their_own_time_at_the_end() {
+    let sv = SvDir::new();
+    let graceful = "trap 'echo INT >told; exit' INT; trap 'echo TERM >told; exit' TERM; echo $$ >up; \
+                    while :; do sleep 0.01; done";
+    let polite = sv.service("polite").run(graceful).file("down-signal", "INT\n").create_atomically();
+    let deaf = sv.service("deaf").run("trap '' TERM; echo $$ >up; exec sleep 1000").file("timeout-kill", "300");
+    let deaf = deaf.create_atomically();
+    let mut command = UnderTest::Onit.command(&sv.path());
+    let script = "until [ -s polite/up ] && [ -s deaf/up ]; do sleep 0.01; done; exit 3";
+    command.args(["--", "sh", "-c", script]).current_dir(sv.path());
+    let onit = sv.spawn(command);
+    deaf.wait_pid("up");
+    let start = Instant::now();
+    assert_eq!(ending(&onit, SOON), "3");
+    let took = start.elapsed().as_secs_f32();
+    assert_eq!(polite.text("told"), "INT\n");
+    assert!((0.3..5.0).contains(&took), "{took}");
+    assert_eq!(
+        onit.said(&["onit: deaf: ", "still running past its time limit; killing it"]).len(),
+        1,
+        "{}",
+        onit.stderr()
+    );
+}
+
+#[test]
+fn services_get_no_descriptor_of_the_commands() {
+    let sv = SvDir::new();
+    let look = "readlink /proc/self/fd/9 >seen || echo none >seen; exec sleep 1000";
+    let web = sv.service("web").run(look).create_atomically();
+    let script =
+        "exec 9</etc/passwd; exec \"$0\" run service -- sh -c 'readlink /proc/self/fd/9 >seen; exec sleep 1000'";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(onit()).current_dir(sv.root());
+    let onit = sv.spawn(command);
+    assert_eq!(web.wait_text("seen", |text| !text.is_empty()), "none\n");
+    let seen = || Some(fs::read_to_string(sv.root().join("seen")).unwrap_or_default()).filter(|text| !text.is_empty());
+    assert_eq!(onit.wait_for("the command's look", SOON, seen), "/etc/passwd\n");
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(143));
+}
