@@ -5,11 +5,8 @@ MUSL    = $(shell uname -m)-unknown-linux-musl
 STATIC  = target/$(MUSL)/release/onit
 
 # What the tests compare with, and run. Installed when we are root and something is missing.
-<<<<<<< HEAD
-PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc qemu-system-x86 e2fsprogs xz-utils
-=======
-PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit
->>>>>>> boxes
+PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit \
+	qemu-system-x86 e2fsprogs xz-utils
 
 .PHONY: all run test bench soak mutants static install lint size packages
 

@@ -29,7 +29,7 @@ use crate::machine::request::Goal;
 use crate::machine::system::System;
 use crate::machine::{Mono, Pid, Signal};
 use crate::sys::poll::Poller;
-use crate::sys::signals::Signals;
+use crate::sys::signals::{self, Signals};
 use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, clock, process};
 use adopt::Refused;
@@ -92,6 +92,10 @@ impl Init {
     pub fn boot(mut config: Config) -> Result<Init, Errno> {
         let estate = reexec::estate(&mut config);
         let mut spawner = Spawner::new()?;
+        let goes_on_after_faults = config.root != Root::Nothing;
+        if goes_on_after_faults {
+            signals::take_abort_as_a_fault();
+        }
         let signals = Signals::take_over()?;
         let poller = Poller::new()?;
         poller.add(&signals, turn::Token::Signals.pack())?;
@@ -138,7 +142,9 @@ impl Init {
         match estate {
             Some(estate) => init.succeed(estate),
             None => {
-                reexec::arm(ledger, &init.config);
+                if goes_on_after_faults {
+                    reexec::arm(ledger, &init.config);
+                }
                 init.note_whole();
             }
         }

@@ -9,6 +9,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Faults of our own, which cannot usefully be blocked.
 pub(super) const FAULTS: [libc::c_int; 7] =
@@ -44,9 +45,19 @@ impl AsFd for Signals {
     }
 }
 
+/// Whether ABRT is taken as a fault of ours; else it is a signal like any other.
+static ABORT_IS_A_FAULT: AtomicBool = AtomicBool::new(false);
+
+/// From now on ABRT is about us. To be said before [`Signals::take_over`].
+pub fn take_abort_as_a_fault() {
+    ABORT_IS_A_FAULT.store(true, Ordering::Relaxed);
+}
+
 /// Written as the kernel reads it: no C library lets go of all the real-time signals, and each keeps others for itself.
 fn all_but_faults() -> SigSet {
-    let wanted = FAULTS.iter().fold(u64::MAX, |mask, fault| mask & !(1 << (fault - 1)));
+    let abort = ABORT_IS_A_FAULT.load(Ordering::Relaxed);
+    let faults = FAULTS.iter().filter(|fault| **fault != libc::SIGABRT || abort);
+    let wanted = faults.fold(u64::MAX, |mask, fault| mask & !(1 << (fault - 1)));
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     let words = set.as_mut_ptr().cast::<libc::c_ulong>();
     // SAFETY: a sigset_t is an array of words and has room for 64 signals; zeroed, it is an empty set.

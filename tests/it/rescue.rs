@@ -349,25 +349,22 @@ fn a_main_process_goes_on_hears_signals_and_its_code_becomes_ours() {
     let sv = SvDir::new();
     sleeper(&sv, "web");
     let script = "trap 'exit 7' TERM; echo $$ >pid; while :; do sleep 0.02; done";
-    let (alone, beside) = ("the main process keeps running", "the main process and 1 service keep running");
-    for (run, line) in [(None, alone), (Some(sv.path()), beside)] {
-        let place = sv.service_at(sv.root().join(format!("main{}", run.is_some()))).file("x", "").create();
-        let shell = format!("cd {}; {script}", place.path().display());
-        let mut command = Command::new(onit());
-        command.args(run.iter().flat_map(|dir| ["run".as_ref(), dir.as_os_str()])).args(["--", "sh", "-c", &shell]);
-        let onit = sv.spawn(command);
-        let pid = place.wait_pid("pid");
-        for count in 1..=2 {
-            onit.signal(Signal::SIGSEGV);
-            wait_lines(&onit, &format!("onit: SIGSEGV: starting again; {line}"), count);
-        }
-        assert_eq!(upgrade(&sv, onit.pid()).code, 0);
-        assert_eq!((place.wait_pid("pid"), procfs::is_alive(pid)), (pid, true));
-        assert_eq!(procfs::children(onit.pid()).len(), 1 + usize::from(run.is_some()));
-        onit.signal(Signal::SIGTERM);
-        assert_eq!(onit.wait_end(SOON), Ending::Code(7), "{}", onit.stderr());
-        assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
+    let place = sv.service_at(sv.root().join("main")).file("x", "").create();
+    let shell = format!("cd {}; {script}", place.path().display());
+    let mut command = UnderTest::Onit.command(&sv.path());
+    command.args(["--", "sh", "-c", &shell]);
+    let onit = sv.spawn(command);
+    let pid = place.wait_pid("pid");
+    for count in 1..=2 {
+        onit.signal(Signal::SIGSEGV);
+        wait_lines(&onit, "onit: SIGSEGV: starting again; the main process and 1 service keep running", count);
     }
+    assert_eq!(upgrade(&sv, onit.pid()).code, 0);
+    assert_eq!((place.wait_pid("pid"), procfs::is_alive(pid)), (pid, true));
+    assert_eq!(procfs::children(onit.pid()).len(), 2);
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(7), "{}", onit.stderr());
+    assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
 }
 
 #[test]
