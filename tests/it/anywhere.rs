@@ -312,10 +312,9 @@ fn the_view_follows_services_that_come_go_and_exchange_names() {
     let onit = sv.spawn_words(&words);
     let [pid_a, pid_b, pid_mine] = ["a", "b", "mine"].map(|name| in_view(&sv, name).wait_up());
     let swap = |one: &Path, other: &Path| {
-        let tmp = sv.root().join("tmp");
-        for (from, to) in [(one, tmp.as_path()), (other, one), (&tmp, other)] {
-            fs::rename(from, to).expect("rename");
-        }
+        // In one step: who is away for a moment is stopped.
+        let here = nix::fcntl::AT_FDCWD;
+        nix::fcntl::renameat2(here, one, here, other, nix::fcntl::RenameFlags::RENAME_EXCHANGE).expect("an exchange");
         onit.signal(Signal::SIGHUP);
     };
     let shows = |name: &str, pid: u32| {
