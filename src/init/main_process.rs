@@ -45,8 +45,8 @@ impl Init {
         if self.main != Main::Waiting || self.scan.has_backlog() || !self.unpublished.is_empty() {
             return;
         }
-        if let Some(pid) = self.find_main() {
-            self.main = Main::Here(pid);
+        self.look_for_main();
+        if self.main != Main::Waiting {
             return;
         }
         self.table.ledger.set(Fact::Main, STARTING);
@@ -103,9 +103,11 @@ impl Init {
         }
     }
 
-    /// Its end may have been seen, but not told.
+    /// It may have been started, or its end may have been seen, and nobody lived to note that.
     pub(super) fn look_for_main(&mut self) {
-        if let Main::Here(pid) = self.main
+        if let Some(pid) = self.find_main() {
+            self.main = Main::Here(pid);
+        } else if let Main::Here(pid) = self.main
             && !rescue::is_child(pid)
         {
             self.main_ended(pid, UNKNOWN);
