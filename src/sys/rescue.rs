@@ -243,30 +243,35 @@ impl Claims {
         let mut from = libc::STDERR_FILENO + 1;
         for fd in self.0.into_iter().chain([i32::MAX]) {
             if from < fd {
-                // SAFETY: closes descriptors that nobody in this program has opened or claimed.
-                unsafe { libc::syscall(libc::SYS_close_range, from as c_uint, (fd - 1) as c_uint, 0) };
+                close_all(from, fd - 1);
             }
             from = fd.saturating_add(1);
         }
     }
 }
 
-/// `ps` goes on showing the name that we were started by.
-pub fn keep_name() {
-    let name = std::env::args_os().next().map(PathBuf::from).and_then(|path| path.file_name().map(CString::from_name));
-    if let Some(Some(name)) = name {
-        // SAFETY: prctl(2) reads the name.
-        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+/// Nobody in this program has opened or claimed one of these descriptors.
+fn close_all(first: i32, last: i32) {
+    // SAFETY: nobody will miss them, see above.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first as c_uint, last as c_uint, 0) };
+    if done == -1 {
+        // Before Linux 5.9. Without /proc they stay open.
+        let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        let listed: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        for fd in listed.into_iter().filter(|fd| (first..=last).contains(fd)) {
+            // SAFETY: as above; the descriptor of the list itself is closed already, which does no harm.
+            unsafe { libc::close(fd) };
+        }
     }
 }
 
-trait FromName: Sized {
-    fn from_name(name: &std::ffi::OsStr) -> Option<Self>;
-}
-
-impl FromName for CString {
-    fn from_name(name: &std::ffi::OsStr) -> Option<CString> {
-        CString::new(name.as_bytes()).ok()
+/// `ps` goes on showing the name that we were started by.
+pub fn keep_name() {
+    let path = std::env::args_os().next().map(PathBuf::from);
+    let name = path.as_ref().and_then(|path| path.file_name()).and_then(|name| CString::new(name.as_bytes()).ok());
+    if let Some(name) = name {
+        // SAFETY: prctl(2) reads the name.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
     }
 }
 
