@@ -51,7 +51,7 @@ pub(super) fn estate(config: &mut Config) -> Option<Estate> {
         main.descriptors.clear(); // those that are open now are ours
     }
     let refusal = match shared {
-        Ok(shared) => ledger::refusal(shared.words()),
+        Ok(shared) => ledger::refusal(shared.words(), rescue::pid()),
         Err(errno) => Some(errno.desc().to_owned()),
     };
     let ledger = match (shared, refusal) {

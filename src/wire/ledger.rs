@@ -174,13 +174,15 @@ pub fn is_one(words: &Words) -> bool {
     fact(words, Fact::Magic) == MAGIC
 }
 
-/// Why this is no ledger of ours.
-pub fn refusal(words: &Words) -> Option<String> {
+/// Why this is no ledger of this process.
+pub fn refusal(words: &Words, pid: u32) -> Option<String> {
     let records = usize::try_from(fact(words, Fact::Records)).unwrap_or(usize::MAX);
     if !is_one(words) {
         Some("it is none".into())
     } else if fact(words, Fact::Version) != VERSION {
         Some(format!("its version is {}, not {VERSION}", fact(words, Fact::Version)))
+    } else if fact(words, Fact::Pid) != u64::from(pid) {
+        Some("it is another process's".into())
     } else if records.checked_mul(RECORD).and_then(|all| all.checked_add(PAGE)).is_none_or(|all| all > words.len()) {
         Some("it is cut short".into())
     } else {
@@ -475,15 +477,16 @@ mod tests {
         let damage = |fact, value| {
             let words = ledger(3);
             set(&words, fact, value);
-            refusal(&words)
+            refusal(&words, 7)
         };
-        assert_eq!(refusal(&ledger(3)), None);
+        assert_eq!(refusal(&ledger(3), 7), None);
         assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("it is none"));
         assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 1"));
         for records in [4, 1 << 40, u64::MAX] {
             assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
         }
-        assert_eq!(refusal(&[]).as_deref(), Some("it is none"));
+        assert_eq!(damage(Fact::Pid, 8).as_deref(), Some("it is another process's"));
+        assert_eq!(refusal(&[], 7).as_deref(), Some("it is none"));
     }
 
     /// Facts, journal and texts have places of their own.
@@ -500,7 +503,7 @@ mod tests {
             for (at, value) in noise {
                 words[at].store(value, Ordering::Relaxed);
             }
-            let _ = (refusal(&words), take_back(&words), name(&words, 0), text(&words, PANIC_TEXT));
+            let _ = (refusal(&words, 7), take_back(&words), name(&words, 0), text(&words, PANIC_TEXT));
             for at in 0..2 {
                 if let Entry::Record(record) = entry(&words, at) {
                     note(&words, at, &record);
