@@ -59,7 +59,7 @@ pub(super) fn estate(config: &mut Config) -> Option<Estate> {
         (_, refusal) => {
             let why = refusal.unwrap_or_default();
             config.voice.complain(None, &format_args!("the ledger cannot be read: {why}; looking for the services"));
-            Claims::default().close_the_rest();
+            claims(config).close_the_rest();
             let ledger = Ledger::begin();
             arm(ledger, config);
             return Some(Estate { ledger, slots: BTreeMap::new(), live: None, lost: None });
@@ -116,11 +116,20 @@ fn program() -> Option<PathBuf> {
     called.filter(leads_to_us).or(ours)
 }
 
+/// What this program itself has opened so far.
+fn claims(config: &Config) -> Claims {
+    let mut claims = Claims::default();
+    if let Some(manager) = &config.manager {
+        claims.leave(manager);
+    }
+    claims
+}
+
 fn read(ledger: Ledger, config: &mut Config) -> Estate {
     let words = ledger.words();
-    let mut claims = Claims::default();
+    let mut claims = claims(config);
     if let Some(shared) = ledger.shared() {
-        claims.leave(std::os::fd::AsFd::as_fd(shared));
+        claims.leave(shared);
     }
     config.front = ledger::descriptor(ledger.get(Fact::Front)).and_then(|fd| claims.claim(fd));
     let mut held = |fact| ledger::descriptor(ledger.get(fact)).and_then(|fd| claims.claim(fd));

@@ -1,6 +1,7 @@
 //! Whoever runs us as one of its services, and waits for our word: systemd's `sd_notify(3)`.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -14,6 +15,12 @@ pub struct Manager {
 
 /// Where its name is.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
+
+impl AsFd for Manager {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
 
 impl Manager {
     /// The manager that the environment names, if it names one. Our children do not inherit its name: what they would

@@ -8,7 +8,7 @@ use super::signals::FAULTS;
 use super::{Errno, checked, manager, raw};
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_uint};
-use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 use std::ptr;
@@ -232,9 +232,10 @@ impl Claims {
     }
 
     /// This one is somebody's, and stays open.
-    pub fn leave(&mut self, fd: impl std::os::fd::AsRawFd) {
-        if let Err(place) = self.0.binary_search(&fd.as_raw_fd()) {
-            self.0.insert(place, fd.as_raw_fd());
+    pub fn leave(&mut self, fd: impl AsFd) {
+        let fd = fd.as_fd().as_raw_fd();
+        if let Err(place) = self.0.binary_search(&fd) {
+            self.0.insert(place, fd);
         }
     }
 

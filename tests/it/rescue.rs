@@ -3,6 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -365,6 +366,44 @@ fn a_main_process_goes_on_hears_signals_and_its_code_becomes_ours() {
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(7), "{}", onit.stderr());
     assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
+}
+
+#[test]
+fn whoever_runs_us_hears_of_the_end_also_after_a_failure_and_of_the_beginning_once() {
+    for damaged in [false, true] {
+        let sv = SvDir::new();
+        let web = sv.service("web").run("echo \"${NOTIFY_SOCKET-none}${ONIT_LEDGER-none}\" >got; exec sleep 1000");
+        let web = web.create_atomically();
+        let path = sv.root().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        socket.set_read_timeout(Some(SOON)).expect("a time limit");
+        let told = || {
+            let mut text = [0; 64];
+            let length = socket.recv(&mut text).expect("a word");
+            String::from_utf8_lossy(&text[..length]).into_owned()
+        };
+        let mut command = Command::new(onit());
+        command.arg("run").arg(sv.path()).env("NOTIFY_SOCKET", &path);
+        let onit = sv.spawn(command);
+        assert_eq!(told(), "READY=1");
+        let pid = web.wait_up();
+        wait_idle(&onit);
+        if damaged {
+            damage(onit.pid(), 0, 1);
+        }
+        onit.signal(Signal::SIGSEGV);
+        onit.wait_said(&[if damaged { "onit: the ledger cannot be read" } else { "onit: SIGSEGV: starting again" }]);
+        assert_eq!(web.wait_up(), pid);
+        web.order(b"t");
+        web.wait_other(pid);
+        web.wait_text("got", |text| text == "nonenone\n");
+        onit.signal(Signal::SIGTERM);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+        if damaged {
+            assert_eq!(told(), "READY=1", "nobody knows that this was said");
+        }
+        assert_eq!(told(), "STOPPING=1");
+    }
 }
 
 #[test]
