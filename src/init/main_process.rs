@@ -161,9 +161,14 @@ impl Init {
 
     /// Who waits for us as for a job sees that it was stopped.
     pub(super) fn stop_if_main_has(&self) {
-        if let (Main::Here(pid), Some(config)) = (self.main, &self.config.main)
-            && foreground::has_stopped(pid).is_some_and(|signal| config.manners.stops_with(signal))
-        {
+        let (Main::Here(pid), Some(config)) = (self.main, &self.config.main) else { return };
+        let Some(signal) = foreground::has_stopped(pid).filter(|signal| config.manners.stops_with(*signal)) else {
+            return;
+        };
+        let wants_terminal = [Signal::TTIN, Signal::TTOU].contains(&signal);
+        if wants_terminal && foreground::is_in_front() {
+            foreground::continue_main(pid); // somebody brought us to the front in the meantime
+        } else {
             foreground::stop_with_main();
         }
     }

@@ -5,12 +5,13 @@
 use super::spawn::{Side, fork};
 use super::{Errno, checked, signals};
 use crate::machine::{Pid, Signal, Target};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::signal::SigSet;
+use nix::sys::stat::Mode;
 use nix::unistd::{getpgrp, getpid, tcgetpgrp, tcsetpgrp};
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a shell says when there is no such program.
@@ -205,19 +206,30 @@ fn execute_file(file: &CStr, argv: &[CString]) -> Errno {
 
 // The terminal.
 
-fn terminal() -> BorrowedFd<'static> {
-    // SAFETY: descriptor 0 is never closed by us, and only asked and told about its terminal.
-    unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) }
+/// The terminal of our session, whatever standard input is: in a pipe, a pager still reads it. Where there is no such
+/// device, standard input may be it.
+fn terminal() -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open("/dev/tty", flags, Mode::empty()).or_else(|_| {
+        // SAFETY: descriptor 0 is never closed by us; where it is not open this is refused.
+        let copy = fcntl(unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) }, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+        // SAFETY: it was made just now and is nobody else's.
+        Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+    })
+}
+
+fn is_front(group: nix::unistd::Pid) -> bool {
+    terminal().and_then(tcgetpgrp).is_ok_and(|front| front == group)
 }
 
 /// Whether our process group is the one that the terminal, if there is one, listens to.
-fn is_in_front() -> bool {
-    tcgetpgrp(terminal()).is_ok_and(|group| group == getpgrp())
+pub fn is_in_front() -> bool {
+    is_front(getpgrp())
 }
 
 /// All signals are blocked here, SIGTTOU too, so this is allowed from wherever we are.
 fn put_in_front(group: nix::unistd::Pid) {
-    let _ = tcsetpgrp(terminal(), group);
+    let _ = terminal().and_then(|terminal| tcsetpgrp(terminal, group));
 }
 
 /// Leaves our terminal to the session of the main process. If it was our session's, the kernel tells us, as everybody in
@@ -242,7 +254,7 @@ fn set_group(pid: Pid) -> Result<(), Errno> {
 
 /// The main process has ended: the terminal is ours again if it was the main process's.
 pub fn take_back_terminal(main: Pid) {
-    if tcgetpgrp(terminal()).is_ok_and(|group| group.as_raw() == main.0) {
+    if is_front(nix::unistd::Pid::from_raw(main.0)) {
         put_in_front(getpgrp());
     }
 }
