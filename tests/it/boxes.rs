@@ -56,6 +56,32 @@ fn every_code_of_the_command_is_the_containers() {
 }
 
 #[test]
+fn by_its_name_it_is_what_an_engine_puts_in_front_of_the_command() {
+    if let Some(why) = why_no_containers() {
+        skip!("{why}");
+    }
+    let bundle = Bundle::new().symlink("/bin/docker-init", "onit").symlink("/bin/dumb-init", "onit");
+    let bundle = bundle.args(["docker-init", "--", "sh", "-c", "exit 7"]);
+    let outcome = bundle.run();
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (7, ""), "{}", outcome.stdout);
+    let bundle = bundle.args(["docker-init", "--version"]);
+    let outcome = bundle.run();
+    assert!(outcome.code == 0 && outcome.stdout.starts_with("tini version "), "{outcome:?}");
+    let bundle = bundle.args([
+        "dumb-init",
+        "-r",
+        "15:10",
+        "sh",
+        "-c",
+        "trap 'exit 9' USR1; echo up; while :; do sleep 0.02; done",
+    ]);
+    let container = bundle.start();
+    container.wait_for("the command", SOON, || (container.stdout() == "up\n").then_some(()));
+    container.kill("TERM");
+    assert_eq!(container.wait_end(SOON), Ending::Code(9));
+}
+
+#[test]
 fn every_signal_from_outside_reaches_the_command() {
     if let Some(why) = why_no_containers() {
         skip!("{why}");

@@ -219,6 +219,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("the same, with signals blocked and ignored", "as without", |w| {
         transparent(w, ODD_SIGNALS, LOOK_AT_PROCESS)
     }),
+    scenario("the same, with low limits", "as without", |w| transparent(w, LOW_LIMITS, LOOK_AT_PROCESS)),
     scenario("descriptors", "as without", |w| transparent(w, ODD_FILES, LOOK_AT_FILES)),
     scenario("environment", "as without", |w| transparent(w, ODD_VARIABLES, &["env"])),
     scenario("directory", "as without", |w| transparent(w, &[], &["pwd", "-P"])),
@@ -294,6 +295,12 @@ const DIFFERENCES: &[Difference] = &[
     differs(
         &[Catatonit],
         "signal state, limits, identity",
+        "-SigBlk: 0000000000000000, +SigBlk: 0000000000380000",
+        "its own TSTP, TTIN and TTOU leak",
+    ),
+    differs(
+        &[Catatonit],
+        "the same, with low limits",
         "-SigBlk: 0000000000000000, +SigBlk: 0000000000380000",
         "its own TSTP, TTIN and TTOU leak",
     ),
@@ -488,6 +495,7 @@ const LOOK_AT_FILES: &[&str] =
 
 const ODD_SIGNALS: &[&str] =
     &["env", "--ignore-signal=HUP,PIPE,USR2,TTOU,RTMIN+6", "--block-signal=USR1,TTIN,TSTP,TERM,CHLD,RTMIN+5"];
+const LOW_LIMITS: &[&str] = &["sh", "-c", r#"ulimit -Sn 256; ulimit -Hn 4000; ulimit -c 0; umask 27; exec "$@""#, "sh"];
 const ODD_FILES: &[&str] = &["sh", "-c", r#"exec <"$0" 3</etc/passwd 5>/dev/null 9</; exec "$@""#, "/etc/hostname"];
 const ODD_VARIABLES: &[&str] =
     &["env", "-i", "PATH=/usr/bin:/bin:/usr/sbin", "A=", "B=a b", "=odd", "LISTEN_PID=x", "A2=2"];

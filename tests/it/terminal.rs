@@ -73,16 +73,23 @@ impl Person {
         (&self.keyboard).write_all(text.as_bytes()).expect("typed");
     }
 
-    /// Waits for this text behind what was seen before. What is typed is shown too: look for something else.
+    /// Whether this text stands behind what was seen before, which it then was too.
+    fn saw(&self, text: &str) -> bool {
+        let mut read = self.read.lock().expect("no panic while locked");
+        let found = self.all()[*read..].find(text);
+        *read += found.map_or(0, |at| at + text.len());
+        found.is_some()
+    }
+
+    /// Waits for it. What is typed is shown too: look for something else.
     #[track_caller]
     fn sees(&self, text: &str) {
-        let mut read = self.read.lock().expect("no panic while locked");
-        let shown = || self.shown.lock().expect("no panic while locked").clone();
-        let found = poll_until(SOON, || shown()[*read..].find(text));
-        match found {
-            Some(at) => *read += at + text.len(),
-            None => panic!("waited in vain for {text:?} behind what was seen until {}:\n{}", *read, shown()),
-        }
+        let found = poll_until(SOON, || self.saw(text).then_some(()));
+        assert!(found.is_some(), "waited in vain for {text:?} at the end of:\n{}", self.all());
+    }
+
+    fn all(&self) -> String {
+        self.shown.lock().expect("no panic while locked").clone()
     }
 }
 
@@ -252,10 +259,16 @@ fn as_a_job_it_stops_with_its_command_and_fg_and_bg_continue_both() {
         person.types("\x1a");
         person.sees("Stopped");
         person.types("bg\n");
-        wait_stopped(command_that_reads(command));
+        // The shell tells what became of its jobs with the next prompt.
+        let told = poll_until(SOON, || {
+            person.types("\n");
+            person.saw("Stopped").then_some(())
+        });
+        assert!(told.is_some(), "{who:?}: it has to stop when it reads");
+        wait_stopped(command);
         wait_stopped(entry);
         session.wait_in_front(outer);
-        person.types("\nfg\n");
+        person.types("fg\n");
         session.wait_in_front(group(command));
         person.types("four\n");
         person.sees("got:four");
@@ -266,12 +279,23 @@ fn as_a_job_it_stops_with_its_command_and_fg_and_bg_continue_both() {
     }
 }
 
-fn parent(pid: u32) -> u32 {
-    field(pid, 1)
+/// A pager, a password prompt: what reads the terminal although its input is something else.
+#[test]
+fn a_command_in_a_pipe_may_read_the_terminal() {
+    if let Some(why) = why_not(Onit) {
+        skip!("{why}");
+    }
+    let world = World::new(Onit);
+    let session = Session::start(&world, &shell());
+    let talker = ["sh", "-c", "echo $$ >command; read word </dev/tty; echo got$word"];
+    session.person.types(&format!("echo x | {}\n", typed(&world.entry(&[], &talker))));
+    session.wait_in_front(world.pid("command"));
+    session.person.types("word\n");
+    session.person.sees("gotword");
 }
 
-fn command_that_reads(command: u32) -> u32 {
-    wait_for("sed", SOON, || procfs::children(command).pop())
+fn parent(pid: u32) -> u32 {
+    field(pid, 1)
 }
 
 #[test]
