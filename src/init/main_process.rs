@@ -157,7 +157,7 @@ impl Init {
             return foreground::continue_main(pid);
         }
         if let Some(signal) = config.manners.forward(signal) {
-            let _ = process::kill(pid, signal, config.manners.to); // that it may not be signalled is no news
+            foreground::tell(pid, signal, config.manners.to);
         }
     }
 

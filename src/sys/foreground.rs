@@ -284,6 +284,13 @@ pub fn stop_with_main() {
     let _ = stop.thread_block();
 }
 
+/// Sends the main process a signal. As long as it does not lead its group, just after its start, it is alone.
+pub fn tell(main: Pid, signal: Signal, to: Target) {
+    let pid = nix::unistd::Pid::from_raw(main.0);
+    let to = if nix::unistd::getpgid(Some(pid)) == Ok(pid) { to } else { Target::Process };
+    let _ = super::process::kill(main, signal, to); // that it may not be signalled is no news
+}
+
 /// Continues the main process, in front if we are there.
 pub fn continue_main(main: Pid) {
     if is_in_front() {

@@ -123,8 +123,8 @@ fn every_signal_from_outside_reaches_the_command() {
 fn delay() -> Duration {
     static SEED: AtomicU64 = AtomicU64::new(1);
     let n = SEED.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let exponent = n >> 61; // most of them are short: what happens at the beginning happens in the first millisecond
-    Duration::from_micros(((n >> 20) % 50_000) >> exponent)
+    let halvings = 2 * (n >> 61); // most of them are short: what happens at the start happens within a millisecond
+    Duration::from_micros(((n >> 20) % 50_000) >> halvings)
 }
 
 /// A signal that comes before onit is there is the kernel's to throw away; onit is there as soon as it has said which
@@ -139,12 +139,14 @@ fn term_at_any_moment_of_the_start_ends_the_container() {
     if let Some(why) = why_no_containers() {
         skip!("{why}");
     }
-    let with_services: Vec<bool> = (0..200).map(|n| n % 2 == 0).collect();
-    share(&with_services, |bundle, with_services| {
-        let (bundle, ending) = if *with_services {
-            (bundle.script("/sv/web/run", "exec sleep 1000").args(["onit", "run", "/sv"]), Ending::Code(0))
-        } else {
-            (bundle.args(["onit", "--", "sleep", "1000"]), Ending::Code(143))
+    let numbers: Vec<u32> = (0..200).collect();
+    share(&numbers, |bundle, number| {
+        let dumb_init = bundle.root().join("bin/dumb-init");
+        let bundle = if dumb_init.is_symlink() { bundle } else { bundle.symlink("/bin/dumb-init", "onit") };
+        let (bundle, ending) = match number / 4 % 4 {
+            0 => (bundle.args(["onit", "--", "sleep", "1000"]), Ending::Code(143)),
+            1 => (bundle.args(["dumb-init", "sleep", "1000"]), Ending::Code(143)),
+            _ => (bundle.script("/sv/web/run", "exec sleep 1000").args(["onit", "run", "/sv"]), Ending::Code(0)),
         };
         let container = bundle.create_with(Stdio::null(), None, None);
         let delay = delay();

@@ -229,6 +229,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("a forwarded signal, and the command's children", "command", |w| targets(w, w.who.to_command())),
     scenario("the same when the group is asked for", "child, command", |w| targets(w, w.who.to_group())),
     scenario("a hundred real-time signals", "100", real_time_signals_are_queued),
+    scenario("a signal that was there before us", "143", signal_before_us),
     scenario("a command that stops and is continued", "5", stop_and_continue),
     scenario("SIGCHLD ignored on entry", "3", child_signal_ignored),
     scenario("children left by who executed it", "3", inherited_children),
@@ -340,6 +341,12 @@ const DIFFERENCES: &[Difference] = &[
     ),
     differs(&[Tini, Catatonit], "SIGCHLD ignored on entry", "hangs", "the kernel reaps, and they wait for ever"),
     differs(&[DumbInit], "orphans while the command lives", "not adopted", "adopts as PID 1 only"),
+    differs(
+        &[DumbInit],
+        "a signal that was there before us",
+        NOT_LOOKED_AT,
+        "what its child gets before exec may be lost",
+    ),
     differs(&[OnitAsDumbInit], "a command that stops and is continued", "stops too, 5", "its STOP stands for TSTP"),
     differs(TINIS, "what is left when the command ends", "lives on, 3", ENDS_AT_ONCE),
     differs(TINIS, "what is left and deaf", "lives on, 3", ENDS_AT_ONCE),
@@ -573,19 +580,25 @@ fn listen_pid(world: &World, ours: bool) -> String {
 // Signals
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Notes every signal it gets, and so does its child.
+/// Notes every signal it gets, and so does its child. At once: perl's own `%SIG` may leave one for later and sleep.
 const LISTENER: &str = r#"
-use Config; use Fcntl; use POSIX ();
-my @names = split ' ', $Config{sig_name};
+use Fcntl; use POSIX ();
 sysopen(my $log, 'heard', O_WRONLY | O_APPEND | O_CREAT) or die;
 my $who = 'command';
+my $all = POSIX::SigSet->new; $all->fillset;
 for my $number (1 .. 31, 34, 40, 64) {
-    $SIG{$names[$number]} = sub { syswrite $log, "$who $number\n" } unless $number == 9 || $number == 19;
+    next if $number == 9 || $number == 19;
+    POSIX::sigaction($number, POSIX::SigAction->new(sub { syswrite $log, "$who $number\n" }, $all)) or die "$number";
 }
 pipe(my $ready, my $tell);
 my $child = fork;
-if ($child == 0) { $who = 'child'; close $tell; close $ready; open(my $f, '>', 'child'); print $f "$$\n"; close $f; sleep 1000 while 1 }
-close $tell; <$ready>; # closed by the child when it hears
+if ($child == 0) {
+    $who = 'child'; close $ready;
+    open(my $f, '>', 'child'); print $f "$$\n"; close $f;
+    close $tell;
+    sleep 1000 while 1;
+}
+close $tell; <$ready>; # ends when the child hears
 open(my $f, '>', 'command'); print $f "$$\n"; close $f;
 sleep 1000 while 1;
 "#;
@@ -708,7 +721,8 @@ fn targets(world: &World, options: &[&str]) -> String {
 fn real_time_signals_are_queued(world: &World) -> String {
     // An action of sigaction(2) runs at once and each time; those of %SIG are gathered.
     let count = r#"use POSIX; my ($n, $last) = (0, 0);
-        POSIX::sigaction(40, POSIX::SigAction->new(sub { $n++ })); $SIG{TERM} = sub { $last = 1 };
+        my $all = POSIX::SigSet->new; $all->fillset;
+        POSIX::sigaction(40, POSIX::SigAction->new(sub { $n++ }, $all)); $SIG{TERM} = sub { $last = 1 };
         open(my $f, '>', 'command'); print $f "$$\n"; close $f;
         select(undef, undef, undef, 0.02) until $last || $n >= 100; print $n"#;
     let running = world.start(&world.entry(&[], &["perl", "-e", count]));
@@ -720,6 +734,16 @@ fn real_time_signals_are_queued(world: &World) -> String {
         ending(&running, SOON);
     }
     running.stdout()
+}
+
+/// It waits, blocked, while we are executed; the command inherits the mask and lets it in.
+fn signal_before_us(world: &World) -> String {
+    let before = "use POSIX; sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGTERM)); kill 'TERM', $$; exec @ARGV";
+    let command =
+        "use POSIX; sigprocmask(SIG_UNBLOCK, POSIX::SigSet->new(SIGTERM)); select(undef, undef, undef, 5); exit 3";
+    let mut words: Vec<OsString> = ["perl", "-e", before, "--"].map(OsString::from).into();
+    words.extend(world.entry(world.who.to_command(), &["perl", "-e", command]));
+    world.outcome(&words).0
 }
 
 fn stop_and_continue(world: &World) -> String {

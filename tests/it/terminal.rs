@@ -204,6 +204,23 @@ fn an_interactive_shell_as_the_command_has_its_job_control() {
     }
 }
 
+/// Who gives its terminal away is told that it hung up, by itself as it were.
+#[test]
+fn giving_the_terminal_to_the_commands_session_is_no_hangup_for_the_command() {
+    for who in [OnitAsDumbInit, DumbInit] {
+        if let Some(why) = why_not(who) {
+            skip!("{why}");
+        }
+        let world = World::new(who);
+        for _ in 0..20 {
+            let script = "trap 'exit 9' HUP; sleep 0.02; read word </dev/tty; exit 6";
+            let session = Session::start(&world, &world.entry(&[], &["sh", "-c", script]));
+            session.person.types("word\n");
+            assert_eq!(session.leader.wait_end(SOON), Ending::Code(6), "{who:?}");
+        }
+    }
+}
+
 #[test]
 fn when_the_terminal_goes_everything_ends() {
     if let Some(why) = why_not(Onit) {
