@@ -324,7 +324,7 @@ fn voluntary_switches(pid: u32) -> u64 {
 }
 
 #[test]
-fn a_hundred_thousand_orphans_cost_no_more_than_with_tini_and_then_it_sleeps() {
+fn a_hundred_thousand_orphans_leave_no_zombie_cost_about_what_they_cost_tini_and_then_it_sleeps() {
     if let Some(why) = why_no_containers().or_else(|| missing_tools(&["tini", "cc"])) {
         skip!("{why}");
     }
@@ -341,7 +341,8 @@ fn a_hundred_thousand_orphans_cost_no_more_than_with_tini_and_then_it_sleeps() {
     }
     let (cost, theirs) = (ticks(ours.pid()), ticks(theirs.pid()));
     println!("{cost} ticks, tini {theirs}");
-    assert!(4 * cost <= 5 * theirs, "{cost} ticks, and tini {theirs}");
+    // They share the machine with each other and with other tests: twice as much would be a mistake, less is noise.
+    assert!(cost <= 2 * theirs, "{cost} ticks, and tini {theirs}");
     assert!(procfs::children(ours.pid()).into_iter().all(procfs::is_alive));
     // What has just happened may still be published.
     wait_for("rest", SOON, || {
