@@ -1,6 +1,7 @@
 //! Bytes and texts of the protocol, and what they mean. Pure: nothing here opens a file.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod control;
 pub mod ledger;
 pub mod mounts;
