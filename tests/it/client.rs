@@ -20,7 +20,7 @@ for my $name (qw(HUP INT ALRM QUIT USR1 USR2 WINCH ABRT)) {
     $SIG{$name} = sub { open(my $heard, ">>", "heard"); print $heard "$name\n" };
 }
 $SIG{TERM} = sub { exit 7 };
-open(my $heard, ">>", "heard"); print $heard "up\n"; close $heard;
+open(my $heard, ">>", "heard"); print $heard "up $$\n"; close $heard;
 sleep while 1;
 "#;
 
@@ -113,10 +113,10 @@ fn a_whole_life(tool: Tool) {
 
     let up = done(web.perform(Operation::Up, SOON));
     assert_eq!((up.standing(), up.want, up.phase), (Standing::Up, Want::Up, Phase::Run));
-    assert!(procfs::command_line(pid(&up)).contains("run"), "{}", procfs::command_line(pid(&up)));
+    assert!(procfs::is_alive(pid(&up)));
     assert!(up.since >= status.since && up.uptime(std::time::SystemTime::now()) < SOON, "{up:?}");
     assert_eq!(up.ready, (tool.kind == Kind::S6).then_some(false));
-    directory.wait_text("heard", |heard| heard == "up\n");
+    listens(&directory, &up);
     every_signal(tool.kind, &web, &directory);
     assert_eq!(web.status().expect("a status").pid, up.pid, "it lives still");
     pause_and_continue(&web);
@@ -124,21 +124,24 @@ fn a_whole_life(tool: Tool) {
     let again = done(web.perform(Operation::Restart, SOON));
     assert_ne!(again.pid, up.pid);
     assert!(!procfs::is_alive(pid(&up)));
+    listens(&directory, &again);
     web.kill().expect("KILL");
     let crashed = done(web.wait(Until::Restarted(Some(again)), SOON));
     assert_ne!(crashed.pid, again.pid);
     if tool.kind == Kind::S6 {
         assert_eq!(crashed.last_exit, Some(Exit::Signal { signal: Signal::KILL, core: false }));
     }
+    listens(&directory, &crashed);
     web.once().expect("once");
-    see(&web, "once", |status| status.want == if tool.kind == Kind::Daemontools { Want::Once } else { Want::Down });
-    listens(&directory, &web);
+    let once = if tool.kind == Kind::Daemontools { Want::Once } else { Want::Down };
+    see(&web, "once", |status| status.want == once);
     web.term().expect("TERM");
     let down = done(web.wait(Until::Down, SOON));
+    assert_eq!((down.standing(), down.want), (Standing::Down, once));
     assert_eq!(down.last_exit, (tool.kind == Kind::S6).then_some(Exit::Code(7)));
+    listens(&directory, &done(web.perform(Operation::Once, SOON)));
     let down = done(web.perform(Operation::Down, SOON));
     assert_eq!((down.standing(), down.want), (Standing::Down, Want::Down));
-    done(web.perform(Operation::Once, SOON));
     assert!(web.perform(Operation::Exit, SOON).unwrap_or_else(|error| panic!("{error}")).is_none());
     if !tool.scans {
         assert_eq!(kind_of(web.wait(Until::Up, SOON)), ErrorKind::NoSupervisor);
@@ -148,11 +151,10 @@ fn a_whole_life(tool: Tool) {
 }
 
 /// Waits until the listener of this life has said that it listens.
-fn listens(directory: &svdir::Service, web: &Service) {
-    let starts = |text: &str| text.lines().filter(|line| *line == "up").count();
-    let lives = 3; // up, restart, crash
-    directory.wait_text("heard", |heard| starts(heard) >= lives);
-    assert_eq!(web.status().expect("a status").phase, Phase::Run);
+#[track_caller]
+fn listens(directory: &svdir::Service, life: &Status) {
+    let line = format!("up {}\n", pid(life));
+    directory.wait_text("heard", |heard| heard.ends_with(&line));
 }
 
 fn every_signal(kind: Kind, web: &Service, directory: &svdir::Service) {
