@@ -213,6 +213,11 @@ pub fn make_dir(at: impl AsFd, name: &OsStr, mode: u32) -> Result<OwnedFd, Errno
     }
 }
 
+/// Makes a directory of our own; the path ends with `XXXXXX`, which becomes something that is not there yet.
+pub fn make_temporary_dir(template: &Path) -> Result<PathBuf, Errno> {
+    nix::unistd::mkdtemp(template)
+}
+
 /// Whose a file is, and who may do what with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
@@ -359,11 +364,6 @@ pub fn read_byte(fd: impl AsFd) -> Option<u8> {
 pub fn read_some(fd: impl AsFd, buffer: &mut [u8]) -> &[u8] {
     let length = read(fd, buffer).unwrap_or(0);
     buffer.get(..length).unwrap_or_default()
-}
-
-/// Writes all of this to a FIFO, which has room for it or not.
-pub fn write_whole(fifo: impl AsFd, bytes: &[u8]) -> bool {
-    write(fifo, bytes) == Ok(bytes.len())
 }
 
 /// Writes one byte; that nobody reads is no error.

@@ -25,14 +25,9 @@ pub fn limit(text: &str) -> Option<Option<Duration>> {
     Some((number != 0).then_some(span))
 }
 
-/// A signal by name or number: `TERM`, `SIGTERM`, `term` and `15` are the same one.
+/// A signal by name or number, see [`Signal::named`].
 pub fn signal(text: &str) -> Option<Signal> {
-    let line = first_line(text).to_ascii_uppercase();
-    let name = line.strip_prefix("SIG").unwrap_or(&line);
-    if let Ok(number) = name.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(Signal(number));
-    }
-    (1..=31).find(|n| signal_hook::low_level::signal_name(*n).is_some_and(|known| &known[3..] == name)).map(Signal)
+    Signal::named(first_line(text))
 }
 
 /// What `essential` says: `always`, `on-failure` or `on-giveup`.
