@@ -168,7 +168,7 @@ fn restore_signals() {
 /// As execvp(3): a file without a slash is looked for in `PATH`, and a text file that does not say who reads it is
 /// read by the shell.
 fn execute(argv: &[CString]) -> Errno {
-    let Some(name) = argv.first() else { return Errno::ENOENT };
+    let Some(name) = argv.first().filter(|name| !name.is_empty()) else { return Errno::ENOENT };
     if name.as_bytes().contains(&b'/') {
         return execute_file(name, argv);
     }
