@@ -53,7 +53,9 @@ impl Init {
     /// Without a `/proc` of ours nobody can tell which processes there are.
     fn sweep_blindly(&mut self, signal: Signal) {
         if std::process::id() != 1 {
-            self.config.voice.complain(None, &"there is no /proc of ours, so processes that were left behind are left alone");
+            self.config
+                .voice
+                .complain(None, &"there is no /proc of ours, so processes that were left behind are left alone");
             self.childless = true;
         } else if signal == Signal::KILL {
             process::kill_all(signal);
