@@ -28,6 +28,9 @@ impl Init {
                 for pid in children.into_iter().filter(|pid| !self.table.owns(*pid)).collect::<Vec<_>>() {
                     self.end_orphan(pid, signal);
                 }
+                if signal == Signal::KILL && self.table.is_empty() {
+                    process::kill_all(signal); // those who fork faster than we count: at one stroke, if we are PID 1
+                }
             }
             None if self.table.is_empty() => self.sweep_blindly(signal),
             None => {} // loggers that still read would be hit too

@@ -276,6 +276,25 @@ fn a_program_without_dashes_in_a_container_is_told_instead_of_taken_for_the_kern
     unshare.wait_said(&["onit: there is no verb nginx; to run a program, say onit -- nginx"]);
 }
 
+/// Processes that hear nothing, and fork whenever one of them has gone.
+const BOMB: &str = r"$| = 1; $SIG{TERM} = $SIG{CHLD} = q(IGNORE); my $end = time + 60;
+    while (time < $end) { next if defined fork; print qq(full\n); select(undef, undef, undef, 0.001) }";
+
+#[test]
+fn who_forks_faster_than_it_is_killed_does_not_keep_pid_1_from_its_end() {
+    if let Some(why) = why_not().or_else(|| missing_tools(&["setpriv", "prlimit"])) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let limited = "setpriv --reuid 54321 --regid 54321 --clear-groups prlimit --nproc=40 perl -e \"$0\" >full &";
+    let script = format!("cd {}; {limited} while [ ! -s full ]; do sleep 0.05; done; exit 3", sv.root().display());
+    let mut command = Command::new(onit());
+    command.args(["--", "sh", "-c", &script, BOMB]);
+    let unshare = sv.spawn(as_pid_1(&command));
+    assert_eq!(unshare.wait_end(SOON), Ending::Code(3), "{}", unshare.stderr());
+    unshare.wait_said(&["onit: perl (pid", "is still running; killing it"]);
+}
+
 /// Leaves a process behind that writes what it is told.
 const LEAVER: &str = "setsid sh -c 'trap \"echo told >told; exit\" TERM; echo >ready; while :; do sleep 0.05; done' & \
                       while [ ! -e ready ]; do sleep 0.05; done; exit 5";
