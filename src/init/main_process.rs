@@ -181,7 +181,9 @@ impl Init {
                 self.config
                     .voice
                     .complain(None, &format_args!("the main process is still running (pid {pid}); killing it"));
-                let _ = process::kill(pid, Signal::KILL, Target::Group);
+                for to in [Target::Group, Target::Process] {
+                    let _ = process::kill(pid, Signal::KILL, to); // it may have left its group
+                }
             }
             Main::Waiting => self.main = Main::Ended,
             Main::None | Main::Ended => {}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::procfs;
-use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, poll_until};
+use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, poll_until, skip};
 
 fn start_with(sv: &SvDir, variables: &[(&str, &str)]) -> Supervisor {
     let mut command = UnderTest::Onit.command(&sv.path());
@@ -177,6 +177,27 @@ fn the_main_process_starts_after_the_services_and_ends_before_them() {
     assert_eq!(onit.wait_end(SOON), Ending::Code(5), "{}", onit.stderr());
     assert_eq!(std::fs::read_to_string(sv.root().join("order")).expect("order"), "main\ndown\n");
     assert_eq!((web.status().expect("a status").stat.as_str(), onit.stderr().as_str()), ("down\n", ""));
+}
+
+#[test]
+fn a_main_process_that_has_left_its_group_is_killed_all_the_same() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create_atomically();
+    let main = "$SIG{TERM} = 'IGNORE'; my $child = fork;
+        unless ($child) { setpgrp; sleep 1000; exit }
+        select(undef, undef, undef, 0.01) until getpgrp($child) == $child;
+        setpgrp(0, $child) or die; open(my $ready, '>', 'ready'); print $ready \"$$\n\"; close $ready; sleep 1000";
+    let mut command = UnderTest::Onit.command(&sv.path());
+    command.args(["--", "perl", "-e", main]).current_dir(sv.root()).env("ONIT_STOP_TIMEOUT", "1");
+    let onit = sv.spawn(command);
+    let ready = || std::fs::read_to_string(sv.root().join("ready")).ok().filter(|text| text.ends_with('\n'));
+    let pid = onit.wait_for("the main process", SOON, ready);
+    web.wait_up();
+    assert_eq!(stop(&onit).0, Ending::Code(137), "{}", onit.stderr());
+    onit.wait_said(&["onit: the main process is still running (pid", pid.trim_end(), "; killing it"]);
 }
 
 #[test]
