@@ -201,6 +201,7 @@ impl Init {
         let cause = self.config.voice.words(&failure);
         let hint = match errno {
             Errno::ENOENT => self.missing_interpreter(at, path).unwrap_or_default(),
+            Errno::ENOEXEC => " (it has no #! line, and is no program for this machine)".to_owned(),
             _ => String::new(),
         };
         let then = if script == Script::Run { "; trying again" } else { "" };
@@ -211,8 +212,12 @@ impl Init {
     fn missing_interpreter(&self, at: SlotId, script: &str) -> Option<String> {
         let slot = self.table.get(at)?;
         let text = fs::read_small(&slot.dir, script).ok()??;
-        let interpreter = text.lines().next()?.strip_prefix("#!")?.split_ascii_whitespace().next()?.to_owned();
-        Some(format!(" (its interpreter {interpreter} is missing)"))
+        let line = text.split('\n').next()?.strip_prefix("#!")?;
+        let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
+        Some(match interpreter.strip_suffix('\r') {
+            Some(_) => " (its lines end in carriage returns, as on Windows)".to_owned(),
+            None => format!(" (its interpreter {} is missing)", interpreter.replace(char::is_control, "?")),
+        })
     }
 
     /// The small files are read when they matter, so that a change holds at once.

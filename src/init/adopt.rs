@@ -39,10 +39,9 @@ impl Init {
             Ok(claim) => claim,
             Err(failure) => return Err(Refused { name, failure }),
         };
-        let logger = match log_of(&name, &claim.dir)? {
-            Some(log) => Some(self.claim_logger(&name, log)?),
-            None => None,
-        };
+        let logger = log_of(&name, &claim.dir)
+            .and_then(|log| log.map(|log| self.claim_logger(&name, log)).transpose())
+            .inspect_err(|_| self.hide(&name))?;
         let at = self.insert(name.clone(), claim, Role::Main, Pair::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)

@@ -4,6 +4,7 @@ use super::Init;
 use super::config::Root;
 use super::ledger::Ledger;
 use super::reexec::UNKNOWN;
+use super::voice::Failure;
 use crate::machine::main_process::ends_all;
 use crate::machine::{Exit, Pid, Signal, Target};
 use crate::sys::{foreground, process, rescue, signals};
@@ -65,8 +66,9 @@ impl Init {
                 self.note_whole();
             }
             Err(errno) => {
-                let cause = format_args!("cannot start the main process: {}; stopping everything", errno.desc());
-                self.config.voice.complain(None, &cause);
+                let voice = self.config.voice;
+                let cause = voice.words(&Failure { verb: "start", path: "the main process", errno });
+                voice.complain(None, &format_args!("{cause}; stopping everything"));
                 self.main_is_over(crate::exit::SYSTEM);
             }
         }

@@ -344,6 +344,20 @@ fn the_view_follows_services_that_come_go_and_exchange_names() {
 }
 
 #[test]
+fn who_is_refused_because_of_its_logger_leaves_nothing_in_the_view() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create_atomically();
+    sv.service("zap").run("exec sleep 1000").symlink("log", web.path()).create_atomically();
+    let onit = sv.spawn_words(&as_a_stranger(&sv, 54_403));
+    in_view(&sv, "web").wait_up();
+    onit.wait_said(&["onit: zap/log: supervise/lock is held by another supervisor; not supervised"]);
+    onit.wait_for("its end in the view", SOON, || (names(&view(&sv)) == [".lock", "web"]).then_some(()));
+}
+
+#[test]
 fn after_a_hangup_the_view_has_what_was_added_and_a_place_that_was_mended_is_taken() {
     if let Some(why) = why_not() {
         skip!("{why}");
