@@ -205,7 +205,15 @@ impl Init {
     pub(super) fn open_all_again(&mut self) {
         self.renew_view();
         for at in self.table.all() {
-            if self.table.get(at).is_some_and(|slot| slot.files.ok.is_none()) {
+            let Some(slot) = self.table.get_mut(at) else { continue };
+            let removed = slot.give_up_removed();
+            let incomplete = !removed.is_empty() || slot.files.ok.is_none();
+            if !removed.is_empty() {
+                slot.shown = None; // its status may be gone as well
+                self.table.note(at); // before they are closed
+            }
+            drop(removed);
+            if incomplete {
                 self.open_again(at);
             }
         }
@@ -222,9 +230,11 @@ impl Init {
         };
         if let Some(slot) = self.table.get_mut(at) {
             slot.files = files;
+            slot.muted &= !deaf;
         }
         if deaf {
             self.hear(at);
+            self.heed_orders_again(at);
         }
         match opened {
             Ok(()) => self.be_seen(at),

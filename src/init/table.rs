@@ -4,7 +4,7 @@ use super::index::Index;
 use super::ledger::Ledger;
 use crate::machine::service::Service;
 use crate::machine::{Exit, Mono, Pid, View};
-use crate::sys::fs::FileId;
+use crate::sys::fs::{self, FileId};
 use crate::wire::tai::Tai;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -105,6 +105,15 @@ impl Slot {
     /// Where its `supervise` is.
     pub fn home(&self) -> &OwnedFd {
         self.files.home.as_ref().unwrap_or(&self.dir)
+    }
+
+    /// What is open of `supervise` and was removed there is ours no more. To be closed by whoever asks.
+    pub fn give_up_removed(&mut self) -> Vec<OwnedFd> {
+        let Files { home, lock, control, ok } = &mut self.files;
+        let home = home.as_ref().unwrap_or(&self.dir);
+        let known = [(lock, "supervise/lock"), (control, "supervise/control"), (ok, "supervise/ok")];
+        let removed = known.map(|(file, path)| file.take_if(|file| !fs::stands_at(file, home, path)));
+        removed.into_iter().flatten().collect()
     }
 
     /// Whether it is a logger.
