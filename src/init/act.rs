@@ -241,18 +241,30 @@ impl Init {
     }
 
     pub(super) fn read_fact<T>(&mut self, at: SlotId, file: &'static str, parse: fn(&str) -> Option<T>) -> Option<T> {
-        let text = match fs::read_small(&self.table.get(at)?.dir, file) {
-            Ok(text) => text?,
-            Err(errno) => {
-                self.complain(at, format!("cannot read {file}: {}; going by the default", errno.desc()));
-                return None;
-            }
+        let (fact, odd) = match fs::read_small(&self.table.get(at)?.dir, file) {
+            Ok(None) => (None, None),
+            Ok(Some(text)) => match parse(&text) {
+                Some(fact) => (Some(fact), None),
+                None => {
+                    (None, Some(format!("{file} says {:?}, which is no value for it", text.trim_end_matches('\n'))))
+                }
+            },
+            Err(errno) => (None, Some(format!("cannot read {file}: {}", errno.desc()))),
         };
-        let fact = parse(&text);
-        if fact.is_none() {
-            self.complain(at, format!("{file} says {:?}, which is no value for it; going by the default", text.trim()));
-        }
+        self.tell_odd(at, file, odd);
         fact
+    }
+
+    /// What is wrong with a small file is told when it is new.
+    fn tell_odd(&mut self, at: SlotId, file: &'static str, odd: Option<String>) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let known = slot.odd.iter().position(|(known, _)| *known == file).map(|place| slot.odd.swap_remove(place).1);
+        if let Some(odd) = odd {
+            slot.odd.push((file, odd.clone()));
+            if known.as_ref() != Some(&odd) {
+                self.tell(at, &format_args!("{odd}; going by the default"));
+            }
+        }
     }
 
     // Speaking.

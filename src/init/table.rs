@@ -38,6 +38,8 @@ pub struct Slot {
     pub last_exit: Exit,
     /// The last trouble that was told, so that it is told once.
     pub complaint: Option<String>,
+    /// The small files that made no sense, and what was told about each.
+    pub odd: Vec<(&'static str, String)>,
     /// It left the directory, or all are told to end: it is not taken in again.
     pub released: bool,
     /// Its control FIFO waits until `control/X` is through.
@@ -95,6 +97,7 @@ impl Slot {
             asked: false,
             last_exit: Exit::Code(0),
             complaint: None,
+            odd: Vec::new(),
             released: false,
             muted: false,
             armed: None,
