@@ -127,7 +127,7 @@ impl Init {
         if self.system.is_up() {
             self.tell_manager("STOPPING=1");
         }
-        if self.system.is_up() || self.code == crate::exit::OK {
+        if !self.code_stands {
             self.code = code;
         }
         self.scan.stop_taking_in();
@@ -151,6 +151,14 @@ impl Init {
             }
             self.stop();
         }
+    }
+
+    /// Everything is to end, and nobody has told the main process yet. One that was not started is not any more.
+    pub(super) fn tell_main_to_end(&mut self) {
+        if self.main == Main::Waiting {
+            self.main = Main::Ended;
+        }
+        self.forward(Signal::TERM);
     }
 
     pub(super) fn forward(&self, signal: Signal) {

@@ -81,6 +81,8 @@ pub struct Init {
     announced: bool,
     /// What we end with.
     code: i32,
+    /// An essential service has said so; the end of the main process does not change it.
+    code_stands: bool,
     /// What the shutdown that was asked for is to end with.
     goal: Goal,
     /// Nothing is waited for any more.
@@ -136,6 +138,7 @@ impl Init {
             now: clock::now(),
             announced: false,
             code: crate::exit::OK,
+            code_stands: false,
             goal: Goal::Exit,
             at_once: false,
         };

@@ -138,7 +138,8 @@ fn an_essential_file_that_says_nothing_known_is_named() {
     let web = sv.service("web").run("echo >>lives; exit 3").file("essential", "yes").create_atomically();
     let onit = sv.start(UnderTest::Onit);
     onit.wait_said(&["onit: web: essential says \"yes\", which is no value for it"]);
-    web.wait_text("lives", |text| text.len() >= 2);
+    web.wait_text("lives", |text| text.len() >= 3);
+    assert_eq!(onit.stderr().lines().count(), 2, "each once: {}", onit.stderr());
 }
 
 #[test]
@@ -177,6 +178,22 @@ fn the_main_process_starts_after_the_services_and_ends_before_them() {
     assert_eq!(onit.wait_end(SOON), Ending::Code(5), "{}", onit.stderr());
     assert_eq!(std::fs::read_to_string(sv.root().join("order")).expect("order"), "main\ndown\n");
     assert_eq!((web.status().expect("a status").stat.as_str(), onit.stderr().as_str()), ("down\n", ""));
+}
+
+#[test]
+fn the_end_of_an_essential_service_is_told_to_the_main_process_too_and_the_service_s_code_stands() {
+    for code in [7, 0] {
+        let sv = SvDir::new();
+        let run = format!("while [ ! -e ../../ready ]; do sleep 0.05; done; exit {code}");
+        sv.service("db").run(&run).file("essential", "always").create_atomically();
+        let mut command = UnderTest::Onit.command(&sv.path());
+        let script = "trap 'echo told >told; exit 3' TERM; echo >ready; while :; do sleep 0.05; done";
+        command.args(["--", "sh", "-c", script]).current_dir(sv.root());
+        let onit = sv.spawn(command);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(code), "{}", onit.stderr());
+        assert_eq!(std::fs::read_to_string(sv.root().join("told")).unwrap_or_default(), "told\n");
+        assert!(!onit.stderr().contains("killing"), "{}", onit.stderr());
+    }
 }
 
 #[test]
