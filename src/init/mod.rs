@@ -113,7 +113,11 @@ impl Init {
             Root::Service(_) | Root::Nothing => Scan::default(),
         };
         let main = if config.main.is_some() { Main::Waiting } else { Main::None };
-        let ledger = estate.as_ref().map_or_else(Ledger::begin, |estate| estate.ledger);
+        let ledger = match &estate {
+            Some(estate) => estate.ledger,
+            None if goes_on_after_faults => Ledger::begin(),
+            None => Ledger::default(), // nobody would read it
+        };
         spawner.announce_to(ledger.newborn());
         let mut init = Init {
             config,
