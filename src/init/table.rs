@@ -113,10 +113,11 @@ impl Slot {
     /// What is open of `supervise` and was removed there is ours no more. To be closed by whoever asks.
     pub fn give_up_removed(&mut self) -> Vec<OwnedFd> {
         let Files { home, lock, control, ok } = &mut self.files;
+        let stood_in = home.take_if(|home| fs::is_removed(home));
         let home = home.as_ref().unwrap_or(&self.dir);
         let known = [(lock, "supervise/lock"), (control, "supervise/control"), (ok, "supervise/ok")];
         let removed = known.map(|(file, path)| file.take_if(|file| !fs::stands_at(file, home, path)));
-        removed.into_iter().flatten().collect()
+        removed.into_iter().chain([stood_in]).flatten().collect()
     }
 
     /// Whether it is a logger.
