@@ -41,8 +41,13 @@ fn dispatch(args: &[OsString]) -> i32 {
         Some("help" | "-h" | "--help") => entry::answer(USAGE),
         Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
         Some(word) if let Some(code) = tool(word, rest) => code,
-        _ if std::process::id() == 1 => entry::init(args.get(1..).unwrap_or_default()), // the kernel's words
-        _ => {
+        word if std::process::id() == 1 && (word.is_none() || boot::is_machine()) => {
+            entry::init(args.get(1..).unwrap_or_default()) // the kernel's words
+        }
+        word => {
+            if let Some(word) = word {
+                say(format_args!("onit: there is no verb {word}; to run a program, say onit -- {word}"));
+            }
             say(USAGE);
             exit::USAGE
         }

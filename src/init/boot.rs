@@ -60,6 +60,11 @@ fn realm() -> Realm {
     }
 }
 
+/// Whether we are PID 1 of a machine. Signals wait from here on.
+pub fn is_machine() -> bool {
+    realm() == Realm::Machine
+}
+
 /// Whoever is PID 1 of a machine and has nothing more to do is not to end: the kernel would stop.
 pub fn stay_if_machine(code: i32) -> i32 {
     match realm() {

@@ -85,6 +85,8 @@ pub struct Init {
     announced: bool,
     /// What we end with.
     code: i32,
+    /// An essential service has said so; the end of the main process does not change it.
+    code_stands: bool,
     /// What the shutdown that was asked for is to end with.
     goal: Goal,
     /// Nothing is waited for any more.
@@ -115,7 +117,11 @@ impl Init {
             Root::Service(_) | Root::Nothing => Scan::default(),
         };
         let main = if config.main.is_some() { Main::Waiting } else { Main::None };
-        let ledger = estate.as_ref().map_or_else(Ledger::begin, |estate| estate.ledger);
+        let ledger = match &estate {
+            Some(estate) => estate.ledger,
+            None if goes_on_after_faults => Ledger::begin(),
+            None => Ledger::default(), // nobody would read it
+        };
         spawner.announce_to(ledger.newborn());
         let mut init = Init {
             config,
@@ -141,6 +147,7 @@ impl Init {
             now: clock::now(),
             announced: false,
             code: crate::exit::OK,
+            code_stands: false,
             goal: Goal::Exit,
             at_once: false,
         };

@@ -51,6 +51,17 @@ pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
     fstat(dir).map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
 }
 
+/// Whether an open directory was removed.
+pub fn is_removed(dir: impl AsFd) -> bool {
+    fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
+/// Whether what is open stands at this path now.
+pub fn stands_at(open: impl AsFd, dir: impl AsFd, path: &str) -> bool {
+    let there = fstatat(dir, path, AtFlags::empty());
+    there.is_ok_and(|stat| identity(open) == Ok(FileId { device: stat.st_dev, inode: stat.st_ino }))
+}
+
 /// The names in a directory that do not begin with a dot, in alphabetical order.
 pub fn names(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
     let mut names = entries(dir)?;

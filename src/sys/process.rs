@@ -59,9 +59,11 @@ pub fn become_subreaper() {
     let _ = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
 }
 
-/// Our children, those that have ended too; `None` where there is no `/proc` to tell.
+/// Our children, those that have ended too; `None` where there is no `/proc` to tell, or one of another PID namespace,
+/// whose numbers are not ours.
 pub fn children() -> Option<Vec<Pid>> {
     let us = std::process::id();
+    std::fs::read_link("/proc/self").ok().filter(|known| *known == std::path::Path::new(&us.to_string()))?;
     if let Ok(children) = std::fs::read_to_string(format!("/proc/self/task/{us}/children")) {
         return Some(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().map(Pid)).collect());
     }
@@ -75,7 +77,7 @@ pub fn children() -> Option<Vec<Pid>> {
             children.push(Pid(pid));
         }
     }
-    std::path::Path::new("/proc/self").exists().then_some(children)
+    Some(children)
 }
 
 /// The name of a process, for people.
