@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::libc;
 use nix::sys::signal::Signal as Posix;
 use onit::client::{
-    Change, Deadline, ErrorKind, Exit, Kind, Manager, Operation, Phase, Result, Service, Signal, Standing, Status,
-    Until, Want, Watch,
+    Change, Deadline, ErrorKind, Exit, Format, Kind, Manager, Operation, Phase, Result, Service, Signal, Standing,
+    Status, Until, Want, Watch,
 };
 
 use crate::procfs;
@@ -778,4 +778,30 @@ fn no_more_than_asked_for_at_once() {
         let between = pair[1].duration_since(pair[0]).expect("one after the other");
         assert!(between >= Duration::from_millis(200), "they were stopped at the same time: {between:?}");
     }
+}
+
+#[test]
+fn records_of_the_real_tools_that_the_fuzzer_begins_with() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/status");
+    let mut seen = 0;
+    for entry in fs::read_dir(corpus).expect("the corpus").flatten() {
+        let name = entry.file_name().into_string().expect("a printable name");
+        let Some((tool, state)) = name.split_once('-') else { continue }; // what the fuzzer has found has no dash
+        let record = fs::read(entry.path()).expect("a record");
+        let status = Status::decode(&record).unwrap_or_else(|bad| panic!("{name}: {bad}"));
+        let format = match tool {
+            "daemontools" => Format::Daemontools,
+            "runit" => Format::Runit,
+            "s6" => Format::S6,
+            _ => panic!("{name}: whose record is that?"),
+        };
+        let phase = match state.split('-').next().expect("a word") {
+            "down" => Phase::Down,
+            "finish" => Phase::Finish,
+            _ => Phase::Run,
+        };
+        assert_eq!((status.format, status.phase, status.paused), (format, phase, state == "paused"), "{name}");
+        seen += 1;
+    }
+    assert!(seen >= 15, "{seen}");
 }
