@@ -162,3 +162,43 @@ impl From<Error> for io::Error {
         io::Error::new(kind, error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_named_so_that_it_can_be_mended() {
+        let of_watch = |errno| Error::of_watch(Path::new("/s/web"), errno);
+        let of_file = |errno| Error::of_file(Path::new("/"), "send up", "supervise/control", errno);
+        for (error, kind, line) in [
+            (
+                of_watch(Errno::ENOSPC),
+                ErrorKind::Limit("fs.inotify.max_user_watches"),
+                "/s/web: cannot watch it: the limit fs.inotify.max_user_watches is reached",
+            ),
+            (
+                of_watch(Errno::EMFILE),
+                ErrorKind::Limit("fs.inotify.max_user_instances, or of open files"),
+                "/s/web: cannot watch it: the limit fs.inotify.max_user_instances, or of open files is reached",
+            ),
+            (of_file(Errno::ENXIO), ErrorKind::NoSupervisor, "/: cannot send up: no supervisor"),
+            (of_file(Errno::EPIPE), ErrorKind::NoSupervisor, "/: cannot send up: no supervisor"),
+            (of_file(Errno::EACCES), ErrorKind::NotPermitted, "/: cannot send up: supervise/control: not permitted"),
+            (
+                of_file(Errno::EMFILE),
+                ErrorKind::System(libc::EMFILE),
+                "/: cannot send up: supervise/control: Too many open files",
+            ),
+        ] {
+            assert_eq!((error.kind(), error.to_string().as_str()), (kind, line));
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_of_the_standard_library_too() {
+        let error = Error::new(Path::new("/s/web"), "wait until it is up", ErrorKind::TimedOut);
+        let other = io::Error::from(error.clone());
+        assert_eq!((other.kind(), other.to_string()), (io::ErrorKind::TimedOut, error.to_string()));
+    }
+}

@@ -7,7 +7,7 @@ use crate::sys::fs::{self, Holder};
 use crate::sys::{Errno, process};
 use crate::wire::control;
 use crate::wire::status::any::{Format, LONGEST};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -62,12 +62,7 @@ impl Service {
     /// # Errors
     /// As [`open`](Service::open).
     pub fn named(name: impl AsRef<OsStr>) -> Result<Service> {
-        let name = name.as_ref();
-        if let [] | [b'.' | b'/', ..] | [.., b'/'] = name.as_bytes() {
-            return Service::open(name);
-        }
-        let services = std::env::var_os("SVDIR").map_or_else(|| SERVICES.into(), PathBuf::from);
-        Service::open(services.join(name))
+        Service::open(place_of(name.as_ref(), std::env::var_os("SVDIR")))
     }
 
     /// All services in a directory of services, by name. Names that begin with a dot are none.
@@ -355,12 +350,21 @@ impl PartialEq for Service {
 
 impl Eq for Service {}
 
+/// Where `sv` looks for a service of this name.
+fn place_of(name: &OsStr, services: Option<OsString>) -> PathBuf {
+    match name.as_bytes() {
+        [] => ".".into(),
+        [b'.' | b'/', ..] | [.., b'/'] => name.into(),
+        _ => Path::new(&services.unwrap_or_else(|| SERVICES.into())).join(name),
+    }
+}
+
 const READ: &str = "read its status";
 
 /// Whether this process is an onit that is not called as one of the others.
 fn keeps_its_own_manners(pid: Pid) -> bool {
     let Some(words) = process::words(pid) else { return false };
-    let is_other = |word: &std::ffi::OsString| {
+    let is_other = |word: &OsString| {
         let name = Path::new(word).file_name().unwrap_or_default();
         PERSONALITIES.iter().any(|other| name == *other)
     };
@@ -397,5 +401,40 @@ pub(super) fn word(command: Command) -> String {
         }
         Command::Disable => "disable".into(),
         Command::Enable => "enable".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_for_where_sv_looks() {
+        let place = |name: &str, services: Option<&str>| place_of(name.as_ref(), services.map(OsString::from));
+        for (name, with, without) in [
+            ("web", "/sv/web", "/etc/service/web"),
+            ("web/log", "/sv/web/log", "/etc/service/web/log"),
+            ("./web", "./web", "./web"),
+            (".web", ".web", ".web"),
+            ("/srv/web", "/srv/web", "/srv/web"),
+            ("web/", "web/", "web/"),
+            ("", ".", "."),
+        ] {
+            assert_eq!((place(name, Some("/sv")), place(name, None)), (with.into(), without.into()), "{name}");
+        }
+    }
+
+    #[test]
+    fn orders_have_the_words_of_the_manuals() {
+        for (command, said) in [
+            (Command::Up, "up"),
+            (Command::Term, "TERM"),
+            (Command::Kill(Target::Process), "KILL"),
+            (Command::Kill(Target::Group), "KILL to its group"),
+            (Command::Signal(Signal::WINCH), "WINCH"),
+            (Command::Signal(Signal(40)), "signal 40"),
+        ] {
+            assert_eq!(word(command), said);
+        }
     }
 }
