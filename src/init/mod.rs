@@ -12,6 +12,7 @@ pub mod entrypoint;
 mod essential;
 mod front;
 mod index;
+mod initctl;
 mod last;
 mod ledger;
 mod live;
@@ -34,6 +35,7 @@ use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, clock, process};
 use adopt::Refused;
 use config::{Config, Root};
+use initctl::Initctl;
 use ledger::Ledger;
 use live::Live;
 use main_process::Main;
@@ -85,6 +87,8 @@ pub struct Init {
     goal: Goal,
     /// Nothing is waited for any more.
     at_once: bool,
+    /// Who speaks as to sysvinit's init is heard too: on a machine only.
+    initctl: Option<Initctl>,
 }
 
 impl Init {
@@ -138,6 +142,7 @@ impl Init {
             code: crate::exit::OK,
             goal: Goal::Exit,
             at_once: false,
+            initctl: None,
         };
         match estate {
             Some(estate) => init.succeed(estate),

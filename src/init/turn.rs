@@ -26,6 +26,7 @@ pub(super) enum Token {
     Signals,
     Directory,
     Front,
+    Initctl,
     Control(SlotId),
 }
 
@@ -35,7 +36,8 @@ impl Token {
             Token::Signals => 0,
             Token::Directory => 1,
             Token::Front => 2,
-            Token::Control(slot) => slot as u64 + 3,
+            Token::Initctl => 3,
+            Token::Control(slot) => slot as u64 + 4,
         }
     }
 
@@ -44,7 +46,8 @@ impl Token {
             0 => Token::Signals,
             1 => Token::Directory,
             2 => Token::Front,
-            slot => Token::Control((slot - 3) as SlotId),
+            3 => Token::Initctl,
+            slot => Token::Control((slot - 4) as SlotId),
         }
     }
 }
@@ -150,6 +153,7 @@ impl Init {
             match token {
                 Token::Control(slot) => self.take_bytes(*slot),
                 Token::Front => self.hear_front(),
+                Token::Initctl => self.hear_initctl(),
                 Token::Signals | Token::Directory => {} // come in their turn
             }
         }
@@ -269,7 +273,8 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_poller() {
-        for token in [Token::Signals, Token::Directory, Token::Front, Token::Control(0), Token::Control(9999)] {
+        let others = [Token::Signals, Token::Directory, Token::Front, Token::Initctl];
+        for token in others.into_iter().chain([Token::Control(0), Token::Control(9999)]) {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }

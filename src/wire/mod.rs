@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod initctl;
 pub mod ledger;
 pub mod mounts;
 pub mod reason;
