@@ -129,14 +129,13 @@ impl Life {
     fn begin(words: Words) -> Life {
         last_words_of_a_panic();
         boot::set_up_process();
-        for early in &boot::EARLY {
-            if let Err(errno) = boot::mount_missing(early) {
-                say(format_args!("onit: cannot mount {}: {}; going on without", early.target, errno.desc()));
-            }
-        }
+        let mounts = boot::EARLY.map(|early| (early.target, boot::mount_missing(&early)));
         boot::make_devices();
         boot::link_descriptors();
         boot::open_console();
+        for (target, errno) in mounts.iter().filter_map(|(target, result)| Some((target, result.err()?))) {
+            say(format_args!("onit: cannot mount {target}: {}; going on without", errno.desc()));
+        }
         process::adopt_descriptors();
         boot::take_keyboard_requests();
         let _ = boot::give_up_input(); // without /dev/null it stays as it is
