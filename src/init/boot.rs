@@ -443,7 +443,7 @@ fn limit(name: &str) -> Option<std::time::Duration> {
 }
 
 /// What ends a machine when everything on it has ended by itself.
-fn machine_goal(goal: Goal) -> Goal {
+pub(super) fn machine_goal(goal: Goal) -> Goal {
     match goal {
         Goal::Exit => Goal::PowerOff,
         Goal::Halt | Goal::PowerOff | Goal::Reboot | Goal::Kexec => goal,

@@ -2,7 +2,7 @@
 //!
 //! What may take for ever happens in a process of its own, which gets a time limit.
 
-use super::boot::Life;
+use super::boot::{Life, machine_goal};
 use crate::machine::request::Goal;
 use crate::machine::{Pid, Signal};
 use crate::sys::{Errno, boot, clock, process, say::say, wait};
@@ -38,11 +38,14 @@ impl Life {
         self.stay()
     }
 
-    /// There is nothing left to do but to be there.
+    /// There is nothing left to do but to be there, and to end if somebody asks for it.
     pub(super) fn stay(mut self) -> ! {
         self.goal = None;
         self.rescue("nothing else is left");
         loop {
+            if let Some(goal) = self.goal.take() {
+                self.end(machine_goal(goal));
+            }
             self.turn(None);
         }
     }

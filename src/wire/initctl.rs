@@ -202,7 +202,9 @@ mod tests {
         assert_eq!(garbage(b"", &MAGIC), with(4));
         assert_eq!(garbage(&MAGIC, &good[..383]), with(4 + 383));
         assert_eq!(garbage(&[0; 1000], b"x"), with(1001));
-        for bad in [command(0), command(5), command(8), command(-1), command(RUN_LEVEL), level(b'\n')] {
+        let mut strange = command(POWER_FAILS);
+        strange[0] ^= 1;
+        for bad in [command(0), command(5), command(8), command(-1), command(RUN_LEVEL), level(b'\n'), strange] {
             assert_eq!(Reader::default().read(&bad), [Heard::Garbage(LENGTH)]);
             assert_eq!(garbage(&bad, b""), with(LENGTH));
         }
