@@ -11,7 +11,9 @@ use std::path::Path;
 
 const USAGE: &str = "usage: onit run [-v] [DIR] [-- CMD]   run every service in DIR ($SVDIR, /etc/service), and CMD
        onit [-g] -- CMD              run CMD as a container's main process
-       onit install [-f] DIR         link the names below to this program in DIR
+       onit install [-f] [--container] [--init] DIR
+                                     link names to this program in DIR: of runit's and daemontools' supervisors,
+                                     or tini, docker-init and dumb-init, or init, telinit, shutdown and so on
        onit upgrade [PID]            let a running supervisor (1) become the onit that stands at its path now
        onit runsvdir [-P] DIR [LOG]  as runit's runsvdir
        onit runsv DIR                as runit's runsv
@@ -39,6 +41,7 @@ fn dispatch(args: &[OsString]) -> i32 {
         Some("upgrade") => verb(Upgrade::from_args, "onit upgrade", rest, Upgrade::run),
         Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
         Some("help" | "-h" | "--help") => entry::answer(USAGE),
+        Some("-b") if std::process::id() == 1 => entry::init(args.get(1..).unwrap_or_default()), // the kernel's word
         Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
         Some(word) if let Some(code) = tool(word, rest) => code,
         word if std::process::id() == 1 && (word.is_none() || boot::is_machine()) => {

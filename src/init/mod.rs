@@ -13,6 +13,7 @@ pub mod entrypoint;
 mod essential;
 mod front;
 mod index;
+mod initctl;
 mod last;
 mod ledger;
 mod live;
@@ -37,6 +38,7 @@ use crate::sys::{Errno, clock, process};
 use adopt::Refused;
 use api::Api;
 use config::{Config, Root};
+use initctl::Initctl;
 use ledger::Ledger;
 use live::Live;
 use main_process::Main;
@@ -91,6 +93,8 @@ pub struct Init {
     goal: Goal,
     /// Nothing is waited for any more.
     at_once: bool,
+    /// Who speaks as to sysvinit's init is heard too: on a machine only.
+    initctl: Option<Initctl>,
 }
 
 impl Init {
@@ -150,6 +154,7 @@ impl Init {
             code_stands: false,
             goal: Goal::Exit,
             at_once: false,
+            initctl: None,
         };
         match estate {
             Some(estate) => init.succeed(estate),

@@ -341,6 +341,12 @@ pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
     if fresh || kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
 }
 
+/// Writes this into a FIFO in one piece, if somebody reads it. ENXIO if nobody does, ENOTSUP if this is none.
+pub fn send(fifo: &Path, message: &[u8]) -> Result<(), Errno> {
+    let fifo = open(fifo, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { write(fifo, message).map(drop) } else { Err(Errno::ENOTSUP) }
+}
+
 /// A pipe: what is read from, what is written to.
 pub fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC)
