@@ -15,7 +15,7 @@ mod wait;
 
 use super::{getopt, print};
 use crate::exit;
-use crate::sys::{clock, fs};
+use crate::sys::clock;
 use order::Order;
 use speak::Sv;
 use std::ffi::{OsStr, OsString};
@@ -128,9 +128,7 @@ fn words<'a>(program: &'a [u8], args: &'a [OsString], init_script: bool) -> Opti
 /// All are told before any is waited for.
 fn obey(words: &Words, init_script: bool) -> Ends<i32> {
     let (order, start, place) = (words.order, clock::now(), services());
-    let home = fs::working_dir();
-    let home = home.map_err(|errno| speak::fatal(init_script, "unable to open current directory", errno))?;
-    let mut sv = Sv { order, init_script, services: &place, home, seconds: 0, failures: 0 };
+    let mut sv = Sv::new(order, init_script, &place)?;
     sv.look_at_clock();
     let mut awaited = Vec::new();
     for (number, name) in (0..).zip(&words.services) {

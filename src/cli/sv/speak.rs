@@ -26,12 +26,14 @@ pub struct Sv<'a> {
     pub order: Order<'a>,
     pub init_script: bool,
     /// Where services are that are no paths.
-    pub services: &'a OsStr,
+    services: &'a OsStr,
     /// Where we were started.
-    pub home: OwnedFd,
+    home: OwnedFd,
     /// The wall clock, in seconds: one look, one time.
-    pub seconds: i64,
-    pub failures: u32,
+    seconds: i64,
+    failures: u32,
+    /// What is to be written in one piece.
+    line: Vec<u8>,
 }
 
 /// What a supervisor said of itself.
@@ -52,7 +54,13 @@ enum Shown {
     Unknown,
 }
 
-impl Sv<'_> {
+impl<'a> Sv<'a> {
+    /// A call that is to do this.
+    pub fn new(order: Order<'a>, init_script: bool, services: &'a OsStr) -> Ends<Self> {
+        let home = fs::working_dir().map_err(|errno| fatal(init_script, "unable to open current directory", errno))?;
+        Ok(Sv { order, init_script, services, home, seconds: 0, failures: 0, line: Vec::new() })
+    }
+
     /// Makes a service directory the working directory. A name that is no path is one of the services.
     pub fn enter(&mut self, name: &[u8]) -> bool {
         let is_path = matches!(name, [] | [b'/' | b'.', ..] | [.., b'/']);
@@ -143,20 +151,20 @@ impl Sv<'_> {
             Known::Nothing if self.init_script => return Err(LSB_UNKNOWN),
             Known::Nothing => return Ok(()),
         };
-        let mut shown = self.show(b"", &status, name, name);
+        let mut shown = self.show(&status, name, name);
         let logger = [name, b"/log"].concat();
         match fs::enter(OsStr::new("log")) {
             Ok(()) => {
-                print::stdout(&[b"; "]);
+                self.line.extend(b"; ");
                 // With no supervisor there is no line: what can be read here would be about another service.
                 if let Known::Status(status, _) = self.ask(&logger) {
-                    shown = self.show(b"", &status, b"log", name);
-                    print::stdout(&[b"\n"]);
+                    shown = self.show(&status, b"log", name);
+                    self.end_line();
                 }
             }
-            Err(Errno::ENOENT) => print::stdout(&[b"\n"]),
+            Err(Errno::ENOENT) => self.end_line(),
             Err(errno) => {
-                print::stdout(&[b"; "]);
+                self.line.extend(b"; ");
                 self.warn(&logger, "unable to change directory", Some(errno));
             }
         }
@@ -168,30 +176,49 @@ impl Sv<'_> {
         }
     }
 
-    /// Prints a line that begins with `verdict`.
-    pub fn tell(&self, verdict: &str, status: &Status, name: &[u8]) {
-        self.show(verdict.as_bytes(), status, name, name);
-        print::stdout(&[b"\n"]);
+    /// Says that it is so, and prints its line.
+    pub fn settled(&mut self, status: &Status, name: &[u8]) {
+        self.line.extend(b"ok: ");
+        self.show(status, name, name);
+        self.end_line();
     }
 
-    fn show(&self, verdict: &[u8], status: &Status, called: &[u8], name: &[u8]) -> Shown {
+    /// Says that it has not come about in time, and prints the line of what is instead.
+    pub fn timed_out(&mut self, name: &[u8]) {
+        self.line.extend(if self.order.kills { &b"kill: "[..] } else { b"timeout: " });
+        if let Known::Status(status, _) = self.ask(name) {
+            self.show(&status, name, name);
+            self.failures += 1;
+        }
+        self.end_line();
+        if self.order.kills {
+            let _ = self.send(name, b"k"); // what becomes of it is not waited for
+        }
+    }
+
+    fn end_line(&mut self) {
+        self.line.push(b'\n');
+        print::stdout(&[&std::mem::take(&mut self.line)]);
+    }
+
+    fn show(&mut self, status: &Status, called: &[u8], name: &[u8]) -> Shown {
         let normally_up = match fs::look_up(fs::HERE, "down") {
             Ok(there) => !there,
             Err(errno) => {
-                print::stdout(&[verdict]);
                 complain("stat", name, "down", errno);
                 return Shown::Unknown;
             }
         };
         let text = tail(status, self.seconds, normally_up);
-        print::stdout(&[verdict, word(status.phase), called, b": ", text.as_bytes()]);
+        self.line.extend([word(status.phase), called, b": ", text.as_bytes()].concat());
         if status.pid.is_some() { Shown::Up } else { Shown::Down }
     }
 
     /// Who asks it to go gets what was wanted.
     fn not_running(&mut self, name: &[u8], letters: &[u8]) {
         if letters.starts_with(b"x") {
-            print::stdout(&[b"ok: ", name, b": runsv not running\n"]);
+            self.line.extend([b"ok: ", name, b": runsv not running"].concat());
+            self.end_line();
         } else {
             self.fail(name, "runsv not running", None);
         }
@@ -209,7 +236,8 @@ impl Sv<'_> {
     fn trouble(&mut self, kind: &str, name: &[u8], what: &str, errno: Option<Errno>) {
         self.failures += 1;
         let why = errno.map(|errno| [b": ", print::why(errno)].concat()).unwrap_or_default();
-        print::stdout(&[kind.as_bytes(), name, b": ", what.as_bytes(), &why, b"\n"]);
+        self.line.extend([kind.as_bytes(), name, b": ", what.as_bytes(), &why].concat());
+        self.end_line();
     }
 }
 

@@ -4,7 +4,6 @@
 use super::check::{Check, check};
 use super::speak::{self, Known, Sv};
 use super::{Ends, STEP};
-use crate::cli::print;
 use crate::machine::{Mono, Phase, Want};
 use crate::sys::poll::Poller;
 use crate::sys::watch::{Place, Writes};
@@ -122,7 +121,7 @@ impl<'a> Awaited<'a> {
                     self.settled = false;
                     self.next = (!heard).then(|| now.after(STEP));
                 }
-                Look::NotYet { .. } | Look::TooLate => self.time_out(sv),
+                Look::NotYet { .. } | Look::TooLate => sv.timed_out(self.name),
             }
         }
         sv.leave()
@@ -142,25 +141,11 @@ impl<'a> Awaited<'a> {
             Some(So::Yes) | None => Check::Passed,
         };
         match check {
-            Check::Passed => sv.tell("ok: ", &status, self.name),
+            Check::Passed => sv.settled(&status, self.name),
             Check::Failed => return Look::NotYet { heard: false }, // nobody tells when it would not
             Check::TooLate => return Look::TooLate,
         }
         Look::Settled
-    }
-
-    fn time_out(&self, sv: &mut Sv) {
-        print::stdout(&[if sv.order.kills { b"kill: " } else { b"timeout: " }]);
-        match sv.ask(self.name) {
-            Known::Status(status, _) => {
-                sv.tell("", &status, self.name);
-                sv.failures += 1;
-            }
-            Known::NotRunning | Known::Nothing => print::stdout(&[b"\n"]),
-        }
-        if sv.order.kills {
-            let _ = sv.send(self.name, b"k"); // what becomes of it is not waited for
-        }
     }
 }
 
