@@ -23,7 +23,7 @@ pub fn pause(span: std::time::Duration) -> Result<(), Errno> {
 /// Waits until this descriptor has input, or `deadline` has come.
 pub fn input(fd: impl AsFd, deadline: Mono) -> Result<(), Errno> {
     let mut poller = Poller::new()?;
-    poller.add(fd, 0)?;
+    poller.add(&fd, 0)?;
     loop {
         let now = super::clock::now();
         if poller.wait(now, Some(deadline)).next().is_some() || now >= deadline {

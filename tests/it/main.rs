@@ -22,5 +22,6 @@ mod scale;
 mod scenario;
 mod shutdown;
 mod svdir;
+mod talk;
 mod terminal;
 mod tidy;
