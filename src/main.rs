@@ -2,8 +2,8 @@
 
 use argh::FromArgs as _;
 use onit::cli::install::Install;
-use onit::cli::power;
 use onit::cli::upgrade::Upgrade;
+use onit::cli::{power, sv, svc, svok, svstat};
 use onit::init::{boot, entry, entrypoint};
 use onit::{exit, sys::say::say};
 use std::ffi::OsString;
@@ -19,6 +19,7 @@ const USAGE: &str = "usage: onit run [-v] [DIR] [-- CMD]   run every service in 
        onit runsv DIR                as runit's runsv
        onit svscan [DIR]             as daemontools' svscan
        onit supervise DIR            as daemontools' supervise
+       onit sv, onit svc, onit svstat, onit svok  as those, of runit and daemontools
        onit tini, onit dumb-init     as those
        onit init                     PID 1 of a machine
        onit poweroff|reboot|halt|kexec [-f]  ask PID 1 for it; with -f, do it now";
@@ -32,6 +33,9 @@ fn main() {
 fn dispatch(args: &[OsString]) -> i32 {
     let name = args.first().and_then(|name| Path::new(name).file_name()).unwrap_or_default();
     if let Some(code) = tool(&name.to_string_lossy(), args.get(1..).unwrap_or_default()) {
+        return code;
+    }
+    if let Some(code) = sv::init_script(name, args) {
         return code;
     }
     let rest = args.get(2..).unwrap_or_default();
@@ -64,6 +68,10 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "runsvdir" => entry::runsvdir(args),
         "supervise" => entry::supervise(args),
         "svscan" => entry::svscan(args),
+        "sv" => sv::sv(args),
+        "svc" => svc::svc(args),
+        "svstat" => svstat::svstat(args),
+        "svok" => svok::svok(args),
         "tini" | "tini-static" | "docker-init" => entrypoint::tini(args),
         "init" if std::process::id() == 1 => entry::init(args),
         "init" | "telinit" => power::telinit(args),

@@ -1,6 +1,12 @@
-//! Short-lived verbs.
+//! Short-lived verbs, and the tools of others that onit stands in for.
 #![forbid(unsafe_code)]
 
+mod getopt;
 pub mod install;
 pub mod power;
+mod print;
+pub mod sv;
+pub mod svc;
+pub mod svok;
+pub mod svstat;
 pub mod upgrade;

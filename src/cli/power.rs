@@ -53,7 +53,7 @@ pub fn telinit(args: &[OsString]) -> i32 {
         say("usage: init [-t SECONDS] 0|6|q (power off, reboot, look at the services)");
         return exit::USAGE;
     };
-    if fs::send(Path::new(INITCTL), &initctl::level(level)).is_ok() {
+    if fs::writer(Path::new(INITCTL)).and_then(|fifo| fs::send(fifo, &initctl::level(level))).is_ok() {
         return exit::OK;
     }
     match level {

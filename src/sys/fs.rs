@@ -46,6 +46,21 @@ pub fn path_of(dir: impl AsFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())).ok()
 }
 
+/// The working directory, to come back to. It must be readable, as it must for the tools that do the same.
+pub fn working_dir() -> Result<OwnedFd, Errno> {
+    open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Makes a directory the working directory. Only for who has a process of its own.
+pub fn enter(path: &OsStr) -> Result<(), Errno> {
+    nix::unistd::chdir(path)
+}
+
+/// Goes back to a directory that is held open.
+pub fn return_to(dir: impl AsFd) -> Result<(), Errno> {
+    nix::unistd::fchdir(dir)
+}
+
 /// Which directory this is.
 pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
     fstat(dir).map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
@@ -88,6 +103,15 @@ pub fn entries(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
 /// Whether a name is there, following symbolic links.
 pub fn exists(dir: impl AsFd, name: &str) -> bool {
     faccessat(dir, name, AccessFlags::F_OK, AtFlags::empty()).is_ok()
+}
+
+/// The same, where it matters that nobody can tell: only ENOENT means that there is nothing.
+pub fn look_up(dir: impl AsFd, name: &str) -> Result<bool, Errno> {
+    match fstatat(dir, name, AtFlags::empty()) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Whether anything has this name, a link that leads nowhere included.
@@ -341,10 +365,25 @@ pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
     if fresh || kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
 }
 
-/// Writes this into a FIFO in one piece, if somebody reads it. ENXIO if nobody does, ENOTSUP if this is none.
-pub fn send(fifo: &Path, message: &[u8]) -> Result<(), Errno> {
-    let fifo = open(fifo, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { write(fifo, message).map(drop) } else { Err(Errno::ENOTSUP) }
+/// The writing end of a FIFO that is there, without waiting: ENXIO when nobody reads it.
+pub fn open_writer(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    openat(dir, name, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Opens a file to read it, without waiting.
+pub fn open_reader(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    openat(dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Reads once. Returns what came.
+pub fn read_once(file: impl AsFd, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    let length = read(file, buffer)?;
+    Ok(buffer.get(..length).unwrap_or_default())
+}
+
+/// From now on, writing waits until there is room.
+pub fn set_blocking(file: impl AsFd) -> Result<(), Errno> {
+    fcntl(file, FcntlArg::F_SETFL(OFlag::empty())).map(drop)
 }
 
 /// A pipe: what is read from, what is written to.

@@ -24,6 +24,7 @@ mod scale;
 mod scenario;
 mod shutdown;
 mod svdir;
+mod talk;
 mod terminal;
 mod tidy;
 mod trees;
