@@ -7,6 +7,7 @@
 //! - [`wire`]: bytes and texts of the protocol, pure
 //! - [`sys`]: every system call, as small safe verbs
 //! - [`init`]: PID 1 itself, the only mutable room
+//! - [`service_dir`]: service directories as types: written, read, examined
 //! - [`cli`]: short-lived verbs
 
 #![cfg_attr(
@@ -18,5 +19,6 @@ pub mod cli;
 pub mod exit;
 pub mod init;
 pub mod machine;
+pub mod service_dir;
 pub mod sys;
 pub mod wire;
