@@ -1,7 +1,7 @@
 //! `onit export systemd DIR`: a service in the words of another supervisor.
 
 use crate::exit;
-use crate::service_dir::{ServiceDir, systemd};
+use crate::service_dir::{ServiceDir, cause, systemd};
 use crate::sys::say::say;
 use argh::FromArgs;
 use std::io::Write as _;
@@ -40,12 +40,12 @@ impl Export {
                 return exit::FAILED;
             }
             Err(error) => {
-                say(format_args!("onit: cannot open {}: {error}", directory.display()));
+                say(format_args!("onit: cannot open {}: {}", directory.display(), cause(&error)));
                 return exit::SYSTEM;
             }
         };
         if let Err(error) = std::io::stdout().write_all(systemd::unit(&service).as_bytes()) {
-            say(format_args!("onit: cannot write to standard output: {error}"));
+            say(format_args!("onit: cannot write to standard output: {}", cause(&error)));
             return exit::SYSTEM;
         }
         exit::OK

@@ -1,7 +1,7 @@
 //! `onit lint DIR…`: what is wrong with service directories, before anything is started.
 
 use crate::exit;
-use crate::service_dir::{Finding, Severity, lint};
+use crate::service_dir::{Finding, Severity, cause, lint};
 use crate::sys::say::say;
 use argh::FromArgs;
 use std::io::Write as _;
@@ -32,7 +32,7 @@ impl Lint {
         let findings = lint::examine(&self.directories);
         let text = if self.json { json(&findings) } else { lines(&findings) };
         if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
-            say(format_args!("onit: lint: cannot write to standard output: {error}"));
+            say(format_args!("onit: lint: cannot write to standard output: {}", cause(&error)));
             return exit::SYSTEM;
         }
         let counts = |finding: &Finding| self.strict || finding.severity == Severity::Error;

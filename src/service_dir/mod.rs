@@ -35,7 +35,7 @@ mod write;
 pub use builder::{Logger, Resource, Script, ServiceBuilder, User};
 pub use finding::{Finding, Severity};
 pub use known::Target;
-pub use program::Program;
+pub use program::{Program, cause};
 pub use write::{Error, Written};
 
 use crate::machine::policy::Essential;

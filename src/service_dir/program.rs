@@ -223,9 +223,10 @@ const BACKGROUND: &[(&str, &str, &str)] = &[
 /// A `run` that ends while its daemon goes on is started again and again.
 fn examine_stay(path: &Path, reading: &Reading, findings: &mut Vec<Finding>) {
     for (number, line) in &reading.lines {
+        let bare = format!("{} ", line.replace(['\'', '"', ';'], " "));
         let has = |(program, words, _): &&(&str, &str, &str)| {
-            let program = line.split_ascii_whitespace().any(|word| word.rsplit('/').next() == Some(program));
-            program && format!("{line} ").contains(&format!("{} ", words.trim_end()))
+            let program = bare.split_ascii_whitespace().any(|word| word.rsplit('/').next() == Some(program));
+            program && bare.contains(&format!("{} ", words.trim_end()))
         };
         if let Some((program, words, mend)) = BACKGROUND.iter().find(has) {
             let problem = format!("`{}` sends {program} into the background, where it has no supervisor", words.trim());
@@ -269,7 +270,7 @@ pub(super) fn what(metadata: &Metadata) -> &'static str {
 }
 
 /// What the system says, without its number.
-pub(super) fn cause(error: &std::io::Error) -> String {
+pub fn cause(error: &std::io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), |code| crate::sys::Errno::from_raw(code).desc().to_owned())
 }
 

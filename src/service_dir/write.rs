@@ -171,15 +171,14 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
     fs::rename(&fresh, path).map_err(io("replace", path))
 }
 
-/// The first file that is not as it is to be.
+/// The first file that is not as it is to be; the list of files comes last, since it tells people the least.
 fn difference(path: &Path, plan: &Plan, private: bool) -> Option<PathBuf> {
     if fs::metadata(path).is_ok_and(|metadata| private && metadata.permissions().mode() & 0o077 != 0) {
         return Some(path.to_owned());
     }
-    plan.iter()
-        .map(|(file, content)| (path.join(file), content))
-        .find(|(place, content)| !is(place, content))
-        .map(|(p, _)| p)
+    let (list, files): (Vec<_>, Vec<_>) = plan.iter().partition(|(file, _)| file.as_os_str() == MANIFEST);
+    let mut all = files.into_iter().chain(list).map(|(file, content)| (path.join(file), content));
+    all.find(|(place, content)| !is(place, content)).map(|(place, _)| place)
 }
 
 fn is(place: &Path, content: &Content) -> bool {
