@@ -263,7 +263,7 @@ fn hidden(place: &Path, name: &OsStr) -> Result<PathBuf, Error> {
         match fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some(error),
-            Err(error) => return Err(io("create", &path)(error)),
+            Err(error) => return Err(io("create", place)(error)),
         }
     }
     Err(io("create", place)(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into())))

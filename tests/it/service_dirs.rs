@@ -880,6 +880,7 @@ const FAULTS: &[Fault] = &[
 
 #[test]
 fn lint_finds_each_planted_fault_where_it_is() {
+    assert!(FAULTS.len() > 100);
     for (at, (plant, planted)) in FAULTS.iter().enumerate() {
         let ground = Ground::new();
         assert_eq!(lint::examine([ground.sv.path()]), [], "all is well before");
@@ -897,4 +898,462 @@ fn lint_finds_each_planted_fault_where_it_is() {
             assert!(!told.contains('\n'), "{told}");
         }
     }
+}
+
+#[test]
+fn a_service_is_examined_from_wherever_one_stands() {
+    let ground = Ground::new();
+    ground.file("db/after.d/web", "");
+    let lint = |directory: &str, args: &[&str]| {
+        let mut command = Command::new(onit());
+        command.arg("lint").args(args).current_dir(ground.path(directory));
+        let told = output(command);
+        assert_eq!((told.code, told.stderr.as_str()), (1, ""), "{told:?}");
+        told.stdout
+    };
+    let cycle = "error: these wait for each other, and so for ever: db -> web -> db; remove one of these\n";
+    for (directory, args, place) in [
+        (".", &["."][..], "./db/after.d/web"),
+        (".", &["web", "db"], "db/after.d/web"),
+        (".", &["web/"], "db/after.d/web"),
+        (".", &["db", "db", "."], "db/after.d/web"),
+    ] {
+        let told = lint(directory, args);
+        assert!(told.starts_with(&format!("{place}: {cycle}")), "{args:?}: {told}");
+    }
+    let told = lint("db", &["."]);
+    assert!(told.ends_with(cycle) && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn the_exit_code_of_lint_is_for_scripts() {
+    let sv = SvDir::new();
+    let lint = |args: &[&str]| {
+        let mut command = Command::new(onit());
+        command.arg("lint").args(args).current_dir(sv.path());
+        let told = output(command);
+        (told.code, told.stdout, told.stderr)
+    };
+    ServiceBuilder::new(["true"]).write(sv.path().join("web")).expect("written");
+    assert_eq!(lint(&["web", "."]), (0, String::new(), String::new()), "nothing is said when all is well");
+    assert_eq!(lint(&["--json", "web"]), (0, "[]\n".into(), String::new()));
+    assert_eq!(lint(&[]).0, 100);
+    assert_eq!(lint(&["--nonsense", "web"]).0, 100);
+
+    fs::write(sv.path().join("web/type"), "longrun\n").expect("write");
+    assert_eq!((lint(&["web"]).0, lint(&["--strict", "web"]).0), (0, 1), "a warning is no error");
+    fs::write(sv.path().join("web/down-signal"), "TREM\nx").expect("write");
+    let (code, told, _) = lint(&["web"]);
+    assert_eq!(code, 1);
+    let lines = [
+        "web/down-signal:1: error: \"TREM\" is no value for it: the default holds; write a signal: TERM, or 15",
+        "web/type: warning: onit does not read this file; it belongs to the sources of s6-rc: a oneshot is `setup` without \
+         `run`, a bundle is a service that depends on others",
+    ];
+    assert_eq!(told.lines().collect::<Vec<_>>(), lines);
+    let (code, told, _) = lint(&["--json", "web"]);
+    let json: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let expected = serde_json::json!([
+        {
+            "severity": "error", "kind": "value-bad", "file": "web/down-signal", "line": 1,
+            "problem": "\"TREM\" is no value for it: the default holds", "mend": "write a signal: TERM, or 15"
+        },
+        {
+            "severity": "warning", "kind": "foreign", "file": "web/type", "line": null,
+            "problem": "onit does not read this file", "mend": json[1]["mend"]
+        }
+    ]);
+    assert_eq!((code, &json), (1, &expected));
+
+    for (place, word) in
+        [("nowhere", "No such file or directory"), ("web/type", "is no directory"), ("empty", "no services in it")]
+    {
+        fs::create_dir_all(sv.path().join("empty")).expect("mkdir");
+        let (code, told, _) = lint(&[place]);
+        assert!(code == 1 && told.starts_with(&format!("{place}: error: ")) && told.contains(word), "{told}");
+    }
+}
+
+#[test]
+fn the_examples_are_clean() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("svdir-examples");
+    let mut services: Vec<PathBuf> =
+        fs::read_dir(&examples).expect("the examples").flatten().map(|e| e.path()).collect();
+    services.retain(|path| path.is_dir());
+    assert!(services.len() > 5);
+    services.push(examples);
+    // How a checkout was unpacked, under which umask, says nothing of the examples.
+    let findings: Vec<_> =
+        lint::examine(&services).into_iter().filter(|found| found.kind != "group-writable").collect();
+    assert_eq!(findings, []);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// onit new
+// ---------------------------------------------------------------------------------------------------------------------
+
+fn new(sv: &SvDir, args: &[&OsStr]) -> (i32, String) {
+    let mut command = Command::new(onit());
+    command.arg("new").args(args).env("SVDIR", sv.path());
+    let told = while_nothing_starts(|| command.output()).expect("onit runs");
+    assert_eq!(told.stdout, b"");
+    (told.status.code().unwrap_or(-1), String::from_utf8_lossy(&told.stderr).into_owned())
+}
+
+fn words<'a>(words: &[&'a str]) -> Vec<&'a OsStr> {
+    words.iter().map(|word| OsStr::new(*word)).collect()
+}
+
+#[test]
+fn what_new_writes_is_clean_and_runs() {
+    if let Some(why) = missing_tools(&["chpst"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let hostile = os(b"it's\n$x \xff\"--");
+    let options = words(&[
+        "--env",
+        "A=b=c d",
+        "--env",
+        "B=",
+        "--cwd",
+        "/",
+        "--limit",
+        "open-files=55",
+        "--finish",
+        "echo over",
+        "--check",
+        "true",
+        "--essential",
+        "on-failure",
+        "--restart",
+        "on-failure",
+        "--backoff",
+        "2s 1m 1h",
+        "--max-restarts",
+        "5/1m",
+        "--readiness",
+        "check 2s",
+        "--after",
+        "db",
+        "--condition",
+        "path /",
+        "--condition",
+        "!env NO",
+        "--down-signal",
+        "quit",
+        "--timeout-kill",
+        "10s",
+        "--timeout-finish",
+        "0",
+        "--timeout-up",
+        "90s",
+        "--log",
+        "main",
+        "--log-size",
+        "5000",
+        "--log-count",
+        "3",
+        "web",
+        "--",
+    ]);
+    let script = "cat /proc/$$/cmdline >seen.new; env -0 >env; ulimit -n >limit; mv seen.new seen; exec sleep 1000";
+    let seen = sv.root().join("seen");
+    let script =
+        script.replace("seen", &seen.display().to_string()).replace(">env", &format!(">{}.env", seen.display()));
+    let script = script.replace(">limit", &format!(">{}.limit", seen.display()));
+    let mut all = options.clone();
+    all.extend([OsStr::new("/bin/sh"), OsStr::new("-c"), OsStr::new(&script), OsStr::new("--"), &hostile]);
+    assert_eq!(new(&sv, &words(&["db", "--", "sleep", "1000"])), (0, String::new()));
+    assert_eq!(new(&sv, &all), (0, String::new()));
+    assert_eq!(new(&sv, &all), (0, String::new()), "once more");
+    assert_eq!(lint::examine([sv.path()]), []);
+    let read = ServiceDir::read(sv.path().join("web")).expect("a directory");
+    assert_eq!(read.settings.timeout_kill, Some(Limit::After(Duration::from_secs(10))));
+    assert_eq!((read.settings.conditions.len(), read.settings.down_signal), (2, Some(Signal::QUIT)));
+    assert!(fs::read_to_string(sv.path().join("web/log/main/config")).expect("ours").contains("s5000\nn3"));
+
+    let onit = sv.start(UnderTest::Onit);
+    onit.wait_for("the service to tell", SOON, || seen.exists().then_some(()));
+    assert_eq!(strings(&seen).last(), Some(&hostile));
+    let environment = variables(&seen.with_extension("env"));
+    assert_eq!(
+        ["A", "B"].map(|name| environment.get(OsStr::new(name)).cloned()),
+        [Some("b=c d".into()), Some("".into())]
+    );
+    assert_eq!(fs::read_to_string(seen.with_extension("limit")).expect("a limit"), "55\n");
+}
+
+#[test]
+fn new_says_what_it_will_not_do() {
+    let sv = SvDir::new();
+    fs::create_dir(sv.path().join("theirs")).expect("mkdir");
+    assert_eq!(new(&sv, &words(&["ours", "--", "one"])), (0, String::new()));
+    let ours = sv.path().join("ours/run");
+    let ours = ours.display();
+    for (args, code, told) in [
+        (
+            &["ours", "--", "two"][..],
+            1,
+            format!("onit: ours: {ours} says something else, and was not to be replaced (--replace does that)\n"),
+        ),
+        (
+            &["--replace", "theirs", "--", "two"],
+            1,
+            format!("onit: theirs: {} is there, and onit did not write it\n", sv.path().join("theirs").display()),
+        ),
+        (&["--target", "s6", "--check", "true", "x", "--", "y"], 1, "onit: x: s6 cannot read check\n".into()),
+        (&["x"], 100, "onit: new: what is it to run? onit new NAME -- CMD\n".into()),
+        (&["x", "--"], 100, "onit: new: what is it to run? onit new NAME -- CMD\n".into()),
+        (&["a b", "--", "y"], 100, "onit: new: \"a b\" is no name of a service that is started\n".into()),
+        (&[".x", "--", "y"], 100, "onit: new: \".x\" is no name of a service that is started\n".into()),
+        (&["../x", "--", "y"], 100, "onit: new: \"../x\" is no name of a service that is started\n".into()),
+        (
+            &["--dir", "/no/such", "x", "--", "y"],
+            111,
+            "onit: x: cannot create /no/such/x: No such file or directory\n".into(),
+        ),
+    ] {
+        let (is, said) = new(&sv, &words(args));
+        assert_eq!((is, said), (code, told), "{args:?}");
+    }
+    for args in [
+        &["--limit", "files=3", "x", "--", "y"][..],
+        &["--timeout-kill", "5 s", "x", "--", "y"],
+        &["--env", "A", "x", "--", "y"],
+        &["--user", "1:x", "x", "--", "y"],
+        &["--", "y"],
+    ] {
+        let (code, said) = new(&sv, &words(args));
+        assert!(code == 100 && !said.is_empty(), "{args:?}: {code} {said}");
+    }
+    assert_eq!(fs::read_dir(sv.path()).expect("a directory").count(), 2, "and nothing was written");
+    assert_eq!(new(&sv, &words(&["--replace", "ours", "--", "two"])), (0, String::new()));
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// systemd
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// What `systemd-analyze verify` says of these units, everything that it has understood included.
+fn verify(sv: &SvDir, units: &[(&str, &str)]) -> (i32, String) {
+    let place = sv.root().join("units");
+    fs::create_dir_all(&place).expect("mkdir");
+    for (name, unit) in units {
+        fs::write(place.join(name), unit).expect("write");
+    }
+    let mut command = Command::new("systemd-analyze");
+    command.args(["verify", "--man=no"]).args(units.iter().map(|(name, _)| place.join(name)));
+    command.env("SYSTEMD_LOG_LEVEL", "debug").env("SYSTEMD_UNIT_PATH", format!("{}:", place.display()));
+    let told = output(command);
+    (told.code, told.stdout + &told.stderr)
+}
+
+/// The words of a command line as systemd shows it: in double quotes, with the escapes of C.
+fn shown_words(line: &str) -> Vec<OsString> {
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    let (mut quoted, mut inside) = (false, false);
+    let mut bytes = line.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte == b' ' && !quoted {
+            inside = false;
+            continue;
+        }
+        if !inside {
+            words.push(Vec::new());
+            inside = true;
+        }
+        let word = words.last_mut().expect("a word");
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' => match bytes.next().expect("an escape") {
+                b'n' => word.push(b'\n'),
+                b't' => word.push(b'\t'),
+                b'r' => word.push(b'\r'),
+                b'a' => word.push(7),
+                b'b' => word.push(8),
+                b'v' => word.push(11),
+                b'f' => word.push(12),
+                digit @ b'0'..=b'3' => {
+                    let octal = [digit, bytes.next().expect("a digit"), bytes.next().expect("a digit")];
+                    word.push(u8::from_str_radix(std::str::from_utf8(&octal).expect("digits"), 8).expect("a byte"));
+                }
+                other => word.push(other),
+            },
+            other => word.push(other),
+        }
+    }
+    words.into_iter().map(|word| os(&word)).collect()
+}
+
+#[test]
+fn systemd_understands_what_is_exported() {
+    if let Some(why) = missing_tools(&["systemd-analyze"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let everything =
+        everything().user("www-data").groups(["lp", "mail"]).nice(5).limit(Resource::OpenFiles, 99).directory("/");
+    let everything = everything.limit(Resource::Stack, 1 << 20).env("A", "100% of $it\n\"").env("odd-name", "x");
+    write(&sv, "db", &ServiceBuilder::new(["/bin/sleep", "1"]));
+    write(&sv, "net", &ServiceBuilder::new(["/bin/sleep", "1"]).down());
+    write(&sv, "cache", &ServiceBuilder::new(["/bin/sleep", "1"]).readiness(Readiness::Notify));
+    let web = sv.path().join("web");
+    everything.write(&web).expect("written");
+    let read = |name: &str| systemd::unit(&ServiceDir::read(sv.path().join(name)).expect("a directory"));
+    let (built, db, net, cache, web_read) =
+        (everything.systemd_unit(&web).expect("a unit"), read("db"), read("net"), read("cache"), read("web"));
+    for web in [&built, &web_read] {
+        let units =
+            [("web.service", web.as_str()), ("db.service", &db), ("net.service", &net), ("cache.service", &cache)];
+        let (code, told) = verify(&sv, &units);
+        let ours = |line: &&str| {
+            units.iter().any(|(name, _)| line.starts_with(name) || line.contains(&format!("/units/{name}:")))
+        };
+        let complaints: Vec<_> = told.lines().filter(ours).filter(|line| complains(line)).collect();
+        assert_eq!((code, complaints), (0, Vec::<&str>::new()), "{web}");
+    }
+    for line in [
+        "Requires=db.service",
+        "After=db.service",
+        "After=cache.service",
+        "ConditionEnvironment=!A=b c",
+        "ConditionPathExists=/bin",
+        "StartLimitIntervalSec=1m",
+        "StartLimitBurst=6",
+        "Type=exec",
+        "Environment=\"A=100%% of $it\\n\\\"\"",
+        "User=www-data",
+        "Group=lp",
+        "SupplementaryGroups=mail",
+        "Nice=5",
+        "LimitNOFILE=99",
+        "LimitSTACK=1048576",
+        "WorkingDirectory=/",
+        "Restart=on-failure",
+        "RestartSec=2s",
+        "KillSignal=RTMIN+6",
+        "TimeoutStopSec=10s",
+        "TimeoutStartSec=201ms",
+        "ExecStart=/usr/bin/env -- odd-name=x /bin/sleep 1000",
+        "WantedBy=multi-user.target",
+    ] {
+        assert!(built.lines().any(|is| is == line), "{line} in:\n{built}");
+    }
+    let lost = [
+        "essential",
+        "notification-fd",
+        "finish",
+        "backoff",
+        "timeout-finish",
+        "check",
+        "health",
+        "log",
+        "control/t",
+        "control/u",
+        "max-death-tally",
+    ];
+    for file in lost {
+        assert!(built.lines().any(|line| line.starts_with(&format!("# {file}: "))), "{file} in:\n{built}");
+    }
+    assert!(web_read.contains(&format!("\nExecStart={}/run\n", web.display())), "{web_read}");
+    assert!(cache.contains("\nType=notify\n") && net.contains("\n# down: ") && !net.contains("\n[Install]\n"));
+    assert!(!db.lines().skip(1).any(|line| line.starts_with('#')), "nothing is lost of a plain service:\n{db}");
+}
+
+/// systemd's log has much to tell that is no complaint.
+fn complains(line: &str) -> bool {
+    ["ignoring", "Unknown", "Invalid", "Failed", "not executable", "bad unit", "Missing", "not found"]
+        .iter()
+        .any(|word| line.contains(word))
+}
+
+#[test]
+fn a_unit_that_is_wrong_would_be_seen() {
+    if let Some(why) = missing_tools(&["systemd-analyze"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let unit = ServiceBuilder::new(["/bin/sleep", "1"]).systemd_unit("/x").expect("a unit");
+    for (from, to) in [("Type=exec", "Type=no"), ("Restart=always", "Restrat=always"), ("/bin/sleep", "/no/sleep")] {
+        assert!(unit.contains(from));
+        let (_, told) = verify(&sv, &[("x.service", &unit.replace(from, to))]);
+        assert!(told.lines().any(|line| line.contains("x.service:") && complains(line)), "{to}: {told}");
+    }
+}
+
+#[test]
+fn words_of_a_unit_arrive_at_systemd_unchanged() {
+    if let Some(why) = missing_tools(&["systemd-analyze"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let words = prop::collection::vec(hostile(), 0..6);
+    let environment =
+        prop::collection::btree_map(prop_oneof![name(), "X_[A-Z]{1,5}".prop_map(OsString::from)], hostile(), 0..4);
+    let config = Config { cases: 12, max_shrink_iters: 24, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&(words, environment), |(words, environment)| {
+            let mut all: Vec<OsString> = vec!["/bin/echo".into()];
+            all.extend(words);
+            let mut builder = ServiceBuilder::new(&all);
+            for (name, value) in &environment {
+                builder = builder.env(name, value);
+            }
+            let unit = builder.systemd_unit("/tmp").expect("a unit");
+            let (code, told) = verify(&sv, &[("x.service", &unit)]);
+            prop_assert_eq!(code, 0, "{}\n{}", unit, told);
+            let line =
+                told.lines().find_map(|line| line.trim().strip_prefix("Command Line: ")).expect("a command line");
+            let shown: Vec<OsString> =
+                shown_words(line).iter().map(|word| os(&replace(word.as_bytes(), b"$$", b"$"))).collect();
+            prop_assert!(shown.ends_with(&all), "{:?}\n{}", shown, unit);
+            // What env sets, and what systemd sets.
+            let mut seen: BTreeMap<OsString, OsString> = BTreeMap::new();
+            let pairs = shown[..shown.len() - all.len()].iter().skip(2).cloned();
+            let of_systemd =
+                told.lines().filter_map(|line| line.trim_start().strip_prefix("Environment: ")).map(OsString::from);
+            for pair in pairs.chain(of_systemd) {
+                let at = pair.as_bytes().iter().position(|byte| *byte == b'=').expect("NAME=VALUE");
+                seen.insert(os(&pair.as_bytes()[..at]), os(&pair.as_bytes()[at + 1..]));
+            }
+            for (name, value) in &environment {
+                // systemd shows a variable without quoting it, so that a newline ends the line.
+                let first = value.as_bytes().split(|byte| *byte == b'\n').next().unwrap_or_default();
+                let is = seen.get(name).map(|seen| seen.as_bytes() == value.as_bytes() || seen.as_bytes() == first);
+                prop_assert_eq!(is, Some(true), "{:?}: {:?}\n{}", name, seen, unit);
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn replace(word: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut replaced = Vec::new();
+    let mut rest = word;
+    while let Some((first, tail)) = rest.split_first() {
+        if rest.starts_with(from) {
+            replaced.extend_from_slice(to);
+            rest = &rest[from.len()..];
+        } else {
+            replaced.push(*first);
+            rest = tail;
+        }
+    }
+    replaced
+}
+
+#[test]
+fn export_prints_a_unit() {
+    let sv = SvDir::new();
+    ServiceBuilder::new(["true"]).write(sv.path().join("web")).expect("written");
+    let told = sv.onit(&["export", "systemd", "web"]);
+    let unit = systemd::unit(&ServiceDir::read(sv.path().join("web")).expect("a directory"));
+    assert_eq!((told.code, told.stdout, told.stderr), (0, unit, String::new()));
+    fs::create_dir(sv.path().join("empty")).expect("mkdir");
+    let told = sv.onit(&["export", "systemd", "empty"]);
+    assert_eq!((told.code, told.stderr.as_str()), (1, "onit: empty is no service directory: there is no run in it\n"));
+    let told = sv.onit(&["export", "systemd", "nowhere"]);
+    assert_eq!((told.code, told.stderr.as_str()), (111, "onit: cannot open nowhere: No such file or directory\n"));
+    assert_eq!([sv.onit(&["export"]).code, sv.onit(&["export", "upstart", "web"]).code], [100, 100]);
 }
