@@ -1,7 +1,10 @@
 //! argv[0] or argv[1] names a function; nothing else happens here.
 
 use argh::FromArgs as _;
+use onit::cli::export::Export;
 use onit::cli::install::Install;
+use onit::cli::lint::Lint;
+use onit::cli::new::{self, New};
 use onit::cli::upgrade::Upgrade;
 use onit::cli::{power, sv, svc, svok, svstat};
 use onit::init::{boot, entry, entrypoint};
@@ -11,6 +14,9 @@ use std::path::Path;
 
 const USAGE: &str = "usage: onit run [-v] [DIR] [-- CMD]   run every service in DIR ($SVDIR, /etc/service), and CMD
        onit [-g] -- CMD              run CMD as a container's main process
+       onit new NAME [...] -- CMD    write a service directory that runs CMD
+       onit lint [--json] DIR...     examine service directories
+       onit export systemd DIR       print a service as a unit
        onit install [-f] [--container] [--init] DIR
                                      link names to this program in DIR: of runit's and daemontools' supervisors,
                                      or tini, docker-init and dumb-init, or init, telinit, shutdown and so on
@@ -42,6 +48,12 @@ fn dispatch(args: &[OsString]) -> i32 {
     match args.get(1).map(|word| word.to_string_lossy()).as_deref() {
         Some("run") => entry::run(rest),
         Some("install") => verb(Install::from_args, "onit install", rest, Install::run),
+        Some("lint") => verb(Lint::from_args, "onit lint", rest, Lint::run),
+        Some("new") => {
+            let (options, command) = new::split(rest);
+            verb(New::from_args, "onit new", options, |new| new.run(options, command))
+        }
+        Some("export") => verb(Export::from_args, "onit export", rest, Export::run),
         Some("upgrade") => verb(Upgrade::from_args, "onit upgrade", rest, Upgrade::run),
         Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
         Some("help" | "-h" | "--help") => entry::answer(USAGE),
@@ -85,7 +97,7 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
 /// How a verb reads its words.
 type Read<V> = fn(&[&str], &[&str]) -> Result<V, argh::EarlyExit>;
 
-fn verb<V>(read: Read<V>, name: &str, args: &[OsString], run: fn(&V) -> i32) -> i32 {
+fn verb<V>(read: Read<V>, name: &str, args: &[OsString], run: impl FnOnce(&V) -> i32) -> i32 {
     let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     match read(&[name], &words) {

@@ -1,6 +1,7 @@
 //! Files of a service directory, always relative to a directory that is held open.
 
 use super::{Errno, checked};
+use nix::NixPath as _;
 use nix::dir::Dir;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, open, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
@@ -198,6 +199,21 @@ pub fn remove_all(dir: impl AsFd, name: &OsStr) -> Result<(), Errno> {
 /// Gives what is under one name another one, in the same directory.
 pub fn rename(dir: impl AsFd, old: &OsStr, new: &OsStr) -> Result<(), Errno> {
     renameat(&dir, old, &dir, new)
+}
+
+/// Gives what is under one path another one, if nothing has that yet: EEXIST otherwise.
+pub fn rename_fresh(old: &Path, new: &Path) -> Result<(), Errno> {
+    let (here, number, flags) = (libc::AT_FDCWD, libc::SYS_renameat2, libc::RENAME_NOREPLACE);
+    let result = old.with_nix_path(|old| {
+        // SAFETY: renameat2(2), which not every C library has, reads two strings that end in NUL.
+        new.with_nix_path(|new| unsafe { libc::syscall(number, here, old.as_ptr(), here, new.as_ptr(), flags) })
+    })??;
+    match Errno::result(result).map(drop) {
+        // A file system that cannot do that in one step. Without it only an empty directory can be lost.
+        Err(Errno::EINVAL | Errno::ENOSYS) if is_there(AT_FDCWD, new.as_os_str()) => Err(Errno::EEXIST),
+        Err(Errno::EINVAL | Errno::ENOSYS) => renameat(AT_FDCWD, old, AT_FDCWD, new),
+        result => result,
+    }
 }
 
 /// Whether a name stands for a symbolic link to this target.

@@ -22,6 +22,7 @@ mod procfs;
 mod rescue;
 mod scale;
 mod scenario;
+mod service_dirs;
 mod shutdown;
 mod svdir;
 mod talk;

@@ -725,6 +725,12 @@ pub fn output(mut command: Command) -> Output {
 /// of every descriptor until its exec. So files are written and processes started one at a time.
 static WRITE_OR_SPAWN: Mutex<()> = Mutex::new(());
 
+/// Does something that writes programs, while nothing is started.
+pub fn while_nothing_starts<T>(write: impl FnOnce() -> T) -> T {
+    let _alone = WRITE_OR_SPAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    write()
+}
+
 /// Starts a process while no file is open for writing.
 #[track_caller]
 pub fn spawn(command: &mut Command) -> Child {

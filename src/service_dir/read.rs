@@ -1,0 +1,615 @@
+//! A service directory, taken apart: everything that it says, and everything that is wrong with it.
+
+use super::finding::Finding;
+use super::known::{self, CONTROLS, FOREIGN, Kind};
+use super::program::{self, Part, Program, cause, examine_writers, shown, what};
+use super::{Limit, ServiceDir, Settings};
+use crate::machine::policy::Essential;
+use crate::wire::svdir::{self, Readiness, Restart};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// PID 1 reads small files up to here.
+const SMALL: u64 = 4096;
+/// Whoever writes so few milliseconds has probably thought of seconds.
+const SUSPICIOUS: Duration = Duration::from_millis(100);
+
+const TIME: &str = "write a time: 5000 (milliseconds), 500ms, 10s, 5m or 1h; 0 for never";
+
+impl ServiceDir {
+    /// Reads everything that is in a service directory. What is wrong with it is among the
+    /// [`findings`](ServiceDir::findings); only a directory that cannot be read at all is an error.
+    pub fn read(path: impl AsRef<Path>) -> Result<ServiceDir, io::Error> {
+        read(path.as_ref(), Role::Main)
+    }
+}
+
+/// Which service this is of the two that may share a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Main,
+    Logger,
+}
+
+fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
+    let mut names: Vec<OsString> =
+        std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+    names.sort_unstable();
+    let mut reader = Reader { path, role, names, findings: Vec::new() };
+    let mut service = ServiceDir {
+        path: path.to_owned(),
+        name: path.canonicalize().ok().and_then(|path| path.file_name().map(OsStr::to_owned)).unwrap_or_default(),
+        run: reader.program("run", Part::Service),
+        setup: reader.program("setup", Part::Passing),
+        finish: reader.program("finish", Part::Passing),
+        check: reader.program("check", Part::Passing),
+        health: reader.program("health", Part::Passing),
+        control: reader.control(),
+        log: reader.log(),
+        environment: reader.environment(),
+        settings: reader.settings(),
+        findings: Vec::new(),
+    };
+    if let Some(name) = path.file_name() {
+        service.name = name.to_owned(); // a link has a name of its own
+    }
+    reader.supervise();
+    reader.strangers();
+    reader.whole(&service);
+    service.findings = reader.findings;
+    Ok(service)
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    role: Role,
+    names: Vec<OsString>,
+    findings: Vec<Finding>,
+}
+
+impl Reader<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+
+    fn error(
+        &mut self,
+        kind: &'static str,
+        file: impl AsRef<Path>,
+        problem: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        self.findings.push(Finding::error(kind, &self.path.join(file), problem, mend));
+    }
+
+    fn warn(
+        &mut self,
+        kind: &'static str,
+        file: impl AsRef<Path>,
+        problem: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        self.findings.push(Finding::warning(kind, &self.path.join(file), problem, mend));
+    }
+
+    fn program(&mut self, name: &str, part: Part) -> Option<Program> {
+        program::examine(&self.path.join(name), part, &mut self.findings)
+    }
+
+    /// What stands under a name, if that can be said.
+    fn metadata(&mut self, name: &str) -> Option<Metadata> {
+        let path = self.path.join(name);
+        match std::fs::metadata(&path) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if self.has(name) => {
+                self.error("link-dead", name, format!("cannot be followed: {}", cause(&error)), "make the link anew");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// The names in a directory of the service, if it has one; those that begin with a dot mean nothing.
+    fn directory(&mut self, name: &str) -> Vec<OsString> {
+        let Some(metadata) = self.metadata(name) else { return Vec::new() };
+        if !metadata.is_dir() {
+            self.error(
+                "not-a-directory",
+                name,
+                format!("is no directory, but {}", what(&metadata)),
+                "make it a directory",
+            );
+            return Vec::new();
+        }
+        let read = std::fs::read_dir(self.path.join(name));
+        match read.and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
+        }) {
+            Ok(mut names) => {
+                names.retain(|name| !name.as_bytes().starts_with(b"."));
+                names.sort_unstable();
+                names
+            }
+            Err(error) => {
+                self.warn(
+                    "unreadable",
+                    name,
+                    format!("cannot be read: {}", cause(&error)),
+                    "look at it as another user",
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    fn control(&mut self) -> BTreeMap<char, Program> {
+        let mut programs = BTreeMap::new();
+        let names = self.directory("control");
+        if names.is_empty() {
+            return programs;
+        }
+        if let Ok(metadata) = std::fs::metadata(self.path.join("control")) {
+            examine_writers(&self.path.join("control"), &metadata, &mut self.findings);
+        }
+        for name in names {
+            let file = Path::new("control").join(&name);
+            let name = shown(&name);
+            match (name.chars().next(), name.chars().count()) {
+                (Some(letter), 1) if CONTROLS.contains(letter) => {
+                    let program = program::examine(&self.path.join(&file), Part::Passing, &mut self.findings);
+                    programs.extend(program.map(|program| (letter, program)));
+                }
+                (_, 1) => {
+                    let mend = format!("take one of {CONTROLS}");
+                    self.error(
+                        "control-unknown",
+                        file,
+                        format!("no command of this letter runs a program: \"{name}\""),
+                        mend,
+                    );
+                }
+                _ => {
+                    if let Some(letter) = letter_of(&name) {
+                        let problem = "is never run: the name is that of a command, and not its letter";
+                        self.warn("control-unknown", file, problem, format!("call it {letter}"));
+                    }
+                }
+            }
+        }
+        programs
+    }
+
+    fn log(&mut self) -> Option<Box<ServiceDir>> {
+        let path = self.path.join("log");
+        let link = path.symlink_metadata().ok()?.is_symlink();
+        match std::fs::metadata(&path) {
+            Err(error) => {
+                let problem = format!("is a link that cannot be followed: {}", cause(&error));
+                self.error(
+                    "log-dead",
+                    "log",
+                    problem,
+                    "make the link anew; without a logger the service runs all the same",
+                );
+                None
+            }
+            Ok(metadata) if !metadata.is_dir() => {
+                let problem = format!("is no service directory, but {}", what(&metadata));
+                self.error("log-not-a-directory", "log", problem, "make it a directory with a `run`");
+                None
+            }
+            Ok(_) if self.role == Role::Logger => {
+                self.warn("log-of-log", "log", "a logger has no logger: this is ignored", "remove it");
+                None
+            }
+            Ok(_) => match read(&path, Role::Logger) {
+                Ok(log) => {
+                    // Another service tells of itself.
+                    self.findings.extend(log.findings.iter().filter(|_| !link).cloned());
+                    Some(Box::new(log))
+                }
+                Err(error) => {
+                    self.warn(
+                        "unreadable",
+                        "log",
+                        format!("cannot be read: {}", cause(&error)),
+                        "look at it as another user",
+                    );
+                    None
+                }
+            },
+        }
+    }
+
+    fn environment(&mut self) -> BTreeMap<OsString, Option<OsString>> {
+        let mut variables = BTreeMap::new();
+        for name in self.directory("env") {
+            let file = Path::new("env").join(&name);
+            if name.as_bytes().contains(&b'=') {
+                self.error(
+                    "env-name",
+                    file,
+                    "a variable's name cannot have = in it",
+                    "rename it; the content is the value",
+                );
+                continue;
+            }
+            let content = match std::fs::metadata(self.path.join(&file)) {
+                Err(_) => Ok(Vec::new()), // a dead link counts as empty
+                Ok(metadata) if metadata.is_file() => std::fs::read(self.path.join(&file)),
+                Ok(metadata) => {
+                    let problem = format!("is no file, but {}", what(&metadata));
+                    self.error("env-not-a-file", file, problem, "leave only files in env/, one for each variable");
+                    continue;
+                }
+            };
+            let content = match content {
+                Ok(content) => content,
+                Err(error) => {
+                    self.warn(
+                        "unreadable",
+                        file,
+                        format!("cannot be read: {}", cause(&error)),
+                        "look at it as another user",
+                    );
+                    continue;
+                }
+            };
+            self.variable(&file, &content);
+            variables.insert(name, svdir::variable(&content).map(OsString::from_vec));
+        }
+        variables
+    }
+
+    fn variable(&mut self, file: &Path, content: &[u8]) {
+        let path = self.path.join(file);
+        let mut lines = content.split(|byte| *byte == b'\n');
+        if lines.next().is_some_and(|line| line.ends_with(b"\r")) {
+            let problem = "ends in CR LF: the CR is a part of the value";
+            self.findings.push(Finding::error("carriage-return", &path, problem, "save it with LF alone").at(1));
+        }
+        if lines.any(|line| !line.is_empty()) {
+            let problem = "only the first line of a variable counts";
+            let mend = "write NUL in place of each newline, or set it in run";
+            self.findings.push(Finding::warning("more-lines", &path, problem, mend).at(2));
+        }
+    }
+
+    fn supervise(&mut self) {
+        let path = self.path.join("supervise");
+        let Ok(metadata) = path.symlink_metadata() else { return };
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && metadata.is_symlink() => {
+                // The last directory is made, but no more than that.
+                let target = std::fs::read_link(&path).map(|target| self.path.join(target)).unwrap_or_default();
+                if !target.parent().is_some_and(Path::is_dir) {
+                    let problem = format!("leads to {}, which cannot be made", target.display());
+                    self.error("supervise-dead", "supervise", problem, "make the directory that it is to be in");
+                }
+            }
+            Err(error) => {
+                self.error(
+                    "supervise-dead",
+                    "supervise",
+                    format!("cannot be followed: {}", cause(&error)),
+                    "make the link anew",
+                );
+            }
+            Ok(metadata) if !metadata.is_dir() => {
+                let problem = format!("is no directory, but {}", what(&metadata));
+                self.error("supervise-not-a-directory", "supervise", problem, "remove it: onit makes it");
+            }
+            Ok(_) => {
+                for name in ["supervise/control", "supervise/ok"] {
+                    let there = std::fs::symlink_metadata(self.path.join(name));
+                    if let Some(metadata) = there.ok().filter(|metadata| !metadata.file_type().is_fifo()) {
+                        let problem = format!("is no FIFO, but {}", what(&metadata));
+                        self.error("supervise-no-fifo", name, problem, "remove it: onit makes it");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Names that mean nothing here, but were perhaps meant to.
+    fn strangers(&mut self) {
+        for name in self.names.clone() {
+            let Some(text) = name.to_str() else { continue };
+            if text.starts_with('.') || known::kind(text).is_some() {
+                continue;
+            }
+            if let Some((_, why)) = FOREIGN.iter().find(|(foreign, _)| *foreign == text) {
+                self.warn("foreign", &name, "onit does not read this file", *why);
+                continue;
+            }
+            let path = self.path.join(&name);
+            let Ok(metadata) = std::fs::metadata(&path) else { continue };
+            let near = if metadata.is_dir() {
+                known::meant(text, &[Kind::Directory]).filter(|near| *near != "log" || path.join("run").exists())
+            } else {
+                known::meant(text, &[Kind::Program, Kind::Value, Kind::Flag])
+            };
+            if let Some(near) = near.filter(|near| !self.has(near) && *near != "supervise") {
+                self.warn("name-unknown", &name, "means nothing to a supervisor", format!("did you mean `{near}`?"));
+            }
+        }
+    }
+}
+
+/// The letter of a command that goes by this name.
+fn letter_of(name: &str) -> Option<char> {
+    let words =
+        ["up", "down", "term", "exit", "kill", "pause", "cont", "hup", "alarm", "interrupt", "quit", "usr1", "usr2"];
+    let letters = ['u', 'd', 't', 'x', 'k', 'p', 'c', 'h', 'a', 'i', 'q', '1', '2'];
+    let bare = name.to_lowercase();
+    let bare = bare.strip_suffix(".sh").unwrap_or(&bare);
+    let bare = bare.strip_prefix("sig").unwrap_or(bare);
+    let short = |letter: &char| bare.len() == 1 && bare.starts_with(*letter);
+    let same = |word: &&str| **word == *bare || bare.len() >= 3 && word.starts_with(bare);
+    words.iter().zip(letters).find(|(word, letter)| same(word) || short(letter)).map(|(_, letter)| letter)
+}
+
+// The small files.
+
+impl Reader<'_> {
+    fn settings(&mut self) -> Settings {
+        let essential = "write one of always, on-failure, on-giveup";
+        let restart = "write one of always, on-failure, never";
+        let readiness = "write one of none, fd N, notify, check, check TIME (as 2s)";
+        let instances = "write a number, $VARIABLE, or one name a line";
+        let health = "write words as every=10s timeout=5s retries=3 after=0s action=restart (or report)";
+        Settings {
+            down: self.has("down"),
+            essential: self.value("essential", essential, svdir::essential),
+            restart: self.value("restart", restart, Restart::parse),
+            backoff: self.value(
+                "backoff",
+                "write three times, the first no longer than the second: 1s 30s 30s",
+                svdir::Backoff::parse,
+            ),
+            max_restarts: self.value("max-restarts", "write a number and a time: 5/60s", svdir::MaxRestarts::parse),
+            readiness: self.value("readiness", readiness, Readiness::parse),
+            notification_fd: self.value("notification-fd", "write the number of a descriptor: 3", svdir::descriptor),
+            dependencies: self.services("dependencies.d"),
+            after: self.services("after.d"),
+            conditions: self.conditions(),
+            timeout_kill: self.time("timeout-kill"),
+            timeout_finish: self.time("timeout-finish"),
+            timeout_up: self.time("timeout-up"),
+            down_signal: self.value("down-signal", "write a signal: TERM, or 15", svdir::signal),
+            max_death_tally: self.value("max-death-tally", "write a number from 0 to 4096", svdir::tally),
+            instances: self
+                .lines("instances", instances)
+                .and_then(|text| self.parsed("instances", instances, &text, svdir::Instances::parse)),
+            health_policy: self.value("health-policy", health, svdir::HealthPolicy::parse),
+        }
+    }
+
+    /// The text of a small file, as PID 1 reads it; `None` if there is none, or none worth parsing.
+    fn lines(&mut self, name: &str, mend: &str) -> Option<String> {
+        let metadata = self.metadata(name)?;
+        if !metadata.is_file() {
+            self.error("not-a-file", name, format!("is no file, but {}", what(&metadata)), mend);
+            return None;
+        }
+        let mut text = Vec::new();
+        if let Err(error) = File::open(self.path.join(name)).and_then(|file| file.take(SMALL).read_to_end(&mut text)) {
+            self.warn("unreadable", name, format!("cannot be read: {}", cause(&error)), "look at it as another user");
+            return None;
+        }
+        if text.trim_ascii().is_empty() {
+            self.error("value-empty", name, "is empty, and the default holds", mend);
+            return None;
+        }
+        if text.windows(2).any(|pair| pair == b"\r\n") {
+            self.warn(
+                "carriage-return",
+                name,
+                "ends in CR LF: other supervisors do not take it",
+                "save it with LF alone",
+            );
+        }
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The value of a small file of which the first line counts.
+    fn value<T>(&mut self, name: &str, mend: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let text = self.lines(name, mend)?;
+        let value = self.parsed(name, mend, &text, &parse);
+        if value.is_some() && text.lines().skip(1).any(|line| !line.trim().is_empty()) {
+            let finding = Finding::warning(
+                "more-lines",
+                &self.path.join(name),
+                "only the first line counts",
+                "remove the others",
+            );
+            self.findings.push(finding.at(2));
+        }
+        value
+    }
+
+    fn parsed<T>(&mut self, name: &str, mend: &str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let value = parse(text);
+        if value.is_none() {
+            let line = text.lines().next().unwrap_or_default();
+            let blanks = line != line.trim() && parse(line.trim()).is_some();
+            let problem = if blanks {
+                format!("\"{line}\" has a blank too many, and is no value for it: the default holds")
+            } else {
+                format!("\"{line}\" is no value for it: the default holds")
+            };
+            self.findings.push(Finding::error("value-bad", &self.path.join(name), problem, mend).at(1));
+        }
+        value
+    }
+
+    fn time(&mut self, name: &str) -> Option<Limit> {
+        let limit = self.value(name, TIME, svdir::limit)?;
+        let bare = std::fs::read_to_string(self.path.join(name)).is_ok_and(|text| text.trim().parse::<u64>().is_ok());
+        if let Some(time) = limit.filter(|time| bare && *time < SUSPICIOUS) {
+            let (problem, mend) =
+                (format!("{} milliseconds are very little", time.as_millis()), format!("{}s?", time.as_millis()));
+            let finding =
+                Finding::warning("time-short", &self.path.join(name), problem, format!("did you mean {mend}"));
+            self.findings.push(finding.at(1));
+        }
+        Some(limit.into())
+    }
+
+    fn conditions(&mut self) -> Vec<svdir::Condition> {
+        const MEND: &str = "write lines as `env NAME`, `env NAME=VALUE`, `path PATH`, or with ! before it";
+        let mut conditions = Vec::new();
+        for (number, line) in self.lines("condition", MEND).unwrap_or_default().lines().enumerate() {
+            match svdir::Condition::parse(line) {
+                Some(condition) => conditions.push(condition),
+                None if line.is_empty() => {}
+                None => {
+                    let problem = format!("\"{line}\" is no condition");
+                    let finding = Finding::error("value-bad", &self.path.join("condition"), problem, MEND);
+                    self.findings.push(finding.at(number + 1));
+                }
+            }
+        }
+        conditions
+    }
+
+    fn services(&mut self, directory: &'static str) -> Vec<OsString> {
+        let names = self.directory(directory);
+        let us = self.path.file_name().map(OsStr::to_owned).unwrap_or_default();
+        if names.contains(&us) {
+            let file = Path::new(directory).join(&us);
+            self.error("dependency-self", file, "it waits for itself, and so for ever", "remove it");
+        }
+        names
+    }
+}
+
+// What the files say of each other.
+
+impl Reader<'_> {
+    fn whole(&mut self, service: &ServiceDir) {
+        if let Ok(metadata) = std::fs::metadata(self.path) {
+            examine_writers(self.path, &metadata, &mut self.findings);
+        }
+        self.has_something_to_run();
+        if self.role == Role::Logger {
+            for name in ["finish", "control", "check"] {
+                if self.has(name) {
+                    self.warn("log-unused", name, "that of a logger is not used", "remove it");
+                }
+            }
+            return;
+        }
+        self.readiness(service);
+        self.ends(service);
+        self.without_effect(service);
+    }
+
+    fn has_something_to_run(&mut self) {
+        if self.has("run") || self.has("setup") && self.role == Role::Main {
+            return;
+        }
+        let (problem, kind) = match self.role {
+            Role::Main => ("there is no run: nothing can be started", "run-missing"),
+            Role::Logger => {
+                ("a logger without run: the service soon waits for somebody to read its output", "log-without-run")
+            }
+        };
+        let near = self
+            .names
+            .iter()
+            .filter_map(|name| known::meant(name.to_str()?, &[Kind::Program]).map(|near| (name, near)));
+        let mend = near.into_iter().find(|(_, near)| *near == "run");
+        let mend = mend.map_or("write one".to_owned(), |(name, _)| format!("did you mean {}?", shown(name)));
+        self.error(kind, "run", problem, mend);
+    }
+
+    fn readiness(&mut self, service: &ServiceDir) {
+        let settings = &service.settings;
+        match (settings.readiness, settings.notification_fd) {
+            (Some(Readiness::Check(_)), _) if service.check.is_none() => {
+                self.error(
+                    "readiness-without-check",
+                    "readiness",
+                    "asks check, which is not there",
+                    "write check, or another readiness",
+                );
+            }
+            (Some(Readiness::Descriptor(one)), Some(other)) if one != other => {
+                let problem = format!("names descriptor {one}, and notification-fd {other}");
+                self.error("readiness-contradiction", "readiness", problem, "remove one of the two files");
+            }
+            (Some(Readiness::None | Readiness::Notify | Readiness::Check(_)), Some(_)) => {
+                let problem = "says something else than notification-fd";
+                self.warn("readiness-contradiction", "readiness", problem, "remove one of the two files");
+            }
+            _ => {}
+        }
+    }
+
+    fn ends(&mut self, service: &ServiceDir) {
+        let settings = &service.settings;
+        if settings.down && settings.essential.is_some() {
+            let problem = "everything ends with this service, and it is not even started by itself";
+            self.warn("down-essential", "down", problem, "remove down, or essential");
+        }
+        let gives_up = service.finish.is_some() || settings.max_restarts.is_some() || settings.restart.is_some();
+        if settings.essential == Some(Essential::OnGiveup) && !gives_up {
+            let problem = "on-giveup never comes about: nothing ends the restarts";
+            self.warn("essential-never", "essential", problem, "let finish exit with 125, or write max-restarts");
+        }
+    }
+
+    fn without_effect(&mut self, service: &ServiceDir) {
+        let settings = &service.settings;
+        let never = settings.restart == Some(Restart::Never);
+        let template = service.name.as_bytes().ends_with(b"@");
+        let cases = [
+            ("backoff", never && settings.backoff.is_some(), "restart says never"),
+            ("max-restarts", never && settings.max_restarts.is_some(), "restart says never"),
+            ("health-policy", settings.health_policy.is_some() && service.health.is_none(), "there is no health"),
+            ("timeout-finish", settings.timeout_finish.is_some() && service.finish.is_none(), "there is no finish"),
+            (
+                "instances",
+                settings.instances.is_some() && !template,
+                "only a directory whose name ends in @ is a template",
+            ),
+        ];
+        for (name, _, why) in cases.into_iter().filter(|(_, is, _)| *is) {
+            self.warn("without-effect", name, format!("has no effect: {why}"), "remove it, or mend that");
+        }
+    }
+}
+
+/// Whether a directory is a service itself, and not a directory of services: it has a file that only a service has.
+pub(super) fn is_service(path: &Path) -> bool {
+    let file = |name: &str| {
+        let place = path.join(name);
+        std::fs::metadata(&place).map_or(place.is_symlink(), |metadata| !metadata.is_dir())
+    };
+    let directory = |name: &str| path.join(name).is_dir();
+    ["run", "setup", "finish", "check", "health", "down", "type"].into_iter().any(file)
+        || known::values().any(file)
+        || ["supervise", "dependencies.d", "after.d"].into_iter().any(directory)
+}
+
+/// The names in a directory that are services, or cannot be anything else.
+pub(super) fn services_in(path: &Path) -> Result<Vec<(OsString, PathBuf)>, io::Error> {
+    let mut services = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let place = path.join(&name);
+        let plain = std::fs::metadata(&place).is_ok_and(|metadata| !metadata.is_dir());
+        if !plain {
+            services.push((name, place));
+        }
+    }
+    services.sort_unstable();
+    Ok(services)
+}
