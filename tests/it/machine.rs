@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::svdir::{is_root, missing_tools, onit, poll_until, skip};
+use crate::svdir::{find_in_path, is_root, missing_tools, onit, poll_until, skip};
 
 /// What a boot may take on a busy machine without hardware to help.
 const BOOT: Duration = Duration::from_secs(60);
@@ -30,7 +30,8 @@ const MODULES: [&str; 6] =
 
 /// What stands in the way of such tests.
 fn why_not() -> Option<String> {
-    let tools = ["qemu-system-x86_64", "busybox", "mkfs.ext4", "dumpe2fs", "e2fsck", "apt-get", "dpkg", "xz", "ldd"];
+    let tools =
+        ["qemu-system-x86_64", "busybox", "mkfs.ext4", "dumpe2fs", "e2fsck", "apt-get", "dpkg", "xz", "ldd", "perl"];
     let other = (!is_root()).then(|| "needs root to unpack packages".to_owned());
     let strange = (std::env::consts::ARCH != "x86_64").then(|| "needs an x86-64 machine".to_owned());
     missing_tools(&tools).or(other).or(strange).or_else(|| kernel().as_ref().err().cloned())
@@ -402,7 +403,7 @@ fn swap_is_given_up_and_kernels_start_kernels() {
         "[ -e /mnt/swap ] || { dd if=/dev/zero of=/mnt/swap bs=1M count=8; mkswap /mnt/swap; }; swapon /mnt/swap";
     let root = initial_root(&format!("{}\n{{ {swap}; }} >/dev/null 2>&1", mount_disk("/mnt")));
     root.script("etc/onit/shutdown", "echo $1 >>/mnt/shutdown");
-    root.sysvinit().program(Path::new("/usr/bin/perl"), "bin/perl").script("bin/load", LOAD_KERNEL);
+    root.sysvinit().program(&find_in_path("perl").expect("perl"), "bin/perl").script("bin/load", LOAD_KERNEL);
     // Stopped, and deaf to TERM when it goes on.
     root.script("etc/service/frozen/run", "trap '' TERM; kill -STOP $$; exec sleep 1000");
     root.file("etc/service/frozen/timeout-kill", "300ms");
