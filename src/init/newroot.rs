@@ -4,7 +4,7 @@
 //! place, and its init takes ours. Until then a failure is a reason for a shell; afterwards there is no way back.
 
 use super::boot::Life;
-use crate::sys::{Errno, boot, say::say};
+use crate::sys::{Errno, boot, fs, say::say};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
 impl Life {
     /// Leaves this root, if the `boot` script asked for it. Returns only if it did not, or if that cannot be.
     pub(super) fn enter_new_root(&mut self) {
-        let Ok(text) = std::fs::read(REQUEST) else { return };
+        let Ok(Some(text)) = fs::read_bytes(fs::HERE, REQUEST) else { return }; // which waits for nobody
         let mut words = text.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
         let mut word = || words.next().map(|word| PathBuf::from(OsString::from_vec(word.to_vec())));
         let (Some(root), init) = (word(), word()) else {
