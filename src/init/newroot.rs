@@ -51,11 +51,18 @@ fn check(root: &Path, inits: &[PathBuf]) -> Result<(), String> {
         Err("this root is not in memory".into())
     } else if !boot::is_mount_point(root) {
         Err("nothing is mounted there".into())
-    } else if !inits.iter().any(|init| inside(init).symlink_metadata().is_ok()) {
-        Err(format!("{} is not there", inits.first().map(|init| init.display().to_string()).unwrap_or_default()))
+    } else if !inits.iter().any(|init| may_be_program(&inside(init))) {
+        Err(format!("{} is no program there", inits.first().map(|init| init.display().to_string()).unwrap_or_default()))
     } else {
         Ok(())
     }
+}
+
+/// Where a symbolic link leads is not known before that root is ours.
+fn may_be_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.symlink_metadata()
+        .is_ok_and(|file| file.is_symlink() || file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 fn take_along(mount: &Path, root: &Path) {
@@ -74,5 +81,23 @@ fn take_along(mount: &Path, root: &Path) {
                 errno.desc()
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_program;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_cannot_be_an_init_is_seen_before_there_is_no_way_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (init, link) = (dir.path().join("init"), dir.path().join("link"));
+        assert!(!may_be_program(dir.path()) && !may_be_program(&init));
+        std::fs::write(&init, "").expect("a file");
+        assert!(!may_be_program(&init));
+        std::fs::set_permissions(&init, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        std::os::unix::fs::symlink("/bin/busybox", &link).expect("a link");
+        assert!(may_be_program(&init) && may_be_program(&link));
     }
 }
