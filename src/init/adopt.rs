@@ -207,7 +207,11 @@ impl Init {
     pub(super) fn open_all_again(&mut self) {
         self.renew_view();
         for at in self.table.all() {
+            let released = self.is_released(at);
             let Some(slot) = self.table.get_mut(at) else { continue };
+            if released || fs::is_removed(&slot.dir) {
+                continue; // there is no place for it any more
+            }
             let removed = slot.give_up_removed();
             let incomplete = !removed.is_empty() || slot.files.ok.is_none();
             if !removed.is_empty() {

@@ -72,7 +72,7 @@ impl Init {
     }
 
     /// Whether a service, or that of a logger, is not taken in again.
-    fn is_released(&self, at: SlotId) -> bool {
+    pub(super) fn is_released(&self, at: SlotId) -> bool {
         self.table.get(at).is_some_and(|slot| match slot.pair {
             Pair::Logger { producer, .. } => self.table.get(producer).is_none_or(|service| service.released),
             Pair::Alone | Pair::Producer { .. } => slot.released,

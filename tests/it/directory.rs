@@ -323,10 +323,14 @@ fn what_was_removed_of_supervise_is_there_again_after_a_hangup_and_nothing_was_r
 fn the_end_of_a_removed_service_with_a_logger_is_silent() {
     let sv = SvDir::new();
     let (onit, _) = start(&sv);
-    let logged = sv.service("logged").run("echo $$ >read; exec sleep 1000").log("echo $$ >read; exec cat");
+    let logged = sv
+        .service("logged")
+        .run("trap 'sleep 1; exit' TERM; echo $$ >read; while :; do sleep 0.05; done")
+        .log("echo $$ >read; exec cat");
     let logged = logged.create_atomically();
     let pids = [logged.wait_pid("read"), logged.logger().wait_pid("read")];
     fs::remove_dir_all(logged.path()).expect("rm");
+    onit.signal(Signal::SIGHUP);
     pids.into_iter().for_each(|pid| wait_gone(&onit, pid));
     sleeper(&sv, "later").wait_up();
     assert_eq!(onit.stderr(), "");
