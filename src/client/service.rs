@@ -8,6 +8,8 @@ use crate::sys::{Errno, process};
 use crate::wire::control;
 use crate::wire::status::any::{Format, LONGEST};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -20,10 +22,9 @@ const PERSONALITIES: [&str; 4] = ["runsv", "runsvdir", "supervise", "svscan"];
 
 /// A service directory, by its path. Everything is looked up anew each time, so a service that is replaced, or gets
 /// another supervisor, stays the same service. To clone it is cheap.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Service(Arc<Place>);
 
-#[derive(Debug)]
 struct Place {
     path: PathBuf,
     supervise: PathBuf,
@@ -349,6 +350,18 @@ impl PartialEq for Service {
 }
 
 impl Eq for Service {}
+
+impl Hash for Service {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.path().hash(state);
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Service").field(&self.path()).finish()
+    }
+}
 
 /// Where `sv` looks for a service of this name.
 fn place_of(name: &OsStr, services: Option<OsString>) -> PathBuf {
