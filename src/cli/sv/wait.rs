@@ -168,3 +168,43 @@ fn is_so(letter: u8, status: &Status, before: Tai) -> So {
     };
     if so { So::Yes } else { So::No }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Pid;
+    use So::{IfCheckPasses, No, Yes};
+
+    const BEFORE: Tai = Tai { unix: 1, nanos: 2 };
+    const UP: Status =
+        Status { since: BEFORE, pid: Some(Pid(7)), paused: false, want: Want::Up, got_term: false, phase: Phase::Run };
+    const DOWN: Status = Status { pid: None, want: Want::Down, phase: Phase::Down, ..UP };
+
+    fn each(letters: &str, status: Status) -> Vec<So> {
+        letters.bytes().map(|letter| is_so(letter, &status, BEFORE)).collect()
+    }
+
+    #[test]
+    fn it_runs_and_is_the_one_from_before_the_order() {
+        assert_eq!(each("udotkpcxC", UP), [IfCheckPasses, No, No, No, No, No, Yes, No, IfCheckPasses]);
+        assert_eq!(each("haiq12", UP), [Yes; 6]);
+        assert_eq!(each("pc", Status { paused: true, ..UP }), [Yes, No]);
+        assert_eq!(each("o", Status { want: Want::Down, ..UP }), [Yes]);
+    }
+
+    #[test]
+    fn it_runs_anew() {
+        let anew = Status { since: Tai { unix: 1, nanos: 3 }, ..UP };
+        assert_eq!(each("tk", anew), [IfCheckPasses; 2]);
+        assert_eq!(each("tk", Status { got_term: true, ..anew }), [No; 2]);
+        assert_eq!(each("uo", Status { phase: Phase::Finish, want: Want::Down, ..anew }), [No, Yes]);
+    }
+
+    #[test]
+    fn it_is_down() {
+        assert_eq!(each("udotkpcxC", DOWN), [No, Yes, No, Yes, Yes, Yes, Yes, No, Yes]);
+        assert_eq!(each("tkC", Status { want: Want::Up, ..DOWN }), [No, No, Yes]);
+        assert_eq!(each("o", Status { since: Tai { unix: 1, nanos: 3 }, ..DOWN }), [Yes]);
+        assert_eq!(each("d", Status { phase: Phase::Finish, ..DOWN }), [No]);
+    }
+}
