@@ -88,13 +88,14 @@ impl Ear {
         let next = services.iter().filter_map(|service| service.next).min();
         let deadline = next.map_or(self.limit, |next| next.min(self.limit));
         for token in self.poller.wait(clock::now(), Some(deadline)) {
-            let places = match &self.writes {
-                Some(writes) if token == NEWS => writes.of("status"),
-                _ => Some(Vec::new()),
-            };
+            let places = self.writes.as_ref().filter(|_| token == NEWS).map(|writes| writes.of("status"));
             for service in &mut *services {
-                let heard = |places: Vec<Place>| service.place.is_some_and(|place| places.contains(&place));
-                if service.number == token || places.clone().is_none_or(heard) {
+                let heard = match &places {
+                    Some(Some(places)) => service.place.is_some_and(|place| places.contains(&place)),
+                    Some(None) => true,
+                    None => service.number == token,
+                };
+                if heard {
                     service.next = Some(Mono::default());
                 }
             }
