@@ -54,8 +54,9 @@ pub fn init_script(name: &OsStr, argv: &[OsString]) -> Option<i32> {
     if std::process::id() == 1 || name.as_bytes().starts_with(b"onit") {
         return None;
     }
-    let means_sv =
-        leads_through_sv(Path::new(path)) || is_one_order(args) && Path::new(&services()).join(name).is_dir();
+    let is_path = path.as_bytes().contains(&b'/'); // or else it was found somewhere in PATH
+    let means_sv = is_path && leads_through_sv(Path::new(path))
+        || is_one_order(args) && Path::new(&services()).join(name).is_dir();
     means_sv.then(|| call(name.as_bytes(), args, true))
 }
 

@@ -175,6 +175,27 @@ fn nothing_is_asked_again_and_again() {
 }
 
 #[test]
+fn few_descriptors_are_enough_for_many_services() {
+    if let Some(why) = missing_tools(&["prlimit"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let services: Vec<_> = (0..40).map(|n| sv.service(&format!("s{n}")).run("exec sleep 1000").create()).collect();
+    let _onit = sv.start(UnderTest::Onit);
+    let before: Vec<_> = services.iter().map(|service| service.wait_up()).collect();
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=24:24").arg(onit()).args(["sv", "-w600", "restart"]);
+    let said = sv.run({
+        command.args(services.iter().map(|service| service.name()));
+        command
+    });
+    assert_eq!((said.code, said.stdout.lines().count()), (0, 40), "{said:?}");
+    for (service, pid) in services.iter().zip(before) {
+        assert_ne!(service.wait_up(), pid);
+    }
+}
+
+#[test]
 fn a_link_is_an_init_script_only_where_it_must_be_one() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").create();

@@ -88,13 +88,14 @@ impl Ear {
         let next = services.iter().filter_map(|service| service.next).min();
         let deadline = next.map_or(self.limit, |next| next.min(self.limit));
         for token in self.poller.wait(clock::now(), Some(deadline)) {
-            let places = match &self.writes {
-                Some(writes) if token == NEWS => writes.of("status"),
-                _ => Some(Vec::new()),
-            };
+            let places = self.writes.as_ref().filter(|_| token == NEWS).map(|writes| writes.of("status"));
             for service in &mut *services {
-                let heard = |places: Vec<Place>| service.place.is_some_and(|place| places.contains(&place));
-                if service.number == token || places.clone().is_none_or(heard) {
+                let heard = match &places {
+                    Some(Some(places)) => service.place.is_some_and(|place| places.contains(&place)),
+                    Some(None) => true,
+                    None => service.number == token,
+                };
+                if heard {
                     service.next = Some(Mono::default());
                 }
             }
@@ -167,4 +168,44 @@ fn is_so(letter: u8, status: &Status, before: Tai) -> So {
         _ => true,
     };
     if so { So::Yes } else { So::No }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Pid;
+    use So::{IfCheckPasses, No, Yes};
+
+    const BEFORE: Tai = Tai { unix: 1, nanos: 2 };
+    const UP: Status =
+        Status { since: BEFORE, pid: Some(Pid(7)), paused: false, want: Want::Up, got_term: false, phase: Phase::Run };
+    const DOWN: Status = Status { pid: None, want: Want::Down, phase: Phase::Down, ..UP };
+
+    fn each(letters: &str, status: Status) -> Vec<So> {
+        letters.bytes().map(|letter| is_so(letter, &status, BEFORE)).collect()
+    }
+
+    #[test]
+    fn it_runs_and_is_the_one_from_before_the_order() {
+        assert_eq!(each("udotkpcxC", UP), [IfCheckPasses, No, No, No, No, No, Yes, No, IfCheckPasses]);
+        assert_eq!(each("haiq12", UP), [Yes; 6]);
+        assert_eq!(each("pc", Status { paused: true, ..UP }), [Yes, No]);
+        assert_eq!(each("o", Status { want: Want::Down, ..UP }), [Yes]);
+    }
+
+    #[test]
+    fn it_runs_anew() {
+        let anew = Status { since: Tai { unix: 1, nanos: 3 }, ..UP };
+        assert_eq!(each("tk", anew), [IfCheckPasses; 2]);
+        assert_eq!(each("tk", Status { got_term: true, ..anew }), [No; 2]);
+        assert_eq!(each("uo", Status { phase: Phase::Finish, want: Want::Down, ..anew }), [No, Yes]);
+    }
+
+    #[test]
+    fn it_is_down() {
+        assert_eq!(each("udotkpcxC", DOWN), [No, Yes, No, Yes, Yes, Yes, Yes, No, Yes]);
+        assert_eq!(each("tkC", Status { want: Want::Up, ..DOWN }), [No, No, Yes]);
+        assert_eq!(each("o", Status { since: Tai { unix: 1, nanos: 3 }, ..DOWN }), [Yes]);
+        assert_eq!(each("d", Status { phase: Phase::Finish, ..DOWN }), [No]);
+    }
 }
