@@ -41,10 +41,10 @@ fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
     let mut names: Vec<OsString> =
         std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
     names.sort_unstable();
-    let mut reader = Reader { path, role, names, findings: Vec::new() };
+    let mut reader = Reader { path, name: name_of(path), role, names, findings: Vec::new() };
     let mut service = ServiceDir {
         path: path.to_owned(),
-        name: path.canonicalize().ok().and_then(|path| path.file_name().map(OsStr::to_owned)).unwrap_or_default(),
+        name: reader.name.clone(),
         run: reader.program("run", Part::Service),
         setup: reader.program("setup", Part::Passing),
         finish: reader.program("finish", Part::Passing),
@@ -56,9 +56,6 @@ fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
         settings: reader.settings(),
         findings: Vec::new(),
     };
-    if let Some(name) = path.file_name() {
-        service.name = name.to_owned(); // a link has a name of its own
-    }
     reader.supervise();
     reader.strangers();
     reader.whole(&service);
@@ -66,8 +63,15 @@ fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
     Ok(service)
 }
 
+/// The name of a service: a link has one of its own.
+fn name_of(path: &Path) -> OsString {
+    let canonical = || path.canonicalize().ok()?.file_name().map(OsStr::to_owned);
+    path.file_name().map(OsStr::to_owned).or_else(canonical).unwrap_or_default()
+}
+
 struct Reader<'a> {
     path: &'a Path,
+    name: OsString,
     role: Role,
     names: Vec<OsString>,
     findings: Vec<Finding>,
@@ -127,6 +131,7 @@ impl Reader<'_> {
             );
             return Vec::new();
         }
+        examine_writers(&self.path.join(name), &metadata, &mut self.findings);
         let read = std::fs::read_dir(self.path.join(name));
         match read.and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
@@ -151,12 +156,6 @@ impl Reader<'_> {
     fn control(&mut self) -> BTreeMap<char, Program> {
         let mut programs = BTreeMap::new();
         let names = self.directory("control");
-        if names.is_empty() {
-            return programs;
-        }
-        if let Ok(metadata) = std::fs::metadata(self.path.join("control")) {
-            examine_writers(&self.path.join("control"), &metadata, &mut self.findings);
-        }
         for name in names {
             let file = Path::new("control").join(&name);
             let name = shown(&name);
@@ -481,9 +480,8 @@ impl Reader<'_> {
 
     fn services(&mut self, directory: &'static str) -> Vec<OsString> {
         let names = self.directory(directory);
-        let us = self.path.file_name().map(OsStr::to_owned).unwrap_or_default();
-        if names.contains(&us) {
-            let file = Path::new(directory).join(&us);
+        if names.contains(&self.name) {
+            let file = Path::new(directory).join(&self.name);
             self.error("dependency-self", file, "it waits for itself, and so for ever", "remove it");
         }
         names

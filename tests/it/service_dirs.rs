@@ -425,6 +425,7 @@ fn what_can_be_no_service_is_an_error() {
         plain().max_restarts(MaxRestarts { count: 1, window: Duration::ZERO }),
         plain().condition(condition("a\nb")),
         plain().condition(condition("")),
+        plain().condition(condition(&"x".repeat(5000))),
         plain().instances(Instances::Names(vec!["a/b".into()])),
     ] {
         let result = builder.write(sv.path().join("web"));
@@ -791,6 +792,7 @@ const FAULTS: &[Fault] = &[
     (|g| g.script("db/control/term", "#!/bin/sh\n"), &[("control-unknown", "db/control/term", None, WARNING, "call it t")]),
     (|g| g.script("db/control/SIGHUP", "#!/bin/sh\n"), &[("control-unknown", "db/control/SIGHUP", None, WARNING, "call it h")]),
     (|g| g.file("db/control/t", "#!/bin/sh\n"), &[("not-executable", "db/control/t", None, ERROR, "chmod +x")]),
+    (|g| { g.file("db/env/A", "x\n"); g.mode("db/env", 0o777) }, &[("world-writable", "db/env", None, ERROR, "chmod o-w")]),
     (|g| g.file("db/control", ""), &[("not-a-directory", "db/control", None, ERROR, "a file")]),
     // log
     (|g| g.link("db/log", "../nowhere"), &[("log-dead", "db/log", None, ERROR, "make the link anew")]),
@@ -1259,6 +1261,31 @@ fn systemd_understands_what_is_exported() {
     assert!(web_read.contains(&format!("\nExecStart={}/run\n", web.display())), "{web_read}");
     assert!(cache.contains("\nType=notify\n") && net.contains("\n# down: ") && !net.contains("\n[Install]\n"));
     assert!(!db.lines().skip(1).any(|line| line.starts_with('#')), "nothing is lost of a plain service:\n{db}");
+}
+
+#[test]
+fn finish_gets_its_arguments_from_systemd() {
+    if let Some(why) = missing_tools(&["systemd-analyze"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let path = sv.root().join("it's $1 100%");
+    let finish = Script::shell("echo \"$@\" in \"${PWD##*/}\"");
+    let builder = ServiceBuilder::new(["/bin/sleep", "1"]).finish(finish).directory("/").user("nobody");
+    while_nothing_starts(|| builder.write(&path)).expect("written");
+    let (_, told) = verify(&sv, &[("x.service", &builder.systemd_unit(&path).expect("a unit"))]);
+    let lines = told.lines().filter_map(|line| line.trim().strip_prefix("Command Line: "));
+    let words: Vec<OsString> = shown_words(lines.last().expect("two commands"))
+        .iter()
+        .map(|word| os(&replace(word.as_bytes(), b"$$", b"$")))
+        .collect();
+    assert_eq!(words[0], "/bin/sh");
+    let run = |code: &str, status: &str| {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).env("EXIT_CODE", code).env("EXIT_STATUS", status).current_dir("/");
+        output(command).stdout
+    };
+    assert_eq!([run("exited", "3"), run("killed", "TERM")], ["3 0 in it's $1 100%\n", "-1 TERM in it's $1 100%\n"]);
 }
 
 /// systemd's log has much to tell that is no complaint.
