@@ -1274,8 +1274,8 @@ fn finish_gets_its_arguments_from_systemd() {
     let builder = ServiceBuilder::new(["/bin/sleep", "1"]).finish(finish).directory("/").user("nobody");
     while_nothing_starts(|| builder.write(&path)).expect("written");
     let (_, told) = verify(&sv, &[("x.service", &builder.systemd_unit(&path).expect("a unit"))]);
-    let lines = told.lines().filter_map(|line| line.trim().strip_prefix("Command Line: "));
-    let words: Vec<OsString> = shown_words(lines.last().expect("two commands"))
+    let mut lines = told.lines().filter_map(|line| line.trim().strip_prefix("Command Line: "));
+    let words: Vec<OsString> = shown_words(lines.next_back().expect("two commands"))
         .iter()
         .map(|word| os(&replace(word.as_bytes(), b"$$", b"$")))
         .collect();
