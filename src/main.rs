@@ -5,8 +5,8 @@ use onit::cli::export::Export;
 use onit::cli::install::Install;
 use onit::cli::lint::Lint;
 use onit::cli::new::{self, New};
-use onit::cli::power;
 use onit::cli::upgrade::Upgrade;
+use onit::cli::{power, sv, svc, svok, svstat};
 use onit::init::{boot, entry, entrypoint};
 use onit::{exit, sys::say::say};
 use std::ffi::OsString;
@@ -17,12 +17,15 @@ const USAGE: &str = "usage: onit run [-v] [DIR] [-- CMD]   run every service in 
        onit new NAME [...] -- CMD    write a service directory that runs CMD
        onit lint [--json] DIR...     examine service directories
        onit export systemd DIR       print a service as a unit
-       onit install [-f] DIR         link the names below to this program in DIR
+       onit install [-f] [--container] [--init] DIR
+                                     link names to this program in DIR: of runit's and daemontools' supervisors,
+                                     or tini, docker-init and dumb-init, or init, telinit, shutdown and so on
        onit upgrade [PID]            let a running supervisor (1) become the onit that stands at its path now
        onit runsvdir [-P] DIR [LOG]  as runit's runsvdir
        onit runsv DIR                as runit's runsv
        onit svscan [DIR]             as daemontools' svscan
        onit supervise DIR            as daemontools' supervise
+       onit sv, onit svc, onit svstat, onit svok  as those, of runit and daemontools
        onit tini, onit dumb-init     as those
        onit init                     PID 1 of a machine
        onit poweroff|reboot|halt|kexec [-f]  ask PID 1 for it; with -f, do it now";
@@ -38,6 +41,9 @@ fn dispatch(args: &[OsString]) -> i32 {
     if let Some(code) = tool(&name.to_string_lossy(), args.get(1..).unwrap_or_default()) {
         return code;
     }
+    if let Some(code) = sv::init_script(name, args) {
+        return code;
+    }
     let rest = args.get(2..).unwrap_or_default();
     match args.get(1).map(|word| word.to_string_lossy()).as_deref() {
         Some("run") => entry::run(rest),
@@ -51,10 +57,16 @@ fn dispatch(args: &[OsString]) -> i32 {
         Some("upgrade") => verb(Upgrade::from_args, "onit upgrade", rest, Upgrade::run),
         Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
         Some("help" | "-h" | "--help") => entry::answer(USAGE),
+        Some("-b") if std::process::id() == 1 => entry::init(args.get(1..).unwrap_or_default()), // the kernel's word
         Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
         Some(word) if let Some(code) = tool(word, rest) => code,
-        _ if std::process::id() == 1 => entry::init(args.get(1..).unwrap_or_default()), // the kernel's words
-        _ => {
+        word if std::process::id() == 1 && (word.is_none() || boot::is_machine()) => {
+            entry::init(args.get(1..).unwrap_or_default()) // the kernel's words
+        }
+        word => {
+            if let Some(word) = word {
+                say(format_args!("onit: there is no verb {word}; to run a program, say onit -- {word}"));
+            }
             say(USAGE);
             exit::USAGE
         }
@@ -68,6 +80,10 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "runsvdir" => entry::runsvdir(args),
         "supervise" => entry::supervise(args),
         "svscan" => entry::svscan(args),
+        "sv" => sv::sv(args),
+        "svc" => svc::svc(args),
+        "svstat" => svstat::svstat(args),
+        "svok" => svok::svok(args),
         "tini" | "tini-static" | "docker-init" => entrypoint::tini(args),
         "init" if std::process::id() == 1 => entry::init(args),
         "init" | "telinit" => power::telinit(args),

@@ -1,10 +1,11 @@
 //! What the machine of a service wants done becomes system calls, and their answers go back into the machine.
 
 use super::Init;
+use super::report::seen;
 use super::table::{Pair, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
 use crate::machine::policy::Limits;
-use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, View, Want};
+use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, Standing, View, Want};
 use crate::sys::spawn::{NotExecuted, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::ledger::Fact;
@@ -30,18 +31,43 @@ impl Init {
         }
         let Some(before) = self.table.get(at).map(|slot| slot.service.view()) else { return };
         let mut next = Some(event);
+        let (mut told, mut ended) = (self.table.get(at).map(seen), None);
         while let Some(event) = next.take() {
             let Some(slot) = self.table.get_mut(at) else { return };
+            let view = slot.service.view();
+            if let Event::Died(pid, exit) = event
+                && view.pid == Some(pid)
+            {
+                ended = Some(exit);
+            }
             let actions = slot.service.step(self.now, event);
             self.note_step(at, event);
+            self.tell_if_changed(at, &mut told, &mut ended, false);
             for action in actions {
                 next = self.perform(at, action);
             }
         }
+        self.tell_if_changed(at, &mut told, &mut ended, true);
         self.table.ledger.set(Fact::Doing, 0);
         self.trace(at, &before);
         self.table.touch(at);
         self.heed_orders_again(at);
+    }
+
+    /// Tells who listens of each change. That `finish` is looked for is told if it takes its time.
+    fn tell_if_changed(
+        &mut self,
+        at: SlotId,
+        told: &mut Option<(Standing, View)>,
+        ended: &mut Option<Exit>,
+        last: bool,
+    ) {
+        let Some(now) = self.table.get(at).map(seen) else { return };
+        let passing = now.1.phase == Phase::Finish && now.1.pid.is_none();
+        if let Some(before) = told.filter(|before| *before != now && (last || !passing)) {
+            self.tell_change(at, before, ended.take());
+            *told = Some(now);
+        }
     }
 
     /// What is about to be done is noted before, so that it is done if we fail.
@@ -80,6 +106,10 @@ impl Init {
             Action::Spawn(script) => Some(match self.spawn(at, script) {
                 Answer::Runs(pid) => {
                     self.table.own(pid, at);
+                    if script == Script::Run {
+                        let now = self.now;
+                        self.table.live(at, |history| history.begin(now, pid));
+                    }
                     Event::Spawned(pid)
                 }
                 Answer::Not(refusal) => Event::NotSpawned(refusal),
@@ -188,7 +218,7 @@ impl Init {
         let (Some(at), Some(NotExecuted { errno, .. })) = (self.starting.take(), failed) else { return };
         self.tell_refusal(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
-            slot.asked = true; // its end is no news any more
+            slot.told = true;
         }
     }
 
@@ -201,6 +231,7 @@ impl Init {
         let cause = self.config.voice.words(&failure);
         let hint = match errno {
             Errno::ENOENT => self.missing_interpreter(at, path).unwrap_or_default(),
+            Errno::ENOEXEC => " (it has no #! line, and is no program for this machine)".to_owned(),
             _ => String::new(),
         };
         let then = if script == Script::Run { "; trying again" } else { "" };
@@ -211,8 +242,12 @@ impl Init {
     fn missing_interpreter(&self, at: SlotId, script: &str) -> Option<String> {
         let slot = self.table.get(at)?;
         let text = fs::read_small(&slot.dir, script).ok()??;
-        let interpreter = text.lines().next()?.strip_prefix("#!")?.split_ascii_whitespace().next()?.to_owned();
-        Some(format!(" (its interpreter {interpreter} is missing)"))
+        let line = text.split('\n').next()?.strip_prefix("#!")?;
+        let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
+        Some(match interpreter.strip_suffix('\r') {
+            Some(_) => " (its lines end in carriage returns, as on Windows)".to_owned(),
+            None => format!(" (its interpreter {} is missing)", interpreter.replace(char::is_control, "?")),
+        })
     }
 
     /// The small files are read when they matter, so that a change holds at once.
@@ -236,18 +271,30 @@ impl Init {
     }
 
     pub(super) fn read_fact<T>(&mut self, at: SlotId, file: &'static str, parse: fn(&str) -> Option<T>) -> Option<T> {
-        let text = match fs::read_small(&self.table.get(at)?.dir, file) {
-            Ok(text) => text?,
-            Err(errno) => {
-                self.complain(at, format!("cannot read {file}: {}; going by the default", errno.desc()));
-                return None;
-            }
+        let (fact, odd) = match fs::read_small(&self.table.get(at)?.dir, file) {
+            Ok(None) => (None, None),
+            Ok(Some(text)) => match parse(&text) {
+                Some(fact) => (Some(fact), None),
+                None => {
+                    (None, Some(format!("{file} says {:?}, which is no value for it", text.trim_end_matches('\n'))))
+                }
+            },
+            Err(errno) => (None, Some(format!("cannot read {file}: {}", errno.desc()))),
         };
-        let fact = parse(&text);
-        if fact.is_none() {
-            self.complain(at, format!("{file} says {:?}, which is no value for it; going by the default", text.trim()));
-        }
+        self.tell_odd(at, file, odd);
         fact
+    }
+
+    /// What is wrong with a small file is told when it is new.
+    fn tell_odd(&mut self, at: SlotId, file: &'static str, odd: Option<String>) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let known = slot.odd.iter().position(|(known, _)| *known == file).map(|place| slot.odd.swap_remove(place).1);
+        if let Some(odd) = odd {
+            slot.odd.push((file, odd.clone()));
+            if known.as_ref() != Some(&odd) {
+                self.tell(at, &format_args!("{odd}; going by the default"));
+            }
+        }
     }
 
     // Speaking.
@@ -265,7 +312,10 @@ impl Init {
         };
         if view != *before {
             let pid = view.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-            self.tell(at, &format_args!("{}{pid}", status::stat_line(&view).trim_end()));
+            if let Some(slot) = self.table.get(at) {
+                let line = status::stat_line(&view);
+                self.config.voice.inform(&slot.name, &format_args!("{}{pid}", line.trim_end()));
+            }
         }
     }
 
@@ -286,7 +336,7 @@ impl Init {
         if view.phase != Phase::Run || view.pid != Some(pid) {
             return None;
         }
-        let asked = std::mem::take(&mut slot.asked);
+        let asked = std::mem::take(&mut slot.asked) | std::mem::take(&mut slot.told);
         let life = self.now.since(view.since);
         if life >= SHORT_LIFE {
             slot.complaint = None;

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Descriptors that are kept free for passing needs.
-const SPARE_FILES: u64 = 16;
+pub(super) const SPARE_FILES: u64 = 16;
 /// What could not be opened is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -39,10 +39,9 @@ impl Init {
             Ok(claim) => claim,
             Err(failure) => return Err(Refused { name, failure }),
         };
-        let logger = match log_of(&name, &claim.dir)? {
-            Some(log) => Some(self.claim_logger(&name, log)?),
-            None => None,
-        };
+        let logger = log_of(&name, &claim.dir)
+            .and_then(|log| log.map(|log| self.claim_logger(&name, log)).transpose())
+            .inspect_err(|_| self.hide(&name))?;
         let at = self.insert(name.clone(), claim, Role::Main, Pair::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)
@@ -52,6 +51,7 @@ impl Init {
             return Err(refused);
         }
         self.show(at);
+        self.tell_event("added", Some(&name));
         self.apply(at, Event::Begin);
         Ok(())
     }
@@ -147,8 +147,9 @@ impl Init {
             None => Service::new(self.config.manners, role, want, self.now),
         };
         let at = self.table.insert(Slot::new(name, claim.id, claim.dir, service, claim.files, pair));
-        if let Some((pid, _)) = running {
+        if let Some((pid, since)) = running {
             self.table.own(pid, at);
+            self.table.live(at, |history| history.begin(since, pid));
         }
         self.hear(at);
         if let Some(failure) = claim.trouble {
@@ -206,7 +207,15 @@ impl Init {
     pub(super) fn open_all_again(&mut self) {
         self.renew_view();
         for at in self.table.all() {
-            if self.table.get(at).is_some_and(|slot| slot.files.ok.is_none()) {
+            let Some(slot) = self.table.get_mut(at) else { continue };
+            let removed = slot.give_up_removed();
+            let incomplete = !removed.is_empty() || slot.files.ok.is_none();
+            if !removed.is_empty() {
+                slot.shown = None; // its status may be gone as well
+                self.table.note(at); // before they are closed
+            }
+            drop(removed);
+            if incomplete {
                 self.open_again(at);
             }
         }
@@ -223,9 +232,11 @@ impl Init {
         };
         if let Some(slot) = self.table.get_mut(at) {
             slot.files = files;
+            slot.muted &= !deaf;
         }
         if deaf {
             self.hear(at);
+            self.heed_orders_again(at);
         }
         match opened {
             Ok(()) => self.be_seen(at),

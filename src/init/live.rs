@@ -55,6 +55,11 @@ impl Live {
         Live { view: Some(View { dir, lock, services: fs::absolute(services) }), ..Live::default() }
     }
 
+    /// Where the view is.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.view.as_ref().and_then(|view| fs::path_of(&view.dir))
+    }
+
     /// The directory of the view, and its lock.
     pub(super) fn descriptors(&self) -> [Option<i32>; 2] {
         let view = self.view.as_ref();
@@ -68,7 +73,7 @@ impl Init {
         let Root::Directory(services) = &self.config.root else { return Ok(None) };
         let services = fs::absolute(services);
         if self.live.view.is_none() && (self.live.why_not.is_none() || self.live.held.is_some()) {
-            match View::open(&services, &places(&variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"))) {
+            match View::open(&services, &places_from_environment()) {
                 Ok(view) => self.live = Live { view: Some(view), ..Live::default() },
                 Err(Unfit { why, held }) => (self.live.why_not, self.live.held) = (Some(why), held),
             }
@@ -120,6 +125,11 @@ impl Init {
     /// Somebody says that things have changed: files may have come, and there may be a place by now.
     pub(super) fn renew_view(&mut self) {
         self.live.why_not = None;
+        if self.live.view.as_ref().is_some_and(|view| fs::is_removed(&view.dir)) {
+            let removed = std::mem::take(&mut self.live); // it is made anew for the first service that needs it
+            self.note_whole(); // before it is closed
+            drop(removed);
+        }
         let Some(view) = &self.live.view else { return };
         for slot in self.table.all().into_iter().filter_map(|at| self.table.get(at)) {
             if slot.files.home.is_some() {
@@ -141,7 +151,7 @@ impl Init {
     }
 }
 
-fn variable(name: &str) -> Option<OsString> {
+pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
@@ -151,6 +161,23 @@ fn places(run: &Option<OsString>, runtime: &Option<OsString>) -> Vec<PathBuf> {
         (Some(run), _) => vec![run.into()],
         (None, Some(runtime)) => vec!["/run/onit".into(), Path::new(runtime).join("onit")],
         (None, None) => vec!["/run/onit".into()],
+    }
+}
+
+/// Where this environment says that it may be made.
+pub(super) fn places_from_environment() -> Vec<PathBuf> {
+    places(&variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"))
+}
+
+/// Makes a directory for ourselves in which others look for us, or takes the one that is there. Or says why not.
+pub(super) fn base(place: &Path) -> Result<OwnedFd, String> {
+    let shown = place.display();
+    let base = fs::make_dir(fs::HERE, place.as_os_str(), SHARED);
+    let base = base.map_err(|errno| format!("cannot create {shown}: {}", errno.desc()))?;
+    if fs::owner(&base).is_ok_and(|owner| is_safe(&owner, process::user())) {
+        Ok(base)
+    } else {
+        Err(format!("others can change {shown}"))
     }
 }
 
@@ -183,12 +210,8 @@ impl View {
     fn take(services: &Path, place: &Path) -> Result<View, Unfit> {
         let shown = place.display();
         let unfit = |why: String| Unfit { why, held: None };
-        let cannot = |errno: Errno| unfit(format!("cannot create {shown}: {}", errno.desc()));
         let us = process::user();
-        let base = fs::make_dir(fs::HERE, place.as_os_str(), SHARED).map_err(cannot)?;
-        if !fs::owner(&base).is_ok_and(|owner| is_safe(&owner, us)) {
-            return Err(unfit(format!("others can change {shown}")));
-        }
+        let base = base(place).map_err(unfit)?;
         let cannot = |errno: Errno| unfit(format!("cannot create {shown}/service: {}", errno.desc()));
         let dir = fs::make_dir(&base, OsStr::new("service"), SHARED).map_err(cannot)?;
         if !fs::owner(&dir).is_ok_and(|owner| is_ours(&owner, us)) {

@@ -2,9 +2,10 @@
 
 use super::index::Index;
 use super::ledger::Ledger;
+use crate::machine::history::History;
 use crate::machine::service::Service;
-use crate::machine::{Exit, Mono, Pid, View};
-use crate::sys::fs::FileId;
+use crate::machine::{Mono, Pid, Standing, View};
+use crate::sys::fs::{self, FileId};
 use crate::wire::tai::Tai;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -34,10 +35,14 @@ pub struct Slot {
     pub rewrite_at: Option<Mono>,
     /// It was told to end, so that its end is no news.
     pub asked: bool,
-    /// How its `run` ended the last time.
-    pub last_exit: Exit,
+    /// Why its `run` could not be executed was told, so that its end is no news.
+    pub told: bool,
+    /// Its last lives.
+    pub history: History,
     /// The last trouble that was told, so that it is told once.
     pub complaint: Option<String>,
+    /// The small files that made no sense, and what was told about each.
+    pub odd: Vec<(&'static str, String)>,
     /// It left the directory, or all are told to end: it is not taken in again.
     pub released: bool,
     /// Its control FIFO waits until `control/X` is through.
@@ -93,8 +98,10 @@ impl Slot {
             reopen_at: None,
             rewrite_at: None,
             asked: false,
-            last_exit: Exit::Code(0),
+            told: false,
+            history: History::default(),
             complaint: None,
+            odd: Vec::new(),
             released: false,
             muted: false,
             armed: None,
@@ -107,9 +114,24 @@ impl Slot {
         self.files.home.as_ref().unwrap_or(&self.dir)
     }
 
+    /// What is open of `supervise` and was removed there is ours no more. To be closed by whoever asks.
+    pub fn give_up_removed(&mut self) -> Vec<OwnedFd> {
+        let Files { home, lock, control, ok } = &mut self.files;
+        let stood_in = home.take_if(|home| fs::is_removed(home));
+        let home = home.as_ref().unwrap_or(&self.dir);
+        let known = [(lock, "supervise/lock"), (control, "supervise/control"), (ok, "supervise/ok")];
+        let removed = known.map(|(file, path)| file.take_if(|file| !fs::stands_at(file, home, path)));
+        removed.into_iter().chain([stood_in]).flatten().collect()
+    }
+
     /// Whether it is a logger.
     pub fn is_logger(&self) -> bool {
         matches!(self.pair, Pair::Logger { .. })
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        self.service.view().standing(self.history.gave_up())
     }
 
     fn deadline(&self) -> Option<Mono> {
@@ -141,6 +163,7 @@ impl Table {
     pub fn insert(&mut self, slot: Slot) -> SlotId {
         let at = self.free.pop().unwrap_or(self.slots.len());
         self.ledger.note_name(at, &slot);
+        self.ledger.note_life(at, &slot);
         self.ledger.note(at, &slot);
         self.restore(at, slot);
         at
@@ -169,6 +192,16 @@ impl Table {
     pub fn note(&self, at: SlotId) {
         if let Some(slot) = self.get(at) {
             self.ledger.note(at, slot);
+        }
+    }
+
+    /// Something happened in the life of a service.
+    pub fn live(&mut self, at: SlotId, what: impl FnOnce(&mut History)) {
+        if let Some(slot) = self.get_mut(at) {
+            what(&mut slot.history);
+        }
+        if let Some(slot) = self.get(at) {
+            self.ledger.note_life(at, slot);
         }
     }
 
@@ -226,6 +259,11 @@ impl Table {
     /// The names of all, loggers excepted.
     pub fn names(&self) -> impl Iterator<Item = &OsString> {
         self.by_name.iter().map(|(name, _)| name)
+    }
+
+    /// The first service behind this name, in alphabetical order, and its name.
+    pub fn next_name(&self, name: Option<&OsStr>) -> Option<(&OsString, SlotId)> {
+        self.by_name.next(name)
     }
 
     /// All, loggers excepted.

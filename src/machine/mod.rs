@@ -5,6 +5,7 @@
 //! tested in simulated time.
 #![forbid(unsafe_code)]
 
+pub mod history;
 pub mod main_process;
 pub mod policy;
 pub mod request;
@@ -66,6 +67,23 @@ impl Signal {
     pub const TTOU: Signal = Signal(libc::SIGTTOU);
     pub const PWR: Signal = Signal(libc::SIGPWR);
     pub const WINCH: Signal = Signal(libc::SIGWINCH);
+}
+
+impl Signal {
+    /// Its name, `SIGTERM`; real-time signals have none.
+    pub fn name(self) -> Option<&'static str> {
+        signal_hook::low_level::signal_name(self.0)
+    }
+
+    /// The signal of this name or number: `TERM`, `SIGTERM`, `term` and `15` are the same one.
+    pub fn named(text: &str) -> Option<Signal> {
+        let text = text.to_ascii_uppercase();
+        let name = text.strip_prefix("SIG").unwrap_or(&text);
+        if let Ok(number) = name.parse::<i32>() {
+            return (1..=64).contains(&number).then_some(Signal(number));
+        }
+        (1..=31).map(Signal).find(|signal| signal.name().and_then(|known| known.strip_prefix("SIG")) == Some(name))
+    }
 }
 
 /// How a process ended.
@@ -274,4 +292,60 @@ pub enum Phase {
     Run,
     /// `finish`.
     Finish,
+}
+
+/// Where a service stands, in the word that people and programs are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Nothing runs, and nothing is about to.
+    Down,
+    /// Nothing runs; it is about to be started.
+    Backoff,
+    /// `run` lives.
+    Up,
+    /// `run` was sent the stop signal and has not ended yet.
+    Stopping,
+    /// `run` has ended and `finish` cleans up.
+    Finishing,
+    /// `finish` said that it is not to be started again until somebody says so.
+    Failed,
+}
+
+impl Standing {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Down => "down",
+            Standing::Backoff => "backoff",
+            Standing::Up => "up",
+            Standing::Stopping => "stopping",
+            Standing::Finishing => "finishing",
+            Standing::Failed => "failed",
+        }
+    }
+}
+
+impl View {
+    /// Where it stands; `gave_up`: its last life ended for good.
+    pub fn standing(&self, gave_up: bool) -> Standing {
+        match self.phase {
+            Phase::Run if self.got_term => Standing::Stopping,
+            Phase::Run => Standing::Up,
+            Phase::Finish => Standing::Finishing,
+            Phase::Down if self.want == Want::Up && !self.leaving => Standing::Backoff,
+            Phase::Down if gave_up => Standing::Failed,
+            Phase::Down => Standing::Down,
+        }
+    }
+}
+
+impl Want {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Want::Up => "up",
+            Want::Down => "down",
+            Want::Once => "once",
+        }
+    }
 }

@@ -42,9 +42,40 @@ pub fn copy(dir: &OwnedFd) -> Result<OwnedFd, Errno> {
     dir.try_clone().map_err(|_| Errno::EMFILE)
 }
 
+/// The path of an open directory, as far as `/proc` can tell.
+pub fn path_of(dir: impl AsFd) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())).ok()
+}
+
+/// The working directory, to come back to. It must be readable, as it must for the tools that do the same.
+pub fn working_dir() -> Result<OwnedFd, Errno> {
+    open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Makes a directory the working directory. Only for who has a process of its own.
+pub fn enter(path: &OsStr) -> Result<(), Errno> {
+    nix::unistd::chdir(path)
+}
+
+/// Goes back to a directory that is held open.
+pub fn return_to(dir: impl AsFd) -> Result<(), Errno> {
+    nix::unistd::fchdir(dir)
+}
+
 /// Which directory this is.
 pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
     fstat(dir).map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
+}
+
+/// Whether an open directory was removed.
+pub fn is_removed(dir: impl AsFd) -> bool {
+    fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
+/// Whether what is open stands at this path now.
+pub fn stands_at(open: impl AsFd, dir: impl AsFd, path: &str) -> bool {
+    let there = fstatat(dir, path, AtFlags::empty());
+    there.is_ok_and(|stat| identity(open) == Ok(FileId { device: stat.st_dev, inode: stat.st_ino }))
 }
 
 /// The names in a directory that do not begin with a dot, in alphabetical order.
@@ -75,6 +106,15 @@ pub fn exists(dir: impl AsFd, name: &str) -> bool {
     faccessat(dir, name, AccessFlags::F_OK, AtFlags::empty()).is_ok()
 }
 
+/// The same, where it matters that nobody can tell: only ENOENT means that there is nothing.
+pub fn look_up(dir: impl AsFd, name: &str) -> Result<bool, Errno> {
+    match fstatat(dir, name, AtFlags::empty()) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Whether anything has this name, a link that leads nowhere included.
 pub fn is_there(dir: impl AsFd, name: &OsStr) -> bool {
     fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
@@ -83,6 +123,11 @@ pub fn is_there(dir: impl AsFd, name: &OsStr) -> bool {
 /// Whether a name stands for a symbolic link.
 pub fn is_link(dir: impl AsFd, name: &OsStr) -> bool {
     fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| kind(&stat) == SFlag::S_IFLNK)
+}
+
+/// Whether a name stands for a socket.
+pub fn is_socket(dir: impl AsFd, name: &str) -> bool {
+    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| kind(&stat) == SFlag::S_IFSOCK)
 }
 
 /// Whether a directory can be reached under this name.
@@ -114,6 +159,13 @@ pub fn read_bytes(dir: impl AsFd, name: &str) -> Result<Option<Vec<u8>>, Errno> 
     let mut text = [0; SMALL];
     let length = read(&file, &mut text)?;
     Ok(Some(text.get(..length).unwrap_or_default().to_vec()))
+}
+
+/// The start of a file, as much as fits. Never waits, and allocates nothing for paths of less than 1,024 bytes.
+pub fn read_into<'b>(path: &Path, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let length = read(&file, buffer)?;
+    Ok(buffer.get(..length).unwrap_or_default())
 }
 
 /// Creates an empty file, or leaves the one that is there.
@@ -212,6 +264,11 @@ pub fn make_dir(at: impl AsFd, name: &OsStr, mode: u32) -> Result<OwnedFd, Errno
     }
 }
 
+/// Makes a directory of our own; the path ends with `XXXXXX`, which becomes something that is not there yet.
+pub fn make_temporary_dir(template: &Path) -> Result<PathBuf, Errno> {
+    nix::unistd::mkdtemp(template)
+}
+
 /// Whose a file is, and who may do what with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
@@ -262,6 +319,43 @@ pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Who holds somebody else's lock file by fcntl, as s6 and onit do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// Nobody.
+    Nobody,
+    /// This process.
+    Process(crate::machine::Pid),
+    /// A process that has no number here: one of another PID namespace.
+    Stranger,
+}
+
+/// Looks who holds a lock file by fcntl. A process that looks at a lock of its own gives it up: it must not.
+pub fn lock_holder(path: &Path) -> Result<Holder, Errno> {
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut found =
+        libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
+    fcntl(&file, FcntlArg::F_GETLK(&mut found))?;
+    Ok(match found.l_pid {
+        _ if libc::c_int::from(found.l_type) == libc::F_UNLCK => Holder::Nobody,
+        1.. => Holder::Process(crate::machine::Pid(found.l_pid)),
+        _ => Holder::Stranger,
+    })
+}
+
+/// The writing end of a FIFO that somebody reads. ENXIO if nobody does, ENOTSUP if it is no FIFO.
+pub fn writer(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fifo = open(path, flags, Mode::empty())?;
+    if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
+}
+
+/// Writes all of it to a FIFO in one piece, or nothing: EAGAIN if it is full, EPIPE if nobody reads any more. At most
+/// 4,096 bytes (`PIPE_BUF`).
+pub fn send(fifo: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+    write(fifo, bytes).map(drop)
+}
+
 /// Which ends of a FIFO are held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ends {
@@ -285,6 +379,27 @@ pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
         result => result?,
     };
     if fresh || kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
+}
+
+/// The writing end of a FIFO that is there, without waiting: ENXIO when nobody reads it.
+pub fn open_writer(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    openat(dir, name, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Opens a file to read it, without waiting.
+pub fn open_reader(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    openat(dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Reads once. Returns what came.
+pub fn read_once(file: impl AsFd, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    let length = read(file, buffer)?;
+    Ok(buffer.get(..length).unwrap_or_default())
+}
+
+/// From now on, writing waits until there is room.
+pub fn set_blocking(file: impl AsFd) -> Result<(), Errno> {
+    fcntl(file, FcntlArg::F_SETFL(OFlag::empty())).map(drop)
 }
 
 /// A pipe: what is read from, what is written to.

@@ -13,6 +13,7 @@ pub mod rescue;
 pub mod say;
 pub mod shared;
 pub mod signals;
+pub mod socket;
 pub mod spawn;
 pub mod title;
 pub mod wait;

@@ -3,7 +3,7 @@
 use super::Errno;
 use crate::machine::Mono;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// How many descriptors one turn looks at.
 const BATCH: usize = 64;
@@ -20,6 +20,25 @@ pub fn pause(span: std::time::Duration) -> Result<(), Errno> {
     Ok(())
 }
 
+impl AsFd for Poller {
+    /// Has input whenever a descriptor in it has.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
+
+/// Waits until this descriptor has input, or `deadline` has come.
+pub fn input(fd: impl AsFd, deadline: Mono) -> Result<(), Errno> {
+    let mut poller = Poller::new()?;
+    poller.add(&fd, 0)?;
+    loop {
+        let now = super::clock::now();
+        if poller.wait(now, Some(deadline)).next().is_some() || now >= deadline {
+            return Ok(());
+        }
+    }
+}
+
 impl Poller {
     /// A poller of nothing yet.
     pub fn new() -> Result<Poller, Errno> {
@@ -32,9 +51,21 @@ impl Poller {
         self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
     }
 
+    /// No longer reports this descriptor.
+    pub fn remove(&self, fd: impl AsFd) -> Result<(), Errno> {
+        self.epoll.delete(fd)
+    }
+
     /// Whether this descriptor's input is reported.
     pub fn listen(&self, fd: impl AsFd, token: u64, listen: bool) -> Result<(), Errno> {
-        let flags = if listen { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        self.look_for(fd, token, listen, false)
+    }
+
+    /// From now on this descriptor is reported when it has input, or has room for output.
+    pub fn look_for(&self, fd: impl AsFd, token: u64, input: bool, output: bool) -> Result<(), Errno> {
+        let mut flags = EpollFlags::empty();
+        flags.set(EpollFlags::EPOLLIN, input);
+        flags.set(EpollFlags::EPOLLOUT, output);
         self.epoll.modify(fd, &mut EpollEvent::new(flags, token))
     }
 

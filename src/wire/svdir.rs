@@ -50,20 +50,14 @@ fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
-/// A signal by name or number: `TERM`, `SIGTERM`, `term` and `15` are the same one.
+/// A signal by name or number, see [`Signal::named`].
 pub fn signal(text: &str) -> Option<Signal> {
-    let line = first_line(text).to_ascii_uppercase();
-    let name = line.strip_prefix("SIG").unwrap_or(&line);
-    if let Ok(number) = name.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(Signal(number));
-    }
-    (1..=31).find(|n| signal_hook::low_level::signal_name(*n).is_some_and(|known| &known[3..] == name)).map(Signal)
+    Signal::named(first_line(text))
 }
 
 /// How a signal is written: by name, or by number where it has none.
 pub fn signal_text(signal: Signal) -> String {
-    let name = (1..=31).contains(&signal.0).then(|| signal_hook::low_level::signal_name(signal.0)).flatten();
-    name.and_then(|name| name.strip_prefix("SIG")).map_or_else(|| signal.0.to_string(), str::to_owned)
+    signal.name().and_then(|name| name.strip_prefix("SIG")).map_or_else(|| signal.0.to_string(), str::to_owned)
 }
 
 /// A descriptor that a service writes a newline to when it is ready (`notification-fd`): not 0, as in s6.
@@ -398,6 +392,15 @@ pub fn exit_map(text: &str) -> Option<(u8, u8)> {
     Some((from.parse().ok()?, to.parse().ok()?))
 }
 
+/// The number of a group that is named, or given as a number. `listed`: the text of `/etc/group`, see group(5).
+pub fn group(word: &str, listed: &str) -> Option<u32> {
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(word)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    };
+    word.parse().ok().or_else(|| listed.lines().find_map(number))
+}
+
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or("")
 }
@@ -435,6 +438,13 @@ mod tests {
         let some = |ms| Some(Some(Duration::from_millis(ms)));
         assert_eq!([budget("9"), budget("250ms"), budget("1m")], [some(9000), some(250), some(60_000)]);
         assert_eq!([budget("0"), budget("0s"), budget("x"), budget("")], [Some(None), Some(None), None, None]);
+    }
+
+    #[test]
+    fn groups() {
+        let listed = "root:x:0:\nops:x:1007:alice,bob\nbad\nodd:x:y:\n";
+        let found = ["ops", "root", "12", "bob", "bad", "odd", ""].map(|word| group(word, listed));
+        assert_eq!(found, [Some(1007), Some(0), Some(12), None, None, None, None]);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, missing_docs)]
 
 mod anywhere;
+mod api;
 mod boxes;
+mod client;
 mod container;
 mod differential;
 mod directory;
@@ -23,5 +25,7 @@ mod scenario;
 mod service_dirs;
 mod shutdown;
 mod svdir;
+mod talk;
 mod terminal;
 mod tidy;
+mod trees;

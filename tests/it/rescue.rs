@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use onit::wire::ledger::{PAGE, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{is_root, missing_tools, onit, send, skip, wrapped};
@@ -499,9 +500,9 @@ fn records_that_are_damaged_are_told_and_the_rest_is_good() {
     let told =
         ["onit: SIGSEGV: starting again", "of the services and loggers cannot be read in the ledger; looking for them"];
     for record in 0..4 {
-        survives_damage(512 + 32 * record, 20, &told);
+        survives_damage((PAGE + RECORD * record) as u64, 20, &told);
     }
-    survives_damage(512, 32 * 4, &told);
+    survives_damage(PAGE as u64, RECORD * 4, &told);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -587,7 +588,12 @@ fn what_cannot_be_executed_is_told_to_both_and_the_old_one_goes_on() {
 #[test]
 fn who_is_no_supervisor_cannot_be_upgraded() {
     let sv = SvDir::new();
-    let answer = upgrade(&sv, std::process::id());
-    let told = format!("onit: process {} is no supervisor that can be upgraded\n", std::process::id());
-    assert_eq!((answer.code, answer.stderr), (1, told));
+    let main = sv.spawn_words(&[onit().to_str().expect("a printable path"), "--", "sh", "-c", "echo; exec sleep 1000"]);
+    main.wait_for("the main process", SOON, || (!main.stdout().is_empty()).then_some(()));
+    for pid in [std::process::id(), main.pid()] {
+        let answer = upgrade(&sv, pid);
+        let told = format!("onit: process {pid} is no supervisor that can be upgraded\n");
+        assert_eq!((answer.code, answer.stderr), (1, told));
+    }
+    assert_eq!(main.stderr(), "");
 }

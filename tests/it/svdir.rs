@@ -551,6 +551,8 @@ pub enum UnderTest {
     Runsvdir,
     /// runit's supervisor of one service.
     Runsv,
+    /// daemontools' scanner.
+    Svscan,
     /// daemontools' supervisor of one service.
     Supervise,
     /// s6's supervisor of one service.
@@ -573,6 +575,7 @@ impl UnderTest {
             Self::OnitAs(name) => &[onit.as_os_str(), OsStr::new(name)],
             Self::Runsvdir => &[OsStr::new("runsvdir"), OsStr::new("-P")],
             Self::Runsv => &[OsStr::new("runsv")],
+            Self::Svscan => &[OsStr::new("svscan")],
             Self::Supervise => &[OsStr::new("supervise")],
             Self::S6Supervise => &[OsStr::new("s6-supervise")],
         };
@@ -585,6 +588,7 @@ impl UnderTest {
             Self::Onit | Self::OnitAs(_) => &[],
             Self::Runsvdir => &["runsvdir", "runsv"],
             Self::Runsv => &["runsv"],
+            Self::Svscan => &["svscan", "supervise"],
             Self::Supervise => &["supervise"],
             Self::S6Supervise => &["s6-supervise"],
         }

@@ -10,8 +10,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &["machine"]),
     ("sys", &["machine"]),
     ("init", &["machine", "wire", "sys", "exit"]),
+    ("client", &["machine", "wire", "sys", "exit"]),
     ("service_dir", &["machine", "wire", "sys", "exit"]),
-    ("cli", &["service_dir", "machine", "wire", "sys", "exit"]),
+    ("cli", &["client", "service_dir", "machine", "wire", "sys", "exit"]),
 ];
 
 /// Rooms that PID 1 consists of: nothing in them may panic.

@@ -1,0 +1,185 @@
+//! The last lives of a service, and what they say about it.
+
+use super::{Exit, Mono, Pid};
+use std::time::Duration;
+
+/// How many lives are remembered.
+pub const KEPT: usize = 16;
+
+/// Who ends this often within [`WINDOW`] without being asked is flapping…
+const OFTEN: usize = 3;
+const WINDOW: Duration = Duration::from_secs(60);
+/// …unless it has been up for this long since.
+const STEADY: Duration = Duration::from_secs(30);
+
+/// How a life ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    /// When.
+    pub at: Mono,
+    /// How.
+    pub exit: Exit,
+    /// It was told to end.
+    pub asked: bool,
+    /// And `finish` said that it is not to be started again.
+    pub gave_up: bool,
+}
+
+/// One life of `run`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Life {
+    /// Its process.
+    pub pid: Pid,
+    /// When it was started.
+    pub start: Mono,
+    /// When it counted as ready.
+    pub ready: Option<Mono>,
+    /// Its end; `None` if it lives.
+    pub end: Option<End>,
+}
+
+/// The last lives of one service, oldest first.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct History {
+    lives: Vec<Life>,
+    begun: u64,
+}
+
+impl History {
+    /// The history that others remember: how many lives were begun in all, and the last of them. Nobody has begun fewer
+    /// than are remembered.
+    pub fn remembered(begun: u64, lives: impl IntoIterator<Item = Life>) -> History {
+        let lives: Vec<Life> = lives.into_iter().take(KEPT).collect();
+        History { begun: begun.max(lives.len() as u64), lives }
+    }
+
+    /// Oldest first.
+    pub fn lives(&self) -> &[Life] {
+        &self.lives
+    }
+
+    /// How many lives there have been, forgotten ones too.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// How often it was started again.
+    pub fn restarts(&self) -> u64 {
+        self.begun.saturating_sub(1)
+    }
+
+    /// A process was started. Without a readiness of its own a service is ready at once.
+    pub fn begin(&mut self, now: Mono, pid: Pid) {
+        if self.lives.len() >= KEPT {
+            self.lives.remove(0);
+        }
+        self.lives.reserve_exact(1);
+        self.lives.push(Life { pid, start: now, ready: Some(now), end: None });
+        self.begun = self.begun.saturating_add(1);
+    }
+
+    /// The process has ended.
+    pub fn end(&mut self, now: Mono, exit: Exit, asked: bool) {
+        if let Some(life) = self.lives.last_mut().filter(|life| life.end.is_none()) {
+            life.end = Some(End { at: now, exit, asked, gave_up: false });
+        }
+    }
+
+    /// `finish` said that it is not to be started again.
+    pub fn give_up(&mut self) {
+        if let Some(end) = self.lives.last_mut().and_then(|life| life.end.as_mut()) {
+            end.gave_up = true;
+        }
+    }
+
+    /// How it ended the last time.
+    pub fn last_end(&self) -> Option<End> {
+        self.lives.iter().rev().find_map(|life| life.end)
+    }
+
+    /// Whether it is down because its `finish` said so.
+    pub fn gave_up(&self) -> bool {
+        self.lives.last().and_then(|life| life.end).is_some_and(|end| end.gave_up)
+    }
+
+    /// How often it has ended lately without being asked, if that is too often and it has not been up for long since.
+    pub fn flapping(&self, now: Mono) -> Option<usize> {
+        if self.lives.last().is_some_and(|life| life.end.is_none() && now.since(life.start) >= STEADY) {
+            return None;
+        }
+        let recent = |end: &End| !end.asked && now.since(end.at) < WINDOW;
+        let ends = self.lives.iter().filter_map(|life| life.end).filter(recent).count();
+        (ends >= OFTEN).then_some(ends)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Mono {
+        Mono(0).after(Duration::from_secs(seconds))
+    }
+
+    fn live(history: &mut History, from: u64, to: u64, asked: bool) {
+        history.begin(at(from), Pid(7));
+        history.end(at(to), Exit::Code(1), asked);
+    }
+
+    #[test]
+    fn the_last_sixteen_lives_are_kept_and_all_are_counted() {
+        let mut history = History::default();
+        assert_eq!((history.begun(), history.restarts(), history.last_end()), (0, 0, None));
+        for n in 0..20 {
+            live(&mut history, n, n + 1, false);
+        }
+        assert_eq!((history.lives().len(), history.begun(), history.restarts()), (KEPT, 20, 19));
+        assert_eq!(history.lives().first().map(|life| life.start), Some(at(4)));
+        assert_eq!(history.last_end().map(|end| end.at), Some(at(20)));
+        assert_eq!(History::remembered(20, history.lives().iter().copied()), history);
+    }
+
+    #[test]
+    fn an_end_belongs_to_a_life() {
+        let mut history = History::default();
+        history.end(at(1), Exit::Code(0), false);
+        history.give_up();
+        assert_eq!(history, History::default());
+        live(&mut history, 1, 2, false);
+        history.end(at(9), Exit::Code(9), false);
+        assert_eq!(history.last_end().map(|end| (end.at, end.exit)), Some((at(2), Exit::Code(1))));
+    }
+
+    #[test]
+    fn who_ends_three_times_a_minute_is_flapping_until_it_was_up_for_half_a_minute() {
+        let mut history = History::default();
+        live(&mut history, 0, 10, false);
+        live(&mut history, 10, 20, false);
+        assert_eq!(history.flapping(at(20)), None);
+        live(&mut history, 20, 30, false);
+        assert_eq!(history.flapping(at(30)), Some(3));
+        assert_eq!((history.flapping(at(69)), history.flapping(at(70))), (Some(3), None), "the first end is forgotten");
+        history.begin(at(31), Pid(8));
+        assert_eq!((history.flapping(at(60)), history.flapping(at(61))), (Some(3), None));
+    }
+
+    #[test]
+    fn who_is_told_to_end_is_not_flapping() {
+        let mut history = History::default();
+        for n in 0..9 {
+            live(&mut history, n, n + 1, true);
+        }
+        assert_eq!(history.flapping(at(9)), None);
+    }
+
+    #[test]
+    fn giving_up_holds_until_the_next_start() {
+        let mut history = History::default();
+        live(&mut history, 0, 1, false);
+        assert!(!history.gave_up());
+        history.give_up();
+        assert!(history.gave_up());
+        history.begin(at(2), Pid(8));
+        assert!(!history.gave_up());
+    }
+}

@@ -1,0 +1,173 @@
+//! The local socket that programs talk to us through, and who they are.
+
+use super::{Errno, checked};
+use crate::machine::Pid;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, recv, send, socket,
+    sockopt::PeerCredentials,
+};
+use nix::sys::stat::{Mode, umask};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// More groups than anybody has.
+const GROUPS: usize = 1024;
+
+/// How many may wait to be accepted.
+const BACKLOG: i32 = 128;
+const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
+
+/// Where connections come from.
+pub struct Listener(OwnedFd);
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Who is at the other end, as the kernel knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Its process, when it connected.
+    pub pid: Pid,
+    /// Its user.
+    pub user: u32,
+    /// Its groups.
+    pub groups: Vec<u32>,
+}
+
+/// Listens in a directory, under this name and with these permissions. What is there and answers nobody is replaced.
+/// EADDRINUSE if somebody answers, or if something else has the name.
+pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {
+    let path = within(dir, name);
+    match connect(&path) {
+        Ok(_) | Err(Errno::EAGAIN) => return Err(Errno::EADDRINUSE),
+        Err(Errno::ECONNREFUSED) if super::fs::is_socket(dir, name) => super::fs::remove(dir, name)?,
+        Err(_) => {} // bind(2) says what is wrong
+    }
+    let listener = fresh()?;
+    let before = umask(Mode::from_bits_truncate(!mode & 0o777));
+    let bound = bind(listener.as_raw_fd(), &UnixAddr::new(&path)?);
+    umask(before);
+    bound?;
+    nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
+    Ok(Listener(listener))
+}
+
+/// Connects without waiting. ECONNREFUSED if nobody listens; EAGAIN if whoever does has no time.
+pub fn connect(path: &Path) -> Result<Connection, Errno> {
+    let stream = fresh()?;
+    nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(Connection(stream))
+}
+
+fn fresh() -> Result<OwnedFd, Errno> {
+    socket(AddressFamily::Unix, SockType::Stream, FLAGS, None)
+}
+
+/// A path to what is in an open directory, however long its own path is.
+fn within(dir: &OwnedFd, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
+}
+
+/// A connection that never waits.
+pub struct Connection(OwnedFd);
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Listener {
+    /// The next one that waits to be accepted.
+    pub fn accept(&self) -> Result<Option<(Connection, Peer)>, Errno> {
+        let stream = match accept4(self.0.as_raw_fd(), FLAGS) {
+            // SAFETY: it is new, and nobody else's.
+            Ok(number) => unsafe { OwnedFd::from_raw_fd(number) },
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let peer = peer(&stream)?;
+        Ok(Some((Connection(stream), peer)))
+    }
+}
+
+impl Connection {
+    /// What has come, as much as fits; `None` if the other end has gone.
+    pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        match recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()) {
+            Ok(0) => None,
+            Ok(length) => buffer.get(..length),
+            Err(Errno::EAGAIN | Errno::EINTR) => Some(&[]),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether the other end has gone altogether, and does not just say nothing more.
+    pub fn has_hung_up(&self) -> bool {
+        let mut state = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        poll(&mut state, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
+    /// Sends what there is room for; `None` if the other end has gone. There is no SIGPIPE.
+    pub fn write(&mut self, bytes: &[u8]) -> Option<usize> {
+        match send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
+            Ok(length) => Some(length),
+            Err(Errno::EAGAIN | Errno::EINTR) => Some(0),
+            Err(_) => None,
+        }
+    }
+}
+
+/// `unix(7)`: the credentials are those of the moment of connect(2); the groups need Linux 4.13.
+fn peer(stream: &OwnedFd) -> Result<Peer, Errno> {
+    let one = getsockopt(stream, PeerCredentials)?;
+    let groups = groups(stream).unwrap_or_default().into_iter().chain([one.gid()]).collect();
+    Ok(Peer { pid: Pid(one.pid()), user: one.uid(), groups })
+}
+
+fn groups(stream: &OwnedFd) -> Result<Vec<u32>, Errno> {
+    let mut groups = [0u32; GROUPS];
+    let mut length = size_of_val(&groups) as libc::socklen_t;
+    // SAFETY: getsockopt(2) writes at most `length` bytes to `groups`, and their number to `length`.
+    checked(unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(groups.iter().take(length as usize / size_of::<u32>()).copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_connects_is_known_and_a_socket_that_nobody_answers_is_replaced() {
+        let place = tempfile::tempdir().expect("a directory");
+        let dir = super::super::fs::open_path(place.path()).expect("opened");
+        let listener = listen(&dir, "api", 0o600).expect("a socket");
+        assert!(listener.accept().expect("nobody yet").is_none());
+        assert_eq!(listen(&dir, "api", 0o600).err(), Some(Errno::EADDRINUSE));
+        let mut client = connect(&place.path().join("api")).expect("connected");
+        assert!(listener.accept().expect("who asked whether somebody listens").is_some());
+        let (mut connection, peer) = listener.accept().expect("accepted").expect("somebody");
+        assert_eq!((peer.pid.0 as u32, peer.user), (std::process::id(), nix::unistd::geteuid().as_raw()));
+        assert!(peer.groups.contains(&nix::unistd::getegid().as_raw()));
+        assert_eq!(connection.read(&mut [0; 8]), Some(&b""[..]));
+        assert_eq!(client.write(b"hello\n"), Some(6));
+        assert_eq!(connection.read(&mut [0; 8]), Some(&b"hello\n"[..]));
+        assert_eq!(connection.write(b"x"), Some(1));
+        drop(client);
+        assert_eq!((connection.read(&mut [0; 8]), connection.write(b"x")), (None, None));
+        drop(listener);
+        assert!(listen(&dir, "api", 0o600).is_ok());
+    }
+}

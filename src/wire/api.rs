@@ -1,0 +1,336 @@
+//! The api socket: one line of words a request, lines of JSON back.
+//!
+//! A request is a verb and, behind one space, the name of a service: all that stands up to the newline, whatever it is.
+//! Each line of an answer is an object with one key, see [`Line`]; the last one is `done` or `error`. Behind `subscribe`
+//! come `event` lines for as long as the connection lasts, between the answers to further requests.
+//!
+//! Instants are seconds since 1970 on the wall clock, spans are seconds. New keys may come at any time; a key that is
+//! there never changes its meaning within a version.
+
+use crate::machine::Exit;
+use serde::{Deserialize, Serialize};
+
+/// Version of the protocol.
+pub const VERSION: u32 = 1;
+/// The longest request, in bytes, its newline not counted.
+pub const LONGEST: usize = 1024;
+
+/// What somebody asks for. Names are bytes: a service may be called anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request<'a> {
+    /// Who is there?
+    Hello,
+    /// What of one service, or of all.
+    Status(Option<&'a [u8]>),
+    /// Its last lives, oldest first.
+    History(&'a [u8]),
+    /// These bytes go to its `supervise/control`.
+    Order(&'static [u8], &'a [u8]),
+    /// The directory is looked at.
+    Rescan,
+    /// Every transition is told from now on.
+    Subscribe,
+}
+
+/// The verbs that are orders, and what they are in the bytes of `supervise/control`. The one place where this stands.
+pub const ORDERS: &[(&str, &[u8])] = &[
+    ("up", b"u"),
+    ("down", b"d"),
+    ("once", b"o"),
+    ("restart", b"rcu"),
+    ("exit", b"x"),
+    ("reload", b"h"),
+    ("pause", b"p"),
+    ("cont", b"c"),
+    ("term", b"t"),
+    ("kill", b"k"),
+    ("hup", b"h"),
+    ("int", b"i"),
+    ("quit", b"q"),
+    ("alrm", b"a"),
+    ("usr1", b"1"),
+    ("usr2", b"2"),
+    ("abrt", b"b"),
+    ("winch", b"y"),
+    ("enable", b"U"),
+    ("disable", b"D"),
+];
+
+/// The bytes of `supervise/control` for a verb.
+pub fn order(verb: &str) -> Option<&'static [u8]> {
+    ORDERS.iter().find(|(known, _)| *known == verb).map(|(_, bytes)| *bytes)
+}
+
+impl Request<'_> {
+    /// Reads a line without its newline. Or says what is wrong with it.
+    pub fn parse(line: &[u8]) -> Result<Request<'_>, &'static str> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let (verb, name) = match line.iter().position(|byte| *byte == b' ') {
+            Some(at) => (line.get(..at).unwrap_or_default(), line.get(at + 1..).filter(|name| !name.is_empty())),
+            None => (line, None),
+        };
+        let verb = std::str::from_utf8(verb).map_err(|_| "no such verb")?;
+        match (verb, name) {
+            ("hello", None) => Ok(Request::Hello),
+            ("status", name) => Ok(Request::Status(name)),
+            ("history", Some(name)) => Ok(Request::History(name)),
+            ("rescan", None) => Ok(Request::Rescan),
+            ("subscribe", None) => Ok(Request::Subscribe),
+            ("hello" | "rescan" | "subscribe", Some(_)) => Err("it takes no name"),
+            (verb, name) => match (order(verb), name) {
+                (Some(bytes), Some(name)) => Ok(Request::Order(bytes, name)),
+                (None, _) if verb != "history" => Err("no such verb"),
+                (_, None) | (None, _) => Err("the name of a service is missing"),
+            },
+        }
+    }
+
+    /// Whether it changes anything.
+    pub fn is_order(&self) -> bool {
+        match self {
+            Request::Order(..) | Request::Rescan => true,
+            Request::Hello | Request::Status(_) | Request::History(_) | Request::Subscribe => false,
+        }
+    }
+}
+
+/// One line of an answer: an object with one key.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Line {
+    /// Answers `hello`.
+    Hello(Hello),
+    /// Answers `status`: one for each service, by name.
+    Service(Box<ServiceStatus>),
+    /// Answers `history`.
+    Life(LifeRecord),
+    /// Something happened.
+    Event(Event),
+    /// The end of an answer.
+    Done(Done),
+    /// The end of an answer that is none.
+    Error(Error),
+}
+
+impl Line {
+    /// As it is sent, with its newline.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default(); // none of these types can fail
+        line.push(b'\n');
+        line
+    }
+
+    /// What was sent. The error says where it is no line of this protocol.
+    pub fn decode(line: &[u8]) -> Result<Line, String> {
+        serde_json::from_slice(line).map_err(|error| error.to_string())
+    }
+}
+
+/// Who answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// Version of the protocol.
+    pub api: u32,
+    /// Version of onit.
+    pub version: String,
+    /// Its process.
+    pub pid: i32,
+    /// The directory of services, absolute.
+    pub directory: String,
+    /// Where `supervise` of every service is found: that directory, or the live view.
+    pub view: String,
+    /// `up`, or `stopping`.
+    pub state: String,
+    /// You may give orders.
+    pub control: bool,
+}
+
+/// What is known of a service.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name; `web/log` is the logger of `web`. Bytes that are no UTF-8 are replaced.
+    pub name: String,
+    /// `down`, `backoff`, `up`, `stopping`, `finishing`, `failed`; `refused` if it is not supervised.
+    pub state: String,
+    /// What it was told to be: `up`, `down`, `once`.
+    pub want: String,
+    /// It was told to leave.
+    pub leaving: bool,
+    /// The process of `run`, or of `finish`.
+    pub pid: Option<i32>,
+    /// Since when it is up or down.
+    pub since: f64,
+    /// For how long that is.
+    pub seconds: f64,
+    /// It counts as ready.
+    pub ready: bool,
+    /// STOP was sent, and no CONT since.
+    pub paused: bool,
+    /// There is no file `down`.
+    pub enabled: bool,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// How often it has ended within a minute without being asked, if that is too often.
+    pub flapping: Option<u64>,
+    /// How `run` ended the last time.
+    pub exit: Option<ExitRecord>,
+    /// It will be started in so many seconds.
+    pub next: Option<f64>,
+    /// It is the logger of another one.
+    pub logger: bool,
+    /// The last trouble that was told.
+    pub trouble: Option<String>,
+}
+
+/// How a process ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// The code that it returned.
+    pub code: Option<u8>,
+    /// The number of the signal that ended it.
+    pub signal: Option<i32>,
+    /// The name of that signal, `SIGKILL`, if it has one.
+    pub name: Option<String>,
+    /// A core was dumped.
+    pub core: bool,
+}
+
+/// One life of `run`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LifeRecord {
+    /// Its process.
+    pub pid: i32,
+    /// When it was started.
+    pub start: f64,
+    /// When it counted as ready.
+    pub ready: Option<f64>,
+    /// When it ended; `null` if it lives.
+    pub end: Option<f64>,
+    /// How long it took, or has taken.
+    pub seconds: f64,
+    /// How it ended.
+    pub exit: Option<ExitRecord>,
+    /// It was told to end.
+    pub asked: bool,
+}
+
+/// Something happened.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// What: `state`, `added`, `removed`, or `stopping` (everything).
+    pub what: String,
+    /// When.
+    pub time: f64,
+    /// To which service; `null` for `stopping`.
+    pub name: Option<String>,
+    /// Its state before, for `state`.
+    pub old: Option<String>,
+    /// Its state now.
+    pub new: Option<String>,
+    /// What it was told to be.
+    pub want: Option<String>,
+    /// Its process now.
+    pub pid: Option<i32>,
+    /// How the process ended that has just ended.
+    pub exit: Option<ExitRecord>,
+}
+
+/// The end of an answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Done {
+    /// How many lines there were before this one.
+    pub count: u64,
+}
+
+/// Why there is no answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Error {
+    /// For programs: `request`, `service`, `permission`, `unreachable`, `busy`.
+    pub kind: String,
+    /// For people.
+    pub text: String,
+}
+
+impl ExitRecord {
+    /// The record of an end.
+    pub fn of(exit: Exit) -> ExitRecord {
+        match exit {
+            Exit::Code(code) => ExitRecord { code: Some(code), signal: None, name: None, core: false },
+            Exit::Signal { signal, core } => {
+                ExitRecord { code: None, signal: Some(signal.0), name: signal.name().map(Into::into), core }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Command;
+    use crate::wire::control::{Dialect, decode};
+    use proptest::prelude::*;
+
+    #[test]
+    fn requests() {
+        assert_eq!(Request::parse(b"hello"), Ok(Request::Hello));
+        assert_eq!(Request::parse(b"status\r"), Ok(Request::Status(None)));
+        assert_eq!(Request::parse(b"status a b "), Ok(Request::Status(Some(b"a b "))));
+        assert_eq!(Request::parse(b"history \xff"), Ok(Request::History(b"\xff")));
+        assert_eq!(Request::parse(b"restart web"), Ok(Request::Order(b"rcu", b"web")));
+        assert_eq!(
+            (Request::parse(b"rescan"), Request::parse(b"subscribe")),
+            (Ok(Request::Rescan), Ok(Request::Subscribe))
+        );
+        for bad in [&b""[..], b"up", b"up ", b"history", b"hello x", b"rescan x", b"nope", b"nope x", b" up x", b"\xff"]
+        {
+            assert!(Request::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_orders_change_anything() {
+        let orders = ["up x", "kill x", "rescan"].map(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()));
+        let others = ["hello", "status", "status x", "history x", "subscribe"];
+        assert_eq!(orders, [Ok(true); 3]);
+        assert!(others.iter().all(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()) == Ok(false)));
+    }
+
+    #[test]
+    fn every_order_is_understood_by_a_service() {
+        for (verb, bytes) in ORDERS {
+            assert!(bytes.iter().all(|byte| !decode(*byte, Dialect::All).is_empty()), "{verb}");
+        }
+        assert_eq!(order("int"), Some(&b"i"[..]));
+        let restart: Vec<_> = b"rcu".iter().flat_map(|byte| decode(*byte, Dialect::All)).collect();
+        assert!(matches!(restart[..], [Command::StopSignal, Command::Continue(_), Command::Up]));
+    }
+
+    #[test]
+    fn lines_are_objects_with_one_key() {
+        let done = Line::Done(Done { count: 3 });
+        assert_eq!(done.encode(), b"{\"done\":{\"count\":3}}\n");
+        let error = Line::Error(Error { kind: "service".into(), text: "no \"x\"\n".into() });
+        assert_eq!(error.encode(), b"{\"error\":{\"kind\":\"service\",\"text\":\"no \\\"x\\\"\\n\"}}\n");
+        assert_eq!(Line::decode(&error.encode()), Ok(error));
+        assert!(Line::decode(b"{}").is_err() && Line::decode(b"[").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_a_request_or_an_error(line in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Request::parse(&line);
+        }
+
+        #[test]
+        fn what_is_sent_is_one_line_and_is_read_again(name in ".*", pid in any::<Option<i32>>(), eighths in 0..1u64 << 40) {
+            let since = eighths as f64 / 8.0;
+            let event = Line::Event(Event {
+                what: "state".into(), time: since, name: Some(name), old: None, new: None, want: None, pid,
+                exit: Some(ExitRecord::of(Exit::Code(3))),
+            });
+            let sent = event.encode();
+            prop_assert_eq!(sent.iter().position(|byte| *byte == b'\n'), Some(sent.len() - 1));
+            prop_assert_eq!(Line::decode(&sent), Ok(event));
+        }
+    }
+}
