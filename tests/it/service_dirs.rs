@@ -606,6 +606,37 @@ fn a_private_directory_is_for_its_owner_alone_and_no_umask_matters() {
 }
 
 #[test]
+fn a_full_disk_changes_nothing() {
+    if !is_root() {
+        skip!("only root can mount a file system");
+    }
+    let sv = SvDir::new();
+    let disk = sv.root().join("disk");
+    fs::create_dir(&disk).expect("mkdir");
+    let lend = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c"]).args(words);
+        output(command)
+    };
+    if lend(&["mount -t tmpfs none /mnt"]).code != 0 {
+        skip!("mount is not allowed here");
+    }
+    // In a mount namespace of its own, so that nothing is left behind: a service, a disk that is full, and two attempts.
+    let script = "mount -t tmpfs -o size=64k none \"$1\" && cd \"$1\" && \
+        \"$2\" new --dir . web -- one && { cat /dev/zero >fill 2>/dev/null; sync; \
+        \"$2\" new --dir . other -- two 2>&1; echo $?; \"$2\" new --dir . --replace web -- two 2>&1; echo $?; \
+        ls -A; tail -n 1 web/run; }";
+    let told = lend(&[script, "sh", disk.to_str().expect("text"), onit().to_str().expect("text")]);
+    let lines: Vec<&str> = told.stdout.lines().collect();
+    let full = |line: &str, name: &str| {
+        line.starts_with(&format!("onit: {name}: cannot ")) && line.ends_with(": No space left on device")
+    };
+    assert!(full(lines[0], "other") && full(lines[2], "web"), "{told:?}");
+    assert_eq!([lines[1], lines[3]], ["111"; 2]);
+    assert_eq!(lines[4..], ["fill", "web", "exec one"], "what was there is there, and nothing else");
+}
+
+#[test]
 fn a_running_service_takes_what_was_replaced_at_its_next_start() {
     let sv = SvDir::new();
     let build = |seconds: &str| ServiceBuilder::new(["sleep", seconds]).replace(true);
@@ -869,6 +900,7 @@ const FAULTS: &[Fault] = &[
     (|g| { g.script("a/run", "#!/bin/sh\nexec x\n"); g.file("a/dependencies.d/web", ""); g.file("db/dependencies.d/a", "") },
         &[("dependency-cycle", "a/dependencies.d/web", None, ERROR, "a -> web -> db -> a")]),
     (|g| g.file("db/down", ""), &[("dependency-down", "web/dependencies.d/db", None, WARNING, "file down")]),
+    (|g| g.mode("", 0o757), &[("world-writable", "", None, ERROR, "everybody")]),
     (|g| g.script(".old/run", "#!/bin/sh\nexec x\n"), &[("name-ignored", ".old", None, WARNING, "a dot")]),
     (|g| g.file(".git/config", ""), &[]),
     (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.file("w@/instances", "3\n"); g.file("web/after.d/w@1", "") },
