@@ -138,7 +138,8 @@ impl New {
             say(format_args!("onit: new: \"{}\" is no name of a service that is started", self.name));
             return exit::USAGE;
         }
-        let directory = self.dir.clone().or_else(|| std::env::var_os("SVDIR").map(PathBuf::from));
+        let svdir = || std::env::var_os("SVDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let directory = self.dir.clone().or_else(svdir);
         let path = directory.unwrap_or_else(|| "/etc/service".into()).join(&self.name);
         match self.builder(command).write(&path) {
             Ok(_) => exit::OK,

@@ -54,6 +54,10 @@ impl Lint {
     fn directory(&mut self, path: &Path, services: Vec<(OsString, PathBuf)>) {
         let mut seen: BTreeMap<(u64, u64), OsString> = BTreeMap::new();
         let mut visible = false;
+        if std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o002 != 0) {
+            let problem = "everybody can put a service there";
+            self.findings.push(Finding::error("world-writable", path, problem, "chmod o-w"));
+        }
         for (name, place) in services {
             let hidden = name.as_bytes().starts_with(b".");
             if hidden && place.join("run").exists() {

@@ -21,6 +21,9 @@ pub(super) struct Content {
 /// The files of a directory, by their paths in it.
 pub(super) type Plan = BTreeMap<PathBuf, Content>;
 
+/// PID 1 reads so much of a small file, in bytes.
+const SMALL: usize = 4096;
+
 /// At the head of each script of ours that is a command line.
 const HEAD: &[u8] = b"#!/bin/sh\n# Written by onit's service builder, which replaces it when told to.\n";
 /// At the head of a configuration that a logger of ours may write anew.
@@ -86,7 +89,7 @@ impl ServiceBuilder {
         ];
         for (name, text) in texts {
             let Some(text) = text else { continue };
-            if !self.reads_back(name, &text) {
+            if text.len() >= SMALL || !self.reads_back(name, &text) {
                 return Err(invalid(format!("\"{text}\" is nothing that {name} can say")));
             }
             add(plan, name, format!("{text}\n").into_bytes(), false);

@@ -1,26 +1,20 @@
 //! A service directory, taken apart: everything that it says, and everything that is wrong with it.
 
+mod values;
+mod whole;
+
+use super::ServiceDir;
 use super::finding::Finding;
 use super::known::{self, CONTROLS, FOREIGN, Kind};
 use super::program::{self, Part, Program, cause, examine_writers, shown, what};
-use super::{Limit, ServiceDir, Settings};
-use crate::machine::policy::Essential;
-use crate::wire::svdir::{self, Readiness, Restart};
+use crate::wire::svdir;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// PID 1 reads small files up to here.
-const SMALL: u64 = 4096;
-/// Whoever writes so few milliseconds has probably thought of seconds.
-const SUSPICIOUS: Duration = Duration::from_millis(100);
-
-const TIME: &str = "write a time: 5000 (milliseconds), 500ms, 10s, 5m or 1h; 0 for never";
 
 impl ServiceDir {
     /// Reads everything that is in a service directory. What is wrong with it is among the
@@ -41,10 +35,10 @@ fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
     let mut names: Vec<OsString> =
         std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
     names.sort_unstable();
-    let mut reader = Reader { path, role, names, findings: Vec::new() };
+    let mut reader = Reader { path, name: name_of(path), role, names, findings: Vec::new() };
     let mut service = ServiceDir {
         path: path.to_owned(),
-        name: path.canonicalize().ok().and_then(|path| path.file_name().map(OsStr::to_owned)).unwrap_or_default(),
+        name: reader.name.clone(),
         run: reader.program("run", Part::Service),
         setup: reader.program("setup", Part::Passing),
         finish: reader.program("finish", Part::Passing),
@@ -56,9 +50,6 @@ fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
         settings: reader.settings(),
         findings: Vec::new(),
     };
-    if let Some(name) = path.file_name() {
-        service.name = name.to_owned(); // a link has a name of its own
-    }
     reader.supervise();
     reader.strangers();
     reader.whole(&service);
@@ -66,8 +57,15 @@ fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
     Ok(service)
 }
 
+/// The name of a service: a link has one of its own.
+fn name_of(path: &Path) -> OsString {
+    let canonical = || path.canonicalize().ok()?.file_name().map(OsStr::to_owned);
+    path.file_name().map(OsStr::to_owned).or_else(canonical).unwrap_or_default()
+}
+
 struct Reader<'a> {
     path: &'a Path,
+    name: OsString,
     role: Role,
     names: Vec<OsString>,
     findings: Vec<Finding>,
@@ -127,6 +125,7 @@ impl Reader<'_> {
             );
             return Vec::new();
         }
+        examine_writers(&self.path.join(name), &metadata, &mut self.findings);
         let read = std::fs::read_dir(self.path.join(name));
         match read.and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
@@ -151,12 +150,6 @@ impl Reader<'_> {
     fn control(&mut self) -> BTreeMap<char, Program> {
         let mut programs = BTreeMap::new();
         let names = self.directory("control");
-        if names.is_empty() {
-            return programs;
-        }
-        if let Ok(metadata) = std::fs::metadata(self.path.join("control")) {
-            examine_writers(&self.path.join("control"), &metadata, &mut self.findings);
-        }
         for name in names {
             let file = Path::new("control").join(&name);
             let name = shown(&name);
@@ -353,238 +346,6 @@ fn letter_of(name: &str) -> Option<char> {
     let short = |letter: &char| bare.len() == 1 && bare.starts_with(*letter);
     let same = |word: &&str| **word == *bare || bare.len() >= 3 && word.starts_with(bare);
     words.iter().zip(letters).find(|(word, letter)| same(word) || short(letter)).map(|(_, letter)| letter)
-}
-
-// The small files.
-
-impl Reader<'_> {
-    fn settings(&mut self) -> Settings {
-        let essential = "write one of always, on-failure, on-giveup";
-        let restart = "write one of always, on-failure, never";
-        let readiness = "write one of none, fd N, notify, check, check TIME (as 2s)";
-        let instances = "write a number, $VARIABLE, or one name a line";
-        let health = "write words as every=10s timeout=5s retries=3 after=0s action=restart (or report)";
-        Settings {
-            down: self.has("down"),
-            essential: self.value("essential", essential, svdir::essential),
-            restart: self.value("restart", restart, Restart::parse),
-            backoff: self.value(
-                "backoff",
-                "write three times, the first no longer than the second: 1s 30s 30s",
-                svdir::Backoff::parse,
-            ),
-            max_restarts: self.value("max-restarts", "write a number and a time: 5/60s", svdir::MaxRestarts::parse),
-            readiness: self.value("readiness", readiness, Readiness::parse),
-            notification_fd: self.value("notification-fd", "write the number of a descriptor: 3", svdir::descriptor),
-            dependencies: self.services("dependencies.d"),
-            after: self.services("after.d"),
-            conditions: self.conditions(),
-            timeout_kill: self.time("timeout-kill"),
-            timeout_finish: self.time("timeout-finish"),
-            timeout_up: self.time("timeout-up"),
-            down_signal: self.value("down-signal", "write a signal: TERM, or 15", svdir::signal),
-            max_death_tally: self.value("max-death-tally", "write a number from 0 to 4096", svdir::tally),
-            instances: self
-                .lines("instances", instances)
-                .and_then(|text| self.parsed("instances", instances, &text, svdir::Instances::parse)),
-            health_policy: self.value("health-policy", health, svdir::HealthPolicy::parse),
-        }
-    }
-
-    /// The text of a small file, as PID 1 reads it; `None` if there is none, or none worth parsing.
-    fn lines(&mut self, name: &str, mend: &str) -> Option<String> {
-        let metadata = self.metadata(name)?;
-        if !metadata.is_file() {
-            self.error("not-a-file", name, format!("is no file, but {}", what(&metadata)), mend);
-            return None;
-        }
-        let mut text = Vec::new();
-        if let Err(error) = File::open(self.path.join(name)).and_then(|file| file.take(SMALL).read_to_end(&mut text)) {
-            self.warn("unreadable", name, format!("cannot be read: {}", cause(&error)), "look at it as another user");
-            return None;
-        }
-        if text.trim_ascii().is_empty() {
-            self.error("value-empty", name, "is empty, and the default holds", mend);
-            return None;
-        }
-        if text.windows(2).any(|pair| pair == b"\r\n") {
-            self.warn(
-                "carriage-return",
-                name,
-                "ends in CR LF: other supervisors do not take it",
-                "save it with LF alone",
-            );
-        }
-        Some(String::from_utf8_lossy(&text).into_owned())
-    }
-
-    /// The value of a small file of which the first line counts.
-    fn value<T>(&mut self, name: &str, mend: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let text = self.lines(name, mend)?;
-        let value = self.parsed(name, mend, &text, &parse);
-        if value.is_some() && text.lines().skip(1).any(|line| !line.trim().is_empty()) {
-            let finding = Finding::warning(
-                "more-lines",
-                &self.path.join(name),
-                "only the first line counts",
-                "remove the others",
-            );
-            self.findings.push(finding.at(2));
-        }
-        value
-    }
-
-    fn parsed<T>(&mut self, name: &str, mend: &str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let value = parse(text);
-        if value.is_none() {
-            let line = text.lines().next().unwrap_or_default();
-            let blanks = line != line.trim() && parse(line.trim()).is_some();
-            let problem = if blanks {
-                format!("\"{line}\" has a blank too many, and is no value for it: the default holds")
-            } else {
-                format!("\"{line}\" is no value for it: the default holds")
-            };
-            self.findings.push(Finding::error("value-bad", &self.path.join(name), problem, mend).at(1));
-        }
-        value
-    }
-
-    fn time(&mut self, name: &str) -> Option<Limit> {
-        let limit = self.value(name, TIME, svdir::limit)?;
-        let bare = std::fs::read_to_string(self.path.join(name)).is_ok_and(|text| text.trim().parse::<u64>().is_ok());
-        if let Some(time) = limit.filter(|time| bare && *time < SUSPICIOUS) {
-            let (problem, mend) =
-                (format!("{} milliseconds are very little", time.as_millis()), format!("{}s?", time.as_millis()));
-            let finding =
-                Finding::warning("time-short", &self.path.join(name), problem, format!("did you mean {mend}"));
-            self.findings.push(finding.at(1));
-        }
-        Some(limit.into())
-    }
-
-    fn conditions(&mut self) -> Vec<svdir::Condition> {
-        const MEND: &str = "write lines as `env NAME`, `env NAME=VALUE`, `path PATH`, or with ! before it";
-        let mut conditions = Vec::new();
-        for (number, line) in self.lines("condition", MEND).unwrap_or_default().lines().enumerate() {
-            match svdir::Condition::parse(line) {
-                Some(condition) => conditions.push(condition),
-                None if line.is_empty() => {}
-                None => {
-                    let problem = format!("\"{line}\" is no condition");
-                    let finding = Finding::error("value-bad", &self.path.join("condition"), problem, MEND);
-                    self.findings.push(finding.at(number + 1));
-                }
-            }
-        }
-        conditions
-    }
-
-    fn services(&mut self, directory: &'static str) -> Vec<OsString> {
-        let names = self.directory(directory);
-        let us = self.path.file_name().map(OsStr::to_owned).unwrap_or_default();
-        if names.contains(&us) {
-            let file = Path::new(directory).join(&us);
-            self.error("dependency-self", file, "it waits for itself, and so for ever", "remove it");
-        }
-        names
-    }
-}
-
-// What the files say of each other.
-
-impl Reader<'_> {
-    fn whole(&mut self, service: &ServiceDir) {
-        if let Ok(metadata) = std::fs::metadata(self.path) {
-            examine_writers(self.path, &metadata, &mut self.findings);
-        }
-        self.has_something_to_run();
-        if self.role == Role::Logger {
-            for name in ["finish", "control", "check"] {
-                if self.has(name) {
-                    self.warn("log-unused", name, "that of a logger is not used", "remove it");
-                }
-            }
-            return;
-        }
-        self.readiness(service);
-        self.ends(service);
-        self.without_effect(service);
-    }
-
-    fn has_something_to_run(&mut self) {
-        if self.has("run") || self.has("setup") && self.role == Role::Main {
-            return;
-        }
-        let (problem, kind) = match self.role {
-            Role::Main => ("there is no run: nothing can be started", "run-missing"),
-            Role::Logger => {
-                ("a logger without run: the service soon waits for somebody to read its output", "log-without-run")
-            }
-        };
-        let near = self
-            .names
-            .iter()
-            .filter_map(|name| known::meant(name.to_str()?, &[Kind::Program]).map(|near| (name, near)));
-        let mend = near.into_iter().find(|(_, near)| *near == "run");
-        let mend = mend.map_or("write one".to_owned(), |(name, _)| format!("did you mean {}?", shown(name)));
-        self.error(kind, "run", problem, mend);
-    }
-
-    fn readiness(&mut self, service: &ServiceDir) {
-        let settings = &service.settings;
-        match (settings.readiness, settings.notification_fd) {
-            (Some(Readiness::Check(_)), _) if service.check.is_none() => {
-                self.error(
-                    "readiness-without-check",
-                    "readiness",
-                    "asks check, which is not there",
-                    "write check, or another readiness",
-                );
-            }
-            (Some(Readiness::Descriptor(one)), Some(other)) if one != other => {
-                let problem = format!("names descriptor {one}, and notification-fd {other}");
-                self.error("readiness-contradiction", "readiness", problem, "remove one of the two files");
-            }
-            (Some(Readiness::None | Readiness::Notify | Readiness::Check(_)), Some(_)) => {
-                let problem = "says something else than notification-fd";
-                self.warn("readiness-contradiction", "readiness", problem, "remove one of the two files");
-            }
-            _ => {}
-        }
-    }
-
-    fn ends(&mut self, service: &ServiceDir) {
-        let settings = &service.settings;
-        if settings.down && settings.essential.is_some() {
-            let problem = "everything ends with this service, and it is not even started by itself";
-            self.warn("down-essential", "down", problem, "remove down, or essential");
-        }
-        let gives_up = service.finish.is_some() || settings.max_restarts.is_some() || settings.restart.is_some();
-        if settings.essential == Some(Essential::OnGiveup) && !gives_up {
-            let problem = "on-giveup never comes about: nothing ends the restarts";
-            self.warn("essential-never", "essential", problem, "let finish exit with 125, or write max-restarts");
-        }
-    }
-
-    fn without_effect(&mut self, service: &ServiceDir) {
-        let settings = &service.settings;
-        let never = settings.restart == Some(Restart::Never);
-        let template = service.name.as_bytes().ends_with(b"@");
-        let cases = [
-            ("backoff", never && settings.backoff.is_some(), "restart says never"),
-            ("max-restarts", never && settings.max_restarts.is_some(), "restart says never"),
-            ("health-policy", settings.health_policy.is_some() && service.health.is_none(), "there is no health"),
-            ("timeout-finish", settings.timeout_finish.is_some() && service.finish.is_none(), "there is no finish"),
-            (
-                "instances",
-                settings.instances.is_some() && !template,
-                "only a directory whose name ends in @ is a template",
-            ),
-        ];
-        for (name, _, why) in cases.into_iter().filter(|(_, is, _)| *is) {
-            self.warn("without-effect", name, format!("has no effect: {why}"), "remove it, or mend that");
-        }
-    }
 }
 
 /// Whether a directory is a service itself, and not a directory of services: it has a file that only a service has.

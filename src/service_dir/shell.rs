@@ -157,6 +157,18 @@ mod tests {
     }
 
     #[test]
+    fn each_byte_arrives_alone_and_among_others() {
+        let around = |byte: u8| [vec![byte], vec![byte, b'a'], vec![b'a', byte, b'a'], vec![byte, byte]];
+        let mut words: Vec<OsString> = (1..=255).flat_map(around).map(OsString::from_vec).collect();
+        words.extend(
+            ["", "$HOME", "${HOME}", "a=~", "~/x", "{a,b}", "[a-z]*", "!!", "$'a'", "if", "2"].map(OsString::from),
+        );
+        let mut said = Vec::new();
+        words.iter().for_each(|word| said.extend([word.as_bytes(), b"\0"].concat()));
+        assert!(heard_by(&["/bin/sh"], &words) == said);
+    }
+
+    #[test]
     fn lines_are_told_apart() {
         let lines = |text: &str| -> Vec<(usize, String)> { read(text.as_bytes()).lines };
         let line = |number, text: &str| (number, text.to_owned());

@@ -223,7 +223,6 @@ impl Source<'_> {
     }
 
     fn commands(&self, text: &mut Text) {
-        let script = |name: &str| self.path.join(name).into_os_string();
         let mut prefix: Vec<OsString> = Vec::new();
         for (name, value) in &self.environment {
             let word = OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat());
@@ -235,20 +234,29 @@ impl Source<'_> {
         }
         if self.scripts.contains("setup") {
             let key = if self.command.is_empty() { "ExecStart" } else { "ExecStartPre" };
-            text.set(key, line(&prefix, &[script("setup")]));
+            text.set(key, self.script("setup", "exec \"$0\""));
         }
         if !self.command.is_empty() {
             text.set("ExecStart", line(&prefix, &self.command));
         }
         if self.scripts.contains("finish") {
-            let shell = "if [ \"$EXIT_CODE\" = exited ]; then exec \"$0\" \"$EXIT_STATUS\" 0; fi; exec \"$0\" -1 \"$EXIT_STATUS\"";
-            let words = ["/bin/sh".into(), "-c".into(), shell.into(), script("finish")];
-            text.set("ExecStopPost", line(&prefix, &words));
+            let shell =
+                "[ \"$EXIT_CODE\" = exited ] || exec \"$0\" -1 \"$EXIT_STATUS\"; exec \"$0\" \"$EXIT_STATUS\" 0";
+            text.set("ExecStopPost", self.script("finish", shell));
             text.lost(
                 "finish",
                 "its second argument is a name, as TERM, and not a number; 125 does not end the restarts",
             );
         }
+    }
+
+    /// The command line of another script: it runs in the service directory, and as whom the supervisor runs.
+    fn script(&self, name: &str, shell: &str) -> String {
+        let script = self.path.join(name).into_os_string();
+        let shell = format!("cd \"${{0%/*}}\" || exit 111; {shell}");
+        let words = ["/bin/sh".into(), "-c".into(), shell.into(), script];
+        let plus = if self.user.is_some() { "+" } else { "" };
+        format!("{plus}{}", line(&[], &words))
     }
 
     fn process(&self, text: &mut Text) {

@@ -147,7 +147,7 @@ fn hostile() -> impl Strategy<Value = OsString> {
         b"\t",
         b"\r\n",
         b"\xff\xfe",
-        b"%",
+        b"%n%",
         b"*",
         b"~",
         b"!",
@@ -425,6 +425,7 @@ fn what_can_be_no_service_is_an_error() {
         plain().max_restarts(MaxRestarts { count: 1, window: Duration::ZERO }),
         plain().condition(condition("a\nb")),
         plain().condition(condition("")),
+        plain().condition(condition(&"x".repeat(5000))),
         plain().instances(Instances::Names(vec!["a/b".into()])),
     ] {
         let result = builder.write(sv.path().join("web"));
@@ -602,6 +603,37 @@ fn a_private_directory_is_for_its_owner_alone_and_no_umask_matters() {
     assert!(matches!(private.write(&path), Err(Error::Differs(_))));
     private.replace(true).write(&path).expect("written");
     assert_eq!(mode(&path), 0o700);
+}
+
+#[test]
+fn a_full_disk_changes_nothing() {
+    if !is_root() {
+        skip!("only root can mount a file system");
+    }
+    let sv = SvDir::new();
+    let disk = sv.root().join("disk");
+    fs::create_dir(&disk).expect("mkdir");
+    let lend = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c"]).args(words);
+        output(command)
+    };
+    if lend(&["mount -t tmpfs none /mnt"]).code != 0 {
+        skip!("mount is not allowed here");
+    }
+    // In a mount namespace of its own, so that nothing is left behind: a service, a disk that is full, and two attempts.
+    let script = "mount -t tmpfs -o size=64k none \"$1\" && cd \"$1\" && \
+        \"$2\" new --dir . web -- one && { cat /dev/zero >fill 2>/dev/null; sync; \
+        \"$2\" new --dir . other -- two 2>&1; echo $?; \"$2\" new --dir . --replace web -- two 2>&1; echo $?; \
+        ls -A; tail -n 1 web/run; }";
+    let told = lend(&[script, "sh", disk.to_str().expect("text"), onit().to_str().expect("text")]);
+    let lines: Vec<&str> = told.stdout.lines().collect();
+    let full = |line: &str, name: &str| {
+        line.starts_with(&format!("onit: {name}: cannot ")) && line.ends_with(": No space left on device")
+    };
+    assert!(full(lines[0], "other") && full(lines[2], "web"), "{told:?}");
+    assert_eq!([lines[1], lines[3]], ["111"; 2]);
+    assert_eq!(lines[4..], ["fill", "web", "exec one"], "what was there is there, and nothing else");
 }
 
 #[test]
@@ -791,6 +823,7 @@ const FAULTS: &[Fault] = &[
     (|g| g.script("db/control/term", "#!/bin/sh\n"), &[("control-unknown", "db/control/term", None, WARNING, "call it t")]),
     (|g| g.script("db/control/SIGHUP", "#!/bin/sh\n"), &[("control-unknown", "db/control/SIGHUP", None, WARNING, "call it h")]),
     (|g| g.file("db/control/t", "#!/bin/sh\n"), &[("not-executable", "db/control/t", None, ERROR, "chmod +x")]),
+    (|g| { g.file("db/env/A", "x\n"); g.mode("db/env", 0o777) }, &[("world-writable", "db/env", None, ERROR, "chmod o-w")]),
     (|g| g.file("db/control", ""), &[("not-a-directory", "db/control", None, ERROR, "a file")]),
     // log
     (|g| g.link("db/log", "../nowhere"), &[("log-dead", "db/log", None, ERROR, "make the link anew")]),
@@ -867,6 +900,7 @@ const FAULTS: &[Fault] = &[
     (|g| { g.script("a/run", "#!/bin/sh\nexec x\n"); g.file("a/dependencies.d/web", ""); g.file("db/dependencies.d/a", "") },
         &[("dependency-cycle", "a/dependencies.d/web", None, ERROR, "a -> web -> db -> a")]),
     (|g| g.file("db/down", ""), &[("dependency-down", "web/dependencies.d/db", None, WARNING, "file down")]),
+    (|g| g.mode("", 0o757), &[("world-writable", "", None, ERROR, "everybody")]),
     (|g| g.script(".old/run", "#!/bin/sh\nexec x\n"), &[("name-ignored", ".old", None, WARNING, "a dot")]),
     (|g| g.file(".git/config", ""), &[]),
     (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.file("w@/instances", "3\n"); g.file("web/after.d/w@1", "") },
@@ -1261,6 +1295,28 @@ fn systemd_understands_what_is_exported() {
     assert!(!db.lines().skip(1).any(|line| line.starts_with('#')), "nothing is lost of a plain service:\n{db}");
 }
 
+#[test]
+fn finish_gets_its_arguments_from_systemd() {
+    if let Some(why) = missing_tools(&["systemd-analyze"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let path = sv.root().join("it's $1 100%");
+    let finish = Script::shell("echo \"$@\" in \"${PWD##*/}\"");
+    let builder = ServiceBuilder::new(["/bin/sleep", "1"]).finish(finish).directory("/").user("nobody");
+    while_nothing_starts(|| builder.write(&path)).expect("written");
+    let (_, told) = verify(&sv, &[("x.service", &builder.systemd_unit(&path).expect("a unit"))]);
+    let mut lines = told.lines().filter_map(|line| line.trim().strip_prefix("Command Line: "));
+    let words: Vec<OsString> = shown_words(lines.next_back().expect("two commands")).iter().map(expanded).collect();
+    assert_eq!(words[0], "/bin/sh");
+    let run = |code: &str, status: &str| {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).env("EXIT_CODE", code).env("EXIT_STATUS", status).current_dir("/");
+        output(command).stdout
+    };
+    assert_eq!([run("exited", "3"), run("killed", "TERM")], ["3 0 in it's $1 100%\n", "-1 TERM in it's $1 100%\n"]);
+}
+
 /// systemd's log has much to tell that is no complaint.
 fn complains(line: &str) -> bool {
     ["ignoring", "Unknown", "Invalid", "Failed", "not executable", "bad unit", "Missing", "not found"]
@@ -1305,8 +1361,7 @@ fn words_of_a_unit_arrive_at_systemd_unchanged() {
             prop_assert_eq!(code, 0, "{}\n{}", unit, told);
             let line =
                 told.lines().find_map(|line| line.trim().strip_prefix("Command Line: ")).expect("a command line");
-            let shown: Vec<OsString> =
-                shown_words(line).iter().map(|word| os(&replace(word.as_bytes(), b"$$", b"$"))).collect();
+            let shown: Vec<OsString> = shown_words(line).iter().map(expanded).collect();
             prop_assert!(shown.ends_with(&all), "{:?}\n{}", shown, unit);
             // What env sets, and what systemd sets.
             let mut seen: BTreeMap<OsString, OsString> = BTreeMap::new();
@@ -1328,19 +1383,26 @@ fn words_of_a_unit_arrive_at_systemd_unchanged() {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn replace(word: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut replaced = Vec::new();
+/// What systemd makes of a word before it executes it: `$$` is `$`, and what follows a single one is a variable's name.
+fn expanded(word: &OsString) -> OsString {
+    let parts: Vec<Vec<u8>> = split_pairs(word.as_bytes());
+    let plain = parts.iter().all(|part| !part.contains(&b'$'));
+    if plain { os(&parts.join(&b'$')) } else { "(a variable)".into() }
+}
+
+fn split_pairs(word: &[u8]) -> Vec<Vec<u8>> {
+    let mut parts = vec![Vec::new()];
     let mut rest = word;
     while let Some((first, tail)) = rest.split_first() {
-        if rest.starts_with(from) {
-            replaced.extend_from_slice(to);
-            rest = &rest[from.len()..];
+        if rest.starts_with(b"$$") {
+            parts.push(Vec::new());
+            rest = &rest[2..];
         } else {
-            replaced.push(*first);
+            parts.last_mut().expect("one").push(*first);
             rest = tail;
         }
     }
-    replaced
+    parts
 }
 
 #[test]
