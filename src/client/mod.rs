@@ -1,0 +1,4 @@
+//! What other programs use to talk to a supervisor.
+#![forbid(unsafe_code)]
+
+pub mod api;
