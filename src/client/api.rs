@@ -75,7 +75,7 @@ pub struct Api {
 impl Api {
     /// Connects to the socket at this path, and asks who is there.
     pub fn connect(path: &Path) -> Result<Api, Failure> {
-        let stream = socket::connect(path, PATIENCE).map_err(|errno| match errno {
+        let stream = socket::call(path, PATIENCE).map_err(|errno| match errno {
             Errno::EAGAIN => Failure::Silent,
             errno => Failure::Unreachable(errno),
         })?;

@@ -1,10 +1,11 @@
 //! What the machine of a service wants done becomes system calls, and their answers go back into the machine.
 
 use super::Init;
+use super::report::seen;
 use super::table::{Pair, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
 use crate::machine::policy::Limits;
-use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, View, Want};
+use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, Standing, View, Want};
 use crate::sys::spawn::{NotExecuted, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::ledger::Fact;
@@ -30,18 +31,43 @@ impl Init {
         }
         let Some(before) = self.table.get(at).map(|slot| slot.service.view()) else { return };
         let mut next = Some(event);
+        let (mut told, mut ended) = (self.table.get(at).map(seen), None);
         while let Some(event) = next.take() {
             let Some(slot) = self.table.get_mut(at) else { return };
+            let view = slot.service.view();
+            if let Event::Died(pid, exit) = event
+                && view.pid == Some(pid)
+            {
+                ended = Some(exit);
+            }
             let actions = slot.service.step(self.now, event);
             self.note_step(at, event);
+            self.tell_if_changed(at, &mut told, &mut ended, false);
             for action in actions {
                 next = self.perform(at, action);
             }
         }
+        self.tell_if_changed(at, &mut told, &mut ended, true);
         self.table.ledger.set(Fact::Doing, 0);
         self.trace(at, &before);
         self.table.touch(at);
         self.heed_orders_again(at);
+    }
+
+    /// Tells who listens of each change. That `finish` is looked for is told if it takes its time.
+    fn tell_if_changed(
+        &mut self,
+        at: SlotId,
+        told: &mut Option<(Standing, View)>,
+        ended: &mut Option<Exit>,
+        last: bool,
+    ) {
+        let Some(now) = self.table.get(at).map(seen) else { return };
+        let passing = now.1.phase == Phase::Finish && now.1.pid.is_none();
+        if let Some(before) = told.filter(|before| *before != now && (last || !passing)) {
+            self.tell_change(at, before, ended.take());
+            *told = Some(now);
+        }
     }
 
     /// What is about to be done is noted before, so that it is done if we fail.
@@ -80,6 +106,10 @@ impl Init {
             Action::Spawn(script) => Some(match self.spawn(at, script) {
                 Answer::Runs(pid) => {
                     self.table.own(pid, at);
+                    if script == Script::Run {
+                        let now = self.now;
+                        self.table.live(at, |history| history.begin(now, pid));
+                    }
                     Event::Spawned(pid)
                 }
                 Answer::Not(refusal) => Event::NotSpawned(refusal),
@@ -188,7 +218,7 @@ impl Init {
         let (Some(at), Some(NotExecuted { errno, .. })) = (self.starting.take(), failed) else { return };
         self.tell_refusal(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
-            slot.asked = true; // its end is no news any more
+            slot.told = true;
         }
     }
 
@@ -265,7 +295,10 @@ impl Init {
         };
         if view != *before {
             let pid = view.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-            self.tell(at, &format_args!("{}{pid}", status::stat_line(&view).trim_end()));
+            if let Some(slot) = self.table.get(at) {
+                let line = status::stat_line(&view);
+                self.config.voice.inform(&slot.name, &format_args!("{}{pid}", line.trim_end()));
+            }
         }
     }
 
@@ -286,7 +319,7 @@ impl Init {
         if view.phase != Phase::Run || view.pid != Some(pid) {
             return None;
         }
-        let asked = std::mem::take(&mut slot.asked);
+        let asked = std::mem::take(&mut slot.asked) | std::mem::take(&mut slot.told);
         let life = self.now.since(view.since);
         if life >= SHORT_LIFE {
             slot.complaint = None;

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Descriptors that are kept free for passing needs.
-const SPARE_FILES: u64 = 16;
+pub(super) const SPARE_FILES: u64 = 16;
 /// What could not be opened is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -52,6 +52,7 @@ impl Init {
             return Err(refused);
         }
         self.show(at);
+        self.tell_event("added", Some(&name));
         self.apply(at, Event::Begin);
         Ok(())
     }
@@ -147,8 +148,9 @@ impl Init {
             None => Service::new(self.config.manners, role, want, self.now),
         };
         let at = self.table.insert(Slot::new(name, claim.id, claim.dir, service, claim.files, pair));
-        if let Some((pid, _)) = running {
+        if let Some((pid, since)) = running {
             self.table.own(pid, at);
+            self.table.live(at, |history| history.begin(since, pid));
         }
         self.hear(at);
         if let Some(failure) = claim.trouble {

@@ -1,5 +1,6 @@
 //! What one run of the supervisor is told: whose manners, whose words, which directory.
 
+use super::api::Groups;
 use super::voice::Voice;
 use crate::machine::Signal;
 use crate::machine::main_process::MainManners;
@@ -53,6 +54,8 @@ pub struct Config {
     pub front: Option<OwnedFd>,
     /// Who runs us and waits for our word.
     pub manager: Option<Manager>,
+    /// Who may use the api socket.
+    pub groups: Groups,
     /// Where we run.
     pub realm: Realm,
     /// What is run beside the services, and with whose end everything ends.
@@ -90,6 +93,7 @@ impl Config {
             trace: false,
             front: None,
             manager: None,
+            groups: Groups::default(),
             realm: Realm::Process,
             main: None,
         }

@@ -1,10 +1,11 @@
 //! From a command line to a supervisor. Read by hand: as PID 1 the kernel decides what our arguments are.
 
+use super::api::Groups;
 use super::boot;
 use super::config::{Config, Root};
 use super::entrypoint::{self, Words};
 use super::front::{self, Manner};
-use super::voice::Failure;
+use super::voice::{Failure, Voice};
 use super::{Init, Refused};
 use crate::exit;
 use crate::sys::manager::Manager;
@@ -24,14 +25,17 @@ type Args<'a> = &'a [OsString];
 /// `onit run [OPTIONS] [DIR] [-- CMD]`.
 pub fn run(args: Args) -> i32 {
     match entrypoint::parse(args) {
-        Ok(Words { directory, trace, main }) => {
+        Ok(Words { directory, trace, voice, control_group, status_group, main }) => {
             let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
             let manager = Manager::from_environment();
-            boot::supervise(Config { trace, main, manager, ..Config::onit(PathBuf::from(directory)) })
+            let groups = groups(voice, control_group, status_group);
+            boot::supervise(Config { trace, voice, groups, main, manager, ..Config::onit(PathBuf::from(directory)) })
         }
         Err(wrong) => {
             say(format_args!("onit: {wrong}"));
-            say("usage: onit run [-v] [DIR] [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]");
+            say(
+                "usage: onit run [-v] [--log text|json] [--control-group GROUP] [--status-group GROUP] [DIR]\n           [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]",
+            );
             exit::USAGE
         }
     }
@@ -41,7 +45,22 @@ pub fn run(args: Args) -> i32 {
 pub fn init(args: Args) -> i32 {
     let directory = std::env::var_os("SVDIR").unwrap_or_else(|| SERVICES.into());
     let manager = Manager::from_environment();
-    boot::init(Config { manager, ..Config::onit(PathBuf::from(directory)) }, args)
+    let groups = groups(Voice::Onit, None, None);
+    boot::init(Config { manager, groups, ..Config::onit(PathBuf::from(directory)) }, args)
+}
+
+/// Who may use the api socket, by the options or else by the environment.
+fn groups(voice: Voice, control: Option<String>, status: Option<String>) -> Groups {
+    let listed = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let find = |word: Option<String>, variable: &str| {
+        let word = word.or_else(|| std::env::var(variable).ok()).filter(|word| !word.is_empty())?;
+        let group = svdir::group(&word, &listed);
+        if group.is_none() {
+            voice.complain(None, &format_args!("there is no group {word} in /etc/group; nobody is let in for it"));
+        }
+        group
+    };
+    Groups { control: find(control, "ONIT_CONTROL_GROUP"), status: find(status, "ONIT_STATUS_GROUP") }
 }
 
 /// Says what was asked for.

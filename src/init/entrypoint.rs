@@ -2,6 +2,7 @@
 //! our options, whatever follows.
 
 use super::config::{Config, MainConfig, Root};
+use super::voice::Voice;
 use super::{boot, entry};
 use crate::exit;
 use crate::machine::main_process::MainManners;
@@ -15,13 +16,21 @@ use std::os::unix::ffi::OsStringExt as _;
 pub(super) struct Words {
     pub(super) directory: Option<OsString>,
     pub(super) trace: bool,
+    pub(super) voice: Voice,
+    pub(super) control_group: Option<String>,
+    pub(super) status_group: Option<String>,
     pub(super) main: Option<MainConfig>,
 }
 
 /// `onit [OPTIONS] -- CMD`.
 pub fn main_process(args: &[OsString]) -> i32 {
     let wrong = match parse(args) {
-        Ok(Words { directory: None, trace, main: Some(main) }) => return run(main, trace),
+        Ok(Words { directory: None, trace, voice, control_group: None, status_group: None, main: Some(main) }) => {
+            return boot::supervise(Config { trace, voice, ..alone(main) });
+        }
+        Ok(Words { control_group: Some(_), .. } | Words { status_group: Some(_), .. }) => {
+            "without services there is no api socket that a group could use".to_owned()
+        }
         Ok(Words { directory: Some(word), .. }) => {
             format!("{} is no option; the command stands behind --", word.display())
         }
@@ -38,6 +47,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
     let end = args.iter().position(|word| word == "--");
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));
     let (mut directory, mut trace, mut manners) = (None, false, MainManners::ONIT);
+    let (mut voice, mut control_group, mut status_group) = (Voice::Onit, None, None);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
@@ -53,6 +63,15 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
                 let text = value(&mut words)?;
                 manners.exit_map.push(svdir::exit_map(&text).ok_or(format!("--exit-map {text} is not CODE=CODE"))?);
             }
+            Long("log") => {
+                voice = match value(&mut words)?.as_str() {
+                    "text" => Voice::Onit,
+                    "json" => Voice::Json,
+                    other => return Err(format!("--log {other} is neither text nor json")),
+                }
+            }
+            Long("control-group") => control_group = Some(value(&mut words)?),
+            Long("status-group") => status_group = Some(value(&mut words)?),
             Value(word) if directory.is_none() => directory = Some(word),
             Short(_) | Long(_) | Value(_) => return Err(option.unexpected().to_string()),
         }
@@ -61,7 +80,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
     if end.is_some() && main.is_none() {
         Err("there is no command behind --".into())
     } else {
-        Ok(Words { directory, trace, main })
+        Ok(Words { directory, trace, voice, control_group, status_group, main })
     }
 }
 
@@ -76,8 +95,8 @@ fn main_of(argv: impl IntoIterator<Item = OsString>, manners: MainManners) -> Op
     (!argv.is_empty()).then_some(MainConfig { argv, descriptors, manners, death_signal: None, tell_orphans: false })
 }
 
-fn run(main: MainConfig, trace: bool) -> i32 {
-    boot::supervise(Config { root: Root::Nothing, main: Some(main), trace, ..Config::onit(Default::default()) })
+fn alone(main: MainConfig) -> Config {
+    Config { root: Root::Nothing, main: Some(main), ..Config::onit(Default::default()) }
 }
 
 /// `tini [-s] [-g] [-p SIGNAL] [-e CODE] [-v] [-w] [--] CMD`, with tini's environment.
@@ -114,7 +133,7 @@ pub fn tini(args: &[OsString]) -> i32 {
         }
     }
     match main_of(argv, manners) {
-        Some(main) => run(MainConfig { death_signal, tell_orphans, ..main }, false),
+        Some(main) => boot::supervise(alone(MainConfig { death_signal, tell_orphans, ..main })),
         None => wrong(TINI),
     }
 }
@@ -154,7 +173,7 @@ pub fn dumb_init(args: &[OsString]) -> i32 {
         rewrite.splice(0..0, stops);
     }
     match main_of(argv, MainManners { to, rewrite, new_session: session, ..MainManners::ONIT }) {
-        Some(main) => run(main, false),
+        Some(main) => boot::supervise(alone(main)),
         None => wrong(DUMB_INIT),
     }
 }

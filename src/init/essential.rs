@@ -3,6 +3,7 @@
 use super::Init;
 use super::table::SlotId;
 use super::voice::Ended;
+use crate::machine::history::{End, History};
 use crate::machine::policy::Essential;
 use crate::machine::{Exit, Phase, Pid, View, Want};
 use crate::sys::fs;
@@ -26,10 +27,12 @@ impl Init {
 
     /// Tells that `finish` has taken back the wish that the service be up, and what follows.
     pub(super) fn heed_giving_up(&mut self, at: SlotId, before: &View) {
-        let Some((view, exit)) = self.table.get(at).map(|slot| (slot.service.view(), slot.last_exit)) else { return };
+        let Some(slot) = self.table.get(at) else { return };
+        let (view, Some(End { exit, .. })) = (slot.service.view(), slot.history.last_end()) else { return };
         if before.phase != Phase::Finish || before.want != Want::Up || view.want != Want::Down {
             return;
         }
+        self.table.live(at, History::give_up);
         if self.essential(at) == Some(Essential::OnGiveup) {
             self.end_all(at, exit);
         } else {

@@ -42,6 +42,15 @@ impl<K: Ord> Index<K> {
         }
     }
 
+    /// The first key behind this one, or the first of all.
+    pub fn next<Q: Ord + ?Sized>(&self, key: Option<&Q>) -> Option<(&K, SlotId)>
+    where
+        K: Borrow<Q>,
+    {
+        let place = key.map_or(0, |key| self.0.partition_point(|(known, _)| known.borrow() <= key));
+        self.0.get(place).map(|(key, slot)| (key, *slot))
+    }
+
     /// All, in the order of their keys.
     pub fn iter(&self) -> std::slice::Iter<'_, (K, SlotId)> {
         self.0.iter()

@@ -61,6 +61,13 @@ impl Ledger {
         }
     }
 
+    /// Notes its last life.
+    pub fn note_life(self, at: SlotId, slot: &Slot) {
+        if self.has_room_for(at) {
+            ledger::note_life(self.words(), at, &slot.history);
+        }
+    }
+
     /// Forgets it.
     pub fn erase(self, at: SlotId) {
         ledger::erase(self.words(), at);
@@ -134,7 +141,6 @@ fn record(slot: &Slot) -> Record {
             pipe,
             home: number(&slot.files.home),
         },
-        last_exit: slot.last_exit,
         asked: slot.asked,
         released: slot.released,
         shown: slot.shown.filter(|(view, _)| *view == slot.service.view()).map(|(_, stamp)| stamp),

@@ -55,6 +55,11 @@ impl Live {
         Live { view: Some(View { dir, lock, services: fs::absolute(services) }), ..Live::default() }
     }
 
+    /// Where the view is.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.view.as_ref().and_then(|view| fs::path_of(&view.dir))
+    }
+
     /// The directory of the view, and its lock.
     pub(super) fn descriptors(&self) -> [Option<i32>; 2] {
         let view = self.view.as_ref();
@@ -68,7 +73,7 @@ impl Init {
         let Root::Directory(services) = &self.config.root else { return Ok(None) };
         let services = fs::absolute(services);
         if self.live.view.is_none() && (self.live.why_not.is_none() || self.live.held.is_some()) {
-            match View::open(&services, &places(&variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"))) {
+            match View::open(&services, &places_from_environment()) {
                 Ok(view) => self.live = Live { view: Some(view), ..Live::default() },
                 Err(Unfit { why, held }) => (self.live.why_not, self.live.held) = (Some(why), held),
             }
@@ -141,7 +146,7 @@ impl Init {
     }
 }
 
-fn variable(name: &str) -> Option<OsString> {
+pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
@@ -151,6 +156,23 @@ fn places(run: &Option<OsString>, runtime: &Option<OsString>) -> Vec<PathBuf> {
         (Some(run), _) => vec![run.into()],
         (None, Some(runtime)) => vec!["/run/onit".into(), Path::new(runtime).join("onit")],
         (None, None) => vec!["/run/onit".into()],
+    }
+}
+
+/// Where this environment says that it may be made.
+pub(super) fn places_from_environment() -> Vec<PathBuf> {
+    places(&variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"))
+}
+
+/// Makes a directory for ourselves in which others look for us, or takes the one that is there. Or says why not.
+pub(super) fn base(place: &Path) -> Result<OwnedFd, String> {
+    let shown = place.display();
+    let base = fs::make_dir(fs::HERE, place.as_os_str(), SHARED);
+    let base = base.map_err(|errno| format!("cannot create {shown}: {}", errno.desc()))?;
+    if fs::owner(&base).is_ok_and(|owner| is_safe(&owner, process::user())) {
+        Ok(base)
+    } else {
+        Err(format!("others can change {shown}"))
     }
 }
 
@@ -183,12 +205,8 @@ impl View {
     fn take(services: &Path, place: &Path) -> Result<View, Unfit> {
         let shown = place.display();
         let unfit = |why: String| Unfit { why, held: None };
-        let cannot = |errno: Errno| unfit(format!("cannot create {shown}: {}", errno.desc()));
         let us = process::user();
-        let base = fs::make_dir(fs::HERE, place.as_os_str(), SHARED).map_err(cannot)?;
-        if !fs::owner(&base).is_ok_and(|owner| is_safe(&owner, us)) {
-            return Err(unfit(format!("others can change {shown}")));
-        }
+        let base = base(place).map_err(unfit)?;
         let cannot = |errno: Errno| unfit(format!("cannot create {shown}/service: {}", errno.desc()));
         let dir = fs::make_dir(&base, OsStr::new("service"), SHARED).map_err(cannot)?;
         if !fs::owner(&dir).is_ok_and(|owner| is_ours(&owner, us)) {

@@ -124,6 +124,7 @@ impl Init {
         self.main = Main::Ended;
         if self.system.is_up() {
             self.tell_manager("STOPPING=1");
+            self.tell_event("stopping", None);
         }
         if self.system.is_up() || self.code == crate::exit::OK {
             self.code = code;

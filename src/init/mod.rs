@@ -5,6 +5,7 @@
 
 mod act;
 mod adopt;
+pub mod api;
 pub mod boot;
 pub mod config;
 pub mod entry;
@@ -19,6 +20,7 @@ mod main_process;
 mod newroot;
 mod publish;
 mod reexec;
+mod report;
 mod scan;
 mod sweep;
 mod table;
@@ -33,6 +35,7 @@ use crate::sys::signals::{self, Signals};
 use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, clock, process};
 use adopt::Refused;
+use api::Api;
 use config::{Config, Root};
 use ledger::Ledger;
 use live::Live;
@@ -53,6 +56,7 @@ pub struct Init {
     table: Table,
     scan: Scan,
     live: Live,
+    api: Api,
     system: System,
     /// Services whose status was never written: that waits until everything has started.
     unpublished: VecDeque<SlotId>,
@@ -121,6 +125,7 @@ impl Init {
             table: Table::noted_in(ledger),
             scan,
             live: Live::default(),
+            api: Api::default(),
             system: System::UP,
             unpublished: VecDeque::new(),
             starting: None,
@@ -161,6 +166,7 @@ impl Init {
         while !self.is_over() {
             self.turn();
         }
+        self.close_api();
         (self.code, self.goal)
     }
 

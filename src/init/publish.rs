@@ -120,13 +120,14 @@ impl Init {
             if slot.released {
                 self.hide(&slot.name);
             }
+            self.tell_event("removed", Some(&slot.name));
             self.scan.was_let_go(slot.name, slot.released, self.now);
         }
     }
 }
 
 /// When `since` was on the wall clock.
-fn stamp(since: Mono, now: Mono) -> Tai {
+pub(super) fn stamp(since: Mono, now: Mono) -> Tai {
     let wall = clock::wall().saturating_sub(now.since(since));
     Tai { unix: wall.as_secs().cast_signed(), nanos: wall.subsec_nanos() }
 }

@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::live::Live;
 use super::table::{Files, Pair, Slot, SlotId};
 use super::voice::Named;
+use crate::machine::history::History;
 use crate::machine::request::Goal;
 use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
@@ -142,10 +143,12 @@ fn read(ledger: Ledger, config: &mut Config) -> Estate {
         match ledger::entry(words, at) {
             Entry::Empty => {}
             Entry::Damaged => lost += 1,
-            Entry::Record(record) => match slot(&record, name(ledger, at, config), config, &mut claims) {
-                Some(slot) => _ = slots.insert(at, slot),
-                None => lost += 1,
-            },
+            Entry::Record(record) => {
+                match slot(&record, name(ledger, at, config), ledger::history(words, at), config, &mut claims) {
+                    Some(slot) => _ = slots.insert(at, slot),
+                    None => lost += 1,
+                }
+            }
         }
     }
     lost += pair_up(&mut slots);
@@ -174,7 +177,7 @@ fn name(ledger: Ledger, at: SlotId, config: &Config) -> OsString {
     }
 }
 
-fn slot(record: &Record, name: OsString, config: &Config, claims: &mut Claims) -> Option<Slot> {
+fn slot(record: &Record, name: OsString, history: History, config: &Config, claims: &mut Claims) -> Option<Slot> {
     let Descriptors { dir, lock, control, ok, pipe, home } = record.fds;
     let mut claim = |fd: Option<i32>| fd.and_then(|fd| claims.claim(fd));
     let (dir, pipe) = (claim(dir), claim(pipe));
@@ -193,7 +196,7 @@ fn slot(record: &Record, name: OsString, config: &Config, claims: &mut Claims) -
     let mut slot = Slot::new(name, id, dir, service, files, pair);
     slot.shown = record.shown.map(|stamp| (slot.service.view(), stamp));
     slot.asked = record.asked;
-    slot.last_exit = record.last_exit;
+    slot.history = history;
     slot.released = record.released;
     Some(slot)
 }
@@ -330,6 +333,10 @@ impl Init {
         if let Some(pid) = child {
             self.table.own(pid, at);
             self.apply(at, Event::Spawned(pid));
+            let view = self.table.get(at).map(|slot| slot.service.view());
+            if let Some(view) = view.filter(|view| view.phase == Phase::Run && view.pid == Some(pid)) {
+                self.table.live(at, |history| history.begin(view.since, pid));
+            }
         }
         ledger.child_is_noted();
     }

@@ -96,6 +96,11 @@ impl Scan {
         }
     }
 
+    /// Names that are refused, and what was said about them.
+    pub(super) fn refused(&self) -> impl Iterator<Item = (&OsString, &String)> {
+        self.later.iter().filter_map(|later| Some((&later.name.name, later.name.said.as_ref()?)))
+    }
+
     fn take_changes(&mut self) {
         for change in self.watch.as_ref().map(Watch::changes).unwrap_or_default() {
             match change {

@@ -2,8 +2,9 @@
 
 use super::index::Index;
 use super::ledger::Ledger;
+use crate::machine::history::History;
 use crate::machine::service::Service;
-use crate::machine::{Exit, Mono, Pid, View};
+use crate::machine::{Mono, Pid, Standing, View};
 use crate::sys::fs::FileId;
 use crate::wire::tai::Tai;
 use std::ffi::{OsStr, OsString};
@@ -34,8 +35,10 @@ pub struct Slot {
     pub rewrite_at: Option<Mono>,
     /// It was told to end, so that its end is no news.
     pub asked: bool,
-    /// How its `run` ended the last time.
-    pub last_exit: Exit,
+    /// Why its `run` could not be executed was told, so that its end is no news.
+    pub told: bool,
+    /// Its last lives.
+    pub history: History,
     /// The last trouble that was told, so that it is told once.
     pub complaint: Option<String>,
     /// It left the directory, or all are told to end: it is not taken in again.
@@ -93,7 +96,8 @@ impl Slot {
             reopen_at: None,
             rewrite_at: None,
             asked: false,
-            last_exit: Exit::Code(0),
+            told: false,
+            history: History::default(),
             complaint: None,
             released: false,
             muted: false,
@@ -110,6 +114,11 @@ impl Slot {
     /// Whether it is a logger.
     pub fn is_logger(&self) -> bool {
         matches!(self.pair, Pair::Logger { .. })
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        self.service.view().standing(self.history.gave_up())
     }
 
     fn deadline(&self) -> Option<Mono> {
@@ -141,6 +150,7 @@ impl Table {
     pub fn insert(&mut self, slot: Slot) -> SlotId {
         let at = self.free.pop().unwrap_or(self.slots.len());
         self.ledger.note_name(at, &slot);
+        self.ledger.note_life(at, &slot);
         self.ledger.note(at, &slot);
         self.restore(at, slot);
         at
@@ -169,6 +179,16 @@ impl Table {
     pub fn note(&self, at: SlotId) {
         if let Some(slot) = self.get(at) {
             self.ledger.note(at, slot);
+        }
+    }
+
+    /// Something happened in the life of a service.
+    pub fn live(&mut self, at: SlotId, what: impl FnOnce(&mut History)) {
+        if let Some(slot) = self.get_mut(at) {
+            what(&mut slot.history);
+        }
+        if let Some(slot) = self.get(at) {
+            self.ledger.note_life(at, slot);
         }
     }
 
@@ -226,6 +246,11 @@ impl Table {
     /// The names of all, loggers excepted.
     pub fn names(&self) -> impl Iterator<Item = &OsString> {
         self.by_name.iter().map(|(name, _)| name)
+    }
+
+    /// The first service behind this name, in alphabetical order, and its name.
+    pub fn next_name(&self, name: Option<&OsStr>) -> Option<(&OsString, SlotId)> {
+        self.by_name.next(name)
     }
 
     /// All, loggers excepted.

@@ -26,8 +26,13 @@ pub(super) enum Token {
     Signals,
     Directory,
     Front,
+    Api,
+    Client(usize),
     Control(SlotId),
 }
+
+/// Clients have the numbers from here on, services those below.
+const CLIENT: u64 = 1 << 63;
 
 impl Token {
     pub(super) fn pack(self) -> u64 {
@@ -35,7 +40,9 @@ impl Token {
             Token::Signals => 0,
             Token::Directory => 1,
             Token::Front => 2,
-            Token::Control(slot) => slot as u64 + 3,
+            Token::Api => 3,
+            Token::Client(at) => CLIENT | at as u64,
+            Token::Control(slot) => slot as u64 + 4,
         }
     }
 
@@ -44,7 +51,9 @@ impl Token {
             0 => Token::Signals,
             1 => Token::Directory,
             2 => Token::Front,
-            slot => Token::Control((slot - 3) as SlotId),
+            3 => Token::Api,
+            client if client >= CLIENT => Token::Client((client - CLIENT) as usize),
+            slot => Token::Control((slot - 4) as SlotId),
         }
     }
 }
@@ -78,6 +87,8 @@ impl Init {
         self.settle();
         self.start_main();
         self.announce();
+        self.open_api();
+        self.deliver();
         self.sweep();
         self.note_whole();
     }
@@ -86,7 +97,8 @@ impl Init {
         if self.has_backlog() {
             return Some(self.now);
         }
-        [self.table.deadline(), self.scan.deadline(), self.system.deadline()].into_iter().flatten().min()
+        let deadlines = [self.table.deadline(), self.scan.deadline(), self.system.deadline(), self.api.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     pub(super) fn has_backlog(&self) -> bool {
@@ -114,13 +126,13 @@ impl Init {
     }
 
     fn service_ended(&mut self, slot: SlotId, pid: Pid, exit: Exit) {
+        let before = self.note_end(slot, pid, exit);
         let is_fatal = self.is_fatal(slot, pid, exit);
         let news = self.news_of(slot, pid, exit);
         let was_busy = self.is_busy(slot);
         if is_fatal {
             self.apply(slot, Event::Command(Command::NoRestart)); // its process has ended: it must get no signal
         }
-        let before = self.note_end(slot, pid, exit);
         self.apply(slot, Event::Died(pid, exit));
         if was_busy {
             self.take_bytes(slot); // what was ordered before the next death is obeyed before it
@@ -137,10 +149,11 @@ impl Init {
 
     /// Remembers how `run` ended. Returns what was seen of the service before.
     fn note_end(&mut self, at: SlotId, pid: Pid, exit: Exit) -> Option<View> {
-        let slot = self.table.get_mut(at)?;
-        let view = slot.service.view();
+        let slot = self.table.get(at)?;
+        let (view, asked) = (slot.service.view(), slot.asked);
         if view.phase == Phase::Run && view.pid == Some(pid) {
-            slot.last_exit = exit;
+            let now = self.now;
+            self.table.live(at, |history| history.end(now, exit, asked));
         }
         Some(view)
     }
@@ -150,6 +163,8 @@ impl Init {
             match token {
                 Token::Control(slot) => self.take_bytes(*slot),
                 Token::Front => self.hear_front(),
+                Token::Api => self.welcome(),
+                Token::Client(at) => self.serve(*at),
                 Token::Signals | Token::Directory => {} // come in their turn
             }
         }
@@ -175,13 +190,14 @@ impl Init {
     pub(super) fn rescan(&mut self) {
         self.scan.look_at_everything();
         self.open_all_again();
+        self.renew_api();
     }
 
-    fn is_busy(&self, at: SlotId) -> bool {
+    pub(super) fn is_busy(&self, at: SlotId) -> bool {
         self.table.get(at).is_some_and(|slot| slot.service.is_busy())
     }
 
-    fn take_bytes(&mut self, at: SlotId) {
+    pub(super) fn take_bytes(&mut self, at: SlotId) {
         for _ in 0..BYTES {
             let Some(slot) = self.table.get(at).filter(|slot| !slot.service.is_busy()) else { return };
             let Some(byte) = slot.files.control.as_ref().and_then(fs::read_byte) else { return };
@@ -211,6 +227,7 @@ impl Init {
         let was_up = self.system.is_up();
         if was_up {
             self.tell_manager("STOPPING=1");
+            self.tell_event("stopping", None);
         }
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
         self.note_whole();
@@ -269,7 +286,15 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_poller() {
-        for token in [Token::Signals, Token::Directory, Token::Front, Token::Control(0), Token::Control(9999)] {
+        for token in [
+            Token::Signals,
+            Token::Directory,
+            Token::Front,
+            Token::Api,
+            Token::Control(0),
+            Token::Client(0),
+            Token::Client(63),
+        ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }

@@ -1,8 +1,9 @@
 //! How it speaks: one line for each trouble, naming the file and the cause; silent when all is well.
 
 use crate::machine::{Exit, Script, Signal};
-use crate::sys::{Errno, say::say, signals};
+use crate::sys::{Errno, clock, say::say, signals};
 use crate::wire::{control, reason::reason};
+use serde::Serialize;
 use std::ffi::OsStr;
 use std::fmt;
 use std::time::Duration;
@@ -10,10 +11,29 @@ use std::time::Duration;
 /// In whose words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Voice {
-    /// onit's own.
+    /// onit's own, as text.
     Onit,
+    /// onit's own, as an object of JSON a line.
+    Json,
     /// Those of the tool that we stand in for.
     Tool(&'static str),
+}
+
+/// A line for programs.
+#[derive(Serialize)]
+struct LogLine<'a> {
+    /// Seconds since 1970.
+    time: f64,
+    level: Level,
+    service: Option<&'a str>,
+    message: &'a str,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Info,
+    Warning,
 }
 
 /// A system call on a file that did not work.
@@ -30,8 +50,24 @@ pub struct Failure {
 impl Voice {
     /// Says that something about a service (or, without a name, about everything) is not as it should be.
     pub fn complain(self, service: Option<&OsStr>, trouble: &dyn fmt::Display) {
+        self.speak(Level::Warning, service, trouble);
+    }
+
+    /// Says that something about a service has changed, for those who want to know everything.
+    pub fn inform(self, service: &OsStr, news: &dyn fmt::Display) {
+        self.speak(Level::Info, Some(service), news);
+    }
+
+    fn speak(self, level: Level, service: Option<&OsStr>, trouble: &dyn fmt::Display) {
+        let name = service.map(OsStr::to_string_lossy);
         let service = service.map(one_line);
         match (self, service) {
+            (Voice::Json, _) => {
+                let message = trouble.to_string();
+                let time = clock::wall().as_millis() as f64 / 1e3;
+                let line = LogLine { time, level, service: name.as_deref(), message: &message };
+                say(serde_json::to_string(&line).unwrap_or_default()); // none of these types can fail
+            }
             (Voice::Onit, Some(service)) => say(format_args!("onit: {service}: {trouble}")),
             (Voice::Onit, None) => say(format_args!("onit: {trouble}")),
             (Voice::Tool(tool), Some(service)) => say(format_args!("{tool} {service}: warning: {trouble}")),
@@ -43,7 +79,7 @@ impl Voice {
     pub fn fatal(self, subject: &OsStr, failure: &Failure) {
         let subject = one_line(subject);
         match (self, failure.path) {
-            (Voice::Onit, _) => say(format_args!("onit: {subject}: {}", self.words(failure))),
+            (Voice::Onit | Voice::Json, _) => say(format_args!("onit: {subject}: {}", self.words(failure))),
             (Voice::Tool("supervise"), path) => {
                 let what = match path {
                     "directory" => format!("chdir to {subject}"),
@@ -61,10 +97,14 @@ impl Voice {
     pub fn words(self, failure: &Failure) -> String {
         let Failure { verb, path, errno } = *failure;
         match (self, errno) {
-            (Voice::Onit, Errno::ENOTSUP) => format!("{path} is not a FIFO of ours"),
-            (Voice::Onit, Errno::EAGAIN) if verb == "lock" => format!("{path} is held by another supervisor"),
-            (Voice::Onit, Errno::EAGAIN) => format!("cannot {verb} {path}: no more processes are allowed"),
-            (Voice::Onit, _) => format!("cannot {verb} {path}: {}", errno.desc()),
+            (Voice::Onit | Voice::Json, Errno::ENOTSUP) => format!("{path} is not a FIFO of ours"),
+            (Voice::Onit | Voice::Json, Errno::EAGAIN) if verb == "lock" => {
+                format!("{path} is held by another supervisor")
+            }
+            (Voice::Onit | Voice::Json, Errno::EAGAIN) => {
+                format!("cannot {verb} {path}: no more processes are allowed")
+            }
+            (Voice::Onit | Voice::Json, _) => format!("cannot {verb} {path}: {}", errno.desc()),
             (Voice::Tool(_), _) if path == "supervise" => "unable to open supervise/lock: file does not exist".into(),
             (Voice::Tool(_), Errno::ENOTSUP) => format!("{path} exists but is not a fifo"),
             (Voice::Tool(_), _) => format!("unable to {verb} {path}: {}", reason(errno as i32)),

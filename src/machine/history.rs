@@ -28,8 +28,8 @@ pub struct End {
 /// One life of `run`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Life {
-    /// Its process; `None` if `./run` could not be executed.
-    pub pid: Option<Pid>,
+    /// Its process.
+    pub pid: Pid,
     /// When it was started.
     pub start: Mono,
     /// When it counted as ready.
@@ -70,13 +70,12 @@ impl History {
 
     /// A process was started. Without a readiness of its own a service is ready at once.
     pub fn begin(&mut self, now: Mono, pid: Pid) {
-        self.add(Life { pid: Some(pid), start: now, ready: Some(now), end: None });
-    }
-
-    /// `./run` could not be executed.
-    pub fn refuse(&mut self, now: Mono) {
-        let end = End { at: now, exit: Exit::NOT_RUN, asked: false, gave_up: false };
-        self.add(Life { pid: None, start: now, ready: None, end: Some(end) });
+        if self.lives.len() >= KEPT {
+            self.lives.remove(0);
+        }
+        self.lives.reserve_exact(1);
+        self.lives.push(Life { pid, start: now, ready: Some(now), end: None });
+        self.begun = self.begun.saturating_add(1);
     }
 
     /// The process has ended.
@@ -111,15 +110,6 @@ impl History {
         let recent = |end: &End| !end.asked && now.since(end.at) < WINDOW;
         let ends = self.lives.iter().filter_map(|life| life.end).filter(recent).count();
         (ends >= OFTEN).then_some(ends)
-    }
-
-    fn add(&mut self, life: Life) {
-        if self.lives.len() >= KEPT {
-            self.lives.remove(0);
-        }
-        self.lives.reserve_exact(1);
-        self.lives.push(life);
-        self.begun = self.begun.saturating_add(1);
     }
 }
 
@@ -174,17 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn who_is_told_to_end_is_not_flapping_and_who_cannot_be_started_is() {
+    fn who_is_told_to_end_is_not_flapping() {
         let mut history = History::default();
         for n in 0..9 {
             live(&mut history, n, n + 1, true);
         }
         assert_eq!(history.flapping(at(9)), None);
-        for n in 9..12 {
-            history.refuse(at(n));
-        }
-        assert_eq!(history.flapping(at(12)), Some(3));
-        assert_eq!(history.lives().last().map(|life| (life.pid, life.ready)), Some((None, None)));
     }
 
     #[test]

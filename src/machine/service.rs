@@ -140,6 +140,19 @@ impl Service {
         [state, hook].into_iter().flatten().min()
     }
 
+    /// When it starts, if it waits for that.
+    pub fn next_start(&self) -> Option<Mono> {
+        match self.state {
+            State::Down { armed: true, not_before } => Some(not_before),
+            State::Down { .. }
+            | State::Starting
+            | State::Up { .. }
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => None,
+        }
+    }
+
     /// What the outside may see.
     pub fn view(&self) -> View {
         let (phase, pid) = match self.state {

@@ -41,6 +41,11 @@ pub fn copy(dir: &OwnedFd) -> Result<OwnedFd, Errno> {
     dir.try_clone().map_err(|_| Errno::EMFILE)
 }
 
+/// The path of an open directory, as far as `/proc` can tell.
+pub fn path_of(dir: impl AsFd) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())).ok()
+}
+
 /// Which directory this is.
 pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
     fstat(dir).map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
@@ -82,6 +87,11 @@ pub fn is_there(dir: impl AsFd, name: &OsStr) -> bool {
 /// Whether a name stands for a symbolic link.
 pub fn is_link(dir: impl AsFd, name: &OsStr) -> bool {
     fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| kind(&stat) == SFlag::S_IFLNK)
+}
+
+/// Whether a name stands for a socket.
+pub fn is_socket(dir: impl AsFd, name: &str) -> bool {
+    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| kind(&stat) == SFlag::S_IFSOCK)
 }
 
 /// Whether a directory can be reached under this name.
@@ -305,6 +315,11 @@ pub fn read_byte(fd: impl AsFd) -> Option<u8> {
 pub fn read_some(fd: impl AsFd, buffer: &mut [u8]) -> &[u8] {
     let length = read(fd, buffer).unwrap_or(0);
     buffer.get(..length).unwrap_or_default()
+}
+
+/// Writes all of this to a FIFO, which has room for it or not.
+pub fn write_whole(fifo: impl AsFd, bytes: &[u8]) -> bool {
+    write(fifo, bytes) == Ok(bytes.len())
 }
 
 /// Writes one byte; that nobody reads is no error.

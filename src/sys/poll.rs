@@ -34,7 +34,14 @@ impl Poller {
 
     /// Whether this descriptor's input is reported.
     pub fn listen(&self, fd: impl AsFd, token: u64, listen: bool) -> Result<(), Errno> {
-        let flags = if listen { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        self.look_for(fd, token, listen, false)
+    }
+
+    /// From now on this descriptor is reported when it has input, or has room for output.
+    pub fn look_for(&self, fd: impl AsFd, token: u64, input: bool, output: bool) -> Result<(), Errno> {
+        let mut flags = EpollFlags::empty();
+        flags.set(EpollFlags::EPOLLIN, input);
+        flags.set(EpollFlags::EPOLLOUT, output);
         self.epoll.modify(fd, &mut EpollEvent::new(flags, token))
     }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// Addresses that are set aside, in words. More than the file may ever have.
-const ROOM: usize = 32 << 17;
+const ROOM: usize = 128 << 17;
 /// The file grows by this much, in words.
 const STEP: usize = 4096;
 const WORD: usize = size_of::<AtomicU64>();

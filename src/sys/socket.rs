@@ -1,50 +1,196 @@
-//! Unix sockets: what the api is reached through.
+//! The local socket that programs talk to us through, and who they are.
 
-use super::{Errno, checked, fs};
-use std::ffi::OsStr;
-use std::mem;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use super::{Errno, checked};
+use crate::machine::Pid;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, recv, send, socket,
+    sockopt::PeerCredentials,
+};
+use nix::sys::stat::{Mode, umask};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// More groups than anybody has.
+const GROUPS: usize = 1024;
+
+/// How many may wait to be accepted.
+const BACKLOG: i32 = 128;
+const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
+
+/// Where connections come from.
+pub struct Listener(OwnedFd);
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Who is at the other end, as the kernel knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Its process, when it connected.
+    pub pid: Pid,
+    /// Its user.
+    pub user: u32,
+    /// Its groups.
+    pub groups: Vec<u32>,
+}
+
+/// Listens in a directory, under this name and with these permissions. What is there and answers nobody is replaced.
+/// EADDRINUSE if somebody answers, or if something else has the name.
+pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {
+    let path = within(dir, name);
+    match connect(&path) {
+        Ok(_) | Err(Errno::EAGAIN) => return Err(Errno::EADDRINUSE),
+        Err(Errno::ECONNREFUSED) if super::fs::is_socket(dir, name) => super::fs::remove(dir, name)?,
+        Err(_) => {} // bind(2) says what is wrong
+    }
+    let listener = fresh()?;
+    let before = umask(Mode::from_bits_truncate(!mode & 0o777));
+    let bound = bind(listener.as_raw_fd(), &UnixAddr::new(&path)?);
+    umask(before);
+    bound?;
+    nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
+    Ok(Listener(listener))
+}
+
+/// Connects without waiting. ECONNREFUSED if nobody listens; EAGAIN if whoever does has no time.
+pub fn connect(path: &Path) -> Result<Connection, Errno> {
+    let stream = fresh()?;
+    nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(Connection(stream))
+}
+
 /// Connects to the socket at this path, however long the path is. A server that takes nobody in for so long is given up
 /// (EAGAIN), and so is one that takes as long with an answer, or with what is sent to it.
-pub fn connect(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
-    let mut address = libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] };
-    let mut directory = None; // held open while its number is part of a path
-    let short = if path.as_os_str().len() < address.sun_path.len() {
-        path.to_path_buf()
-    } else {
-        let parent = directory.insert(fs::open_path(path.parent().unwrap_or(Path::new(".")))?);
-        let place = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd()));
-        place.join(path.file_name().unwrap_or(OsStr::new(".")))
-    };
-    let bytes = short.as_os_str().as_bytes();
-    if bytes.len() >= address.sun_path.len() {
-        return Err(Errno::ENAMETOOLONG);
-    }
-    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
-        *to = from.cast_signed();
-    }
-    // SAFETY: socket(2) takes numbers.
-    let number = checked(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
-    // SAFETY: the kernel has just given us this descriptor, and nobody else knows its number.
-    let stream = UnixStream::from(unsafe { OwnedFd::from_raw_fd(number) });
+pub fn call(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
+    let stream = UnixStream::from(socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?);
     let limits = stream.set_write_timeout(Some(patience)).and_then(|()| stream.set_read_timeout(Some(patience)));
-    limits.map_err(|_| Errno::EINVAL)?; // unix(7): it can only be a span of zero
-    let length = libc::socklen_t::try_from(mem::size_of_val(&address)).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: connect(2) reads `length` bytes of `address`, whose path ends with a zero.
-    checked(unsafe { libc::connect(number, (&raw const address).cast(), length) })?;
-    drop(directory);
-    Ok(stream)
+    limits.map_err(|_| Errno::EINVAL)?; // the only span that is refused is none
+    let address = match UnixAddr::new(path) {
+        Ok(address) => return reach(stream, &address),
+        Err(Errno::ENAMETOOLONG) => super::fs::open_path(path.parent().unwrap_or(Path::new("."))),
+        Err(errno) => return Err(errno),
+    };
+    let (dir, name) = (address?, path.file_name().unwrap_or_default().to_string_lossy());
+    reach(stream, &UnixAddr::new(&within(&dir, &name))?)
+}
+
+fn reach(stream: UnixStream, address: &UnixAddr) -> Result<UnixStream, Errno> {
+    nix::sys::socket::connect(stream.as_raw_fd(), address).map(|()| stream)
+}
+
+fn fresh() -> Result<OwnedFd, Errno> {
+    socket(AddressFamily::Unix, SockType::Stream, FLAGS, None)
+}
+
+/// A path to what is in an open directory, however long its own path is.
+fn within(dir: &OwnedFd, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
+}
+
+/// A connection that never waits.
+pub struct Connection(OwnedFd);
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Listener {
+    /// The next one that waits to be accepted.
+    pub fn accept(&self) -> Result<Option<(Connection, Peer)>, Errno> {
+        let stream = match accept4(self.0.as_raw_fd(), FLAGS) {
+            // SAFETY: it is new, and nobody else's.
+            Ok(number) => unsafe { OwnedFd::from_raw_fd(number) },
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let peer = peer(&stream)?;
+        Ok(Some((Connection(stream), peer)))
+    }
+}
+
+impl Connection {
+    /// What has come, as much as fits; `None` if the other end has gone.
+    pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        match recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()) {
+            Ok(0) => None,
+            Ok(length) => buffer.get(..length),
+            Err(Errno::EAGAIN | Errno::EINTR) => Some(&[]),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether the other end has gone altogether, and does not just say nothing more.
+    pub fn has_hung_up(&self) -> bool {
+        let mut state = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        poll(&mut state, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
+    /// Sends what there is room for; `None` if the other end has gone. There is no SIGPIPE.
+    pub fn write(&mut self, bytes: &[u8]) -> Option<usize> {
+        match send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
+            Ok(length) => Some(length),
+            Err(Errno::EAGAIN | Errno::EINTR) => Some(0),
+            Err(_) => None,
+        }
+    }
+}
+
+/// `unix(7)`: the credentials are those of the moment of connect(2); the groups need Linux 4.13.
+fn peer(stream: &OwnedFd) -> Result<Peer, Errno> {
+    let one = getsockopt(stream, PeerCredentials)?;
+    let groups = groups(stream).unwrap_or_default().into_iter().chain([one.gid()]).collect();
+    Ok(Peer { pid: Pid(one.pid()), user: one.uid(), groups })
+}
+
+fn groups(stream: &OwnedFd) -> Result<Vec<u32>, Errno> {
+    let mut groups = [0u32; GROUPS];
+    let mut length = size_of_val(&groups) as libc::socklen_t;
+    // SAFETY: getsockopt(2) writes at most `length` bytes to `groups`, and their number to `length`.
+    checked(unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(groups.iter().take(length as usize / size_of::<u32>()).copied().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn who_connects_is_known_and_a_socket_that_nobody_answers_is_replaced() {
+        let place = tempfile::tempdir().expect("a directory");
+        let dir = super::super::fs::open_path(place.path()).expect("opened");
+        let listener = listen(&dir, "api", 0o600).expect("a socket");
+        assert!(listener.accept().expect("nobody yet").is_none());
+        assert_eq!(listen(&dir, "api", 0o600).err(), Some(Errno::EADDRINUSE));
+        let mut client = connect(&place.path().join("api")).expect("connected");
+        assert!(listener.accept().expect("who asked whether somebody listens").is_some());
+        let (mut connection, peer) = listener.accept().expect("accepted").expect("somebody");
+        assert_eq!((peer.pid.0 as u32, peer.user), (std::process::id(), nix::unistd::geteuid().as_raw()));
+        assert!(peer.groups.contains(&nix::unistd::getegid().as_raw()));
+        assert_eq!(connection.read(&mut [0; 8]), Some(&b""[..]));
+        assert_eq!(client.write(b"hello\n"), Some(6));
+        assert_eq!(connection.read(&mut [0; 8]), Some(&b"hello\n"[..]));
+        assert_eq!(connection.write(b"x"), Some(1));
+        drop(client);
+        assert_eq!((connection.read(&mut [0; 8]), connection.write(b"x")), (None, None));
+        drop(listener);
+        assert!(listen(&dir, "api", 0o600).is_ok());
+    }
 
     const SOON: Duration = Duration::from_secs(20);
 
@@ -53,22 +199,21 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let deep = root.path().join("d".repeat(100)).join("e".repeat(100));
         std::fs::create_dir_all(&deep).expect("mkdir");
-        let dir = std::fs::File::open(&deep).expect("open");
-        let _listener = UnixListener::bind(format!("/proc/self/fd/{}/api", dir.as_raw_fd())).expect("bind");
-        assert!(connect(&deep.join("api"), SOON).is_ok());
-        assert_eq!(connect(&deep.join("nothing"), SOON).err(), Some(Errno::ENOENT));
-        assert_eq!(connect(&root.path().join("nothing"), SOON).err(), Some(Errno::ENOENT));
-        assert_eq!(connect(&deep.join("x".repeat(200)), SOON).err(), Some(Errno::ENAMETOOLONG));
+        let _listener = listen(&super::super::fs::open_path(&deep).expect("opened"), "api", 0o600).expect("a socket");
+        assert!(call(&deep.join("api"), SOON).is_ok());
+        assert_eq!(call(&deep.join("nothing"), SOON).err(), Some(Errno::ENOENT));
+        assert_eq!(call(&root.path().join("nothing"), SOON).err(), Some(Errno::ENOENT));
+        assert_eq!(call(&deep.join("x".repeat(200)), SOON).err(), Some(Errno::ENAMETOOLONG));
     }
 
     #[test]
     fn who_takes_nobody_in_is_given_up() {
         let root = tempfile::tempdir().expect("a directory");
-        let place = root.path().join("api");
-        let _listener = UnixListener::bind(&place).expect("bind");
-        let moment = Duration::from_millis(20);
+        let dir = super::super::fs::open_path(root.path()).expect("opened");
+        let _listener = listen(&dir, "api", 0o600).expect("a socket");
         let mut held = Vec::new();
-        let last = (0..10_000).find_map(|_| connect(&place, moment).map(|stream| held.push(stream)).err());
+        let moment = Duration::from_millis(20);
+        let last = (0..10_000).find_map(|_| call(&root.path().join("api"), moment).map(|s| held.push(s)).err());
         assert_eq!(last, Some(Errno::EAGAIN));
     }
 }

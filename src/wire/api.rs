@@ -178,7 +178,7 @@ pub struct ServiceStatus {
     pub next: Option<f64>,
     /// It is the logger of another one.
     pub logger: bool,
-    /// The last trouble that was told, as long as it matters.
+    /// The last trouble that was told.
     pub trouble: Option<String>,
 }
 
@@ -198,8 +198,8 @@ pub struct ExitRecord {
 /// One life of `run`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LifeRecord {
-    /// Its process; `null` if `./run` could not be executed.
-    pub pid: Option<i32>,
+    /// Its process.
+    pub pid: i32,
     /// When it was started.
     pub start: f64,
     /// When it counted as ready.

@@ -3,25 +3,32 @@
 //! A page of facts about the whole, and behind it a record for each service. A record is changed under a journal: who
 //! fails in the middle of it leaves the record as it was.
 
-use crate::machine::Exit;
+use crate::machine::history::{self, End, History, Life};
 use crate::machine::service::memory::{self, Memory};
+use crate::machine::{Mono, Pid};
 use crate::wire::tai::Tai;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"onitbook");
 /// Of this layout. Who changes anything here counts on.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// Words in front of the records: a page.
 pub const PAGE: usize = 512;
 /// Words of a record.
-pub const RECORD: usize = 32;
-/// Those of them that change under the journal. The rest is the name.
+pub const RECORD: usize = LIVES + history::KEPT * LIFE;
+/// Those of them that change under the journal. Behind them stand the name and the last lives.
 const FIXED: usize = 9 + memory::WORDS;
 const NAME: usize = FIXED + 1;
 /// Longer names are not kept: the directory knows them.
-const NAME_BYTES: usize = (RECORD - NAME) * 8;
+const NAME_BYTES: usize = (BEGUN - NAME) * 8;
+/// How many lives there have been.
+const BEGUN: usize = 32;
+/// The last of them, each in the place that its number says.
+const LIVES: usize = BEGUN + 1;
+/// Words of a life.
+const LIFE: usize = 4;
 
 /// A fact about the whole, by its place in the page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,8 +148,6 @@ pub struct Record {
     pub asked: bool,
     /// It is not taken in again.
     pub released: bool,
-    /// How `run` ended the last time.
-    pub last_exit: Exit,
     /// The stamp of its status, if that says what is.
     pub shown: Option<Tai>,
     /// Its machine.
@@ -266,14 +271,71 @@ pub fn entry(words: &Words, at: usize) -> Entry {
 pub fn note_name(words: &Words, at: usize, name: &[u8]) {
     if let Some(record) = record_words(words, at) {
         let name = if name.len() > NAME_BYTES { &[] } else { name };
-        write_text(record.get(FIXED..).unwrap_or_default(), name);
+        write_text(record.get(FIXED..BEGUN).unwrap_or_default(), name);
     }
 }
 
 /// The name of a record, if it was noted.
 pub fn name(words: &Words, at: usize) -> Option<Vec<u8>> {
-    let name = read_text(record_words(words, at)?.get(FIXED..)?);
+    let name = read_text(record_words(words, at)?.get(FIXED..BEGUN)?);
     (!name.is_empty() && !name.contains(&0)).then_some(name)
+}
+
+/// Notes the last life of a service, and how many there have been.
+pub fn note_life(words: &Words, at: usize, history: &History) {
+    let Some(record) = record_words(words, at) else { return };
+    if let Some((life, place)) = history.lives().last().zip(life_words(record, history.begun().saturating_sub(1))) {
+        place.iter().zip(pack_life(life)).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
+        compiler_fence(Ordering::SeqCst);
+    }
+    if let Some(begun) = record.get(BEGUN) {
+        begun.store(history.begun(), Ordering::Relaxed);
+    }
+}
+
+/// The last lives of a service. What is none is left out.
+pub fn history(words: &Words, at: usize) -> History {
+    let Some(record) = record_words(words, at) else { return History::default() };
+    let begun = record.get(BEGUN).map_or(0, |begun| begun.load(Ordering::Relaxed));
+    let numbers = begun.saturating_sub(history::KEPT as u64)..begun;
+    let lives = numbers.filter_map(|number| {
+        let mut life = [0; LIFE];
+        life.iter_mut().zip(life_words(record, number)?).for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
+        unpack_life(life)
+    });
+    History::remembered(begun, lives)
+}
+
+fn life_words(record: &Words, number: u64) -> Option<&Words> {
+    let place = LIVES + (number % history::KEPT as u64) as usize * LIFE;
+    record.get(place..place + LIFE)
+}
+
+const ASKED_TO_END: u8 = 1;
+const GAVE_UP: u8 = 2;
+
+fn pack_life(life: &Life) -> [u64; LIFE] {
+    let [a, b, c, d] = life.pid.0.to_le_bytes();
+    let [kind, value, core] = life.end.map_or([0; 3], |end| memory::exit_bytes(end.exit));
+    let flags = life.end.map_or(0, |end| u8::from(end.asked) * ASKED_TO_END + u8::from(end.gave_up) * GAVE_UP);
+    let ready = memory::instant(life.ready);
+    let last = u64::from_le_bytes([a, b, c, d, kind, value, core, flags]);
+    [life.start.0, ready, memory::instant(life.end.map(|end| end.at)), last]
+}
+
+fn unpack_life([start, ready, end, last]: [u64; LIFE]) -> Option<Life> {
+    let [a, b, c, d, kind, value, core, flags] = last.to_le_bytes();
+    let pid = Some(i32::from_le_bytes([a, b, c, d])).filter(|pid| *pid > 0).map(Pid)?;
+    let end = match memory::of_instant(end) {
+        None => None,
+        Some(at) => Some(End {
+            at,
+            exit: memory::exit_of([kind, value, core])?,
+            asked: flags & ASKED_TO_END != 0,
+            gave_up: flags & GAVE_UP != 0,
+        }),
+    };
+    Some(Life { pid, start: Mono(start), ready: memory::of_instant(ready), end })
 }
 
 /// Notes a text; what does not fit is cut off.
@@ -350,7 +412,6 @@ impl Record {
         let pair = |low, high| noted(low) | noted(high) << 32;
         let stamp = self.shown.unwrap_or_default();
         let fds = self.fds;
-        let [exit_kind, exit_value, core] = memory::exit_bytes(self.last_exit);
         let mut all = [0; FIXED];
         let front = [
             VALID | kind | flags,
@@ -361,7 +422,7 @@ impl Record {
             pair(fds.control, fds.ok),
             pair(fds.pipe, fds.home),
             stamp.unix.cast_unsigned(),
-            u64::from(stamp.nanos) | u64::from_le_bytes([0, 0, 0, 0, exit_kind, exit_value, core, 0]),
+            stamp.nanos.into(),
         ];
         all.iter_mut().zip(front.into_iter().chain(self.memory.0)).for_each(|(place, word)| *place = word);
         all
@@ -369,7 +430,7 @@ impl Record {
 
     fn unpack(words: [u64; FIXED]) -> Option<Record> {
         let (front, memory) = words.split_first_chunk()?;
-        let [flags, partner, device, inode, dir_lock, control_ok, pipe_home, unix, nanos_exit]: [u64; 9] = *front;
+        let [flags, partner, device, inode, dir_lock, control_ok, pipe_home, unix, nanos]: [u64; 9] = *front;
         let partner = u32::try_from(partner).ok()?;
         let kind = match flags & (PRODUCER | LOGGER) {
             0 => Kind::Alone,
@@ -381,8 +442,7 @@ impl Record {
             return None;
         }
         let (low, high) = (|word: u64| descriptor(word & 0xffff_ffff), |word: u64| descriptor(word >> 32));
-        let stamp = Tai { unix: unix.cast_signed(), nanos: nanos_exit as u32 };
-        let [_, _, _, _, kind_of_exit, value, core, _] = nanos_exit.to_le_bytes();
+        let stamp = Tai { unix: unix.cast_signed(), nanos: nanos as u32 };
         Some(Record {
             kind,
             id: (device, inode),
@@ -396,7 +456,6 @@ impl Record {
             },
             asked: flags & ASKED != 0,
             released: flags & RELEASED != 0,
-            last_exit: memory::exit_of([kind_of_exit, value, core])?,
             shown: (flags & SHOWN != 0).then_some(stamp),
             memory: Memory(*memory.first_chunk()?),
         })
@@ -406,7 +465,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Signal;
+    use crate::machine::{Exit, Signal};
     use proptest::prelude::*;
 
     fn ledger(records: usize) -> Vec<AtomicU64> {
@@ -423,7 +482,6 @@ mod tests {
             fds: Descriptors { dir: Some(first), control: Some(first + 1), pipe: Some(i32::MAX), ..Default::default() },
             asked: true,
             released: false,
-            last_exit: Exit::Signal { signal: Signal(9), core: true },
             shown: Some(Tai { unix: 5, nanos: 6 }),
             memory: Memory(std::array::from_fn(|at| at as u64)),
         }
@@ -481,7 +539,7 @@ mod tests {
         };
         assert_eq!(refusal(&ledger(3), 7), None);
         assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("it is none"));
-        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 1"));
+        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 2"));
         for records in [4, 1 << 40, u64::MAX] {
             assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
         }
@@ -489,11 +547,31 @@ mod tests {
         assert_eq!(refusal(&[], 7).as_deref(), Some("it is none"));
     }
 
+    #[test]
+    fn the_last_lives_are_remembered() {
+        let words = ledger(2);
+        let mut lives = History::default();
+        assert_eq!(history(&words, 1), lives);
+        for n in 1..40 {
+            lives.begin(Mono(n * 10), Pid(n as i32));
+            note_life(&words, 1, &lives);
+            assert_eq!(history(&words, 1), lives);
+            lives.end(Mono(n * 10 + 5), Exit::Signal { signal: Signal(n as i32), core: n % 2 == 0 }, n % 3 == 0);
+            note_life(&words, 1, &lives);
+            assert_eq!(history(&words, 1), lives);
+        }
+        lives.give_up();
+        note_life(&words, 1, &lives);
+        assert_eq!(history(&words, 1), lives);
+        note_life(&words, 1, &History::default());
+        assert_eq!((history(&words, 1), history(&words, 0)), (History::default(), History::default()));
+    }
+
     /// Facts, journal and texts have places of their own.
     const _: () = {
         assert!((Fact::Journal as usize) < JOURNAL_WORDS && JOURNAL_WORDS + FIXED <= PANIC_TEXT.at);
         assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= PROGRAM.at);
-        assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= PAGE && NAME < RECORD);
+        assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= PAGE && NAME < BEGUN);
     };
 
     proptest! {
@@ -503,7 +581,7 @@ mod tests {
             for (at, value) in noise {
                 words[at].store(value, Ordering::Relaxed);
             }
-            let _ = (refusal(&words, 7), take_back(&words), name(&words, 0), text(&words, PANIC_TEXT));
+            let _ = (refusal(&words, 7), take_back(&words), name(&words, 0), text(&words, PANIC_TEXT), history(&words, 1));
             for at in 0..2 {
                 if let Entry::Record(record) = entry(&words, at) {
                     note(&words, at, &record);

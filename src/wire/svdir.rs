@@ -65,6 +65,15 @@ pub fn exit_map(text: &str) -> Option<(u8, u8)> {
     Some((from.parse().ok()?, to.parse().ok()?))
 }
 
+/// The number of a group that is named, or given as a number. `listed`: the text of `/etc/group`, see group(5).
+pub fn group(word: &str, listed: &str) -> Option<u32> {
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(word)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    };
+    word.parse().ok().or_else(|| listed.lines().find_map(number))
+}
+
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or("")
 }
@@ -97,6 +106,13 @@ mod tests {
         let some = |ms| Some(Some(Duration::from_millis(ms)));
         assert_eq!([budget("9"), budget("250ms"), budget("1m")], [some(9000), some(250), some(60_000)]);
         assert_eq!([budget("0"), budget("0s"), budget("x"), budget("")], [Some(None), Some(None), None, None]);
+    }
+
+    #[test]
+    fn groups() {
+        let listed = "root:x:0:\nops:x:1007:alice,bob\nbad\nodd:x:y:\n";
+        let found = ["ops", "root", "12", "bob", "bad", "odd", ""].map(|word| group(word, listed));
+        assert_eq!(found, [Some(1007), Some(0), Some(12), None, None, None, None]);
     }
 
     #[test]

@@ -374,7 +374,7 @@ fn two_hundred_services_created_at_once_all_run_and_all_stop() {
     assert_eq!((pids.len(), onit.stderr().as_str()), (200, ""));
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
-    assert_eq!(sv.processes(), []);
+    assert_eq!(sv.processes(), [0u32; 0]);
     let down = |service: &Service| service.status().is_some_and(|s| s.stat == "down\n" && !service.is_supervised());
     assert!(all.iter().all(down));
 }

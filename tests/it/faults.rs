@@ -380,7 +380,7 @@ fn a_supervise_that_is_removed_under_a_running_service_is_told_and_the_service_g
     unaffected(&other);
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
-    assert_eq!(sv.processes(), []);
+    assert_eq!(sv.processes(), [0u32; 0]);
 }
 
 /// A real supervisor holds the service: onit leaves it alone, says so, and takes it up afterwards.

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, missing_docs)]
 
 mod anywhere;
+mod api;
 mod boxes;
 mod container;
 mod differential;

@@ -198,7 +198,7 @@ fn runsv_takes_term_for_x_and_ends_with_0() {
         runsv.signal(Signal::SIGTERM);
         assert_eq!(runsv.wait_end(SOON), Ending::Code(0), "{which:?}");
         assert_eq!((web.text("got").as_str(), web.text("supervise/stat").as_str()), ("-1 15\n", "down\n"), "{which:?}");
-        assert_eq!(sv.processes(), []);
+        assert_eq!(sv.processes(), [0u32; 0]);
     }
 }
 

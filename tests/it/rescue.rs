@@ -138,7 +138,7 @@ fn after_a_fault_of_onit_a_hundred_services_and_their_logs_go_on_as_if_nothing_h
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
     crowd.lines_are_complete();
-    assert_eq!(sv.processes(), []);
+    assert_eq!(sv.processes(), [0u32; 0]);
 }
 
 /// Only a build for tests panics when told, so this one is never about another.
@@ -169,7 +169,7 @@ fn after_a_panic_the_same() {
     assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
     assert_eq!(onit.said(&["onit: panic at "]).len(), 2, "{}", onit.stderr());
     crowd.lines_are_complete();
-    assert_eq!(sv.processes(), []);
+    assert_eq!(sv.processes(), [0u32; 0]);
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn a_fault_in_the_middle_of_a_shutdown_does_not_keep_it_from_its_end() {
     onit.wait_said(&["onit: SIGSEGV: starting again"]);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
     assert_eq!(onit.said(&["onit: deaf: still running (pid", "killing it"]).len(), 1, "{}", onit.stderr());
-    assert_eq!(sv.processes(), []);
+    assert_eq!(sv.processes(), [0u32; 0]);
 }
 
 #[test]
@@ -479,7 +479,7 @@ fn survives_damage(word: u64, count: usize, lines: &[&str]) {
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
     let got = chatty.text("got");
     assert!(got.lines().enumerate().all(|(at, line)| line.parse() == Ok(at + 1)), "no line is lost");
-    assert_eq!(sv.processes(), []);
+    assert_eq!(sv.processes(), [0u32; 0]);
 }
 
 #[test]
@@ -545,7 +545,7 @@ fn onit_is_replaced_a_hundred_times_and_no_service_notices() {
     running.signal(Signal::SIGTERM);
     assert_eq!((running.wait_end(SOON), running.stderr().as_str()), (Ending::Code(0), ""));
     crowd.lines_are_complete();
-    assert_eq!(sv.processes(), []);
+    assert_eq!(sv.processes(), [0u32; 0]);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_thousand_services_run_answer_idle_and_end() {
 
     onit.signal(Signal::SIGTERM);
     assert_eq!((onit.wait_end(LONG), onit.stderr().as_str()), (Ending::Code(0), ""));
-    assert_eq!(sv.processes(), []);
+    assert_eq!(sv.processes(), [0u32; 0]);
     assert!(all.iter().all(|service| service.status().is_some_and(|status| status.stat == "down\n")));
     assert!(!procfs::is_alive(old));
 }

@@ -229,11 +229,13 @@ fn of_number(number: u32) -> Option<Pid> {
     i32::try_from(number).ok().filter(|pid| *pid > 0).map(Pid)
 }
 
-fn instant(at: Option<Mono>) -> u64 {
+/// An instant, or none, as a word.
+pub fn instant(at: Option<Mono>) -> u64 {
     at.map_or(NONE, |at| at.0)
 }
 
-fn of_instant(word: u64) -> Option<Mono> {
+/// And back.
+pub fn of_instant(word: u64) -> Option<Mono> {
     (word != NONE).then_some(Mono(word))
 }
 

@@ -1,0 +1,512 @@
+//! The api socket: who may connect, what they ask, and what they are answered.
+//!
+//! Nobody here is waited for. What a client does not take is kept for it up to a limit, and then the client is dropped;
+//! as long as it has much to take, nothing more is read from it. So a turn's work for one client is bounded.
+
+use super::Init;
+use super::config::Root;
+use super::live;
+use super::table::{Pair, SlotId};
+use super::turn::Token;
+use crate::machine::{Event, Mono};
+use crate::sys::socket::{self, Connection, Listener, Peer};
+use crate::sys::{Errno, fs, process};
+use crate::wire::api::{Done, Error, LONGEST, Line, Request};
+use crate::wire::control::{self, Dialect};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The name of the socket.
+const NAME: &str = "api";
+/// Where it stands in the directory of services.
+const FOLDER: &str = ".onit";
+/// As many may be connected at once. Who comes then takes the place of somebody without rights, else of
+/// whoever has been silent longest.
+const CLIENTS: usize = 64;
+/// Accepted in one turn.
+const ACCEPTS: usize = 16;
+/// Read from one client in one turn.
+const BITE: usize = 4096;
+/// A client that has this much to take, in bytes, is not read from.
+const MUCH: usize = 64 << 10;
+/// A client that has this much to take is dropped: it is a subscriber who does not keep up.
+const TOO_MUCH: usize = 4 << 20;
+/// A client that has taken nothing for this long, although there was something, is dropped.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Without a descriptor for the next client, it is looked for again after this.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Who may do what, beside root and our own user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Groups {
+    /// Members of this group may do everything.
+    pub control: Option<u32>,
+    /// Members of this group may look.
+    pub status: Option<u32>,
+}
+
+/// What a client may do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Rights {
+    Nothing,
+    Look,
+    Control,
+}
+
+impl Groups {
+    fn rights(&self, peer: &Peer, us: u32) -> Rights {
+        let is_in = |group: Option<u32>| group.is_some_and(|group| peer.groups.contains(&group));
+        if peer.user == us || peer.user == 0 || is_in(self.control) {
+            Rights::Control
+        } else if is_in(self.status) {
+            Rights::Look
+        } else {
+            Rights::Nothing
+        }
+    }
+
+    /// The permissions of the socket: the kernel keeps away who has no rights at all, as far as it can tell.
+    fn mode(&self) -> u32 {
+        if *self == Groups::default() { 0o600 } else { 0o666 }
+    }
+}
+
+/// The socket and everybody who is connected to it.
+#[derive(Default)]
+pub(super) struct Api {
+    tried: bool,
+    listener: Option<Listener>,
+    /// Where it stands, and the link that leads there.
+    places: Vec<(OwnedFd, PathBuf)>,
+    clients: Vec<Option<Client>>,
+    /// Nothing is accepted until then.
+    full_until: Option<Mono>,
+}
+
+struct Client {
+    connection: Connection,
+    rights: Rights,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// It has said all that it will say, and may still listen.
+    has_spoken: bool,
+    subscribed: bool,
+    listing: Option<Listing>,
+    /// When it last said or took something.
+    active: Mono,
+    /// What the poller reports of it: input, and room for output.
+    interest: (bool, bool),
+}
+
+/// An answer that is given piece by piece.
+struct Listing {
+    /// The last service of which it told.
+    last: Option<OsString>,
+    count: u64,
+}
+
+impl Client {
+    fn say(&mut self, line: &Line) {
+        self.output.extend_from_slice(&line.encode());
+    }
+
+    fn done(&mut self, count: u64) {
+        self.say(&Line::Done(Done { count }));
+    }
+
+    fn refuse(&mut self, kind: &str, text: impl Into<String>) {
+        self.say(&Line::Error(Error { kind: kind.into(), text: text.into() }));
+    }
+
+    fn has_much(&self) -> bool {
+        self.output.len() >= MUCH
+    }
+
+    fn next_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.input.iter().position(|byte| *byte == b'\n')?;
+        let mut line: Vec<u8> = self.input.drain(..=end).collect();
+        line.pop();
+        Some(line)
+    }
+}
+
+impl Api {
+    /// When somebody is to be dropped or let in.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        let stalled = self.clients.iter().flatten().filter(|client| !client.output.is_empty());
+        stalled.map(|client| client.active.after(PATIENCE)).chain(self.full_until).min()
+    }
+
+    pub(super) fn has_subscribers(&self) -> bool {
+        self.clients.iter().flatten().any(|client| client.subscribed)
+    }
+
+    /// Tells every subscriber.
+    pub(super) fn tell(&mut self, line: &Line) {
+        let line = line.encode();
+        for client in self.clients.iter_mut().flatten().filter(|client| client.subscribed) {
+            client.output.extend_from_slice(&line);
+        }
+    }
+
+    fn client(&mut self, at: usize) -> Option<&mut Client> {
+        self.clients.get_mut(at)?.as_mut()
+    }
+
+    fn drop_client(&mut self, at: usize) {
+        if let Some(place) = self.clients.get_mut(at) {
+            *place = None;
+        }
+    }
+
+    /// A place for another client.
+    fn place(&mut self) -> usize {
+        if let Some(free) = self.clients.iter().position(Option::is_none) {
+            return free;
+        }
+        if self.clients.len() < CLIENTS {
+            self.clients.push(None);
+            return self.clients.len() - 1;
+        }
+        let silent = self
+            .clients
+            .iter()
+            .flatten()
+            .enumerate()
+            .min_by_key(|(_, client)| (client.rights, client.subscribed, client.active));
+        silent.map_or(0, |(at, _)| at)
+    }
+}
+
+impl Init {
+    /// Makes the socket, once, when everything has started.
+    pub(super) fn open_api(&mut self) {
+        let Root::Directory(services) = &self.config.root else { return };
+        if self.api.tried || !self.config.native || self.has_backlog() {
+            return;
+        }
+        self.api.tried = true;
+        let services = fs::absolute(services);
+        if let Err(why) = self.listen_somewhere(&services) {
+            let wished = live::variable("ONIT_RUN").is_some();
+            if self.config.trace || wished {
+                self.config.voice.complain(None, &format_args!("there is no api socket: {why}"));
+            }
+        }
+    }
+
+    /// Somebody says that things have changed.
+    pub(super) fn renew_api(&mut self) {
+        self.api.tried = self.api.listener.is_some();
+    }
+
+    fn listen_somewhere(&mut self, services: &Path) -> Result<(), String> {
+        let mut why = Vec::new();
+        if live::variable("ONIT_RUN").is_none() {
+            match self.listen_in(&services.join(FOLDER)) {
+                Ok(()) => {
+                    self.leave_a_link(&services.join(FOLDER).join(NAME));
+                    return Ok(());
+                }
+                Err(cause) => why.push(cause),
+            }
+        }
+        for place in live::places_from_environment() {
+            match self.listen_in(&place) {
+                Ok(()) => return Ok(()),
+                Err(cause) => why.push(cause),
+            }
+        }
+        Err(why.join("; "))
+    }
+
+    fn listen_in(&mut self, place: &Path) -> Result<(), String> {
+        let cannot = |errno: Errno| format!("cannot create {}: {}", place.join(NAME).display(), errno.desc());
+        let dir = live::base(place)?;
+        let listener = socket::listen(&dir, NAME, self.config.groups.mode()).map_err(cannot)?;
+        self.poller.add(&listener, Token::Api.pack()).map_err(cannot)?;
+        self.api.listener = Some(listener);
+        self.api.places.push((dir, place.join(NAME)));
+        Ok(())
+    }
+
+    /// Whoever does not know our directory looks for us here first.
+    fn leave_a_link(&mut self, target: &Path) {
+        for place in live::places_from_environment() {
+            let Ok(dir) = live::base(&place) else { continue };
+            let is_ours = fs::leads_to(&dir, Path::new(NAME), target);
+            let is_free = matches!(socket::connect(&place.join(NAME)), Err(Errno::ENOENT | Errno::ECONNREFUSED));
+            let take = || fs::remove(&dir, NAME).and_then(|()| fs::link(&dir, OsStr::new(NAME), target));
+            if is_ours || is_free && take().is_ok() {
+                self.api.places.push((dir, target.to_owned()));
+                return;
+            }
+        }
+    }
+
+    /// Nobody answers any more.
+    pub(super) fn close_api(&mut self) {
+        if self.api.listener.take().is_some() {
+            for (dir, target) in std::mem::take(&mut self.api.places) {
+                let is_ours = !fs::is_link(&dir, OsStr::new(NAME)) || fs::leads_to(&dir, Path::new(NAME), &target);
+                if is_ours {
+                    let _ = fs::remove(&dir, NAME);
+                }
+            }
+        }
+        self.api.clients.clear();
+    }
+
+    /// Lets in who waits.
+    pub(super) fn welcome(&mut self) {
+        for _ in 0..ACCEPTS {
+            let Some(listener) = self.api.listener.as_ref().filter(|_| self.api.full_until.is_none()) else { return };
+            match listener.accept() {
+                Ok(None) => return,
+                Ok(Some((connection, peer))) => self.let_in(connection, &peer),
+                Err(_) => return self.hold_the_door(),
+            }
+        }
+    }
+
+    /// There is no descriptor left: who waits goes on waiting, and does not wake us.
+    fn hold_the_door(&mut self) {
+        if let Some(listener) = &self.api.listener {
+            let _ = self.poller.listen(listener, Token::Api.pack(), false);
+            self.api.full_until = Some(self.now.after(RETRY));
+        }
+    }
+
+    fn let_in(&mut self, connection: Connection, peer: &Peer) {
+        if fs::is_last(&connection, self.open_files_limit, super::adopt::SPARE_FILES) {
+            return; // descriptors are for the services first
+        }
+        let client = Client {
+            connection,
+            rights: self.config.groups.rights(peer, process::user()),
+            input: Vec::new(),
+            output: Vec::new(),
+            has_spoken: false,
+            subscribed: false,
+            listing: None,
+            active: self.now,
+            interest: (true, false),
+        };
+        let at = self.api.place();
+        if self.poller.add(&client.connection, Token::Client(at).pack()).is_ok()
+            && let Some(place) = self.api.clients.get_mut(at)
+        {
+            *place = Some(client);
+        }
+    }
+
+    /// A client has said something, or has room for more.
+    pub(super) fn serve(&mut self, at: usize) {
+        let now = self.now;
+        let Some(client) = self.api.client(at) else { return };
+        if client.has_spoken && client.connection.has_hung_up() {
+            return self.api.drop_client(at);
+        }
+        if client.interest.0 {
+            let mut bite = [0; BITE];
+            match client.connection.read(&mut bite) {
+                None => client.has_spoken = true,
+                Some([]) => {}
+                Some(bytes) => {
+                    client.active = now;
+                    client.input.extend_from_slice(bytes);
+                }
+            }
+        }
+        self.answer_all(at);
+    }
+
+    /// Answers as much as there is room for.
+    fn answer_all(&mut self, at: usize) {
+        loop {
+            let Some(client) = self.api.client(at).filter(|client| !client.has_much()) else { return };
+            if let Some(listing) = client.listing.take() {
+                self.go_on_listing(at, listing);
+            } else if let Some(line) = client.next_line() {
+                self.answer(at, &line);
+            } else {
+                if client.input.len() > LONGEST {
+                    self.api.drop_client(at);
+                }
+                return;
+            }
+        }
+    }
+
+    fn answer(&mut self, at: usize, line: &[u8]) {
+        let Some(rights) = self.api.client(at).map(|client| client.rights) else { return };
+        let lines = match Request::parse(line) {
+            _ if line.len() > LONGEST => Err(("request", "the request is too long".to_owned())),
+            _ if rights == Rights::Nothing => {
+                Err(("permission", "you may neither look nor give orders here".to_owned()))
+            }
+            Err(why) => Err(("request", why.to_owned())),
+            Ok(request) if request.is_order() && rights != Rights::Control => {
+                Err(("permission", "you may look, but not give orders".to_owned()))
+            }
+            Ok(Request::Hello) => Ok(vec![self.hello(rights == Rights::Control)]),
+            Ok(Request::Rescan) => {
+                self.rescan();
+                Ok(Vec::new())
+            }
+            Ok(Request::Subscribe) => {
+                if let Some(client) = self.api.client(at) {
+                    client.subscribed = true;
+                }
+                Ok(Vec::new())
+            }
+            Ok(Request::Status(None)) => {
+                if let Some(client) = self.api.client(at) {
+                    client.listing = Some(Listing { last: None, count: 0 });
+                }
+                return;
+            }
+            Ok(Request::Status(Some(name))) => {
+                self.of(name, |init, slot| Ok(init.status_line(slot).into_iter().collect()))
+            }
+            Ok(Request::History(name)) => self.of(name, |init, slot| Ok(init.life_lines(slot))),
+            Ok(Request::Order(bytes, name)) => self.of(name, |init, slot| init.order(slot, bytes).map(|()| Vec::new())),
+        };
+        let Some(client) = self.api.client(at) else { return };
+        match lines {
+            Ok(lines) => {
+                lines.iter().for_each(|line| client.say(line));
+                client.done(lines.len() as u64);
+            }
+            Err((kind, text)) => client.refuse(kind, text),
+        }
+    }
+
+    fn of(&mut self, name: &[u8], act: impl FnOnce(&mut Init, SlotId) -> Answer) -> Answer {
+        match self.slot_named(OsStr::from_bytes(name)) {
+            Some(slot) => act(self, slot),
+            None => Err(("service", format!("no such service: {}", String::from_utf8_lossy(name)))),
+        }
+    }
+
+    /// The service of this name; `web/log` is the logger of `web`.
+    fn slot_named(&self, name: &OsStr) -> Option<SlotId> {
+        if let Some(slot) = self.table.named(name) {
+            return Some(slot);
+        }
+        let producer = self.table.named(OsStr::from_bytes(name.as_bytes().strip_suffix(b"/log")?))?;
+        match self.table.get(producer)?.pair {
+            Pair::Producer { logger, .. } => Some(logger),
+            Pair::Alone | Pair::Logger { .. } => None,
+        }
+    }
+
+    /// An order goes the way that all orders go, so that it waits for those that were given before.
+    fn order(&mut self, at: SlotId, bytes: &[u8]) -> Result<(), (&'static str, String)> {
+        let control = self.table.get(at).and_then(|slot| slot.files.control.as_ref());
+        match control.map(|control| fs::write_whole(control, bytes)) {
+            Some(true) => self.take_bytes(at),
+            Some(false) => return Err(("busy", "too many orders wait for its control script".into())),
+            None if self.is_busy(at) => return Err(("busy", "its control script runs".into())),
+            None => {
+                for command in bytes.iter().flat_map(|byte| control::decode(*byte, Dialect::All)) {
+                    self.apply(at, Event::Command(*command));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn go_on_listing(&mut self, at: usize, listing: Listing) {
+        let Listing { last, mut count } = listing;
+        let next = self.table.next_name(last.as_deref()).map(|(name, slot)| (name.clone(), slot));
+        let mut lines = Vec::new();
+        match &next {
+            Some((_, slot)) => {
+                lines.extend(self.status_line(*slot));
+                if let Some(Pair::Producer { logger, .. }) = self.table.get(*slot).map(|slot| &slot.pair) {
+                    lines.extend(self.status_line(*logger));
+                }
+            }
+            None => lines.extend(self.refused_lines()),
+        }
+        count += lines.len() as u64;
+        let Some(client) = self.api.client(at) else { return };
+        lines.iter().for_each(|line| client.say(line));
+        match next {
+            Some((name, _)) => client.listing = Some(Listing { last: Some(name), count }),
+            None => client.done(count),
+        }
+    }
+
+    /// Sends what there is to send, and drops who does not keep up.
+    pub(super) fn deliver(&mut self) {
+        if self.api.full_until.is_some_and(|at| at <= self.now)
+            && let Some(listener) = &self.api.listener
+        {
+            self.api.full_until = None;
+            let _ = self.poller.listen(listener, Token::Api.pack(), true);
+        }
+        let now = self.now;
+        for at in 0..self.api.clients.len() {
+            let Some(client) = self.api.client(at) else { continue };
+            if !client.output.is_empty() {
+                match client.connection.write(&client.output) {
+                    None => {
+                        self.api.drop_client(at);
+                        continue;
+                    }
+                    Some(0) => {}
+                    Some(sent) => {
+                        client.active = now;
+                        client.output.drain(..sent);
+                    }
+                }
+            }
+            let stalls = !client.output.is_empty() && client.active.after(PATIENCE) <= now;
+            if stalls || client.output.len() > TOO_MUCH {
+                self.api.drop_client(at);
+                continue;
+            }
+            let has_more = client.listing.is_some() || client.input.contains(&b'\n');
+            if client.has_spoken && !client.subscribed && !has_more && client.output.is_empty() {
+                self.api.drop_client(at);
+                continue;
+            }
+            let listens = !client.has_spoken && !client.has_much() && !has_more;
+            let interest = (listens, !client.output.is_empty() || has_more);
+            if std::mem::replace(&mut client.interest, interest) != interest {
+                let token = Token::Client(at).pack();
+                if let Some(client) = self.api.clients.get(at).and_then(Option::as_ref) {
+                    let _ = self.poller.look_for(&client.connection, token, interest.0, interest.1);
+                }
+            }
+        }
+    }
+}
+
+/// Lines, or why there are none: the kind of error, and its words.
+type Answer = Result<Vec<Line>, (&'static str, String)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Pid;
+
+    #[test]
+    fn root_and_we_may_do_everything_and_groups_what_they_are_for() {
+        let peer = |user, groups: &[u32]| Peer { pid: Pid(1), user, groups: groups.to_vec() };
+        let groups = Groups { control: Some(10), status: Some(20) };
+        let rights = |user, of: &[u32]| groups.rights(&peer(user, of), 5);
+        assert_eq!([rights(5, &[]), rights(0, &[]), rights(6, &[1, 10, 20])], [Rights::Control; 3]);
+        assert_eq!(
+            [rights(6, &[20]), rights(6, &[1]), rights(6, &[])],
+            [Rights::Look, Rights::Nothing, Rights::Nothing]
+        );
+        assert_eq!(Groups::default().rights(&peer(6, &[0]), 5), Rights::Nothing);
+        assert_eq!((groups.mode(), Groups::default().mode()), (0o666, 0o600));
+    }
+}

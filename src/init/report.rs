@@ -1,0 +1,155 @@
+//! What is told to who asks, and to who listens: the table in the words of the api.
+
+use super::Init;
+use super::config::Root;
+use super::publish::stamp;
+use super::table::{Pair, Slot, SlotId};
+use crate::machine::history::Life;
+use crate::machine::{Exit, Mono, Phase, Standing, View};
+use crate::sys::{fs, signals};
+use crate::wire::api::{Event, ExitRecord, Hello, LifeRecord, Line, ServiceStatus};
+use crate::wire::tai::Tai;
+use std::ffi::OsStr;
+use std::time::Duration;
+
+impl Init {
+    pub(super) fn hello(&self, control: bool) -> Line {
+        let directory = match &self.config.root {
+            Root::Directory(path) | Root::Service(path) => fs::absolute(path).display().to_string(),
+            Root::Nothing => String::new(),
+        };
+        Line::Hello(Hello {
+            api: crate::wire::api::VERSION,
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id().cast_signed(),
+            view: self.live.path().map_or_else(|| directory.clone(), |view| view.display().to_string()),
+            directory,
+            state: if self.system.is_up() { "up" } else { "stopping" }.into(),
+            control,
+        })
+    }
+
+    /// What is known of a service now.
+    pub(super) fn status_line(&self, at: SlotId) -> Option<Line> {
+        let slot = self.table.get(at)?;
+        let view = slot.service.view();
+        let since = match slot.shown {
+            Some((shown, stamp)) if shown.since == view.since => stamp,
+            _ => stamp(view.since, self.now),
+        };
+        let next = slot.service.next_start().map(|at| seconds(at.since(self.now)));
+        Some(Line::Service(Box::new(ServiceStatus {
+            name: text(&slot.name),
+            state: slot.standing().word().into(),
+            want: view.want.word().into(),
+            leaving: view.leaving,
+            pid: view.pid.map(|pid| pid.0),
+            since: unix(since),
+            seconds: seconds(self.now.since(view.since)),
+            ready: view.phase == Phase::Run,
+            paused: view.paused,
+            enabled: !fs::exists(&slot.dir, "down"),
+            restarts: slot.history.restarts(),
+            flapping: slot.history.flapping(self.now).map(|ends| ends as u64),
+            exit: slot.history.last_end().map(|end| exit_record(end.exit)),
+            next,
+            logger: matches!(slot.pair, Pair::Logger { .. }),
+            trouble: slot.complaint.clone(),
+        })))
+    }
+
+    /// What stands in the directory and is not supervised, and why.
+    pub(super) fn refused_lines(&self) -> Vec<Line> {
+        let refused = self.scan.refused().map(|(name, why)| ServiceStatus {
+            name: text(name),
+            state: "refused".into(),
+            want: "up".into(),
+            leaving: false,
+            pid: None,
+            since: 0.0,
+            seconds: 0.0,
+            ready: false,
+            paused: false,
+            enabled: true,
+            restarts: 0,
+            flapping: None,
+            exit: None,
+            next: None,
+            logger: false,
+            trouble: Some(why.to_owned()),
+        });
+        refused.map(|status| Line::Service(Box::new(status))).collect()
+    }
+
+    pub(super) fn life_lines(&self, at: SlotId) -> Vec<Line> {
+        let lives = self.table.get(at).map_or(&[][..], |slot| slot.history.lives());
+        lives.iter().map(|life| Line::Life(self.life(life))).collect()
+    }
+
+    fn life(&self, life: &Life) -> LifeRecord {
+        let at = |instant: Mono| unix(stamp(instant, self.now));
+        LifeRecord {
+            pid: life.pid.0,
+            start: at(life.start),
+            ready: life.ready.map(at),
+            end: life.end.map(|end| at(end.at)),
+            seconds: seconds(life.end.map_or(self.now, |end| end.at).since(life.start)),
+            exit: life.end.map(|end| exit_record(end.exit)),
+            asked: life.end.is_some_and(|end| end.asked),
+        }
+    }
+
+    /// Tells who listens what has become of a service. `exit`: its process has just ended like this.
+    pub(super) fn tell_change(&mut self, at: SlotId, before: (Standing, View), exit: Option<Exit>) {
+        if !self.api.has_subscribers() {
+            return;
+        }
+        let Some(slot) = self.table.get(at) else { return };
+        let (old, (new, view)) = (before.0, seen(slot));
+        let event = Event {
+            old: Some(old.word().into()),
+            new: Some(new.word().into()),
+            want: Some(view.want.word().into()),
+            pid: view.pid.map(|pid| pid.0),
+            exit: exit.map(exit_record),
+            ..self.event("state", Some(&slot.name))
+        };
+        self.api.tell(&Line::Event(event));
+    }
+
+    /// Tells who listens that a service has come, or gone, or that everything stops.
+    pub(super) fn tell_event(&mut self, what: &str, name: Option<&OsStr>) {
+        if self.api.has_subscribers() {
+            let event = self.event(what, name);
+            self.api.tell(&Line::Event(event));
+        }
+    }
+
+    fn event(&self, what: &str, name: Option<&OsStr>) -> Event {
+        let time = unix(stamp(self.now, self.now));
+        let name = name.map(text);
+        Event { what: what.into(), time, name, old: None, new: None, want: None, pid: None, exit: None }
+    }
+}
+
+/// What can be seen of a service, and the word for it.
+pub(super) fn seen(slot: &Slot) -> (Standing, View) {
+    (slot.standing(), slot.service.view())
+}
+
+fn text(name: &OsStr) -> String {
+    name.to_string_lossy().into_owned()
+}
+
+fn exit_record(exit: Exit) -> ExitRecord {
+    ExitRecord::of(exit, signals::name)
+}
+
+/// To the millisecond, which is as exact as the wall clock is.
+fn seconds(span: Duration) -> f64 {
+    span.as_millis() as f64 / 1e3
+}
+
+fn unix(at: Tai) -> f64 {
+    at.unix as f64 + f64::from(at.nanos / 1_000_000) / 1e3
+}

@@ -1,0 +1,348 @@
+//! The api socket: who asks is answered, who listens hears everything, and nobody is waited for.
+
+use crate::svdir::{SOON, SvDir, UnderTest, is_root, missing_tools, poll_until, skip, wait_for};
+use nix::sys::signal::Signal;
+use onit::wire::api::{Event, Line, ServiceStatus};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+
+/// Somebody who talks to the socket.
+struct Client(BufReader<UnixStream>);
+
+impl Client {
+    fn connect(path: &Path) -> Client {
+        let stream = wait_for("the socket", SOON, || UnixStream::connect(path).ok());
+        stream.set_read_timeout(Some(SOON)).expect("a time limit");
+        Client(BufReader::new(stream))
+    }
+
+    fn of(sv: &SvDir) -> Client {
+        Client::connect(&sv.live().join("api"))
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).expect("said");
+    }
+
+    fn line(&mut self) -> Line {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("a line in time");
+        Line::decode(line.as_bytes()).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+    }
+
+    /// The answer to a request, without its last line. Errors are `kind: text`.
+    fn ask(&mut self, request: &str) -> Result<Vec<Line>, String> {
+        self.say(&format!("{request}\n"));
+        let mut lines = Vec::new();
+        loop {
+            match self.line() {
+                Line::Done(done) => {
+                    assert_eq!(done.count, lines.len() as u64);
+                    return Ok(lines);
+                }
+                Line::Error(error) => return Err(format!("{}: {}", error.kind, error.text)),
+                Line::Event(_) => {}
+                line @ (Line::Hello(_) | Line::Service(_) | Line::Life(_)) => lines.push(line),
+            }
+        }
+    }
+
+    fn statuses(&mut self, request: &str) -> Vec<ServiceStatus> {
+        let lines = self.ask(request).expect("an answer");
+        lines
+            .into_iter()
+            .filter_map(|line| if let Line::Service(status) = line { Some(*status) } else { None })
+            .collect()
+    }
+
+    fn status(&mut self, name: &str) -> ServiceStatus {
+        self.statuses(&format!("status {name}")).pop().expect("one service")
+    }
+
+    fn event(&mut self) -> Event {
+        match self.line() {
+            Line::Event(event) => event,
+            other => panic!("no event: {other:?}"),
+        }
+    }
+
+    /// The next events up to the one that is `last`, as `name old→new`.
+    fn events_until(&mut self, last: &str) -> Vec<String> {
+        let mut events = Vec::new();
+        while events.last().is_none_or(|event| event != last) {
+            let event = self.event();
+            let text = |text: Option<String>| text.unwrap_or_default();
+            events.push(match event.what.as_str() {
+                "state" => format!("{} {}→{}", text(event.name), text(event.old), text(event.new)),
+                what => format!("{} {what}", text(event.name)),
+            });
+        }
+        events
+    }
+}
+
+#[test]
+fn whoever_asks_is_answered() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").log("exec cat >/dev/null").create();
+    sv.service("a b").run("exec sleep 1000").file("down", "").create();
+    sv.service("crash").run("exit 7").create();
+    let onit = sv.start(UnderTest::Onit);
+    let mut client = Client::of(&sv);
+    let Ok(hello) = client.ask("hello") else { panic!("no hello") };
+    let [Line::Hello(hello)] = &hello[..] else { panic!("{hello:?}") };
+    assert_eq!((hello.pid as u32, hello.api, hello.state.as_str(), hello.control), (onit.pid(), 1, "up", true));
+    assert_eq!(Path::new(&hello.directory), sv.path());
+
+    let all = client.statuses("status");
+    let names: Vec<&str> = all.iter().map(|status| status.name.as_str()).collect();
+    assert_eq!(names, ["a b", "crash", "web", "web/log"]);
+    let web = client.status("web");
+    assert_eq!((web.state.as_str(), web.want.as_str(), web.restarts, web.flapping), ("up", "up", 0, None));
+    assert_eq!(web.pid.map(|pid| pid as u32), sv.existing("web").status().and_then(|status| status.pid()));
+    assert!(client.status("web/log").logger && !web.logger && web.enabled);
+    let down = client.status("a b");
+    assert_eq!((down.state.as_str(), down.want.as_str(), down.enabled, down.pid), ("down", "down", false, None));
+    let crash = wait_for("three ends", SOON, || Some(client.status("crash")).filter(|crash| crash.flapping.is_some()));
+    assert_eq!(crash.exit.and_then(|exit| exit.code), Some(7));
+    assert_eq!(crash.trouble.as_deref(), Some("exited with 7 within a second of its start; trying again"));
+
+    assert_eq!(client.ask("once a b"), Ok(vec![]));
+    let once = wait_for("it to be up", SOON, || Some(client.status("a b")).filter(|status| status.state == "up"));
+    assert_eq!(once.want, "once");
+    for (request, error) in [
+        ("", "request: no such verb"),
+        ("frobnicate web", "request: no such verb"),
+        ("up", "request: the name of a service is missing"),
+        ("hello you", "request: it takes no name"),
+        ("up nosuch", "service: no such service: nosuch"),
+        ("history nosuch/log", "service: no such service: nosuch/log"),
+    ] {
+        assert_eq!(client.ask(request), Err(error.to_owned()));
+    }
+}
+
+#[test]
+fn who_subscribes_hears_every_transition_in_order() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").finish("exit 0").create();
+    let _onit = sv.start(UnderTest::Onit);
+    let mut client = Client::of(&sv);
+    wait_for("a life of two seconds", SOON, || (client.status("web").seconds > 2.0).then_some(()));
+    assert_eq!(client.ask("subscribe"), Ok(vec![]));
+    assert_eq!(client.ask("restart web"), Ok(vec![]));
+    // The answer came first, and the first event was passed over with it.
+    let restart = ["web stopping→finishing", "web finishing→backoff", "web backoff→up"];
+    assert_eq!(client.events_until("web backoff→up"), restart);
+    sv.existing("web").order(b"d");
+    assert_eq!(
+        client.events_until("web finishing→down"),
+        ["web up→up", "web up→stopping", "web stopping→finishing", "web finishing→down"]
+    );
+    sv.existing("web").order(b"u");
+    sv.service("new").run("exec sleep 1000").create_atomically();
+    let events = client.events_until("new backoff→up");
+    assert_eq!(events.first().map(String::as_str), Some("web down→backoff"));
+    assert!(events.contains(&"new added".to_owned()), "{events:?}");
+    crate::svdir::send(sv.existing("new").wait_up(), Signal::SIGKILL);
+    let killed = wait_for("its death", SOON, || Some(client.event()).filter(|event| event.exit.is_some()));
+    assert_eq!(killed.exit.and_then(|exit| exit.name).as_deref(), Some("SIGKILL"));
+}
+
+#[test]
+fn lives_are_remembered_also_by_the_one_who_goes_on_after_a_fault() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    let onit = sv.start(UnderTest::Onit);
+    let lives = |client: &mut Client| -> Vec<(i32, Option<String>, bool)> {
+        let lines = client.ask("history web").expect("a history");
+        let life = |line| match line {
+            Line::Life(life) => (life.pid, life.exit.and_then(|exit| exit.name), life.asked),
+            other => panic!("{other:?}"),
+        };
+        lines.into_iter().map(life).collect()
+    };
+    let mut client = Client::of(&sv);
+    let first = web.wait_up();
+    crate::svdir::send(first, Signal::SIGKILL);
+    let second = web.wait_other(first);
+    web.order(b"t");
+    let third = web.wait_other(second);
+    let name = |name: &str| Some(name.to_owned());
+    let expected = vec![
+        (first as i32, name("SIGKILL"), false),
+        (second as i32, name("SIGTERM"), true),
+        (third as i32, None, false),
+    ];
+    assert_eq!(lives(&mut client), expected);
+    onit.signal(Signal::SIGSEGV);
+    wait_for("the connection to end", SOON, || (client.0.read(&mut [0; 64]).ok() == Some(0)).then_some(()));
+    // Who connects in this very moment may be cut off.
+    let mut client = wait_for("it to answer again", SOON, || {
+        let mut client = UnixStream::connect(sv.live().join("api")).ok()?;
+        client.write_all(b"hello\n").ok()?;
+        (client.read(&mut [0; 1]).ok()? == 1).then(|| Client::of(&sv))
+    });
+    assert_eq!((lives(&mut client), client.status("web").restarts), (expected, 2));
+}
+
+#[test]
+fn nobody_is_waited_for() {
+    let sv = SvDir::new();
+    let services: Vec<_> = (0..20).map(|n| sv.service(&format!("s{n}")).run("exec sleep 1000").create()).collect();
+    let onit = sv.start(UnderTest::Onit);
+    services.iter().for_each(|service| _ = service.wait_up());
+    let mut deaf: Vec<Client> = (0..10).map(|_| Client::of(&sv)).collect();
+    for client in &mut deaf {
+        client.say("subscribe\nstatus\n");
+        client.say(&"status\n".repeat(500));
+    }
+    let mut endless = Client::of(&sv);
+    endless.say(&"x".repeat(900));
+    let mut half = Client::of(&sv);
+    half.say("hello\nsta");
+    half.0.get_mut().shutdown(std::net::Shutdown::Write).expect("half closed");
+    assert!(matches!(half.line(), Line::Hello(_)) && matches!(half.line(), Line::Done(_)));
+    assert_eq!(half.0.read(&mut [0; 8]).ok(), Some(0), "who has nothing more to say and got everything is let go");
+    let mut client = Client::of(&sv);
+    for round in 0..200 {
+        assert_eq!(client.ask(&format!("cont s{}", round % 20)), Ok(vec![]));
+    }
+    assert_eq!(client.statuses("status").len(), 20);
+    endless.say(&"x".repeat(5000));
+    assert_eq!(endless.0.read(&mut [0; 64]).unwrap_or(0), 0, "a line without end is no request");
+    // A subscriber who does not keep up is dropped before it costs more than a few megabytes.
+    let before = resident(onit.pid());
+    let flood = "pause s1\ncont s1\n".repeat(2000);
+    let dropped = poll_until(SOON * 3, || {
+        client.say(&flood);
+        (0..4000).for_each(|_| assert!(matches!(client.line(), Line::Done(_))));
+        deaf.iter_mut().all(|client| is_cut(client)).then_some(())
+    });
+    assert!(dropped.is_some(), "still connected");
+    let grown = resident(onit.pid()).saturating_sub(before);
+    assert!(grown < 80 << 20, "ten of them cost {grown} bytes");
+    assert_eq!(onit.stderr(), "");
+}
+
+/// Whether the other end has closed a connection from which nothing was read.
+fn is_cut(client: &mut Client) -> bool {
+    client.0.get_mut().write_all(b"\n").is_err()
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+#[test]
+fn a_thousand_services_that_restart_at_once_are_all_heard() {
+    let sv = SvDir::new();
+    let names: Vec<String> = (0..1000).map(|n| format!("s{n:03}")).collect();
+    for name in &names {
+        sv.service(name).run("exec sleep 1000").create();
+    }
+    let _onit = sv.start(UnderTest::Onit);
+    let mut client = Client::of(&sv);
+    let all_up = |client: &mut Client| client.statuses("status").iter().all(|status| status.state == "up");
+    wait_for("all to be up", SOON * 3, || all_up(&mut client).then_some(()));
+    let mut listener = Client::of(&sv);
+    assert_eq!(listener.ask("subscribe"), Ok(vec![]));
+    client.say(&names.iter().map(|name| format!("restart {name}\n")).collect::<String>());
+    let mut heard: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let is_over = |events: &Vec<String>| events.last().is_some_and(|new| new == "up");
+    while heard.len() < names.len() || !heard.values().all(is_over) {
+        let event = listener.event();
+        heard.entry(event.name.expect("a name")).or_default().extend(event.new);
+    }
+    for (name, events) in heard {
+        assert_eq!(events, ["stopping", "backoff", "up"], "{name}");
+    }
+}
+
+#[test]
+fn rights_are_those_of_the_user_and_the_groups() {
+    if !is_root() {
+        skip!("only root can be somebody else");
+    }
+    if let Some(missing) = missing_tools(&["setpriv", "socat"]) {
+        skip!("{missing}");
+    }
+    let sv = SvDir::new();
+    std::fs::set_permissions(sv.root(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    sv.service("web").run("exec sleep 1000").create();
+    let mut command = UnderTest::Onit.program();
+    command.args(["--control-group", "7001", "--status-group=7002"]).arg(sv.path());
+    let _onit = sv.spawn(command);
+    drop(Client::of(&sv));
+    let socket = format!("UNIX:{}", sv.live().join("api").display());
+    let says = |groups: &str| -> Vec<String> {
+        let mut command = Command::new("sh");
+        let script =
+            "printf 'status web\\ncont web\\nrescan\\n' | exec setpriv --reuid 12345 --regid 12345 $1 socat -t9 - $2";
+        command.args(["-c", script, "sh", groups, &socket]);
+        let kind = |line: &str| match Line::decode(line.as_bytes()) {
+            Ok(Line::Service(status)) => status.name,
+            Ok(Line::Done(_)) => "done".into(),
+            Ok(Line::Error(error)) => error.kind,
+            other => panic!("{other:?}"),
+        };
+        sv.run(command).stdout.lines().map(kind).collect()
+    };
+    assert_eq!(says("--clear-groups"), ["permission"; 3]);
+    assert_eq!(says("--groups 7003,7002"), ["web", "done", "permission", "permission"]);
+    assert_eq!(says("--groups 7003,7001"), ["web", "done", "done", "done"]);
+}
+
+#[test]
+fn the_socket_stands_beside_the_services_and_a_link_leads_there() {
+    if !is_root() {
+        skip!("only root can have a /run of its own");
+    }
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    let run = sv.root().join("run");
+    std::fs::create_dir(&run).expect("mkdir");
+    let start = || {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", "mount --bind \"$1\" /run && exec \"$2\" run \"$3\"", "sh"]);
+        command.args([run.as_path(), &crate::svdir::onit(), &sv.path()]).env("ONIT_RUN", "");
+        sv.spawn(command)
+    };
+    let api = sv.path().join(".onit/api");
+    let first = start();
+    assert!(Client::connect(&api).ask("hello").is_ok());
+    wait_for("the link", SOON, || (std::fs::read_link(run.join("onit/api")).ok()? == api).then_some(()));
+    first.signal(Signal::SIGKILL);
+    first.wait_end(SOON);
+    let second = start();
+    wait_for("the next one to answer", SOON, || UnixStream::connect(&api).ok());
+    second.signal(Signal::SIGTERM);
+    second.wait_end(SOON);
+    assert!(!api.exists() && std::fs::symlink_metadata(run.join("onit/api")).is_err(), "nothing is left behind");
+}
+
+#[test]
+fn trouble_can_be_told_to_programs() {
+    let sv = SvDir::new();
+    sv.service("we\"ird").run("exit 3").create();
+    let mut command = UnderTest::Onit.program();
+    command.args(["-v", "--log", "json"]).arg(sv.path());
+    let onit = sv.spawn(command);
+    let lines = onit.wait_for("a line of each kind", SOON, || {
+        let text = onit.stderr();
+        let lines: Vec<serde_json::Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        assert!(lines.len() + 1 >= text.lines().count(), "{text}");
+        let has = |level| lines.iter().any(|line| line["level"] == level);
+        (has("info") && has("warning")).then_some(lines)
+    });
+    let warning = lines.iter().find(|line| line["level"] == "warning").expect("a warning");
+    assert_eq!(warning["service"], "we\"ird");
+    assert_eq!(warning["message"], "exited with 3 within a second of its start; trying again");
+    assert!(warning["time"].as_f64().is_some_and(|time| time > 1.7e9));
+}
