@@ -81,7 +81,7 @@ fn anywhere(uid: u32, read_only: bool, run: Run) {
     let silent = if in_place || in_view {
         let services = if in_place { "/sv" } else { "/run/onit/service" };
         reached(&container, services, &case);
-        assert_eq!(container.path("/run/onit").exists(), !in_place, "{case}");
+        assert_eq!(container.path("/run/onit/service").exists(), !in_place, "{case}");
         true
     } else {
         let why = match run {
@@ -244,7 +244,7 @@ fn without_need_there_is_no_view() {
     web.wait_up();
     onit.signal(Signal::SIGHUP);
     sleeper(&sv, "other").wait_up();
-    assert!(!sv.live().exists());
+    assert!(!sv.live().join("service").exists());
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn nobody_is_waited_for() {
     let dropped = poll_until(SOON * 3, || {
         client.say(&flood);
         (0..4000).for_each(|_| assert!(matches!(client.line(), Line::Done(_))));
-        deaf.iter_mut().all(|client| is_cut(client)).then_some(())
+        deaf.iter_mut().all(is_cut).then_some(())
     });
     assert!(dropped.is_some(), "still connected");
     let grown = resident(onit.pid()).saturating_sub(before);

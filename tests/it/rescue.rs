@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use onit::wire::ledger::{PAGE, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{is_root, missing_tools, onit, send, skip, wrapped};
@@ -499,9 +500,9 @@ fn records_that_are_damaged_are_told_and_the_rest_is_good() {
     let told =
         ["onit: SIGSEGV: starting again", "of the services and loggers cannot be read in the ledger; looking for them"];
     for record in 0..4 {
-        survives_damage(512 + 32 * record, 20, &told);
+        survives_damage((PAGE + RECORD * record) as u64, 20, &told);
     }
-    survives_damage(512, 32 * 4, &told);
+    survives_damage(PAGE as u64, RECORD * 4, &told);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
