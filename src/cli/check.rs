@@ -3,16 +3,18 @@
 use super::find::{Talk, Target, Trouble, worse};
 use super::goal::{Goal, Patience, Pending, wait};
 use super::words;
-use crate::machine::Mono;
-use crate::sys::{clock, poll, process};
+use crate::machine::{Mono, Pid};
+use crate::sys::poll::{self, Poller};
+use crate::sys::{Errno, clock, process};
 use crate::{exit, sys::say::say};
 use argh::FromArgs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// What `./check` asks about tells nobody when it changes.
 const PAUSE: Duration = Duration::from_millis(400);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Exit code 0: each is as it is wanted, and its ./check, if it has one, says that it is available.
 #[derive(FromArgs, Debug)]
@@ -105,10 +107,25 @@ fn passes(name: &str, place: &Path, deadline: Option<Mono>) -> bool {
             return true;
         }
     };
-    if process::wait_for_end(&child, deadline) {
+    if has_ended_by(&mut child, deadline) {
         return child.wait().is_ok_and(|end| end.code().is_none_or(|code| code == 0));
     }
     let _ = child.kill();
     let _ = child.wait();
     false
+}
+
+fn has_ended_by(child: &mut Child, deadline: Option<Mono>) -> bool {
+    let handle = i32::try_from(child.id()).map_err(|_| Errno::ESRCH).and_then(|pid| process::handle(Pid(pid)));
+    let mut poller = handle.and_then(|handle| Poller::new().and_then(|poller| poller.add(&handle, 0).map(|()| (poller, handle))));
+    while child.try_wait().is_ok_and(|end| end.is_none()) {
+        if deadline.is_some_and(|at| at <= clock::now()) {
+            return false;
+        }
+        match &mut poller {
+            Ok((poller, _)) => poller.wait(clock::now(), deadline).for_each(drop),
+            Err(_) => _ = poll::pause(LOOK), // Linux before 5.3
+        }
+    }
+    true
 }

@@ -4,7 +4,6 @@ use super::find::{Talk, Target, Way};
 use super::paint::{self, Paint, Tone};
 use super::{status, words};
 use crate::machine::Pid;
-use crate::sys::fs;
 use crate::wire::api::{LifeRecord, ServiceStatus};
 use crate::wire::tai::Tai;
 use std::fs::File;
@@ -46,7 +45,7 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
     if let Some(seconds) = service.next {
         say("next", format!("starts again in {}", words::ahead(seconds)));
     }
-    if let Some(trouble) = &service.trouble {
+    if let Some(trouble) = service.trouble.as_ref().filter(|_| words::amiss(service).is_some()) {
         say("trouble", paint.tone(Tone::Bad, &paint::cut(trouble, usize::MAX)));
     }
     log(talk, target, service, paint, &mut lines);
@@ -107,15 +106,9 @@ fn last_end(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
         None if asked => text += ", as it was told",
         None => {}
     }
-    match life {
-        Some(LifeRecord { pid: None, .. }) => text += ": ./run could not be executed",
-        Some(life) => {
-            text += &format!(", after {}", words::span(life.seconds));
-            if let Some(end) = life.end {
-                text += &format!(", at {}", words::moment(end));
-            }
-        }
-        None => {}
+    if let Some(life) = life {
+        text += &format!(", after {}", words::span(life.seconds));
+        text += &life.end.map_or(String::new(), |end| format!(", at {}", words::moment(end)));
     }
     Some(text)
 }
@@ -194,11 +187,6 @@ fn readable(line: &str) -> String {
         }
         _ => line.to_owned(),
     }
-}
-
-/// Whether a service has a directory to look at.
-pub fn is_there(place: &Path) -> bool {
-    fs::open_path(place).is_ok()
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::find::{Trouble, is_service};
 use crate::client::api::Api;
-use crate::client::{self, ErrorKind, Service, Watch};
+use crate::client::{self, ErrorKind, Format, Service, Watch};
 use crate::exit;
-use crate::machine::{Mono, Phase, Want};
+use crate::machine::{Exit, Mono, Phase, Want};
 use crate::sys::poll::Poller;
 use crate::sys::{Errno, clock, fs, signals};
 use crate::wire::api::{ExitRecord, ServiceStatus};
@@ -155,31 +155,25 @@ fn unsupervised(name: &str, path: &Path, why: String) -> ServiceStatus {
 
 /// The files know less: neither restarts nor what comes next.
 fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
-    let state = match (status.phase, status.want) {
-        (Phase::Down, _) if status.failed => "failed",
-        (Phase::Down, Want::Up) => "backoff",
-        (Phase::Down, Want::Down | Want::Once) => "down",
-        (Phase::Run, Want::Up | Want::Once) if !status.got_term => "up",
-        (Phase::Run, Want::Down) if !status.got_term => "up",
-        (Phase::Run, _) => "stopping",
-        (Phase::Finish, _) => "finishing",
+    let state = status.standing().word();
+    let want = match (status.want, status.format) {
+        (Want::Down, Format::Runit) if state == "up" => Want::Once, // runit has no other word for it
+        (want, _) => want,
     };
-    let want = match status.want {
-        Want::Up => "up",
-        Want::Down if state == "up" => "once", // runit knows no other word for it
-        Want::Down => "down",
-        Want::Once => "once",
-    };
+    // s6 calls nobody ready who cannot say so.
+    let can_say = !matches!(status.format, Format::S6 | Format::S6Long) || path.join("notification-fd").exists();
+    let up = status.phase == Phase::Run;
+    let exit = status.last_exit.filter(|exit| !up || *exit != Exit::Code(0)); // s6: perhaps none has ended yet
     let since = status.since.duration_since(UNIX_EPOCH).unwrap_or_default();
     ServiceStatus {
         state: state.into(),
-        want: want.into(),
+        want: want.word().into(),
         pid: status.pid.map(|pid| pid.0),
         since: since.as_secs_f64(),
         seconds: clock::wall().saturating_sub(since).as_secs_f64(),
-        ready: status.ready.unwrap_or(state == "up"),
+        ready: up && status.ready.filter(|_| can_say).unwrap_or(true),
         paused: status.paused && status.pid.is_some(),
-        exit: status.last_exit.map(|exit| ExitRecord::of(exit, signals::name)),
+        exit: exit.map(|exit| ExitRecord::of(exit, signals::name)),
         trouble: None,
         ..unsupervised(name, path, String::new())
     }

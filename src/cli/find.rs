@@ -134,7 +134,12 @@ impl Talk {
     /// Everything that is known of every service, by name.
     pub fn everything(&mut self) -> Result<Vec<ServiceStatus>, Trouble> {
         match &mut self.api {
-            Some(api) => api.status(None).map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string())),
+            Some(api) => {
+                let mut all =
+                    api.status(None).map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string()))?;
+                all.sort_by(|one, other| one.name.cmp(&other.name));
+                Ok(all)
+            }
             None => {
                 let names = fs::open_path(&self.directory).and_then(fs::names).map_err(|errno| {
                     let why = format!("cannot read {}: {}", self.directory.display(), errno.desc());
@@ -214,8 +219,10 @@ impl Talk {
         match &target.way {
             Way::Files(path) => files::look(&target.name, path).map_err(|trouble| self.explain(trouble)),
             Way::Api => {
-                let answer = self.api()?.status(Some(target.name.as_bytes()));
-                let services = answer.map_err(|failure| Trouble::of(&target.name, &failure, &self.directory))?;
+                let services = match self.api()?.status(Some(target.name.as_bytes())) {
+                    Err(Failure::Refused(error)) if error.kind == "service" => self.everything()?, // it may be refused
+                    answer => answer.map_err(|failure| Trouble::of(&target.name, &failure, &self.directory))?,
+                };
                 let service = services.into_iter().find(|service| service.name == target.name);
                 service.ok_or_else(|| Trouble::unknown(&target.name, &self.directory))
             }

@@ -2,6 +2,7 @@
 
 use super::find::{Talk, Target, Trouble, Way, worse};
 use super::{files, status, words};
+use crate::client::Watch;
 use crate::client::api::Failure;
 use crate::machine::Mono;
 use crate::sys::clock;
@@ -167,7 +168,7 @@ impl Patience {
 
 /// Waits for all of them. The socket has to be subscribed to since before anything was asked. Returns the exit code.
 pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
-    let mut waiting = Waiting { talk, pending, patience, code: exit::OK, met: 0, progress: Progress::new(patience) };
+    let mut waiting = Waiting { talk, pending, patience, code: exit::OK, met: 0, progress: Progress::new(patience), watch: None };
     waiting.look(None);
     while !waiting.is_over() {
         if patience.is_over() {
@@ -190,6 +191,7 @@ struct Waiting<'a> {
     code: i32,
     met: usize,
     progress: Progress,
+    watch: Option<Watch>,
 }
 
 impl Waiting<'_> {

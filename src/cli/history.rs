@@ -54,21 +54,19 @@ impl History {
 fn table(lives: &[LifeRecord]) -> Table {
     let mut table = Table::new(HEADINGS);
     for life in lives {
-        let pid = life.pid.map_or(Cell(Tone::Quiet, "-".into()), |pid| pid.to_string().into());
         let ready = life.ready.map_or(Cell(Tone::Quiet, "-".into()), |ready| words::span(ready - life.start).into());
-        let lived = if life.pid.is_some() { words::span(life.seconds).into() } else { Cell(Tone::Quiet, "-".into()) };
-        table.add(vec![words::moment(life.start).into(), pid, ready, lived, end(life)]);
+        let (start, pid) = (words::moment(life.start).into(), life.pid.to_string().into());
+        table.add(vec![start, pid, ready, words::span(life.seconds).into(), end(life)]);
     }
     table
 }
 
 fn end(life: &LifeRecord) -> Cell {
-    match (&life.exit, life.pid, life.asked) {
-        (_, None, _) => Cell(Tone::Bad, "./run could not be executed".into()),
-        (None, ..) if life.end.is_none() => Cell(Tone::Good, "runs".into()),
-        (None, ..) => "unknown".into(),
-        (Some(exit), _, true) => format!("{}, as it was told", words::exit(exit)).into(),
-        (Some(exit), ..) => {
+    match (&life.exit, life.asked) {
+        (None, _) if life.end.is_none() => Cell(Tone::Good, "runs".into()),
+        (None, _) => "unknown".into(),
+        (Some(exit), true) => format!("{}, as it was told", words::exit(exit)).into(),
+        (Some(exit), false) => {
             let hint = words::hint(exit).map_or(String::new(), |hint| format!(" ({hint})"));
             let tone = if exit.code == Some(0) { Tone::Plain } else { Tone::Bad };
             Cell(tone, format!("{}{hint}", words::exit(exit)))
@@ -85,7 +83,7 @@ mod tests {
     fn each_life_is_a_row() {
         let exit = |code| Some(ExitRecord { code: Some(code), signal: None, name: None, core: false });
         let life = LifeRecord {
-            pid: Some(7),
+            pid: 7,
             start: 1_700_000_000.0,
             ready: Some(1_700_000_002.0),
             end: Some(1_700_000_075.0),
@@ -93,9 +91,9 @@ mod tests {
             exit: exit(3),
             asked: false,
         };
-        let refused = LifeRecord { pid: None, ready: None, exit: exit(111), ..life.clone() };
+        let unready = LifeRecord { ready: None, exit: exit(127), ..life.clone() };
         let asked = LifeRecord { asked: true, exit: exit(0), ..life.clone() };
-        let lives = [life.clone(), refused, asked, LifeRecord { end: None, exit: None, ..life }];
+        let lives = [life.clone(), unready, asked, LifeRecord { end: None, exit: None, ..life }];
         let lines = table(&lives).lines(Colour::Never.paint(), None);
         let tails: Vec<String> = lines.iter().map(|line| line.chars().skip(19).collect()).collect();
         assert_eq!(
@@ -103,7 +101,7 @@ mod tests {
             [
                 "  PID  READY AFTER  LIVED  END",
                 "    7           2s  1m15s  exit 3",
-                "    -            -      -  ./run could not be executed",
+                "    7            -  1m15s  exit 127 (a command was not found?)",
                 "    7           2s  1m15s  exit 0, as it was told",
                 "    7           2s  1m15s  runs",
             ]

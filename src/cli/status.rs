@@ -7,8 +7,8 @@ use super::words;
 use crate::client::api::{Api, Failure};
 use crate::machine::Mono;
 use crate::sys::{clock, poll, screen};
-use crate::wire::api::ServiceStatus;
-use crate::{exit, sys::say::say};
+use crate::exit;
+use crate::wire::api::{ExitRecord, ServiceStatus};
 use argh::FromArgs;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -63,7 +63,10 @@ impl Status {
         }
         let paint = self.color.paint();
         let lines = match (&self.services[..], &services[..]) {
-            ([word], [service]) if word != "all" => detail::lines(&mut talk, &self.target(&mut talk, word), service, paint),
+            ([word], [service]) if word != "all" => {
+                let target = self.target(&mut talk, word);
+                detail::lines(&mut talk, &target, service, paint)
+            }
             _ => table(&services).lines(paint, paint::width()),
         };
         worse(code, paint::print_lines(&lines))
@@ -184,10 +187,12 @@ pub fn tone(service: &ServiceStatus) -> Tone {
 
 fn last(service: &ServiceStatus, tone: Tone) -> Cell {
     let mut parts = Vec::new();
-    match (&service.trouble, &service.exit) {
-        (Some(trouble), _) if service.state == "refused" || service.pid.is_none() => parts.push(trouble.clone()),
-        (_, Some(exit)) => parts.push(words::exit(exit)),
-        (_, None) => {}
+    match (&service.exit, &service.trouble) {
+        (None | Some(ExitRecord { code: Some(words::NOT_RUN), .. }), Some(trouble)) if service.pid.is_none() => {
+            parts.push(trouble.trim_end_matches("; trying again").to_owned());
+        }
+        (Some(exit), _) => parts.push(words::exit(exit)),
+        (None, _) => {}
     }
     if let Some(seconds) = service.next {
         parts.insert(parts.len().min(1), format!("again in {}", words::ahead(seconds)));
@@ -272,7 +277,6 @@ pub fn hung_up(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::api::ExitRecord;
 
     fn service(name: &str) -> ServiceStatus {
         ServiceStatus {

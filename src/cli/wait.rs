@@ -73,7 +73,8 @@ impl Wait {
             What::Down => Goal::Down,
             What::Done => Goal::Done,
         };
-        let patience = Patience { any: self.any, ..Patience::new(self.timeout, self.verbose) };
+        let mut patience = Patience::new(self.timeout, self.verbose);
+        patience.any = self.any;
         let available: Vec<Target> =
             if self.what == What::Ready && !self.any { targets.clone() } else { Vec::new() };
         let pending = targets.into_iter().map(|target| Pending { target, goal: goal.clone() }).collect();

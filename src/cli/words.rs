@@ -5,6 +5,9 @@ use crate::sys::{clock, signals};
 use crate::wire::api::{ExitRecord, ServiceStatus};
 use std::time::Duration;
 
+/// The exit code of what could not be executed.
+pub const NOT_RUN: u8 = 111;
+
 /// A span, in two units: `12s`, `3m05s`, `2h07m`, `4d02h`.
 pub fn span(seconds: f64) -> String {
     let all = seconds.max(0.0) as u64;
@@ -77,10 +80,9 @@ pub fn state(service: &ServiceStatus) -> &str {
 
 /// Why this service is not as it is wanted, in one phrase; `None` if it is, or if it is not wanted.
 pub fn amiss(service: &ServiceStatus) -> Option<String> {
-    let because = |words: String| match (&service.trouble, &service.exit) {
-        (Some(trouble), _) => format!("{words}: {trouble}"),
-        (None, Some(exit)) => format!("{words}: it {}", ended(exit)),
-        (None, None) => words,
+    let because = |words: String| match cause(service) {
+        Some(cause) => format!("{words}: {cause}"),
+        None => words,
     };
     if service.state == "refused" {
         return Some(because("not supervised".into()));
@@ -102,6 +104,14 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
         "backoff" => Some(because("down, to be started again".into())),
         "down" => Some(because("down".into())),
         state => Some(format!("{state} (pid {})", service.pid.unwrap_or(0))),
+    }
+}
+
+/// Why it does not run: how it ended, or what kept it from starting.
+fn cause(service: &ServiceStatus) -> Option<String> {
+    match (&service.exit, &service.trouble) {
+        (Some(exit), trouble) if trouble.is_none() || exit.code != Some(NOT_RUN) => Some(format!("it {}", ended(exit))),
+        (_, trouble) => trouble.clone(),
     }
 }
 

@@ -298,7 +298,7 @@ impl Service {
         let kind = self.kind().map_err(|error| error.during(operation()))?;
         let bytes = control::encode_all(&commands(kind), kind.dialect())
             .map_err(|_| Error::new(self.path(), operation(), ErrorKind::NoSuchCommand(kind)))?;
-        fs::write_whole(control, &bytes).map_err(trouble)
+        fs::send(control, &bytes).map_err(trouble)
     }
 
     /// Waits until it is so, or until the deadline. Nothing is polled: the kernel tells of each change, and of the

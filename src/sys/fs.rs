@@ -296,7 +296,7 @@ pub fn writer(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// Writes all of it to a FIFO in one piece, or nothing: EAGAIN if it is full, EPIPE if nobody reads any more. At most
 /// 4,096 bytes (`PIPE_BUF`).
-pub fn write_whole(fifo: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+pub fn send(fifo: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     write(fifo, bytes).map(drop)
 }
 
