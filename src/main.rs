@@ -24,7 +24,12 @@ fn dispatch(args: &[OsString]) -> i32 {
         Some("-h" | "--help") => table::help(None),
         Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
         Some(word) if let Some(code) = tool(word, rest) => code,
-        Some(word) if is_for_us(word) && let Some(code) = table::run(word, rest) => code,
+        Some(word)
+            if is_for_us(word)
+                && let Some(code) = table::run(word, rest) =>
+        {
+            code
+        }
         _ if std::process::id() == 1 => entry::init(args.get(1..).unwrap_or_default()), // the kernel's words
         Some(word) => {
             say(format_args!("onit: there is no such verb: {word} (\"onit help\" shows those there are)"));

@@ -117,7 +117,8 @@ fn passes(name: &str, place: &Path, deadline: Option<Mono>) -> bool {
 
 fn has_ended_by(child: &mut Child, deadline: Option<Mono>) -> bool {
     let handle = i32::try_from(child.id()).map_err(|_| Errno::ESRCH).and_then(|pid| process::handle(Pid(pid)));
-    let mut poller = handle.and_then(|handle| Poller::new().and_then(|poller| poller.add(&handle, 0).map(|()| (poller, handle))));
+    let mut poller =
+        handle.and_then(|handle| Poller::new().and_then(|poller| poller.add(&handle, 0).map(|()| (poller, handle))));
     while child.try_wait().is_ok_and(|end| end.is_none()) {
         if deadline.is_some_and(|at| at <= clock::now()) {
             return false;

@@ -73,9 +73,7 @@ fn choices(line: impl Fn(&str, &str, bool) -> String) -> String {
 }
 
 fn bash() -> String {
-    let first = choices(|verb, words, _| {
-        format!("        {verb}) [ \"$COMP_CWORD\" -eq 2 ] && words='{words}' ;;\n")
-    });
+    let first = choices(|verb, words, _| format!("        {verb}) [ \"$COMP_CWORD\" -eq 2 ] && words='{words}' ;;\n"));
     BASH.replace("@VERBS@", &words().join(" "))
         .replace("@SERVICES@", &pattern(takes_services))
         .replace("@FILES@", &pattern(|takes| takes == Takes::Files))

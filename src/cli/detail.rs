@@ -45,7 +45,7 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
     if let Some(seconds) = service.next {
         say("next", format!("starts again in {}", words::ahead(seconds)));
     }
-    if let Some(trouble) = service.trouble.as_ref().filter(|_| words::amiss(service).is_some()) {
+    if let Some(trouble) = service.trouble.as_ref().filter(|_| words::is_troubled(service)) {
         say("trouble", paint.tone(Tone::Bad, &paint::cut(trouble, usize::MAX)));
     }
     log(talk, target, service, paint, &mut lines);
@@ -82,6 +82,7 @@ fn why(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
         ("up", _) => return None,
         ("refused", _) => "it is not supervised".into(),
         ("failed", _) => "its finish ended with 125: it stays down until it is told \"up\"".into(),
+        ("backoff", _) if words::is_troubled(service) => "it could not be started, and waits for its next start".into(),
         ("backoff", _) => "it has ended, and waits for its next start".into(),
         ("stopping", "up") => "it was told to end, and starts again when it has".into(),
         ("stopping", _) => "it was told to end, and has not ended yet".into(),

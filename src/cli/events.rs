@@ -56,7 +56,8 @@ impl Events {
 
     fn concerns(&self, event: &Event) -> bool {
         let Some(name) = &event.name else { return true };
-        self.services.is_empty() || self.services.iter().any(|word| word == "all" || word == name || find::matches(word, name))
+        self.services.is_empty()
+            || self.services.iter().any(|word| word == "all" || word == name || find::matches(word, name))
     }
 
     fn tell(&self, event: &Event) -> i32 {

@@ -127,7 +127,8 @@ fn trouble(name: &str, error: &client::Error) -> Trouble {
 
 /// Makes or removes the file `down`, as onit and s6 do it themselves, and no other supervisor.
 fn switch(name: &str, path: &Path, enabled: bool) -> Result<(), Trouble> {
-    let done = fs::open_path(path).and_then(|dir| if enabled { fs::remove(dir, "down") } else { fs::touch(dir, "down") });
+    let done =
+        fs::open_path(path).and_then(|dir| if enabled { fs::remove(dir, "down") } else { fs::touch(dir, "down") });
     let verb = if enabled { "remove" } else { "create" };
     done.map_err(|errno| Trouble::new(exit::FAILED, format!("{name}: cannot {verb} down: {}", errno.desc())))
 }

@@ -1,6 +1,6 @@
 //! Whom a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
 
-use super::files;
+use super::{files, paint};
 use crate::client::api::{Api, Failure};
 use crate::exit;
 use crate::sys::{Errno, fs, say::say};
@@ -135,9 +135,8 @@ impl Talk {
     pub fn everything(&mut self) -> Result<Vec<ServiceStatus>, Trouble> {
         match &mut self.api {
             Some(api) => {
-                let mut all =
-                    api.status(None).map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string()))?;
-                all.sort_by(|one, other| one.name.cmp(&other.name));
+                let mut all = api.status(None).map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string()))?;
+                all.sort_by(|one, other| paint::by_name(&one.name, &other.name));
                 Ok(all)
             }
             None => {
@@ -145,7 +144,8 @@ impl Talk {
                     let why = format!("cannot read {}: {}", self.directory.display(), errno.desc());
                     Trouble::new(exit::SYSTEM, format!("{why}; {}", self.unreachable().text))
                 })?;
-                let services: Vec<_> = names.iter().flat_map(|name| files::pair(&self.directory, name)).collect();
+                let mut services: Vec<_> = names.iter().flat_map(|name| files::pair(&self.directory, name)).collect();
+                services.sort_by(|one, other| paint::by_name(&one.name, &other.name));
                 if services.iter().all(|service| service.state == "refused") {
                     return Err(self.unreachable());
                 }
@@ -262,8 +262,7 @@ fn places(directory: &Path, onit_run: &OsStr, runtime: &OsStr) -> Vec<Place> {
     if !onit_run.is_empty() {
         return vec![place(PathBuf::from(onit_run), false, false)];
     }
-    let mut places =
-        vec![place(directory.join(".onit"), true, false), place(PathBuf::from("/run/onit"), false, true)];
+    let mut places = vec![place(directory.join(".onit"), true, false), place(PathBuf::from("/run/onit"), false, true)];
     if !runtime.is_empty() {
         places.push(place(Path::new(runtime).join("onit"), false, true));
     }
@@ -359,15 +358,31 @@ mod tests {
 
     #[test]
     fn patterns_are_those_of_the_shell() {
-        for (pattern, name) in
-            [("*", "web"), ("w*", "web"), ("*b", "web"), ("w?b", "web"), ("[a-w]eb", "web"), ("[!x]eb", "web"),
-             ("worker@[0-9]", "worker@7"), ("*/log", "web/log"), ("w**b", "web"), ("[]]", "]"), ("[a", "[a"), ("", "")]
-        {
+        for (pattern, name) in [
+            ("*", "web"),
+            ("w*", "web"),
+            ("*b", "web"),
+            ("w?b", "web"),
+            ("[a-w]eb", "web"),
+            ("[!x]eb", "web"),
+            ("worker@[0-9]", "worker@7"),
+            ("*/log", "web/log"),
+            ("w**b", "web"),
+            ("[]]", "]"),
+            ("[a", "[a"),
+            ("", ""),
+        ] {
             assert!(matches(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in
-            [("*", "web/log"), ("?", ""), ("w?", "web"), ("[!w]eb", "web"), ("[a-c]", "d"), ("web?log", "web/log"), ("a*", "")]
-        {
+        for (pattern, name) in [
+            ("*", "web/log"),
+            ("?", ""),
+            ("w?", "web"),
+            ("[!w]eb", "web"),
+            ("[a-c]", "d"),
+            ("web?log", "web/log"),
+            ("a*", ""),
+        ] {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
     }

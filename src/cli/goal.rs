@@ -99,11 +99,11 @@ impl Goal {
         }
     }
 
-    /// The words behind "not", and behind "wait until it is".
-    fn name(&self) -> &'static str {
+    /// The word behind "not", for a service that stands like this.
+    fn name(&self, now: &ServiceStatus) -> &'static str {
         match self {
-            Goal::Up => "up",
-            Goal::Ready => "ready",
+            Goal::Ready if now.state == "up" => "ready",
+            Goal::Up | Goal::Ready => "up",
             Goal::Down => "down",
             Goal::Done => "done",
             Goal::Started(_) => "started",
@@ -168,7 +168,8 @@ impl Patience {
 
 /// Waits for all of them. The socket has to be subscribed to since before anything was asked. Returns the exit code.
 pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
-    let mut waiting = Waiting { talk, pending, patience, code: exit::OK, met: 0, progress: Progress::new(patience), watch: None };
+    let mut waiting =
+        Waiting { talk, pending, patience, code: exit::OK, met: 0, progress: Progress::new(patience), watch: None };
     waiting.look(None);
     while !waiting.is_over() {
         if patience.is_over() {
@@ -217,7 +218,9 @@ impl Waiting<'_> {
                 Verdict::Met => self.succeed(one, Some(&now)),
                 Verdict::Never => self.fail(one, &now, exit::FAILED),
             },
-            Err(trouble) if trouble.code == exit::UNKNOWN && matches!(one.goal, Goal::Gone(_)) => self.succeed(one, None),
+            Err(trouble) if trouble.code == exit::UNKNOWN && matches!(one.goal, Goal::Gone(_)) => {
+                self.succeed(one, None)
+            }
             Err(trouble) => {
                 self.progress.clear();
                 self.code = worse(self.code, trouble.tell());
@@ -239,7 +242,7 @@ impl Waiting<'_> {
 
     fn fail(&mut self, one: &Pending, now: &ServiceStatus, code: i32) {
         self.progress.clear();
-        let (name, goal) = (&one.target.name, one.goal.name());
+        let (name, goal) = (&one.target.name, one.goal.name(now));
         let after = if code == exit::LATE { format!(" after {}", self.patience.passed()) } else { String::new() };
         say(format_args!("onit: {name}: not {goal}{after}: {}", stands(now)));
         self.code = worse(self.code, code);
@@ -313,7 +316,8 @@ impl Progress {
         let now = clock::now();
         if now >= self.next {
             let names: Vec<&str> = names.collect();
-            let line = format!("waiting for {} ({})", names.join(" "), words::span(now.since(self.start).as_secs_f64()));
+            let line =
+                format!("waiting for {} ({})", names.join(" "), words::span(now.since(self.start).as_secs_f64()));
             self.draw(&super::paint::cut(&line, 78));
             self.next = now.after(SECOND);
         }

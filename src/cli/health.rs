@@ -65,9 +65,8 @@ impl Health {
         }
         let (targets, mut code) = talk.targets(&self.services);
         let looked: Vec<Result<ServiceStatus, Trouble>> = targets.iter().map(|target| talk.look(target)).collect();
-        let services = looked.into_iter().filter_map(|looked| {
-            looked.map_err(|trouble| code = worse(code, trouble.tell())).ok()
-        });
+        let services =
+            looked.into_iter().filter_map(|looked| looked.map_err(|trouble| code = worse(code, trouble.tell())).ok());
         (services.collect(), code)
     }
 }

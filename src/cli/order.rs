@@ -83,7 +83,8 @@ fn tell(talk: &mut Talk, verb: &str, target: &Target) -> Result<(), Trouble> {
         // Whoever may write to a FIFO may give orders as well.
         let view = std::path::PathBuf::from(&api.hello().view).join(&target.name);
         let by_file = files::order(verb, &target.name, &view);
-        return by_file.map_err(|trouble| Trouble::new(exit::FAILED, format!("{}; you may not give orders", trouble.text)));
+        return by_file
+            .map_err(|trouble| Trouble::new(exit::FAILED, format!("{}; you may not give orders", trouble.text)));
     }
     api.order(verb, target.name.as_bytes()).map_err(|failure| Trouble::of(&target.name, &failure, &directory))
 }

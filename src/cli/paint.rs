@@ -2,6 +2,7 @@
 
 use crate::exit;
 use crate::sys::screen;
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::str::FromStr;
@@ -120,7 +121,12 @@ impl Table {
         let widths = self.widths(width);
         let mut heading = String::new();
         for (at, title) in self.headings.iter().enumerate() {
-            put(&mut heading, paint, &Cell(Tone::Strong, title.trim_start_matches('>').into()), self.place(at, &widths));
+            put(
+                &mut heading,
+                paint,
+                &Cell(Tone::Strong, title.trim_start_matches('>').into()),
+                self.place(at, &widths),
+            );
         }
         let rows = self.rows.iter().map(|row| {
             let mut line = String::new();
@@ -145,13 +151,15 @@ impl Table {
             }
         }
         if let Some(width) = width {
-            let over = (widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1)).saturating_sub(width);
-            let spare = widths.last().map_or(0, |last| last.saturating_sub(12)).min(over);
-            if let Some(last) = widths.last_mut() {
-                *last -= spare;
-            }
-            if let Some(first) = widths.first_mut() {
-                *first = first.saturating_sub(over - spare).max(8);
+            let all = widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1);
+            let mut over = all.saturating_sub(width);
+            for (is_first, least) in [(false, 30), (true, 20), (false, 12), (true, 8)] {
+                let column = if is_first { widths.first_mut() } else { widths.last_mut() };
+                if let Some(column) = column {
+                    let spare = column.saturating_sub(least).min(over);
+                    *column -= spare;
+                    over -= spare;
+                }
             }
         }
         widths
@@ -195,6 +203,25 @@ pub fn cut(text: &str, width: usize) -> String {
 /// How wide a line may be.
 pub fn width() -> Option<usize> {
     screen::size().map(|(columns, _)| columns)
+}
+
+/// The order of names: numbers in them count as numbers.
+pub fn by_name(one: &str, other: &str) -> Ordering {
+    let key = |name: &str| {
+        let mut key: Vec<(bool, u64, String)> = Vec::new();
+        for c in name.chars() {
+            match (c.to_digit(10), key.last_mut()) {
+                (Some(digit), Some((true, number, _))) => {
+                    *number = number.saturating_mul(10).saturating_add(digit.into());
+                }
+                (Some(digit), _) => key.push((true, digit.into(), String::new())),
+                (None, Some((false, _, text))) => text.push(c),
+                (None, _) => key.push((false, 0, c.into())),
+            }
+        }
+        key
+    };
+    key(one).cmp(&key(other)).then_with(|| one.cmp(other))
 }
 
 /// Writes to standard output. Returns the exit code: that nobody reads any more is nobody's fault.
@@ -251,12 +278,24 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        for width in [36, 40, 47, 80] {
-            for line in table().lines(Paint(false), Some(width)) {
+        let mut short = Table::new(&["NAME", ">PID", "LAST"]);
+        short.add(vec!["web".into(), "7".into(), "exit 1; again in 4s, and so on".into()]);
+        for (width, table) in [(36, table()), (40, table()), (47, table()), (80, table()), (25, short)] {
+            for line in table.lines(Paint(false), Some(width)) {
                 assert!(line.len() <= width, "{width}: {line}");
             }
         }
-        assert_eq!([cut("abcdef", 6), cut("abcdef", 5), cut("a\x1bb", 9), cut("abc", 1)], ["abcdef", "abc..", "a?b", "."]);
+        assert_eq!(
+            [cut("abcdef", 6), cut("abcdef", 5), cut("a\x1bb", 9), cut("abc", 1)],
+            ["abcdef", "abc..", "a?b", "."]
+        );
+    }
+
+    #[test]
+    fn numbers_in_names_count_as_numbers() {
+        let mut names = ["w-10", "web", "w-2", "web/log", "w-2/log", "2", "w-02"];
+        names.sort_by(|one, other| by_name(one, other));
+        assert_eq!(names, ["w-02", "w-2", "w-2/log", "w-10", "web", "web/log", "2"]);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use super::find::{Talk, Target, Trouble, worse};
 use super::paint::{self, Cell, Colour, Paint, Table, Tone};
 use super::words;
 use crate::client::api::{Api, Failure};
+use crate::exit;
 use crate::machine::Mono;
 use crate::sys::{clock, poll, screen};
-use crate::exit;
-use crate::wire::api::{ExitRecord, ServiceStatus};
+use crate::wire::api::ServiceStatus;
 use argh::FromArgs;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -67,7 +67,11 @@ impl Status {
                 let target = self.target(&mut talk, word);
                 detail::lines(&mut talk, &target, service, paint)
             }
-            _ => table(&services).lines(paint, paint::width()),
+            _ => {
+                let mut lines = table(&services).lines(paint, paint::width());
+                lines.extend(summary(&services, lines.len()));
+                lines
+            }
         };
         worse(code, paint::print_lines(&lines))
     }
@@ -96,7 +100,7 @@ impl Status {
                 Err(trouble) => code = worse(code, trouble.tell()),
             }
         }
-        services.sort_by(|one, other| one.name.cmp(&other.name));
+        services.sort_by(|one, other| paint::by_name(&one.name, &other.name));
         (services, code)
     }
 
@@ -188,7 +192,7 @@ pub fn tone(service: &ServiceStatus) -> Tone {
 fn last(service: &ServiceStatus, tone: Tone) -> Cell {
     let mut parts = Vec::new();
     match (&service.exit, &service.trouble) {
-        (None | Some(ExitRecord { code: Some(words::NOT_RUN), .. }), Some(trouble)) if service.pid.is_none() => {
+        (_, Some(trouble)) if words::is_troubled(service) => {
             parts.push(trouble.trim_end_matches("; trying again").to_owned());
         }
         (Some(exit), _) => parts.push(words::exit(exit)),
@@ -198,13 +202,25 @@ fn last(service: &ServiceStatus, tone: Tone) -> Cell {
         parts.insert(parts.len().min(1), format!("again in {}", words::ahead(seconds)));
     }
     if let Some(times) = service.flapping {
-        parts.push(format!("flapping ({times} a minute)"));
+        parts.push(format!("flapping {times}/min"));
     }
     match parts.is_empty() {
         true => Cell(Tone::Quiet, "-".into()),
         false if tone == Tone::Bad => Cell(Tone::Bad, parts.join(", ")),
         false => parts.join(", ").into(),
     }
+}
+
+/// Where the beginning of a table has left the screen, its trouble is named once more.
+fn summary(services: &[ServiceStatus], lines: usize) -> Option<String> {
+    let (columns, _) = screen::size().filter(|(_, rows)| lines >= *rows)?;
+    let names: Vec<&str> =
+        services.iter().filter(|one| words::amiss(one).is_some()).map(|one| one.name.as_str()).collect();
+    let line = match names.len() {
+        0 => format!("{} services, all as wanted", services.len()),
+        amiss => format!("{} services, {amiss} not as wanted: {}", services.len(), names.join(" ")),
+    };
+    Some(paint::cut(&line, columns))
 }
 
 /// Without what changes by itself: what is left says that something has happened.
@@ -277,6 +293,7 @@ pub fn hung_up(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::api::ExitRecord;
 
     fn service(name: &str) -> ServiceStatus {
         ServiceStatus {
@@ -309,14 +326,15 @@ mod tests {
     fn a_table_of_services_says_each_thing_in_its_column() {
         let mut down = service("cron");
         (down.state, down.want, down.pid, down.seconds) = ("down".into(), "down".into(), None, 7620.0);
-        let refused = ServiceStatus { state: "refused".into(), pid: None, trouble: Some("it is locked".into()), ..service("x") };
+        let refused =
+            ServiceStatus { state: "refused".into(), pid: None, trouble: Some("it is locked".into()), ..service("x") };
         let lines = table(&[service("clock"), crashed("api"), down, refused]).lines(Colour::Never.paint(), None);
         assert_eq!(
             lines,
             [
                 "NAME   STATE     PID    FOR  RESTARTS  LAST EXIT / NEXT",
                 "clock  up       3449    12s         0  -",
-                "api    backoff     -    12s        14  exit 1, again in 4s, flapping (8 a minute)",
+                "api    backoff     -    12s        14  exit 1, again in 4s, flapping 8/min",
                 "cron   down        -  2h07m         0  -",
                 "x      refused     -      -         0  it is locked",
             ]

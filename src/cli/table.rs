@@ -63,9 +63,12 @@ pub const VERBS: &[(&str, &[Verb])] = &[
         &[
             Verb {
                 also: &["s"],
-                ..ask("status", "[-aq] [--watch] [--json] [SVC...]", "where services stand; one that is named, at length", {
-                    |verb, args| verb.read(args, |status: status::Status| status.run())
-                })
+                ..ask(
+                    "status",
+                    "[-aq] [--watch] [--json] [SVC...]",
+                    "where services stand; one that is named, at length",
+                    { |verb, args| verb.read(args, |status: status::Status| status.run()) },
+                )
             },
             Verb {
                 takes: Takes::Nothing,
@@ -137,7 +140,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
         "supervising",
         &[
             elsewhere("run", "[-v] [DIR] [-- CMD]", "run every service in DIR ($SVDIR, /etc/service), and CMD"),
-            elsewhere("--", "CMD", "run CMD as a container's main process; options -g, --rewrite, --exit-map stand before"),
+            elsewhere("--", "CMD", "run CMD as a container's main process"),
             Verb {
                 takes: Takes::Nothing,
                 ..ask("upgrade", "[PID]", "let a running supervisor (1) become the onit at its path", {
@@ -202,7 +205,8 @@ impl Verb {
         match V::from_args(&[&format!("onit {}", self.name)], args) {
             Ok(words) => run(words),
             Err(early) if early.status.is_ok() => {
-                let also = if self.also.is_empty() { String::new() } else { format!("Also: {}\n\n", self.also.join(", ")) };
+                let also =
+                    if self.also.is_empty() { String::new() } else { format!("Also: {}\n\n", self.also.join(", ")) };
                 paint::print(&format!("onit {}: {}\n\n{also}{}\n", self.name, self.about, early.output.trim_end()))
             }
             Err(early) => {
@@ -279,9 +283,22 @@ mod tests {
     #[test]
     fn single_letters_mean_what_they_mean_to_sv() {
         for (letter, name) in [
-            ("u", "up"), ("d", "down"), ("o", "once"), ("p", "pause"), ("c", "cont"), ("h", "hup"), ("a", "alrm"),
-            ("i", "int"), ("q", "quit"), ("1", "usr1"), ("2", "usr2"), ("t", "term"), ("k", "kill"), ("x", "exit"),
-            ("e", "exit"), ("s", "status"),
+            ("u", "up"),
+            ("d", "down"),
+            ("o", "once"),
+            ("p", "pause"),
+            ("c", "cont"),
+            ("h", "hup"),
+            ("a", "alrm"),
+            ("i", "int"),
+            ("q", "quit"),
+            ("1", "usr1"),
+            ("2", "usr2"),
+            ("t", "term"),
+            ("k", "kill"),
+            ("x", "exit"),
+            ("e", "exit"),
+            ("s", "status"),
         ] {
             assert_eq!(find(letter).map(|verb| verb.name), Some(name));
         }

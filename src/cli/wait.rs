@@ -75,8 +75,7 @@ impl Wait {
         };
         let mut patience = Patience::new(self.timeout, self.verbose);
         patience.any = self.any;
-        let available: Vec<Target> =
-            if self.what == What::Ready && !self.any { targets.clone() } else { Vec::new() };
+        let available: Vec<Target> = if self.what == What::Ready && !self.any { targets.clone() } else { Vec::new() };
         let pending = targets.into_iter().map(|target| Pending { target, goal: goal.clone() }).collect();
         let waited = worse(code, wait(&mut talk, pending, patience));
         if waited == exit::OK { check::until_available(&mut talk, &available, patience) } else { waited }

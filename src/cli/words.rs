@@ -6,7 +6,7 @@ use crate::wire::api::{ExitRecord, ServiceStatus};
 use std::time::Duration;
 
 /// The exit code of what could not be executed.
-pub const NOT_RUN: u8 = 111;
+const NOT_RUN: u8 = 111;
 
 /// A span, in two units: `12s`, `3m05s`, `2h07m`, `4d02h`.
 pub fn span(seconds: f64) -> String {
@@ -109,10 +109,16 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
 
 /// Why it does not run: how it ended, or what kept it from starting.
 fn cause(service: &ServiceStatus) -> Option<String> {
-    match (&service.exit, &service.trouble) {
-        (Some(exit), trouble) if trouble.is_none() || exit.code != Some(NOT_RUN) => Some(format!("it {}", ended(exit))),
-        (_, trouble) => trouble.clone(),
+    match &service.exit {
+        Some(exit) if !is_troubled(service) => Some(format!("it {}", ended(exit))),
+        _ => service.trouble.clone(),
     }
+}
+
+/// Whether the trouble that was told last says more than the way it ended.
+pub fn is_troubled(service: &ServiceStatus) -> bool {
+    let could_not_run = service.exit.as_ref().is_none_or(|exit| exit.code == Some(NOT_RUN));
+    service.trouble.is_some() && service.pid.is_none() && could_not_run
 }
 
 /// Reads how long to wait: seconds with decimals, or `500ms`, `10s`, `5m`, `1h`.
@@ -173,7 +179,9 @@ mod tests {
         assert_eq!(hint(&end(Exit::Code(1))), None);
         assert_eq!(hint(&end(Exit::Signal { signal: Signal::TERM, core: false })), None);
         assert!(hint(&end(Exit::Code(137))).is_some_and(|hint| hint.contains("SIGKILL")));
-        assert!(hint(&end(Exit::Signal { signal: Signal::KILL, core: false })).is_some_and(|hint| hint.contains("memory")));
+        assert!(
+            hint(&end(Exit::Signal { signal: Signal::KILL, core: false })).is_some_and(|hint| hint.contains("memory"))
+        );
     }
 
     #[test]
@@ -203,7 +211,10 @@ mod tests {
     #[test]
     fn times_are_read_in_every_way_people_write_them() {
         let read = |text| patience(text).map(|span| span.as_millis());
-        assert_eq!([read("7"), read("0.5"), read("500ms"), read("1m"), read("0")].map(Result::unwrap), [7000, 500, 500, 60000, 0]);
+        assert_eq!(
+            [read("7"), read("0.5"), read("500ms"), read("1m"), read("0")].map(Result::unwrap),
+            [7000, 500, 500, 60000, 0]
+        );
         assert!(["", "x", "-1", "1d", "nan", "inf", "1e300"].iter().all(|text| read(text).is_err()));
     }
 }
