@@ -26,3 +26,4 @@ mod shutdown;
 mod svdir;
 mod terminal;
 mod tidy;
+mod verbs;
