@@ -24,6 +24,7 @@
 //! ignore SIGPIPE, and who has changed that must be prepared for it.
 #![forbid(unsafe_code)]
 
+pub mod api;
 mod control;
 mod dev_tree;
 mod error;

@@ -29,3 +29,4 @@ mod talk;
 mod terminal;
 mod tidy;
 mod trees;
+mod verbs;
