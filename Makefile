@@ -2,11 +2,12 @@
 CARGO  ?= cargo
 PREFIX ?= /usr/local
 MUSL    = $(shell uname -m)-unknown-linux-musl
+SHARE   = $(DESTDIR)$(PREFIX)/share
 STATIC  = target/$(MUSL)/release/onit
 
 # What the tests compare with, and run. Installed when we are root and something is missing.
 PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit \
-	qemu-system-x86 e2fsprogs xz-utils socat
+	qemu-system-x86 e2fsprogs xz-utils socat python3 mandoc
 
 .PHONY: all run test bench soak mutants static install lint size packages
 
@@ -53,3 +54,4 @@ mutants:
 
 install: static
 	install -D -m 755 $(STATIC) $(DESTDIR)$(PREFIX)/bin/onit
+	for page in man/*; do install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit; done
