@@ -7,6 +7,7 @@
 //! - [`wire`]: bytes and texts of the protocol, pure
 //! - [`sys`]: every system call, as small safe verbs
 //! - [`init`]: PID 1 itself, the only mutable room
+//! - [`client`]: the library: services of any of these supervisors, from any program
 //! - [`cli`]: short-lived verbs
 
 #![cfg_attr(
@@ -15,6 +16,7 @@
 )]
 
 pub mod cli;
+pub mod client;
 pub mod exit;
 pub mod init;
 pub mod machine;

@@ -125,6 +125,13 @@ pub fn read_bytes(dir: impl AsFd, name: &str) -> Result<Option<Vec<u8>>, Errno> 
     Ok(Some(text.get(..length).unwrap_or_default().to_vec()))
 }
 
+/// The start of a file, as much as fits. Never waits, and allocates nothing for paths of less than 1,024 bytes.
+pub fn read_into<'b>(path: &Path, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let length = read(&file, buffer)?;
+    Ok(buffer.get(..length).unwrap_or_default())
+}
+
 /// Creates an empty file, or leaves the one that is there.
 pub fn touch(dir: impl AsFd, name: &str) -> Result<(), Errno> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -254,6 +261,43 @@ pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
         Err(Errno::EACCES) => Err(Errno::EAGAIN),
         result => result.map(|_| file),
     }
+}
+
+/// Who holds somebody else's lock file by fcntl, as s6 and onit do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// Nobody.
+    Nobody,
+    /// This process.
+    Process(crate::machine::Pid),
+    /// A process that has no number here: one of another PID namespace.
+    Stranger,
+}
+
+/// Looks who holds a lock file by fcntl. A process that looks at a lock of its own gives it up: it must not.
+pub fn lock_holder(path: &Path) -> Result<Holder, Errno> {
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut found =
+        libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
+    fcntl(&file, FcntlArg::F_GETLK(&mut found))?;
+    Ok(match found.l_pid {
+        _ if libc::c_int::from(found.l_type) == libc::F_UNLCK => Holder::Nobody,
+        1.. => Holder::Process(crate::machine::Pid(found.l_pid)),
+        _ => Holder::Stranger,
+    })
+}
+
+/// The writing end of a FIFO that somebody reads. ENXIO if nobody does, ENOTSUP if it is no FIFO.
+pub fn writer(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fifo = open(path, flags, Mode::empty())?;
+    if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
+}
+
+/// Writes all of it to a FIFO in one piece, or nothing: EAGAIN if it is full, EPIPE if nobody reads any more. At most
+/// 4,096 bytes (`PIPE_BUF`).
+pub fn send(fifo: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+    write(fifo, bytes).map(drop)
 }
 
 /// Which ends of a FIFO are held.

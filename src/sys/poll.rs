@@ -3,7 +3,7 @@
 use super::Errno;
 use crate::machine::Mono;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// How many descriptors one turn looks at.
 const BATCH: usize = 64;
@@ -20,6 +20,13 @@ pub fn pause(span: std::time::Duration) -> Result<(), Errno> {
     Ok(())
 }
 
+impl AsFd for Poller {
+    /// Has input whenever a descriptor in it has.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
+
 impl Poller {
     /// A poller of nothing yet.
     pub fn new() -> Result<Poller, Errno> {
@@ -30,6 +37,11 @@ impl Poller {
     /// From now on this descriptor's input is reported as `token`, until it is closed.
     pub fn add(&self, fd: impl AsFd, token: u64) -> Result<(), Errno> {
         self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
+    }
+
+    /// No longer reports this descriptor.
+    pub fn remove(&self, fd: impl AsFd) -> Result<(), Errno> {
+        self.epoll.delete(fd)
     }
 
     /// Whether this descriptor's input is reported.

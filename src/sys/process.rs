@@ -84,6 +84,24 @@ pub fn name(pid: Pid) -> String {
     name.trim_end().replace(char::is_control, "?")
 }
 
+/// The words that a process was started with; `None` if it is not to be seen.
+pub fn words(pid: Pid) -> Option<Vec<std::ffi::OsString>> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let text = std::fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|text| !text.is_empty())?;
+    let text = text.strip_suffix(b"\0").unwrap_or(&text);
+    Some(text.split(|byte| *byte == 0).map(|word| std::ffi::OsString::from_vec(word.to_vec())).collect())
+}
+
+/// A descriptor of a process that has input once the process has ended. Not of Linux before 5.3.
+pub fn handle(pid: Pid) -> Result<std::os::fd::OwnedFd, Errno> {
+    use std::os::fd::FromRawFd as _;
+    // SAFETY: pidfd_open(2) with numbers only.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) })?;
+    let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just given it to us, and sets close-on-exec on it.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
+}
+
 /// Sends a signal to every other process of the PID namespace that we are PID 1 of.
 pub fn kill_all(signal: Signal) {
     if std::process::id() == 1 {

@@ -100,3 +100,80 @@ fn links_of(path: &Path, missing: bool) -> Vec<(PathBuf, OsString)> {
     }
     places
 }
+
+/// Which watch of a [`Notifier`].
+pub type Mark = WatchDescriptor;
+
+/// What is told about a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interest {
+    /// Names in a directory that come and go.
+    Names,
+    /// The same, and what is written to the files behind them.
+    Contents,
+    /// What is written to one file, and whether it loses its name.
+    File,
+    /// That one file is opened.
+    Openings,
+}
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum News {
+    /// At this watch: to the entry of that name, or, without one, to the watched thing itself.
+    At(Mark, Option<OsString>),
+    /// So much that the kernel has dropped some of it: everything may have changed.
+    Lost,
+}
+
+/// Being told about many places, each with an [`Interest`] of its own.
+pub struct Notifier(Inotify);
+
+impl Notifier {
+    /// Without any place yet. EMFILE if this user has too many (`fs.inotify.max_user_instances`).
+    pub fn new() -> Result<Notifier, Errno> {
+        Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map(Notifier)
+    }
+
+    /// From now on this place is told about. A place that is there already keeps its mark and adds to its interest.
+    /// ENOSPC if this user watches too many (`fs.inotify.max_user_watches`).
+    pub fn add(&self, path: &Path, interest: Interest) -> Result<Mark, Errno> {
+        let itself = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
+        let names = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_ONLYDIR
+            | itself;
+        let flags = match interest {
+            Interest::Names => names,
+            Interest::Contents => names | AddWatchFlags::IN_MODIFY,
+            Interest::File => itself | AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB,
+            Interest::Openings => AddWatchFlags::IN_OPEN,
+        };
+        self.0.add_watch(path, flags | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD))
+    }
+
+    /// No more of this place.
+    pub fn remove(&self, mark: Mark) {
+        let _ = self.0.rm_watch(mark); // EINVAL: it has gone with its place
+    }
+
+    /// What has happened since the last call, in order. Does not wait.
+    pub fn news(&self) -> Vec<News> {
+        let mut all = Vec::new();
+        while let Ok(events) = self.0.read_events() {
+            all.extend(events.into_iter().map(|event| match event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                true => News::Lost,
+                false => News::At(event.wd, event.name),
+            }));
+        }
+        all
+    }
+}
+
+impl AsFd for Notifier {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

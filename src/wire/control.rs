@@ -14,11 +14,22 @@ pub enum Dialect {
     Runit,
     /// Those of daemontools' supervise.
     Daemontools,
+    /// Those of daemontools-encore's supervise.
+    Encore,
+    /// Those of s6-supervise since 2.11.3: without `P C K` (2.13) and `l` (2.15).
+    S6,
 }
 
-const ALL: u8 = 0b111;
-const RUNIT: u8 = 0b011;
-const OURS: u8 = 0b001;
+const OURS: u8 = 1;
+const RUNIT_ONLY: u8 = 2;
+const DAEMONTOOLS_ONLY: u8 = 4;
+const ENCORE_ONLY: u8 = 8;
+const S6_ONLY: u8 = 16;
+
+const ENCORE: u8 = OURS | ENCORE_ONLY;
+const S6: u8 = OURS | S6_ONLY;
+const RUNIT: u8 = RUNIT_ONLY | ENCORE | S6;
+const ALL: u8 = RUNIT | DAEMONTOOLS_ONLY;
 
 /// Byte, who understands it, what it means. The one place where this is written.
 const TABLE: &[(u8, u8, &[Command])] = &[
@@ -36,31 +47,52 @@ const TABLE: &[(u8, u8, &[Command])] = &[
     (b'q', RUNIT, &[Command::Signal(Signal::QUIT)]),
     (b'1', RUNIT, &[Command::Signal(Signal::USR1)]),
     (b'2', RUNIT, &[Command::Signal(Signal::USR2)]),
-    (b'b', OURS, &[Command::Signal(Signal::ABRT)]),
-    (b'y', OURS, &[Command::Signal(Signal::WINCH)]),
-    (b'w', OURS, &[Command::Signal(Signal::WINCH)]),
+    (b'b', S6, &[Command::Signal(Signal::ABRT)]),
+    (b'y', S6, &[Command::Signal(Signal::WINCH)]),
+    (b'w', ENCORE, &[Command::Signal(Signal::WINCH)]),
     (b'l', OURS, &[Command::Signal(Signal::HUP)]),
-    (b'r', OURS, &[Command::StopSignal]),
+    (b'r', S6, &[Command::StopSignal]),
     (b'P', OURS, &[Command::Pause(Target::Group)]),
     (b'C', OURS, &[Command::Continue(Target::Group)]),
     (b'K', OURS, &[Command::Kill(Target::Group)]),
-    (b'O', OURS, &[Command::NoRestart]),
-    (b'Q', OURS, &[Command::Disable, Command::NoRestart]),
-    (b'D', OURS, &[Command::Disable, Command::Down]),
-    (b'U', OURS, &[Command::Enable, Command::Up]),
+    (b'O', S6, &[Command::NoRestart]),
+    (b'Q', S6, &[Command::Disable, Command::NoRestart]),
+    (b'D', S6, &[Command::Disable, Command::Down]),
+    (b'U', S6, &[Command::Enable, Command::Up]),
 ];
 
 /// What a byte orders. Empty for a byte that means nothing in this dialect.
 pub fn decode(byte: u8, dialect: Dialect) -> &'static [Command] {
-    let understood = match dialect {
-        Dialect::All => OURS,
-        Dialect::Runit => 0b010,
-        Dialect::Daemontools => 0b100,
-    };
     TABLE
         .iter()
-        .find(|(listed, who, _)| *listed == byte && who & understood != 0)
+        .find(|(listed, who, _)| *listed == byte && who & dialect.bit() != 0)
         .map_or(&[], |(_, _, commands)| commands)
+}
+
+/// The bytes for these orders, in their order, and where one byte carries several, as s6's `D` does, that one. An order
+/// that has no byte in this dialect is the error.
+pub fn encode_all(commands: &[Command], dialect: Dialect) -> Result<Vec<u8>, Command> {
+    let mut bytes = Vec::with_capacity(commands.len());
+    let mut rest = commands;
+    while let Some(first) = rest.first() {
+        let fits = |(_, who, carried): &&(u8, u8, &[Command])| who & dialect.bit() != 0 && rest.starts_with(carried);
+        let (byte, _, carried) = TABLE.iter().rev().filter(fits).max_by_key(|(_, _, all)| all.len()).ok_or(*first)?;
+        bytes.push(*byte);
+        rest = rest.get(carried.len()..).unwrap_or_default();
+    }
+    Ok(bytes)
+}
+
+impl Dialect {
+    fn bit(self) -> u8 {
+        match self {
+            Dialect::All => OURS,
+            Dialect::Runit => RUNIT_ONLY,
+            Dialect::Daemontools => DAEMONTOOLS_ONLY,
+            Dialect::Encore => ENCORE_ONLY,
+            Dialect::S6 => S6_ONLY,
+        }
+    }
 }
 
 /// The byte for one order; `None` for orders that no single byte carries.
@@ -115,7 +147,27 @@ mod tests {
         let understood = |dialect| -> Vec<u8> { (0..=255).filter(|b| !decode(*b, dialect).is_empty()).collect() };
         assert_eq!(understood(Dialect::Runit), b"12acdhikopqtux");
         assert_eq!(understood(Dialect::Daemontools), b"acdhikoptux");
+        assert_eq!(understood(Dialect::Encore), b"12acdhikopqtuwx");
+        assert_eq!(understood(Dialect::S6), b"12DOQUabcdhikopqrtuxy");
         assert_eq!(understood(Dialect::All), b"12CDKOPQUabcdhiklopqrtuwxy");
+    }
+
+    #[test]
+    fn orders_become_bytes_of_the_dialect_or_an_error() {
+        let winch = Command::Signal(Signal::WINCH);
+        assert_eq!(encode_all(&[winch], Dialect::Encore), Ok(b"w".to_vec()));
+        assert_eq!(encode_all(&[winch], Dialect::Runit), Err(winch));
+        let restart = [Command::StopSignal, Command::Continue(Target::Process), Command::Up];
+        assert_eq!(encode_all(&restart, Dialect::S6), Ok(b"rcu".to_vec()));
+        assert_eq!(encode_all(&restart, Dialect::Daemontools), Err(Command::StopSignal));
+        let disable = [Command::Up, Command::Disable, Command::Down, Command::Exit];
+        assert_eq!(encode_all(&disable, Dialect::S6), Ok(b"uDx".to_vec()));
+        assert_eq!(encode_all(&disable, Dialect::Runit), Err(Command::Disable));
+        assert_eq!(encode_all(&[], Dialect::All), Ok(Vec::new()));
+        for (byte, who, commands) in TABLE.iter().filter(|(byte, ..)| !b"lw".contains(byte)) {
+            assert!(who & OURS != 0);
+            assert_eq!(encode_all(commands, Dialect::All), Ok(vec![*byte]));
+        }
     }
 
     #[test]

@@ -11,8 +11,11 @@
 //!
 //! Sources: `supervise.c` of daemontools 0.76, `runsv.c` of runit 2.3; checked against records of the real tools.
 
+pub mod any;
+
 use super::tai::Tai;
 use crate::machine::{Phase, Pid, View, Want};
+use std::fmt;
 
 /// Length of runit's record.
 pub const RUNIT_LEN: usize = 20;
@@ -48,10 +51,19 @@ pub struct Status {
 /// Why bytes are no record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bad {
-    /// Neither 18 nor 20 bytes.
+    /// No record has so many bytes, or this one has more.
     Length(usize),
     /// The byte at this offset has a value that no writer gives it.
     Byte(usize),
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bad::Length(length) => write!(f, "{length} bytes are no status record"),
+            Bad::Byte(at) => write!(f, "no status record: byte {at} has a value that nobody writes"),
+        }
+    }
 }
 
 impl Status {

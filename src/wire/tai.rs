@@ -1,9 +1,15 @@
 //! TAI64N labels as daemontools and runit write them: 2^62 + 10 + Unix time, never with leap seconds.
 //!
-//! Source: `taia_now` and `tai_pack` of daemontools. (s6 adds 37 where these add 10.)
+//! s6 adds 37 where these add 10, since it counts the leap seconds that there have been until now.
+//!
+//! Source: `taia_now` and `tai_pack` of daemontools, and records of the real s6.
+
+use std::time::{Duration, SystemTime};
 
 /// What is added to Unix seconds.
 const LABEL: u64 = (1 << 62) + 10;
+/// What s6 adds beyond that: the leap seconds since 1972, 27 ever since 2017.
+const LEAP_SECONDS: i64 = 27;
 
 /// An instant of the wall clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -31,6 +37,23 @@ impl Tai {
             nanos: u32::from_be_bytes([i, j, k, l]),
         }
     }
+
+    /// The same twelve bytes as s6 means them.
+    pub fn unpack_s6(bytes: [u8; 12]) -> Tai {
+        let Tai { unix, nanos } = Tai::unpack(bytes);
+        Tai { unix: unix.wrapping_sub(LEAP_SECONDS), nanos }
+    }
+
+    /// The instant as the standard library has it. `None` if there are no such nanoseconds, or it is too far away.
+    pub fn time(self) -> Option<SystemTime> {
+        let nanos = Duration::from_nanos(u64::from(self.nanos));
+        let seconds = Duration::from_secs(self.unix.unsigned_abs());
+        let second = match self.unix {
+            0.. => SystemTime::UNIX_EPOCH.checked_add(seconds),
+            _ => SystemTime::UNIX_EPOCH.checked_sub(seconds),
+        };
+        second.filter(|_| nanos < Duration::from_secs(1))?.checked_add(nanos)
+    }
 }
 
 #[cfg(test)]
@@ -49,5 +72,21 @@ mod tests {
             let tai = Tai { unix, nanos: 999_999_999 };
             assert_eq!(Tai::unpack(tai.pack()), tai);
         }
+    }
+
+    #[test]
+    fn s6_counts_leap_seconds() {
+        let tai = Tai { unix: 1_700_000_000, nanos: 5 };
+        assert_eq!(Tai::unpack_s6(Tai { unix: tai.unix + 27, ..tai }.pack()), tai);
+    }
+
+    #[test]
+    fn an_instant_is_one_of_the_standard_library_unless_it_is_none() {
+        let at = |unix, nanos| Tai { unix, nanos }.time();
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert_eq!(at(1, 500), Some(epoch + Duration::new(1, 500)));
+        assert_eq!(at(-2, 500), Some(epoch - Duration::from_secs(2) + Duration::from_nanos(500)));
+        assert_eq!(at(0, 1_000_000_000), None);
+        assert!(at(i64::MIN, 0).is_some() && at(i64::MAX, 999_999_999).is_some());
     }
 }

@@ -6,6 +6,7 @@
 mod anywhere;
 mod api;
 mod boxes;
+mod client;
 mod container;
 mod differential;
 mod directory;

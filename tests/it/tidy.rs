@@ -10,7 +10,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &["machine"]),
     ("sys", &["machine"]),
     ("init", &["machine", "wire", "sys", "exit"]),
-    ("cli", &["machine", "wire", "sys", "exit"]),
+    ("client", &["machine", "wire", "sys", "exit"]),
+    ("cli", &["client", "machine", "wire", "sys", "exit"]),
 ];
 
 /// Rooms that PID 1 consists of: nothing in them may panic.

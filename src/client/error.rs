@@ -1,0 +1,147 @@
+//! Why something could not be done, for people and for programs.
+
+use super::Kind;
+use crate::sys::Errno;
+use crate::wire::status::Bad;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What could not be done, to what, and why. [`Display`](fmt::Display) is one line:
+///
+/// ```text
+/// /etc/service/web: cannot send TERM: no supervisor
+/// /etc/service/web: cannot send ABRT: runit knows no such command
+/// /etc/service/web: cannot wait until it is up: timed out
+/// /etc/service/web: cannot read its status: supervise/status: Permission denied
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Error {
+    path: PathBuf,
+    operation: String,
+    file: Option<&'static str>,
+    kind: ErrorKind,
+}
+
+/// Why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no such directory.
+    NoService,
+    /// The directory is there, and no supervisor looks after it.
+    NoSupervisor,
+    /// We may not.
+    NotPermitted,
+    /// The deadline has come.
+    TimedOut,
+    /// This kind of supervisor has no such command.
+    NoSuchCommand(Kind),
+    /// It cannot become ready in a way that shows: its supervisor does not record readiness, or the service has no
+    /// `notification-fd`.
+    NoReadiness(Kind),
+    /// The status file holds no status record.
+    BadRecord(Bad),
+    /// A limit of this machine is reached; its name.
+    Limit(&'static str),
+    /// Any other trouble with a file, by its error number.
+    System(i32),
+}
+
+/// What most functions of this room return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(super) fn new(path: &Path, operation: impl Into<String>, kind: ErrorKind) -> Error {
+        Error { path: path.to_owned(), operation: operation.into(), file: None, kind }
+    }
+
+    /// Trouble with one of the files of a service.
+    pub(super) fn of_file(path: &Path, operation: impl Into<String>, file: &'static str, errno: Errno) -> Error {
+        let kind = match errno {
+            Errno::EACCES | Errno::EPERM => ErrorKind::NotPermitted,
+            Errno::ENXIO | Errno::EPIPE => ErrorKind::NoSupervisor,
+            Errno::ENOENT | Errno::ENOTDIR if path.is_dir() => ErrorKind::NoSupervisor,
+            Errno::ENOENT | Errno::ENOTDIR => ErrorKind::NoService,
+            errno => ErrorKind::System(errno as i32),
+        };
+        Error { file: Some(file), ..Error::new(path, operation, kind) }
+    }
+
+    /// Trouble with being told about changes.
+    pub(super) fn of_watch(path: &Path, errno: Errno) -> Error {
+        let kind = match errno {
+            Errno::EACCES | Errno::EPERM => ErrorKind::NotPermitted,
+            Errno::ENOSPC => ErrorKind::Limit("fs.inotify.max_user_watches"),
+            Errno::EMFILE => ErrorKind::Limit("fs.inotify.max_user_instances, or of open files"),
+            errno => ErrorKind::System(errno as i32),
+        };
+        Error::new(path, "watch it", kind)
+    }
+
+    /// The same trouble, met while doing something else.
+    pub(super) fn during(self, operation: impl Into<String>) -> Error {
+        Error { operation: operation.into(), ..self }
+    }
+
+    /// The same trouble, which concerns this service as well.
+    pub(super) fn about(self, path: &Path) -> Error {
+        Error { path: path.to_owned(), ..self }
+    }
+
+    /// Why.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The service directory that it is about.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What could not be done: the words behind "cannot".
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    /// Why, in words: the end of the line, for those who have said the rest.
+    pub fn cause(&self) -> String {
+        match (self.kind, self.file) {
+            (ErrorKind::NoService, _) => "no such service".into(),
+            (ErrorKind::NoSupervisor, _) => "no supervisor".into(),
+            (ErrorKind::NotPermitted, None) => "not permitted".into(),
+            (ErrorKind::NotPermitted, Some(file)) => format!("{file}: not permitted"),
+            (ErrorKind::TimedOut, _) => "timed out".into(),
+            (ErrorKind::NoSuchCommand(kind), _) => format!("{kind} knows no such command"),
+            (ErrorKind::NoReadiness(Kind::S6), _) => "it has no notification-fd".into(),
+            (ErrorKind::NoReadiness(kind), _) => format!("{kind} does not record readiness"),
+            (ErrorKind::BadRecord(bad), _) => format!("supervise/status: {bad}"),
+            (ErrorKind::Limit(name), _) => format!("the limit {name} is reached"),
+            (ErrorKind::System(errno), None) => Errno::from_raw(errno).desc().into(),
+            (ErrorKind::System(errno), Some(file)) => format!("{file}: {}", Errno::from_raw(errno).desc()),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: cannot {}: {}", self.path.display(), self.operation, self.cause())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match error.kind {
+            ErrorKind::NoService | ErrorKind::NoSupervisor => io::ErrorKind::NotFound,
+            ErrorKind::NotPermitted => io::ErrorKind::PermissionDenied,
+            ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+            ErrorKind::NoSuchCommand(_) | ErrorKind::NoReadiness(_) => io::ErrorKind::Unsupported,
+            ErrorKind::BadRecord(_) => io::ErrorKind::InvalidData,
+            ErrorKind::Limit(_) => io::ErrorKind::QuotaExceeded,
+            ErrorKind::System(errno) => io::Error::from_raw_os_error(errno).kind(),
+        };
+        io::Error::new(kind, error)
+    }
+}

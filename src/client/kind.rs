@@ -1,0 +1,58 @@
+//! What differs between supervisors: one value.
+
+use crate::machine::Command;
+use crate::wire::control::Dialect;
+use std::fmt;
+
+/// Whose supervisor looks after a service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Kind {
+    /// onit, by its own rules. (Called as one of the others, it is one of the others.)
+    Onit,
+    /// runit's runsv.
+    Runit,
+    /// daemontools' supervise.
+    Daemontools,
+    /// daemontools-encore's supervise.
+    Encore,
+    /// s6-supervise.
+    S6,
+}
+
+impl Kind {
+    pub(super) fn dialect(self) -> Dialect {
+        match self {
+            Kind::Onit => Dialect::All,
+            Kind::Runit => Dialect::Runit,
+            Kind::Daemontools => Dialect::Daemontools,
+            Kind::Encore => Dialect::Encore,
+            Kind::S6 => Dialect::S6,
+        }
+    }
+
+    /// The service's own stop signal, where the supervisor knows it; else TERM.
+    pub(super) fn stop(self) -> Command {
+        match self {
+            Kind::Onit | Kind::S6 => Command::StopSignal,
+            Kind::Runit | Kind::Daemontools | Kind::Encore => Command::Term,
+        }
+    }
+
+    /// The others leave a service running as long as it does; there, who is to leave has to be told to stop as well.
+    pub(super) fn exit_stops(self) -> bool {
+        matches!(self, Kind::Onit | Kind::Runit)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Onit => "onit",
+            Kind::Runit => "runit",
+            Kind::Daemontools => "daemontools",
+            Kind::Encore => "daemontools-encore",
+            Kind::S6 => "s6",
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! Services of onit, runit, daemontools and s6, from any program: what they are doing, orders to them, and waiting for
+//! what comes of it. All of it goes through the files that these supervisors share, so onit need not run.
+//!
+//! ```no_run
+//! use onit::client::{Operation, Service};
+//! use std::time::Duration;
+//!
+//! let web = Service::named("web")?;
+//! println!("{} {:?}", web.status()?.standing().word(), web.status()?.pid);
+//! web.perform(Operation::Restart, Duration::from_secs(10))?;
+//! # Ok::<(), onit::client::Error>(())
+//! ```
+//!
+//! - [`Service`]: one service. [`status`](Service::status), an order for each command and signal, and
+//!   [`wait`](Service::wait).
+//! - [`Watch`]: what changes, of one or many, one change at a time. For a loop of its own, or anybody's poll loop.
+//! - [`Manager`]: one operation on many, some at a time, with one deadline and one result for each.
+//! - [`Status`]: what a status record says, also without any file.
+//!
+//! Whose supervisor it is makes no difference but one value, [`Kind`]: what one of them does not understand is an
+//! [`Error`], never silence. Nothing here polls, starts a thread, or needs a runtime. Orders go to a FIFO; Rust programs
+//! ignore SIGPIPE, and who has changed that must be prepared for it.
+#![forbid(unsafe_code)]
+
+pub mod api;
+mod error;
+mod kind;
+mod manager;
+mod service;
+mod until;
+mod watch;
+
+pub use crate::machine::{Command, Exit, Phase, Pid, Signal, Standing, Target, Want};
+pub use crate::wire::status::Bad;
+pub use crate::wire::status::any::{Format, Status};
+pub use error::{Error, ErrorKind, Result};
+pub use kind::Kind;
+pub use manager::{Manager, Operation, Outcome};
+pub use service::Service;
+pub use until::{Deadline, Until};
+pub use watch::{Change, Watch};

@@ -1,0 +1,395 @@
+//! One service: what it is doing, and orders to it.
+
+use super::manager::{self, Operation};
+use super::{Deadline, Error, ErrorKind, Kind, Result, Signal, Status, Until};
+use crate::machine::{Command, Pid, Target};
+use crate::sys::fs::{self, Holder};
+use crate::sys::{Errno, process};
+use crate::wire::control;
+use crate::wire::status::any::{Format, LONGEST};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where services are looked for by name, if `$SVDIR` does not say.
+const SERVICES: &str = "/etc/service";
+/// Called like this, onit keeps the manners of the tool of that name, and understands its orders only.
+const PERSONALITIES: [&str; 4] = ["runsv", "runsvdir", "supervise", "svscan"];
+
+/// A service directory, by its path. Everything is looked up anew each time, so a service that is replaced, or gets
+/// another supervisor, stays the same service. To clone it is cheap.
+#[derive(Clone, Debug)]
+pub struct Service(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    supervise: PathBuf,
+    ok: PathBuf,
+    control: PathBuf,
+    lock: PathBuf,
+    status: PathBuf,
+    stat: PathBuf,
+}
+
+/// A sign of life of a supervisor: a descriptor on which something happens when it ends. `None` where there is no way
+/// to be told.
+#[derive(Debug)]
+pub(super) struct Pulse(pub(super) Option<OwnedFd>);
+
+impl Service {
+    /// The service in this directory. It need not be supervised.
+    ///
+    /// # Errors
+    /// [`NoService`](ErrorKind::NoService) if there is no such directory,
+    /// [`NotPermitted`](ErrorKind::NotPermitted) if we may not look.
+    pub fn open(path: impl AsRef<Path>) -> Result<Service> {
+        let path = fs::absolute(path.as_ref());
+        match std::fs::metadata(&path) {
+            Ok(found) if found.is_dir() => Ok(Service::at(path)),
+            Err(why) if why.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(Error::new(&path, "open it", ErrorKind::NotPermitted))
+            }
+            Ok(_) | Err(_) => Err(Error::new(&path, "open it", ErrorKind::NoService)),
+        }
+    }
+
+    /// The service of this name, as `sv` has it: what begins with a dot or a slash, or ends with a slash, is a path;
+    /// anything else is looked for in `$SVDIR`, and if that is not set, in `/etc/service`.
+    ///
+    /// # Errors
+    /// As [`open`](Service::open).
+    pub fn named(name: impl AsRef<OsStr>) -> Result<Service> {
+        let name = name.as_ref();
+        if let [] | [b'.' | b'/', ..] | [.., b'/'] = name.as_bytes() {
+            return Service::open(name);
+        }
+        let services = std::env::var_os("SVDIR").map_or_else(|| SERVICES.into(), PathBuf::from);
+        Service::open(services.join(name))
+    }
+
+    /// All services in a directory of services, by name. Names that begin with a dot are none.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn all_in(services: impl AsRef<Path>) -> Result<Vec<Service>> {
+        let services = fs::absolute(services.as_ref());
+        let names = fs::open_path(&services).and_then(fs::names).map_err(|errno| match errno {
+            Errno::EACCES => Error::new(&services, "look for services", ErrorKind::NotPermitted),
+            errno => Error::new(&services, "look for services", ErrorKind::System(errno as i32)),
+        })?;
+        let paths = names.iter().map(|name| services.join(name)).filter(|path| path.is_dir());
+        Ok(paths.map(Service::at).collect())
+    }
+
+    fn at(path: PathBuf) -> Service {
+        let supervise = path.join("supervise");
+        let [ok, control, lock, status, stat] =
+            ["ok", "control", "lock", "status", "stat"].map(|name| supervise.join(name));
+        Service(Arc::new(Place { path, supervise, ok, control, lock, status, stat }))
+    }
+
+    /// Its directory, absolute.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Its name: the last part of its path. `log` for a logger.
+    pub fn name(&self) -> &OsStr {
+        self.0.path.file_name().unwrap_or(self.0.path.as_os_str())
+    }
+
+    /// Its logger, a service of its own, if there is a `log` directory.
+    pub fn logger(&self) -> Option<Service> {
+        Some(self.0.path.join("log")).filter(|path| path.is_dir()).map(Service::at)
+    }
+
+    /// What its supervisor says. Allocates nothing unless it fails (or its path is longer than a thousand bytes).
+    ///
+    /// # Errors
+    /// [`NoSupervisor`](ErrorKind::NoSupervisor), [`NoService`](ErrorKind::NoService),
+    /// [`NotPermitted`](ErrorKind::NotPermitted), and [`BadRecord`](ErrorKind::BadRecord).
+    pub fn status(&self) -> Result<Status> {
+        if self.is_supervised()? { self.record() } else { Err(self.unsupervised(READ)) }
+    }
+
+    /// The last that any supervisor has said, also if there is none any more: then it may be wrong.
+    ///
+    /// # Errors
+    /// As [`status`](Service::status); [`NoSupervisor`](ErrorKind::NoSupervisor) if there never was one.
+    pub fn record(&self) -> Result<Status> {
+        let mut buffer = [0; LONGEST + 1]; // what is longer is none
+        let record = fs::read_into(&self.0.status, &mut buffer)
+            .map_err(|errno| Error::of_file(self.path(), READ, "supervise/status", errno))?;
+        Status::decode(record).map_err(|bad| Error::new(self.path(), READ, ErrorKind::BadRecord(bad)))
+    }
+
+    /// Whether a supervisor looks after it: whether somebody reads `supervise/ok`, or, in the manner of s6, holds
+    /// `supervise/lock`.
+    ///
+    /// # Errors
+    /// [`NotPermitted`](ErrorKind::NotPermitted) if we may not look. Not supervised is no error.
+    pub fn is_supervised(&self) -> Result<bool> {
+        Ok(self.pulse()?.is_some())
+    }
+
+    /// A sign of life of its supervisor, if there is one.
+    pub(super) fn pulse(&self) -> Result<Option<Pulse>> {
+        let refused = match fs::writer(&self.0.ok) {
+            Ok(ok) => return Ok(Some(Pulse(Some(ok)))),
+            Err(errno) => errno,
+        };
+        let trouble = |file, errno| Err(Error::of_file(self.path(), "look for a supervisor", file, errno));
+        match (fs::lock_holder(&self.0.lock), refused) {
+            (Ok(Holder::Process(pid)), _) => {
+                let end = fs::writer(&self.0.control).or_else(|_| process::handle(pid));
+                Ok(Some(Pulse(end.ok())))
+            }
+            (Ok(Holder::Stranger), _) => Ok(Some(Pulse(fs::writer(&self.0.control).ok()))),
+            (_, Errno::ENXIO) => Ok(None),
+            (Ok(Holder::Nobody) | Err(Errno::ENOENT | Errno::ENOTDIR), Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            (Err(errno), Errno::ENOENT) => trouble("supervise/lock", errno),
+            (_, errno) => trouble("supervise/ok", errno),
+        }
+    }
+
+    /// Whose supervisor looks after it, or did so last. What cannot be told from another kind is taken for the one that
+    /// understands less.
+    ///
+    /// # Errors
+    /// As [`record`](Service::record).
+    pub fn kind(&self) -> Result<Kind> {
+        Ok(match self.record()?.format {
+            Format::S6 | Format::S6Long => Kind::S6,
+            Format::Daemontools => Kind::Daemontools,
+            Format::Encore => Kind::Encore,
+            Format::Runit if !self.0.stat.exists() => Kind::Encore, // without a process they write the same
+            Format::Runit => match fs::lock_holder(&self.0.lock) {
+                Ok(Holder::Process(pid)) if keeps_its_own_manners(pid) => Kind::Onit, // runit does not lock so
+                _ => Kind::Runit,
+            },
+        })
+    }
+
+    /// Up: start it, and start it again whenever it ends. Like all orders: it is sent, and
+    /// [`wait`](Service::wait) or [`perform`](Service::perform) tells when it is carried out.
+    ///
+    /// # Errors
+    /// [`NoSupervisor`](ErrorKind::NoSupervisor), [`NoService`](ErrorKind::NoService),
+    /// [`NotPermitted`](ErrorKind::NotPermitted). So with all orders.
+    pub fn up(&self) -> Result<()> {
+        self.send(&[Command::Up])
+    }
+
+    /// Down: the stop signal, and do not start it again.
+    pub fn down(&self) -> Result<()> {
+        self.send(&[Command::Down])
+    }
+
+    /// Once: start it if it is down, and do not start it again when it ends.
+    pub fn once(&self) -> Result<()> {
+        self.send(&[Command::Once])
+    }
+
+    /// The stop signal and CONT, then up: it runs anew, also if it was down.
+    pub fn restart(&self) -> Result<()> {
+        self.order("restart", |kind| vec![kind.stop(), Command::Continue(Target::Process), Command::Up])
+    }
+
+    /// Its supervisor stops it, and leaves it. If a scanner watches over the supervisor (runsvdir, svscan, s6-svscan,
+    /// onit) and the directory is still there, another one will come.
+    pub fn exit(&self) -> Result<()> {
+        self.order("exit", |kind| match kind.exit_stops() {
+            true => vec![Command::Exit],
+            false => vec![Command::Down, Command::Exit],
+        })
+    }
+
+    /// STOP; it is *paused* from then on.
+    pub fn pause(&self) -> Result<()> {
+        self.send(&[Command::Pause(Target::Process)])
+    }
+
+    /// CONT.
+    pub fn cont(&self) -> Result<()> {
+        self.send(&[Command::Continue(Target::Process)])
+    }
+
+    /// TERM; it is started again if it is to be up.
+    pub fn term(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// KILL; it is started again if it is to be up.
+    pub fn kill(&self) -> Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    /// HUP.
+    pub fn hup(&self) -> Result<()> {
+        self.signal(Signal::HUP)
+    }
+
+    /// INT.
+    pub fn int(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
+    /// ALRM.
+    pub fn alrm(&self) -> Result<()> {
+        self.signal(Signal::ALRM)
+    }
+
+    /// QUIT. Not with daemontools.
+    pub fn quit(&self) -> Result<()> {
+        self.signal(Signal::QUIT)
+    }
+
+    /// USR1. Not with daemontools.
+    pub fn usr1(&self) -> Result<()> {
+        self.signal(Signal::USR1)
+    }
+
+    /// USR2. Not with daemontools.
+    pub fn usr2(&self) -> Result<()> {
+        self.signal(Signal::USR2)
+    }
+
+    /// WINCH. With onit, s6 and daemontools-encore.
+    pub fn winch(&self) -> Result<()> {
+        self.signal(Signal::WINCH)
+    }
+
+    /// ABRT. With onit and s6.
+    pub fn abrt(&self) -> Result<()> {
+        self.signal(Signal::ABRT)
+    }
+
+    /// A signal by its number: one of those above.
+    ///
+    /// # Errors
+    /// [`NoSuchCommand`](ErrorKind::NoSuchCommand) if the supervisor has no letter for it; and as [`up`](Service::up).
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.send(&[match signal {
+            Signal::TERM => Command::Term,
+            Signal::KILL => Command::Kill(Target::Process),
+            Signal::STOP => Command::Pause(Target::Process),
+            Signal::CONT => Command::Continue(Target::Process),
+            signal => Command::Signal(signal),
+        }])
+    }
+
+    /// Several orders in one write: all of them arrive, in this order, or none.
+    ///
+    /// # Errors
+    /// [`NoSuchCommand`](ErrorKind::NoSuchCommand) if the supervisor does not have one of them; then none is sent. And
+    /// as [`up`](Service::up).
+    pub fn send(&self, commands: &[Command]) -> Result<()> {
+        let words: Vec<String> = commands.iter().map(|command| word(*command)).collect();
+        self.order(&words.join(", "), |_| commands.to_vec())
+    }
+
+    fn order(&self, words: &str, commands: impl FnOnce(Kind) -> Vec<Command>) -> Result<()> {
+        let operation = || format!("send {words}");
+        let trouble = |errno| Error::of_file(self.path(), operation(), "supervise/control", errno);
+        let control = fs::writer(&self.0.control).map_err(trouble)?;
+        let kind = self.kind().map_err(|error| error.during(operation()))?;
+        let bytes = control::encode_all(&commands(kind), kind.dialect())
+            .map_err(|_| Error::new(self.path(), operation(), ErrorKind::NoSuchCommand(kind)))?;
+        fs::send(control, &bytes).map_err(trouble)
+    }
+
+    /// Waits until it is so, or until the deadline. Nothing is polled: the kernel tells of each change, and of the
+    /// supervisor's death. Returns the status that met the condition; `None` for [`Until::Gone`].
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut). [`NoSupervisor`](ErrorKind::NoSupervisor) as soon as there is none, unless
+    /// that is what is waited for. As [`status`](Service::status), and [`Limit`](ErrorKind::Limit).
+    pub fn wait(&self, until: Until, deadline: impl Into<Deadline>) -> Result<Option<Status>> {
+        self.perform(Operation::Wait(until), deadline)
+    }
+
+    /// Gives an order and waits until it is carried out, or until the deadline. What that means, see [`Operation`].
+    ///
+    /// # Errors
+    /// As [`wait`](Service::wait), and of the order.
+    pub fn perform(&self, operation: Operation, deadline: impl Into<Deadline>) -> Result<Option<Status>> {
+        manager::perform_one(self, operation, deadline.into())
+    }
+
+    /// Why there is nothing to ask.
+    pub(super) fn unsupervised(&self, operation: &str) -> Error {
+        let kind = if self.path().is_dir() { ErrorKind::NoSupervisor } else { ErrorKind::NoService };
+        Error::new(self.path(), operation, kind)
+    }
+
+    /// Whether readiness can show at all. Asked before it is waited for.
+    pub(super) fn can_become_ready(&self) -> Result<()> {
+        match self.kind() {
+            Ok(Kind::S6) if !self.0.path.join("notification-fd").exists() => {
+                Err(Error::new(self.path(), "wait until it is ready", ErrorKind::NoReadiness(Kind::S6)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where `supervise` is.
+    pub(super) fn supervise(&self) -> &Path {
+        &self.0.supervise
+    }
+
+    /// Its status file.
+    pub(super) fn status_file(&self) -> &Path {
+        &self.0.status
+    }
+
+    /// The FIFOs that a supervisor opens when it begins.
+    pub(super) fn doors(&self) -> [&Path; 2] {
+        [&self.0.ok, &self.0.control]
+    }
+}
+
+impl PartialEq for Service {
+    /// They have the same path.
+    fn eq(&self, other: &Service) -> bool {
+        self.path() == other.path()
+    }
+}
+
+impl Eq for Service {}
+
+const READ: &str = "read its status";
+
+/// Whether this process is an onit that is not called as one of the others.
+fn keeps_its_own_manners(pid: Pid) -> bool {
+    let Some(words) = process::words(pid) else { return false };
+    let is_other = |word: &std::ffi::OsString| {
+        let name = Path::new(word).file_name().unwrap_or_default();
+        PERSONALITIES.iter().any(|other| name == *other)
+    };
+    !words.iter().take(2).any(is_other)
+}
+
+fn word(command: Command) -> String {
+    let group = |to, signal: &str| if to == Target::Group { format!("{signal} to its group") } else { signal.into() };
+    match command {
+        Command::Up => "up".into(),
+        Command::Down => "down".into(),
+        Command::Once => "once".into(),
+        Command::NoRestart => "no restart".into(),
+        Command::Exit => "exit".into(),
+        Command::Term => "TERM".into(),
+        Command::StopSignal => "its stop signal".into(),
+        Command::Kill(to) => group(to, "KILL"),
+        Command::Pause(to) => group(to, "STOP"),
+        Command::Continue(to) => group(to, "CONT"),
+        Command::Signal(signal) => {
+            let name = signal_hook::low_level::signal_name(signal.0).and_then(|name| name.strip_prefix("SIG"));
+            name.map_or_else(|| format!("signal {}", signal.0), str::to_owned)
+        }
+        Command::Disable => "disable".into(),
+        Command::Enable => "enable".into(),
+    }
+}

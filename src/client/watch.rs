@@ -1,0 +1,412 @@
+//! Being told what changes.
+//!
+//! One inotify instance tells of every new status. It watches `supervise`, and the names that the way there depends on:
+//! links, and directories that are removed and made anew. A supervisor that dies tells nobody; but the kernel does, on
+//! the writing end of the FIFO that it has read from. And one that comes opens that FIFO.
+
+use super::service::Pulse;
+use super::until::Sight;
+use super::{Deadline, Error, Result, Service, Status};
+use crate::sys::poll::Poller;
+use crate::sys::watch::{Interest, Mark, News, Notifier};
+use crate::sys::{Errno, clock};
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+/// As many links as the kernel follows.
+const HOPS: usize = 40;
+/// The token of the notifier. Services have their place in the list.
+const NEWS: u64 = u64::MAX;
+
+/// Another status of a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Of which service.
+    pub service: Service,
+    /// What was told before. `None` the first time, and if there was no supervisor.
+    pub old: Option<Status>,
+    /// What its supervisor says now. `None` if there is none any more.
+    pub new: Option<Status>,
+}
+
+/// Tells what changes of one or many services. First comes the present status of each that is supervised, with no `old`
+/// one; then what changes, one by one, never twice the same. What changes and changes again before it is looked at is
+/// told once: a status file holds the present only.
+///
+/// It waits in no thread. [`AsFd`] is a descriptor for anybody's poll loop: while it has input,
+/// [`try_next`](Watch::try_next) is to be called until it has no more. As an iterator it waits, without end.
+pub struct Watch {
+    poller: Poller,
+    notifier: Notifier,
+    slots: Vec<Option<Slot>>,
+    marks: HashMap<Mark, Vec<Place>>,
+    /// Services to be looked at.
+    due: VecDeque<usize>,
+}
+
+struct Slot {
+    service: Service,
+    pulse: Option<Pulse>,
+    seen: Sight,
+    /// Nothing has been told yet.
+    fresh: bool,
+    /// It stands in `due`.
+    due: bool,
+    /// The way to it has changed.
+    astray: bool,
+    /// Its supervisor has died.
+    lost: bool,
+    /// What is watched for it.
+    marks: Vec<Mark>,
+}
+
+/// What a mark means to one service.
+struct Place {
+    slot: usize,
+    role: Role,
+}
+
+#[derive(PartialEq, Eq)]
+enum Role {
+    /// An entry of this name is on the way.
+    Way(OsString),
+    /// `supervise` itself.
+    Supervise,
+    /// The status file, where `supervise` cannot be watched.
+    Record,
+    /// A FIFO that a supervisor will open.
+    Door,
+}
+
+impl Watch {
+    /// Watches these services.
+    ///
+    /// # Errors
+    /// [`Limit`](super::ErrorKind::Limit) if this user has too many watches,
+    /// [`NotPermitted`](super::ErrorKind::NotPermitted) if we may not look at one of them.
+    pub fn new<'s>(services: impl IntoIterator<Item = &'s Service>) -> Result<Watch> {
+        let mut watch = Watch {
+            poller: Poller::new().map_err(|errno| Error::of_watch(Path::new("/"), errno))?,
+            notifier: Notifier::new().map_err(|errno| Error::of_watch(Path::new("/"), errno))?,
+            slots: Vec::new(),
+            marks: HashMap::new(),
+            due: VecDeque::new(),
+        };
+        let added = watch.poller.add(&watch.notifier, NEWS);
+        added.map_err(|errno| Error::of_watch(Path::new("/"), errno))?;
+        for service in services {
+            watch.add(service)?;
+        }
+        Ok(watch)
+    }
+
+    /// Watches this service as well.
+    ///
+    /// # Errors
+    /// As [`new`](Watch::new).
+    pub fn add(&mut self, service: &Service) -> Result<()> {
+        self.enter(service).map(drop)
+    }
+
+    /// Watches this service no more.
+    pub fn remove(&mut self, service: &Service) {
+        let is_it = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.service == *service);
+        while let Some(at) = self.slots.iter().position(is_it) {
+            self.leave(at);
+        }
+    }
+
+    /// The next change, if there is one already. Does not wait.
+    ///
+    /// # Errors
+    /// The way to a service has changed, and its new one cannot be watched.
+    pub fn try_next(&mut self) -> Result<Option<Change>> {
+        self.next_by(Deadline(Some(crate::machine::Mono::default())))
+    }
+
+    /// The next change, or `None` when the deadline has come.
+    ///
+    /// # Errors
+    /// As [`try_next`](Watch::try_next).
+    pub fn next_by(&mut self, deadline: impl Into<Deadline>) -> Result<Option<Change>> {
+        let deadline = deadline.into();
+        while let Some((at, before)) = self.step(deadline)? {
+            let Some(slot) = self.slots.get(at).and_then(Option::as_ref) else { continue };
+            if before.status != slot.seen.status {
+                let (service, old, new) = (slot.service.clone(), before.status, slot.seen.status);
+                return Ok(Some(Change { service, old, new }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next service that is another than before, or is seen for the first time, and how it was seen before.
+    pub(super) fn step(&mut self, deadline: Deadline) -> Result<Option<(usize, Sight)>> {
+        loop {
+            self.listen(Deadline(Some(crate::machine::Mono::default())));
+            while let Some(at) = self.due.pop_front() {
+                if let Some(before) = self.look(at)? {
+                    return Ok(Some((at, before)));
+                }
+            }
+            if deadline.has_passed() {
+                return Ok(None);
+            }
+            self.listen(deadline);
+        }
+    }
+
+    /// How a service is seen.
+    pub(super) fn sight(&self, at: usize) -> Sight {
+        self.slots.get(at).and_then(Option::as_ref).map(|slot| slot.seen).unwrap_or_default()
+    }
+
+    /// Takes a service in, and says under which number.
+    pub(super) fn enter(&mut self, service: &Service) -> Result<usize> {
+        let at = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        let slot = Slot {
+            service: service.clone(),
+            pulse: None,
+            seen: Sight::default(),
+            fresh: true,
+            due: true,
+            astray: false,
+            lost: false,
+            marks: Vec::new(),
+        };
+        match self.slots.get_mut(at) {
+            Some(place) => *place = Some(slot),
+            None => self.slots.push(Some(slot)),
+        }
+        self.due.push_back(at);
+        let entered = self.find_way(at).and_then(|()| self.take_pulse(at));
+        if entered.is_err() {
+            self.leave(at);
+        }
+        entered.map(|()| at)
+    }
+
+    /// Lets a service go.
+    pub(super) fn leave(&mut self, at: usize) {
+        self.unmark(at, |_| true);
+        self.due.retain(|due| *due != at);
+        if let Some(slot) = self.slots.get_mut(at).and_then(Option::take) {
+            self.forget(slot.pulse);
+        }
+    }
+
+    /// Waits for news, and notes who is to be looked at.
+    fn listen(&mut self, deadline: Deadline) {
+        let ready: Vec<u64> = self.poller.wait(clock::now(), deadline.0).collect();
+        for token in ready {
+            match usize::try_from(token) {
+                Ok(at) if token != NEWS => self.touch(at, |slot| slot.lost = true),
+                _ => self.notifier.news().into_iter().for_each(|news| self.hear(news)),
+            }
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        let News::At(mark, name) = news else {
+            return (0..self.slots.len()).for_each(|at| self.touch(at, |slot| slot.astray = true));
+        };
+        let places = self.marks.get(&mark).map(Vec::as_slice).unwrap_or_default();
+        let concerned: Vec<(usize, bool)> =
+            places.iter().filter_map(|place| Some((place.slot, place.role.leads_astray(name.as_deref())?))).collect();
+        for (at, astray) in concerned {
+            self.touch(at, |slot| slot.astray |= astray);
+        }
+    }
+
+    fn touch(&mut self, at: usize, note: impl FnOnce(&mut Slot)) {
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
+        note(slot);
+        if !std::mem::replace(&mut slot.due, true) {
+            self.due.push_back(at);
+        }
+    }
+
+    /// Looks at one service. How it was seen before, if it is seen otherwise now.
+    fn look(&mut self, at: usize) -> Result<Option<Sight>> {
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(None) };
+        slot.due = false;
+        let before = slot.seen;
+        if slot.lost
+            && !slot.astray
+            && let Some(last) = last_words(slot)
+        {
+            slot.seen.status = Some(last);
+            self.touch(at, |_| ()); // and then that it is dead
+            return Ok(Some(before));
+        }
+        if slot.astray {
+            self.find_way(at)?;
+        }
+        self.take_pulse(at)?;
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(None) };
+        let alive = slot.pulse.is_some();
+        slot.seen = Sight { alive, status: alive.then(|| slot.service.record().ok()).flatten() };
+        let fresh = std::mem::take(&mut slot.fresh);
+        Ok((fresh || slot.seen != before).then_some(before))
+    }
+
+    /// Makes sure that the end, or the coming, of a supervisor is heard.
+    fn take_pulse(&mut self, at: usize) -> Result<()> {
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(()) };
+        let lost = std::mem::take(&mut slot.lost);
+        if !lost && matches!(slot.pulse, Some(Pulse(Some(_)))) {
+            return Ok(());
+        }
+        let (service, old) = (slot.service.clone(), slot.pulse.take());
+        self.forget(old);
+        let mut pulse = feel(&service)?;
+        self.unmark(at, |role| *role == Role::Door);
+        if pulse.is_none() {
+            for door in service.doors() {
+                self.mark(at, door, Interest::Openings, Role::Door)?;
+            }
+            pulse = feel(&service)?; // it may have come meanwhile
+        }
+        if let Some(Pulse(Some(end))) = &pulse {
+            self.unmark(at, |role| *role == Role::Door); // others knock there all the time
+            let token = u64::try_from(at).unwrap_or(NEWS);
+            self.poller.add(end, token).map_err(|errno| Error::of_watch(service.path(), errno))?;
+        }
+        if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) {
+            slot.pulse = pulse;
+        }
+        Ok(())
+    }
+
+    /// Watches the way to a service, as it is now.
+    fn find_way(&mut self, at: usize) -> Result<()> {
+        self.unmark(at, |_| true);
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(()) };
+        slot.astray = false;
+        let (service, pulse) = (slot.service.clone(), slot.pulse.take());
+        self.forget(pulse);
+        self.follow(at, service.path())?;
+        self.follow(at, service.supervise())?;
+        match self.notifier.add(service.supervise(), Interest::Contents) {
+            Ok(mark) => self.note(mark, at, Role::Supervise),
+            Err(Errno::EACCES) => self.mark(at, service.status_file(), Interest::File, Role::Record)?,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {} // the way tells when it comes
+            Err(errno) => return Err(Error::of_watch(service.path(), errno)),
+        }
+        Ok(())
+    }
+
+    /// Watches the names that this path depends on: its last one, every link that it leads to, and what is missing.
+    /// Each is watched before it is looked at, so nothing happens in between.
+    fn follow(&mut self, at: usize, path: &Path) -> Result<()> {
+        let mut path = path.to_owned();
+        for _ in 0..HOPS {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { break };
+            match self.notifier.add(parent, Interest::Names) {
+                Ok(mark) => self.note(mark, at, Role::Way(name.to_owned())),
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {
+                    path = parent.to_owned();
+                    continue;
+                }
+                Err(Errno::EACCES) => {} // who may not look at a directory is not told what changes there
+                Err(errno) => return Err(self.trouble(at, errno)),
+            }
+            let Ok(target) = std::fs::read_link(&path) else { break };
+            path = parent.join(target);
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, at: usize, path: &Path, interest: Interest, role: Role) -> Result<()> {
+        match self.notifier.add(path, interest) {
+            Ok(mark) => self.note(mark, at, role),
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => {}
+            Err(errno) => return Err(self.trouble(at, errno)),
+        }
+        Ok(())
+    }
+
+    fn trouble(&self, at: usize, errno: Errno) -> Error {
+        let slot = self.slots.get(at).and_then(Option::as_ref);
+        Error::of_watch(slot.map_or(Path::new("/"), |slot| slot.service.path()), errno)
+    }
+
+    fn note(&mut self, mark: Mark, at: usize, role: Role) {
+        self.marks.entry(mark).or_default().push(Place { slot: at, role });
+        if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) {
+            slot.marks.push(mark);
+        }
+    }
+
+    fn unmark(&mut self, at: usize, which: impl Fn(&Role) -> bool) {
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
+        slot.marks.retain(|mark| {
+            let Some(places) = self.marks.get_mut(mark) else { return false };
+            places.retain(|place| place.slot != at || !which(&place.role));
+            let still = places.iter().any(|place| place.slot == at);
+            if places.is_empty() {
+                self.marks.remove(mark);
+                self.notifier.remove(*mark);
+            }
+            still
+        });
+    }
+
+    fn forget(&self, pulse: Option<Pulse>) {
+        if let Some(Pulse(Some(end))) = pulse {
+            let _ = self.poller.remove(end);
+        }
+    }
+}
+
+impl Iterator for Watch {
+    type Item = Result<Change>;
+
+    /// Waits for the next change, however long that takes. `None` only if no service is watched.
+    fn next(&mut self) -> Option<Result<Change>> {
+        if self.slots.iter().all(Option::is_none) {
+            return None;
+        }
+        self.next_by(Deadline::NEVER).transpose()
+    }
+}
+
+impl AsFd for Watch {
+    /// Has input while there may be a change to be told.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
+    }
+}
+
+impl Role {
+    /// Whether something that happened to this name (to the place itself, if `None`) matters; and whether it changes the
+    /// way.
+    fn leads_astray(&self, name: Option<&OsStr>) -> Option<bool> {
+        match (self, name.map(OsStr::to_str)) {
+            (Role::Way(own), Some(_)) => (name == Some(own)).then_some(true),
+            (Role::Supervise, Some(Some("status"))) => Some(false),
+            (Role::Supervise, Some(Some("ok" | "control"))) => Some(false),
+            (Role::Supervise, Some(_)) => None,
+            (Role::Door, _) => Some(false),
+            (Role::Way(_) | Role::Supervise | Role::Record, _) => Some(true),
+        }
+    }
+}
+
+/// What a supervisor that has died said at last, if that was not seen yet.
+fn last_words(slot: &Slot) -> Option<Status> {
+    let last = slot.service.record().ok()?;
+    (slot.seen.alive && slot.seen.status.is_some_and(|seen| seen != last)).then_some(last)
+}
+
+/// A sign of life. Where we may not look, what is written is taken for true.
+fn feel(service: &Service) -> Result<Option<Pulse>> {
+    match service.pulse() {
+        Err(error) if error.kind() == super::ErrorKind::NotPermitted && service.record().is_ok() => {
+            Ok(Some(Pulse(None)))
+        }
+        result => result,
+    }
+}
