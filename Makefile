@@ -55,3 +55,7 @@ mutants:
 install: static
 	install -D -m 755 $(STATIC) $(DESTDIR)$(PREFIX)/bin/onit
 	for page in man/*; do install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit; done
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	$(STATIC) completion bash >$(SHARE)/bash-completion/completions/onit
+	$(STATIC) completion zsh >$(SHARE)/zsh/site-functions/_onit
+	$(STATIC) completion fish >$(SHARE)/fish/vendor_completions.d/onit.fish

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PAGES: [&str; 3] = ["onit-run.8", "onit-service.5", "onit-api.7"];
+const PAGES: [&str; 4] = ["onit.1", "onit-run.8", "onit-service.5", "onit-api.7"];
 
 /// Where the examples look for the socket.
 const SOCKET: &str = "/run/onit/api";
@@ -276,6 +276,80 @@ fn every_option_of_run_is_told() {
     assert_eq!(told.filter(|option| option != "--").collect::<BTreeSet<_>>(), all);
 }
 
+/// One of the verbs in the page.
+#[derive(Default, PartialEq, Debug)]
+struct Entry {
+    also: BTreeSet<String>,
+    options: BTreeSet<String>,
+}
+
+/// The verbs in this part of the page, with what stands in their headings: `.It Cm status Pq Cm s`, perhaps on several
+/// lines between `Xo` and `Xc`.
+fn entries(part: &str) -> BTreeMap<String, Entry> {
+    let mut entries = BTreeMap::new();
+    for item in part.split("\n.It ").skip(1) {
+        let heading = match item.strip_prefix("Xo\n") {
+            Some(long) => long.split("\n.Xc").next().unwrap_or(long),
+            None => item.lines().next().unwrap_or_default(),
+        };
+        let mut words = heading.split_whitespace().map(|word| word.trim_start_matches('.'));
+        let name = match (words.next(), words.next()) {
+            (Some("Cm"), Some(name)) => name,
+            (Some("Fl"), Some("-")) => "--",
+            _ => continue, // an option of all orders
+        };
+        let (mut entry, mut kind) = (Entry::default(), "");
+        for word in words {
+            match (kind, word) {
+                (_, ",") => {}
+                ("Pq", "Cm") => {}
+                (_, "Fl" | "Pq" | "Cm" | "Ar" | "Op" | "Oo" | "Oc") => kind = word,
+                ("Pq", other) => _ = entry.also.insert(other.to_owned()),
+                ("Fl", long) if long.starts_with('-') => _ = entry.options.insert(format!("-{long}")),
+                ("Fl", letters) => entry.options.extend(letters.chars().map(|letter| format!("-{letter}"))),
+                _ => {}
+            }
+        }
+        assert!(entries.insert(name.to_owned(), entry).is_none(), "{heading} stands twice");
+    }
+    entries
+}
+
+/// The options of a verb as its help has them: the short form of each, if it has one.
+fn options(verb: &str) -> BTreeSet<String> {
+    let mut command = Command::new(crate::svdir::onit());
+    command.args(["help", verb]);
+    let help = output(command).stdout;
+    let lines = help.split("\nOptions:\n").nth(1).unwrap_or_default().lines();
+    let options = lines.filter_map(|line| line.strip_prefix("  -")?.split([' ', ',']).next());
+    options.map(|option| format!("-{option}")).filter(|option| option != "-h" && option != "--help").collect()
+}
+
+#[test]
+fn every_verb_is_told_with_its_other_names_and_its_options() {
+    let page = page("onit.1");
+    let of_orders = items(part(&page, "Ss Orders"), "Fl").into_iter().map(|option| format!("-{option}"));
+    let of_orders: BTreeSet<String> = of_orders.collect();
+    let (mut told, mut real) = (entries(part(&page, "Sh VERBS")), BTreeMap::new());
+    for (title, verbs) in onit::cli::table::VERBS {
+        for verb in *verbs {
+            let mut entry = Entry { also: set(verb.also.iter().copied()), options: BTreeSet::new() };
+            if ["orders", "signals"].contains(title) && verb.name != "rescan" {
+                assert_eq!(options(verb.name), of_orders, "{}", verb.name);
+            } else if verb.run.is_some() && verb.name != "help" {
+                entry.options = options(verb.name);
+            } else if let Some(told) = told.get_mut(verb.name) {
+                told.options.clear(); // its options are in another page
+            }
+            real.insert(verb.name.to_owned(), entry);
+        }
+    }
+    assert_eq!(told, real);
+    let codes = words(part(&page, "Sh EXIT STATUS"));
+    use onit::exit::{FAILED, LATE, NOT_RUNNING, OK, SYSTEM, UNKNOWN, USAGE};
+    assert!([OK, FAILED, NOT_RUNNING, UNKNOWN, LATE, USAGE, SYSTEM].iter().all(|c| codes.contains(&*c.to_string())));
+}
+
 #[test]
 fn every_variable_of_ours_is_told() {
     let mut known = BTreeSet::new();
@@ -296,13 +370,15 @@ fn every_variable_of_ours_is_told() {
     // What onit says to its successor, and what tests say to it.
     known.retain(|name| name != "ONIT_LEDGER" && name != "ONIT_TEST_PANIC");
     assert!(known.len() >= 3, "{known:?}");
-    let page = page("onit-run.8");
-    let told = words(part(&page, "Sh ENVIRONMENT"));
-    assert!(known.iter().all(|name| told.contains(name.as_str())), "{known:?}");
+    let (onit, run) = (page("onit.1"), page("onit-run.8"));
+    let told: BTreeSet<&str> =
+        words(part(&run, "Sh ENVIRONMENT")).union(&words(part(&onit, "Sh VERBS"))).copied().collect();
+    known.retain(|name| !told.contains(name.as_str()));
+    assert!(known.is_empty(), "{known:?}");
 }
 
 #[test]
-fn the_pages_are_installed() {
+fn pages_and_completions_are_installed() {
     if let Some(missing) = missing_tools(&["make", "install"]) {
         skip!("{missing}");
     }
@@ -322,4 +398,14 @@ fn the_pages_are_installed() {
         assert_eq!(installed(&format!("share/man/man{number}/{name}")), page(name).into_bytes(), "{name}");
     }
     assert!(!installed("bin/onit").is_empty());
+    for (shell, path) in [
+        ("bash", "bash-completion/completions/onit"),
+        ("zsh", "zsh/site-functions/_onit"),
+        ("fish", "fish/vendor_completions.d/onit.fish"),
+    ] {
+        let mut command = Command::new(crate::svdir::onit());
+        command.args(["completion", shell]);
+        let script = output(command).stdout;
+        assert!(!script.is_empty() && installed(&format!("share/{path}")) == script.into_bytes(), "{shell}");
+    }
 }
