@@ -284,35 +284,46 @@ struct Entry {
 }
 
 /// The verbs in this part of the page, with what stands in their headings: `.It Cm status Pq Cm s`, perhaps on several
-/// lines between `Xo` and `Xc`.
+/// lines between `Xo` and `Xc`. An option with an item of its own belongs to the verb before it, if there is one under
+/// the same heading.
 fn entries(part: &str) -> BTreeMap<String, Entry> {
-    let mut entries = BTreeMap::new();
-    for item in part.split("\n.It ").skip(1) {
-        let heading = match item.strip_prefix("Xo\n") {
-            Some(long) => long.split("\n.Xc").next().unwrap_or(long),
-            None => item.lines().next().unwrap_or_default(),
-        };
-        let mut words = heading.split_whitespace().map(|word| word.trim_start_matches('.'));
-        let name = match (words.next(), words.next()) {
-            (Some("Cm"), Some(name)) => name,
-            (Some("Fl"), Some("-")) => "--",
-            _ => continue, // an option of all orders
-        };
-        let (mut entry, mut kind) = (Entry::default(), "");
-        for word in words {
-            match (kind, word) {
-                (_, ",") => {}
-                ("Pq", "Cm") => {}
+    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    for group in part.split("\n.Ss ") {
+        let mut last = None;
+        for item in group.split("\n.It ").skip(1) {
+            let heading = match item.strip_prefix("Xo\n") {
+                Some(long) => long.split("\n.Xc").next().unwrap_or(long),
+                None => item.lines().next().unwrap_or_default(),
+            };
+            let words: Vec<&str> = heading.split_whitespace().map(|word| word.trim_start_matches('.')).collect();
+            let (name, rest) = match &words[..] {
+                ["Cm", name, rest @ ..] => (Some(*name), rest),
+                ["Fl", "-", ..] => (Some("--"), &[][..]),
+                rest => (last, rest),
+            };
+            last = name;
+            let Some(name) = name else { continue };
+            assert!(rest.len() == words.len() || !entries.contains_key(name), "{name} stands twice");
+            entries.entry(name.to_owned()).or_default().read(rest);
+        }
+    }
+    entries
+}
+
+impl Entry {
+    fn read(&mut self, heading: &[&str]) {
+        let mut kind = "";
+        for word in heading {
+            match (kind, *word) {
+                (_, ",") | ("Pq", "Cm") | ("Fl", "-") => {}
                 (_, "Fl" | "Pq" | "Cm" | "Ar" | "Op" | "Oo" | "Oc") => kind = word,
-                ("Pq", other) => _ = entry.also.insert(other.to_owned()),
-                ("Fl", long) if long.starts_with('-') => _ = entry.options.insert(format!("-{long}")),
-                ("Fl", letters) => entry.options.extend(letters.chars().map(|letter| format!("-{letter}"))),
+                ("Pq", other) => _ = self.also.insert(other.to_owned()),
+                ("Fl", long) if long.starts_with('-') => _ = self.options.insert(format!("-{long}")),
+                ("Fl", letters) => self.options.extend(letters.chars().map(|letter| format!("-{letter}"))),
                 _ => {}
             }
         }
-        assert!(entries.insert(name.to_owned(), entry).is_none(), "{heading} stands twice");
     }
-    entries
 }
 
 /// The options of a verb as its help has them: the short form of each, if it has one.
