@@ -2,7 +2,7 @@
 
 use super::find::{Talk, Target, Way};
 use super::paint::{self, Paint, Tone};
-use super::{status, words};
+use super::{files, status, words};
 use crate::machine::Pid;
 use crate::wire::api::{LifeRecord, ServiceStatus};
 use crate::wire::tai::Tai;
@@ -38,7 +38,9 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
     if let Some(why) = why(service, &lives) {
         say("why", why);
     }
-    say("restarts", restarts(service));
+    if service.restarts != files::UNKNOWN {
+        say("restarts", restarts(service));
+    }
     if let Some(end) = last_end(service, &lives) {
         say("last end", end);
     }
@@ -68,7 +70,7 @@ fn want(service: &ServiceStatus) -> String {
 fn restarts(service: &ServiceStatus) -> String {
     match service.flapping {
         Some(times) => format!("{}; flapping: ended {times} times within a minute", service.restarts),
-        None => service.restarts.to_string(),
+        None => words::restarts(service),
     }
 }
 
@@ -134,7 +136,8 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
     if let Some(logger) = logger.as_ref().filter(|_| !service.logger) {
         let pid = logger.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
         let state = paint.tone(status::tone(logger), words::state(logger));
-        lines.push(heading(format!("{state}{pid} for {}", words::span(logger.seconds))));
+        let since = if logger.since > 0.0 { format!(" for {}", words::span(logger.seconds)) } else { String::new() };
+        lines.push(heading(format!("{state}{pid}{since}")));
     }
     let Some(file) = current(&directory, logger.and_then(|logger| logger.pid)) else { return };
     match tail(&file) {

@@ -15,6 +15,9 @@ use std::time::UNIX_EPOCH;
 /// What a service says that nobody looks after.
 const NOBODY: &str = "no supervisor looks after it";
 
+/// The files do not say how often a service was started again.
+pub const UNKNOWN: u64 = u64::MAX;
+
 /// What the files say of a service. That nobody supervises it is an answer.
 pub fn look(name: &str, path: &Path) -> Result<ServiceStatus, Trouble> {
     let service = open(name, path)?;
@@ -145,7 +148,7 @@ fn unsupervised(name: &str, path: &Path, why: String) -> ServiceStatus {
         ready: false,
         paused: false,
         enabled: !path.join("down").exists(),
-        restarts: 0,
+        restarts: UNKNOWN,
         flapping: None,
         exit: None,
         next: None,

@@ -235,7 +235,7 @@ impl Waiting<'_> {
             self.progress.clear();
             let name = &one.target.name;
             let pid = now.and_then(|now| now.pid).map_or(String::new(), |pid| format!(" (pid {pid})"));
-            let state = now.map_or("gone", words::state);
+            let state = now.filter(|_| !matches!(one.goal, Goal::Gone(_))).map_or("gone", words::state);
             super::paint::print(&format!("{name}: {state}{pid}\n"));
         }
     }

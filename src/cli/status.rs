@@ -1,9 +1,9 @@
 //! `onit status`: where every service stands, in a table; of one that is named, everything that is known.
 
-use super::detail;
 use super::find::{Talk, Target, Trouble, worse};
 use super::paint::{self, Cell, Colour, Paint, Table, Tone};
 use super::words;
+use super::{detail, files};
 use crate::client::api::{Api, Failure};
 use crate::exit;
 use crate::machine::Mono;
@@ -56,7 +56,7 @@ impl Status {
             return if runs { code } else { worse(code, exit::NOT_RUNNING) };
         }
         if self.json {
-            return worse(code, paint::print(&paint::json(&services)));
+            return worse(code, paint::print(&for_programs(&paint::json(&services))));
         }
         if services.is_empty() && code != exit::OK {
             return code;
@@ -142,7 +142,7 @@ impl Status {
 
     fn draw(&self, services: &[ServiceStatus], screen: bool) -> String {
         if self.json {
-            return format!("{}\n", serde_json::to_string(services).unwrap_or_default());
+            return format!("{}\n", for_programs(&serde_json::to_string(services).unwrap_or_default()));
         }
         let paint = self.color.paint();
         if !screen {
@@ -172,7 +172,7 @@ fn row(service: &ServiceStatus) -> Vec<Cell> {
         Cell(tone, words::state(service).into()),
         service.pid.map_or(Cell(Tone::Quiet, "-".into()), |pid| pid.to_string().into()),
         if refused { Cell(Tone::Quiet, "-".into()) } else { words::span(service.seconds).into() },
-        quiet(service.restarts.to_string(), service.restarts == 0),
+        quiet(words::restarts(service), matches!(service.restarts, 0 | files::UNKNOWN)),
         last(service, tone),
     ]
 }
@@ -209,6 +209,11 @@ fn last(service: &ServiceStatus, tone: Tone) -> Cell {
         false if tone == Tone::Bad => Cell(Tone::Bad, parts.join(", ")),
         false => parts.join(", ").into(),
     }
+}
+
+/// What the files do not say is `null`.
+fn for_programs(json: &str) -> String {
+    json.replace(&format!("\"restarts\":{}", files::UNKNOWN), "\"restarts\":null")
 }
 
 /// Where the beginning of a table has left the screen, its trouble is named once more.

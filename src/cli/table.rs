@@ -40,6 +40,8 @@ pub enum Takes {
 /// The function of a verb: its words, and the exit code.
 pub type Run = fn(&'static Verb, &[&str]) -> i32;
 
+/// They need no line each.
+const SIGNALS: &str = "signals";
 const NO_NAMES: &[&str] = &[];
 
 /// An order to services.
@@ -50,6 +52,13 @@ const fn order(name: &'static str, also: &'static [&'static str], about: &'stati
 
 const fn ask(name: &'static str, words: &'static str, about: &'static str, run: Run) -> Verb {
     Verb { name, also: NO_NAMES, words, about, takes: Takes::Services, run: Some(run) }
+}
+
+/// The function of a verb whose words are of this type.
+macro_rules! runs {
+    ($words:ty) => {
+        |verb, args| verb.read(args, |words: $words| words.run())
+    };
 }
 
 const fn elsewhere(name: &'static str, words: &'static str, about: &'static str) -> Verb {
@@ -67,37 +76,33 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                     "status",
                     "[-aq] [--watch] [--json] [SVC...]",
                     "where services stand; one that is named, at length",
-                    { |verb, args| verb.read(args, |status: status::Status| status.run()) },
+                    runs!(status::Status),
                 )
             },
             Verb {
                 takes: Takes::Nothing,
-                ..ask("list", "[-a] [--json]", "the names of all services", {
-                    |verb, args| verb.read(args, |list: inspect::List| list.run())
-                })
+                ..ask("list", "[-a] [--json]", "the names of all services", runs!(inspect::List))
             },
-            ask("health", "[--json] [SVC...]", "exit code 0 if everything is as it is wanted; for probes", {
-                |verb, args| verb.read(args, |health: health::Health| health.run())
-            }),
-            ask("check", "[-v] [-t SEC] SVC...", "exit code 0 if they are as wanted and ./check succeeds", {
-                |verb, args| verb.read(args, |check: check::Check| check.run())
-            }),
+            ask(
+                "health",
+                "[--json] [SVC...]",
+                "exit code 0 if everything is as it is wanted; for probes",
+                runs!(health::Health),
+            ),
+            ask(
+                "check",
+                "[-v] [-t SEC] SVC...",
+                "exit code 0 if they are as wanted and ./check succeeds",
+                runs!(check::Check),
+            ),
             Verb {
                 takes: Takes::Then(&["up", "ready", "down", "done"]),
-                ..ask("wait", "up|ready|down|done [-t SEC] [--any] SVC...", "wait until it is so", {
-                    |verb, args| verb.read(args, |wait: wait::Wait| wait.run())
-                })
+                ..ask("wait", "up|ready|down|done [-t SEC] [--any] SVC...", "wait until it is so", runs!(wait::Wait))
             },
-            ask("history", "[--json] SVC", "its last lives", {
-                |verb, args| verb.read(args, |history: history::History| history.run())
-            }),
-            ask("events", "[--json] [--exec PROGRAM] [SVC...]", "what happens, as it happens", {
-                |verb, args| verb.read(args, |events: events::Events| events.run())
-            }),
-            ask("pid", "SVC", "its process", |verb, args| verb.read(args, |process: inspect::Process| process.run())),
-            ask("env", "[--show] [--json] SVC", "the environment of its process", {
-                |verb, args| verb.read(args, |env: inspect::Env| env.run())
-            }),
+            ask("history", "[--json] SVC", "its last lives", runs!(history::History)),
+            ask("events", "[--json] [--exec PROGRAM] [SVC...]", "what happens, as it happens", runs!(events::Events)),
+            ask("pid", "SVC", "its process", runs!(inspect::Process)),
+            ask("env", "[--show] [--json] SVC", "the environment of its process", runs!(inspect::Env)),
         ],
     ),
     (
@@ -112,14 +117,12 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             order("exit", &["x", "e"], "stop it, and leave it"),
             Verb {
                 takes: Takes::Nothing,
-                ..ask("rescan", "", "look at the whole directory, also at what was refused", {
-                    |verb, args| verb.read(args, |rescan: inspect::Rescan| rescan.run())
-                })
+                ..ask("rescan", "", "look at the whole directory, also at what was refused", runs!(inspect::Rescan))
             },
         ],
     ),
     (
-        "signals",
+        SIGNALS,
         &[
             order("reload", &[], "HUP, by a name that says what most daemons do then"),
             order("pause", &["p"], "STOP"),
@@ -139,19 +142,25 @@ pub const VERBS: &[(&str, &[Verb])] = &[
     (
         "supervising",
         &[
-            elsewhere("run", "[-v] [DIR] [-- CMD]", "run every service in DIR ($SVDIR, /etc/service), and CMD"),
+            elsewhere("run", "[-v] [DIR] [-- CMD]", "run the services in DIR ($SVDIR, /etc/service)"),
             elsewhere("--", "CMD", "run CMD as a container's main process"),
             Verb {
                 takes: Takes::Nothing,
-                ..ask("upgrade", "[PID]", "let a running supervisor (1) become the onit at its path", {
-                    |verb, args| verb.read(args, |upgrade: upgrade::Upgrade| upgrade.run())
-                })
+                ..ask(
+                    "upgrade",
+                    "[PID]",
+                    "let a running supervisor (1) become the onit at its path",
+                    runs!(upgrade::Upgrade),
+                )
             },
             Verb {
                 takes: Takes::Files,
-                ..ask("install", "[-f] DIR", "link the names of the tools below to this program in DIR", {
-                    |verb, args| verb.read(args, |install: install::Install| install.run())
-                })
+                ..ask(
+                    "install",
+                    "[-f] DIR",
+                    "link the names of the tools below to this program in DIR",
+                    runs!(install::Install),
+                )
             },
             elsewhere("runsvdir", "[-P] DIR [LOG]", "as runit's runsvdir"),
             elsewhere("runsv", "DIR", "as runit's runsv"),
@@ -172,9 +181,12 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             },
             Verb {
                 takes: Takes::OneOf(&["bash", "zsh", "fish"]),
-                ..ask("completion", "bash|zsh|fish", "a script for the shell, which completes verbs and services", {
-                    |verb, args| verb.read(args, |completion: completion::Completion| completion.run())
-                })
+                ..ask(
+                    "completion",
+                    "bash|zsh|fish",
+                    "a script for the shell, which completes verbs and services",
+                    runs!(completion::Completion),
+                )
             },
         ],
     ),
@@ -241,10 +253,15 @@ pub fn overview() -> String {
     let mut text = String::from("usage: onit VERB ...\n");
     for (title, verbs) in VERBS {
         text += &format!("\n{title}\n");
+        if *title == SIGNALS {
+            let names: Vec<&str> = verbs.iter().map(|verb| verb.name).collect();
+            text += &format!("  {}\n", names.join(" "));
+            continue;
+        }
         for verb in *verbs {
             let long = match (verb.also.is_empty(), *title) {
-                (false, "orders" | "signals") => format!("{} ({})", verb.name, verb.also.join(", ")),
-                (true, "orders" | "signals") => verb.name.to_owned(),
+                (false, "orders") => format!("{} ({})", verb.name, verb.also.join(", ")),
+                (true, "orders") => verb.name.to_owned(),
                 _ => format!("{} {}", verb.name, verb.words),
             };
             text += &if long.len() <= 22 {
@@ -254,9 +271,11 @@ pub fn overview() -> String {
             };
         }
     }
-    text += "\nBehind orders and signals: [-v] [-t SEC] [--no-wait] SVC...; they wait until it is so.\n\
-             SVC is a name in $SVDIR (/etc/service), a glob, a path that begins with / or ., or \"all\".\n\
-             Exit codes: 0 yes; 1 no; 4 no such service; 99 not in time; 100 wrong words; 111 nobody answers.\n";
+    text += "\nBehind orders and signals: [-v] [-t SEC] [--no-wait] SVC...\n\
+             They wait until it is so. SVC is a name in $SVDIR (/etc/service), a glob, a path\n\
+             that begins with / or ., or \"all\".\n\
+             Exit codes: 0 yes; 1 no; 4 no such service; 99 not in time; 100 wrong words;\n\
+             111 nobody answers.\n";
     text
 }
 
@@ -307,7 +326,7 @@ mod tests {
     #[test]
     fn help_fits_on_a_terminal() {
         let text = overview();
-        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
-        assert!(verbs().all(|verb| text.contains(verb.about)));
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(verbs().all(|verb| text.contains(verb.name)) && text.len() < 4000, "{}", text.len());
     }
 }

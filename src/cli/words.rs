@@ -78,6 +78,11 @@ pub fn state(service: &ServiceStatus) -> &str {
     }
 }
 
+/// How often it was started again.
+pub fn restarts(service: &ServiceStatus) -> String {
+    if service.restarts == super::files::UNKNOWN { "-".into() } else { service.restarts.to_string() }
+}
+
 /// Why this service is not as it is wanted, in one phrase; `None` if it is, or if it is not wanted.
 pub fn amiss(service: &ServiceStatus) -> Option<String> {
     let because = |words: String| match cause(service) {

@@ -27,3 +27,4 @@ mod shutdown;
 mod svdir;
 mod terminal;
 mod tidy;
+mod verbs;
