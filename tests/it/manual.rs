@@ -329,7 +329,7 @@ impl Entry {
 /// The options of a verb as its help has them: the short form of each, if it has one.
 fn options(verb: &str) -> BTreeSet<String> {
     let mut command = Command::new(crate::svdir::onit());
-    command.args(["help", verb]);
+    command.args([verb, "--help"]);
     let help = output(command).stdout;
     let lines = help.split("\nOptions:\n").nth(1).unwrap_or_default().lines();
     let options = lines.filter_map(|line| line.strip_prefix("  -")?.split([' ', ',']).next());
@@ -347,7 +347,7 @@ fn every_verb_is_told_with_its_other_names_and_its_options() {
             let mut entry = Entry { also: set(verb.also.iter().copied()), options: BTreeSet::new() };
             if ["orders", "signals"].contains(title) && verb.name != "rescan" {
                 assert_eq!(options(verb.name), of_orders, "{}", verb.name);
-            } else if verb.run.is_some() && verb.name != "help" {
+            } else if verb.run.is_some() && verb.name != "help" || ["new", "lint", "export"].contains(&verb.name) {
                 entry.options = options(verb.name);
             } else if let Some(told) = told.get_mut(verb.name) {
                 told.options.clear(); // its options are in another page
