@@ -74,7 +74,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                 also: &["s"],
                 ..ask(
                     "status",
-                    "[-aq] [--watch] [--json] [SVC...]",
+                    "[-a] [-q] [--watch] [--json] [SVC...]",
                     "where services stand; one that is named, at length",
                     runs!(status::Status),
                 )
@@ -208,7 +208,17 @@ pub fn run(word: &str, args: &[OsString]) -> Option<i32> {
     let run = verb.run?;
     let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    Some(run(verb, &words))
+    Some(run(verb, &split(&words)))
+}
+
+/// `--color=never` is two words to argh.
+fn split<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+    let parts = |(at, word): (usize, &&'a str)| match word.split_once('=') {
+        Some((option, value)) if at < end && option.starts_with("--") => vec![option, value],
+        _ => vec![*word],
+    };
+    words.iter().enumerate().flat_map(parts).collect()
 }
 
 impl Verb {
@@ -321,6 +331,11 @@ mod tests {
         ] {
             assert_eq!(find(letter).map(|verb| verb.name), Some(name));
         }
+    }
+
+    #[test]
+    fn an_option_and_its_value_may_be_one_word() {
+        assert_eq!(split(&["--color=never", "a=b", "--", "--x=y"]), ["--color", "never", "a=b", "--", "--x=y"]);
     }
 
     #[test]
