@@ -6,7 +6,7 @@ STATIC  = target/$(MUSL)/release/onit
 
 # What the tests compare with, and run. Installed when we are root and something is missing.
 PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit \
-	qemu-system-x86 e2fsprogs xz-utils zsh fish socat
+	qemu-system-x86 e2fsprogs xz-utils socat systemd zsh fish
 
 .PHONY: all run test bench soak mutants static install lint size packages
 

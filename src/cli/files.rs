@@ -6,7 +6,7 @@ use crate::client::{self, ErrorKind, Format, Service, Watch};
 use crate::exit;
 use crate::machine::{Exit, Mono, Phase, Want};
 use crate::sys::poll::Poller;
-use crate::sys::{Errno, clock, fs, signals};
+use crate::sys::{Errno, clock, fs};
 use crate::wire::api::{ExitRecord, ServiceStatus};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -177,7 +177,7 @@ fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
         seconds: clock::wall().saturating_sub(since).as_secs_f64(),
         ready: up && status.ready.filter(|_| can_say).unwrap_or(true),
         paused: status.paused && status.pid.is_some(),
-        exit: exit.map(|exit| ExitRecord::of(exit, signals::name)),
+        exit: exit.map(|exit| ExitRecord::of(exit)),
         trouble: None,
         ..unsupervised(name, path, String::new())
     }

@@ -1,7 +1,8 @@
 //! Every word that `onit` understands: for finding its function, for `onit help`, and for completion.
 
 use super::paint;
-use super::{check, completion, events, health, history, inspect, install, order, status, upgrade, wait};
+use super::wait;
+use super::{check, completion, events, export, health, history, inspect, install, lint, new, order, status, upgrade};
 use crate::{exit, sys::say::say};
 use argh::FromArgs;
 use std::ffi::OsString;
@@ -38,7 +39,7 @@ pub enum Takes {
 }
 
 /// The function of a verb: its words, and the exit code.
-pub type Run = fn(&'static Verb, &[&str]) -> i32;
+pub type Run = fn(&'static Verb, &[OsString]) -> i32;
 
 /// They need no line each.
 const SIGNALS: &str = "signals";
@@ -140,6 +141,26 @@ pub const VERBS: &[(&str, &[Verb])] = &[
         ],
     ),
     (
+        "service directories",
+        &[
+            Verb {
+                takes: Takes::Files,
+                ..ask("new", "NAME [OPTIONS] -- CMD", "write a service directory that runs CMD", |verb, args| {
+                    let (options, command) = new::split(args);
+                    verb.read(options, |new: new::New| new.run(options, command))
+                })
+            },
+            Verb {
+                takes: Takes::Files,
+                ..ask("lint", "[--json] DIR...", "examine service directories", runs!(lint::Lint))
+            },
+            Verb {
+                takes: Takes::Files,
+                ..ask("export", "systemd DIR", "print a service as a unit", runs!(export::Export))
+            },
+        ],
+    ),
+    (
         "supervising",
         &[
             elsewhere("run", "[-v] [DIR] [-- CMD]", "run the services in DIR ($SVDIR, /etc/service)"),
@@ -157,8 +178,8 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                 takes: Takes::Files,
                 ..ask(
                     "install",
-                    "[-f] DIR",
-                    "link the names of the tools below to this program in DIR",
+                    "[-f] [--container] [--init] DIR",
+                    "link the names of other tools to this program in DIR",
                     runs!(install::Install),
                 )
             },
@@ -166,6 +187,8 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             elsewhere("runsv", "DIR", "as runit's runsv"),
             elsewhere("svscan", "[DIR]", "as daemontools' svscan"),
             elsewhere("supervise", "DIR", "as daemontools' supervise"),
+            elsewhere("sv", "...", "as runit's sv"),
+            elsewhere("svc", "...", "as daemontools' svc; also svstat, svok"),
             elsewhere("tini", "...", "as tini"),
             elsewhere("dumb-init", "...", "as dumb-init"),
             elsewhere("init", "", "PID 1 of a machine"),
@@ -177,7 +200,9 @@ pub const VERBS: &[(&str, &[Verb])] = &[
         &[
             Verb {
                 takes: Takes::Nothing,
-                ..ask("help", "[VERB]", "this, or more about one of them", |_, args| help(args.first().copied()))
+                ..ask("help", "[VERB]", "this, or more about one of them", |_, args| {
+                    help(args.first().and_then(|word| word.to_str()))
+                })
             },
             Verb {
                 takes: Takes::OneOf(&["bash", "zsh", "fish"]),
@@ -205,10 +230,7 @@ pub fn find(word: &str) -> Option<&'static Verb> {
 /// Runs what a word of this room stands for. `None`: it is another one's.
 pub fn run(word: &str, args: &[OsString]) -> Option<i32> {
     let verb = find(word)?;
-    let run = verb.run?;
-    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
-    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    Some(run(verb, &split(&words)))
+    verb.run.map(|run| run(verb, args))
 }
 
 /// `--color=never` is two words to argh.
@@ -223,8 +245,10 @@ fn split<'a>(words: &[&'a str]) -> Vec<&'a str> {
 
 impl Verb {
     /// Reads the words behind it, and goes on with them.
-    fn read<V: FromArgs>(&'static self, args: &[&str], run: impl FnOnce(V) -> i32) -> i32 {
-        match V::from_args(&[&format!("onit {}", self.name)], args) {
+    fn read<V: FromArgs>(&'static self, args: &[OsString], run: impl FnOnce(V) -> i32) -> i32 {
+        let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        match V::from_args(&[&format!("onit {}", self.name)], &split(&words)) {
             Ok(words) => run(words),
             Err(early) if early.status.is_ok() => {
                 let also =
@@ -248,7 +272,7 @@ pub fn help(word: Option<&str>) -> i32 {
     match find(word) {
         Some(Verb { name: "help", .. }) => paint::print("usage: onit help [VERB]\n"),
         Some(verb) => match verb.run {
-            Some(run) => run(verb, &["--help"]),
+            Some(run) => run(verb, &["--help".into()]),
             None => paint::print(&format!("usage: onit {} {}\n\n{}\n", verb.name, verb.words, verb.about)),
         },
         None => {

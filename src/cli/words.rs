@@ -1,7 +1,7 @@
 //! Words for what is known: how long, when, how it ended, and what is to be made of it.
 
 use crate::machine::Signal;
-use crate::sys::{clock, signals};
+use crate::sys::clock;
 use crate::wire::api::{ExitRecord, ServiceStatus};
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub fn hint(record: &ExitRecord) -> Option<String> {
         (Some(126), _) => Some("a command was found, and could not be executed?".into()),
         (Some(127), _) => Some("a command was not found?".into()),
         (Some(code), _) if (129..=128 + 64).contains(&code) => {
-            let name = signals::name(Signal(i32::from(code) - 128))?;
+            let name = Signal(i32::from(code) - 128).name()?;
             Some(format!("what a shell says when {name} has ended a command"))
         }
         (None, Some(Signal::KILL)) => Some("out of memory?".into()),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn end(exit: Exit) -> ExitRecord {
-        ExitRecord::of(exit, signals::name)
+        ExitRecord::of(exit)
     }
 
     #[test]

@@ -7,7 +7,9 @@ use crate::sys::fs::{self, Holder};
 use crate::sys::{Errno, process};
 use crate::wire::control;
 use crate::wire::status::any::{Format, LONGEST};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -20,10 +22,9 @@ const PERSONALITIES: [&str; 4] = ["runsv", "runsvdir", "supervise", "svscan"];
 
 /// A service directory, by its path. Everything is looked up anew each time, so a service that is replaced, or gets
 /// another supervisor, stays the same service. To clone it is cheap.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Service(Arc<Place>);
 
-#[derive(Debug)]
 struct Place {
     path: PathBuf,
     supervise: PathBuf,
@@ -62,12 +63,7 @@ impl Service {
     /// # Errors
     /// As [`open`](Service::open).
     pub fn named(name: impl AsRef<OsStr>) -> Result<Service> {
-        let name = name.as_ref();
-        if let [] | [b'.' | b'/', ..] | [.., b'/'] = name.as_bytes() {
-            return Service::open(name);
-        }
-        let services = std::env::var_os("SVDIR").map_or_else(|| SERVICES.into(), PathBuf::from);
-        Service::open(services.join(name))
+        Service::open(place_of(name.as_ref(), std::env::var_os("SVDIR")))
     }
 
     /// All services in a directory of services, by name. Names that begin with a dot are none.
@@ -164,6 +160,7 @@ impl Service {
         Ok(match self.record()?.format {
             Format::S6 | Format::S6Long => Kind::S6,
             Format::Daemontools => Kind::Daemontools,
+            Format::Systemd => Kind::Systemd,
             Format::Encore => Kind::Encore,
             Format::Runit if !self.0.stat.exists() => Kind::Encore, // without a process they write the same
             Format::Runit => match fs::lock_holder(&self.0.lock) {
@@ -272,13 +269,7 @@ impl Service {
     /// # Errors
     /// [`NoSuchCommand`](ErrorKind::NoSuchCommand) if the supervisor has no letter for it; and as [`up`](Service::up).
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        self.send(&[match signal {
-            Signal::TERM => Command::Term,
-            Signal::KILL => Command::Kill(Target::Process),
-            Signal::STOP => Command::Pause(Target::Process),
-            Signal::CONT => Command::Continue(Target::Process),
-            signal => Command::Signal(signal),
-        }])
+        self.send(&[carries(signal)])
     }
 
     /// Several orders in one write: all of them arrive, in this order, or none.
@@ -360,19 +351,51 @@ impl PartialEq for Service {
 
 impl Eq for Service {}
 
+impl Hash for Service {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.path().hash(state);
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Service").field(&self.path()).finish()
+    }
+}
+
+/// Where `sv` looks for a service of this name.
+fn place_of(name: &OsStr, services: Option<OsString>) -> PathBuf {
+    match name.as_bytes() {
+        [] => ".".into(),
+        [b'.' | b'/', ..] | [.., b'/'] => name.into(),
+        _ => Path::new(&services.unwrap_or_else(|| SERVICES.into())).join(name),
+    }
+}
+
 const READ: &str = "read its status";
 
 /// Whether this process is an onit that is not called as one of the others.
 fn keeps_its_own_manners(pid: Pid) -> bool {
     let Some(words) = process::words(pid) else { return false };
-    let is_other = |word: &std::ffi::OsString| {
+    let is_other = |word: &OsString| {
         let name = Path::new(word).file_name().unwrap_or_default();
         PERSONALITIES.iter().any(|other| name == *other)
     };
     !words.iter().take(2).any(is_other)
 }
 
-fn word(command: Command) -> String {
+/// The order that sends this signal.
+pub(super) fn carries(signal: Signal) -> Command {
+    match signal {
+        Signal::TERM => Command::Term,
+        Signal::KILL => Command::Kill(Target::Process),
+        Signal::STOP => Command::Pause(Target::Process),
+        Signal::CONT => Command::Continue(Target::Process),
+        signal => Command::Signal(signal),
+    }
+}
+
+pub(super) fn word(command: Command) -> String {
     let group = |to, signal: &str| if to == Target::Group { format!("{signal} to its group") } else { signal.into() };
     match command {
         Command::Up => "up".into(),
@@ -386,10 +409,45 @@ fn word(command: Command) -> String {
         Command::Pause(to) => group(to, "STOP"),
         Command::Continue(to) => group(to, "CONT"),
         Command::Signal(signal) => {
-            let name = signal_hook::low_level::signal_name(signal.0).and_then(|name| name.strip_prefix("SIG"));
+            let name = signal.name().and_then(|name| name.strip_prefix("SIG"));
             name.map_or_else(|| format!("signal {}", signal.0), str::to_owned)
         }
         Command::Disable => "disable".into(),
         Command::Enable => "enable".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_for_where_sv_looks() {
+        let place = |name: &str, services: Option<&str>| place_of(name.as_ref(), services.map(OsString::from));
+        for (name, with, without) in [
+            ("web", "/sv/web", "/etc/service/web"),
+            ("web/log", "/sv/web/log", "/etc/service/web/log"),
+            ("./web", "./web", "./web"),
+            (".web", ".web", ".web"),
+            ("/srv/web", "/srv/web", "/srv/web"),
+            ("web/", "web/", "web/"),
+            ("", ".", "."),
+        ] {
+            assert_eq!((place(name, Some("/sv")), place(name, None)), (with.into(), without.into()), "{name}");
+        }
+    }
+
+    #[test]
+    fn orders_have_the_words_of_the_manuals() {
+        for (command, said) in [
+            (Command::Up, "up"),
+            (Command::Term, "TERM"),
+            (Command::Kill(Target::Process), "KILL"),
+            (Command::Kill(Target::Group), "KILL to its group"),
+            (Command::Signal(Signal::WINCH), "WINCH"),
+            (Command::Signal(Signal(40)), "signal 40"),
+        ] {
+            assert_eq!(word(command), said);
+        }
     }
 }

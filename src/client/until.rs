@@ -69,6 +69,7 @@ fn kind(status: &Status) -> Kind {
         Format::Runit => Kind::Runit,
         Format::Encore => Kind::Encore,
         Format::S6 | Format::S6Long => Kind::S6,
+        Format::Systemd => Kind::Systemd,
     }
 }
 
@@ -94,7 +95,7 @@ impl Deadline {
     /// As long as it takes.
     pub const NEVER: Deadline = Deadline(None);
 
-    /// This much from now, to the nanosecond; waiting itself is exact to the millisecond, and never too short.
+    /// This much from now. Waiting is exact to the millisecond, and never too short.
     pub fn after(span: Duration) -> Deadline {
         Deadline(Some(clock::now().after(span)))
     }

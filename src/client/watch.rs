@@ -12,6 +12,7 @@ use crate::sys::watch::{Interest, Mark, News, Notifier};
 use crate::sys::{Errno, clock};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -27,7 +28,7 @@ pub struct Change {
     pub service: Service,
     /// What was told before. `None` the first time, and if there was no supervisor.
     pub old: Option<Status>,
-    /// What its supervisor says now. `None` if there is none any more.
+    /// What its supervisor says now. `None` if there is none any more, or if its status cannot be read.
     pub new: Option<Status>,
 }
 
@@ -35,8 +36,11 @@ pub struct Change {
 /// one; then what changes, one by one, never twice the same. What changes and changes again before it is looked at is
 /// told once: a status file holds the present only.
 ///
-/// It waits in no thread. [`AsFd`] is a descriptor for anybody's poll loop: while it has input,
-/// [`try_next`](Watch::try_next) is to be called until it has no more. As an iterator it waits, without end.
+/// It waits in no thread. [`AsFd`] is a descriptor for anybody's poll loop: at first, and whenever it has input,
+/// [`try_next`](Watch::try_next) is to be called until there is no change left. As an iterator it waits, without end.
+///
+/// `supervise`, and the service directory, may go and come again, or be links that lead elsewhere from now on. Each
+/// service takes one descriptor and a few inotify watches. File systems of other machines do not tell what changes.
 pub struct Watch {
     poller: Poller,
     notifier: Notifier,
@@ -116,6 +120,11 @@ impl Watch {
         while let Some(at) = self.slots.iter().position(is_it) {
             self.leave(at);
         }
+    }
+
+    /// What is watched.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.slots.iter().flatten().map(|slot| &slot.service)
     }
 
     /// The next change, if there is one already. Does not wait.
@@ -370,6 +379,12 @@ impl Iterator for Watch {
             return None;
         }
         self.next_by(Deadline::NEVER).transpose()
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.services()).finish()
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::libc;
 use nix::sys::signal::Signal as Posix;
 use onit::client::{
-    Change, ErrorKind, Exit, Kind, Manager, Operation, Phase, Pid, Result, Service, Signal, Standing, Status, Until,
-    Want, Watch,
+    Change, Deadline, ErrorKind, Exit, Format, Kind, Manager, Operation, Phase, Result, Service, Signal, Standing,
+    Status, Until, Want, Watch,
 };
 
 use crate::procfs;
@@ -20,7 +20,7 @@ for my $name (qw(HUP INT ALRM QUIT USR1 USR2 WINCH ABRT)) {
     $SIG{$name} = sub { open(my $heard, ">>", "heard"); print $heard "$name\n" };
 }
 $SIG{TERM} = sub { exit 7 };
-open(my $heard, ">>", "heard"); print $heard "up\n"; close $heard;
+open(my $heard, ">>", "heard"); print $heard "up $$\n"; close $heard;
 sleep while 1;
 "#;
 
@@ -85,7 +85,7 @@ fn open(service: &svdir::Service) -> Service {
 #[track_caller]
 fn see(service: &Service, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
     let mut watch = Watch::new([service]).unwrap_or_else(|error| panic!("{error}"));
-    let deadline = onit::client::Deadline::after(SOON);
+    let deadline = Deadline::after(SOON);
     loop {
         match watch.next_by(deadline).unwrap_or_else(|error| panic!("{error}")) {
             Some(Change { new: Some(status), .. }) if wanted(&status) => return status,
@@ -113,10 +113,10 @@ fn a_whole_life(tool: Tool) {
 
     let up = done(web.perform(Operation::Up, SOON));
     assert_eq!((up.standing(), up.want, up.phase), (Standing::Up, Want::Up, Phase::Run));
-    assert!(procfs::command_line(pid(&up)).contains("run"), "{}", procfs::command_line(pid(&up)));
+    assert!(procfs::is_alive(pid(&up)));
     assert!(up.since >= status.since && up.uptime(std::time::SystemTime::now()) < SOON, "{up:?}");
     assert_eq!(up.ready, (tool.kind == Kind::S6).then_some(false));
-    directory.wait_text("heard", |heard| heard == "up\n");
+    listens(&directory, &up);
     every_signal(tool.kind, &web, &directory);
     assert_eq!(web.status().expect("a status").pid, up.pid, "it lives still");
     pause_and_continue(&web);
@@ -124,21 +124,24 @@ fn a_whole_life(tool: Tool) {
     let again = done(web.perform(Operation::Restart, SOON));
     assert_ne!(again.pid, up.pid);
     assert!(!procfs::is_alive(pid(&up)));
+    listens(&directory, &again);
     web.kill().expect("KILL");
     let crashed = done(web.wait(Until::Restarted(Some(again)), SOON));
     assert_ne!(crashed.pid, again.pid);
     if tool.kind == Kind::S6 {
         assert_eq!(crashed.last_exit, Some(Exit::Signal { signal: Signal::KILL, core: false }));
     }
+    listens(&directory, &crashed);
     web.once().expect("once");
-    see(&web, "once", |status| status.want == if tool.kind == Kind::Daemontools { Want::Once } else { Want::Down });
-    listens(&directory, &web);
+    let once = if tool.kind == Kind::Daemontools { Want::Once } else { Want::Down };
+    see(&web, "once", |status| status.want == once);
     web.term().expect("TERM");
     let down = done(web.wait(Until::Down, SOON));
+    assert_eq!((down.standing(), down.want), (Standing::Down, once));
     assert_eq!(down.last_exit, (tool.kind == Kind::S6).then_some(Exit::Code(7)));
+    listens(&directory, &done(web.perform(Operation::Once, SOON)));
     let down = done(web.perform(Operation::Down, SOON));
     assert_eq!((down.standing(), down.want), (Standing::Down, Want::Down));
-    done(web.perform(Operation::Once, SOON));
     assert!(web.perform(Operation::Exit, SOON).unwrap_or_else(|error| panic!("{error}")).is_none());
     if !tool.scans {
         assert_eq!(kind_of(web.wait(Until::Up, SOON)), ErrorKind::NoSupervisor);
@@ -148,11 +151,10 @@ fn a_whole_life(tool: Tool) {
 }
 
 /// Waits until the listener of this life has said that it listens.
-fn listens(directory: &svdir::Service, web: &Service) {
-    let starts = |text: &str| text.lines().filter(|line| *line == "up").count();
-    let lives = 3; // up, restart, crash
-    directory.wait_text("heard", |heard| starts(heard) >= lives);
-    assert_eq!(web.status().expect("a status").phase, Phase::Run);
+#[track_caller]
+fn listens(directory: &svdir::Service, life: &Status) {
+    let line = format!("up {}\n", pid(life));
+    directory.wait_text("heard", |heard| heard.ends_with(&line));
 }
 
 fn every_signal(kind: Kind, web: &Service, directory: &svdir::Service) {
@@ -224,4 +226,582 @@ fn a_life_under_s6_supervise() {
 #[test]
 fn a_life_under_s6_svscan() {
     a_whole_life(S6_SVSCAN);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Watching
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// A watch whose changes follow on one another.
+struct Witness {
+    watch: Watch,
+    last: Option<Status>,
+    deadline: Deadline,
+}
+
+impl Witness {
+    #[track_caller]
+    fn of(service: &Service) -> Witness {
+        let watch = Watch::new([service]).unwrap_or_else(|error| panic!("{error}"));
+        Witness { watch, last: None, deadline: Deadline::after(SOON) }
+    }
+
+    /// The next change, whatever it is.
+    #[track_caller]
+    fn next(&mut self, what: &str) -> Option<Status> {
+        let change = self.watch.next_by(self.deadline).unwrap_or_else(|error| panic!("{error}"));
+        let change = change.unwrap_or_else(|| panic!("waited in vain for {what}; last told: {:?}", self.last));
+        assert_eq!(change.old, self.last, "a change begins where the last one ended");
+        assert_ne!(change.old, change.new, "a change changes something");
+        self.last = change.new;
+        change.new
+    }
+
+    /// Reads on until such a status is told.
+    #[track_caller]
+    fn until(&mut self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        loop {
+            if let Some(status) = self.next(what).filter(&wanted) {
+                return status;
+            }
+        }
+    }
+
+    /// Reads on until it is told that there is no supervisor.
+    #[track_caller]
+    fn until_gone(&mut self) {
+        while self.next("the end of the supervisor").is_some() {}
+    }
+}
+
+/// Every step takes its time, so that each is seen.
+fn each_step_is_told(tool: Tool) {
+    if let Some(why) = tool.missing() {
+        skip!("{why}");
+    }
+    let finishes = tool.kind != Kind::Daemontools;
+    let sv = SvDir::new();
+    let slow = LISTENER.replace("exit 7", "select(undef, undef, undef, 0.3); exit 7");
+    let directory = sv.service("web").exec("run", &slow).finish("sleep 0.3").down().create_atomically();
+    let web = open(&directory);
+    let mut witness = Witness::of(&web);
+    assert_eq!(witness.watch.try_next().expect("a look"), None, "there is no supervisor yet");
+    let _supervisor = tool.start(&sv, &directory);
+    witness.until("down", |status| (status.phase, status.want) == (Phase::Down, Want::Down));
+    web.up().expect("up");
+    let up = witness.until("up", |status| (status.phase, status.want) == (Phase::Run, Want::Up));
+    listens(&directory, &up);
+    web.pause().expect("pause");
+    witness.until("paused", |status| status.paused && status.pid == up.pid);
+    web.cont().expect("cont");
+    witness.until("continued", |status| !status.paused && status.pid == up.pid);
+    web.down().expect("down");
+    let stopping = |status: &Status| (status.phase, status.want, status.pid) == (Phase::Run, Want::Down, up.pid);
+    let ending = witness.until("stopping", stopping);
+    if tool.words[0] == "onit" || tool.kind == Kind::Runit {
+        assert!(ending.got_term || witness.until("got TERM", |status| status.got_term).phase == Phase::Run);
+    }
+    if finishes {
+        let finish = witness.until("finish", |status| status.phase == Phase::Finish && status.pid.is_some());
+        assert_ne!(finish.pid, up.pid);
+    }
+    let down = witness.until("down", |status| status.phase == Phase::Down && status.pid.is_none());
+    assert!(down.since > up.since);
+    web.exit().expect("exit");
+    witness.until_gone();
+}
+
+#[test]
+fn each_step_is_told_under_onit() {
+    each_step_is_told(ONIT);
+}
+
+#[test]
+fn each_step_is_told_under_runsv() {
+    each_step_is_told(RUNSV);
+}
+
+#[test]
+fn each_step_is_told_under_supervise() {
+    each_step_is_told(SUPERVISE);
+}
+
+#[test]
+fn each_step_is_told_under_s6_supervise() {
+    each_step_is_told(S6_SUPERVISE);
+}
+
+/// Nobody writes a status when a supervisor is killed.
+fn a_dead_supervisor_is_noticed(tool: Tool) {
+    if let Some(why) = tool.missing() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let directory = sv.service("web").exec("run", LISTENER).create_atomically();
+    let web = open(&directory);
+    let mut witness = Witness::of(&web);
+    for _ in 0..2 {
+        let supervisor = tool.start(&sv, &directory);
+        let up = witness.until("up", |status| status.phase == Phase::Run);
+        listens(&directory, &up);
+        let waiting = std::thread::spawn({
+            let web = web.clone();
+            move || (web.wait(Until::Down, SOON), web.wait(Until::Gone, SOON))
+        });
+        // It waits where we may look for it, so it has seen the living supervisor.
+        let asleep = || web.status().is_ok().then_some(());
+        svdir::wait_for("a status", SOON, asleep);
+        supervisor.signal(Posix::SIGKILL);
+        witness.until_gone();
+        let (down, gone) = waiting.join().expect("no panic");
+        assert_eq!(kind_of(down), ErrorKind::NoSupervisor);
+        assert_eq!(gone, Ok(None));
+        assert_eq!(web.record().expect("a record").pid, up.pid, "nobody has written that it ended");
+        assert_eq!(kind_of(web.status()), ErrorKind::NoSupervisor);
+        supervisor.wait_end(SOON);
+        svdir::send(pid(&up), Posix::SIGKILL);
+        fs::write(directory.path().join("heard"), "").expect("write");
+    }
+}
+
+#[test]
+fn a_dead_onit_is_noticed() {
+    a_dead_supervisor_is_noticed(ONIT);
+}
+
+#[test]
+fn a_dead_runsv_is_noticed() {
+    a_dead_supervisor_is_noticed(RUNSV);
+}
+
+#[test]
+fn a_dead_supervise_is_noticed() {
+    a_dead_supervisor_is_noticed(SUPERVISE);
+}
+
+#[test]
+fn a_dead_s6_supervise_is_noticed() {
+    a_dead_supervisor_is_noticed(S6_SUPERVISE);
+}
+
+#[test]
+fn supervise_may_go_and_come_and_lead_elsewhere() {
+    for tool in [ONIT, RUNSV, SUPERVISE, S6_SUPERVISE] {
+        if let Some(why) = tool.missing() {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let directory = sv.service("web").exec("run", LISTENER).down().create_atomically();
+        let web = open(&directory);
+        let supervise = directory.path().join("supervise");
+        let mut witness = Witness::of(&web);
+        let life = |witness: &mut Witness| {
+            let supervisor = tool.start(&sv, &directory);
+            witness.until("down", |status| status.phase == Phase::Down);
+            supervisor.signal(Posix::SIGKILL);
+            witness.until_gone();
+            supervisor.wait_end(SOON);
+        };
+        life(&mut witness);
+        fs::remove_dir_all(&supervise).expect("supervise goes");
+        life(&mut witness);
+        fs::remove_dir_all(&supervise).expect("supervise goes");
+        let state = sv.root().join("state");
+        std::os::unix::fs::symlink(state.join("web"), &supervise).expect("a link that leads nowhere");
+        fs::create_dir(&state).expect("its parent comes later");
+        life(&mut witness); // which makes the directory that the link leads to
+        assert!(state.join("web/status").exists());
+    }
+}
+
+#[test]
+fn a_service_may_be_another_one_from_now_on() {
+    if let Some(why) = RUNSV.missing() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let [blue, green] =
+        ["blue", "green"].map(|name| sv.service_at(sv.root().join(name)).run("exec sleep 1000").create());
+    let link = sv.path().join("web");
+    std::os::unix::fs::symlink(blue.path(), &link).expect("a link");
+    let web = Service::open(&link).expect("a service");
+    let _supervisors = [RUNSV.start(&sv, &blue), RUNSV.start(&sv, &green)];
+    let pids = [&blue, &green].map(|service| service.wait_up());
+    let mut witness = Witness::of(&web);
+    assert_eq!(pid(&witness.next("blue").expect("a status")), pids[0]);
+    let fresh = sv.root().join("fresh");
+    std::os::unix::fs::symlink(green.path(), &fresh).expect("a link");
+    fs::rename(&fresh, &link).expect("in one step");
+    assert_eq!(pid(&witness.until("green", |status| pid(status) != pids[0])), pids[1]);
+    fs::remove_file(&link).expect("it goes");
+    witness.until_gone();
+    assert_eq!(kind_of(web.status()), ErrorKind::NoService);
+    std::os::unix::fs::symlink(blue.path(), &link).expect("a link");
+    assert_eq!(pid(&witness.next("blue again").expect("a status")), pids[0]);
+}
+
+#[test]
+fn a_watch_stands_in_anybodys_poll_loop_and_is_quiet_there() {
+    let sv = SvDir::new();
+    let directories = ["a", "b"].map(|name| sv.service(name).run("exec sleep 1000").create());
+    let services = directories.each_ref().map(open);
+    let _onit = sv.start(UnderTest::Onit);
+    let pids = directories.each_ref().map(svdir::Service::wait_up);
+    let mut watch = Watch::new(&services).expect("a watch");
+    let has_input = |watch: &Watch, millis: u16| {
+        use nix::poll::{PollFd, PollFlags, poll};
+        poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], millis).expect("poll") == 1
+    };
+    let mut told = Vec::new();
+    while let Some(change) = watch.try_next().expect("a look") {
+        assert_eq!(change.old, None);
+        told.push((change.service, pid(&change.new.expect("a status"))));
+    }
+    assert_eq!(told, [(services[0].clone(), pids[0]), (services[1].clone(), pids[1])]);
+    while has_input(&watch, 0) {
+        assert_eq!(watch.try_next().expect("a look"), None); // what its own coming has stirred up
+    }
+    for _ in 0..20 {
+        assert!(services[0].is_supervised().expect("a look") && services[0].record().is_ok());
+    }
+    assert!(!has_input(&watch, 100), "who looks is no news");
+    services[1].term().expect("TERM");
+    let mut another = None;
+    while another.is_none() {
+        assert!(has_input(&watch, 20_000), "the descriptor tells");
+        while let Some(change) = watch.try_next().expect("a look") {
+            assert_eq!(change.service, services[1]);
+            another = change.new.and_then(|status| status.pid).filter(|pid| pid.0 as u32 != pids[1]);
+        }
+    }
+    watch.remove(&services[1]);
+    services[1].term().expect("TERM");
+    directories[1].wait_other(another.expect("a process").0 as u32);
+    assert_eq!(watch.try_next().expect("a look"), None, "it is watched no more");
+}
+
+#[test]
+fn who_waits_does_nothing_meanwhile() {
+    let sv = SvDir::new();
+    let directory = sv.service("web").run("exec sleep 1000").down().create();
+    let _onit = sv.start(UnderTest::Onit);
+    directory.wait_down();
+    let web = open(&directory);
+    let (tell, told) = std::sync::mpsc::channel();
+    let waiting = std::thread::spawn(move || {
+        tell.send(nix::unistd::gettid().as_raw().cast_unsigned()).expect("told");
+        web.wait(Until::Up, SOON)
+    });
+    let thread = told.recv().expect("told");
+    let glimpse = || procfs::Glimpse::of(thread).expect("a thread");
+    let sleeps = || procfs::syscall(thread).filter(|call| [libc::SYS_epoll_wait, libc::SYS_epoll_pwait].contains(call));
+    svdir::wait_for("it to wait", SOON, sleeps);
+    let before = glimpse().switches;
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(glimpse().switches, before, "it was awake in between");
+    directory.order(b"u");
+    done(waiting.join().expect("no panic"));
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Errors
+// ---------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn errors_tell_what_where_and_why() {
+    let sv = SvDir::new();
+    let directory = sv.service("web").run("exec sleep 1000").down().create();
+    let web = open(&directory);
+    let path = directory.path().display().to_string();
+    let line = |result: Result<()>, kind: ErrorKind, line: &str| {
+        let error = result.expect_err(line);
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.to_string(), line.replace("PATH", &path));
+    };
+    let none = Service::open(sv.path().join("none")).expect_err("no service");
+    assert_eq!(none.kind(), ErrorKind::NoService);
+    assert_eq!(none.to_string(), format!("{}/none: cannot open it: no such service", sv.path().display()));
+    let file = Service::open(directory.path().join("run")).expect_err("a file");
+    assert_eq!(file.kind(), ErrorKind::NoService);
+    line(web.term(), ErrorKind::NoSupervisor, "PATH: cannot send TERM: no supervisor");
+    line(web.status().map(drop), ErrorKind::NoSupervisor, "PATH: cannot read its status: no supervisor");
+    line(web.record().map(drop), ErrorKind::NoSupervisor, "PATH: cannot read its status: no supervisor");
+    let waited = web.wait(Until::Up, SOON).map(drop);
+    line(waited, ErrorKind::NoSupervisor, "PATH: cannot wait until it is up: no supervisor");
+    let up = web.perform(Operation::Up, SOON).map(drop);
+    line(up, ErrorKind::NoSupervisor, "PATH: cannot send up: no supervisor");
+    assert_eq!(web.wait(Until::Gone, SOON), Ok(None));
+
+    let onit = sv.start(UnderTest::Onit);
+    directory.wait_down();
+    let short = Duration::from_millis(20);
+    line(web.wait(Until::Up, short).map(drop), ErrorKind::TimedOut, "PATH: cannot wait until it is up: timed out");
+    let gone = web.wait(Until::Gone, short).map(drop);
+    line(gone, ErrorKind::TimedOut, "PATH: cannot wait until its supervisor is gone: timed out");
+    let ready = web.wait(Until::Ready, SOON).map(drop);
+    let why = "PATH: cannot wait until it is ready: runit does not record readiness";
+    line(ready, ErrorKind::NoReadiness(Kind::Runit), why);
+    onit.signal(Posix::SIGKILL);
+    web.wait(Until::Gone, SOON).expect("gone");
+
+    let read = fs::OpenOptions::new().read(true).write(true).open(directory.path().join("supervise/ok")).expect("ok");
+    directory.write("supervise/status", "garbage");
+    let why = "PATH: cannot read its status: supervise/status: 7 bytes are no status record";
+    line(web.status().map(drop), ErrorKind::BadRecord(onit::client::Bad::Length(7)), why);
+    drop(read);
+    fs::remove_dir_all(directory.path()).expect("it goes");
+    line(web.up(), ErrorKind::NoService, "PATH: cannot send up: no such service");
+    line(web.status().map(drop), ErrorKind::NoService, "PATH: cannot read its status: no such service");
+    let waited = web.wait(Until::Up, SOON).map(drop);
+    line(waited, ErrorKind::NoService, "PATH: cannot wait until it is up: no such service");
+}
+
+/// What `look` finds as a user who owns nothing here. The user of files belongs to the thread.
+fn as_stranger<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(move || {
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
+        nix::unistd::setfsgid(nix::unistd::Gid::from_raw(65534));
+        look()
+    });
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[test]
+fn who_may_not_is_told_so_and_who_may_only_read_can_watch() {
+    use std::os::unix::fs::PermissionsExt;
+    if !svdir::is_root() {
+        skip!("needs root, to be somebody else");
+    }
+    for tool in [ONIT, RUNSV, SUPERVISE, S6_SUPERVISE] {
+        if let Some(why) = tool.missing() {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let chmod = |path: &std::path::Path, mode: u32| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+        };
+        let directory = sv.service("web").exec("run", LISTENER).down().create_atomically();
+        let supervisor = tool.start(&sv, &directory);
+        let web = open(&directory);
+        done(web.wait(Until::Supervised, SOON));
+        done(web.wait(Until::Down, SOON));
+        let path = directory.path().to_owned();
+        chmod(sv.root(), 0o700);
+        let closed = as_stranger(move || kind_of(Service::open(path)));
+        assert_eq!(closed, ErrorKind::NotPermitted, "its parent is closed to all");
+
+        chmod(sv.root(), 0o755);
+        let (strange, path) = (web.clone(), directory.path().display().to_string());
+        as_stranger(move || {
+            for (kind, error) in [
+                ("control", strange.up().expect_err("not permitted")),
+                ("ok", strange.is_supervised().map(drop).expect_err("not permitted")),
+            ] {
+                assert_eq!(error.kind(), ErrorKind::NotPermitted, "{error}");
+                let doing = if kind == "control" { "send up" } else { "look for a supervisor" };
+                assert_eq!(error.to_string(), format!("{path}: cannot {doing}: supervise/{kind}: not permitted"));
+            }
+            assert_eq!(kind_of(strange.status()), ErrorKind::NotPermitted);
+            assert_eq!(kind_of(strange.wait(Until::Down, SOON)), ErrorKind::NotPermitted);
+        });
+
+        for mode in [0o755, 0o711] {
+            chmod(&directory.path().join("supervise"), mode);
+            let (strange, other) = (web.clone(), web.clone());
+            let (tell, told) = std::sync::mpsc::channel();
+            let watching = std::thread::spawn(move || {
+                as_stranger(move || {
+                    let mut witness = Witness::of(&strange);
+                    witness.until("down", |status| status.phase == Phase::Down);
+                    tell.send(()).expect("told");
+                    witness.until("up", |status| status.phase == Phase::Run);
+                    witness.until("down", |status| status.phase == Phase::Down && status.want == Want::Down);
+                    assert_eq!(kind_of(strange.down()), ErrorKind::NotPermitted);
+                })
+            });
+            told.recv().expect("it watches");
+            listens(&directory, &done(other.perform(Operation::Up, SOON)));
+            done(other.perform(Operation::Down, SOON));
+            watching.join().expect("seen by somebody who may only read");
+        }
+        drop(supervisor);
+    }
+}
+
+#[test]
+fn readiness_is_seen_where_s6_records_it() {
+    if let Some(why) = S6_SUPERVISE.missing() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let quiet = sv.service("quiet").run("exec sleep 1000").create_atomically();
+    let ready = sv
+        .service("ready")
+        .run("mkfifo go; read line <go; echo >&3; exec sleep 1000")
+        .file("notification-fd", "3")
+        .create_atomically();
+    let _supervisors = [S6_SUPERVISE.start(&sv, &quiet), S6_SUPERVISE.start(&sv, &ready)];
+    let services = [open(&quiet), open(&ready)];
+    for service in &services {
+        service.wait(Until::Supervised, SOON).expect("supervised");
+        assert_eq!(done(service.wait(Until::Up, SOON)).ready, Some(false));
+    }
+    let error = services[0].wait(Until::Ready, SOON).expect_err("it cannot tell");
+    assert_eq!(error.kind(), ErrorKind::NoReadiness(Kind::S6));
+    assert!(error.to_string().ends_with("cannot wait until it is ready: it has no notification-fd"), "{error}");
+    assert_eq!(kind_of(services[1].wait(Until::Ready, Duration::from_millis(50))), ErrorKind::TimedOut);
+    svdir::wait_for("the FIFO", SOON, || ready.path().join("go").exists().then_some(()));
+    ready.write("go", "now\n");
+    assert_eq!(done(services[1].wait(Until::Ready, SOON)).ready, Some(true));
+}
+
+#[test]
+fn onit_called_as_another_is_another() {
+    for (name, kind, winch) in [("runsv", Kind::Runit, false), ("supervise", Kind::Daemontools, false)] {
+        let sv = SvDir::new();
+        let directory = sv.service("web").run("exec sleep 1000").create();
+        let _supervisor = sv.start_on(UnderTest::OnitAs(name), &directory);
+        directory.wait_up();
+        let web = open(&directory);
+        assert_eq!(web.kind(), Ok(kind));
+        assert_eq!(web.winch().is_ok(), winch, "{name}");
+    }
+}
+
+#[test]
+fn loggers_are_services_too() {
+    let sv = SvDir::new();
+    let directory = sv.service("web").run("exec sleep 1000").log("exec cat >/dev/null").create();
+    let _onit = sv.start(UnderTest::Onit);
+    directory.wait_up();
+    let pid_of_log = directory.logger().wait_up();
+    let web = open(&directory);
+    let log = web.logger().expect("a logger");
+    assert_eq!(log.name(), "log");
+    assert_eq!(log.logger(), None);
+    assert_ne!(pid(&done(log.perform(Operation::Restart, SOON))), pid_of_log);
+    assert_eq!(Service::all_in(sv.path()), Ok(vec![web]));
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Many at once
+// ---------------------------------------------------------------------------------------------------------------------
+
+fn fifty(tool: Tool) {
+    if let Some(why) = tool.missing() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let names: Vec<String> = (0..50).map(|number| format!("s{number:02}")).collect();
+    let directories: Vec<_> =
+        names.iter().map(|name| sv.service(name).run("exec sleep 1000").down().create_atomically()).collect();
+    let _supervisor = tool.start(&sv, &directories[0]);
+    let services = Service::all_in(sv.path()).expect("services");
+    assert_eq!(services.iter().map(|service| service.name().to_str()).collect::<Vec<_>>(), {
+        names.iter().map(|name| Some(name.as_str())).collect::<Vec<_>>()
+    });
+    let manager = Manager::new(services).at_once(8);
+    let all = |what: &str, outcomes: Vec<onit::client::Outcome>| -> Vec<Option<Status>> {
+        let services = outcomes.iter().map(|outcome| outcome.service.clone()).collect::<Vec<_>>();
+        assert_eq!(services, manager.services(), "{what}");
+        outcomes.into_iter().map(|it| it.result.unwrap_or_else(|error| panic!("{what}: {error}"))).collect()
+    };
+    let pids = |statuses: Vec<Option<Status>>| statuses.iter().flatten().map(pid).collect::<Vec<_>>();
+    let patience = SOON * 3;
+    all("supervised", manager.wait(Until::Supervised, patience));
+    let first = pids(all("up", manager.up(patience)));
+    assert!(first.len() == 50 && first.iter().all(|pid| procfs::is_alive(*pid)));
+    let second = pids(all("restart", manager.restart(patience)));
+    assert!(second.len() == 50 && first.iter().zip(&second).all(|(old, new)| old != new));
+    assert_eq!(pids(all("status", manager.status())), second);
+    let down = all("down", manager.down(patience));
+    assert!(down.iter().flatten().all(|status| status.standing() == Standing::Down));
+    assert!(first.iter().chain(&second).all(|pid| !procfs::is_alive(*pid)));
+}
+
+#[test]
+fn fifty_services_of_onit() {
+    fifty(ONIT);
+}
+
+#[test]
+fn fifty_services_of_runit() {
+    fifty(RUNSVDIR);
+}
+
+#[test]
+fn fifty_services_of_daemontools() {
+    fifty(SVSCAN);
+}
+
+#[test]
+fn fifty_services_of_s6() {
+    fifty(S6_SVSCAN);
+}
+
+#[test]
+fn one_trouble_is_one_outcome() {
+    let sv = SvDir::new();
+    let good = sv.service("good").run("exec sleep 1000").down().create();
+    let stubborn = sv.service("stubborn").run("trap '' TERM; echo >deaf; while :; do sleep 1000; done").create();
+    let stray = sv.service_at(sv.root().join("stray")).run("exec sleep 1000").create();
+    let _onit = sv.start(UnderTest::Onit);
+    good.wait_down();
+    stubborn.wait_up();
+    stubborn.wait_text("deaf", |text| text == "\n");
+    let manager = Manager::new([&stubborn, &stray, &good].map(open));
+    let results = |outcomes: Vec<onit::client::Outcome>| -> Vec<std::result::Result<Phase, ErrorKind>> {
+        let phase = |status: Option<Status>| status.expect("a status").phase;
+        outcomes.into_iter().map(|outcome| outcome.result.map(phase).map_err(|error| error.kind())).collect()
+    };
+    let up = results(manager.up(SOON));
+    assert_eq!(up, [Ok(Phase::Run), Err(ErrorKind::NoSupervisor), Ok(Phase::Run)]);
+    let down = results(manager.at_once(2).down(Duration::from_secs(2)));
+    assert_eq!(down, [Err(ErrorKind::TimedOut), Err(ErrorKind::NoSupervisor), Ok(Phase::Down)]);
+}
+
+#[test]
+fn no_more_than_asked_for_at_once() {
+    let sv = SvDir::new();
+    let directories = ["a", "b", "c", "d"].map(|name| {
+        let stop = "trap 'sleep 0.2; exit 0' TERM; echo >ready; while :; do sleep 0.01; done";
+        sv.service(name).run(stop).create()
+    });
+    let _onit = sv.start(UnderTest::Onit);
+    for directory in &directories {
+        directory.wait_text("ready", |text| text == "\n");
+    }
+    let manager = Manager::new(directories.each_ref().map(open)).at_once(1);
+    let outcomes = manager.down(SOON);
+    let ends: Vec<_> = outcomes.iter().map(|outcome| done(outcome.result.clone()).since).collect();
+    for pair in ends.windows(2) {
+        let between = pair[1].duration_since(pair[0]).expect("one after the other");
+        assert!(between >= Duration::from_millis(200), "they were stopped at the same time: {between:?}");
+    }
+}
+
+#[test]
+fn records_of_the_real_tools_that_the_fuzzer_begins_with() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/status");
+    let mut seen = 0;
+    for entry in fs::read_dir(corpus).expect("the corpus").flatten() {
+        let name = entry.file_name().into_string().expect("a printable name");
+        let Some((tool, state)) = name.split_once('-') else { continue }; // what the fuzzer has found has no dash
+        let record = fs::read(entry.path()).expect("a record");
+        let status = Status::decode(&record).unwrap_or_else(|bad| panic!("{name}: {bad}"));
+        let format = match tool {
+            "daemontools" => Format::Daemontools,
+            "runit" => Format::Runit,
+            "s6" => Format::S6,
+            _ => panic!("{name}: whose record is that?"),
+        };
+        let phase = match state.split('-').next().expect("a word") {
+            "down" => Phase::Down,
+            "finish" => Phase::Finish,
+            _ => Phase::Run,
+        };
+        assert_eq!((status.format, status.phase, status.paused), (format, phase, state == "paused"), "{name}");
+        seen += 1;
+    }
+    assert!(seen >= 15, "{seen}");
 }
