@@ -2,7 +2,7 @@
 
 use onit::cli::{power, sv, svc, svok, svstat, table};
 use onit::init::{boot, entry, entrypoint};
-use onit::{exit, sys, sys::say::say};
+use onit::{exit, sys::say::say};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -14,34 +14,28 @@ fn main() {
 
 fn dispatch(args: &[OsString]) -> i32 {
     let name = args.first().and_then(|name| Path::new(name).file_name()).unwrap_or_default();
-    let words = args.get(1..).unwrap_or_default();
-    if let Some(code) = tool(&name.to_string_lossy(), words) {
+    if let Some(code) = tool(&name.to_string_lossy(), args.get(1..).unwrap_or_default()) {
         return code;
     }
     if let Some(code) = sv::init_script(name, args) {
         return code;
     }
     let rest = args.get(2..).unwrap_or_default();
-    match words.first().map(|word| word.to_string_lossy()).as_deref() {
+    match args.get(1).map(|word| word.to_string_lossy()).as_deref() {
         Some("run") => entry::run(rest),
         Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
         Some("-h" | "--help") => table::help(None),
-        Some("-b") if std::process::id() == 1 => entry::init(words), // the kernel's word
-        Some(option) if option.starts_with('-') => entrypoint::main_process(words),
+        Some("-b") if std::process::id() == 1 => entry::init(args.get(1..).unwrap_or_default()), // the kernel's word
+        Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
         Some(word) if let Some(code) = tool(word, rest) => code,
-        Some(word)
-            if is_for_us(word)
-                && let Some(code) = table::run(word, rest) =>
-        {
-            code
+        word if std::process::id() == 1 && (word.is_none() || boot::is_machine()) => {
+            entry::init(args.get(1..).unwrap_or_default()) // the kernel's words
         }
-        word if std::process::id() == 1 && (word.is_none() || boot::is_machine()) => entry::init(words), // the kernel's
-        Some(word) => {
-            say(format_args!(
-                "onit: there is no verb {word} (\"onit help\" shows them); to run a program: onit -- {word}"
-            ));
+        Some(word) => table::run(word, rest).unwrap_or_else(|| {
+            say(format_args!("onit: there is no verb {word}; to run a program, say onit -- {word}"));
+            say("usage: onit VERB ... (\"onit help\" shows the verbs there are)");
             exit::USAGE
-        }
+        }),
         None => {
             say(table::overview().trim_end());
             exit::USAGE
@@ -68,9 +62,4 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "dumb-init" => entrypoint::dumb_init(args),
         _ => return None,
     })
-}
-
-/// What the kernel says to PID 1 of a machine are no verbs.
-fn is_for_us(word: &str) -> bool {
-    std::process::id() != 1 || word.len() > 1 && sys::boot::is_first_namespace() == Some(false)
 }

@@ -1,9 +1,8 @@
 //! Every word that `onit` understands: for finding its function, for `onit help`, and for completion.
 
 use super::paint;
-use super::{
-    check, completion, events, export, health, history, inspect, install, lint, new, order, status, upgrade, wait,
-};
+use super::wait;
+use super::{check, completion, events, export, health, history, inspect, install, lint, new, order, status, upgrade};
 use crate::{exit, sys::say::say};
 use argh::FromArgs;
 use std::ffi::OsString;
@@ -76,7 +75,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                 also: &["s"],
                 ..ask(
                     "status",
-                    "[-aq] [--watch] [--json] [SVC...]",
+                    "[-a] [-q] [--watch] [--json] [SVC...]",
                     "where services stand; one that is named, at length",
                     runs!(status::Status),
                 )
@@ -142,6 +141,26 @@ pub const VERBS: &[(&str, &[Verb])] = &[
         ],
     ),
     (
+        "service directories",
+        &[
+            Verb {
+                takes: Takes::Files,
+                ..ask("new", "NAME [OPTIONS] -- CMD", "write a service directory that runs CMD", |verb, args| {
+                    let (options, command) = new::split(args);
+                    verb.read(options, |new: new::New| new.run(options, command))
+                })
+            },
+            Verb {
+                takes: Takes::Files,
+                ..ask("lint", "[--strict] [--json] DIR...", "examine service directories", runs!(lint::Lint))
+            },
+            Verb {
+                takes: Takes::Files,
+                ..ask("export", "systemd DIR", "print a service as a unit", runs!(export::Export))
+            },
+        ],
+    ),
+    (
         "supervising",
         &[
             elsewhere("run", "[-v] [DIR] [-- CMD]", "run the services in DIR ($SVDIR, /etc/service)"),
@@ -159,8 +178,8 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                 takes: Takes::Files,
                 ..ask(
                     "install",
-                    "[-f] [--init] [--container] DIR",
-                    "link the names of the tools below to this program in DIR",
+                    "[-f] [--container] [--init] DIR",
+                    "link the names of other tools to this program in DIR",
                     runs!(install::Install),
                 )
             },
@@ -168,36 +187,12 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             elsewhere("runsv", "DIR", "as runit's runsv"),
             elsewhere("svscan", "[DIR]", "as daemontools' svscan"),
             elsewhere("supervise", "DIR", "as daemontools' supervise"),
-            elsewhere("sv", "...", "as runit's sv; also svc, svstat, svok, as daemontools'"),
+            elsewhere("sv", "...", "as runit's sv"),
+            elsewhere("svc", "...", "as daemontools' svc; also svstat, svok"),
             elsewhere("tini", "...", "as tini"),
             elsewhere("dumb-init", "...", "as dumb-init"),
             elsewhere("init", "", "PID 1 of a machine"),
             elsewhere("poweroff", "[-f]", "ask PID 1 for it (-f: do it now); also reboot, halt, kexec"),
-        ],
-    ),
-    (
-        "service directories",
-        &[
-            Verb {
-                takes: Takes::Files,
-                ..ask("new", "NAME [OPTIONS] -- CMD", "write one that runs CMD", |verb, args| {
-                    let (options, command) = new::split(args);
-                    verb.read(options, |words: new::New| words.run(options, command))
-                })
-            },
-            Verb {
-                takes: Takes::Files,
-                ..ask(
-                    "lint",
-                    "[--strict] [--json] DIR...",
-                    "what is wrong with them, where, and how to mend it",
-                    runs!(lint::Lint),
-                )
-            },
-            Verb {
-                takes: Takes::Then(&["systemd"]),
-                ..ask("export", "systemd DIR", "print it as a unit of systemd", runs!(export::Export))
-            },
         ],
     ),
     (
@@ -206,7 +201,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             Verb {
                 takes: Takes::Nothing,
                 ..ask("help", "[VERB]", "this, or more about one of them", |_, args| {
-                    help(args.first().map(|word| word.to_string_lossy()).as_deref())
+                    help(args.first().and_then(|word| word.to_str()))
                 })
             },
             Verb {
@@ -235,8 +230,17 @@ pub fn find(word: &str) -> Option<&'static Verb> {
 /// Runs what a word of this room stands for. `None`: it is another one's.
 pub fn run(word: &str, args: &[OsString]) -> Option<i32> {
     let verb = find(word)?;
-    let run = verb.run?;
-    Some(run(verb, args))
+    verb.run.map(|run| run(verb, args))
+}
+
+/// `--color=never` is two words to argh.
+fn split<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+    let parts = |(at, word): (usize, &&'a str)| match word.split_once('=') {
+        Some((option, value)) if at < end && option.starts_with("--") => vec![option, value],
+        _ => vec![*word],
+    };
+    words.iter().enumerate().flat_map(parts).collect()
 }
 
 impl Verb {
@@ -244,7 +248,7 @@ impl Verb {
     fn read<V: FromArgs>(&'static self, args: &[OsString], run: impl FnOnce(V) -> i32) -> i32 {
         let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-        match V::from_args(&[&format!("onit {}", self.name)], &words) {
+        match V::from_args(&[&format!("onit {}", self.name)], &split(&words)) {
             Ok(words) => run(words),
             Err(early) if early.status.is_ok() => {
                 let also =
@@ -354,9 +358,14 @@ mod tests {
     }
 
     #[test]
+    fn an_option_and_its_value_may_be_one_word() {
+        assert_eq!(split(&["--color=never", "a=b", "--", "--x=y"]), ["--color", "never", "a=b", "--", "--x=y"]);
+    }
+
+    #[test]
     fn help_fits_on_a_terminal() {
         let text = overview();
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
-        assert!(verbs().all(|verb| text.contains(verb.name)) && text.len() < 4500, "{}", text.len());
+        assert!(verbs().all(|verb| text.contains(verb.name)) && text.len() < 4000, "{}", text.len());
     }
 }
