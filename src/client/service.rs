@@ -138,6 +138,10 @@ impl Service {
             Err(errno) => errno,
         };
         let trouble = |file, errno| Err(Error::of_file(self.path(), "look for a supervisor", file, errno));
+        // onit takes the lock first, and opens `ok` when the status is its own: until then the status is an old one.
+        if refused == Errno::ENXIO && !self.record().is_ok_and(|record| record.format.is_s6()) {
+            return Ok(None);
+        }
         match (fs::lock_holder(&self.0.lock), refused) {
             (Ok(Holder::Process(pid)), _) => {
                 let end = fs::writer(&self.0.control).or_else(|_| process::handle(pid));

@@ -4,6 +4,7 @@ use super::Init;
 use super::report::seen;
 use super::table::{Pair, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
+use crate::machine::history::History;
 use crate::machine::policy::Limits;
 use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, Standing, View, Want};
 use crate::sys::spawn::{NotExecuted, Plan};
@@ -42,6 +43,9 @@ impl Init {
             }
             let actions = slot.service.step(self.now, event);
             self.note_step(at, event);
+            if matches!(event, Event::Died(..)) {
+                self.note_giving_up(at, &view);
+            }
             self.tell_if_changed(at, &mut told, &mut ended, false);
             for action in actions {
                 next = self.perform(at, action);
@@ -52,6 +56,15 @@ impl Init {
         self.trace(at, &before);
         self.table.touch(at);
         self.heed_orders_again(at);
+    }
+
+    /// `finish` took back the wish that the service be up.
+    fn note_giving_up(&mut self, at: SlotId, before: &View) {
+        let after = self.table.get(at).map(|slot| slot.service.view());
+        let has_ended = after.is_some_and(|after| after.phase == Phase::Down && after.want == Want::Down);
+        if before.phase == Phase::Finish && before.want == Want::Up && has_ended {
+            self.table.live(at, History::give_up);
+        }
     }
 
     /// Tells who listens of each change. That `finish` is looked for is told if it takes its time.
@@ -83,10 +96,14 @@ impl Init {
         if let Command::Down | Command::Exit | Command::StopSignal = command {
             self.read_limits(at);
         }
+        let starts = matches!(command, Command::Up | Command::Once);
         let ends =
             matches!(command, Command::Down | Command::Exit | Command::StopSignal | Command::Term | Command::Kill(_));
         if let Some(slot) = self.table.get_mut(at) {
             slot.asked |= ends && slot.service.view().phase == Phase::Run;
+            if starts && matches!(slot.standing(), Standing::Down | Standing::Failed) {
+                slot.complaint = None; // what goes wrong now is news
+            }
         }
     }
 

@@ -8,11 +8,10 @@ use super::config::Root;
 use super::live;
 use super::table::{Pair, SlotId};
 use super::turn::Token;
-use crate::machine::{Event, Mono};
+use crate::machine::Mono;
 use crate::sys::socket::{self, Connection, Listener, Peer};
 use crate::sys::{Errno, fs, process};
 use crate::wire::api::{Done, Error, LONGEST, Line, Request};
-use crate::wire::control::{self, Dialect};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -411,11 +410,7 @@ impl Init {
             Some(Ok(())) => self.take_bytes(at),
             Some(Err(_)) => return Err(("busy", "too many orders wait for its control script".into())),
             None if self.is_busy(at) => return Err(("busy", "its control script runs".into())),
-            None => {
-                for command in bytes.iter().flat_map(|byte| control::decode(*byte, Dialect::All)) {
-                    self.apply(at, Event::Command(*command));
-                }
-            }
+            None => bytes.iter().for_each(|byte| self.obey_byte(at, *byte)),
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ pub fn main_process(args: &[OsString]) -> i32 {
         Err(wrong) => wrong,
     };
     say(format_args!("onit: {wrong}"));
-    say("usage: onit [-g] [-v] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD");
+    say("usage: onit [-g] [-v] [--log text|json] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD");
     exit::USAGE
 }
 

@@ -3,7 +3,7 @@
 use super::Init;
 use super::table::SlotId;
 use super::voice::Ended;
-use crate::machine::history::{End, History};
+use crate::machine::history::End;
 use crate::machine::policy::Essential;
 use crate::machine::{Exit, Phase, Pid, View, Want};
 use crate::sys::fs;
@@ -32,11 +32,10 @@ impl Init {
         if before.phase != Phase::Finish || before.want != Want::Up || view.want != Want::Down {
             return;
         }
-        self.table.live(at, History::give_up);
         if self.essential(at) == Some(Essential::OnGiveup) {
             self.end_all(at, exit);
         } else {
-            self.tell(at, &format_args!("{}, and ./finish says 125: not started again until told", Ended(exit)));
+            self.complain(at, format!("{}, and ./finish says 125: not started again until told", Ended(exit)));
         }
     }
 

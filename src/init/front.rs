@@ -5,7 +5,7 @@
 
 use crate::exit;
 use crate::machine::Signal;
-use crate::sys::signals::Signals;
+use crate::sys::signals::{self, Signals};
 use crate::sys::spawn::{Side, fork};
 use crate::sys::{Errno, clock, fs, poll::Poller, process, title};
 use std::os::fd::OwnedFd;
@@ -30,6 +30,9 @@ pub(super) enum Manner {
 pub(super) fn split(manner: Manner, log: bool) -> Result<OwnedFd, Errno> {
     let (hear, speak) = fs::pipe()?;
     let errors = if log { Some(fs::pipe()?) } else { None };
+    if manner == Manner::Runsvdir {
+        signals::hold_back(); // an order that comes before it listens is obeyed
+    }
     match fork()? {
         Side::Child => {
             if let Some((_, write)) = &errors {

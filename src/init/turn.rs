@@ -205,11 +205,15 @@ impl Init {
         for _ in 0..BYTES {
             let Some(slot) = self.table.get(at).filter(|slot| !slot.service.is_busy()) else { return };
             let Some(byte) = slot.files.control.as_ref().and_then(fs::read_byte) else { return };
-            for command in control::decode(byte, self.config.dialect) {
-                let starts = matches!(command, Command::Up | Command::Once);
-                if self.system.is_up() || !starts || !self.config.native {
-                    self.apply(at, Event::Command(*command));
-                }
+            self.obey_byte(at, byte);
+        }
+    }
+
+    pub(super) fn obey_byte(&mut self, at: SlotId, byte: u8) {
+        for command in control::decode(byte, self.config.dialect) {
+            let starts = matches!(command, Command::Up | Command::Once);
+            if self.system.is_up() || !starts || !self.config.native {
+                self.apply(at, Event::Command(*command));
             }
         }
     }

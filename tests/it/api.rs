@@ -154,6 +154,26 @@ fn who_subscribes_hears_every_transition_in_order() {
 }
 
 #[test]
+fn a_finish_that_gives_up_is_heard_and_seen() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("sleep 0.2; exit 9").finish("exit 125").down().create();
+    let onit = sv.start(UnderTest::Onit);
+    let mut client = Client::of(&sv);
+    assert_eq!(client.ask("subscribe"), Ok(vec![]));
+    let why = "exited with 9, and ./finish says 125: not started again until told";
+    for round in 1..3 {
+        web.order(b"u");
+        let events = client.events_until("web finishing→failed");
+        assert_eq!(events.last().map(String::as_str), Some("web finishing→failed"), "{events:?}");
+        let web = client.status("web");
+        assert_eq!((web.state.as_str(), web.trouble.as_deref()), ("failed", Some(why)));
+        assert_eq!(onit.stderr().matches(why).count(), round, "each time that it was told to start");
+    }
+    web.order(b"u");
+    assert_eq!(client.event().old.as_deref(), Some("failed"));
+}
+
+#[test]
 fn lives_are_remembered_also_by_the_one_who_goes_on_after_a_fault() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").create();

@@ -340,9 +340,12 @@ fn a_dead_supervisor_is_noticed(tool: Tool) {
     let directory = sv.service("web").exec("run", LISTENER).create_atomically();
     let web = open(&directory);
     let mut witness = Witness::of(&web);
+    let mut before = None;
     for _ in 0..2 {
         let supervisor = tool.start(&sv, &directory);
-        let up = witness.until("up", |status| status.phase == Phase::Run);
+        // s6-supervise is there before it writes its first status: until then one sees the old one.
+        let up = witness.until("up", |status| status.phase == Phase::Run && status.pid != before);
+        before = up.pid;
         listens(&directory, &up);
         let waiting = std::thread::spawn({
             let web = web.clone();
@@ -583,7 +586,7 @@ fn who_may_not_is_told_so_and_who_may_only_read_can_watch() {
         let directory = sv.service("web").exec("run", LISTENER).down().create_atomically();
         let supervisor = tool.start(&sv, &directory);
         let web = open(&directory);
-        done(web.wait(Until::Supervised, SOON));
+        web.wait(Until::Supervised, SOON).expect("supervised");
         done(web.wait(Until::Down, SOON));
         let path = directory.path().to_owned();
         chmod(sv.root(), 0o700);
