@@ -43,9 +43,11 @@ const ON_FILES: u32 = 200;
 /// Not recorded: what happens first happens in cold caches.
 const WARM_UP: usize = 3;
 
+type Work<'a> = Box<dyn Fn() + 'a>;
+
 struct Peer<'a> {
     name: String,
-    work: Box<dyn Fn() + 'a>,
+    work: Work<'a>,
     times: u32,
     /// Nanoseconds for one, by round.
     nanos: Vec<f64>,
@@ -109,7 +111,7 @@ fn compare(runs: usize) -> Outcome<()> {
 
 fn peers<'a>(records: &'a [(&str, Vec<u8>)], service: &'a Service) -> Vec<Peer<'a>> {
     let mut peers = Vec::new();
-    let mut add = |name: String, times: u32, plain: Box<dyn Fn() + 'a>, own: Vec<(&str, Box<dyn Fn() + 'a>)>| {
+    let mut add = |name: String, times: u32, plain: Work<'a>, own: Vec<(&str, Work<'a>)>| {
         let base = peers.len();
         peers.push(Peer { name: format!("{name}, plain"), work: plain, times, nanos: Vec::new(), base });
         for (verb, work) in own {
@@ -136,7 +138,7 @@ fn peers<'a>(records: &'a [(&str, Vec<u8>)], service: &'a Service) -> Vec<Peer<'
     let status = || {
         black_box(service.status()).expect("a status");
     };
-    let own: Vec<(&str, Box<dyn Fn() + 'a>)> =
+    let own: Vec<(&str, Work)> =
         vec![("record()", Box::new(record)), ("status(), supervisor checked", Box::new(status))];
     add("file".into(), ON_FILES, Box::new(plain), own);
     peers

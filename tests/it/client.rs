@@ -450,9 +450,13 @@ fn a_watch_stands_in_anybodys_poll_loop_and_is_quiet_there() {
     let directories = ["a", "b"].map(|name| sv.service(name).run("exec sleep 1000").create());
     let services = directories.each_ref().map(open);
     let first = sv.start(UnderTest::Onit);
-    let pids = directories.each_ref().map(svdir::Service::wait_up);
+    for directory in &directories {
+        directory.wait_up();
+    }
     first.signal(Posix::SIGKILL);
-    first.wait_end(SOON);
+    for service in &services {
+        service.wait(Until::Gone, SOON).unwrap_or_else(|error| panic!("{error}"));
+    }
     let mut watch = Watch::new(&services).expect("a watch");
     assert_eq!(watch.try_next().expect("a look"), None);
     let _second = sv.start(UnderTest::Onit);
@@ -460,28 +464,27 @@ fn a_watch_stands_in_anybodys_poll_loop_and_is_quiet_there() {
         use nix::poll::{PollFd, PollFlags, poll};
         poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], millis).expect("poll") == 1
     };
-    let mut told = Vec::new();
-    while told.len() < 2 || has_input(&watch, 50) {
+    let mut told = [None, None];
+    while told.contains(&None) || has_input(&watch, 50) {
         assert!(has_input(&watch, 20_000), "the descriptor tells");
         while let Some(change) = watch.try_next().expect("a look") {
-            // The second onit may write anew what it has found.
-            told.retain(|(service, _)| change.old.is_none() || *service != change.service);
-            told.push((change.service, pid(&change.new.expect("a status"))));
+            let at = services.iter().position(|service| *service == change.service).expect("one of them");
+            assert_eq!(change.old, told[at]);
+            told[at] = change.new;
         }
     }
-    told.sort_by_key(|(_, pid)| pids.iter().position(|known| known == pid));
-    assert_eq!(told, [(services[0].clone(), pids[0]), (services[1].clone(), pids[1])]);
+    assert_eq!(told, services.each_ref().map(|service| service.status().ok()));
     for _ in 0..20 {
         assert!(services[0].is_supervised().expect("a look") && services[0].record().is_ok());
     }
     assert!(!has_input(&watch, 100), "who looks is no news");
     services[1].term().expect("TERM");
-    let mut another = None;
+    let (before, mut another) = (told[1].and_then(|status| status.pid), None);
     while another.is_none() {
         assert!(has_input(&watch, 20_000), "the descriptor tells");
         while let Some(change) = watch.try_next().expect("a look") {
             assert_eq!(change.service, services[1]);
-            another = change.new.and_then(|status| status.pid).filter(|pid| pid.0 as u32 != pids[1]);
+            another = change.new.and_then(|status| status.pid).filter(|pid| Some(*pid) != before);
         }
     }
     watch.remove(&services[1]);
