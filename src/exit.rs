@@ -4,7 +4,13 @@
 pub const OK: i32 = 0;
 /// The thing asked for did not come about.
 pub const FAILED: i32 = 1;
+/// It does not run: what LSB calls so (only where its codes are asked for).
+pub const NOT_RUNNING: i32 = 3;
+/// There is no service of that name.
+pub const UNKNOWN: i32 = 4;
+/// It did not come about in time (s6 has the same number).
+pub const LATE: i32 = 99;
 /// Wrong use: unknown word, missing argument (daemontools, runit and s6 agree on this number).
 pub const USAGE: i32 = 100;
-/// A system call failed (daemontools, runit and s6 agree on this number).
+/// A system call failed, or nobody answers (daemontools, runit and s6 agree on this number).
 pub const SYSTEM: i32 = 111;

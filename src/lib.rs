@@ -8,6 +8,7 @@
 //! - [`sys`]: every system call, as small safe verbs
 //! - [`init`]: PID 1 itself, the only mutable room
 //! - [`client`]: the library: services of any of these supervisors, from any program
+//! - [`service_dir`]: service directories as types: written, read, examined
 //! - [`cli`]: short-lived verbs
 
 #![cfg_attr(
@@ -20,5 +21,6 @@ pub mod client;
 pub mod exit;
 pub mod init;
 pub mod machine;
+pub mod service_dir;
 pub mod sys;
 pub mod wire;

@@ -43,11 +43,9 @@ const ON_FILES: u32 = 200;
 /// Not recorded: what happens first happens in cold caches.
 const WARM_UP: usize = 3;
 
-type Work<'a> = Box<dyn Fn() + 'a>;
-
 struct Peer<'a> {
     name: String,
-    work: Work<'a>,
+    work: Box<dyn Fn() + 'a>,
     times: u32,
     /// Nanoseconds for one, by round.
     nanos: Vec<f64>,
@@ -109,6 +107,8 @@ fn compare(runs: usize) -> Outcome<()> {
     Ok(())
 }
 
+type Work<'a> = Box<dyn Fn() + 'a>;
+
 fn peers<'a>(records: &'a [(&str, Vec<u8>)], service: &'a Service) -> Vec<Peer<'a>> {
     let mut peers = Vec::new();
     let mut add = |name: String, times: u32, plain: Work<'a>, own: Vec<(&str, Work<'a>)>| {
@@ -138,7 +138,7 @@ fn peers<'a>(records: &'a [(&str, Vec<u8>)], service: &'a Service) -> Vec<Peer<'
     let status = || {
         black_box(service.status()).expect("a status");
     };
-    let own: Vec<(&str, Work)> =
+    let own: Vec<(&str, Work<'_>)> =
         vec![("record()", Box::new(record)), ("status(), supervisor checked", Box::new(status))];
     add("file".into(), ON_FILES, Box::new(plain), own);
     peers

@@ -7,10 +7,15 @@ use std::io::{Error, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// The tools that onit stands in for.
-pub const NAMES: [&str; 4] = ["runsv", "runsvdir", "supervise", "svscan"];
+/// The supervisors that onit stands in for.
+pub const SUPERVISORS: [&str; 4] = ["runsv", "runsvdir", "supervise", "svscan"];
+/// The inits of containers.
+pub const CONTAINER: [&str; 3] = ["docker-init", "dumb-init", "tini"];
+/// The init of a machine, and what asks it to end. `kexec` is not among them: the tool that loads a kernel has the name.
+pub const INIT: [&str; 6] = ["halt", "init", "poweroff", "reboot", "shutdown", "telinit"];
 
-/// Link the names of the tools that onit can stand in for to this program.
+/// Link the names of tools that onit can stand in for to this program: runsv, runsvdir, supervise and svscan, unless an
+/// option says which.
 #[derive(FromArgs, Debug)]
 pub struct Install {
     /// where the links go
@@ -19,6 +24,12 @@ pub struct Install {
     /// replace what stands in the way
     #[argh(switch, short = 'f')]
     force: bool,
+    /// docker-init, dumb-init and tini
+    #[argh(switch)]
+    container: bool,
+    /// init, telinit, shutdown, halt, poweroff and reboot
+    #[argh(switch)]
+    init: bool,
 }
 
 impl Install {
@@ -32,7 +43,7 @@ impl Install {
             }
         };
         let mut code = exit::OK;
-        for name in NAMES {
+        for name in self.names() {
             let place = self.directory.join(name);
             if let Err(error) = self.link(&program, &place) {
                 say(format_args!("onit: cannot link {}: {error}", place.display()));
@@ -42,18 +53,34 @@ impl Install {
         code
     }
 
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        let supervisors = if self.container || self.init { &[][..] } else { &SUPERVISORS };
+        let container = if self.container { &CONTAINER[..] } else { &[] };
+        let init = if self.init { &INIT[..] } else { &[] };
+        supervisors.iter().chain(container).chain(init).copied()
+    }
+
     fn link(&self, program: &Path, place: &Path) -> Result<(), Error> {
         match symlink(program, place) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             result => return result,
         }
-        if std::fs::read_link(place).is_ok_and(|target| target == program) {
-            return Ok(());
+        if place.canonicalize().is_ok_and(|target| target == program) {
+            return Ok(()); // a link to it, or the program itself
         }
         if !self.force {
             return Err(Error::other("something else stands there (-f replaces it)"));
         }
-        std::fs::remove_file(place)?;
-        symlink(program, place)
+        replace(program, place)
     }
+}
+
+/// In one step: there is no moment without an init.
+fn replace(program: &Path, place: &Path) -> Result<(), Error> {
+    let fresh = place.with_extension("onit-new");
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => symlink(program, &fresh)?,
+    }
+    std::fs::rename(&fresh, place).inspect_err(|_| drop(std::fs::remove_file(&fresh)))
 }

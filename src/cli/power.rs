@@ -3,9 +3,14 @@
 use crate::exit;
 use crate::machine::request::Goal;
 use crate::machine::{Pid, Signal};
-use crate::sys::{Errno, boot, say::say};
+use crate::sys::{Errno, boot, fs, say::say};
+use crate::wire::initctl;
 use lexopt::Arg::{Long, Short, Value};
 use std::ffi::OsString;
+use std::path::Path;
+
+/// Where sysvinit's PID 1 listens, and ours.
+const INITCTL: &str = "/run/initctl";
 
 /// Whom is asked, and for what.
 struct Wish {
@@ -41,17 +46,36 @@ fn options(mut wish: Wish, args: &[OsString]) -> Option<Wish> {
     Some(wish)
 }
 
-/// `init 0`, `init 6`: as with sysvinit and runit.
+/// `init 0`, `init 6`: as with sysvinit and runit. Where PID 1 listens as sysvinit's does, it hears it in that way:
+/// `shutdown` may have said there before what run level 0 is to be.
 pub fn telinit(args: &[OsString]) -> i32 {
-    let level = args.first().map(|word| word.to_string_lossy());
-    match level.as_deref() {
-        Some("0") => ask(Goal::PowerOff),
-        Some("6") => ask(Goal::Reboot),
-        Some("q" | "Q") => tell(Signal::HUP, "look at the services"),
-        _ => {
-            say("usage: init 0|6|q (power off, reboot, look at the services)");
-            exit::USAGE
+    let Some(level) = run_level(args) else {
+        say("usage: init [-t SECONDS] 0|6|q (power off, reboot, look at the services)");
+        return exit::USAGE;
+    };
+    if fs::writer(Path::new(INITCTL)).and_then(|fifo| fs::send(fifo, &initctl::level(level))).is_ok() {
+        return exit::OK;
+    }
+    match level {
+        b'0' => ask(Goal::PowerOff),
+        b'6' => ask(Goal::Reboot),
+        _ => tell(Signal::HUP, "look at the services"),
+    }
+}
+
+/// How long others wait between TERM and KILL is not ours to say.
+fn run_level(args: &[OsString]) -> Option<u8> {
+    let (mut level, mut parser) = (None, lexopt::Parser::from_args(args));
+    while let Some(option) = parser.next().transpose() {
+        match option.ok()? {
+            Short('t') => drop(parser.value().ok()?),
+            Value(word) if level.is_none() => level = Some(word),
+            Short(_) | Long(_) | Value(_) => return None,
         }
+    }
+    match level?.as_encoded_bytes() {
+        [level @ (b'0' | b'6' | b'q' | b'Q')] => Some(*level),
+        _ => None,
     }
 }
 
@@ -142,6 +166,13 @@ mod tests {
         assert_eq!(wish("-f -n"), Some((Goal::Halt, true, false)));
         assert_eq!(wish("-pw --force"), Some((Goal::PowerOff, true, true)));
         assert_eq!([wish("-x"), wish("now")], [None, None]);
+    }
+
+    #[test]
+    fn the_run_level_stands_alone_whatever_the_pause() {
+        let level = |text| run_level(&words(text));
+        assert_eq!([level("0"), level("-t 5 6"), level("q -t5")], [Some(b'0'), Some(b'6'), Some(b'q')]);
+        assert_eq!(["", "3", "06", "0 6", "-t", "-t 0", "-e 0"].map(level), [None; 7]);
     }
 
     #[test]

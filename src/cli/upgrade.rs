@@ -12,6 +12,7 @@ use argh::FromArgs;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -94,6 +95,7 @@ fn can_go_on(pid: i32, program: &Path, version: u64) -> bool {
     let place = Path::new(&format!("/proc/{pid}/root")).join(program.strip_prefix("/").unwrap_or(program));
     let version = version.to_string();
     let mut probe = Command::new(place);
+    probe.arg0("onit"); // at /sbin/init it would be another tool
     probe.args(["upgrade", "--reads", &version]).stdin(Stdio::null()).stderr(Stdio::null());
     probe.output().map_or(true, |answer| answer.stdout == YES)
 }

@@ -42,6 +42,10 @@ pub enum ErrorKind {
     NoReadiness(Kind),
     /// The status file holds no status record.
     BadRecord(Bad),
+    /// It is being done already.
+    Busy,
+    /// `systemctl` ended with this code (-1: by a signal).
+    Refused(i32),
     /// A limit of this machine is reached; its name.
     Limit(&'static str),
     /// Any other trouble with a file, by its error number.
@@ -66,6 +70,15 @@ impl Error {
             errno => ErrorKind::System(errno as i32),
         };
         Error { file: Some(file), ..Error::new(path, operation, kind) }
+    }
+
+    /// Trouble that the standard library has with a file.
+    pub(super) fn of_io(path: &Path, operation: &str, why: &io::Error) -> Error {
+        let kind = match why.kind() {
+            io::ErrorKind::PermissionDenied => ErrorKind::NotPermitted,
+            _ => ErrorKind::System(why.raw_os_error().unwrap_or_default()),
+        };
+        Error::new(path, operation, kind)
     }
 
     /// Trouble with being told about changes.
@@ -116,6 +129,8 @@ impl Error {
             (ErrorKind::NoReadiness(Kind::S6), _) => "it has no notification-fd".into(),
             (ErrorKind::NoReadiness(kind), _) => format!("{kind} does not record readiness"),
             (ErrorKind::BadRecord(bad), _) => format!("supervise/status: {bad}"),
+            (ErrorKind::Busy, _) => "it runs already".into(),
+            (ErrorKind::Refused(code), _) => format!("systemctl ended with {code}"),
             (ErrorKind::Limit(name), _) => format!("the limit {name} is reached"),
             (ErrorKind::System(errno), None) => Errno::from_raw(errno).desc().into(),
             (ErrorKind::System(errno), Some(file)) => format!("{file}: {}", Errno::from_raw(errno).desc()),
@@ -139,6 +154,8 @@ impl From<Error> for io::Error {
             ErrorKind::TimedOut => io::ErrorKind::TimedOut,
             ErrorKind::NoSuchCommand(_) | ErrorKind::NoReadiness(_) => io::ErrorKind::Unsupported,
             ErrorKind::BadRecord(_) => io::ErrorKind::InvalidData,
+            ErrorKind::Busy => io::ErrorKind::ResourceBusy,
+            ErrorKind::Refused(_) => io::ErrorKind::Other,
             ErrorKind::Limit(_) => io::ErrorKind::QuotaExceeded,
             ErrorKind::System(errno) => io::Error::from_raw_os_error(errno).kind(),
         };

@@ -18,6 +18,8 @@ pub enum Kind {
     Encore,
     /// s6-supervise.
     S6,
+    /// systemd, see [`Unit`](super::Unit).
+    Systemd,
 }
 
 impl Kind {
@@ -27,14 +29,14 @@ impl Kind {
             Kind::Runit => Dialect::Runit,
             Kind::Daemontools => Dialect::Daemontools,
             Kind::Encore => Dialect::Encore,
-            Kind::S6 => Dialect::S6,
+            Kind::S6 | Kind::Systemd => Dialect::S6, // no letter is ever sent to systemd
         }
     }
 
     /// The service's own stop signal, where the supervisor knows it; else TERM.
     pub(super) fn stop(self) -> Command {
         match self {
-            Kind::Onit | Kind::S6 => Command::StopSignal,
+            Kind::Onit | Kind::S6 | Kind::Systemd => Command::StopSignal,
             Kind::Runit | Kind::Daemontools | Kind::Encore => Command::Term,
         }
     }
@@ -53,6 +55,7 @@ impl fmt::Display for Kind {
             Kind::Daemontools => "daemontools",
             Kind::Encore => "daemontools-encore",
             Kind::S6 => "s6",
+            Kind::Systemd => "systemd",
         })
     }
 }

@@ -15,6 +15,8 @@
 //!   [`wait`](Service::wait).
 //! - [`Watch`]: what changes, of one or many, one change at a time. For a loop of its own, or anybody's poll loop.
 //! - [`Manager`]: one operation on many, some at a time, with one deadline and one result for each.
+//! - [`Control`]: what a [`Service`] has in common with a [`Unit`] of systemd.
+//! - [`DevTree`]: a private tree of services, for development and tests.
 //! - [`Status`]: what a status record says, also without any file.
 //!
 //! Whose supervisor it is makes no difference but one value, [`Kind`]: what one of them does not understand is an
@@ -22,19 +24,26 @@
 //! ignore SIGPIPE, and who has changed that must be prepared for it.
 #![forbid(unsafe_code)]
 
+pub mod api;
+mod control;
+mod dev_tree;
 mod error;
 mod kind;
 mod manager;
 mod service;
+mod systemd;
 mod until;
 mod watch;
 
 pub use crate::machine::{Command, Exit, Phase, Pid, Signal, Standing, Target, Want};
 pub use crate::wire::status::Bad;
 pub use crate::wire::status::any::{Format, Status};
+pub use control::Control;
+pub use dev_tree::{DevTree, Scanner};
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Kind;
 pub use manager::{Manager, Operation, Outcome};
 pub use service::Service;
+pub use systemd::{Scope, Unit};
 pub use until::{Deadline, Until};
 pub use watch::{Change, Watch};

@@ -160,6 +160,7 @@ impl Service {
         Ok(match self.record()?.format {
             Format::S6 | Format::S6Long => Kind::S6,
             Format::Daemontools => Kind::Daemontools,
+            Format::Systemd => Kind::Systemd,
             Format::Encore => Kind::Encore,
             Format::Runit if !self.0.stat.exists() => Kind::Encore, // without a process they write the same
             Format::Runit => match fs::lock_holder(&self.0.lock) {
@@ -268,13 +269,7 @@ impl Service {
     /// # Errors
     /// [`NoSuchCommand`](ErrorKind::NoSuchCommand) if the supervisor has no letter for it; and as [`up`](Service::up).
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        self.send(&[match signal {
-            Signal::TERM => Command::Term,
-            Signal::KILL => Command::Kill(Target::Process),
-            Signal::STOP => Command::Pause(Target::Process),
-            Signal::CONT => Command::Continue(Target::Process),
-            signal => Command::Signal(signal),
-        }])
+        self.send(&[carries(signal)])
     }
 
     /// Several orders in one write: all of them arrive, in this order, or none.
@@ -389,7 +384,18 @@ fn keeps_its_own_manners(pid: Pid) -> bool {
     !words.iter().take(2).any(is_other)
 }
 
-fn word(command: Command) -> String {
+/// The order that sends this signal.
+pub(super) fn carries(signal: Signal) -> Command {
+    match signal {
+        Signal::TERM => Command::Term,
+        Signal::KILL => Command::Kill(Target::Process),
+        Signal::STOP => Command::Pause(Target::Process),
+        Signal::CONT => Command::Continue(Target::Process),
+        signal => Command::Signal(signal),
+    }
+}
+
+pub(super) fn word(command: Command) -> String {
     let group = |to, signal: &str| if to == Target::Group { format!("{signal} to its group") } else { signal.into() };
     match command {
         Command::Up => "up".into(),
@@ -403,7 +409,7 @@ fn word(command: Command) -> String {
         Command::Pause(to) => group(to, "STOP"),
         Command::Continue(to) => group(to, "CONT"),
         Command::Signal(signal) => {
-            let name = signal_hook::low_level::signal_name(signal.0).and_then(|name| name.strip_prefix("SIG"));
+            let name = signal.name().and_then(|name| name.strip_prefix("SIG"));
             name.map_or_else(|| format!("signal {}", signal.0), str::to_owned)
         }
         Command::Disable => "disable".into(),

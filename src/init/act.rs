@@ -231,6 +231,7 @@ impl Init {
         let cause = self.config.voice.words(&failure);
         let hint = match errno {
             Errno::ENOENT => self.missing_interpreter(at, path).unwrap_or_default(),
+            Errno::ENOEXEC => " (it has no #! line, and is no program for this machine)".to_owned(),
             _ => String::new(),
         };
         let then = if script == Script::Run { "; trying again" } else { "" };
@@ -241,8 +242,12 @@ impl Init {
     fn missing_interpreter(&self, at: SlotId, script: &str) -> Option<String> {
         let slot = self.table.get(at)?;
         let text = fs::read_small(&slot.dir, script).ok()??;
-        let interpreter = text.lines().next()?.strip_prefix("#!")?.split_ascii_whitespace().next()?.to_owned();
-        Some(format!(" (its interpreter {interpreter} is missing)"))
+        let line = text.split('\n').next()?.strip_prefix("#!")?;
+        let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
+        Some(match interpreter.strip_suffix('\r') {
+            Some(_) => " (its lines end in carriage returns, as on Windows)".to_owned(),
+            None => format!(" (its interpreter {} is missing)", interpreter.replace(char::is_control, "?")),
+        })
     }
 
     /// The small files are read when they matter, so that a change holds at once.
@@ -266,18 +271,30 @@ impl Init {
     }
 
     pub(super) fn read_fact<T>(&mut self, at: SlotId, file: &'static str, parse: fn(&str) -> Option<T>) -> Option<T> {
-        let text = match fs::read_small(&self.table.get(at)?.dir, file) {
-            Ok(text) => text?,
-            Err(errno) => {
-                self.complain(at, format!("cannot read {file}: {}; going by the default", errno.desc()));
-                return None;
-            }
+        let (fact, odd) = match fs::read_small(&self.table.get(at)?.dir, file) {
+            Ok(None) => (None, None),
+            Ok(Some(text)) => match parse(&text) {
+                Some(fact) => (Some(fact), None),
+                None => {
+                    (None, Some(format!("{file} says {:?}, which is no value for it", text.trim_end_matches('\n'))))
+                }
+            },
+            Err(errno) => (None, Some(format!("cannot read {file}: {}", errno.desc()))),
         };
-        let fact = parse(&text);
-        if fact.is_none() {
-            self.complain(at, format!("{file} says {:?}, which is no value for it; going by the default", text.trim()));
-        }
+        self.tell_odd(at, file, odd);
         fact
+    }
+
+    /// What is wrong with a small file is told when it is new.
+    fn tell_odd(&mut self, at: SlotId, file: &'static str, odd: Option<String>) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let known = slot.odd.iter().position(|(known, _)| *known == file).map(|place| slot.odd.swap_remove(place).1);
+        if let Some(odd) = odd {
+            slot.odd.push((file, odd.clone()));
+            if known.as_ref() != Some(&odd) {
+                self.tell(at, &format_args!("{odd}; going by the default"));
+            }
+        }
     }
 
     // Speaking.

@@ -39,10 +39,9 @@ impl Init {
             Ok(claim) => claim,
             Err(failure) => return Err(Refused { name, failure }),
         };
-        let logger = match log_of(&name, &claim.dir)? {
-            Some(log) => Some(self.claim_logger(&name, log)?),
-            None => None,
-        };
+        let logger = log_of(&name, &claim.dir)
+            .and_then(|log| log.map(|log| self.claim_logger(&name, log)).transpose())
+            .inspect_err(|_| self.hide(&name))?;
         let at = self.insert(name.clone(), claim, Role::Main, Pair::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)
@@ -208,7 +207,19 @@ impl Init {
     pub(super) fn open_all_again(&mut self) {
         self.renew_view();
         for at in self.table.all() {
-            if self.table.get(at).is_some_and(|slot| slot.files.ok.is_none()) {
+            let released = self.is_released(at);
+            let Some(slot) = self.table.get_mut(at) else { continue };
+            if released || fs::is_removed(&slot.dir) {
+                continue; // there is no place for it any more
+            }
+            let removed = slot.give_up_removed();
+            let incomplete = !removed.is_empty() || slot.files.ok.is_none();
+            if !removed.is_empty() {
+                slot.shown = None; // its status may be gone as well
+                self.table.note(at); // before they are closed
+            }
+            drop(removed);
+            if incomplete {
                 self.open_again(at);
             }
         }
@@ -225,9 +236,11 @@ impl Init {
         };
         if let Some(slot) = self.table.get_mut(at) {
             slot.files = files;
+            slot.muted &= !deaf;
         }
         if deaf {
             self.hear(at);
+            self.heed_orders_again(at);
         }
         match opened {
             Ok(()) => self.be_seen(at),

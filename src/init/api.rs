@@ -407,9 +407,9 @@ impl Init {
     /// An order goes the way that all orders go, so that it waits for those that were given before.
     fn order(&mut self, at: SlotId, bytes: &[u8]) -> Result<(), (&'static str, String)> {
         let control = self.table.get(at).and_then(|slot| slot.files.control.as_ref());
-        match control.map(|control| fs::write_whole(control, bytes)) {
-            Some(true) => self.take_bytes(at),
-            Some(false) => return Err(("busy", "too many orders wait for its control script".into())),
+        match control.map(|control| fs::send(control, bytes)) {
+            Some(Ok(())) => self.take_bytes(at),
+            Some(Err(_)) => return Err(("busy", "too many orders wait for its control script".into())),
             None if self.is_busy(at) => return Err(("busy", "its control script runs".into())),
             None => {
                 for command in bytes.iter().flat_map(|byte| control::decode(*byte, Dialect::All)) {

@@ -7,6 +7,7 @@
 use super::Init;
 use super::config::Config;
 use super::entry;
+use super::initctl::Initctl;
 use super::voice::{Ended, Span};
 use crate::exit;
 use crate::machine::request::{Goal, Realm, Request, request};
@@ -24,6 +25,9 @@ use std::path::{Path, PathBuf};
 /// Where a machine's own scripts are.
 const HOME: &str = "/etc/onit";
 const RUNIT: &str = "/etc/runit";
+/// What the poller knows the descriptors by.
+const SIGNALS: u64 = 0;
+pub(super) const INITCTL: u64 = 1;
 /// The files whose modes tell runit what is wanted; the second of each is Debian's place for it.
 const STOPIT: [&str; 2] = ["/etc/runit/stopit", "/run/runit.stopit"];
 const REBOOT: [&str; 2] = ["/etc/runit/reboot", "/run/runit.reboot"];
@@ -58,6 +62,11 @@ fn realm() -> Realm {
     } else {
         Realm::Container
     }
+}
+
+/// Whether we are PID 1 of a machine. Signals wait from here on.
+pub fn is_machine() -> bool {
+    realm() == Realm::Machine
 }
 
 /// Whoever is PID 1 of a machine and has nothing more to do is not to end: the kernel would stop.
@@ -105,7 +114,8 @@ impl Words {
 /// A machine's life, but for the time in which services are supervised.
 pub(super) struct Life {
     signals: Signals,
-    poller: Poller,
+    pub(super) poller: Poller,
+    pub(super) initctl: Initctl,
     words: Words,
     /// What was asked for.
     pub(super) goal: Option<Goal>,
@@ -124,13 +134,13 @@ impl Life {
     fn begin(words: Words) -> Life {
         last_words_of_a_panic();
         boot::set_up_process();
-        for early in &boot::EARLY {
-            if let Err(errno) = boot::mount_missing(early) {
-                say(format_args!("onit: cannot mount {}: {}; going on without", early.target, errno.desc()));
-            }
-        }
+        let mounts = boot::EARLY.map(|early| (early.target, boot::mount_missing(&early)));
+        boot::make_devices();
         boot::link_descriptors();
         boot::open_console();
+        for (target, errno) in mounts.iter().filter_map(|(target, result)| Some((target, result.err()?))) {
+            say(format_args!("onit: cannot mount {target}: {}; going on without", errno.desc()));
+        }
         process::adopt_descriptors();
         boot::take_keyboard_requests();
         let _ = boot::give_up_input(); // without /dev/null it stays as it is
@@ -146,6 +156,7 @@ impl Life {
                     return Life {
                         signals,
                         poller,
+                        initctl: Initctl::default(),
                         words,
                         goal: None,
                         asked: false,
@@ -168,6 +179,7 @@ impl Life {
             // Whoever failed was supervising, so what comes before that is done.
             self.serve(config).take_down(is_runit());
         }
+        self.attend_initctl();
         if self.words.emergency {
             self.rescue("asked for at boot");
         }
@@ -216,11 +228,15 @@ impl Life {
     /// The time in which services are supervised.
     fn serve(self, config: Config) -> Life {
         let words = self.words.clone();
-        drop(self); // the signals that come now wait for whoever listens next
-        let (_, goal, at_once) = match Init::boot(entry::with_budget(Config { realm: Realm::Machine, ..config })) {
-            Ok(init) => init.run_on_machine(),
+        let initctl = self.initctl;
+        drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
+        let (goal, at_once, initctl) = match Init::boot(entry::with_budget(Config { realm: Realm::Machine, ..config }))
+        {
+            Ok(init) => init.run_on_machine(initctl),
             Err(errno) => {
                 let mut life = Life::again(words);
+                life.initctl = initctl;
+                life.attend_initctl();
                 life.rescue(&format!("cannot supervise: {}", errno.desc()));
                 return life;
             }
@@ -228,6 +244,8 @@ impl Life {
         rescue::disarm();
         last_words_of_a_panic();
         let mut life = Life::again(words);
+        life.initctl = initctl;
+        life.attend_initctl();
         life.goal = Some(goal);
         life.at_once = at_once;
         life
@@ -318,6 +336,9 @@ impl Life {
                 self.hear(request);
             }
         }
+        for request in self.initctl.hear() {
+            self.hear(request);
+        }
         let dead: Vec<_> = std::iter::from_fn(reaped).collect();
         if self.ctrl_alt_del.take_if(|pid| dead.iter().any(|(dead, _)| dead == pid)).is_some() {
             self.hear(Request::LookAtStopit);
@@ -341,7 +362,8 @@ impl Life {
                 }
                 self.ask(if any_flag(&REBOOT) { Goal::Reboot } else { Goal::PowerOff });
             }
-            Request::LookAtStopit | Request::Rescan => {} // of runit's files, and the services
+            Request::Rescan => self.attend_initctl(), // the services are not ours
+            Request::LookAtStopit => {}               // there is no stage of runit's to end
         }
     }
 
@@ -366,7 +388,7 @@ impl Life {
 fn listen() -> Result<(Signals, Poller), Errno> {
     let signals = Signals::take_over()?;
     let poller = Poller::new()?;
-    poller.add(&signals, 0)?;
+    poller.add(&signals, SIGNALS)?;
     Ok((signals, poller))
 }
 
@@ -426,7 +448,7 @@ fn limit(name: &str) -> Option<std::time::Duration> {
 }
 
 /// What ends a machine when everything on it has ended by itself.
-fn machine_goal(goal: Goal) -> Goal {
+pub(super) fn machine_goal(goal: Goal) -> Goal {
     match goal {
         Goal::Exit => Goal::PowerOff,
         Goal::Halt | Goal::PowerOff | Goal::Reboot | Goal::Kexec => goal,
@@ -480,11 +502,12 @@ fn last_words_of_a_panic() {
 }
 
 impl Init {
-    pub(super) fn run_on_machine(mut self) -> (i32, Goal, bool) {
+    pub(super) fn run_on_machine(mut self, initctl: Initctl) -> (Goal, bool, Initctl) {
+        self.attend_initctl(initctl);
         while !self.is_over() {
             self.turn();
         }
-        (self.code, self.goal, self.at_once)
+        (self.goal, self.at_once, self.initctl.unwrap_or_default())
     }
 
     pub(super) fn obey_machine(&mut self, signal: Signal) {
@@ -507,7 +530,10 @@ impl Init {
             }
             Request::CtrlAltDel => self.obey_request(Request::Shutdown(Goal::Reboot)),
             Request::Keyboard => start_keyboard_request(),
-            Request::Rescan => self.rescan(),
+            Request::Rescan => {
+                self.find_initctl();
+                self.rescan();
+            }
             Request::LookAtStopit => {} // runit's stages are not ours to supervise
         }
     }

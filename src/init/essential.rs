@@ -59,6 +59,8 @@ impl Init {
         if self.system.is_up() {
             self.leave_message(at, &why);
             self.code = exit.shell_code().into();
+            self.code_stands = true;
+            self.tell_main_to_end();
             self.stop();
         }
     }

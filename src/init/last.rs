@@ -2,7 +2,7 @@
 //!
 //! What may take for ever happens in a process of its own, which gets a time limit.
 
-use super::boot::Life;
+use super::boot::{Life, machine_goal};
 use crate::machine::request::Goal;
 use crate::machine::{Pid, Signal};
 use crate::sys::{Errno, boot, clock, process, say::say, wait};
@@ -32,23 +32,20 @@ impl Life {
         if !self.await_child("unmounting", UNMOUNT, boot::in_child(give_back)) {
             say("onit: unmounting has not ended; going on without");
         }
-        let goal = if goal == Goal::Kexec && !kernel_is_loaded() {
-            say("onit: no kernel is loaded for kexec; rebooting instead");
-            Goal::Reboot
-        } else {
-            goal
-        };
         // The process that calls it is ended by the kernel, so that it cannot be us.
         self.await_child("the reboot", REBOOT, boot::in_child(|| refused(goal)));
         say(format_args!("onit: this machine does not {}", goal.word()));
         self.stay()
     }
 
-    /// There is nothing left to do but to be there.
+    /// There is nothing left to do but to be there, and to end if somebody asks for it.
     pub(super) fn stay(mut self) -> ! {
         self.goal = None;
         self.rescue("nothing else is left");
         loop {
+            if let Some(goal) = self.goal.take() {
+                self.end(machine_goal(goal));
+            }
             self.turn(None);
         }
     }
@@ -81,19 +78,28 @@ impl Life {
     }
 }
 
+/// Returns only if the kernel does nothing of the kind.
 fn refused(goal: Goal) -> i32 {
     let errno = boot::reboot(goal);
-    say(format_args!("onit: cannot {}: {}", goal.word(), errno.desc()));
+    let why = if goal == Goal::Kexec && errno == Errno::EINVAL { "no kernel is loaded" } else { errno.desc() };
+    if goal == Goal::Kexec {
+        say(format_args!("onit: cannot kexec: {why}; rebooting instead"));
+        return refused(Goal::Reboot);
+    }
+    say(format_args!("onit: cannot {}: {why}", goal.word()));
     1
-}
-
-fn kernel_is_loaded() -> bool {
-    std::fs::read("/sys/kernel/kexec_loaded").is_ok_and(|text| text.starts_with(b"1"))
 }
 
 /// Gives back swap space and file systems. Returns an exit code.
 fn give_back() -> i32 {
     boot::sync();
+    // A shutdown script that unmounts everything has unmounted what tells what there is.
+    if let Err(errno) = boot::mount_missing(&boot::PROC) {
+        say(format_args!(
+            "onit: cannot see what is mounted without /proc: {}; going on without unmounting",
+            errno.desc()
+        ));
+    }
     for swap in mounts::swaps(&std::fs::read("/proc/swaps").unwrap_or_default()) {
         if let Err(errno) = boot::swap_off(&swap) {
             say(format_args!("onit: cannot give up the swap space {}: {}; going on", swap.display(), errno.desc()));

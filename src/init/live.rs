@@ -125,6 +125,11 @@ impl Init {
     /// Somebody says that things have changed: files may have come, and there may be a place by now.
     pub(super) fn renew_view(&mut self) {
         self.live.why_not = None;
+        if self.live.view.as_ref().is_some_and(|view| fs::is_removed(&view.dir)) {
+            let removed = std::mem::take(&mut self.live); // it is made anew for the first service that needs it
+            self.note_whole(); // before it is closed
+            drop(removed);
+        }
         let Some(view) = &self.live.view else { return };
         for slot in self.table.all().into_iter().filter_map(|at| self.table.get(at)) {
             if slot.files.home.is_some() {

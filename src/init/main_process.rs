@@ -4,6 +4,7 @@ use super::Init;
 use super::config::Root;
 use super::ledger::Ledger;
 use super::reexec::UNKNOWN;
+use super::voice::Failure;
 use crate::machine::main_process::ends_all;
 use crate::machine::{Exit, Pid, Signal, Target};
 use crate::sys::{foreground, process, rescue, signals};
@@ -65,8 +66,9 @@ impl Init {
                 self.note_whole();
             }
             Err(errno) => {
-                let cause = format_args!("cannot start the main process: {}; stopping everything", errno.desc());
-                self.config.voice.complain(None, &cause);
+                let voice = self.config.voice;
+                let cause = voice.words(&Failure { verb: "start", path: "the main process", errno });
+                voice.complain(None, &format_args!("{cause}; stopping everything"));
                 self.main_is_over(crate::exit::SYSTEM);
             }
         }
@@ -126,7 +128,7 @@ impl Init {
             self.tell_manager("STOPPING=1");
             self.tell_event("stopping", None);
         }
-        if self.system.is_up() || self.code == crate::exit::OK {
+        if !self.code_stands {
             self.code = code;
         }
         self.scan.stop_taking_in();
@@ -150,6 +152,14 @@ impl Init {
             }
             self.stop();
         }
+    }
+
+    /// Everything is to end, and nobody has told the main process yet. One that was not started is not any more.
+    pub(super) fn tell_main_to_end(&mut self) {
+        if self.main == Main::Waiting {
+            self.main = Main::Ended;
+        }
+        self.forward(Signal::TERM);
     }
 
     pub(super) fn forward(&self, signal: Signal) {
@@ -182,7 +192,9 @@ impl Init {
                 self.config
                     .voice
                     .complain(None, &format_args!("the main process is still running (pid {pid}); killing it"));
-                let _ = process::kill(pid, Signal::KILL, Target::Group);
+                for to in [Target::Group, Target::Process] {
+                    let _ = process::kill(pid, Signal::KILL, to); // it may have left its group
+                }
             }
             Main::Waiting => self.main = Main::Ended,
             Main::None | Main::Ended => {}

@@ -13,6 +13,7 @@ pub mod entrypoint;
 mod essential;
 mod front;
 mod index;
+mod initctl;
 mod last;
 mod ledger;
 mod live;
@@ -37,6 +38,7 @@ use crate::sys::{Errno, clock, process};
 use adopt::Refused;
 use api::Api;
 use config::{Config, Root};
+use initctl::Initctl;
 use ledger::Ledger;
 use live::Live;
 use main_process::Main;
@@ -85,10 +87,14 @@ pub struct Init {
     announced: bool,
     /// What we end with.
     code: i32,
+    /// An essential service has said so; the end of the main process does not change it.
+    code_stands: bool,
     /// What the shutdown that was asked for is to end with.
     goal: Goal,
     /// Nothing is waited for any more.
     at_once: bool,
+    /// Who speaks as to sysvinit's init is heard too: on a machine only.
+    initctl: Option<Initctl>,
 }
 
 impl Init {
@@ -115,7 +121,11 @@ impl Init {
             Root::Service(_) | Root::Nothing => Scan::default(),
         };
         let main = if config.main.is_some() { Main::Waiting } else { Main::None };
-        let ledger = estate.as_ref().map_or_else(Ledger::begin, |estate| estate.ledger);
+        let ledger = match &estate {
+            Some(estate) => estate.ledger,
+            None if goes_on_after_faults => Ledger::begin(),
+            None => Ledger::default(), // nobody would read it
+        };
         spawner.announce_to(ledger.newborn());
         let mut init = Init {
             config,
@@ -141,8 +151,10 @@ impl Init {
             now: clock::now(),
             announced: false,
             code: crate::exit::OK,
+            code_stands: false,
             goal: Goal::Exit,
             at_once: false,
+            initctl: None,
         };
         match estate {
             Some(estate) => init.succeed(estate),

@@ -4,7 +4,7 @@
 //! place, and its init takes ours. Until then a failure is a reason for a shell; afterwards there is no way back.
 
 use super::boot::Life;
-use crate::sys::{Errno, boot, say::say};
+use crate::sys::{Errno, boot, fs, say::say};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
 impl Life {
     /// Leaves this root, if the `boot` script asked for it. Returns only if it did not, or if that cannot be.
     pub(super) fn enter_new_root(&mut self) {
-        let Ok(text) = std::fs::read(REQUEST) else { return };
+        let Ok(Some(text)) = fs::read_bytes(fs::HERE, REQUEST) else { return }; // which waits for nobody
         let mut words = text.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
         let mut word = || words.next().map(|word| PathBuf::from(OsString::from_vec(word.to_vec())));
         let (Some(root), init) = (word(), word()) else {
@@ -51,11 +51,18 @@ fn check(root: &Path, inits: &[PathBuf]) -> Result<(), String> {
         Err("this root is not in memory".into())
     } else if !boot::is_mount_point(root) {
         Err("nothing is mounted there".into())
-    } else if !inits.iter().any(|init| inside(init).symlink_metadata().is_ok()) {
-        Err(format!("{} is not there", inits.first().map(|init| init.display().to_string()).unwrap_or_default()))
+    } else if !inits.iter().any(|init| may_be_program(&inside(init))) {
+        Err(format!("{} is no program there", inits.first().map(|init| init.display().to_string()).unwrap_or_default()))
     } else {
         Ok(())
     }
+}
+
+/// Where a symbolic link leads is not known before that root is ours.
+fn may_be_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.symlink_metadata()
+        .is_ok_and(|file| file.is_symlink() || file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 fn take_along(mount: &Path, root: &Path) {
@@ -74,5 +81,23 @@ fn take_along(mount: &Path, root: &Path) {
                 errno.desc()
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_program;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_cannot_be_an_init_is_seen_before_there_is_no_way_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (init, link) = (dir.path().join("init"), dir.path().join("link"));
+        assert!(!may_be_program(dir.path()) && !may_be_program(&init));
+        std::fs::write(&init, "").expect("a file");
+        assert!(!may_be_program(&init));
+        std::fs::set_permissions(&init, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        std::os::unix::fs::symlink("/bin/busybox", &link).expect("a link");
+        assert!(may_be_program(&init) && may_be_program(&link));
     }
 }

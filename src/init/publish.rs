@@ -41,6 +41,7 @@ impl Init {
 
     /// Brings `supervise/status` up to date.
     pub(super) fn publish(&mut self, at: SlotId) {
+        let released = self.is_released(at);
         let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.lock.is_some() && slot.rewrite_at.is_none())
         else {
             return;
@@ -60,7 +61,7 @@ impl Init {
                 }
                 self.table.note(at);
             }
-            Err(failure) if slot.released && failure.errno == Errno::ENOENT => {} // its directory was removed
+            Err(failure) if released && failure.errno == Errno::ENOENT => {} // its directory was removed
             Err(failure) => {
                 slot.rewrite_at = Some(self.now.after(RETRY));
                 let cause = self.config.voice.words(&failure);
@@ -68,6 +69,14 @@ impl Init {
                 self.table.arm(at); // not touched: this turn has tried
             }
         }
+    }
+
+    /// Whether a service, or that of a logger, is not taken in again.
+    pub(super) fn is_released(&self, at: SlotId) -> bool {
+        self.table.get(at).is_some_and(|slot| match slot.pair {
+            Pair::Logger { producer, .. } => self.table.get(producer).is_none_or(|service| service.released),
+            Pair::Alone | Pair::Producer { .. } => slot.released,
+        })
     }
 
     /// Lets a service go when it and its logger are over.

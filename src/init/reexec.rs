@@ -298,6 +298,7 @@ impl Init {
         foreground::set_inherited([ledger.get(Fact::InheritedMask), ledger.get(Fact::InheritedIgnored)]);
         self.announced = ledger.get(Fact::Announced) != 0;
         self.code = i32::try_from(ledger.get(Fact::Code)).unwrap_or_default();
+        self.code_stands = self.code != crate::exit::OK;
         self.goal = Goal::numbered(ledger.get(Fact::Goal)).unwrap_or(Goal::Exit);
         if ledger.get(Fact::TakesIn) == 0 || !self.system.is_up() {
             self.scan.stop_taking_in();

@@ -6,7 +6,7 @@ use super::publish::stamp;
 use super::table::{Pair, Slot, SlotId};
 use crate::machine::history::Life;
 use crate::machine::{Exit, Mono, Phase, Standing, View};
-use crate::sys::{fs, signals};
+use crate::sys::fs;
 use crate::wire::api::{Event, ExitRecord, Hello, LifeRecord, Line, ServiceStatus};
 use crate::wire::tai::Tai;
 use std::ffi::OsStr;
@@ -142,7 +142,7 @@ fn text(name: &OsStr) -> String {
 }
 
 fn exit_record(exit: Exit) -> ExitRecord {
-    ExitRecord::of(exit, signals::name)
+    ExitRecord::of(exit)
 }
 
 /// To the millisecond, which is as exact as the wall clock is.

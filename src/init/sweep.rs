@@ -28,6 +28,9 @@ impl Init {
                 for pid in children.into_iter().filter(|pid| !self.table.owns(*pid)).collect::<Vec<_>>() {
                     self.end_orphan(pid, signal);
                 }
+                if signal == Signal::KILL && self.table.is_empty() {
+                    process::kill_all(signal); // those who fork faster than we count: at one stroke, if we are PID 1
+                }
             }
             None if self.table.is_empty() => self.sweep_blindly(signal),
             None => {} // loggers that still read would be hit too
@@ -50,10 +53,12 @@ impl Init {
         }
     }
 
-    /// Without `/proc` nobody can tell which processes there are.
+    /// Without a `/proc` of ours nobody can tell which processes there are.
     fn sweep_blindly(&mut self, signal: Signal) {
         if std::process::id() != 1 {
-            self.config.voice.complain(None, &"there is no /proc, so processes that were left behind are left alone");
+            self.config
+                .voice
+                .complain(None, &"there is no /proc of ours, so processes that were left behind are left alone");
             self.childless = true;
         } else if signal == Signal::KILL {
             process::kill_all(signal);

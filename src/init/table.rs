@@ -5,7 +5,7 @@ use super::ledger::Ledger;
 use crate::machine::history::History;
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, Standing, View};
-use crate::sys::fs::FileId;
+use crate::sys::fs::{self, FileId};
 use crate::wire::tai::Tai;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -41,6 +41,8 @@ pub struct Slot {
     pub history: History,
     /// The last trouble that was told, so that it is told once.
     pub complaint: Option<String>,
+    /// The small files that made no sense, and what was told about each.
+    pub odd: Vec<(&'static str, String)>,
     /// It left the directory, or all are told to end: it is not taken in again.
     pub released: bool,
     /// Its control FIFO waits until `control/X` is through.
@@ -99,6 +101,7 @@ impl Slot {
             told: false,
             history: History::default(),
             complaint: None,
+            odd: Vec::new(),
             released: false,
             muted: false,
             armed: None,
@@ -109,6 +112,16 @@ impl Slot {
     /// Where its `supervise` is.
     pub fn home(&self) -> &OwnedFd {
         self.files.home.as_ref().unwrap_or(&self.dir)
+    }
+
+    /// What is open of `supervise` and was removed there is ours no more. To be closed by whoever asks.
+    pub fn give_up_removed(&mut self) -> Vec<OwnedFd> {
+        let Files { home, lock, control, ok } = &mut self.files;
+        let stood_in = home.take_if(|home| fs::is_removed(home));
+        let home = home.as_ref().unwrap_or(&self.dir);
+        let known = [(lock, "supervise/lock"), (control, "supervise/control"), (ok, "supervise/ok")];
+        let removed = known.map(|(file, path)| file.take_if(|file| !fs::stands_at(file, home, path)));
+        removed.into_iter().chain([stood_in]).flatten().collect()
     }
 
     /// Whether it is a logger.

@@ -28,6 +28,7 @@ pub(super) enum Token {
     Front,
     Api,
     Client(usize),
+    Initctl,
     Control(SlotId),
 }
 
@@ -41,8 +42,9 @@ impl Token {
             Token::Directory => 1,
             Token::Front => 2,
             Token::Api => 3,
+            Token::Initctl => 4,
             Token::Client(at) => CLIENT | at as u64,
-            Token::Control(slot) => slot as u64 + 4,
+            Token::Control(slot) => slot as u64 + 5,
         }
     }
 
@@ -52,8 +54,9 @@ impl Token {
             1 => Token::Directory,
             2 => Token::Front,
             3 => Token::Api,
+            4 => Token::Initctl,
             client if client >= CLIENT => Token::Client((client - CLIENT) as usize),
-            slot => Token::Control((slot - 4) as SlotId),
+            slot => Token::Control((slot - 5) as SlotId),
         }
     }
 }
@@ -165,6 +168,7 @@ impl Init {
                 Token::Front => self.hear_front(),
                 Token::Api => self.welcome(),
                 Token::Client(at) => self.serve(*at),
+                Token::Initctl => self.hear_initctl(),
                 Token::Signals | Token::Directory => {} // come in their turn
             }
         }
@@ -286,15 +290,9 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_poller() {
-        for token in [
-            Token::Signals,
-            Token::Directory,
-            Token::Front,
-            Token::Api,
-            Token::Control(0),
-            Token::Client(0),
-            Token::Client(63),
-        ] {
+        let others = [Token::Signals, Token::Directory, Token::Front, Token::Api, Token::Initctl];
+        let many = [Token::Control(0), Token::Control(9999), Token::Client(0), Token::Client(63)];
+        for token in others.into_iter().chain(many) {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }

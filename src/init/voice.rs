@@ -1,7 +1,7 @@
 //! How it speaks: one line for each trouble, naming the file and the cause; silent when all is well.
 
 use crate::machine::{Exit, Script, Signal};
-use crate::sys::{Errno, clock, say::say, signals};
+use crate::sys::{Errno, clock, say::say};
 use crate::wire::{control, reason::reason};
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -146,7 +146,7 @@ pub struct Named(pub Signal);
 
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match signals::name(self.0) {
+        match self.0.name() {
             Some(name) => f.write_str(name),
             None => write!(f, "signal {}", self.0.0),
         }

@@ -69,6 +69,23 @@ impl Signal {
     pub const WINCH: Signal = Signal(libc::SIGWINCH);
 }
 
+impl Signal {
+    /// Its name, `SIGTERM`; real-time signals have none.
+    pub fn name(self) -> Option<&'static str> {
+        signal_hook::low_level::signal_name(self.0)
+    }
+
+    /// The signal of this name or number: `TERM`, `SIGTERM`, `term` and `15` are the same one.
+    pub fn named(text: &str) -> Option<Signal> {
+        let text = text.to_ascii_uppercase();
+        let name = text.strip_prefix("SIG").unwrap_or(&text);
+        if let Ok(number) = name.parse::<i32>() {
+            return (1..=64).contains(&number).then_some(Signal(number));
+        }
+        (1..=31).map(Signal).find(|signal| signal.name().and_then(|known| known.strip_prefix("SIG")) == Some(name))
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {

@@ -552,11 +552,19 @@ impl Service {
 
     fn drain(&mut self, now: Mono, unread: usize) -> Actions {
         self.leaving = true;
+        let begins = self.draining.is_none();
         let before = self.draining.get_or_insert(Draining { until: now.after(DRAIN_LIMIT), unread });
         let until = before.until;
         let progress = unread < std::mem::replace(&mut before.unread, unread);
         match &mut self.state {
-            State::Up { kill_at, .. } => *kill_at = Some(sooner(*kill_at, until)),
+            State::Up { pid, kill_at, .. } => {
+                *kill_at = Some(sooner(*kill_at, until));
+                if begins {
+                    // Who is stopped reads nothing.
+                    self.paused = false;
+                    return Action::Signal(*pid, Signal::CONT, Target::Process).into();
+                }
+            }
             State::Down { armed: true, not_before } if unread > 0 => {
                 if progress {
                     *not_before = now;

@@ -220,6 +220,10 @@ impl World {
     }
 
     fn drain(&mut self, pending: bool) -> String {
+        let view = self.service.view();
+        if view.phase == Phase::Run && !view.leaving {
+            self.known.paused = false;
+        }
         self.tell(Event::Drain { unread: pending.into() })
     }
 

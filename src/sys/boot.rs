@@ -7,11 +7,12 @@ use crate::machine::{Pid, Signal};
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, set_cad_enabled};
-use nix::sys::stat::{Mode, stat, umask};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod, stat, umask};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -23,6 +24,9 @@ const KDSIGACCEPT: libc::Ioctl = 0x4b4e as libc::Ioctl;
 /// What a shell says of a program that cannot be executed.
 const NOT_EXECUTED: i32 = 127;
 const CONSOLE: &str = "/dev/console";
+const NULL: &str = "/dev/null";
+/// Devices, and who may use them; the numbers are in the kernel's devices.txt.
+const DEVICES: [(&str, libc::dev_t, u32); 2] = [(CONSOLE, makedev(5, 1), 0o600), (NULL, makedev(1, 3), 0o666)];
 
 /// A file system that every machine has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,9 +47,12 @@ pub struct Early {
 
 const API: Early = Early { target: "", kind: "", no_exec: true, no_dev: true, options: "", optional: false };
 
+/// What tells what is mounted, among much else.
+pub const PROC: Early = Early { target: "/proc", kind: "proc", ..API };
+
 /// In the order in which they are mounted.
 pub const EARLY: [Early; 7] = [
-    Early { target: "/proc", kind: "proc", ..API },
+    PROC,
     Early { target: "/sys", kind: "sysfs", ..API },
     Early { target: "/dev", kind: "devtmpfs", options: "mode=0755", no_exec: false, no_dev: false, ..API },
     Early { target: "/dev/pts", kind: "devpts", options: "gid=5,mode=620,ptmxmode=000", no_dev: false, ..API },
@@ -121,6 +128,15 @@ pub fn is_mount_point(path: impl AsRef<Path>) -> bool {
     matches!((device(path), device(&path.join(".."))), (Ok(here), Ok(above)) if here != above)
 }
 
+/// Makes the devices without which nothing speaks or keeps silent, where the kernel has made none.
+pub fn make_devices() {
+    for (name, device, mode) in DEVICES {
+        if mknod(name, SFlag::S_IFCHR, Mode::empty(), device).is_ok() {
+            let _ = fs::set_permissions(name, fs::Permissions::from_mode(mode)); // it is of use to us at least
+        }
+    }
+}
+
 /// Makes the names in /dev that programs expect.
 pub fn link_descriptors() {
     for (name, target) in LINKS {
@@ -133,22 +149,21 @@ pub fn set_host_name(name: &str) -> Result<(), Errno> {
     nix::unistd::sethostname(name)
 }
 
-/// Closed descriptors among 0, 1 and 2 become the console.
+/// Descriptors among 0, 1 and 2 that were closed when we were executed become the console or, if there is none, lead
+/// nowhere.
 pub fn open_console() {
-    while let Ok(console) = open(CONSOLE, OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()) {
-        let number = std::os::fd::AsRawFd::as_raw_fd(&console);
-        if number > libc::STDERR_FILENO {
-            break;
+    let Ok(console) = open_terminal(Path::new(CONSOLE)).or_else(|_| open_terminal(Path::new(NULL))) else { return };
+    let places = [nix::unistd::dup2_stdin, nix::unistd::dup2_stdout, nix::unistd::dup2_stderr];
+    for (number, place) in (0..).zip(places) {
+        if process::was_closed(number) {
+            let _ = place(&console); // what is there instead is as good as none
         }
-        // SAFETY: sets a flag of a descriptor that we have just opened: this one is to be inherited.
-        unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
-        let _ = std::os::fd::IntoRawFd::into_raw_fd(console);
     }
 }
 
 /// Nobody reads the console through us: two readers would share what is typed.
 pub fn give_up_input() -> Result<(), Errno> {
-    nix::unistd::dup2_stdin(open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
+    nix::unistd::dup2_stdin(open_terminal(Path::new(NULL))?)
 }
 
 fn open_terminal(path: &Path) -> Result<OwnedFd, Errno> {
@@ -228,7 +243,6 @@ pub fn signal_stranger(pid: Pid, signal: Signal) -> Result<(), Errno> {
 
 /// Makes a file that only its mode speaks through, as runit's: its owner may execute it, or nobody may do anything.
 pub fn set_flag_file(path: &Path, set: bool) -> Result<(), Errno> {
-    use std::os::unix::fs::PermissionsExt as _;
     let mode = fs::Permissions::from_mode(if set { 0o100 } else { 0 });
     let made = if path.exists() || !set { Ok(()) } else { fs::write(path, "") };
     made.and_then(|()| fs::set_permissions(path, mode)).map_err(failed)

@@ -16,3 +16,41 @@ pub fn now() -> Mono {
 pub fn wall() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
+
+/// A moment as a calendar and a clock on the wall show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Local {
+    /// The year.
+    pub year: i64,
+    /// The month, 1 to 12.
+    pub month: i32,
+    /// The day of the month, 1 to 31.
+    pub day: i32,
+    /// 0 to 23.
+    pub hour: i32,
+    /// 0 to 59.
+    pub minute: i32,
+    /// 0 to 60.
+    pub second: i32,
+}
+
+/// That many seconds after 1970 in the time zone of this process; `None` where no calendar goes that far.
+pub fn local(seconds: i64) -> Option<Local> {
+    let mut tm = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: localtime_r(3) reads `seconds` and fills `tm`; all zeros are a `tm` as well. It reads the environment,
+    // which nobody changes: these are programs of one thread.
+    let tm = unsafe {
+        if libc::localtime_r(&raw const seconds, tm.as_mut_ptr()).is_null() {
+            return None;
+        }
+        tm.assume_init()
+    };
+    Some(Local {
+        year: i64::from(tm.tm_year) + 1900,
+        month: tm.tm_mon + 1,
+        day: tm.tm_mday,
+        hour: tm.tm_hour,
+        minute: tm.tm_min,
+        second: tm.tm_sec,
+    })
+}

@@ -168,7 +168,7 @@ fn restore_signals() {
 /// As execvp(3): a file without a slash is looked for in `PATH`, and a text file that does not say who reads it is
 /// read by the shell.
 fn execute(argv: &[CString]) -> Errno {
-    let Some(name) = argv.first() else { return Errno::ENOENT };
+    let Some(name) = argv.first().filter(|name| !name.is_empty()) else { return Errno::ENOENT };
     if name.as_bytes().contains(&b'/') {
         return execute_file(name, argv);
     }
@@ -284,7 +284,8 @@ pub fn stop_with_main() {
     let _ = stop.thread_block();
 }
 
-/// Sends the main process a signal. As long as it does not lead its group, just after its start, it is alone.
+/// Sends the main process a signal. As long as it does not lead its group, just after its start, or when it has left it,
+/// it is alone.
 pub fn tell(main: Pid, signal: Signal, to: Target) {
     let pid = nix::unistd::Pid::from_raw(main.0);
     let to = if nix::unistd::getpgid(Some(pid)) == Ok(pid) { to } else { Target::Process };
@@ -296,5 +297,5 @@ pub fn continue_main(main: Pid) {
     if is_in_front() {
         put_in_front(nix::unistd::Pid::from_raw(main.0));
     }
-    let _ = super::process::kill(main, Signal::CONT, Target::Group);
+    tell(main, Signal::CONT, Target::Group);
 }

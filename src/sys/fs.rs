@@ -1,6 +1,7 @@
 //! Files of a service directory, always relative to a directory that is held open.
 
 use super::{Errno, checked};
+use nix::NixPath as _;
 use nix::dir::Dir;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, open, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
@@ -46,9 +47,35 @@ pub fn path_of(dir: impl AsFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())).ok()
 }
 
+/// The working directory, to come back to. It must be readable, as it must for the tools that do the same.
+pub fn working_dir() -> Result<OwnedFd, Errno> {
+    open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Makes a directory the working directory. Only for who has a process of its own.
+pub fn enter(path: &OsStr) -> Result<(), Errno> {
+    nix::unistd::chdir(path)
+}
+
+/// Goes back to a directory that is held open.
+pub fn return_to(dir: impl AsFd) -> Result<(), Errno> {
+    nix::unistd::fchdir(dir)
+}
+
 /// Which directory this is.
 pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
     fstat(dir).map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
+}
+
+/// Whether an open directory was removed.
+pub fn is_removed(dir: impl AsFd) -> bool {
+    fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
+/// Whether what is open stands at this path now.
+pub fn stands_at(open: impl AsFd, dir: impl AsFd, path: &str) -> bool {
+    let there = fstatat(dir, path, AtFlags::empty());
+    there.is_ok_and(|stat| identity(open) == Ok(FileId { device: stat.st_dev, inode: stat.st_ino }))
 }
 
 /// The names in a directory that do not begin with a dot, in alphabetical order.
@@ -77,6 +104,15 @@ pub fn entries(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
 /// Whether a name is there, following symbolic links.
 pub fn exists(dir: impl AsFd, name: &str) -> bool {
     faccessat(dir, name, AccessFlags::F_OK, AtFlags::empty()).is_ok()
+}
+
+/// The same, where it matters that nobody can tell: only ENOENT means that there is nothing.
+pub fn look_up(dir: impl AsFd, name: &str) -> Result<bool, Errno> {
+    match fstatat(dir, name, AtFlags::empty()) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Whether anything has this name, a link that leads nowhere included.
@@ -165,6 +201,21 @@ pub fn rename(dir: impl AsFd, old: &OsStr, new: &OsStr) -> Result<(), Errno> {
     renameat(&dir, old, &dir, new)
 }
 
+/// Gives what is under one path another one, if nothing has that yet: EEXIST otherwise.
+pub fn rename_fresh(old: &Path, new: &Path) -> Result<(), Errno> {
+    let (here, number, flags) = (libc::AT_FDCWD, libc::SYS_renameat2, libc::RENAME_NOREPLACE);
+    let result = old.with_nix_path(|old| {
+        // SAFETY: renameat2(2), which not every C library has, reads two strings that end in NUL.
+        new.with_nix_path(|new| unsafe { libc::syscall(number, here, old.as_ptr(), here, new.as_ptr(), flags) })
+    })??;
+    match Errno::result(result).map(drop) {
+        // A file system that cannot do that in one step. Without it only an empty directory can be lost.
+        Err(Errno::EINVAL | Errno::ENOSYS) if is_there(AT_FDCWD, new.as_os_str()) => Err(Errno::EEXIST),
+        Err(Errno::EINVAL | Errno::ENOSYS) => renameat(AT_FDCWD, old, AT_FDCWD, new),
+        result => result,
+    }
+}
+
 /// Whether a name stands for a symbolic link to this target.
 pub fn leads_to(dir: impl AsFd, path: &Path, target: &Path) -> bool {
     readlinkat(dir, path).is_ok_and(|known| known == target.as_os_str())
@@ -211,6 +262,11 @@ pub fn make_dir(at: impl AsFd, name: &OsStr, mode: u32) -> Result<OwnedFd, Errno
         Ok(()) | Err(Errno::EEXIST) => openat(at, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()),
         Err(errno) => Err(errno),
     }
+}
+
+/// Makes a directory of our own; the path ends with `XXXXXX`, which becomes something that is not there yet.
+pub fn make_temporary_dir(template: &Path) -> Result<PathBuf, Errno> {
+    nix::unistd::mkdtemp(template)
 }
 
 /// Whose a file is, and who may do what with it.
@@ -325,6 +381,27 @@ pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
     if fresh || kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
 }
 
+/// The writing end of a FIFO that is there, without waiting: ENXIO when nobody reads it.
+pub fn open_writer(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    openat(dir, name, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Opens a file to read it, without waiting.
+pub fn open_reader(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    openat(dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Reads once. Returns what came.
+pub fn read_once(file: impl AsFd, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    let length = read(file, buffer)?;
+    Ok(buffer.get(..length).unwrap_or_default())
+}
+
+/// From now on, writing waits until there is room.
+pub fn set_blocking(file: impl AsFd) -> Result<(), Errno> {
+    fcntl(file, FcntlArg::F_SETFL(OFlag::empty())).map(drop)
+}
+
 /// A pipe: what is read from, what is written to.
 pub fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC)
@@ -359,11 +436,6 @@ pub fn read_byte(fd: impl AsFd) -> Option<u8> {
 pub fn read_some(fd: impl AsFd, buffer: &mut [u8]) -> &[u8] {
     let length = read(fd, buffer).unwrap_or(0);
     buffer.get(..length).unwrap_or_default()
-}
-
-/// Writes all of this to a FIFO, which has room for it or not.
-pub fn write_whole(fifo: impl AsFd, bytes: &[u8]) -> bool {
-    write(fifo, bytes) == Ok(bytes.len())
 }
 
 /// Writes one byte; that nobody reads is no error.

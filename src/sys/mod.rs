@@ -11,6 +11,7 @@ pub mod process;
 mod raw;
 pub mod rescue;
 pub mod say;
+pub mod screen;
 pub mod shared;
 pub mod signals;
 pub mod socket;

@@ -27,6 +27,18 @@ impl AsFd for Poller {
     }
 }
 
+/// Waits until this descriptor has input, or `deadline` has come.
+pub fn input(fd: impl AsFd, deadline: Mono) -> Result<(), Errno> {
+    let mut poller = Poller::new()?;
+    poller.add(&fd, 0)?;
+    loop {
+        let now = super::clock::now();
+        if poller.wait(now, Some(deadline)).next().is_some() || now >= deadline {
+            return Ok(());
+        }
+    }
+}
+
 impl Poller {
     /// A poller of nothing yet.
     pub fn new() -> Result<Poller, Errno> {

@@ -5,6 +5,7 @@ use crate::machine::{Pid, Signal, Target};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, IntoRawFd as _};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Sends a signal to a child of ours, or to its process group. That it has just ended is no error.
 pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
@@ -17,6 +18,36 @@ pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
         result => result,
     }
 }
+
+/// Which of the descriptors 0 to 2 were closed when we were executed, a bit for each.
+static CLOSED: AtomicU8 = AtomicU8::new(0);
+
+/// Whether this descriptor, 0 to 2, was closed when we were executed as PID 1.
+pub fn was_closed(fd: i32) -> bool {
+    CLOSED.load(Ordering::Relaxed) & (1 << fd) != 0
+}
+
+/// Runs before Rust's runtime does, which aborts if such a descriptor is closed and there is no /dev/null to open in
+/// its place: PID 1 would end before its first line. A directory will do until there is something better.
+extern "C" fn fill_descriptors() {
+    // SAFETY: asks for the flag of a descriptor, and opens files that nobody else knows of. An open file takes the
+    // lowest number that is free, and all below this one are taken.
+    unsafe {
+        for fd in 0..=libc::STDERR_FILENO {
+            if libc::getpid() != 1 || libc::fcntl(fd, libc::F_GETFD) != -1 {
+                continue;
+            }
+            CLOSED.fetch_or(1 << fd, Ordering::Relaxed);
+            if libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) == -1 {
+                libc::open(c"/".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY);
+            }
+        }
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = fill_descriptors;
 
 /// Makes descriptors 0 to 2 exist, and every other one close when a program is executed.
 pub fn adopt_descriptors() {
@@ -59,9 +90,11 @@ pub fn become_subreaper() {
     let _ = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
 }
 
-/// Our children, those that have ended too; `None` where there is no `/proc` to tell.
+/// Our children, those that have ended too; `None` where there is no `/proc` to tell, or one of another PID namespace,
+/// whose numbers are not ours.
 pub fn children() -> Option<Vec<Pid>> {
     let us = std::process::id();
+    std::fs::read_link("/proc/self").ok().filter(|known| *known == std::path::Path::new(&us.to_string()))?;
     if let Ok(children) = std::fs::read_to_string(format!("/proc/self/task/{us}/children")) {
         return Some(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().map(Pid)).collect());
     }
@@ -75,7 +108,7 @@ pub fn children() -> Option<Vec<Pid>> {
             children.push(Pid(pid));
         }
     }
-    std::path::Path::new("/proc/self").exists().then_some(children)
+    Some(children)
 }
 
 /// The name of a process, for people.

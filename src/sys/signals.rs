@@ -89,8 +89,3 @@ pub(super) fn send(pid: libc::pid_t, signal: Signal) -> Result<(), Errno> {
 pub fn realtime() -> Signal {
     Signal(34)
 }
-
-/// A signal's name, `SIGTERM`; `None` for real-time signals.
-pub fn name(signal: Signal) -> Option<&'static str> {
-    signal_hook::low_level::signal_name(signal.0)
-}

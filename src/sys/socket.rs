@@ -9,7 +9,9 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{Mode, umask};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// More groups than anybody has.
 const GROUPS: usize = 1024;
@@ -61,6 +63,25 @@ pub fn connect(path: &Path) -> Result<Connection, Errno> {
     let stream = fresh()?;
     nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(Connection(stream))
+}
+
+/// Connects to the socket at this path, however long the path is. A server that takes nobody in for so long is given up
+/// (EAGAIN), and so is one that takes as long with an answer, or with what is sent to it.
+pub fn call(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
+    let stream = UnixStream::from(socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?);
+    let limits = stream.set_write_timeout(Some(patience)).and_then(|()| stream.set_read_timeout(Some(patience)));
+    limits.map_err(|_| Errno::EINVAL)?; // the only span that is refused is none
+    let address = match UnixAddr::new(path) {
+        Ok(address) => return reach(stream, &address),
+        Err(Errno::ENAMETOOLONG) => super::fs::open_path(path.parent().unwrap_or(Path::new("."))),
+        Err(errno) => return Err(errno),
+    };
+    let (dir, name) = (address?, path.file_name().unwrap_or_default().to_string_lossy());
+    reach(stream, &UnixAddr::new(&within(&dir, &name))?)
+}
+
+fn reach(stream: UnixStream, address: &UnixAddr) -> Result<UnixStream, Errno> {
+    nix::sys::socket::connect(stream.as_raw_fd(), address).map(|()| stream)
 }
 
 fn fresh() -> Result<OwnedFd, Errno> {
@@ -169,5 +190,30 @@ mod tests {
         assert_eq!((connection.read(&mut [0; 8]), connection.write(b"x")), (None, None));
         drop(listener);
         assert!(listen(&dir, "api", 0o600).is_ok());
+    }
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_socket_is_reached_however_long_its_path_is() {
+        let root = tempfile::tempdir().expect("a directory");
+        let deep = root.path().join("d".repeat(100)).join("e".repeat(100));
+        std::fs::create_dir_all(&deep).expect("mkdir");
+        let _listener = listen(&super::super::fs::open_path(&deep).expect("opened"), "api", 0o600).expect("a socket");
+        assert!(call(&deep.join("api"), SOON).is_ok());
+        assert_eq!(call(&deep.join("nothing"), SOON).err(), Some(Errno::ENOENT));
+        assert_eq!(call(&root.path().join("nothing"), SOON).err(), Some(Errno::ENOENT));
+        assert_eq!(call(&deep.join("x".repeat(200)), SOON).err(), Some(Errno::ENAMETOOLONG));
+    }
+
+    #[test]
+    fn who_takes_nobody_in_is_given_up() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = super::super::fs::open_path(root.path()).expect("opened");
+        let _listener = listen(&dir, "api", 0o600).expect("a socket");
+        let mut held = Vec::new();
+        let moment = Duration::from_millis(20);
+        let last = (0..10_000).find_map(|_| call(&root.path().join("api"), moment).map(|s| held.push(s)).err());
+        assert_eq!(last, Some(Errno::EAGAIN));
     }
 }

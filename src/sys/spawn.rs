@@ -302,6 +302,20 @@ pub fn fork() -> Result<Side, Errno> {
     }
 }
 
+/// Becomes the program at `path`, relative to the working directory, called `name`, without arguments and without
+/// standard output. Returns only if that fails.
+pub fn become_silent(path: &CStr, name: &CStr) -> Errno {
+    let argv = [name.as_ptr(), ptr::null()];
+    // SAFETY: the strings outlive the call, both arrays end with a null pointer, and whoever calls this gives up its
+    // standard output. Our runtime ignores PIPE, which the program is not to inherit.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::close(libc::STDOUT_FILENO);
+        libc::execve(path.as_ptr(), argv.as_ptr(), environ.cast());
+    }
+    Errno::last()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

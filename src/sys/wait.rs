@@ -1,7 +1,8 @@
 //! Reaping.
 
-use super::{Errno, checked};
-use crate::machine::{Exit, Pid, Signal};
+use super::{Errno, checked, poll};
+use crate::machine::{Exit, Mono, Pid, Signal};
+use std::os::fd::{FromRawFd as _, OwnedFd};
 
 /// What there is to reap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +33,25 @@ pub fn has_children() -> bool {
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
     // SAFETY: waitid(2) writes to `info` only, which nobody reads.
     checked(unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) }).is_ok()
+}
+
+/// Waits for the end of this child, but not past `deadline`. Before Linux 5.3 nobody can wait for both: then for its
+/// end.
+pub fn reap_until(pid: Pid, deadline: Mono) -> Result<Option<Exit>, Errno> {
+    let flags = match end_of(pid).and_then(|end| poll::input(end, deadline)) {
+        Ok(()) => libc::WNOHANG,
+        Err(_) => 0,
+    };
+    Ok(wait_for(pid.0, flags)?.map(|(_, exit)| exit))
+}
+
+/// A descriptor that has input when this child has ended.
+fn end_of(pid: Pid) -> Result<OwnedFd, Errno> {
+    // SAFETY: pidfd_open(2) takes two numbers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) })?;
+    let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: it has just been opened for us, with close-on-exec, and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Waits for the end of this child.

@@ -84,6 +84,47 @@ impl AsFd for Watch {
     }
 }
 
+/// Watches the files of several directories for being written or replaced.
+pub struct Writes(Inotify);
+
+/// One of the directories, however often it was given to [`Writes::add`], and under whatever name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place(WatchDescriptor);
+
+impl Writes {
+    /// Watches nothing yet.
+    pub fn new() -> Result<Writes, Errno> {
+        Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map(Writes)
+    }
+
+    /// Watches a directory too. EACCES if it may not be read, ENOSPC if the user watches too many.
+    pub fn add(&self, dir: &str) -> Result<Place, Errno> {
+        let flags = AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_ONLYDIR;
+        self.0.add_watch(dir, flags).map(Place)
+    }
+
+    /// Where the file of this name was written or replaced since the last call, or its directory went. `None`: it may
+    /// have been anywhere.
+    pub fn of(&self, name: &str) -> Option<Vec<Place>> {
+        let events = self.0.read_events().unwrap_or_default();
+        if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)) {
+            return None;
+        }
+        let ours = events.into_iter().filter(|event| event.name.as_ref().is_none_or(|changed| changed == name));
+        Some(ours.map(|event| Place(event.wd)).collect())
+    }
+}
+
+impl AsFd for Writes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Where each symbolic link stands that the path consists of: (directory, name). With `missing`, the last place too.
 fn links_of(path: &Path, missing: bool) -> Vec<(PathBuf, OsString)> {
     let mut places = Vec::new();

@@ -7,7 +7,7 @@
 //! Instants are seconds since 1970 on the wall clock, spans are seconds. New keys may come at any time; a key that is
 //! there never changes its meaning within a version.
 
-use crate::machine::{Exit, Signal};
+use crate::machine::Exit;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol.
@@ -252,12 +252,12 @@ pub struct Error {
 }
 
 impl ExitRecord {
-    /// The record of an end; `name` gives a signal its name.
-    pub fn of(exit: Exit, name: fn(Signal) -> Option<&'static str>) -> ExitRecord {
+    /// The record of an end.
+    pub fn of(exit: Exit) -> ExitRecord {
         match exit {
             Exit::Code(code) => ExitRecord { code: Some(code), signal: None, name: None, core: false },
             Exit::Signal { signal, core } => {
-                ExitRecord { code: None, signal: Some(signal.0), name: name(signal).map(Into::into), core }
+                ExitRecord { code: None, signal: Some(signal.0), name: signal.name().map(Into::into), core }
             }
         }
     }
@@ -326,7 +326,7 @@ mod tests {
             let since = eighths as f64 / 8.0;
             let event = Line::Event(Event {
                 what: "state".into(), time: since, name: Some(name), old: None, new: None, want: None, pid,
-                exit: Some(ExitRecord::of(Exit::Code(3), |_| None)),
+                exit: Some(ExitRecord::of(Exit::Code(3))),
             });
             let sent = event.encode();
             prop_assert_eq!(sent.iter().position(|byte| *byte == b'\n'), Some(sent.len() - 1));

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod control;
+pub mod initctl;
 pub mod ledger;
 pub mod mounts;
 pub mod reason;

@@ -12,6 +12,7 @@
 //! Sources: `supervise.c` of daemontools 0.76, `runsv.c` of runit 2.3; checked against records of the real tools.
 
 pub mod any;
+pub mod systemd;
 
 use super::tai::Tai;
 use crate::machine::{Phase, Pid, View, Want};

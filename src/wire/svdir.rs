@@ -6,6 +6,7 @@
 use crate::machine::Signal;
 use crate::machine::main_process::Rewrite;
 use crate::machine::policy::Essential;
+use std::fmt;
 use std::time::Duration;
 
 /// A time in a file that s6 defines: a bare number is milliseconds and 0 is for ever; `500ms`, `10s`, `5m` and
@@ -25,14 +26,48 @@ pub fn limit(text: &str) -> Option<Option<Duration>> {
     Some((number != 0).then_some(span))
 }
 
-/// A signal by name or number: `TERM`, `SIGTERM`, `term` and `15` are the same one.
+/// How a time is written in a file that s6 defines: in milliseconds, and 0 is for ever. What is left of a millisecond
+/// counts as one, since 0 would mean something else.
+pub fn limit_text(limit: Option<Duration>) -> String {
+    limit.map_or(0, milliseconds).to_string()
+}
+
+/// A time in a file that onit defines: it has a unit, `500ms`, `10s`, `5m` or `1h`, and 0 is no time at all.
+pub fn span(text: &str) -> Option<Duration> {
+    let has_unit = text.ends_with(|c: char| c.is_ascii_lowercase());
+    if has_unit && !text.contains('\n') { limit(text).map(Option::unwrap_or_default) } else { None }
+}
+
+/// How such a time is written, in the largest unit that leaves nothing over.
+pub fn span_text(span: Duration) -> String {
+    let ms = milliseconds(span);
+    let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    let fits = units.iter().find(|(unit, _)| ms != 0 && ms.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{ms}ms"), |(unit, name)| format!("{}{name}", ms / unit))
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// A signal by name or number, see [`Signal::named`].
 pub fn signal(text: &str) -> Option<Signal> {
-    let line = first_line(text).to_ascii_uppercase();
-    let name = line.strip_prefix("SIG").unwrap_or(&line);
-    if let Ok(number) = name.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(Signal(number));
-    }
-    (1..=31).find(|n| signal_hook::low_level::signal_name(*n).is_some_and(|known| &known[3..] == name)).map(Signal)
+    Signal::named(first_line(text))
+}
+
+/// How a signal is written: by name, or by number where it has none.
+pub fn signal_text(signal: Signal) -> String {
+    signal.name().and_then(|name| name.strip_prefix("SIG")).map_or_else(|| signal.0.to_string(), str::to_owned)
+}
+
+/// A descriptor that a service writes a newline to when it is ready (`notification-fd`): not 0, as in s6.
+pub fn descriptor(text: &str) -> Option<u32> {
+    number(first_line(text)).filter(|number| (1..=i32::MAX.unsigned_abs()).contains(number))
+}
+
+/// How many deaths are remembered (`max-death-tally`): 0 to 4096, as in s6.
+pub fn tally(text: &str) -> Option<u32> {
+    number(first_line(text)).filter(|number| *number <= 4096)
 }
 
 /// What `essential` says: `always`, `on-failure` or `on-giveup`.
@@ -43,6 +78,298 @@ pub fn essential(text: &str) -> Option<Essential> {
         "on-giveup" => Some(Essential::OnGiveup),
         _ => None,
     }
+}
+
+/// How that is written.
+pub fn essential_text(essential: Essential) -> &'static str {
+    match essential {
+        Essential::Always => "always",
+        Essential::OnFailure => "on-failure",
+        Essential::OnGiveup => "on-giveup",
+    }
+}
+
+/// Whether an end of `run` is followed by a start (file `restart`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Restart {
+    /// However it ended.
+    #[default]
+    Always,
+    /// If it ended with anything but 0.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+impl Restart {
+    /// `always`, `on-failure` or `never`.
+    pub fn parse(text: &str) -> Option<Restart> {
+        [Restart::Always, Restart::OnFailure, Restart::Never].into_iter().find(|one| one.word() == first_line(text))
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Restart::Always => "always",
+            Restart::OnFailure => "on-failure",
+            Restart::Never => "never",
+        }
+    }
+}
+
+impl fmt::Display for Restart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// How long it takes until the next start (file `backoff`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Backoff {
+    /// After the first death; more than nothing.
+    pub min: Duration,
+    /// It is doubled with each death up to this; at least `min`.
+    pub max: Duration,
+    /// A life of this length takes it back to `min`.
+    pub reset: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff { min: Duration::from_secs(1), max: Duration::from_secs(30), reset: Duration::from_secs(30) }
+    }
+}
+
+impl Backoff {
+    /// `MIN MAX RESET`, as `1s 30s 30s`.
+    pub fn parse(text: &str) -> Option<Backoff> {
+        let mut words = first_line(text).split(' ').map(span);
+        let (min, max, reset) = (words.next()??, words.next()??, words.next()??);
+        (words.next().is_none() && !min.is_zero() && min <= max).then_some(Backoff { min, max, reset })
+    }
+}
+
+impl fmt::Display for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", span_text(self.min), span_text(self.max), span_text(self.reset))
+    }
+}
+
+/// More starts than this in that time, and it counts as failed (file `max-restarts`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MaxRestarts {
+    /// How many are allowed.
+    pub count: u32,
+    /// In which time; more than nothing.
+    pub window: Duration,
+}
+
+impl MaxRestarts {
+    /// `COUNT/TIME`, as `5/60s`.
+    pub fn parse(text: &str) -> Option<MaxRestarts> {
+        let (count, window) = first_line(text).split_once('/')?;
+        let window = span(window).filter(|window| !window.is_zero())?;
+        Some(MaxRestarts { count: number(count)?, window })
+    }
+}
+
+impl fmt::Display for MaxRestarts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, span_text(self.window))
+    }
+}
+
+/// When a service counts as ready (file `readiness`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readiness {
+    /// At once.
+    None,
+    /// When it has written a newline to this descriptor, as in s6.
+    Descriptor(u32),
+    /// When it has sent `READY=1` to `$NOTIFY_SOCKET`, as with systemd.
+    Notify,
+    /// When `./check` succeeds; asked this often.
+    Check(Option<Duration>),
+}
+
+impl Readiness {
+    /// `none`, `fd N`, `notify`, `check` or `check TIME`.
+    pub fn parse(text: &str) -> Option<Readiness> {
+        let line = first_line(text);
+        Some(match line.split_once(' ').map_or((line, None), |(word, rest)| (word, Some(rest))) {
+            ("none", None) => Readiness::None,
+            ("notify", None) => Readiness::Notify,
+            ("check", None) => Readiness::Check(None),
+            ("check", Some(every)) => Readiness::Check(Some(span(every).filter(|every| !every.is_zero())?)),
+            ("fd", Some(number)) => Readiness::Descriptor(descriptor(number)?),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Readiness::None => f.write_str("none"),
+            Readiness::Descriptor(number) => write!(f, "fd {number}"),
+            Readiness::Notify => f.write_str("notify"),
+            Readiness::Check(None) => f.write_str("check"),
+            Readiness::Check(Some(every)) => write!(f, "check {}", span_text(*every)),
+        }
+    }
+}
+
+/// What has to hold for a service to be started at all (one line of the file `condition`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Condition {
+    /// It has to be otherwise.
+    pub not: bool,
+    /// What is looked at.
+    pub fact: Fact,
+}
+
+/// What a [`Condition`] looks at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fact {
+    /// There is this variable in the environment, and with this value if one is given.
+    Env(String, Option<String>),
+    /// There is something at this path.
+    Path(String),
+}
+
+impl Condition {
+    /// One line: `env X`, `env X=V` or `path P`, with a `!` before it for the contrary.
+    pub fn parse(line: &str) -> Option<Condition> {
+        let (not, test) = line.strip_prefix('!').map_or((false, line), |test| (true, test));
+        let fact = match test.split_once(' ')? {
+            ("env", variable) => {
+                let (name, value) = variable.split_once('=').map_or((variable, None), |(n, v)| (n, Some(v)));
+                (!name.is_empty() && !name.contains(' ')).then(|| Fact::Env(name.into(), value.map(str::to_owned)))?
+            }
+            ("path", path) if !path.is_empty() => Fact::Path(path.into()),
+            _ => return None,
+        };
+        Some(Condition { not, fact })
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = if self.not { "!" } else { "" };
+        match &self.fact {
+            Fact::Env(name, None) => write!(f, "{not}env {name}"),
+            Fact::Env(name, Some(value)) => write!(f, "{not}env {name}={value}"),
+            Fact::Path(path) => write!(f, "{not}path {path}"),
+        }
+    }
+}
+
+/// Which services a template stands for (file `instances`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Instances {
+    /// This many, numbered from 1.
+    Count(u32),
+    /// As many as this variable says.
+    Variable(String),
+    /// These.
+    Names(Vec<String>),
+}
+
+impl Instances {
+    /// A number, `$NAME`, or one name a line.
+    pub fn parse(text: &str) -> Option<Instances> {
+        let lines: Vec<&str> = text.lines().collect();
+        Some(match lines.as_slice() {
+            [count] if count.starts_with(|c: char| c.is_ascii_digit()) => Instances::Count(number(count)?),
+            [variable] if let Some(name) = variable.strip_prefix('$') => {
+                let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                (!name.is_empty() && name.chars().all(good)).then(|| Instances::Variable(name.to_owned()))?
+            }
+            [] => return None,
+            names => {
+                let good =
+                    |name: &&str| !name.is_empty() && !name.starts_with(['.', '$']) && !name.contains(['/', ' ']);
+                names.iter().all(good).then(|| Instances::Names(names.iter().map(|&name| name.to_owned()).collect()))?
+            }
+        })
+    }
+}
+
+impl fmt::Display for Instances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Instances::Count(count) => count.fmt(f),
+            Instances::Variable(name) => write!(f, "${name}"),
+            Instances::Names(names) => f.write_str(&names.join("\n")),
+        }
+    }
+}
+
+/// How `./health` is asked, and what follows (file `health-policy`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HealthPolicy {
+    /// How often; more than nothing.
+    pub every: Duration,
+    /// An answer that takes longer is none; more than nothing.
+    pub timeout: Duration,
+    /// It takes this many failures in a row; at least 1.
+    pub retries: u32,
+    /// The first time this much after the start.
+    pub after: Duration,
+    /// What follows.
+    pub action: HealthAction,
+}
+
+/// What follows when `./health` has failed often enough.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HealthAction {
+    /// The service is restarted.
+    Restart,
+    /// It is told, and nothing else.
+    Report,
+}
+
+impl Default for HealthPolicy {
+    fn default() -> HealthPolicy {
+        let (every, timeout) = (Duration::from_secs(10), Duration::from_secs(5));
+        HealthPolicy { every, timeout, retries: 3, after: Duration::ZERO, action: HealthAction::Restart }
+    }
+}
+
+impl HealthPolicy {
+    /// Words `every=10s timeout=5s retries=3 after=0s action=restart` (or `report`); what is left out is as here.
+    pub fn parse(text: &str) -> Option<HealthPolicy> {
+        let mut policy = HealthPolicy::default();
+        for word in first_line(text).split(' ') {
+            match word.split_once('=')? {
+                ("every", time) => policy.every = span(time).filter(|time| !time.is_zero())?,
+                ("timeout", time) => policy.timeout = span(time).filter(|time| !time.is_zero())?,
+                ("retries", count) => policy.retries = number(count).filter(|count| *count > 0)?,
+                ("after", time) => policy.after = span(time)?,
+                ("action", "restart") => policy.action = HealthAction::Restart,
+                ("action", "report") => policy.action = HealthAction::Report,
+                _ => return None,
+            }
+        }
+        Some(policy)
+    }
+}
+
+impl fmt::Display for HealthPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HealthPolicy { every, timeout, retries, after, action } = *self;
+        let [every, timeout, after] = [every, timeout, after].map(span_text);
+        let action = if action == HealthAction::Restart { "restart" } else { "report" };
+        write!(f, "every={every} timeout={timeout} retries={retries} after={after} action={action}")
+    }
+}
+
+/// One file of `env/`, by the rules of envdir: an empty file removes the variable (`None`). Else the first line is its
+/// value, without blanks at its end, and a NUL in it stands for a newline.
+pub fn variable(content: &[u8]) -> Option<Vec<u8>> {
+    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let length = line.iter().rposition(|byte| !matches!(byte, b' ' | b'\t')).map_or(0, |last| last + 1);
+    let value = line.iter().take(length).map(|byte| if *byte == 0 { b'\n' } else { *byte }).collect();
+    (!content.is_empty()).then_some(value)
 }
 
 /// How long everything may take to end (`ONIT_STOP_TIMEOUT`): as [`limit`], but a bare number is seconds, as in
@@ -76,6 +403,11 @@ pub fn group(word: &str, listed: &str) -> Option<u32> {
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or("")
+}
+
+/// Digits and nothing else: Rust's own rule allows a `+`.
+fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -135,6 +467,97 @@ mod tests {
         assert_eq!(signal("40"), Some(Signal(40)));
         for bad in ["", "0", "65", "TERM ", "NOPE", "-1"] {
             assert_eq!(signal(bad), None, "{bad:?}");
+        }
+    }
+    #[test]
+    fn spans_have_units() {
+        let ms = Duration::from_millis;
+        assert_eq!(
+            ["500ms", "10s", "5m", "1h", "0s"].map(span),
+            [500, 10_000, 300_000, 3_600_000, 0].map(|n| Some(ms(n)))
+        );
+        assert_eq!(["", "5", "0", "s", "5d", "1s ", "+1s", "1s\n"].map(span), [None; 8]);
+        for (time, text) in [(500, "500ms"), (1000, "1s"), (90_000, "90s"), (7_200_000, "2h"), (0, "0ms")] {
+            assert_eq!(span_text(ms(time)), text);
+            assert_eq!(span(text), Some(ms(time)));
+        }
+        assert_eq!(span_text(Duration::from_nanos(1)), "1ms", "0 would be something else");
+        assert_eq!([Some(ms(5000)), None, Some(Duration::from_nanos(1))].map(limit_text), ["5000", "0", "1"]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for n in 1..=64 {
+            assert_eq!(signal(&signal_text(Signal(n))), Some(Signal(n)));
+        }
+        for text in ["always", "on-failure", "never"] {
+            assert_eq!(Restart::parse(text).map(|value| value.to_string()).as_deref(), Some(text));
+        }
+        for text in ["always", "on-failure", "on-giveup"] {
+            assert_eq!(essential(text).map(essential_text), Some(text));
+        }
+        for text in ["1s 30s 30s", "500ms 500ms 0ms", "1m 1h 2h"] {
+            assert_eq!(Backoff::parse(text).map(|value| value.to_string()).as_deref(), Some(text));
+        }
+        for text in ["5/1m", "0/1500ms"] {
+            assert_eq!(MaxRestarts::parse(text).map(|value| value.to_string()).as_deref(), Some(text));
+        }
+        for text in ["none", "fd 3", "notify", "check", "check 2s"] {
+            assert_eq!(Readiness::parse(text).map(|value| value.to_string()).as_deref(), Some(text));
+        }
+        for text in ["env A", "!env A", "env A=", "!env A=b c=d", "path /a b", "!path x"] {
+            assert_eq!(Condition::parse(text).map(|value| value.to_string()).as_deref(), Some(text));
+        }
+        for text in ["3", "$WORKERS", "a", "a\nb"] {
+            assert_eq!(Instances::parse(text).map(|value| value.to_string()).as_deref(), Some(text));
+        }
+        for text in [
+            "every=10s timeout=5s retries=3 after=0ms action=restart",
+            "every=1m timeout=1s retries=1 after=2h action=report",
+        ] {
+            assert_eq!(HealthPolicy::parse(text).map(|value| value.to_string()).as_deref(), Some(text));
+        }
+        assert_eq!(HealthPolicy::parse("retries=3"), Some(HealthPolicy::default()));
+        assert_eq!(Backoff::parse("1s 30s 30s\n# a second line"), Some(Backoff::default()));
+    }
+
+    #[test]
+    fn what_is_no_value_is_none() {
+        let none =
+            |parse: fn(&str) -> bool, bad: &[&str]| bad.iter().for_each(|text| assert!(!parse(text), "{text:?}"));
+        none(|text| Restart::parse(text).is_some(), &["", "Always", "always ", "yes", "on-giveup"]);
+        none(
+            |text| Backoff::parse(text).is_some(),
+            &["", "1s", "1s 2s", "1s 2s 3s 4s", "2s 1s 3s", "0s 1s 1s", "1 2 3", "1s  2s 3s"],
+        );
+        none(
+            |text| MaxRestarts::parse(text).is_some(),
+            &["", "5", "5/", "5/60", "5/0s", "/60s", "-1/1s", "+5/1s", "5/1s/2s"],
+        );
+        none(
+            |text| Readiness::parse(text).is_some(),
+            &["", "fd", "fd 0", "fd x", "none 1", "check 5", "check 0s", "notify x", "Fd 3"],
+        );
+        none(
+            |text| Condition::parse(text).is_some(),
+            &["", "env", "env ", "env =x", "env A B", "path ", "file x", "!!env A", " env A"],
+        );
+        none(|text| Instances::parse(text).is_some(), &["", "3x", "$", "$A-B", "a/b", "a\n\nb", ".a", "a\n$B"]);
+        none(
+            |text| HealthPolicy::parse(text).is_some(),
+            &["", "every", "every=0s", "retries=0", "action=stop", "every=1s  after=1s"],
+        );
+        none(|text| descriptor(text).is_some(), &["", "0", "-1", "+3", "3 ", "99999999999"]);
+        none(|text| tally(text).is_some(), &["", "4097", "x"]);
+        assert_eq!((descriptor("3\n"), tally("0"), tally("4096")), (Some(3), Some(0), Some(4096)));
+    }
+
+    #[test]
+    fn a_variable_is_read_as_envdir_does() {
+        let value = |content: &[u8]| variable(content).map(|value| String::from_utf8_lossy(&value).into_owned());
+        assert_eq!(value(b""), None);
+        for (content, read) in [("\n", ""), (" a b \t\nc", " a b"), ("a\0b", "a\nb"), ("a\r\n", "a\r"), ("  ", "")] {
+            assert_eq!(value(content.as_bytes()).as_deref(), Some(read), "{content:?}");
         }
     }
 }

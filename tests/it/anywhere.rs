@@ -344,6 +344,43 @@ fn the_view_follows_services_that_come_go_and_exchange_names() {
 }
 
 #[test]
+fn who_is_refused_because_of_its_logger_leaves_nothing_in_the_view() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create_atomically();
+    sv.service("zap").run("exec sleep 1000").symlink("log", web.path()).create_atomically();
+    let onit = sv.spawn_words(&as_a_stranger(&sv, 54_403));
+    in_view(&sv, "web").wait_up();
+    onit.wait_said(&["onit: zap/log: supervise/lock is held by another supervisor; not supervised"]);
+    onit.wait_for("its end in the view", SOON, || (names(&view(&sv)) == [".lock", "web"]).then_some(()));
+}
+
+#[test]
+fn a_view_that_was_removed_is_there_again_after_a_hangup() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").log("exec cat").create_atomically();
+    let onit = sv.spawn_words(&as_a_stranger(&sv, 54_404));
+    let pids = ["web", "web/log"].map(|name| in_view(&sv, name).wait_up());
+    for removed in [view(&sv).join("web"), view(&sv)] {
+        fs::remove_dir_all(removed).expect("rm");
+        onit.signal(Signal::SIGHUP);
+        for (name, pid) in ["web", "web/log"].into_iter().zip(pids) {
+            let service = in_view(&sv, name);
+            service.wait_for("its process", |status| status.pid() == Some(pid));
+            onit.wait_for("its supervise", SOON, || service.is_supervised().then_some(()));
+        }
+    }
+    in_view(&sv, "web").order(b"d");
+    in_view(&sv, "web").wait_down();
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
 fn after_a_hangup_the_view_has_what_was_added_and_a_place_that_was_mended_is_taken() {
     if let Some(why) = why_not() {
         skip!("{why}");

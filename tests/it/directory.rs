@@ -295,6 +295,48 @@ fn hup_and_alrm_are_reasons_to_look_at_everything() {
 }
 
 #[test]
+fn what_was_removed_of_supervise_is_there_again_after_a_hangup_and_nothing_was_restarted() {
+    let sv = SvDir::new();
+    let (onit, web) = start(&sv);
+    let logged = sv.service("logged").run("exec sleep 1000").log("exec cat").create_atomically();
+    let all = [web.wait_up(), logged.wait_up(), logged.logger().wait_up()];
+    let in_reach = || {
+        onit.signal(Signal::SIGHUP);
+        for (service, pid) in [&web, &logged, &logged.logger()].into_iter().zip(all) {
+            onit.wait_for("its supervise", SOON, || service.is_supervised().then_some(()));
+            service.wait_for("its status", |status| status.pid() == Some(pid));
+        }
+    };
+    fs::remove_dir_all(web.path().join("supervise")).expect("rm");
+    fs::remove_dir_all(logged.logger().path().join("supervise")).expect("rm");
+    in_reach();
+    for file in ["control", "ok", "lock", "status"] {
+        fs::remove_file(web.path().join("supervise").join(file)).expect("rm");
+        in_reach();
+    }
+    web.order(b"d");
+    web.wait_down();
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
+fn the_end_of_a_removed_service_with_a_logger_is_silent() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    let logged = sv
+        .service("logged")
+        .run("trap 'sleep 1; exit' TERM; echo $$ >read; while :; do sleep 0.05; done")
+        .log("echo $$ >read; exec cat");
+    let logged = logged.create_atomically();
+    let pids = [logged.wait_pid("read"), logged.logger().wait_pid("read")];
+    fs::remove_dir_all(logged.path()).expect("rm");
+    onit.signal(Signal::SIGHUP);
+    pids.into_iter().for_each(|pid| wait_gone(&onit, pid));
+    sleeper(&sv, "later").wait_up();
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
 fn a_logger_that_is_added_later_serves_from_the_next_start_of_its_service() {
     let sv = SvDir::new();
     let web = sv.service("web").run("echo line $$; exec sleep 1000").create();

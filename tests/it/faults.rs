@@ -83,12 +83,23 @@ fn a_run_whose_interpreter_is_missing_is_told_by_the_name_of_the_interpreter() {
 }
 
 #[test]
+fn a_run_that_was_written_on_windows_is_told_as_such() {
+    let spoil = |web: &Service| {
+        web.write_script("run", "");
+        web.write("run", "#!/bin/sh\r\nexec sleep 1000\r\n");
+    };
+    let line = "No such file or directory (its lines end in carriage returns, as on Windows)";
+    cannot_run(spoil, good_run, line);
+}
+
+#[test]
 fn a_run_without_an_interpreter_line_is_told() {
     let spoil = |web: &Service| {
         web.write_script("run", "");
         web.write("run", "exec sleep 1000\n");
     };
-    cannot_run(spoil, good_run, "Exec format error");
+    let line = "Exec format error (it has no #! line, and is no program for this machine)";
+    cannot_run(spoil, good_run, line);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

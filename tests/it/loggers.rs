@@ -230,3 +230,18 @@ fn a_logger_is_no_hostage_of_its_service_and_can_be_restarted_alone() {
     web.wait_text("got", |text| text == "one\none\n");
     assert_eq!(web.wait_up(), next);
 }
+
+#[test]
+fn a_logger_that_was_stopped_reads_to_the_end_all_the_same() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("trap 'echo line; exit' TERM; echo $$ >ready; while :; do sleep 0.05; done");
+    let web = web.log("echo $$ >ready; exec cat >../got").create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    let logger = web.logger().wait_pid("ready");
+    web.wait_pid("ready");
+    send(logger, Signal::SIGSTOP);
+    web.logger().wait_for("a stop", |_| procfs::Glimpse::of(logger).is_some_and(|seen| seen.is_stopped()));
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert_eq!((onit.stderr().as_str(), web.text("got").as_str()), ("", "line\n"));
+}

@@ -13,17 +13,25 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::svdir::{is_root, missing_tools, onit, poll_until, skip};
+use crate::svdir::{find_in_path, is_root, missing_tools, onit, poll_until, skip};
 
 /// What a boot may take on a busy machine without hardware to help.
 const BOOT: Duration = Duration::from_secs(60);
+/// Has the kernel that is on the disk loaded for kexec, to be started with these words. 320 is kexec_file_load(2).
+const LOAD_KERNEL: &str = r#"
+exec perl -e 'open KERNEL, "<", "/mnt/vmlinuz" or die $!; open INITRD, "<", "/mnt/initrd" or die $!;
+my $words = "console=ttyS0 quiet panic=-1 @ARGV\0";
+syscall(320, fileno KERNEL, fileno INITRD, length $words, $words, 0) == 0 or die "kexec_file_load: $!\n";
+print "loaded\n"' -- "$@"
+"#;
 /// What a disk needs. Which of them needs which differs from kernel to kernel.
 const MODULES: [&str; 6] =
     ["virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk"];
 
 /// What stands in the way of such tests.
 fn why_not() -> Option<String> {
-    let tools = ["qemu-system-x86_64", "busybox", "mkfs.ext4", "dumpe2fs", "e2fsck", "apt-get", "dpkg", "xz", "ldd"];
+    let tools =
+        ["qemu-system-x86_64", "busybox", "mkfs.ext4", "dumpe2fs", "e2fsck", "apt-get", "dpkg", "xz", "ldd", "perl"];
     let other = (!is_root()).then(|| "needs root to unpack packages".to_owned());
     let strange = (std::env::consts::ARCH != "x86_64").then(|| "needs an x86-64 machine".to_owned());
     missing_tools(&tools).or(other).or(strange).or_else(|| kernel().as_ref().err().cloned())
@@ -134,9 +142,25 @@ impl Root {
         self
     }
 
+    /// A program of this machine or of a package, with what it needs.
+    fn program(&self, from: &Path, to: &str) -> &Root {
+        fs::copy(from, self.path(to)).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        self.libraries_of(from)
+    }
+
+    /// The tools of sysvinit, but for its init, which is also what its telinit is.
+    fn sysvinit(&self) -> &Root {
+        let package = package("sysvinit-core").expect("a package").join("sbin");
+        for (name, to) in [("init", "telinit"), ("shutdown", "shutdown")] {
+            self.program(&package.join(name), &format!("sysv/{to}"));
+        }
+        self.link("sbin/init", "/init")
+    }
+
     /// Somebody at the serial console.
     fn shell(&self, services: &str) -> &Root {
         let run = "exec 2>&1 </dev/ttyS0 >/dev/ttyS0; stty -echo; echo a shell is here; exec sh";
+        self.file(&format!("{services}/shell/down-signal"), "HUP"); // it does not heed TERM
         self.script(&format!("{services}/shell/run"), run)
     }
 
@@ -205,7 +229,8 @@ impl Machine {
         initial.archive(&dir.path().join("initrd"));
         disk.disk(&dir.path().join("disk"));
         let kernel = sh("ls $PWD/boot/vmlinuz-*", kernel().as_ref().expect("a kernel")).expect("a kernel");
-        let words = format!("console=ttyS0 quiet panic=-1 {words}");
+        let console = if words.contains("console=") { "" } else { "console=ttyS0" };
+        let words = format!("{console} quiet panic=-1 {words}");
         let mut qemu = Command::new("qemu-system-x86_64")
             .args(["-accel", "tcg,thread=multi", "-m", "256", "-display", "none", "-no-reboot", "-serial", "stdio"])
             .args(["-monitor", "unix:monitor,server,nowait", "-drive", "file=disk,format=raw,if=virtio"])
@@ -301,7 +326,7 @@ impl Drop for Machine {
 
 /// What onit said on this console.
 fn said(console: &str) -> Vec<&str> {
-    console.lines().filter(|line| line.starts_with("onit:")).collect()
+    console.lines().filter_map(|line| line.find("onit: ").map(|at| &line[at..])).collect() // behind a prompt, perhaps
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -349,20 +374,119 @@ fn every_way_to_ask_for_a_reboot_or_a_halt_is_understood() {
     if let Some(why) = why_not() {
         skip!("{why}");
     }
+    let shell = "a shell is here";
     let ways = [
-        ("onit reboot", "reboot: Restarting system"),
-        ("busybox reboot", "reboot: Restarting system"),
-        ("busybox poweroff", "reboot: Power down"),
-        ("onit halt", "reboot: System halted"),
+        ("", shell, "busybox poweroff", "reboot: Power down"),
+        ("", shell, "/sysv/shutdown -h -H now", "reboot: System halted"),
+        ("", shell, "kill -s 49 1", "reboot: Restarting system"), // systemctl --force reboot
+        // As PID 1 it stays even if it was given words that it cannot make out.
+        ("rdinit=/bin/onit --what", "nothing else is left; a shell", "busybox reboot", "reboot: Restarting system"),
     ];
-    for (way, end) in ways {
+    for (words, begin, way, end) in ways {
         let root = initial_root(&mount_disk("/mnt"));
-        let mut machine = Machine::boot(&root, &Root::new(), "");
-        machine.sees("a shell is here");
-        machine.types("exec 9>/mnt/held; echo x >&9; ");
+        root.sysvinit();
+        let mut machine = Machine::boot(&root, &Root::new(), words);
+        machine.sees(begin);
+        machine.types("exec 9>/mnt/held; echo x >&9");
         machine.types(way);
-        assert_eq!(said(&machine.ends(end)), [""; 0], "{way}");
+        let console = machine.ends(end);
+        assert!(!words.is_empty() || said(&console) == [""; 0], "{way}: {console}");
     }
+}
+
+#[test]
+fn swap_is_given_up_and_kernels_start_kernels() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let swap =
+        "[ -e /mnt/swap ] || { dd if=/dev/zero of=/mnt/swap bs=1M count=8; mkswap /mnt/swap; }; swapon /mnt/swap";
+    let root = initial_root(&format!("{}\n{{ {swap}; }} >/dev/null 2>&1", mount_disk("/mnt")));
+    root.script("etc/onit/shutdown", "echo $1 >>/mnt/shutdown");
+    root.sysvinit().program(&find_in_path("perl").expect("perl"), "bin/perl").script("bin/load", LOAD_KERNEL);
+    // Stopped, and deaf to TERM when it goes on.
+    root.script("etc/service/frozen/run", "trap '' TERM; kill -STOP $$; exec sleep 1000");
+    root.file("etc/service/frozen/timeout-kill", "300ms");
+    let disk = Root::new();
+    let kernel = sh("ls $PWD/boot/vmlinuz-*", kernel().as_ref().expect("a kernel")).expect("a kernel");
+    fs::copy(kernel.trim(), disk.path("vmlinuz")).expect("copy the kernel");
+    root.archive(&disk.path("initrd"));
+
+    let mut machine = Machine::boot(&root, &disk, "emergency");
+    machine.sees("onit: asked for at boot; a shell on the console, and when it ends, going on");
+    machine.asks("ls /mnt/swap", "No such file");
+    machine.types("exit");
+    machine.sees("a shell is here");
+    machine.asks("cat /proc/swaps", "/mnt/swap");
+    machine.asks("ls -l /run/initctl; echo garbage >/run/initctl", "prw-------");
+    machine.sees("onit: /run/initctl: passing over 8 bytes that are no request");
+    machine.asks(
+        "/sysv/telinit 1",
+        "onit: somebody asked for run level 1: a shell for one user is to be had at boot only",
+    );
+    machine.types("rm /run/initctl; kill -HUP 1; until [ -p /run/initctl ]; do sleep 0.1; done; /sysv/telinit 5");
+    machine.sees("onit: somebody asked for run level 5: there are none but 0 and 6");
+    machine.asks("until grep -q 'T (stopped)' /proc/[0-9]*/status; do sleep 0.1; done; echo it is so", "it is so");
+
+    machine.asks("load rdinit=/bin/onit -b", "loaded");
+    machine.types("onit kexec");
+    machine.sees("onit: asked for at boot; a shell on the console, and when it ends, going on");
+    machine.types("exit");
+    machine.sees("a shell is here");
+    machine.asks("cat /proc/cmdline /mnt/shutdown", "rdinit=/bin/onit -b\nkexec\n");
+
+    machine.asks("load the third", "loaded");
+    machine.types("kill -s 50 1"); // systemctl --force kexec
+    machine.sees("a shell is here");
+    machine.asks("cat /proc/cmdline /mnt/shutdown", "the third\nkexec\n");
+    machine.asks("dmesg | grep -ic recover", "0\n"); // nor was the disk left behind in disorder
+
+    machine.asks("onit upgrade; echo $? was the answer", "0 was the answer"); // who comes after it listens as well
+    machine.types("/sysv/telinit 0");
+    machine.is_off("reboot: Power down");
+    assert_eq!(machine.on_disk("/shutdown"), "kexec\npoweroff\n");
+    let console = machine.ends("");
+    let expected = ["asked for", "the shell has ended", "passing over", "somebody asked", "frozen: ./run is still"];
+    let strange: Vec<_> =
+        said(&console).into_iter().filter(|line| !expected.iter().any(|e| line.contains(e))).collect();
+    assert_eq!(strange, [""; 0]);
+}
+
+#[test]
+fn without_a_console_a_boot_that_hangs_is_ended_by_ctrl_alt_del() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let hang = "(ls -l /proc/1/fd; echo it hangs) >/dev/ttyS0; sleep 1000";
+    let root = initial_root(&format!("{}\n{hang}", mount_disk("/mnt")));
+    root.script("etc/onit/shutdown", "exec 9>/mnt/held; umount -a; echo shutdown: $1 >/dev/ttyS0");
+    let mut machine = Machine::boot(&root, &Root::new(), "console=null");
+    machine.sees("2 -> /dev/null");
+    machine.sees("it hangs");
+    machine.monitor("sendkey ctrl-alt-delete");
+    machine.sees("shutdown: reboot");
+    machine.ends("");
+}
+
+#[test]
+fn without_proc_sys_run_and_any_device_it_comes_up_and_halts() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = initial_root("mknod /dev/ttyS0 c 4 64");
+    root.script("etc/onit/shutdown", "echo in order >/dev/ttyS0");
+    let lack = "rm -rf /proc /sys /run; : >/proc; : >/sys; : >/run; mount -t tmpfs none /dev";
+    root.script("lacking", &format!("{lack}; exec /init <&- >&- 2>&-"));
+    let mut machine = Machine::boot(&root, &Root::new(), "rdinit=/lacking");
+    for place in ["/proc", "/sys", "/run"] {
+        machine.sees(&format!("onit: cannot mount {place}: Not a directory; going on without"));
+    }
+    machine.sees("onit: cannot listen at /run/initctl: Not a directory; going on without");
+    machine.sees("a shell is here");
+    machine.asks("ls -l /dev/null /dev/console", "crw-rw-rw-");
+    machine.types("kill -s 47 1"); // systemctl --force halt
+    machine.sees("onit: cannot see what is mounted without /proc");
+    assert!(!machine.ends("reboot: System halted").contains("in order"));
 }
 
 #[test]
@@ -397,7 +521,7 @@ fn the_kernel_s_word_single_the_keyboard_and_a_kexec_without_a_kernel() {
     machine.monitor("sendkey alt-up");
     machine.sees("somebody calls");
     machine.types("onit kexec");
-    machine.sees("onit: no kernel is loaded for kexec; rebooting instead");
+    machine.sees("onit: cannot kexec: no kernel is loaded; rebooting instead");
     machine.ends("reboot: Restarting system");
 }
 
@@ -407,6 +531,7 @@ fn a_boot_that_fails_ends_in_a_shell_and_then_goes_on() {
         skip!("{why}");
     }
     let root = initial_root(&format!("{}\nexit 7", mount_disk("/mnt")));
+    root.script("etc/onit/shutdown", "echo so it was >/mnt/in-order");
     let mut machine = Machine::boot(&root, &Root::new(), "");
     machine.sees("onit: /etc/onit/boot exited with 7; a shell on the console, and when it ends, going on");
     machine.asks("tty; echo $((6 * 7))", "/dev/ttyS0");
@@ -414,8 +539,9 @@ fn a_boot_that_fails_ends_in_a_shell_and_then_goes_on() {
     machine.types("exit");
     machine.sees("onit: the shell has ended; going on");
     machine.sees("a shell is here");
-    machine.types("onit poweroff");
-    machine.ends("reboot: Power down");
+    machine.types("kill -s 48 1"); // systemctl --force poweroff
+    machine.is_off("reboot: Power down");
+    assert_eq!(machine.on_disk("/in-order"), "");
 }
 
 #[test]

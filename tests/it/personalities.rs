@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::procfs;
 use crate::svdir::{Ending, Output, Phase, SOON, Service, SvDir, UnderTest};
-use crate::svdir::{is_root, missing_tools, onit, send, skip, wait_for, wrapped};
+use crate::svdir::{copy_program, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 
 const RUNSVDIR: UnderTest = UnderTest::OnitAs("runsvdir");
 const RUNSV: UnderTest = UnderTest::OnitAs("runsv");
@@ -346,6 +346,58 @@ fn install_makes_links_by_which_onit_is_the_other_tools() {
     }
     let missing = sv.onit(&["install", "/no/such/directory"]);
     assert!(missing.code != 0 && missing.stderr.contains("/no/such/directory"), "{missing:?}");
+}
+
+fn printable(path: &Path) -> &str {
+    path.to_str().expect("a printable path")
+}
+
+/// What is in a directory, in alphabetical order.
+fn names(dir: &Path) -> String {
+    let entries = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = entries.map(|name| name.into_string().expect("a printable name")).collect();
+    names.sort_unstable();
+    names.join(" ")
+}
+
+#[test]
+fn install_makes_the_names_of_inits_for_who_asks_for_them() {
+    let sv = SvDir::new();
+    let dir = sv.root().join("bin");
+    for (options, made) in [
+        (&["--container"][..], "docker-init dumb-init tini"),
+        (&["--init"], "halt init poweroff reboot shutdown telinit"), // not kexec: that is who loads kernels
+        (&["--init", "--container"], "docker-init dumb-init halt init poweroff reboot shutdown telinit tini"),
+    ] {
+        drop(fs::remove_dir_all(&dir));
+        fs::create_dir(&dir).expect("mkdir");
+        let words: Vec<_> = ["install"].iter().chain(options).copied().chain([printable(&dir)]).collect();
+        assert_eq!(sv.onit(&words).code, 0, "{options:?}");
+        assert_eq!(names(&dir), made, "{options:?}");
+    }
+    let said = |name: &str, word: &str| sv.tool(printable(&dir.join(name)), &[word]);
+    // With words that cannot end anything.
+    for (name, word) in [("init", "9"), ("telinit", "9"), ("halt", "-x"), ("reboot", "-x"), ("shutdown", "+5")] {
+        let answer = said(name, word);
+        assert!(answer.code == 100 && answer.stderr.starts_with("usage: "), "{name}: {answer:?}");
+    }
+    assert!(said("tini", "--version").stdout.starts_with("tini version 0.19.0"));
+    assert!(said("dumb-init", "--version").stdout.starts_with("dumb-init v1.2.5"));
+}
+
+#[test]
+fn install_leaves_the_program_itself_in_its_place() {
+    let sv = SvDir::new();
+    let (dir, elsewhere) = (sv.root().join("sbin"), sv.root().join("onit"));
+    fs::create_dir(&dir).expect("mkdir");
+    copy_program(&onit(), &dir.join("init"));
+    fs::write(dir.join("reboot"), "somebody else's").expect("write");
+    std::os::unix::fs::symlink(dir.join("init"), &elsewhere).expect("a link");
+    let install = sv.tool(printable(&elsewhere), &["install", "-f", "--init", printable(&dir)]);
+    assert_eq!(install, Output { code: 0, stdout: String::new(), stderr: String::new() });
+    assert!(!dir.join("init").is_symlink(), "a link to itself");
+    assert_eq!(fs::read_link(dir.join("reboot")).expect("a link"), dir.join("init"));
+    assert_eq!(names(&dir), "halt init poweroff reboot shutdown telinit");
 }
 
 #[test]

@@ -263,6 +263,70 @@ fn who_is_pid_1_is_asked_only_what_it_listens_to() {
     assert_eq!(sv.spawn(as_pid_1(&shell)).wait_end(SOON), Ending::Signal(libc::SIGHUP));
 }
 
+#[test]
+fn a_program_without_dashes_in_a_container_is_told_instead_of_taken_for_the_kernel_s_words() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let mut command = Command::new(onit());
+    command.args(["nginx", "-g", "daemon off;"]);
+    let unshare = sv.spawn(as_pid_1(&command));
+    assert_eq!(unshare.wait_end(SOON), Ending::Code(100), "{}", unshare.stderr());
+    unshare.wait_said(&["onit: there is no verb nginx; to run a program, say onit -- nginx"]);
+}
+
+/// Processes that hear nothing, and fork whenever one of them has gone.
+const BOMB: &str = r"$| = 1; $SIG{TERM} = $SIG{CHLD} = q(IGNORE); my $end = time + 60;
+    while (time < $end) { next if defined fork; print qq(full\n); select(undef, undef, undef, 0.001) }";
+
+#[test]
+fn who_forks_faster_than_it_is_killed_does_not_keep_pid_1_from_its_end() {
+    if let Some(why) = why_not().or_else(|| missing_tools(&["setpriv", "prlimit"])) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let limited = "setpriv --reuid 54321 --regid 54321 --clear-groups prlimit --nproc=40 perl -e \"$0\" >full &";
+    let script = format!("cd {}; {limited} while [ ! -s full ]; do sleep 0.05; done; exit 3", sv.root().display());
+    let mut command = Command::new(onit());
+    command.args(["--", "sh", "-c", &script, BOMB]);
+    let unshare = sv.spawn(as_pid_1(&command));
+    assert_eq!(unshare.wait_end(SOON), Ending::Code(3), "{}", unshare.stderr());
+    unshare.wait_said(&["onit: perl (pid", "is still running; killing it"]);
+}
+
+/// Leaves a process behind that writes what it is told.
+const LEAVER: &str = "setsid sh -c 'trap \"echo told >told; exit\" TERM; echo >ready; while :; do sleep 0.05; done' & \
+                      while [ ! -e ready ]; do sleep 0.05; done; exit 5";
+
+#[test]
+fn where_proc_is_another_namespace_s_its_numbers_are_not_taken_for_ours() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let start = |command: &Command| {
+        let mut unshare = wrapped(&["unshare", "--pid", "--fork", "--kill-child"], command); // with the /proc of outside
+        unshare.current_dir(sv.root());
+        sv.spawn(unshare)
+    };
+    let mut command = Command::new(onit());
+    command.args(["--", "sh", "-c", LEAVER]);
+    let unshare = start(&command);
+    assert_eq!(unshare.wait_end(SOON), Ending::Code(5), "{}", unshare.stderr());
+    assert_eq!(std::fs::read_to_string(sv.root().join("told")).unwrap_or_default(), "told\n");
+    assert!(!unshare.stderr().contains("onit: "), "nobody of outside is named: {}", unshare.stderr());
+
+    // Not PID 1: whom it may signal cannot be seen, so nobody is.
+    std::fs::remove_file(sv.root().join("ready")).expect("a file");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "\"$@\"; echo $?", "sh"]).arg(onit()).args(["--", "sh", "-c", LEAVER]);
+    let unshare = start(&shell);
+    assert_eq!(unshare.wait_end(SOON), Ending::Code(0), "{}", unshare.stderr());
+    assert_eq!(unshare.stdout(), "5\n");
+    unshare.wait_said(&["onit: there is no /proc of ours, so processes that were left behind are left alone"]);
+}
+
 fn send_number(pid: u32, signal: i32) {
     let kill = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();
     assert!(kill.expect("kill").success());

@@ -77,6 +77,13 @@ pub fn syscall(pid: u32) -> Option<i64> {
     text.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// How often a process has waited for something so far.
+pub fn naps(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a count");
+    line.trim().parse().expect("a number")
+}
+
 /// The words it was started with, for messages.
 pub fn command_line(pid: u32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -588,7 +588,12 @@ fn what_cannot_be_executed_is_told_to_both_and_the_old_one_goes_on() {
 #[test]
 fn who_is_no_supervisor_cannot_be_upgraded() {
     let sv = SvDir::new();
-    let answer = upgrade(&sv, std::process::id());
-    let told = format!("onit: process {} is no supervisor that can be upgraded\n", std::process::id());
-    assert_eq!((answer.code, answer.stderr), (1, told));
+    let main = sv.spawn_words(&[onit().to_str().expect("a printable path"), "--", "sh", "-c", "echo; exec sleep 1000"]);
+    main.wait_for("the main process", SOON, || (!main.stdout().is_empty()).then_some(()));
+    for pid in [std::process::id(), main.pid()] {
+        let answer = upgrade(&sv, pid);
+        let told = format!("onit: process {pid} is no supervisor that can be upgraded\n");
+        assert_eq!((answer.code, answer.stderr), (1, told));
+    }
+    assert_eq!(main.stderr(), "");
 }

@@ -1,8 +1,8 @@
-//! Transcripts: what the stock tools say of a services directory must be the same, byte for byte, whether runit's
-//! `runsvdir` or `onit run` supervises it.
+//! Transcripts: what `sv`, `svc`, `svstat` and `svok` say of a services directory must be the same, byte for byte, whether
+//! runit's `runsvdir` or `onit run` supervises it, and whether the tools are the stock ones or ours.
 //!
-//! A scenario is `scenarios/NAME.txt`, its transcript under the real `runsvdir` is `scenarios/NAME.expected`, to be read
-//! and reviewed; `BLESS=1` writes it anew. A scenario has
+//! A scenario is `scenarios/NAME.txt`. The transcript of the stock tools under the real `runsvdir` is
+//! `scenarios/NAME.expected`, to be read and reviewed; `BLESS=1` writes it anew. A scenario has
 //!
 //! - `# …` and empty lines, which are copied;
 //! - `service NAME`, followed by indented lines `PATH CONTENT`: the directory appears all at once. `run`, `finish`, `check`
@@ -12,37 +12,53 @@
 //!   restart it is `down, want up`; `gone`, until no supervisor holds it; `says TEXT`, until TEXT is the last line of `trace`;
 //! - `$ COMMAND`, a shell command in the services directory: it, what it said and its exit code are written down.
 //!
+//! Scenarios whose name ends in `svscan` are played with daemontools' `svscan` in place of `runsvdir`, and those that call
+//! `setpriv` only by root.
+//!
 //! Pids become P, seconds X and the services directory SVDIR; nothing else is touched. The waits make the state that a command meets certain: a
 //! transcript does not depend on how fast a supervisor or the machine is.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::svdir::{Output, Service, SvDir, UnderTest, missing_tools, skip};
+use crate::svdir::{Output, Service, Status, SvDir, UnderTest, copy_program, is_root, missing_tools, onit, skip};
 
 /// runsvdir may need six seconds to see a service, and as long to see a dead runsv.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whose `sv`, `svc`, `svstat` and `svok`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tools {
+    Stock,
+    Ours,
+}
+
+const TOOLS: [&str; 4] = ["sv", "svc", "svstat", "svok"];
 
 /// One scenario being played.
 struct Stage<'a> {
     sv: &'a SvDir,
     which: UnderTest,
+    path: String,
     supervisor: &'a crate::svdir::Supervisor,
     /// The time stamps when the last command began.
     stamps: HashMap<String, Option<[u8; 12]>>,
     transcript: String,
 }
 
-fn play(script: &str, which: UnderTest) -> String {
+/// The transcript of a scenario.
+pub fn play(script: &str, which: UnderTest, tools: Tools) -> String {
     let sv = SvDir::new();
+    let path = search_path(&sv, tools, script);
     let supervisor = sv.start(which);
-    let mut stage =
-        Stage { sv: &sv, which, supervisor: &supervisor, stamps: HashMap::new(), transcript: String::new() };
+    let (stamps, transcript) = (HashMap::new(), String::new());
+    let mut stage = Stage { sv: &sv, which, path, supervisor: &supervisor, stamps, transcript };
     let mut lines = script.lines().peekable();
     while let Some(line) = lines.next() {
         let _ = writeln!(stage.transcript, "{line}");
@@ -63,6 +79,28 @@ fn play(script: &str, which: UnderTest) -> String {
         }
     }
     stage.transcript
+}
+
+/// PATH for these tools. Other users can get at ours only where it is a copy.
+fn search_path(sv: &SvDir, tools: Tools, script: &str) -> String {
+    let path = std::env::var("PATH").expect("PATH");
+    let has_other_users = script.contains("setpriv");
+    if has_other_users {
+        fs::set_permissions(sv.root(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    if tools == Tools::Stock {
+        return path;
+    }
+    let place = sv.root().join("tools");
+    fs::create_dir(&place).expect("mkdir");
+    let program = if has_other_users { place.join("onit") } else { onit() };
+    if has_other_users {
+        copy_program(&onit(), &program);
+    }
+    for tool in TOOLS {
+        symlink(&program, place.join(tool)).expect("symlink");
+    }
+    format!("{}:{path}", place.display())
 }
 
 impl Stage<'_> {
@@ -98,7 +136,9 @@ impl Stage<'_> {
         let Some(status) = service.status() else { return false };
         let is_new = self.stamps.get(name).copied().flatten() != Some(status.stamp());
         let is_old = status.since_1970().as_secs() < seconds_now();
+        let derived = daemontools_stat(&status); // it keeps no text
         let stat = match status.stat.trim_end() {
+            "" => &derived,
             "down" if status.want() == b'u' => "down, want up",
             stat => stat,
         };
@@ -114,7 +154,7 @@ impl Stage<'_> {
             *stamp = self.sv.existing(name).status().map(|status| status.stamp());
         }
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(line).current_dir(self.sv.path());
+        shell.arg("-c").arg(line).current_dir(self.sv.path()).env("PATH", &self.path);
         let Output { code, stdout, stderr } = self.sv.run(shell);
         for (mark, text) in [("", stdout), ("2> ", stderr)] {
             for line in text.lines() {
@@ -124,6 +164,19 @@ impl Stage<'_> {
         }
         let _ = writeln!(self.transcript, "[{code}]");
     }
+}
+
+/// What runit would have written.
+fn daemontools_stat(status: &Status) -> String {
+    let mut stat = String::from(if status.pid().is_some() { "run" } else { "down" });
+    for (said, word) in [
+        (status.paused(), ", paused"),
+        (status.pid().is_some() && status.want() != b'u', ", want down"),
+        (status.pid().is_none() && status.want() == b'u', ", want up"),
+    ] {
+        stat.push_str(if said { word } else { "" });
+    }
+    stat
 }
 
 /// Pids and seconds change from run to run: `(pid 31337) 4s` becomes `(pid P) Xs`, `4 seconds` becomes `X seconds`.
@@ -168,23 +221,35 @@ fn difference(expected: &Path, transcript: &str) -> String {
 }
 
 fn check(name: &str) {
-    if let Some(why) = missing_tools(&["runsvdir", "runsv", "sv", "svc", "svstat", "svok"]) {
+    let script = read(&directory().join(format!("{name}.txt")));
+    let script = script.as_str();
+    let [theirs, ours] = match name.ends_with("svscan") {
+        true => [UnderTest::Svscan, UnderTest::OnitAs("svscan")],
+        false => [UnderTest::Runsvdir, UnderTest::Onit],
+    };
+    if let Some(why) = missing_tools(theirs.needs()).or_else(|| missing_tools(&TOOLS)) {
         skip!("{why}");
     }
-    let script = read(&directory().join(format!("{name}.txt")));
-    let expected = directory().join(format!("{name}.expected"));
-    let script = script.as_str();
-    let [theirs, ours] = thread::scope(|scope| {
-        let both = [UnderTest::Runsvdir, UnderTest::Onit].map(|which| scope.spawn(move || play(script, which)));
-        both.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    if std::env::var("BLESS").is_ok_and(|bless| bless == "1") {
-        fs::write(&expected, &theirs).expect("write the expected transcript");
+    if script.contains("setpriv") && !is_root() {
+        skip!("only root can be other users");
     }
-    let theirs = difference(&expected, &theirs);
-    assert!(theirs.is_empty(), "the real runsvdir does something else (another version? BLESS=1):\n{theirs}");
-    let ours = difference(&expected, &ours);
-    assert!(ours.is_empty(), "onit does something else than runsvdir:\n{ours}");
+    let casts = [(theirs, Tools::Stock), (ours, Tools::Stock), (theirs, Tools::Ours), (ours, Tools::Ours)];
+    let transcripts = thread::scope(|scope| {
+        let all = casts.map(|(which, tools)| scope.spawn(move || play(script, which, tools)));
+        all.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let expected = directory().join(format!("{name}.expected"));
+    if std::env::var("BLESS").is_ok_and(|bless| bless == "1") {
+        fs::write(&expected, &transcripts[0]).expect("write the expected transcript");
+    }
+    let mut wrong = String::new();
+    for ((which, tools), transcript) in casts.iter().zip(&transcripts) {
+        let difference = difference(&expected, transcript);
+        if !difference.is_empty() {
+            let _ = writeln!(wrong, "{tools:?} tools under {which:?} (another version? BLESS=1):\n{difference}");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 macro_rules! scenarios {
@@ -208,6 +273,9 @@ scenarios! {
     sv_actions
     sv_commands
     sv_status
+    talk
+    talk_of_others
+    talk_svscan
 }
 
 #[test]

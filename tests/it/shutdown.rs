@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::procfs;
-use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, poll_until};
+use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, poll_until, skip};
 
 fn start_with(sv: &SvDir, variables: &[(&str, &str)]) -> Supervisor {
     let mut command = UnderTest::Onit.command(&sv.path());
@@ -138,7 +138,8 @@ fn an_essential_file_that_says_nothing_known_is_named() {
     let web = sv.service("web").run("echo >>lives; exit 3").file("essential", "yes").create_atomically();
     let onit = sv.start(UnderTest::Onit);
     onit.wait_said(&["onit: web: essential says \"yes\", which is no value for it"]);
-    web.wait_text("lives", |text| text.len() >= 2);
+    web.wait_text("lives", |text| text.len() >= 3);
+    assert_eq!(onit.stderr().lines().count(), 2, "each once: {}", onit.stderr());
 }
 
 #[test]
@@ -180,6 +181,43 @@ fn the_main_process_starts_after_the_services_and_ends_before_them() {
 }
 
 #[test]
+fn the_end_of_an_essential_service_is_told_to_the_main_process_too_and_the_service_s_code_stands() {
+    for code in [7, 0] {
+        let sv = SvDir::new();
+        let run = format!("while [ ! -e ../../ready ]; do sleep 0.05; done; exit {code}");
+        sv.service("db").run(&run).file("essential", "always").create_atomically();
+        let mut command = UnderTest::Onit.command(&sv.path());
+        let script = "trap 'echo told >told; exit 3' TERM; echo >ready; while :; do sleep 0.05; done";
+        command.args(["--", "sh", "-c", script]).current_dir(sv.root());
+        let onit = sv.spawn(command);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(code), "{}", onit.stderr());
+        assert_eq!(std::fs::read_to_string(sv.root().join("told")).unwrap_or_default(), "told\n");
+        assert!(!onit.stderr().contains("killing"), "{}", onit.stderr());
+    }
+}
+
+#[test]
+fn a_main_process_that_has_left_its_group_is_killed_all_the_same() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create_atomically();
+    let main = "$SIG{TERM} = 'IGNORE'; my $child = fork;
+        unless ($child) { setpgrp; sleep 1000; exit }
+        select(undef, undef, undef, 0.01) until getpgrp($child) == $child;
+        setpgrp(0, $child) or die; open(my $ready, '>', 'ready'); print $ready \"$$\n\"; close $ready; sleep 1000";
+    let mut command = UnderTest::Onit.command(&sv.path());
+    command.args(["--", "perl", "-e", main]).current_dir(sv.root()).env("ONIT_STOP_TIMEOUT", "1");
+    let onit = sv.spawn(command);
+    let ready = || std::fs::read_to_string(sv.root().join("ready")).ok().filter(|text| text.ends_with('\n'));
+    let pid = onit.wait_for("the main process", SOON, ready);
+    web.wait_up();
+    assert_eq!(stop(&onit).0, Ending::Code(137), "{}", onit.stderr());
+    onit.wait_said(&["onit: the main process is still running (pid", pid.trim_end(), "; killing it"]);
+}
+
+#[test]
 fn wrong_words_are_named_and_nothing_starts() {
     let sv = SvDir::new();
     let said = |args: &[&str], wrong: &str| {
@@ -195,4 +233,5 @@ fn wrong_words_are_named_and_nothing_starts() {
     said(&["--exit-map", "256=0", "--", "true"], "--exit-map 256=0 is not CODE=CODE");
     said(&["-g", "true"], "true is no option; the command stands behind --");
     said(&["run", "a", "b"], "unexpected argument");
+    said(&["nginx", "-g"], "onit: there is no verb nginx; to run a program, say onit -- nginx");
 }

@@ -551,6 +551,8 @@ pub enum UnderTest {
     Runsvdir,
     /// runit's supervisor of one service.
     Runsv,
+    /// daemontools' scanner.
+    Svscan,
     /// daemontools' supervisor of one service.
     Supervise,
     /// s6's supervisor of one service.
@@ -573,6 +575,7 @@ impl UnderTest {
             Self::OnitAs(name) => &[onit.as_os_str(), OsStr::new(name)],
             Self::Runsvdir => &[OsStr::new("runsvdir"), OsStr::new("-P")],
             Self::Runsv => &[OsStr::new("runsv")],
+            Self::Svscan => &[OsStr::new("svscan")],
             Self::Supervise => &[OsStr::new("supervise")],
             Self::S6Supervise => &[OsStr::new("s6-supervise")],
         };
@@ -585,6 +588,7 @@ impl UnderTest {
             Self::Onit | Self::OnitAs(_) => &[],
             Self::Runsvdir => &["runsvdir", "runsv"],
             Self::Runsv => &["runsv"],
+            Self::Svscan => &["svscan", "supervise"],
             Self::Supervise => &["supervise"],
             Self::S6Supervise => &["s6-supervise"],
         }
@@ -720,6 +724,12 @@ pub fn output(mut command: Command) -> Output {
 /// A file that is still open for writing anywhere cannot be executed (ETXTBSY), and a fork in another thread holds a copy
 /// of every descriptor until its exec. So files are written and processes started one at a time.
 static WRITE_OR_SPAWN: Mutex<()> = Mutex::new(());
+
+/// Does something that writes programs, while nothing is started.
+pub fn while_nothing_starts<T>(write: impl FnOnce() -> T) -> T {
+    let _alone = WRITE_OR_SPAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    write()
+}
 
 /// Starts a process while no file is open for writing.
 #[track_caller]

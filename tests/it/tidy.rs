@@ -11,7 +11,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sys", &["machine"]),
     ("init", &["machine", "wire", "sys", "exit"]),
     ("client", &["machine", "wire", "sys", "exit"]),
-    ("cli", &["client", "machine", "wire", "sys", "exit"]),
+    ("service_dir", &["machine", "wire", "sys", "exit"]),
+    ("cli", &["client", "service_dir", "machine", "wire", "sys", "exit"]),
 ];
 
 /// Rooms that PID 1 consists of: nothing in them may panic.

@@ -785,10 +785,20 @@ fn a_logger_ignores_exit() {
 #[test]
 fn a_logger_is_gone_when_it_ends_after_its_input_has() {
     let mut world = logger();
-    assert_eq!(world.drain(true), "");
+    assert_eq!(world.drain(true), "CONT run");
     assert!(world.service.view().leaving);
+    assert_eq!(world.drain(true), "", "once");
     assert_eq!(world.ends(Exit::Code(0)), "look at input");
     assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_logger_that_is_paused_goes_on_when_its_input_has_ended() {
+    let mut world = logger();
+    world.order(Command::Pause(Target::Process));
+    assert!(world.service.view().paused);
+    assert_eq!(world.drain(false), "CONT run");
+    assert!(!world.service.view().paused);
 }
 
 #[test]

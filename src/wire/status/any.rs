@@ -50,6 +50,8 @@ pub enum Format {
     S6,
     /// s6 2.13.0 to 2.13.2: 43 bytes.
     S6Long,
+    /// No record: what `systemctl show` prints, see [`systemd`](super::systemd). Never detected.
+    Systemd,
 }
 
 impl Format {
@@ -118,6 +120,10 @@ impl Status {
                     got_term: read.got_term,
                     ..Status::common(format, read.since, read.pid, read.want, read.paused)?
                 })
+            }
+            Format::Systemd => {
+                let text = std::str::from_utf8(record).map_err(|bad| Bad::Byte(bad.valid_up_to()))?;
+                Ok(super::systemd::Unit::parse(text).status)
             }
             Format::Encore => encore(record.first_chunk().ok_or(short)?),
             Format::S6 => {

@@ -63,9 +63,7 @@ impl Difference {
                 "runsv: `k` while wanted to exit makes runsv leave without reaping or finish; onit finishes first"
             }
             Self::OnceDuringFinish => "runsv: `o` during finish is lost; onit starts once more after it",
-            Self::LoggerThatDoesNotEnd => {
-                "runsv: `x` waits for ever for a logger that is stopped; onit has a time limit"
-            }
+            Self::LoggerThatDoesNotEnd => "runsv: `x` waits for ever for a logger that is stopped; onit continues it",
         }
     }
 
@@ -98,8 +96,7 @@ impl Difference {
                 (Setup { finish: Finish::Held, ..plain }, vec![write(b"d"), write(b"o"), Step::Exit(0)], "phase")
             }
             Self::LoggerThatDoesNotEnd => {
-                // Thirty seconds until the logger gets TERM, five more until KILL: see DRAIN_LIMIT.
-                let steps = vec![Step::Write(Target::Log, b"p".to_vec()), write(b"x"), Step::Wait(380)];
+                let steps = vec![Step::Write(Target::Log, b"p".to_vec()), write(b"x")];
                 (Setup { log: true, ..plain }, steps, "ended")
             }
         })

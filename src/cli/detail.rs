@@ -1,0 +1,235 @@
+//! Everything that is known of one service: what it does, why it is not up, and the last lines of its log.
+
+use super::find::{Talk, Target, Way};
+use super::paint::{self, Paint, Tone};
+use super::{files, status, words};
+use crate::machine::Pid;
+use crate::wire::api::{LifeRecord, ServiceStatus};
+use crate::wire::tai::Tai;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// How many lines of the log are shown, out of how many bytes.
+const LINES: usize = 10;
+const TAIL: i64 = 16 * 1024;
+/// `@` and what follows it in a line of multilog or svlogd -t.
+const LABEL: usize = 25;
+
+/// The lines about this service.
+pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint) -> Vec<String> {
+    let lives = match (&target.way, &mut talk.api) {
+        (Way::Api, Some(api)) => api.history(target.name.as_bytes()).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let mut lines = vec![title(service, paint)];
+    let mut say = |name: &str, text: String| {
+        lines.push(format!("  {} {text}", paint.tone(Tone::Quiet, &format!("{name:<9}"))));
+    };
+    if let Some(pid) = service.pid {
+        let name = crate::sys::process::name(Pid(pid));
+        let what = if service.state == "finishing" { " (finish)".into() } else { format!(" ({name})") };
+        say("pid", format!("{pid}{}", if name.is_empty() { "" } else { &what }));
+    }
+    if service.since > 0.0 {
+        say("since", format!("{} ({})", words::moment(service.since), words::span(service.seconds)));
+    }
+    say("want", want(service));
+    if let Some(why) = why(service, &lives) {
+        say("why", why);
+    }
+    if service.restarts != files::UNKNOWN {
+        say("restarts", restarts(service));
+    }
+    if let Some(end) = last_end(service, &lives) {
+        say("last end", end);
+    }
+    if let Some(seconds) = service.next {
+        say("next", format!("starts again in {}", words::ahead(seconds)));
+    }
+    if let Some(trouble) = service.trouble.as_ref().filter(|_| words::is_troubled(service)) {
+        say("trouble", paint.tone(Tone::Bad, &paint::cut(trouble, usize::MAX)));
+    }
+    log(talk, target, service, paint, &mut lines);
+    lines
+}
+
+fn title(service: &ServiceStatus, paint: Paint) -> String {
+    let name = paint.tone(Tone::Strong, &paint::cut(&service.name, usize::MAX));
+    format!("{name}: {}", paint.tone(status::tone(service), words::state(service)))
+}
+
+fn want(service: &ServiceStatus) -> String {
+    let mut text = service.want.clone();
+    if service.leaving {
+        text.push_str(", and to be left alone");
+    }
+    text + if service.enabled { "" } else { "; does not start by itself (there is a file \"down\")" }
+}
+
+fn restarts(service: &ServiceStatus) -> String {
+    match service.flapping {
+        Some(times) => format!("{}; flapping: ended {times} times within a minute", service.restarts),
+        None => words::restarts(service),
+    }
+}
+
+/// Why it is not up, for whoever wonders.
+fn why(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
+    let asked = lives.last().is_some_and(|life| life.asked);
+    Some(match (service.state.as_str(), service.want.as_str()) {
+        ("up", _) if service.paused => "STOP was sent; \"onit cont\" lets it go on".into(),
+        ("up", _) if !service.ready => "it runs, and has not said that it is ready".into(),
+        ("up", "once") => "it will not be started again when it ends".into(),
+        ("up", _) => return None,
+        ("refused", _) => "it is not supervised".into(),
+        ("failed", _) => "its finish ended with 125: it stays down until it is told \"up\"".into(),
+        ("backoff", _) if words::is_troubled(service) => "it could not be started, and waits for its next start".into(),
+        ("backoff", _) => "it has ended, and waits for its next start".into(),
+        ("stopping", "up") => "it was told to end, and starts again when it has".into(),
+        ("stopping", _) => "it was told to end, and has not ended yet".into(),
+        ("finishing", _) => "run has ended, finish cleans up".into(),
+        ("down", "once") => "it ran once and ended".into(),
+        ("down", "down") if service.leaving => "it was told to leave (exit)".into(),
+        ("down", "down") if asked || service.exit.is_some() => "it was told to be down".into(),
+        ("down", "down") if !service.enabled => "there is a file \"down\", and nobody has started it".into(),
+        ("down", "down") => "it was told to be down before it had started".into(),
+        ("down", _) => "it is about to be started".into(),
+        _ => return None,
+    })
+}
+
+fn last_end(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
+    let exit = service.exit.as_ref()?;
+    let life = lives.iter().rev().find(|life| life.exit.is_some());
+    let mut text = words::exit(exit);
+    let asked = life.is_some_and(|life| life.asked);
+    match words::hint(exit).filter(|_| !asked) {
+        Some(hint) => text += &format!(" ({hint})"),
+        None if asked => text += ", as it was told",
+        None => {}
+    }
+    if let Some(life) = life {
+        text += &format!(", after {}", words::span(life.seconds));
+        text += &life.end.map_or(String::new(), |end| format!(", at {}", words::moment(end)));
+    }
+    Some(text)
+}
+
+/// The logger, and the last lines that it wrote.
+fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, lines: &mut Vec<String>) {
+    let place = talk.place(target);
+    let (directory, logger) = if service.logger {
+        (place, Some(service.clone()))
+    } else {
+        if !place.join("log").exists() {
+            return;
+        }
+        let way = match &target.way {
+            Way::Api => Way::Api,
+            Way::Files(path) => Way::Files(path.join("log")),
+        };
+        let logger = talk.look(&Target { name: format!("{}/log", target.name), way }).ok();
+        (place.join("log"), logger)
+    };
+    let heading = |text: String| format!("  {} {text}", paint.tone(Tone::Quiet, &format!("{:<9}", "log")));
+    if let Some(logger) = logger.as_ref().filter(|_| !service.logger) {
+        let pid = logger.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+        let state = paint.tone(status::tone(logger), words::state(logger));
+        let since = if logger.since > 0.0 { format!(" for {}", words::span(logger.seconds)) } else { String::new() };
+        lines.push(heading(format!("{state}{pid}{since}")));
+    }
+    let Some(file) = current(&directory, logger.and_then(|logger| logger.pid)) else { return };
+    match tail(&file) {
+        Ok(tail) if tail.is_empty() => lines.push(format!("  {} is empty", file.display())),
+        Ok(tail) => {
+            lines.push(format!("  {}", paint.tone(Tone::Quiet, &format!("the last of {}", file.display()))));
+            let width = paint::width().unwrap_or(usize::MAX);
+            lines.extend(tail.iter().map(|line| format!("    {}", paint::cut(line, width.saturating_sub(4)))));
+        }
+        Err(error) => lines.push(format!("  cannot read {}: {error}", file.display())),
+    }
+}
+
+/// The file that the logger writes to: the one it holds open, one of those that loggers have by custom, or one in a
+/// directory that its `run` names.
+fn current(directory: &Path, pid: Option<i32>) -> Option<PathBuf> {
+    let open = pid.and_then(|pid| {
+        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let targets = entries.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        targets.filter(|target| target.file_name().is_some_and(|name| name == "current")).min()
+    });
+    let custom = ["main/current", "current", "log/current"].map(|place| directory.join(place));
+    let script = std::fs::read_to_string(directory.join("run")).unwrap_or_default();
+    let named = script.split_whitespace().map(|word| directory.join(word.trim_matches(['"', '\''])).join("current"));
+    open.into_iter().chain(custom).chain(named).find(|file| file.is_file())
+}
+
+/// The last lines of a file.
+fn tail(file: &Path) -> Result<Vec<String>, std::io::Error> {
+    let mut file = File::open(file)?;
+    let length = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
+    let whole = file.seek(SeekFrom::End(-length.min(TAIL)))? == 0;
+    let mut bytes = Vec::new();
+    file.take(TAIL.cast_unsigned()).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().skip(usize::from(!whole)).collect();
+    Ok(lines.iter().skip(lines.len().saturating_sub(LINES)).map(|line| readable(line)).collect())
+}
+
+/// A line with its label as a time, if it has one.
+fn readable(line: &str) -> String {
+    let bytes = line.get(1..LABEL).filter(|_| line.starts_with('@')).and_then(|label| {
+        let pairs = label.as_bytes().chunks(2);
+        let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        bytes.collect::<Option<Vec<u8>>>()?.try_into().ok()
+    });
+    match (bytes, line.get(LABEL..)) {
+        (Some(bytes), Some(rest)) => {
+            let at = Tai::unpack(bytes);
+            format!("{}.{:03}{rest}", words::moment(at.unix as f64), at.nanos / 1_000_000)
+        }
+        _ => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_shown_as_times() {
+        let label = Tai { unix: 1_700_000_000, nanos: 123_456_789 }.pack().map(|byte| format!("{byte:02x}")).concat();
+        let line = readable(&format!("@{label} hello"));
+        assert!(line.starts_with("2023-11-1") && line.ends_with(".123 hello"), "{line}");
+        assert_eq!([readable("@short"), readable("plain"), readable("")], ["@short", "plain", ""]);
+        assert_eq!(readable("@zz00000000000000000000zz x"), "@zz00000000000000000000zz x");
+    }
+
+    #[test]
+    fn the_last_ten_lines_are_whole() {
+        let root = tempfile::tempdir().expect("a directory");
+        let file = root.path().join("current");
+        std::fs::write(&file, (0..3000).map(|n| format!("line {n}\n")).collect::<String>()).expect("write");
+        let lines = tail(&file).expect("read");
+        assert_eq!((lines.len(), lines[0].as_str(), lines[9].as_str()), (10, "line 2990", "line 2999"));
+        std::fs::write(&file, "a\nb").expect("write");
+        assert_eq!(tail(&file).expect("read"), ["a", "b"]);
+    }
+
+    #[test]
+    fn the_log_is_found_where_the_logger_says() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (log, far) = (root.path().join("log"), root.path().join("far"));
+        std::fs::create_dir_all(&log).expect("mkdir");
+        std::fs::create_dir_all(&far).expect("mkdir");
+        assert_eq!(current(&log, None), None);
+        std::fs::write(log.join("run"), format!("#!/bin/sh\nexec svlogd -tt '{}'\n", far.display())).expect("write");
+        assert_eq!(current(&log, None), None);
+        std::fs::write(far.join("current"), "").expect("write");
+        assert_eq!(current(&log, None), Some(far.join("current")));
+        std::fs::create_dir(log.join("main")).expect("mkdir");
+        std::fs::write(log.join("main/current"), "").expect("write");
+        assert_eq!(current(&log, None), Some(log.join("main/current")));
+    }
+}

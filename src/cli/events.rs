@@ -1,0 +1,184 @@
+//! `onit events`: what happens, as it happens; and a program for each event.
+
+use super::find::{Talk, Trouble};
+use super::{find, paint, status, words};
+use crate::exit;
+use crate::sys::say::say;
+use crate::wire::api::Event;
+use argh::FromArgs;
+use std::process::{Command, Stdio};
+
+/// Tells every transition of every service, or of those that are named, until it is ended. It goes on when the
+/// supervisor executes itself again, and ends when the supervisor has ended.
+#[derive(FromArgs, Debug)]
+#[argh(help_triggers("-h", "--help"))]
+pub struct Events {
+    /// names and globs
+    #[argh(positional, arg_name = "SVC")]
+    services: Vec<String>,
+    /// for programs: an object a line
+    #[argh(switch)]
+    json: bool,
+    /// run PROGRAM for each event, one after the other, with ONIT_EVENT, ONIT_SERVICE, ONIT_OLD, ONIT_NEW, ONIT_WANT,
+    /// ONIT_PID, ONIT_EXIT, ONIT_SIGNAL and ONIT_TIME in its environment, in place of telling it
+    #[argh(option, arg_name = "PROGRAM")]
+    exec: Option<String>,
+}
+
+impl Events {
+    /// Tells, until there is nothing more to come. Returns the exit code.
+    pub fn run(&self) -> i32 {
+        let mut talk = Talk::open();
+        let mut stopping = false;
+        loop {
+            if let Err(trouble) = listen(&mut talk) {
+                return trouble.tell();
+            }
+            loop {
+                match talk.api.as_mut().map(|api| api.event(None)) {
+                    Some(Ok(Some(event))) => {
+                        stopping |= event.what == "stopping";
+                        if self.concerns(&event) && self.tell(&event) != exit::OK {
+                            return exit::OK; // who has heard enough hangs up
+                        }
+                    }
+                    Some(Ok(None)) => {}
+                    Some(Err(_)) | None => break,
+                }
+            }
+            talk = match status::again(&talk) {
+                Some(talk) => talk,
+                None if stopping => return exit::OK,
+                None => return talk.unreachable().tell(),
+            };
+        }
+    }
+
+    fn concerns(&self, event: &Event) -> bool {
+        let Some(name) = &event.name else { return true };
+        self.services.is_empty()
+            || self.services.iter().any(|word| word == "all" || word == name || find::matches(word, name))
+    }
+
+    fn tell(&self, event: &Event) -> i32 {
+        if let Some(program) = &self.exec {
+            return execute(program, event);
+        }
+        if self.json {
+            return paint::print(&format!("{}\n", serde_json::to_string(event).unwrap_or_default()));
+        }
+        paint::print(&format!("{}\n", line(event)))
+    }
+}
+
+fn listen(talk: &mut Talk) -> Result<(), Trouble> {
+    talk.api()?.subscribe().map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string()))
+}
+
+/// An event for people: `2026-11-24 08:09:10 web: up -> backoff, exit 1`.
+fn line(event: &Event) -> String {
+    let time = words::moment(event.time);
+    let Some(name) = &event.name else { return format!("{time} {}", event.what) };
+    let mut text = format!("{time} {}: ", paint::cut(name, usize::MAX));
+    match (&event.old, &event.new) {
+        (Some(old), Some(new)) if old != new => text += &format!("{old} -> {new}"),
+        (_, Some(new)) if event.what == "state" => text += new,
+        _ => text += &event.what,
+    }
+    let want = event.want.as_deref().filter(|want| Some(*want) != event.new.as_deref() && *want != "up");
+    if let Some(want) = want {
+        text += &format!(", want {want}");
+    }
+    if let Some(pid) = event.pid {
+        text += &format!(", pid {pid}");
+    }
+    if let Some(exit) = &event.exit {
+        text += &format!(", {}", words::exit(exit));
+    }
+    text
+}
+
+/// A program that fails is its own affair; one that cannot be run is told, each time.
+fn execute(program: &str, event: &Event) -> i32 {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    for (name, value) in facts(event) {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    match command.status() {
+        Ok(_) => {}
+        Err(error) => say(format_args!("onit: events: cannot run {program}: {error}")),
+    }
+    exit::OK
+}
+
+/// What the program is told.
+fn facts(event: &Event) -> [(&'static str, Option<String>); 9] {
+    let exit = event.exit.as_ref();
+    [
+        ("ONIT_EVENT", Some(event.what.clone())),
+        ("ONIT_TIME", Some(format!("{:.3}", event.time))),
+        ("ONIT_SERVICE", event.name.clone()),
+        ("ONIT_OLD", event.old.clone()),
+        ("ONIT_NEW", event.new.clone()),
+        ("ONIT_WANT", event.want.clone()),
+        ("ONIT_PID", event.pid.map(|pid| pid.to_string())),
+        ("ONIT_EXIT", exit.and_then(|exit| exit.code).map(|code| code.to_string())),
+        ("ONIT_SIGNAL", exit.and_then(|exit| exit.signal).map(|signal| signal.to_string())),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::api::ExitRecord;
+
+    fn event() -> Event {
+        Event {
+            what: "state".into(),
+            time: 1_700_000_000.5,
+            name: Some("web".into()),
+            old: Some("up".into()),
+            new: Some("backoff".into()),
+            want: Some("up".into()),
+            pid: None,
+            exit: Some(ExitRecord { code: None, signal: Some(9), name: Some("SIGKILL".into()), core: false }),
+        }
+    }
+
+    fn events(services: &[&str]) -> Events {
+        Events { services: services.iter().map(|name| name.to_string()).collect(), json: false, exec: None }
+    }
+
+    #[test]
+    fn an_event_is_a_line() {
+        let tail = |event: &Event| line(event).chars().skip(20).collect::<String>();
+        assert_eq!(tail(&event()), "web: up -> backoff, SIGKILL");
+        let up = Event { old: Some("down".into()), new: Some("up".into()), pid: Some(7), exit: None, ..event() };
+        assert_eq!(tail(&up), "web: down -> up, pid 7");
+        let down = Event { new: Some("stopping".into()), want: Some("down".into()), exit: None, ..event() };
+        assert_eq!(tail(&down), "web: up -> stopping, want down");
+        let added = Event { what: "added".into(), old: None, new: None, want: None, exit: None, ..event() };
+        assert_eq!(tail(&added), "web: added");
+        assert_eq!(tail(&Event { what: "stopping".into(), name: None, ..added }), "stopping");
+    }
+
+    #[test]
+    fn one_hears_of_those_one_asked_for() {
+        let is_told = |words: &[&str]| events(words).concerns(&event());
+        assert!(is_told(&[]) && is_told(&["web"]) && is_told(&["x", "w*"]) && is_told(&["all"]));
+        assert!(!is_told(&["x"]) && !is_told(&["web/*"]));
+        assert!(events(&["x"]).concerns(&Event { name: None, ..event() }), "an end of everything concerns everybody");
+    }
+
+    #[test]
+    fn a_program_hears_what_is_known_and_nothing_else() {
+        let facts = facts(&event());
+        let of = |name| facts.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.as_deref());
+        assert_eq!((of("ONIT_SERVICE"), of("ONIT_SIGNAL"), of("ONIT_EXIT")), (Some("web"), Some("9"), None));
+        assert_eq!((of("ONIT_TIME"), of("ONIT_PID")), (Some("1700000000.500"), None));
+    }
+}

@@ -1,0 +1,184 @@
+//! Services through their files: where there is no socket, as with runit, daemontools and s6.
+
+use super::find::{Trouble, is_service};
+use crate::client::api::Api;
+use crate::client::{self, ErrorKind, Format, Service, Watch};
+use crate::exit;
+use crate::machine::{Exit, Mono, Phase, Want};
+use crate::sys::poll::Poller;
+use crate::sys::{Errno, clock, fs};
+use crate::wire::api::{ExitRecord, ServiceStatus};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// What a service says that nobody looks after.
+const NOBODY: &str = "no supervisor looks after it";
+
+/// The files do not say how often a service was started again.
+pub const UNKNOWN: u64 = u64::MAX;
+
+/// What the files say of a service. That nobody supervises it is an answer.
+pub fn look(name: &str, path: &Path) -> Result<ServiceStatus, Trouble> {
+    let service = open(name, path)?;
+    let status = match service.status() {
+        Ok(status) => Some(status),
+        Err(error) if error.kind() == ErrorKind::NoSupervisor => None,
+        Err(error) => return Err(trouble(name, &error)),
+    };
+    Ok(match status {
+        Some(status) => told(name, path, &status),
+        None => unsupervised(name, path, NOBODY.into()),
+    })
+}
+
+/// A service of a directory of services, and its logger.
+pub fn pair(directory: &Path, name: &OsStr) -> Vec<ServiceStatus> {
+    let path = directory.join(name);
+    if !is_service(name) || !path.is_dir() {
+        return Vec::new();
+    }
+    let name = name.to_string_lossy();
+    let look = |name: &str, path: &Path| {
+        look(name, path).unwrap_or_else(|trouble| {
+            let text = trouble.text.strip_prefix(&format!("{name}: ")).map(str::to_owned);
+            unsupervised(name, path, text.unwrap_or(trouble.text))
+        })
+    };
+    let mut found = vec![look(&name, &path)];
+    if path.join("log").is_dir() {
+        let logger = look(&format!("{name}/log"), &path.join("log"));
+        found.push(ServiceStatus { logger: true, ..logger });
+    }
+    found
+}
+
+/// An order, by its name in [`crate::wire::api::ORDERS`].
+pub fn order(verb: &str, name: &str, path: &Path) -> Result<(), Trouble> {
+    let service = open(name, path)?;
+    let told = match verb {
+        "up" => service.up(),
+        "down" => service.down(),
+        "once" => service.once(),
+        "restart" => service.restart(),
+        "exit" => service.exit(),
+        "pause" => service.pause(),
+        "cont" => service.cont(),
+        "term" => service.term(),
+        "kill" => service.kill(),
+        "reload" | "hup" => service.hup(),
+        "int" => service.int(),
+        "quit" => service.quit(),
+        "alrm" => service.alrm(),
+        "usr1" => service.usr1(),
+        "usr2" => service.usr2(),
+        "abrt" => service.abrt(),
+        "winch" => service.winch(),
+        "enable" => return switch(name, path, true).and_then(|()| service.up().map_err(|error| trouble(name, &error))),
+        "disable" => {
+            return switch(name, path, false).and_then(|()| service.down().map_err(|error| trouble(name, &error)));
+        }
+        _ => return Err(Trouble::new(exit::FAILED, format!("{name}: there is no such order: {verb}"))),
+    };
+    told.map_err(|error| trouble(name, &error))
+}
+
+/// Waits until one of these services may have changed, the socket has something to say, or the time has come.
+pub fn wait_for_change(
+    watch: &mut Option<Watch>,
+    paths: &[PathBuf],
+    api: Option<&Api>,
+    until: Option<Mono>,
+) -> Result<(), Trouble> {
+    let told = |error: client::Error| Trouble::new(exit::SYSTEM, error.to_string());
+    let failed = |errno: Errno| Trouble::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc()));
+    let watch = match watch {
+        Some(watch) => watch,
+        None => {
+            let services: Vec<Service> = paths.iter().filter_map(|path| Service::open(path).ok()).collect();
+            watch.insert(Watch::new(&services).map_err(told)?)
+        }
+    };
+    if watch.try_next().map_err(told)?.is_some() {
+        return Ok(());
+    }
+    let mut poller = Poller::new().map_err(failed)?;
+    poller.add(&*watch, 0).map_err(failed)?;
+    if let Some(api) = api {
+        poller.add(api, 1).map_err(failed)?;
+    }
+    poller.wait(clock::now(), until).for_each(drop);
+    Ok(())
+}
+
+fn open(name: &str, path: &Path) -> Result<Service, Trouble> {
+    Service::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NoService => Trouble::unknown(name, path.parent().unwrap_or(path)),
+        _ => trouble(name, &error),
+    })
+}
+
+fn trouble(name: &str, error: &client::Error) -> Trouble {
+    let code = match error.kind() {
+        ErrorKind::NoService => exit::UNKNOWN,
+        ErrorKind::NoSupervisor => exit::SYSTEM,
+        ErrorKind::TimedOut => exit::LATE,
+        _ => exit::FAILED,
+    };
+    Trouble::new(code, format!("{name}: cannot {}: {}", error.operation(), error.cause()))
+}
+
+/// Makes or removes the file `down`, as onit and s6 do it themselves, and no other supervisor.
+fn switch(name: &str, path: &Path, enabled: bool) -> Result<(), Trouble> {
+    let done =
+        fs::open_path(path).and_then(|dir| if enabled { fs::remove(dir, "down") } else { fs::touch(dir, "down") });
+    let verb = if enabled { "remove" } else { "create" };
+    done.map_err(|errno| Trouble::new(exit::FAILED, format!("{name}: cannot {verb} down: {}", errno.desc())))
+}
+
+fn unsupervised(name: &str, path: &Path, why: String) -> ServiceStatus {
+    ServiceStatus {
+        name: name.to_owned(),
+        state: "refused".into(),
+        want: "down".into(),
+        leaving: false,
+        pid: None,
+        since: 0.0,
+        seconds: 0.0,
+        ready: false,
+        paused: false,
+        enabled: !path.join("down").exists(),
+        restarts: UNKNOWN,
+        flapping: None,
+        exit: None,
+        next: None,
+        logger: false,
+        trouble: Some(why),
+    }
+}
+
+/// The files know less: neither restarts nor what comes next.
+fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
+    let state = status.standing().word();
+    let want = match (status.want, status.format) {
+        (Want::Down, Format::Runit) if state == "up" => Want::Once, // runit has no other word for it
+        (want, _) => want,
+    };
+    // s6 calls nobody ready who cannot say so.
+    let can_say = !matches!(status.format, Format::S6 | Format::S6Long) || path.join("notification-fd").exists();
+    let up = status.phase == Phase::Run;
+    let exit = status.last_exit.filter(|exit| !up || *exit != Exit::Code(0)); // s6: perhaps none has ended yet
+    let since = status.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+    ServiceStatus {
+        state: state.into(),
+        want: want.word().into(),
+        pid: status.pid.map(|pid| pid.0),
+        since: since.as_secs_f64(),
+        seconds: clock::wall().saturating_sub(since).as_secs_f64(),
+        ready: up && status.ready.filter(|_| can_say).unwrap_or(true),
+        paused: status.paused && status.pid.is_some(),
+        exit: exit.map(ExitRecord::of),
+        trouble: None,
+        ..unsupervised(name, path, String::new())
+    }
+}

@@ -1,0 +1,401 @@
+//! Whom a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
+
+use super::{files, paint};
+use crate::client::api::{Api, Failure};
+use crate::exit;
+use crate::sys::{Errno, fs, say::say};
+use crate::wire::api::ServiceStatus;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// Where services are looked for when nothing says otherwise.
+const SERVICES: &str = "/etc/service";
+/// The socket, in each of its places.
+const SOCKET: &str = "api";
+
+/// Why a verb does not come about: its exit code, and a line for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trouble {
+    /// See [`crate::exit`].
+    pub code: i32,
+    /// Without the name of the program.
+    pub text: String,
+}
+
+impl Trouble {
+    /// A trouble.
+    pub fn new(code: i32, text: impl Into<String>) -> Trouble {
+        Trouble { code, text: text.into() }
+    }
+
+    /// There is no such service.
+    pub fn unknown(name: &str, directory: &Path) -> Trouble {
+        let place = directory.display();
+        Trouble::new(exit::UNKNOWN, format!("{name}: no such service in {place} (\"onit list\" shows those there are)"))
+    }
+
+    /// A request about a service that failed.
+    pub fn of(name: &str, failure: &Failure, directory: &Path) -> Trouble {
+        let Failure::Refused(error) = failure else { return Trouble::new(exit::SYSTEM, format!("{name}: {failure}")) };
+        match error.kind.as_str() {
+            "service" => Trouble::unknown(name, directory),
+            "busy" => Trouble::new(exit::SYSTEM, format!("{name}: {}", error.text)),
+            _ => Trouble::new(exit::FAILED, format!("{name}: {}", error.text)),
+        }
+    }
+
+    /// Says it. Returns the exit code.
+    pub fn tell(&self) -> i32 {
+        say(format_args!("onit: {}", self.text));
+        self.code
+    }
+}
+
+/// Of several exit codes the one that says most.
+pub fn worse(one: i32, other: i32) -> i32 {
+    one.max(other)
+}
+
+/// How a service is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Through the socket, by this name.
+    Api,
+    /// Through the files of this directory.
+    Files(PathBuf),
+}
+
+/// A service that was named.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// As people know it.
+    pub name: String,
+    /// How it is reached.
+    pub way: Way,
+}
+
+/// A supervisor, as far as it can be reached.
+pub struct Talk {
+    /// Its socket, if it answers there.
+    pub api: Option<Api>,
+    /// The path of that socket.
+    pub socket: Option<PathBuf>,
+    /// Where the service directories are.
+    pub directory: PathBuf,
+    /// Where its socket was looked for, and why it is not used.
+    tried: Vec<(PathBuf, String)>,
+}
+
+impl Talk {
+    /// Looks for a supervisor. That none answers by a socket shows when the files say nothing either.
+    pub fn open() -> Talk {
+        let named = std::env::var_os("SVDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let directory = named.clone().unwrap_or_else(|| PathBuf::from(SERVICES));
+        let mut talk = Talk { api: None, socket: None, directory: fs::absolute(&directory), tried: Vec::new() };
+        for place in places(&directory, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR")) {
+            match Api::connect(&place.socket) {
+                Ok(api) => {
+                    let theirs = PathBuf::from(&api.hello().directory);
+                    if place.anybodys && named.is_some() && !same(&theirs, &directory) {
+                        talk.tried.push((place.socket, format!("serves {}", theirs.display())));
+                        continue;
+                    }
+                    // Beside the services it is theirs, whatever the directory is called where the supervisor lives.
+                    if !place.beside {
+                        talk.directory = theirs;
+                    }
+                    (talk.api, talk.socket) = (Some(api), Some(place.socket));
+                    return talk;
+                }
+                Err(failure) => talk.tried.push((place.socket, failure.to_string())),
+            }
+        }
+        talk
+    }
+
+    /// Nobody answers.
+    pub fn unreachable(&self) -> Trouble {
+        let telling = |(path, why): &(PathBuf, String)| match why.as_str() {
+            why if why == Errno::ENOENT.desc() => path.display().to_string(),
+            why => format!("{}: {why}", path.display()),
+        };
+        let tried: Vec<String> = self.tried.iter().map(telling).collect();
+        let (directory, tried) = (self.directory.display(), tried.join(", "));
+        Trouble::new(exit::SYSTEM, format!("no supervisor answers for {directory} (tried {tried}): is onit running?"))
+    }
+
+    /// The socket, for what only it can do.
+    pub fn api(&mut self) -> Result<&mut Api, Trouble> {
+        let trouble = if self.api.is_none() { Some(self.unreachable()) } else { None };
+        self.api.as_mut().ok_or_else(|| trouble.unwrap_or_else(|| Trouble::new(exit::SYSTEM, "no socket")))
+    }
+
+    /// Everything that is known of every service, by name.
+    pub fn everything(&mut self) -> Result<Vec<ServiceStatus>, Trouble> {
+        match &mut self.api {
+            Some(api) => {
+                let mut all = api.status(None).map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string()))?;
+                all.sort_by(|one, other| paint::by_name(&one.name, &other.name));
+                Ok(all)
+            }
+            None => {
+                let names = fs::open_path(&self.directory).and_then(fs::names).map_err(|errno| {
+                    let why = format!("cannot read {}: {}", self.directory.display(), errno.desc());
+                    Trouble::new(exit::SYSTEM, format!("{why}; {}", self.unreachable().text))
+                })?;
+                let mut services: Vec<_> = names.iter().flat_map(|name| files::pair(&self.directory, name)).collect();
+                services.sort_by(|one, other| paint::by_name(&one.name, &other.name));
+                if services.iter().all(|service| service.state == "refused") {
+                    return Err(self.unreachable());
+                }
+                Ok(services)
+            }
+        }
+    }
+
+    /// The services that these words name: names, globs, paths, and `all`. With none, every one. A path is what begins
+    /// with a slash or a dot, or ends with a slash, as with `sv`. What names nothing is told and leaves its exit code.
+    pub fn targets(&mut self, words: &[String]) -> (Vec<Target>, i32) {
+        let all = ["all".to_owned()];
+        let words = if words.is_empty() { &all[..] } else { words };
+        let (mut targets, mut code) = (Vec::new(), exit::OK);
+        let mut known = None;
+        for word in words {
+            match self.named(word, &mut known) {
+                Ok(found) => found.into_iter().for_each(|target| {
+                    if !targets.contains(&target) {
+                        targets.push(target);
+                    }
+                }),
+                Err(trouble) => code = worse(code, trouble.tell()),
+            }
+        }
+        (targets, code)
+    }
+
+    fn named(&mut self, word: &str, known: &mut Option<Vec<(String, bool)>>) -> Result<Vec<Target>, Trouble> {
+        if is_path(word) {
+            return self.path(Path::new(word)).map(|target| vec![target]);
+        }
+        if word != "all" && !is_glob(word) {
+            return Ok(vec![self.target(word)]);
+        }
+        if known.is_none() {
+            *known = Some(self.everything()?.into_iter().map(|service| (service.name, service.logger)).collect());
+        }
+        let matching = |(name, logger): &&(String, bool)| if word == "all" { !logger } else { matches(word, name) };
+        let found: Vec<String> = known.iter().flatten().filter(matching).map(|(name, _)| name.clone()).collect();
+        if found.is_empty() && word != "all" {
+            return Err(Trouble::unknown(word, &self.directory));
+        }
+        Ok(found.iter().map(|name| self.target(name)).collect())
+    }
+
+    /// A service by its name.
+    pub fn target(&self, name: &str) -> Target {
+        let way = if self.api.is_some() { Way::Api } else { Way::Files(self.directory.join(name)) };
+        Target { name: name.to_owned(), way }
+    }
+
+    /// A service by its path. It is reached by name if it stands in the directory of this supervisor.
+    fn path(&self, path: &Path) -> Result<Target, Trouble> {
+        let shown = path.display().to_string();
+        if let Err(errno) = fs::open_path(path) {
+            return Err(Trouble::new(exit::UNKNOWN, format!("{shown}: no such service: {}", errno.desc())));
+        }
+        let place = fs::absolute(path);
+        if let (Some(parent), Some(name)) = (place.parent(), place.file_name().and_then(OsStr::to_str))
+            && self.api.is_some()
+            && same(parent, &self.directory)
+        {
+            return Ok(self.target(name));
+        }
+        Ok(Target { name: shown.trim_end_matches('/').to_owned(), way: Way::Files(place) })
+    }
+
+    /// What is known of a service.
+    pub fn look(&mut self, target: &Target) -> Result<ServiceStatus, Trouble> {
+        match &target.way {
+            Way::Files(path) => files::look(&target.name, path).map_err(|trouble| self.explain(trouble)),
+            Way::Api => {
+                let services = match self.api()?.status(Some(target.name.as_bytes())) {
+                    Err(Failure::Refused(error)) if error.kind == "service" => self.everything()?, // it may be refused
+                    answer => answer.map_err(|failure| Trouble::of(&target.name, &failure, &self.directory))?,
+                };
+                let service = services.into_iter().find(|service| service.name == target.name);
+                service.ok_or_else(|| Trouble::unknown(&target.name, &self.directory))
+            }
+        }
+    }
+
+    /// Where its service directory is.
+    pub fn place(&self, target: &Target) -> PathBuf {
+        match &target.way {
+            Way::Files(path) => path.clone(),
+            Way::Api => self.directory.join(&target.name),
+        }
+    }
+
+    /// If nobody answers for a service, perhaps nobody answers at all.
+    pub fn explain(&self, trouble: Trouble) -> Trouble {
+        if trouble.code != exit::SYSTEM || self.api.is_some() {
+            return trouble;
+        }
+        Trouble::new(trouble.code, format!("{}; {}", trouble.text, self.unreachable().text))
+    }
+}
+
+/// A place where a socket may be.
+#[derive(PartialEq, Eq, Debug)]
+struct Place {
+    socket: PathBuf,
+    /// Beside the services.
+    beside: bool,
+    /// The supervisor of any directory may have bound it.
+    anybodys: bool,
+}
+
+/// In the order in which they are tried.
+fn places(directory: &Path, onit_run: &OsStr, runtime: &OsStr) -> Vec<Place> {
+    let place = |directory: PathBuf, beside, anybodys| Place { socket: directory.join(SOCKET), beside, anybodys };
+    if !onit_run.is_empty() {
+        return vec![place(PathBuf::from(onit_run), false, false)];
+    }
+    let mut places = vec![place(directory.join(".onit"), true, false), place(PathBuf::from("/run/onit"), false, true)];
+    if !runtime.is_empty() {
+        places.push(place(Path::new(runtime).join("onit"), false, true));
+    }
+    places
+}
+
+fn variable(name: &str) -> OsString {
+    std::env::var_os(name).unwrap_or_default()
+}
+
+/// Whether both are one directory.
+fn same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::open_path(path).and_then(fs::identity);
+    one == other || identity(one).is_ok_and(|id| identity(other) == Ok(id))
+}
+
+/// What `sv` takes for a path.
+pub fn is_path(word: &str) -> bool {
+    word.starts_with(['/', '.']) || word.ends_with('/')
+}
+
+fn is_glob(word: &str) -> bool {
+    word.contains(['*', '?', '['])
+}
+
+/// Whether a name is what a pattern of the shell stands for. `*` and `?` do not stand for a slash, so that `*` means no
+/// logger, and `*/log` every one.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    fits(pattern.as_bytes(), name.as_bytes())
+}
+
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), None) => fits(rest, name),
+        (Some((b'*', rest)), Some((first, others))) => fits(rest, name) || (*first != b'/' && fits(pattern, others)),
+        (Some((b'?', rest)), Some((first, others))) => *first != b'/' && fits(rest, others),
+        (Some((b'[', rest)), Some((first, others))) => match set(rest, *first) {
+            Some((within, rest)) => within && fits(rest, others),
+            None => *first == b'[' && fits(rest, others),
+        },
+        (Some((expected, rest)), Some((first, others))) => expected == first && fits(rest, others),
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// Whether a byte is in the set that begins here, and what follows the set; `None` if it has no end.
+fn set(pattern: &[u8], byte: u8) -> Option<(bool, &[u8])> {
+    let (negated, pattern) = match pattern {
+        [b'!' | b'^', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let end = 1 + pattern.get(1..)?.iter().position(|byte| *byte == b']')?;
+    let (mut members, rest) = (pattern.get(..end)?, pattern.get(end + 1..)?);
+    let mut within = false;
+    while let [first, after @ ..] = members {
+        if let [b'-', last, others @ ..] = after {
+            within |= (*first..=*last).contains(&byte);
+            members = others;
+        } else {
+            within |= *first == byte;
+            members = after;
+        }
+    }
+    Some((within != negated, rest))
+}
+
+/// The names in a directory that stand for services.
+pub fn is_service(name: &OsStr) -> bool {
+    !name.as_bytes().starts_with(b".") && !name.as_bytes().ends_with(b"@")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_looked_for_beside_the_services_and_then_where_anybody_may_have_one() {
+        let sockets = |run: &str, runtime: &str| {
+            let places = places("/sv".as_ref(), run.as_ref(), runtime.as_ref());
+            places.into_iter().map(|place| place.socket.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(sockets("", ""), ["/sv/.onit/api", "/run/onit/api"]);
+        assert_eq!(sockets("", "/run/user/7"), ["/sv/.onit/api", "/run/onit/api", "/run/user/7/onit/api"]);
+        assert_eq!(sockets("/x", "/run/user/7"), ["/x/api"]);
+    }
+
+    #[test]
+    fn paths_are_told_from_names_as_sv_does() {
+        assert!(["/etc/sv/web", "./web", "web/", ".", "../web"].iter().all(|word| is_path(word)));
+        assert!(["web", "web/log", "a.b"].iter().all(|word| !is_path(word)));
+    }
+
+    #[test]
+    fn patterns_are_those_of_the_shell() {
+        for (pattern, name) in [
+            ("*", "web"),
+            ("w*", "web"),
+            ("*b", "web"),
+            ("w?b", "web"),
+            ("[a-w]eb", "web"),
+            ("[!x]eb", "web"),
+            ("worker@[0-9]", "worker@7"),
+            ("*/log", "web/log"),
+            ("w**b", "web"),
+            ("[]]", "]"),
+            ("[a", "[a"),
+            ("", ""),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("*", "web/log"),
+            ("?", ""),
+            ("w?", "web"),
+            ("[!w]eb", "web"),
+            ("[a-c]", "d"),
+            ("web?log", "web/log"),
+            ("a*", ""),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn one_that_answers_for_nobody_names_every_place() {
+        let missing = |path: &str| (PathBuf::from(path), Errno::ENOENT.desc().to_owned());
+        let tried = vec![missing("/etc/service/.onit/api"), ("/run/onit/api".into(), "serves /srv".to_owned())];
+        let talk = Talk { api: None, socket: None, directory: "/etc/service".into(), tried };
+        assert_eq!(
+            talk.unreachable().text,
+            "no supervisor answers for /etc/service (tried /etc/service/.onit/api, /run/onit/api: serves /srv): \
+             is onit running?"
+        );
+    }
+}

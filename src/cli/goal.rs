@@ -1,0 +1,414 @@
+//! What is waited for, and the waiting: event by event, never by asking again and again.
+
+use super::find::{Talk, Target, Trouble, Way, worse};
+use super::{files, status, words};
+use crate::client::Watch;
+use crate::client::api::Failure;
+use crate::machine::Mono;
+use crate::sys::clock;
+use crate::wire::api::ServiceStatus;
+use crate::{exit, sys::say::say};
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+/// Who waits for longer than this is told for whom.
+const QUIET: Duration = Duration::from_millis(500);
+/// And how long it has been.
+const SECOND: Duration = Duration::from_secs(1);
+/// How long a setter waits, as with `sv`.
+const PATIENCE: Duration = Duration::from_secs(7);
+
+/// What is waited for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Goal {
+    /// `run` runs.
+    Up,
+    /// And it counts as ready.
+    Ready,
+    /// Nothing runs, and nothing is about to be started.
+    Down,
+    /// It has ended and is not started again.
+    Done,
+    /// It has been started since, or runs still.
+    Started(Before),
+    /// It runs as another process than then, and is ready.
+    Restarted(Before),
+    /// The process of then has ended.
+    Ended(Before),
+    /// It is paused, or is not.
+    Paused(bool),
+    /// It starts by itself and is ready; or it does neither.
+    Enabled(bool),
+    /// Nobody looks after it any more.
+    Gone(Before),
+}
+
+/// What a service was before something was asked of it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Before {
+    pid: Option<i32>,
+    since: f64,
+}
+
+/// How it stands with a goal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It is so.
+    Met,
+    /// It is not so yet.
+    NotYet,
+    /// It will never be so unless somebody does something.
+    Never,
+}
+
+impl Before {
+    /// As it is now.
+    pub fn of(service: &ServiceStatus) -> Before {
+        Before { pid: service.pid, since: service.since }
+    }
+
+    fn is_past(self, now: &ServiceStatus) -> bool {
+        self.pid != now.pid || self.since < now.since
+    }
+}
+
+impl Goal {
+    /// Whether it is so, by what is known now.
+    pub fn verdict(&self, now: &ServiceStatus) -> Verdict {
+        let state = now.state.as_str();
+        let (up, down) = (state == "up", matches!(state, "down" | "failed"));
+        let met = match self {
+            Goal::Up => up,
+            Goal::Ready => up && now.ready,
+            Goal::Down => down && now.want != "up",
+            Goal::Done => state == "failed" || (state == "down" && now.want != "up" && now.exit.is_some()),
+            Goal::Started(before) => up || before.since < now.since,
+            Goal::Restarted(before) => up && now.ready && before.is_past(now),
+            Goal::Ended(before) => before.pid.is_none() || before.pid != now.pid,
+            Goal::Paused(paused) => now.pid.is_none() || now.paused == *paused,
+            Goal::Enabled(true) => up && now.ready && now.enabled,
+            Goal::Enabled(false) => down && !now.enabled,
+            Goal::Gone(before) => state == "refused" || (now.leaving && down) || (!now.leaving && before.is_past(now)),
+        };
+        let never = matches!(self, Goal::Up | Goal::Ready | Goal::Restarted(_) | Goal::Enabled(true))
+            && matches!(state, "failed" | "refused");
+        match (met, never) {
+            (true, _) => Verdict::Met,
+            (false, true) => Verdict::Never,
+            (false, false) => Verdict::NotYet,
+        }
+    }
+
+    /// The word behind "not", for a service that stands like this.
+    fn name(&self, now: &ServiceStatus) -> &'static str {
+        match self {
+            Goal::Ready if now.state == "up" => "ready",
+            Goal::Up | Goal::Ready => "up",
+            Goal::Down => "down",
+            Goal::Done => "done",
+            Goal::Started(_) => "started",
+            Goal::Restarted(_) => "up again",
+            Goal::Ended(_) => "ended",
+            Goal::Paused(true) => "paused",
+            Goal::Paused(false) => "continued",
+            Goal::Enabled(true) => "enabled and up",
+            Goal::Enabled(false) => "disabled and down",
+            Goal::Gone(_) => "gone",
+        }
+    }
+}
+
+/// Who is waited for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pending {
+    /// The service.
+    pub target: Target,
+    /// What for.
+    pub goal: Goal,
+}
+
+/// When waiting ends, and how much is told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    start: Mono,
+    deadline: Option<Mono>,
+    /// Success is told too.
+    pub verbose: bool,
+    /// One of the services is enough.
+    pub any: bool,
+}
+
+impl Patience {
+    /// So long from now; `None`: as long as it takes.
+    pub fn new(limit: Option<Duration>, verbose: bool) -> Patience {
+        let start = clock::now();
+        Patience { start, deadline: limit.map(|limit| start.after(limit)), verbose, any: false }
+    }
+
+    /// As long as a setter waits: what was said, else `$SVWAIT`, else seven seconds.
+    pub fn of_setter(said: Option<Duration>) -> Duration {
+        let variable = || words::patience(&std::env::var("SVWAIT").ok()?).ok();
+        said.or_else(variable).unwrap_or(PATIENCE)
+    }
+
+    /// When it ends.
+    pub fn deadline(self) -> Option<Mono> {
+        self.deadline
+    }
+
+    /// It is over.
+    pub fn is_over(self) -> bool {
+        self.deadline.is_some_and(|at| at <= clock::now())
+    }
+
+    fn passed(self) -> String {
+        words::span(clock::now().since(self.start).as_secs_f64())
+    }
+}
+
+/// Waits for all of them. The socket has to be subscribed to since before anything was asked. Returns the exit code.
+pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
+    let mut waiting =
+        Waiting { talk, pending, patience, code: exit::OK, met: 0, progress: Progress::new(patience), watch: None };
+    waiting.look(None);
+    while !waiting.is_over() {
+        if patience.is_over() {
+            waiting.give_up();
+            break;
+        }
+        match waiting.next() {
+            Ok(name) => waiting.look(name.as_deref()),
+            Err(trouble) => return worse(waiting.code, trouble.tell()),
+        }
+    }
+    waiting.progress.clear();
+    if patience.any && waiting.met > 0 { exit::OK } else { waiting.code }
+}
+
+struct Waiting<'a> {
+    talk: &'a mut Talk,
+    pending: Vec<Pending>,
+    patience: Patience,
+    code: i32,
+    met: usize,
+    progress: Progress,
+    watch: Option<Watch>,
+}
+
+impl Waiting<'_> {
+    fn is_over(&self) -> bool {
+        self.pending.is_empty() || (self.patience.any && self.met > 0)
+    }
+
+    /// Looks at those who still have to come about; if a name is given, at no other than that one.
+    fn look(&mut self, name: Option<&str>) {
+        for one in std::mem::take(&mut self.pending) {
+            let concerned = name.is_none_or(|name| one.target.name == name);
+            if !concerned || !self.is_settled(&one) {
+                self.pending.push(one);
+            }
+        }
+    }
+
+    /// Whether there is nothing more to wait for with this one.
+    fn is_settled(&mut self, one: &Pending) -> bool {
+        match self.talk.look(&one.target) {
+            Ok(now) => match one.goal.verdict(&now) {
+                Verdict::NotYet => return false,
+                Verdict::Met => self.succeed(one, Some(&now)),
+                Verdict::Never => self.fail(one, &now, exit::FAILED),
+            },
+            Err(trouble) if trouble.code == exit::UNKNOWN && matches!(one.goal, Goal::Gone(_)) => {
+                self.succeed(one, None)
+            }
+            Err(trouble) => {
+                self.progress.clear();
+                self.code = worse(self.code, trouble.tell());
+            }
+        }
+        true
+    }
+
+    fn succeed(&mut self, one: &Pending, now: Option<&ServiceStatus>) {
+        self.met += 1;
+        if self.patience.verbose {
+            self.progress.clear();
+            let name = &one.target.name;
+            let pid = now.and_then(|now| now.pid).map_or(String::new(), |pid| format!(" (pid {pid})"));
+            let state = now.filter(|_| !matches!(one.goal, Goal::Gone(_))).map_or("gone", words::state);
+            super::paint::print(&format!("{name}: {state}{pid}\n"));
+        }
+    }
+
+    fn fail(&mut self, one: &Pending, now: &ServiceStatus, code: i32) {
+        self.progress.clear();
+        let (name, goal) = (&one.target.name, one.goal.name(now));
+        let after = if code == exit::LATE { format!(" after {}", self.patience.passed()) } else { String::new() };
+        say(format_args!("onit: {name}: not {goal}{after}: {}", stands(now)));
+        self.code = worse(self.code, code);
+    }
+
+    /// The time is over.
+    fn give_up(&mut self) {
+        for one in std::mem::take(&mut self.pending) {
+            match self.talk.look(&one.target) {
+                Ok(now) if one.goal.verdict(&now) == Verdict::Met => self.succeed(&one, Some(&now)),
+                Ok(now) => self.fail(&one, &now, exit::LATE),
+                Err(trouble) => self.code = worse(self.code, trouble.tell()),
+            }
+        }
+    }
+
+    /// Waits for something to happen. Returns to whom, if that is known.
+    fn next(&mut self) -> Result<Option<String>, Trouble> {
+        let names = self.pending.iter().map(|one| one.target.name.as_str());
+        let until = self.progress.tell(names).into_iter().chain(self.patience.deadline).min();
+        let path = |one: &Pending| if let Way::Files(path) = &one.target.way { Some(path.clone()) } else { None };
+        let paths: Vec<_> = self.pending.iter().filter_map(path).collect();
+        if !paths.is_empty() {
+            // What comes through the socket meanwhile is read when its services are looked at.
+            let api = self.talk.api.as_ref().filter(|_| paths.len() < self.pending.len());
+            return files::wait_for_change(&mut self.watch, &paths, api, until).map(|()| None);
+        }
+        match self.talk.api()?.event(until) {
+            Ok(Some(event)) => Ok(event.name),
+            Ok(None) => Ok(Some(String::new())), // the time has come, and nobody has a name like that
+            Err(failure) if status::hung_up(&failure) => self.again(),
+            Err(failure) => Err(Trouble::new(exit::SYSTEM, failure.to_string())),
+        }
+    }
+
+    fn again(&mut self) -> Result<Option<String>, Trouble> {
+        *self.talk = status::again(self.talk).ok_or_else(|| self.talk.unreachable())?;
+        let told = |failure: Failure| Trouble::new(exit::SYSTEM, failure.to_string());
+        self.talk.api()?.subscribe().map_err(told)?;
+        Ok(None)
+    }
+}
+
+/// Where a service stands, for whoever had hoped for something else.
+pub fn stands(now: &ServiceStatus) -> String {
+    words::amiss(now).unwrap_or_else(|| {
+        let pid = now.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+        format!("{}{pid}, want {}", words::state(now), now.want)
+    })
+}
+
+/// One line on a terminal, drawn over and over.
+struct Progress {
+    terminal: bool,
+    start: Mono,
+    next: Mono,
+    drawn: bool,
+}
+
+impl Progress {
+    fn new(patience: Patience) -> Progress {
+        let next = patience.start.after(QUIET);
+        Progress { terminal: std::io::stderr().is_terminal(), start: patience.start, next, drawn: false }
+    }
+
+    /// Says for whom we wait, if it is time. Returns when it will be.
+    fn tell<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Option<Mono> {
+        if !self.terminal {
+            return None;
+        }
+        let now = clock::now();
+        if now >= self.next {
+            let names: Vec<&str> = names.collect();
+            let line =
+                format!("waiting for {} ({})", names.join(" "), words::span(now.since(self.start).as_secs_f64()));
+            self.draw(&super::paint::cut(&line, 78));
+            self.next = now.after(SECOND);
+        }
+        Some(self.next)
+    }
+
+    fn clear(&mut self) {
+        if self.drawn {
+            self.draw("");
+            self.drawn = false;
+        }
+    }
+
+    fn draw(&mut self, line: &str) {
+        let _ = write!(std::io::stderr(), "\r{line}\x1b[K");
+        self.drawn = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::{Met, Never, NotYet};
+
+    fn service(state: &str, want: &str, pid: i32) -> ServiceStatus {
+        ServiceStatus {
+            name: "web".into(),
+            state: state.into(),
+            want: want.into(),
+            leaving: false,
+            pid: Some(pid).filter(|pid| *pid > 0),
+            since: 5.0,
+            seconds: 1.0,
+            ready: state == "up",
+            paused: false,
+            enabled: true,
+            restarts: 0,
+            flapping: None,
+            exit: None,
+            next: None,
+            logger: false,
+            trouble: None,
+        }
+    }
+
+    #[test]
+    fn up_and_down() {
+        let up = service("up", "up", 7);
+        let backoff = service("backoff", "up", 0);
+        let verdicts = |goal: &Goal| {
+            let others = [service("down", "down", 0), service("failed", "up", 0), service("stopping", "down", 7)];
+            [&up, &backoff].into_iter().chain(&others).map(|now| goal.verdict(now)).collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts(&Goal::Up), [Met, NotYet, NotYet, Never, NotYet]);
+        assert_eq!(verdicts(&Goal::Ready), [Met, NotYet, NotYet, Never, NotYet]);
+        assert_eq!(verdicts(&Goal::Down), [NotYet, NotYet, Met, NotYet, NotYet]);
+        assert_eq!(verdicts(&Goal::Done), [NotYet, NotYet, NotYet, Met, NotYet]);
+        let starting = ServiceStatus { ready: false, ..up.clone() };
+        assert_eq!((Goal::Up.verdict(&starting), Goal::Ready.verdict(&starting)), (Met, NotYet));
+        assert_eq!(Goal::Down.verdict(&service("down", "up", 0)), NotYet, "it is about to be started");
+    }
+
+    #[test]
+    fn another_life_is_another_process_or_a_later_start() {
+        let up = service("up", "up", 7);
+        let goal = Goal::Restarted(Before::of(&up));
+        assert_eq!(goal.verdict(&up), NotYet);
+        assert_eq!(goal.verdict(&service("stopping", "up", 7)), NotYet);
+        assert_eq!(goal.verdict(&service("up", "up", 8)), Met);
+        assert_eq!(goal.verdict(&ServiceStatus { since: 6.0, ..up.clone() }), Met, "a pid may come again");
+        assert_eq!(goal.verdict(&ServiceStatus { ready: false, since: 6.0, ..up.clone() }), NotYet);
+        assert_eq!(Goal::Restarted(Before::of(&service("down", "down", 0))).verdict(&up), Met);
+        assert_eq!(Goal::Ended(Before::of(&up)).verdict(&up), NotYet);
+        assert_eq!(Goal::Ended(Before::of(&up)).verdict(&service("backoff", "up", 0)), Met);
+    }
+
+    #[test]
+    fn a_start_counts_also_when_it_is_over() {
+        let goal = Goal::Started(Before::of(&service("down", "down", 0)));
+        assert_eq!(goal.verdict(&service("down", "once", 0)), NotYet);
+        assert_eq!(goal.verdict(&ServiceStatus { since: 6.0, ..service("down", "once", 0) }), Met);
+        assert_eq!(goal.verdict(&service("up", "once", 7)), Met);
+    }
+
+    #[test]
+    fn who_is_to_leave_is_gone_or_taken_in_anew() {
+        let up = service("up", "up", 7);
+        let goal = Goal::Gone(Before::of(&up));
+        assert_eq!(goal.verdict(&ServiceStatus { leaving: true, ..service("stopping", "down", 7) }), NotYet);
+        assert_eq!(goal.verdict(&ServiceStatus { leaving: true, ..service("down", "down", 0) }), Met);
+        assert_eq!(goal.verdict(&service("up", "up", 8)), Met);
+        assert_eq!((goal.verdict(&up), goal.verdict(&service("refused", "up", 0))), (NotYet, Met));
+    }
+}

@@ -1,0 +1,110 @@
+//! `onit history`: the last lives of a service.
+
+use super::find::{Talk, Trouble, Way};
+use super::paint::{self, Cell, Colour, Table, Tone};
+use super::words;
+use crate::exit;
+use crate::wire::api::LifeRecord;
+use argh::FromArgs;
+
+const HEADINGS: &[&str] = &["STARTED", ">PID", ">READY AFTER", ">LIVED", "END"];
+
+/// The last lives of SVC, oldest first. Only the supervisor's memory has them: there are none where it is reached
+/// through files.
+#[derive(FromArgs, Debug)]
+#[argh(help_triggers("-h", "--help"))]
+pub struct History {
+    /// the service
+    #[argh(positional, arg_name = "SVC")]
+    service: String,
+    /// for programs: an array of objects
+    #[argh(switch)]
+    json: bool,
+    /// auto (on a terminal, unless NO_COLOR is set), always or never
+    #[argh(option, default = "Colour::Auto", arg_name = "WHEN")]
+    color: Colour,
+}
+
+impl History {
+    /// Tells. Returns the exit code.
+    pub fn run(&self) -> i32 {
+        let mut talk = Talk::open();
+        match self.lives(&mut talk) {
+            Ok(lives) if self.json => paint::print(&paint::json(&lives)),
+            Ok(lives) if lives.is_empty() => paint::print(&format!("{}: has not been started\n", self.service)),
+            Ok(lives) => paint::print_lines(&table(&lives).lines(self.color.paint(), paint::width())),
+            Err(trouble) => trouble.tell(),
+        }
+    }
+
+    fn lives(&self, talk: &mut Talk) -> Result<Vec<LifeRecord>, Trouble> {
+        let (targets, code) = talk.targets(std::slice::from_ref(&self.service));
+        let [target] = &targets[..] else {
+            let text = format!("{}: {} services, where one is needed", self.service, targets.len());
+            return Err(Trouble::new(if code == exit::OK { exit::USAGE } else { code }, text));
+        };
+        if target.way != Way::Api {
+            return Err(talk.unreachable());
+        }
+        let directory = talk.directory.clone();
+        talk.api()?.history(target.name.as_bytes()).map_err(|failure| Trouble::of(&target.name, &failure, &directory))
+    }
+}
+
+fn table(lives: &[LifeRecord]) -> Table {
+    let mut table = Table::new(HEADINGS);
+    for life in lives {
+        let ready = life.ready.map_or(Cell(Tone::Quiet, "-".into()), |ready| words::span(ready - life.start).into());
+        let (start, pid) = (words::moment(life.start).into(), life.pid.to_string().into());
+        table.add(vec![start, pid, ready, words::span(life.seconds).into(), end(life)]);
+    }
+    table
+}
+
+fn end(life: &LifeRecord) -> Cell {
+    match (&life.exit, life.asked) {
+        (None, _) if life.end.is_none() => Cell(Tone::Good, "runs".into()),
+        (None, _) => "unknown".into(),
+        (Some(exit), true) => format!("{}, as it was told", words::exit(exit)).into(),
+        (Some(exit), false) => {
+            let hint = words::hint(exit).map_or(String::new(), |hint| format!(" ({hint})"));
+            let tone = if exit.code == Some(0) { Tone::Plain } else { Tone::Bad };
+            Cell(tone, format!("{}{hint}", words::exit(exit)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::api::ExitRecord;
+
+    #[test]
+    fn each_life_is_a_row() {
+        let exit = |code| Some(ExitRecord { code: Some(code), signal: None, name: None, core: false });
+        let life = LifeRecord {
+            pid: 7,
+            start: 1_700_000_000.0,
+            ready: Some(1_700_000_002.0),
+            end: Some(1_700_000_075.0),
+            seconds: 75.0,
+            exit: exit(3),
+            asked: false,
+        };
+        let unready = LifeRecord { ready: None, exit: exit(127), ..life.clone() };
+        let asked = LifeRecord { asked: true, exit: exit(0), ..life.clone() };
+        let lives = [life.clone(), unready, asked, LifeRecord { end: None, exit: None, ..life }];
+        let lines = table(&lives).lines(Colour::Never.paint(), None);
+        let tails: Vec<String> = lines.iter().map(|line| line.chars().skip(19).collect()).collect();
+        assert_eq!(
+            tails,
+            [
+                "  PID  READY AFTER  LIVED  END",
+                "    7           2s  1m15s  exit 3",
+                "    7            -  1m15s  exit 127 (a command was not found?)",
+                "    7           2s  1m15s  exit 0, as it was told",
+                "    7           2s  1m15s  runs",
+            ]
+        );
+    }
+}

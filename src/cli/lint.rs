@@ -1,0 +1,51 @@
+//! `onit lint DIR…`: what is wrong with service directories, before anything is started.
+
+use crate::exit;
+use crate::service_dir::{Finding, Severity, cause, lint};
+use crate::sys::say::say;
+use argh::FromArgs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// Examine service directories. Says nothing if all is well, else one line for each finding.
+#[derive(FromArgs, Debug)]
+#[argh(error_code(0, "no errors, at most warnings"), error_code(1, "errors"), error_code(100, "wrong usage"))]
+pub struct Lint {
+    /// service directories, and directories of services
+    #[argh(positional)]
+    directories: Vec<PathBuf>,
+    /// findings as a JSON array of objects; [] if there are none
+    #[argh(switch)]
+    json: bool,
+    /// warnings count as errors
+    #[argh(switch)]
+    strict: bool,
+}
+
+impl Lint {
+    /// Examines, and tells. Returns the exit code.
+    pub fn run(&self) -> i32 {
+        if self.directories.is_empty() {
+            say("onit: lint: which directory?");
+            return exit::USAGE;
+        }
+        let findings = lint::examine(&self.directories);
+        let text = if self.json { json(&findings) } else { lines(&findings) };
+        if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
+            say(format_args!("onit: lint: cannot write to standard output: {}", cause(&error)));
+            return exit::SYSTEM;
+        }
+        let counts = |finding: &Finding| self.strict || finding.severity == Severity::Error;
+        if findings.iter().any(counts) { exit::FAILED } else { exit::OK }
+    }
+}
+
+fn lines(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| format!("{finding}\n")).collect()
+}
+
+fn json(findings: &[Finding]) -> String {
+    let mut text = serde_json::to_string_pretty(findings).unwrap_or_default(); // text and numbers: nothing that can fail
+    text.push('\n');
+    text
+}

@@ -1,0 +1,270 @@
+//! `onit new NAME -- CMD`: a service directory, written.
+
+use crate::exit;
+use crate::machine::Signal;
+use crate::machine::policy::Essential;
+use crate::service_dir::{
+    Backoff, Condition, Error, Limit, Logger, MaxRestarts, Readiness, Resource, Restart, Script, ServiceBuilder,
+    Target, User,
+};
+use crate::sys::say::say;
+use crate::wire::svdir;
+use argh::FromArgs;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+/// Write a service directory that runs CMD.
+#[derive(FromArgs, Debug)]
+#[argh(note = "CMD has to stay in the foreground.")]
+pub struct New {
+    /// its name
+    #[argh(positional)]
+    name: String,
+    /// where it goes (default: $SVDIR, else /etc/service)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+    /// who is to supervise it: onit (default), runit, daemontools or s6
+    #[argh(option, default = "Target::Onit")]
+    target: Target,
+    /// make a directory that was written this way before say this
+    #[argh(switch)]
+    replace: bool,
+    /// nobody else may look into the directory
+    #[argh(switch)]
+    private: bool,
+    /// working directory
+    #[argh(option)]
+    cwd: Option<PathBuf>,
+    /// variable, as NAME=VALUE; may be repeated
+    #[argh(option, from_str_fn(variable))]
+    env: Vec<(String, String)>,
+    /// no other variable
+    #[argh(switch)]
+    clear_env: bool,
+    /// user, by name or as UID:GID
+    #[argh(option, from_str_fn(user))]
+    user: Option<User>,
+    /// group; may be repeated: the first one is its own
+    #[argh(option)]
+    group: Vec<String>,
+    /// limit, as open-files=1024; may be repeated. Others: address-space core cpu data file-size locked-memory processes
+    /// resident stack
+    #[argh(option, from_str_fn(limit))]
+    limit: Vec<(Resource, u64)>,
+    /// niceness
+    #[argh(option)]
+    nice: Option<i32>,
+    /// directory of its log files; a relative one is in log/
+    #[argh(option)]
+    log: Option<PathBuf>,
+    /// a log file is closed at this size, in bytes (default: 1000000)
+    #[argh(option)]
+    log_size: Option<u64>,
+    /// this many closed log files are kept (default: 10)
+    #[argh(option)]
+    log_count: Option<u32>,
+    /// shell command that runs before each start
+    #[argh(option)]
+    setup: Option<String>,
+    /// shell command that runs after each end
+    #[argh(option)]
+    finish: Option<String>,
+    /// shell command that says whether it is available
+    #[argh(option)]
+    check: Option<String>,
+    /// do not start it by itself
+    #[argh(switch)]
+    down: bool,
+    /// its end is the end of everything: always, on-failure or on-giveup
+    #[argh(option, from_str_fn(essential))]
+    essential: Option<Essential>,
+    /// whether it is started again: always, on-failure or never
+    #[argh(option, from_str_fn(restart))]
+    restart: Option<Restart>,
+    /// pauses before a start, as "1s 30s 30s"
+    #[argh(option, from_str_fn(backoff))]
+    backoff: Option<Backoff>,
+    /// give up after more than this, as 5/60s
+    #[argh(option, from_str_fn(max_restarts))]
+    max_restarts: Option<MaxRestarts>,
+    /// when it is ready: none, "fd 3", notify, check or "check 2s"
+    #[argh(option, from_str_fn(readiness))]
+    readiness: Option<Readiness>,
+    /// descriptor that says that it is ready, for s6
+    #[argh(option)]
+    notification_fd: Option<u32>,
+    /// service that has to be ready first; may be repeated
+    #[argh(option)]
+    depends_on: Vec<String>,
+    /// service that is waited for, if it comes to anything; may be repeated
+    #[argh(option)]
+    after: Vec<String>,
+    /// start only if it holds: "env NAME", "env NAME=VALUE", "path PATH", or with ! before it; may be repeated
+    #[argh(option, from_str_fn(condition))]
+    condition: Vec<Condition>,
+    /// signal that stops it (default: TERM)
+    #[argh(option, from_str_fn(signal))]
+    down_signal: Option<Signal>,
+    /// time from that signal to KILL, as 10s
+    #[argh(option, from_str_fn(time))]
+    timeout_kill: Option<Limit>,
+    /// time for --finish
+    #[argh(option, from_str_fn(time))]
+    timeout_finish: Option<Limit>,
+    /// time to become ready
+    #[argh(option, from_str_fn(time))]
+    timeout_up: Option<Limit>,
+}
+
+/// The words before `--`, and the command after it, byte for byte.
+pub fn split(args: &[OsString]) -> (&[OsString], &[OsString]) {
+    let end = args.iter().position(|word| word == "--").unwrap_or(args.len());
+    (args.get(..end).unwrap_or_default(), args.get(end + 1..).unwrap_or_default())
+}
+
+impl New {
+    /// Writes the directory. `options` are our words as they were given. Returns the exit code.
+    pub fn run(&self, options: &[OsString], command: &[OsString]) -> i32 {
+        if let Some(word) = options.iter().find(|word| word.to_str().is_none()) {
+            say(format_args!("onit: new: {} is not UTF-8; after -- everything is", word.display()));
+            return exit::USAGE;
+        }
+        if command.is_empty() && self.setup.is_none() {
+            say("onit: new: what is it to run? onit new NAME -- CMD");
+            return exit::USAGE;
+        }
+        if !is_name(&self.name) {
+            say(format_args!("onit: new: \"{}\" is no name of a service that is started", self.name));
+            return exit::USAGE;
+        }
+        let svdir = || std::env::var_os("SVDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let directory = self.dir.clone().or_else(svdir);
+        let path = directory.unwrap_or_else(|| "/etc/service".into()).join(&self.name);
+        match self.builder(command).write(&path) {
+            Ok(_) => exit::OK,
+            Err(error @ Error::Io { .. }) => complain(&self.name, &error, exit::SYSTEM),
+            Err(error @ Error::Differs(_)) => {
+                say(format_args!("onit: {}: {error} (--replace does that)", self.name));
+                exit::FAILED
+            }
+            Err(error) => complain(&self.name, &error, exit::FAILED),
+        }
+    }
+
+    fn builder(&self, command: &[OsString]) -> ServiceBuilder {
+        let mut service = ServiceBuilder::new(command)
+            .target(self.target)
+            .replace(self.replace)
+            .private(self.private)
+            .groups(self.group.iter().cloned());
+        service = self.env.iter().fold(service, |service, (name, value)| service.env(name, value));
+        service = self.limit.iter().fold(service, |service, (resource, value)| service.limit(*resource, *value));
+        service = self.depends_on.iter().fold(service, |service, name| service.depends_on(name));
+        service = self.after.iter().fold(service, |service, name| service.after(name));
+        service = self.condition.iter().cloned().fold(service, ServiceBuilder::condition);
+        service = if self.clear_env { service.clear_env() } else { service };
+        service = if self.down { service.down() } else { service };
+        service = given(service, self.cwd.as_ref(), ServiceBuilder::directory);
+        service = given(service, self.user.clone(), ServiceBuilder::user);
+        service = given(service, self.nice, ServiceBuilder::nice);
+        service = given(service, self.logger(), ServiceBuilder::logger);
+        service = given(service, self.setup.as_ref().map(Script::shell), ServiceBuilder::setup);
+        service = given(service, self.finish.as_ref().map(Script::shell), ServiceBuilder::finish);
+        service = given(service, self.check.as_ref().map(Script::shell), ServiceBuilder::check);
+        service = given(service, self.essential, ServiceBuilder::essential);
+        service = given(service, self.restart, ServiceBuilder::restart);
+        service = given(service, self.backoff, ServiceBuilder::backoff);
+        service = given(service, self.max_restarts, ServiceBuilder::max_restarts);
+        service = given(service, self.readiness, ServiceBuilder::readiness);
+        service = given(service, self.notification_fd, ServiceBuilder::notification_fd);
+        service = given(service, self.down_signal, ServiceBuilder::down_signal);
+        service = given(service, self.timeout_kill, ServiceBuilder::timeout_kill);
+        service = given(service, self.timeout_finish, ServiceBuilder::timeout_finish);
+        given(service, self.timeout_up, ServiceBuilder::timeout_up)
+    }
+
+    fn logger(&self) -> Option<Logger> {
+        let asked = self.log.is_some() || self.log_size.is_some() || self.log_count.is_some();
+        let logger = asked.then(|| Logger::new(self.log.clone().unwrap_or_else(|| "main".into())))?;
+        let logger = self.log_size.map_or(logger.clone(), |size| logger.size(size));
+        Some(self.log_count.map_or(logger.clone(), |count| logger.count(count)))
+    }
+}
+
+fn given<T>(service: ServiceBuilder, value: Option<T>, set: fn(ServiceBuilder, T) -> ServiceBuilder) -> ServiceBuilder {
+    match value {
+        Some(value) => set(service, value),
+        None => service,
+    }
+}
+
+fn complain(name: &str, error: &Error, code: i32) -> i32 {
+    say(format_args!("onit: {name}: {error}"));
+    code
+}
+
+/// One that is not hidden, stands in its directory, and is easy to name.
+fn is_name(name: &str) -> bool {
+    let bytes = OsStr::new(name).as_bytes();
+    !bytes.is_empty()
+        && !bytes.starts_with(b".")
+        && !bytes.starts_with(b"-")
+        && !name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
+}
+
+// How the values of options are read: as those of the files that they go into.
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn user(text: &str) -> Result<User, String> {
+    let Some((user, group)) = text.split_once(':') else { return Ok(User::Name(text.to_owned())) };
+    let number = |text: &str| text.parse::<u32>().map_err(|_| "write a name, or UID:GID".to_owned());
+    Ok(User::Id { user: number(user)?, group: number(group)? })
+}
+
+fn limit(text: &str) -> Result<(Resource, u64), String> {
+    let (word, value) = text.split_once('=').ok_or("write RESOURCE=NUMBER")?;
+    let resource = Resource::ALL.into_iter().find(|resource| resource.word() == word);
+    let resource = resource.ok_or_else(|| {
+        let words = Resource::ALL.map(Resource::word).join(" ");
+        format!("\"{word}\" is none of {words}")
+    })?;
+    Ok((resource, value.parse().map_err(|_| format!("\"{value}\" is no number"))?))
+}
+
+fn essential(text: &str) -> Result<Essential, String> {
+    svdir::essential(text).ok_or_else(|| "write always, on-failure or on-giveup".into())
+}
+
+fn restart(text: &str) -> Result<Restart, String> {
+    Restart::parse(text).ok_or_else(|| "write always, on-failure or never".into())
+}
+
+fn backoff(text: &str) -> Result<Backoff, String> {
+    Backoff::parse(text).ok_or_else(|| "write three times, the first no longer than the second: \"1s 30s 30s\"".into())
+}
+
+fn max_restarts(text: &str) -> Result<MaxRestarts, String> {
+    MaxRestarts::parse(text).ok_or_else(|| "write a number and a time: 5/60s".into())
+}
+
+fn readiness(text: &str) -> Result<Readiness, String> {
+    Readiness::parse(text).ok_or_else(|| "write none, \"fd N\", notify, check or \"check TIME\"".into())
+}
+
+fn condition(text: &str) -> Result<Condition, String> {
+    let one = Condition::parse(text).filter(|_| !text.contains('\n'));
+    one.ok_or_else(|| "write \"env NAME\", \"env NAME=VALUE\" or \"path PATH\", or with ! before it".into())
+}
+
+fn signal(text: &str) -> Result<Signal, String> {
+    svdir::signal(text).ok_or_else(|| "write a signal: TERM, or 15".into())
+}
+
+fn time(text: &str) -> Result<Limit, String> {
+    svdir::limit(text).map(Limit::from).ok_or_else(|| "write a time: 500ms, 10s, 5m or 1h; 0 for never".into())
+}

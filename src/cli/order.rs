@@ -1,0 +1,130 @@
+//! `onit up`, `down`, `restart` and all the others that change something, and wait until it is so.
+
+use super::check;
+use super::find::{Talk, Target, Trouble, Way, worse};
+use super::goal::{Before, Goal, Patience, Pending, wait};
+use super::{files, words};
+use crate::exit;
+use crate::wire::api::ServiceStatus;
+use argh::FromArgs;
+use std::time::Duration;
+
+/// SVC is a name, a glob, a path or "all".
+#[derive(FromArgs, Debug)]
+#[argh(help_triggers("-h", "--help"))]
+pub struct Order {
+    /// the services
+    #[argh(positional, arg_name = "SVC")]
+    services: Vec<String>,
+    /// say what came of it
+    #[argh(switch, short = 'v')]
+    verbose: bool,
+    /// wait no longer than this (SVWAIT, or 7)
+    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(words::patience))]
+    timeout: Option<Duration>,
+    /// do not wait
+    #[argh(switch)]
+    no_wait: bool,
+}
+
+impl Order {
+    /// Gives the order. Returns the exit code.
+    pub fn run(&self, verb: &str) -> i32 {
+        if self.services.is_empty() {
+            return Trouble::new(exit::USAGE, format!("{verb}: which service? (\"all\" is every one)")).tell();
+        }
+        let mut talk = Talk::open();
+        let (targets, code) = talk.targets(&self.services);
+        if !self.no_wait
+            && let Some(api) = &mut talk.api
+            && let Err(failure) = api.subscribe()
+        {
+            return Trouble::new(exit::SYSTEM, failure.to_string()).tell();
+        }
+        let patience = Patience::new(Some(Patience::of_setter(self.timeout)), self.verbose);
+        let (pending, told) = give(&mut talk, verb, targets);
+        let code = worse(code, told);
+        if self.no_wait {
+            return code;
+        }
+        let available: Vec<Target> = match verb {
+            "up" | "restart" | "enable" => pending.iter().map(|one| one.target.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let waited = wait(&mut talk, pending, patience);
+        match worse(code, waited) {
+            exit::OK => check::until_available(&mut talk, &available, patience),
+            code => code,
+        }
+    }
+}
+
+/// Gives the order to each of them. Returns for what is to be waited, and the exit code.
+fn give(talk: &mut Talk, verb: &str, targets: Vec<Target>) -> (Vec<Pending>, i32) {
+    let (mut pending, mut code) = (Vec::new(), exit::OK);
+    for target in targets {
+        let given = talk.look(&target).and_then(|before| tell(talk, verb, &target).map(|()| before));
+        match given {
+            Ok(before) => pending.extend(goal(verb, &before).map(|goal| Pending { target, goal })),
+            Err(trouble) if trouble.code == exit::SYSTEM && verb == "exit" && talk.api.is_none() => {} // it has gone already
+            Err(trouble) => code = worse(code, trouble.tell()),
+        }
+    }
+    (pending, code)
+}
+
+fn tell(talk: &mut Talk, verb: &str, target: &Target) -> Result<(), Trouble> {
+    if let Way::Files(path) = &target.way {
+        return files::order(verb, &target.name, path).map_err(|trouble| talk.explain(trouble));
+    }
+    let directory = talk.directory.clone();
+    let api = talk.api()?;
+    if !api.hello().control {
+        // Whoever may write to a FIFO may give orders as well.
+        let view = std::path::PathBuf::from(&api.hello().view).join(&target.name);
+        let by_file = files::order(verb, &target.name, &view);
+        return by_file
+            .map_err(|trouble| Trouble::new(exit::FAILED, format!("{}; you may not give orders", trouble.text)));
+    }
+    api.order(verb, target.name.as_bytes()).map_err(|failure| Trouble::of(&target.name, &failure, &directory))
+}
+
+/// When the order has had its effect; `None` if that does not show.
+fn goal(verb: &str, before: &ServiceStatus) -> Option<Goal> {
+    let then = Before::of(before);
+    Some(match verb {
+        "up" => Goal::Ready,
+        "down" => Goal::Down,
+        "once" => Goal::Started(then),
+        "restart" => Goal::Restarted(then),
+        "exit" => Goal::Gone(then),
+        "pause" => Goal::Paused(true),
+        "cont" => Goal::Paused(false),
+        "term" | "kill" => Goal::Ended(then),
+        "enable" => Goal::Enabled(true),
+        "disable" => Goal::Enabled(false),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::api::ORDERS;
+
+    #[test]
+    fn options_are_read_as_sv_users_write_them() {
+        let order = Order::from_args(&["onit up"], &["-v", "-t", "2.5", "--no-wait", "web", "help"]).expect("words");
+        assert_eq!(order.services, ["web", "help"]);
+        assert_eq!((order.verbose, order.no_wait, order.timeout), (true, true, Some(Duration::from_millis(2500))));
+        assert!(Order::from_args(&["onit up"], &["-t", "soon", "web"]).is_err());
+    }
+
+    #[test]
+    fn every_order_can_be_given_through_files() {
+        for (verb, _) in ORDERS {
+            let trouble = files::order(verb, "web", "/nowhere/web".as_ref()).expect_err("there is none");
+            assert_eq!(trouble.code, exit::UNKNOWN, "{verb}: {}", trouble.text);
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! `onit status`: where every service stands, in a table; of one that is named, everything that is known.
+
+use super::find::{Talk, Target, Trouble, worse};
+use super::paint::{self, Cell, Colour, Paint, Table, Tone};
+use super::words;
+use super::{detail, files};
+use crate::client::api::{Api, Failure};
+use crate::exit;
+use crate::machine::Mono;
+use crate::sys::{clock, poll, screen};
+use crate::wire::api::ServiceStatus;
+use argh::FromArgs;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+/// How often ages are drawn anew.
+const SECOND: Duration = Duration::from_secs(1);
+/// Events that come together are drawn together.
+const TOGETHER: Duration = Duration::from_millis(40);
+const HEADINGS: &[&str] = &["NAME", "STATE", ">PID", ">FOR", ">RESTARTS", "LAST EXIT / NEXT"];
+
+/// SVC is a name, a glob, a path or "all". One that is named is told at length.
+#[derive(FromArgs, Debug)]
+#[argh(help_triggers("-h", "--help"))]
+pub struct Status {
+    /// the services
+    #[argh(positional, arg_name = "SVC")]
+    services: Vec<String>,
+    /// loggers too
+    #[argh(switch, short = 'a')]
+    all: bool,
+    /// go on, and show each change
+    #[argh(switch)]
+    watch: bool,
+    /// for programs: an array of objects
+    #[argh(switch)]
+    json: bool,
+    /// say nothing; the exit code is LSB's: 0 all run, 3 one does not, 4 no such service
+    #[argh(switch, short = 'q')]
+    quiet: bool,
+    /// auto (on a terminal, unless NO_COLOR is set), always or never
+    #[argh(option, default = "Colour::Auto", arg_name = "WHEN")]
+    color: Colour,
+}
+
+impl Status {
+    /// Tells. Returns the exit code.
+    pub fn run(&self) -> i32 {
+        let mut talk = Talk::open();
+        if self.watch {
+            return self.watch(talk);
+        }
+        let (services, code) = self.look(&mut talk);
+        if self.quiet {
+            let runs = services.iter().all(|service| service.pid.is_some());
+            return if runs { code } else { worse(code, exit::NOT_RUNNING) };
+        }
+        if self.json {
+            return worse(code, paint::print(&for_programs(&paint::json(&services))));
+        }
+        if services.is_empty() && code != exit::OK {
+            return code;
+        }
+        let paint = self.color.paint();
+        let lines = match (&self.services[..], &services[..]) {
+            ([word], [service]) if word != "all" => {
+                let target = self.target(&mut talk, word);
+                detail::lines(&mut talk, &target, service, paint)
+            }
+            _ => {
+                let mut lines = table(&services).lines(paint, paint::width());
+                lines.extend(summary(&services, lines.len()));
+                lines
+            }
+        };
+        worse(code, paint::print_lines(&lines))
+    }
+
+    /// The one service that this word names.
+    fn target(&self, talk: &mut Talk, word: &str) -> Target {
+        talk.targets(&[word.to_owned()]).0.pop().unwrap_or_else(|| talk.target(word))
+    }
+
+    /// What is known of the services that were asked for.
+    fn look(&self, talk: &mut Talk) -> (Vec<ServiceStatus>, i32) {
+        if self.services.iter().all(|word| word == "all") {
+            return match talk.everything() {
+                Ok(mut services) => {
+                    services.retain(|service| self.all || !service.logger);
+                    (services, exit::OK)
+                }
+                Err(trouble) => (Vec::new(), trouble.tell()),
+            };
+        }
+        let (targets, mut code) = talk.targets(&self.services);
+        let mut services = Vec::new();
+        for target in targets {
+            match talk.look(&target) {
+                Ok(service) => services.push(service),
+                Err(trouble) => code = worse(code, trouble.tell()),
+            }
+        }
+        services.sort_by(|one, other| paint::by_name(&one.name, &other.name));
+        (services, code)
+    }
+
+    /// On a terminal the screen is drawn anew; elsewhere each change is told.
+    fn watch(&self, mut talk: Talk) -> i32 {
+        let screen = std::io::stdout().is_terminal() && !self.json;
+        let mut last = None;
+        loop {
+            if let Err(trouble) = self.listen(&mut talk) {
+                return trouble.tell();
+            }
+            loop {
+                let (services, code) = self.look(&mut talk);
+                if services.is_empty() && code != exit::OK {
+                    break;
+                }
+                let drawn = self.draw(&services, screen);
+                if last.as_ref() != Some(&drawn) && paint::print(&drawn) != exit::OK {
+                    return exit::OK; // who has seen enough hangs up
+                }
+                last = Some(drawn);
+                if !wait_for_change(&mut talk, screen) {
+                    break;
+                }
+            }
+            talk = match again(&talk) {
+                Some(talk) => talk,
+                None => return talk.unreachable().tell(),
+            };
+        }
+    }
+
+    fn listen(&self, talk: &mut Talk) -> Result<(), Trouble> {
+        match &mut talk.api {
+            Some(api) => api.subscribe().map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    fn draw(&self, services: &[ServiceStatus], screen: bool) -> String {
+        if self.json {
+            return format!("{}\n", for_programs(&serde_json::to_string(services).unwrap_or_default()));
+        }
+        let paint = self.color.paint();
+        if !screen {
+            return table(&steady(services)).lines(paint, None).join("\n") + "\n\n";
+        }
+        let (columns, rows) = screen::size().unwrap_or((80, 24));
+        let lines = fitting(services, rows.saturating_sub(1), paint, columns);
+        // Home, each line and nothing behind it, nothing below.
+        let lines: Vec<String> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
+        format!("\x1b[H{}\x1b[J", lines.join("\r\n"))
+    }
+}
+
+/// The table of these services.
+pub fn table(services: &[ServiceStatus]) -> Table {
+    let mut table = Table::new(HEADINGS);
+    services.iter().for_each(|service| table.add(row(service)));
+    table
+}
+
+fn row(service: &ServiceStatus) -> Vec<Cell> {
+    let tone = tone(service);
+    let quiet = |text: String, is: bool| if is { Cell(Tone::Quiet, text) } else { text.into() };
+    let refused = service.state == "refused";
+    vec![
+        service.name.as_str().into(),
+        Cell(tone, words::state(service).into()),
+        service.pid.map_or(Cell(Tone::Quiet, "-".into()), |pid| pid.to_string().into()),
+        if refused { Cell(Tone::Quiet, "-".into()) } else { words::span(service.seconds).into() },
+        quiet(words::restarts(service), matches!(service.restarts, 0 | files::UNKNOWN)),
+        last(service, tone),
+    ]
+}
+
+/// What a state looks like.
+pub fn tone(service: &ServiceStatus) -> Tone {
+    match service.state.as_str() {
+        "failed" | "refused" => Tone::Bad,
+        _ if service.flapping.is_some() => Tone::Bad,
+        "up" if service.ready && !service.paused => Tone::Good,
+        "down" if service.want == "up" => Tone::Bad,
+        "down" => Tone::Quiet,
+        _ => Tone::Busy,
+    }
+}
+
+fn last(service: &ServiceStatus, tone: Tone) -> Cell {
+    let mut parts = Vec::new();
+    match (&service.exit, &service.trouble) {
+        (_, Some(trouble)) if words::is_troubled(service) => {
+            parts.push(trouble.trim_end_matches("; trying again").to_owned());
+        }
+        (Some(exit), _) => parts.push(words::exit(exit)),
+        (None, _) => {}
+    }
+    if let Some(seconds) = service.next {
+        parts.insert(parts.len().min(1), format!("again in {}", words::ahead(seconds)));
+    }
+    if let Some(times) = service.flapping {
+        parts.push(format!("flapping {times}/min"));
+    }
+    match parts.is_empty() {
+        true => Cell(Tone::Quiet, "-".into()),
+        false if tone == Tone::Bad => Cell(Tone::Bad, parts.join(", ")),
+        false => parts.join(", ").into(),
+    }
+}
+
+/// What the files do not say is `null`.
+fn for_programs(json: &str) -> String {
+    json.replace(&format!("\"restarts\":{}", files::UNKNOWN), "\"restarts\":null")
+}
+
+/// Where the beginning of a table has left the screen, its trouble is named once more.
+fn summary(services: &[ServiceStatus], lines: usize) -> Option<String> {
+    let (columns, _) = screen::size().filter(|(_, rows)| lines >= *rows)?;
+    let names: Vec<&str> =
+        services.iter().filter(|one| words::amiss(one).is_some()).map(|one| one.name.as_str()).collect();
+    let line = match names.len() {
+        0 => format!("{} services, all as wanted", services.len()),
+        amiss => format!("{} services, {amiss} not as wanted: {}", services.len(), names.join(" ")),
+    };
+    Some(paint::cut(&line, columns))
+}
+
+/// Without what changes by itself: what is left says that something has happened.
+fn steady(services: &[ServiceStatus]) -> Vec<ServiceStatus> {
+    let still = |service: &ServiceStatus| ServiceStatus { seconds: 0.0, next: None, ..service.clone() };
+    services.iter().map(still).collect()
+}
+
+/// As many lines as fit. Where not all do, those in trouble come first, and the others are counted.
+fn fitting(services: &[ServiceStatus], rows: usize, paint: Paint, columns: usize) -> Vec<String> {
+    let shown = |services: &[ServiceStatus]| table(services).lines(paint, Some(columns));
+    if services.len() < rows {
+        return shown(services);
+    }
+    let mut sorted = services.to_vec();
+    sorted.sort_by_key(|service| words::amiss(service).is_none());
+    let rest = sorted.split_off(rows.saturating_sub(2).min(sorted.len()));
+    let amiss = rest.iter().filter(|service| words::amiss(service).is_some()).count();
+    let mut lines = shown(&sorted);
+    lines.push(match amiss {
+        0 => format!("and {} more, all as wanted", rest.len()),
+        _ => format!("and {} more, {amiss} of them not as wanted", rest.len()),
+    });
+    lines
+}
+
+/// Whether the supervisor is still there.
+fn wait_for_change(talk: &mut Talk, ticking: bool) -> bool {
+    let Some(api) = &mut talk.api else { return poll::pause(SECOND).is_ok() };
+    let second = ticking.then(|| clock::now().after(SECOND));
+    match api.event(second) {
+        Ok(None) => true,
+        Ok(Some(_)) => drain(api, clock::now().after(TOGETHER)),
+        Err(_) => false,
+    }
+}
+
+fn drain(api: &mut Api, until: Mono) -> bool {
+    loop {
+        match api.event(Some(until)) {
+            Ok(Some(_)) if clock::now() < until => {}
+            Ok(_) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// A supervisor that executes itself again has been away for a moment.
+pub fn again(before: &Talk) -> Option<Talk> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    const PAUSE: Duration = Duration::from_millis(20);
+    let until = clock::now().after(PATIENCE);
+    while before.api.is_some() && clock::now() < until {
+        let talk = Talk::open();
+        if talk.api.is_some() {
+            return Some(talk);
+        }
+        if poll::pause(PAUSE).is_err() {
+            break;
+        }
+    }
+    None
+}
+
+/// A subscription that ends is told only if it was not meant to.
+pub fn hung_up(failure: &Failure) -> bool {
+    matches!(failure, Failure::Closed | Failure::Unreachable(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::api::ExitRecord;
+
+    fn service(name: &str) -> ServiceStatus {
+        ServiceStatus {
+            name: name.into(),
+            state: "up".into(),
+            want: "up".into(),
+            leaving: false,
+            pid: Some(3449),
+            since: 1.0,
+            seconds: 12.0,
+            ready: true,
+            paused: false,
+            enabled: true,
+            restarts: 0,
+            flapping: None,
+            exit: None,
+            next: None,
+            logger: false,
+            trouble: None,
+        }
+    }
+
+    fn crashed(name: &str) -> ServiceStatus {
+        let exit = Some(ExitRecord { code: Some(1), signal: None, name: None, core: false });
+        let state = "backoff".into();
+        ServiceStatus { state, pid: None, exit, next: Some(3.2), restarts: 14, flapping: Some(8), ..service(name) }
+    }
+
+    #[test]
+    fn a_table_of_services_says_each_thing_in_its_column() {
+        let mut down = service("cron");
+        (down.state, down.want, down.pid, down.seconds) = ("down".into(), "down".into(), None, 7620.0);
+        let refused =
+            ServiceStatus { state: "refused".into(), pid: None, trouble: Some("it is locked".into()), ..service("x") };
+        let lines = table(&[service("clock"), crashed("api"), down, refused]).lines(Colour::Never.paint(), None);
+        assert_eq!(
+            lines,
+            [
+                "NAME   STATE     PID    FOR  RESTARTS  LAST EXIT / NEXT",
+                "clock  up       3449    12s         0  -",
+                "api    backoff     -    12s        14  exit 1, again in 4s, flapping 8/min",
+                "cron   down        -  2h07m         0  -",
+                "x      refused     -      -         0  it is locked",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_trouble_comes_first() {
+        let mut services: Vec<_> = (0..60).map(|n| service(&format!("s{n}"))).collect();
+        services.push(crashed("zzz"));
+        let lines = fitting(&services, 10, Colour::Never.paint(), 80);
+        assert_eq!(lines.len(), 10);
+        assert!(lines[1].starts_with("zzz "), "{}", lines[1]);
+        assert_eq!(lines[9], "and 53 more, all as wanted");
+        assert_eq!(fitting(&services, 62, Colour::Never.paint(), 80).len(), 62);
+    }
+}

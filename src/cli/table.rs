@@ -1,0 +1,366 @@
+//! Every word that `onit` understands: for finding its function, for `onit help`, and for completion.
+
+use super::paint;
+use super::wait;
+use super::{check, completion, events, export, health, history, inspect, install, lint, new, order, status, upgrade};
+use crate::{exit, sys::say::say};
+use argh::FromArgs;
+use std::ffi::OsString;
+
+/// A word behind `onit`.
+pub struct Verb {
+    /// The word.
+    pub name: &'static str,
+    /// Other words for it. A single letter means what it means to `sv`.
+    pub also: &'static [&'static str],
+    /// What may come behind it.
+    pub words: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// What its words are, for completion.
+    pub takes: Takes,
+    /// Its function; `None` if it is none of this room.
+    pub run: Option<Run>,
+}
+
+/// What the words behind a verb are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes {
+    /// Names of services.
+    Services,
+    /// One of these, and then names of services.
+    Then(&'static [&'static str]),
+    /// One of these.
+    OneOf(&'static [&'static str]),
+    /// Files.
+    Files,
+    /// Nothing.
+    Nothing,
+}
+
+/// The function of a verb: its words, and the exit code.
+pub type Run = fn(&'static Verb, &[OsString]) -> i32;
+
+/// They need no line each.
+const SIGNALS: &str = "signals";
+const NO_NAMES: &[&str] = &[];
+
+/// An order to services.
+const fn order(name: &'static str, also: &'static [&'static str], about: &'static str) -> Verb {
+    let run: Run = |verb, args| verb.read(args, |order: order::Order| order.run(verb.name));
+    Verb { name, also, words: "[-v] [-t SEC] [--no-wait] SVC...", about, takes: Takes::Services, run: Some(run) }
+}
+
+const fn ask(name: &'static str, words: &'static str, about: &'static str, run: Run) -> Verb {
+    Verb { name, also: NO_NAMES, words, about, takes: Takes::Services, run: Some(run) }
+}
+
+/// The function of a verb whose words are of this type.
+macro_rules! runs {
+    ($words:ty) => {
+        |verb, args| verb.read(args, |words: $words| words.run())
+    };
+}
+
+const fn elsewhere(name: &'static str, words: &'static str, about: &'static str) -> Verb {
+    Verb { name, also: NO_NAMES, words, about, takes: Takes::Files, run: None }
+}
+
+/// The words, in the order in which help shows them.
+pub const VERBS: &[(&str, &[Verb])] = &[
+    (
+        "what is it doing?",
+        &[
+            Verb {
+                also: &["s"],
+                ..ask(
+                    "status",
+                    "[-a] [-q] [--watch] [--json] [SVC...]",
+                    "where services stand; one that is named, at length",
+                    runs!(status::Status),
+                )
+            },
+            Verb {
+                takes: Takes::Nothing,
+                ..ask("list", "[-a] [--json]", "the names of all services", runs!(inspect::List))
+            },
+            ask(
+                "health",
+                "[--json] [SVC...]",
+                "exit code 0 if everything is as wanted; for probes",
+                runs!(health::Health),
+            ),
+            ask(
+                "check",
+                "[-v] [-t SEC] SVC...",
+                "exit code 0 if they are as wanted and ./check succeeds",
+                runs!(check::Check),
+            ),
+            Verb {
+                takes: Takes::Then(&["up", "ready", "down", "done"]),
+                ..ask("wait", "up|ready|down|done [-t SEC] [--any] SVC...", "wait until it is so", runs!(wait::Wait))
+            },
+            ask("history", "[--json] SVC", "its last lives", runs!(history::History)),
+            ask("events", "[--json] [--exec PROGRAM] [SVC...]", "what happens, as it happens", runs!(events::Events)),
+            ask("pid", "SVC", "its process", runs!(inspect::Process)),
+            ask("env", "[--show] [--json] SVC", "the environment of its process", runs!(inspect::Env)),
+        ],
+    ),
+    (
+        "orders",
+        &[
+            order("up", &["u", "start"], "start it, and start it again whenever it ends"),
+            order("down", &["d", "stop"], "stop it, and do not start it again"),
+            order("once", &["o"], "start it, and do not start it again when it ends"),
+            order("restart", &[], "stop it and start it, or start it"),
+            order("enable", &[], "remove its file \"down\", and start it"),
+            order("disable", &[], "make a file \"down\", and stop it"),
+            order("exit", &["x", "e"], "stop it, and leave it"),
+            Verb {
+                takes: Takes::Nothing,
+                ..ask("rescan", "", "look at the whole directory, also at what was refused", runs!(inspect::Rescan))
+            },
+        ],
+    ),
+    (
+        SIGNALS,
+        &[
+            order("reload", &[], "HUP, by a name that says what most daemons do then"),
+            order("pause", &["p"], "STOP"),
+            order("cont", &["c"], "CONT"),
+            order("term", &["t"], "TERM; it is started again if it is to be up"),
+            order("kill", &["k"], "KILL; it is started again if it is to be up"),
+            order("hup", &["h"], "HUP"),
+            order("int", &["i", "interrupt"], "INT"),
+            order("quit", &["q"], "QUIT"),
+            order("alrm", &["a", "alarm"], "ALRM"),
+            order("usr1", &["1"], "USR1"),
+            order("usr2", &["2"], "USR2"),
+            order("abrt", &[], "ABRT"),
+            order("winch", &[], "WINCH"),
+        ],
+    ),
+    (
+        "service directories",
+        &[
+            Verb {
+                takes: Takes::Files,
+                ..ask("new", "NAME [OPTIONS] -- CMD", "write a service directory that runs CMD", |verb, args| {
+                    let (options, command) = new::split(args);
+                    verb.read(options, |new: new::New| new.run(options, command))
+                })
+            },
+            Verb {
+                takes: Takes::Files,
+                ..ask("lint", "[--strict] [--json] DIR...", "examine service directories", runs!(lint::Lint))
+            },
+            Verb {
+                takes: Takes::Files,
+                ..ask("export", "systemd DIR", "print a service as a unit", runs!(export::Export))
+            },
+        ],
+    ),
+    (
+        "supervising",
+        &[
+            elsewhere("run", "[-v] [DIR] [-- CMD]", "run the services in DIR ($SVDIR, /etc/service)"),
+            elsewhere("--", "CMD", "run CMD as a container's main process"),
+            Verb {
+                takes: Takes::Nothing,
+                ..ask("upgrade", "[PID]", "let a running onit (1) become the one at its path", runs!(upgrade::Upgrade))
+            },
+            Verb {
+                takes: Takes::Files,
+                ..ask(
+                    "install",
+                    "[-f] [--container] [--init] DIR",
+                    "link the names of other tools to this program in DIR",
+                    runs!(install::Install),
+                )
+            },
+            elsewhere("runsvdir", "[-P] DIR [LOG]", "as runit's runsvdir"),
+            elsewhere("runsv", "DIR", "as runit's runsv"),
+            elsewhere("svscan", "[DIR]", "as daemontools' svscan"),
+            elsewhere("supervise", "DIR", "as daemontools' supervise"),
+            elsewhere("sv", "...", "as runit's sv"),
+            elsewhere("svc", "...", "as daemontools' svc; also svstat, svok"),
+            elsewhere("tini", "...", "as tini"),
+            elsewhere("dumb-init", "...", "as dumb-init"),
+            elsewhere("init", "", "PID 1 of a machine"),
+            elsewhere("poweroff", "[-f]", "ask PID 1 for it (-f: do it); also reboot, halt, kexec"),
+        ],
+    ),
+    (
+        "other",
+        &[
+            Verb {
+                takes: Takes::Nothing,
+                ..ask("help", "[VERB]", "this, or more about one of them", |_, args| {
+                    help(args.first().and_then(|word| word.to_str()))
+                })
+            },
+            Verb {
+                takes: Takes::OneOf(&["bash", "zsh", "fish"]),
+                ..ask(
+                    "completion",
+                    "bash|zsh|fish",
+                    "a script that completes verbs and services",
+                    runs!(completion::Completion),
+                )
+            },
+        ],
+    ),
+];
+
+/// Every verb.
+pub fn verbs() -> impl Iterator<Item = &'static Verb> {
+    VERBS.iter().flat_map(|(_, verbs)| verbs.iter())
+}
+
+/// The verb of this name.
+pub fn find(word: &str) -> Option<&'static Verb> {
+    verbs().find(|verb| verb.name == word || verb.also.contains(&word))
+}
+
+/// Runs what a word of this room stands for. `None`: it is another one's.
+pub fn run(word: &str, args: &[OsString]) -> Option<i32> {
+    let verb = find(word)?;
+    verb.run.map(|run| run(verb, args))
+}
+
+/// `--color=never` is two words to argh.
+fn split<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+    let parts = |(at, word): (usize, &&'a str)| match word.split_once('=') {
+        Some((option, value)) if at < end && option.starts_with("--") => vec![option, value],
+        _ => vec![*word],
+    };
+    words.iter().enumerate().flat_map(parts).collect()
+}
+
+impl Verb {
+    /// Reads the words behind it, and goes on with them.
+    fn read<V: FromArgs>(&'static self, args: &[OsString], run: impl FnOnce(V) -> i32) -> i32 {
+        let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        match V::from_args(&[&format!("onit {}", self.name)], &split(&words)) {
+            Ok(words) => run(words),
+            Err(early) if early.status.is_ok() => {
+                let also =
+                    if self.also.is_empty() { String::new() } else { format!("Also: {}\n\n", self.also.join(", ")) };
+                paint::print(&format!("onit {}: {}\n\n{also}{}\n", self.name, self.about, early.output.trim_end()))
+            }
+            Err(early) => {
+                let why = early.output.lines().find(|line| !line.is_empty()).unwrap_or("wrong words").trim_end();
+                let more = early.output.lines().skip(1).map(str::trim).filter(|line| !line.is_empty());
+                let why: Vec<&str> = std::iter::once(why).chain(more.take(1)).collect();
+                say(format_args!("onit: {}: {} (\"onit help {0}\" says more)", self.name, why.join(" ")));
+                exit::USAGE
+            }
+        }
+    }
+}
+
+/// `onit help [VERB]`.
+pub fn help(word: Option<&str>) -> i32 {
+    let Some(word) = word else { return paint::print(&overview()) };
+    match find(word) {
+        Some(Verb { name: "help", .. }) => paint::print("usage: onit help [VERB]\n"),
+        Some(verb) => match verb.run {
+            Some(run) => run(verb, &["--help".into()]),
+            None => paint::print(&format!("usage: onit {} {}\n\n{}\n", verb.name, verb.words, verb.about)),
+        },
+        None => {
+            say(format_args!("onit: there is no such verb: {word} (\"onit help\" shows those there are)"));
+            exit::USAGE
+        }
+    }
+}
+
+/// All verbs, each with its line.
+pub fn overview() -> String {
+    let mut text = String::from("usage: onit VERB ...\n");
+    for (title, verbs) in VERBS {
+        text += &format!("\n{title}\n");
+        if *title == SIGNALS {
+            let names: Vec<&str> = verbs.iter().map(|verb| verb.name).collect();
+            text += &format!("  {}\n", names.join(" "));
+            continue;
+        }
+        for verb in *verbs {
+            let long = match (verb.also.is_empty(), *title) {
+                (false, "orders") => format!("{} ({})", verb.name, verb.also.join(", ")),
+                (true, "orders") => verb.name.to_owned(),
+                _ => format!("{} {}", verb.name, verb.words),
+            };
+            text += &if long.len() <= 22 {
+                format!("  {long:<22}  {}\n", verb.about)
+            } else {
+                format!("  {long}\n  {:22}  {}\n", "", verb.about)
+            };
+        }
+    }
+    text += "\nBehind orders and signals: [-v] [-t SEC] [--no-wait] SVC...\n\
+             They wait until it is so. SVC is a name in $SVDIR (/etc/service), a glob, a path\n\
+             that begins with / or ., or \"all\".\n\
+             Exit codes: 0 yes; 1 no; 4 no such service; 99 not in time; 100 wrong words;\n\
+             111 nobody answers.\n";
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::api::ORDERS;
+
+    #[test]
+    fn every_word_stands_once() {
+        let words: Vec<&str> = verbs().flat_map(|verb| std::iter::once(&verb.name).chain(verb.also)).copied().collect();
+        for (at, word) in words.iter().enumerate() {
+            assert!(!words[at + 1..].contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn every_order_of_the_api_is_a_verb() {
+        for (order, _) in ORDERS {
+            assert!(find(order).is_some_and(|verb| verb.name == *order && verb.run.is_some()), "{order}");
+        }
+    }
+
+    #[test]
+    fn single_letters_mean_what_they_mean_to_sv() {
+        for (letter, name) in [
+            ("u", "up"),
+            ("d", "down"),
+            ("o", "once"),
+            ("p", "pause"),
+            ("c", "cont"),
+            ("h", "hup"),
+            ("a", "alrm"),
+            ("i", "int"),
+            ("q", "quit"),
+            ("1", "usr1"),
+            ("2", "usr2"),
+            ("t", "term"),
+            ("k", "kill"),
+            ("x", "exit"),
+            ("e", "exit"),
+            ("s", "status"),
+        ] {
+            assert_eq!(find(letter).map(|verb| verb.name), Some(name));
+        }
+    }
+
+    #[test]
+    fn an_option_and_its_value_may_be_one_word() {
+        assert_eq!(split(&["--color=never", "a=b", "--", "--x=y"]), ["--color", "never", "a=b", "--", "--x=y"]);
+    }
+
+    #[test]
+    fn help_fits_on_a_terminal() {
+        let text = overview();
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(verbs().all(|verb| text.contains(verb.name)) && text.len() < 4000, "{}", text.len());
+    }
+}

@@ -1,0 +1,83 @@
+//! `onit wait`: until services are up, ready, down or done.
+
+use super::check;
+use super::find::{Talk, Target, Trouble, worse};
+use super::goal::{Goal, Patience, Pending, wait};
+use super::words;
+use crate::exit;
+use argh::FromArgs;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum What {
+    Up,
+    Ready,
+    Down,
+    Done,
+}
+
+impl FromStr for What {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<What, String> {
+        match word {
+            "up" => Ok(What::Up),
+            "ready" => Ok(What::Ready),
+            "down" => Ok(What::Down),
+            "done" => Ok(What::Done),
+            _ => Err("it is up, ready, down or done".into()),
+        }
+    }
+}
+
+/// WHAT is "up" (it runs), "ready" (and counts as ready, and ./check succeeds), "down" (nothing runs), or "done" (it has
+/// ended and stays so).
+#[derive(FromArgs, Debug)]
+#[argh(help_triggers("-h", "--help"))]
+pub struct Wait {
+    /// what for
+    #[argh(positional, arg_name = "WHAT")]
+    what: What,
+    /// the services
+    #[argh(positional, arg_name = "SVC")]
+    services: Vec<String>,
+    /// wait no longer than this; without it, for ever
+    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(words::patience))]
+    timeout: Option<Duration>,
+    /// until it is so for one of them
+    #[argh(switch)]
+    any: bool,
+    /// say what came of it
+    #[argh(switch, short = 'v')]
+    verbose: bool,
+}
+
+impl Wait {
+    /// Waits. Returns the exit code.
+    pub fn run(&self) -> i32 {
+        if self.services.is_empty() {
+            return Trouble::new(exit::USAGE, "wait: for which service? (\"all\" is every one)").tell();
+        }
+        let mut talk = Talk::open();
+        let (targets, code) = talk.targets(&self.services);
+        if let Some(api) = &mut talk.api
+            && let Err(failure) = api.subscribe()
+        {
+            return Trouble::new(exit::SYSTEM, failure.to_string()).tell();
+        }
+        let goal = match self.what {
+            What::Up => Goal::Up,
+            What::Ready => Goal::Ready,
+            What::Down => Goal::Down,
+            What::Done => Goal::Done,
+        };
+        let mut patience = Patience::new(self.timeout, self.verbose);
+        patience.any = self.any;
+        let available: Vec<Target> = if self.what == What::Ready && !self.any { targets.clone() } else { Vec::new() };
+        let pending = targets.into_iter().map(|target| Pending { target, goal: goal.clone() }).collect();
+        let waited = worse(code, wait(&mut talk, pending, patience));
+        if waited == exit::OK { check::until_available(&mut talk, &available, patience) } else { waited }
+    }
+}

@@ -1,0 +1,225 @@
+//! Words for what is known: how long, when, how it ended, and what is to be made of it.
+
+use crate::machine::Signal;
+use crate::sys::clock;
+use crate::wire::api::{ExitRecord, ServiceStatus};
+use std::time::Duration;
+
+/// The exit code of what could not be executed.
+const NOT_RUN: u8 = 111;
+
+/// A span, in two units: `12s`, `3m05s`, `2h07m`, `4d02h`.
+pub fn span(seconds: f64) -> String {
+    let all = seconds.max(0.0) as u64;
+    let (days, hours, minutes, seconds) = (all / 86400, all / 3600 % 24, all / 60 % 60, all % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{seconds:02}s"),
+        (0, ..) => format!("{hours}h{minutes:02}m"),
+        _ => format!("{days}d{hours:02}h"),
+    }
+}
+
+/// A span that is yet to pass is never rounded to nothing.
+pub fn ahead(seconds: f64) -> String {
+    span(seconds.ceil())
+}
+
+/// A moment, `2026-11-24 08:09:10`, in the time zone of this process.
+pub fn moment(unix: f64) -> String {
+    let Some(at) = clock::local(unix.floor() as i64) else { return format!("{unix:.0}") };
+    format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", at.year, at.month, at.day, at.hour, at.minute, at.second)
+}
+
+/// How a process ended: `exit 3`, `SIGKILL`, `SIGSEGV (core)`.
+pub fn exit(record: &ExitRecord) -> String {
+    let core = if record.core { " (core)" } else { "" };
+    match (record.code, record.signal) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(number)) => match &record.name {
+            Some(name) => format!("{name}{core}"),
+            None => format!("signal {number}{core}"),
+        },
+        (None, None) => "unknown".into(),
+    }
+}
+
+/// The same as a sentence would have it: `ended with 3`, `was killed by SIGKILL`.
+pub fn ended(record: &ExitRecord) -> String {
+    match record.code {
+        Some(code) => format!("ended with {code}"),
+        None => format!("was killed by {}", exit(record)),
+    }
+}
+
+/// What may be behind such an end, if nobody has asked for it.
+pub fn hint(record: &ExitRecord) -> Option<String> {
+    match (record.code, record.signal.map(Signal)) {
+        (Some(126), _) => Some("a command was found, and could not be executed?".into()),
+        (Some(127), _) => Some("a command was not found?".into()),
+        (Some(code), _) if (129..=128 + 64).contains(&code) => {
+            let name = Signal(i32::from(code) - 128).name()?;
+            Some(format!("what a shell says when {name} has ended a command"))
+        }
+        (None, Some(Signal::KILL)) => Some("out of memory?".into()),
+        (None, Some(Signal(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL))) => Some("a mistake of the program".into()),
+        (None, Some(Signal(libc::SIGSYS))) => Some("a system call that is not allowed".into()),
+        (None, Some(Signal(libc::SIGXCPU | libc::SIGXFSZ))) => Some("a limit was reached".into()),
+        _ => None,
+    }
+}
+
+/// One word for where a service stands.
+pub fn state(service: &ServiceStatus) -> &str {
+    match service.state.as_str() {
+        "up" if service.paused => "paused",
+        "up" if !service.ready => "starting",
+        state => state,
+    }
+}
+
+/// How often it was started again.
+pub fn restarts(service: &ServiceStatus) -> String {
+    if service.restarts == super::files::UNKNOWN { "-".into() } else { service.restarts.to_string() }
+}
+
+/// Why this service is not as it is wanted, in one phrase; `None` if it is, or if it is not wanted.
+pub fn amiss(service: &ServiceStatus) -> Option<String> {
+    let because = |words: String| match cause(service) {
+        Some(cause) => format!("{words}: {cause}"),
+        None => words,
+    };
+    if service.state == "refused" {
+        return Some(because("not supervised".into()));
+    }
+    if service.state == "failed" {
+        return Some(because("failed".into()));
+    }
+    if service.want == "down" || service.leaving || (service.want == "once" && service.pid.is_none()) {
+        return None;
+    }
+    if let Some(times) = service.flapping {
+        return Some(because(format!("flapping, {times} ends within a minute")));
+    }
+    let short = |what: &str| Some(format!("{what} for {}", span(service.seconds)));
+    match service.state.as_str() {
+        "up" if service.paused => short("paused"),
+        "up" if service.ready => None,
+        "up" => short("not ready"),
+        "backoff" => Some(because("down, to be started again".into())),
+        "down" => Some(because("down".into())),
+        state => Some(format!("{state} (pid {})", service.pid.unwrap_or(0))),
+    }
+}
+
+/// Why it does not run: how it ended, or what kept it from starting.
+fn cause(service: &ServiceStatus) -> Option<String> {
+    match &service.exit {
+        Some(exit) if !is_troubled(service) => Some(format!("it {}", ended(exit))),
+        _ => service.trouble.clone(),
+    }
+}
+
+/// Whether the trouble that was told last says more than the way it ended.
+pub fn is_troubled(service: &ServiceStatus) -> bool {
+    let could_not_run = service.exit.as_ref().is_none_or(|exit| exit.code == Some(NOT_RUN));
+    service.trouble.is_some() && service.pid.is_none() && could_not_run
+}
+
+/// Reads how long to wait: seconds with decimals, or `500ms`, `10s`, `5m`, `1h`.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no time: seconds, or 500ms, 10s, 5m, 1h");
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let (number, unit) =
+        units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor))).unwrap_or((text, 1.0));
+    let seconds: f64 = number.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(seconds * unit).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Exit;
+
+    /// A service that is up and well.
+    pub fn well() -> ServiceStatus {
+        ServiceStatus {
+            name: "web".into(),
+            state: "up".into(),
+            want: "up".into(),
+            leaving: false,
+            pid: Some(7),
+            since: 1.0,
+            seconds: 75.0,
+            ready: true,
+            paused: false,
+            enabled: true,
+            restarts: 0,
+            flapping: None,
+            exit: None,
+            next: None,
+            logger: false,
+            trouble: None,
+        }
+    }
+
+    fn end(exit: Exit) -> ExitRecord {
+        ExitRecord::of(exit)
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        let spans = [0.0, 59.9, 60.0, 185.0, 3600.0, 7620.0, 86399.0, 86400.0, 352_800.0, -3.0].map(span);
+        assert_eq!(spans, ["0s", "59s", "1m00s", "3m05s", "1h00m", "2h07m", "23h59m", "1d00h", "4d02h", "0s"]);
+        assert_eq!([ahead(0.2), ahead(3.0), ahead(59.5)], ["1s", "3s", "1m00s"]);
+    }
+
+    #[test]
+    fn ends_are_told_as_people_know_them() {
+        assert_eq!(exit(&end(Exit::Code(3))), "exit 3");
+        assert_eq!(exit(&end(Exit::Signal { signal: Signal::KILL, core: false })), "SIGKILL");
+        assert_eq!(exit(&end(Exit::Signal { signal: Signal(11), core: true })), "SIGSEGV (core)");
+        assert_eq!(exit(&end(Exit::Signal { signal: Signal(40), core: false })), "signal 40");
+        assert_eq!(ended(&end(Exit::Code(0))), "ended with 0");
+        assert_eq!(hint(&end(Exit::Code(1))), None);
+        assert_eq!(hint(&end(Exit::Signal { signal: Signal::TERM, core: false })), None);
+        assert!(hint(&end(Exit::Code(137))).is_some_and(|hint| hint.contains("SIGKILL")));
+        assert!(
+            hint(&end(Exit::Signal { signal: Signal::KILL, core: false })).is_some_and(|hint| hint.contains("memory"))
+        );
+    }
+
+    #[test]
+    fn what_is_wanted_down_or_has_run_once_is_not_amiss() {
+        let is_fine = |change: fn(&mut ServiceStatus)| {
+            let mut service = well();
+            change(&mut service);
+            amiss(&service).is_none()
+        };
+        assert!(is_fine(|_| {}));
+        assert!(is_fine(|s| (s.state, s.want, s.pid) = ("down".into(), "down".into(), None)));
+        assert!(is_fine(|s| (s.state, s.want, s.pid) = ("down".into(), "once".into(), None)));
+        assert!(is_fine(|s| s.want = "once".into()));
+        assert!(is_fine(|s| (s.state, s.want) = ("stopping".into(), "down".into())));
+        assert!(is_fine(|s| (s.flapping, s.want) = (Some(9), "down".into())));
+        assert!(!is_fine(|s| s.flapping = Some(9)));
+        assert!(!is_fine(|s| s.ready = false));
+        assert!(!is_fine(|s| s.paused = true));
+        assert!(!is_fine(|s| (s.state, s.pid) = ("down".into(), None)));
+        assert!(!is_fine(|s| (s.state, s.pid) = ("backoff".into(), None)));
+        assert!(!is_fine(|s| s.state = "finishing".into()));
+        assert!(!is_fine(|s| (s.state, s.pid) = ("failed".into(), None)));
+        assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("failed".into(), "down".into(), None)));
+        assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("refused".into(), "down".into(), None)));
+    }
+
+    #[test]
+    fn times_are_read_in_every_way_people_write_them() {
+        let read = |text| patience(text).map(|span| span.as_millis());
+        assert_eq!(
+            [read("7"), read("0.5"), read("500ms"), read("1m"), read("0")].map(Result::unwrap),
+            [7000, 500, 500, 60000, 0]
+        );
+        assert!(["", "x", "-1", "1d", "nan", "inf", "1e300"].iter().all(|text| read(text).is_err()));
+    }
+}

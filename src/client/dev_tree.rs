@@ -1,0 +1,207 @@
+//! A private tree of services for development and tests: no root, nothing installed, nothing left behind.
+
+use super::{Deadline, Error, ErrorKind, Manager, Result, Service, Until};
+use crate::machine::{Pid, Signal, Target};
+use crate::sys::poll::Poller;
+use crate::sys::{clock, fs, process};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// How long what is stopped at the end of a tree may take before it is killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who runs the tree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Scanner {
+    /// onit, which is this program: `onit run`.
+    Onit(PathBuf),
+    /// runit's `runsvdir`, by its path or as `$PATH` has it.
+    Runsvdir(PathBuf),
+}
+
+/// A tree: service directories in `sv/`, and in `service/` a link to each that is enabled, which is what runs. Dropped,
+/// it stops everything and removes itself.
+///
+/// ```no_run
+/// use onit::client::{DevTree, Scanner, Until};
+/// use std::time::Duration;
+///
+/// let mut tree = DevTree::create()?;
+/// std::fs::create_dir(tree.directory("web")).unwrap(); // and write an executable `run` into it
+/// tree.start(Scanner::Onit("onit".into()))?;
+/// let web = tree.enable("web")?;
+/// web.wait(Until::Supervised, Duration::from_secs(5))?;
+/// web.wait(Until::Up, Duration::from_secs(5))?;
+/// # Ok::<(), onit::client::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct DevTree {
+    root: PathBuf,
+    running: Option<(Scanner, Child)>,
+}
+
+impl DevTree {
+    /// A new tree in a fresh directory, which only we may enter, in the usual place for temporary files.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn create() -> Result<DevTree> {
+        let place = std::env::temp_dir();
+        let tree = match fs::make_temporary_dir(&place.join("onit-tree-XXXXXX")) {
+            Ok(root) => DevTree { root, running: None },
+            Err(errno) => return Err(Error::new(&place, "make a tree", ErrorKind::System(errno as i32))),
+        };
+        for part in ["sv", "service"] {
+            let made = std::fs::create_dir(tree.root.join(part));
+            made.map_err(|why| Error::of_io(&tree.root, "make a tree", &why))?;
+        }
+        Ok(tree)
+    }
+
+    /// Where all of it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of services: what `$SVDIR` is for `sv` and onit.
+    pub fn services(&self) -> PathBuf {
+        self.root.join("service")
+    }
+
+    /// Where the service directory of this name is to be made.
+    pub fn directory(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.root.join("sv").join(name.as_ref())
+    }
+
+    /// The service of this name, enabled or not.
+    ///
+    /// # Errors
+    /// As [`Service::open`].
+    pub fn service(&self, name: impl AsRef<OsStr>) -> Result<Service> {
+        Service::open(self.directory(name))
+    }
+
+    /// Starts the tree. What it says goes to our standard error; it is not at our terminal's signals.
+    ///
+    /// # Errors
+    /// The program cannot be executed; [`Busy`](ErrorKind::Busy) if the tree runs already.
+    pub fn start(&mut self, scanner: Scanner) -> Result<()> {
+        if self.pid().is_some() {
+            return Err(Error::new(&self.root, "start it", ErrorKind::Busy));
+        }
+        let (program, words): (&Path, &[&str]) = match &scanner {
+            Scanner::Onit(path) => (path, &["run"]),
+            Scanner::Runsvdir(path) => (path, &["-P"]),
+        };
+        let mut command = Command::new(program);
+        command.args(words).arg(self.services()).stdin(Stdio::null());
+        command.env("ONIT_RUN", self.root.join("run")).env_remove("NOTIFY_SOCKET");
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = command.spawn().map_err(|why| Error::of_io(program, "execute it", &why))?;
+        self.running = Some((scanner, child));
+        Ok(())
+    }
+
+    /// The process that runs the tree.
+    pub fn pid(&mut self) -> Option<Pid> {
+        let (_, child) = self.running.as_mut()?;
+        match child.try_wait() {
+            Ok(None) => Some(Pid(child.id().cast_signed())),
+            Ok(Some(_)) | Err(_) => None,
+        }
+    }
+
+    /// Lets a service run from now on. Returns it; [`Until::Supervised`] can be waited for.
+    ///
+    /// # Errors
+    /// As [`service`](DevTree::service), or the link cannot be made.
+    pub fn enable(&self, name: impl AsRef<OsStr>) -> Result<Service> {
+        let service = self.service(&name)?;
+        let target = Path::new("../sv").join(name.as_ref());
+        let linked = fs::open_path(&self.services()).and_then(|dir| fs::link(&dir, name.as_ref(), &target));
+        linked.map_err(|errno| Error::new(service.path(), "enable it", ErrorKind::System(errno as i32)))?;
+        Ok(service)
+    }
+
+    /// Stops a service, and does not let it run any more. That it is not enabled is no error.
+    ///
+    /// # Errors
+    /// As [`Service::wait`]; the link cannot be removed.
+    pub fn disable(&self, name: impl AsRef<OsStr>, deadline: impl Into<Deadline>) -> Result<()> {
+        let service = self.service(&name)?;
+        let removed = fs::open_path(&self.services()).and_then(|dir| fs::remove(&dir, name.as_ref()));
+        removed.map_err(|errno| Error::new(service.path(), "disable it", ErrorKind::System(errno as i32)))?;
+        match service.exit() {
+            Err(why) if why.kind() == ErrorKind::NoSupervisor => Ok(()),
+            Err(why) => Err(why),
+            Ok(()) => service.wait(Until::Gone, deadline).map(drop),
+        }
+    }
+
+    /// The names of all that are enabled, in alphabetical order.
+    ///
+    /// # Errors
+    /// The directory of services cannot be read.
+    pub fn enabled(&self) -> Result<Vec<OsString>> {
+        let names = fs::open_path(&self.services()).and_then(fs::names);
+        names.map_err(|errno| Error::new(&self.root, "list its services", ErrorKind::System(errno as i32)))
+    }
+
+    /// Stops everything in order: all services, then whoever runs them. What remains at the deadline is killed, and
+    /// that is an error.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut).
+    pub fn stop(&mut self, deadline: impl Into<Deadline>) -> Result<()> {
+        let deadline = deadline.into();
+        let Some((scanner, mut child)) = self.running.take() else { return Ok(()) };
+        let pid = Pid(child.id().cast_signed());
+        let signal = match scanner {
+            Scanner::Onit(_) => Signal::TERM,
+            Scanner::Runsvdir(_) => Signal::HUP, // runit(8): all runsv get TERM
+        };
+        if matches!(child.try_wait(), Ok(None)) {
+            let _ = process::kill(pid, signal, Target::Process);
+        }
+        let ended = ends_by(pid, deadline);
+        if !ended {
+            let _ = child.kill();
+        }
+        let _ = child.wait();
+        let services = Service::all_in(self.services()).unwrap_or_default();
+        let outcomes = Manager::new(services).wait(Until::Gone, deadline);
+        let remaining: Vec<_> = outcomes.iter().filter(|outcome| outcome.result.is_err()).collect();
+        for outcome in &remaining {
+            let status = outcome.service.record();
+            if let Some(pid) = status.ok().and_then(|status| status.pid) {
+                let _ = process::kill(pid, Signal::KILL, Target::Group);
+            }
+        }
+        if ended && remaining.is_empty() { Ok(()) } else { Err(Error::new(&self.root, "stop it", ErrorKind::TimedOut)) }
+    }
+}
+
+impl Drop for DevTree {
+    fn drop(&mut self) {
+        let _ = self.stop(PATIENCE);
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+/// Whether a child of ours, which nobody has waited for, ends in time.
+fn ends_by(pid: Pid, deadline: Deadline) -> bool {
+    let (Ok(handle), Ok(mut poller)) = (process::handle(pid), Poller::new()) else { return false };
+    if poller.add(&handle, 0).is_err() {
+        return false;
+    }
+    loop {
+        if poller.wait(clock::now(), deadline.0).count() > 0 {
+            return true;
+        }
+        if deadline.has_passed() {
+            return false;
+        }
+    }
+}

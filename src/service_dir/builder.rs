@@ -1,0 +1,421 @@
+//! A service, described.
+
+use super::known::Target;
+use super::{
+    Backoff, Condition, HealthPolicy, Instances, Limit, MaxRestarts, Readiness, Restart, Settings, policy::Essential,
+};
+use crate::machine::Signal;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// As whom a service runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum User {
+    /// By name. Where no group is given, chpst and setuidgid give it its own one, and s6-setuidgid all that it is in.
+    Name(String),
+    /// By number. daemontools has no word for it.
+    Id {
+        /// The user.
+        user: u32,
+        /// Its group.
+        group: u32,
+    },
+}
+
+impl<T: Into<String>> From<T> for User {
+    fn from(name: T) -> User {
+        User::Name(name.into())
+    }
+}
+
+/// What a limit is put on. The soft limit is set, and never above the hard one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Resource {
+    /// Address space, in bytes.
+    AddressSpace,
+    /// A core file, in bytes.
+    Core,
+    /// Processor time, in seconds.
+    Cpu,
+    /// The data segment, in bytes.
+    Data,
+    /// A file that is written, in bytes.
+    FileSize,
+    /// Locked memory, in bytes.
+    LockedMemory,
+    /// Open files.
+    OpenFiles,
+    /// Processes of the user.
+    Processes,
+    /// Resident memory, in bytes; Linux heeds it no more.
+    Resident,
+    /// The stack, in bytes.
+    Stack,
+}
+
+impl Resource {
+    /// All of them.
+    pub const ALL: [Resource; 10] = [
+        Resource::AddressSpace,
+        Resource::Core,
+        Resource::Cpu,
+        Resource::Data,
+        Resource::FileSize,
+        Resource::LockedMemory,
+        Resource::OpenFiles,
+        Resource::Processes,
+        Resource::Resident,
+        Resource::Stack,
+    ];
+
+    /// Our word for it.
+    pub fn word(self) -> &'static str {
+        self.names().0
+    }
+
+    /// The option of softlimit and s6-softlimit.
+    pub(super) fn option(self) -> &'static str {
+        self.names().1
+    }
+
+    /// systemd's word for it, after `Limit`.
+    pub(super) fn systemd(self) -> &'static str {
+        self.names().2
+    }
+
+    /// Whether chpst has the same option.
+    pub(super) fn is_of_chpst(self) -> bool {
+        !matches!(self, Resource::AddressSpace | Resource::LockedMemory | Resource::Stack)
+    }
+
+    fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Resource::AddressSpace => ("address-space", "-a", "AS"),
+            Resource::Core => ("core", "-c", "CORE"),
+            Resource::Cpu => ("cpu", "-t", "CPU"),
+            Resource::Data => ("data", "-d", "DATA"),
+            Resource::FileSize => ("file-size", "-f", "FSIZE"),
+            Resource::LockedMemory => ("locked-memory", "-l", "MEMLOCK"),
+            Resource::OpenFiles => ("open-files", "-o", "NOFILE"),
+            Resource::Processes => ("processes", "-p", "NPROC"),
+            Resource::Resident => ("resident", "-r", "RSS"),
+            Resource::Stack => ("stack", "-s", "STACK"),
+        }
+    }
+}
+
+/// Something to be executed beside the service itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Script {
+    pub(super) content: ScriptContent,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum ScriptContent {
+    Command(Vec<OsString>),
+    File(Vec<u8>),
+}
+
+impl Script {
+    /// This command, word for word.
+    pub fn command<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Script {
+        Script { content: ScriptContent::Command(words.into_iter().map(Into::into).collect()) }
+    }
+
+    /// These lines, for `/bin/sh`.
+    pub fn shell(lines: impl AsRef<[u8]>) -> Script {
+        let mut file = b"#!/bin/sh\n".to_vec();
+        file.extend_from_slice(lines.as_ref());
+        if !file.ends_with(b"\n") {
+            file.push(b'\n');
+        }
+        Script { content: ScriptContent::File(file) }
+    }
+
+    /// A file with exactly this content: a script with its first line, or a binary.
+    pub fn file(content: impl Into<Vec<u8>>) -> Script {
+        Script { content: ScriptContent::File(content.into()) }
+    }
+}
+
+/// Where a service's standard output goes: a directory of log files, kept by the logger of the target (svlogd, multilog
+/// or s6-log).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Logger {
+    pub(super) directory: PathBuf,
+    pub(super) size: u64,
+    pub(super) count: u32,
+}
+
+impl Logger {
+    /// Keeps ten files of a million bytes in this directory; a relative one is in the service's `log/`.
+    pub fn new(directory: impl Into<PathBuf>) -> Logger {
+        Logger { directory: directory.into(), size: 1_000_000, count: 10 }
+    }
+
+    /// A file is closed when it has this size, in bytes. multilog takes 4096 to 16777215, s6-log 4096 to 268435455,
+    /// svlogd anything; 0: never, with svlogd.
+    pub fn size(self, size: u64) -> Logger {
+        Logger { size, ..self }
+    }
+
+    /// This many closed files are kept. multilog keeps at least 2; 0: all, with svlogd.
+    pub fn count(self, count: u32) -> Logger {
+        Logger { count, ..self }
+    }
+}
+
+/// A service, and what writes its directory.
+///
+/// What the service is given arrives unchanged, whatever bytes it consists of: its words, its variables, its paths.
+/// What the [`Target`] cannot express is an error when the directory is written.
+///
+/// The environment is written into `run`: no file of `env/` can hold a value that ends in a blank. Whoever may read the
+/// directory may read it; see [`private`](ServiceBuilder::private).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[must_use = "nothing is on disk before write()"]
+pub struct ServiceBuilder {
+    pub(super) command: Vec<OsString>,
+    pub(super) target: Target,
+    pub(super) replace: bool,
+    pub(super) private: bool,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) environment: BTreeMap<OsString, OsString>,
+    pub(super) clear: bool,
+    pub(super) user: Option<User>,
+    pub(super) groups: Vec<String>,
+    pub(super) limits: BTreeMap<Resource, u64>,
+    pub(super) nice: Option<i32>,
+    pub(super) logger: Option<Logger>,
+    pub(super) scripts: BTreeMap<&'static str, Script>,
+    pub(super) control: BTreeMap<char, Script>,
+    pub(super) settings: Settings,
+}
+
+/// How the service is run.
+impl ServiceBuilder {
+    /// A service that is this program with these arguments. It has to stay in the foreground.
+    pub fn new<W: Into<OsString>>(command: impl IntoIterator<Item = W>) -> ServiceBuilder {
+        ServiceBuilder { command: command.into_iter().map(Into::into).collect(), ..ServiceBuilder::default() }
+    }
+
+    /// A service that is done when this has succeeded: there is no `run`.
+    pub fn oneshot(setup: Script) -> ServiceBuilder {
+        ServiceBuilder::default().setup(setup)
+    }
+
+    /// Who is to supervise it; onit if nobody is named.
+    pub fn target(mut self, target: Target) -> ServiceBuilder {
+        self.target = target;
+        self
+    }
+
+    /// Its working directory; its service directory if none is named. A relative path begins there, too.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> ServiceBuilder {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Sets a variable in its environment.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> ServiceBuilder {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// It has only the variables that are set here, and none from its supervisor.
+    pub fn clear_env(mut self) -> ServiceBuilder {
+        self.clear = true;
+        self
+    }
+
+    /// As whom it runs.
+    pub fn user(mut self, user: impl Into<User>) -> ServiceBuilder {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// In which groups it is: its own group first, and then the others. By name for a user by name, by number for one by
+    /// number, where these come after [`User::Id`]'s own.
+    pub fn groups<G: Into<String>>(mut self, groups: impl IntoIterator<Item = G>) -> ServiceBuilder {
+        self.groups = groups.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Limits what it may use.
+    pub fn limit(mut self, resource: Resource, value: u64) -> ServiceBuilder {
+        self.limits.insert(resource, value);
+        self
+    }
+
+    /// How nice it is, relative to its supervisor: -39 to 39.
+    pub fn nice(mut self, nice: i32) -> ServiceBuilder {
+        self.nice = Some(nice);
+        self
+    }
+
+    /// Where its output goes, standard error included.
+    pub fn logger(mut self, logger: Logger) -> ServiceBuilder {
+        self.logger = Some(logger);
+        self
+    }
+}
+
+/// Other programs of the service.
+impl ServiceBuilder {
+    /// What runs before each start of it.
+    pub fn setup(self, script: Script) -> ServiceBuilder {
+        self.script("setup", script)
+    }
+
+    /// What runs after each end of it.
+    pub fn finish(self, script: Script) -> ServiceBuilder {
+        self.script("finish", script)
+    }
+
+    /// What says by its exit code whether it is available.
+    pub fn check(self, script: Script) -> ServiceBuilder {
+        self.script("check", script)
+    }
+
+    /// What says by its exit code whether it is well, and what follows.
+    pub fn health(mut self, script: Script, policy: HealthPolicy) -> ServiceBuilder {
+        self.settings.health_policy = Some(policy);
+        self.script("health", script)
+    }
+
+    /// What runs in place of the signal of a command: one of `t k p c h a i q 1 2`, or `u d x`, as in runit.
+    pub fn control(mut self, command: char, script: Script) -> ServiceBuilder {
+        self.control.insert(command, script);
+        self
+    }
+
+    fn script(mut self, name: &'static str, script: Script) -> ServiceBuilder {
+        self.scripts.insert(name, script);
+        self
+    }
+}
+
+/// What its small files say.
+impl ServiceBuilder {
+    /// Everything that [`ServiceDir::read`](super::ServiceDir::read) has found in the small files of another service.
+    pub fn settings(mut self, settings: Settings) -> ServiceBuilder {
+        self.settings = settings;
+        self
+    }
+
+    /// It is not started by itself.
+    pub fn down(mut self) -> ServiceBuilder {
+        self.settings.down = true;
+        self
+    }
+
+    /// Its end stops everything.
+    pub fn essential(mut self, essential: Essential) -> ServiceBuilder {
+        self.settings.essential = Some(essential);
+        self
+    }
+
+    /// Whether it is started again.
+    pub fn restart(mut self, restart: Restart) -> ServiceBuilder {
+        self.settings.restart = Some(restart);
+        self
+    }
+
+    /// When it is started again.
+    pub fn backoff(mut self, backoff: Backoff) -> ServiceBuilder {
+        self.settings.backoff = Some(backoff);
+        self
+    }
+
+    /// How often it is started again.
+    pub fn max_restarts(mut self, max: MaxRestarts) -> ServiceBuilder {
+        self.settings.max_restarts = Some(max);
+        self
+    }
+
+    /// When it counts as ready.
+    pub fn readiness(mut self, readiness: Readiness) -> ServiceBuilder {
+        self.settings.readiness = Some(readiness);
+        self
+    }
+
+    /// Where it says that it is ready, s6's way.
+    pub fn notification_fd(mut self, descriptor: u32) -> ServiceBuilder {
+        self.settings.notification_fd = Some(descriptor);
+        self
+    }
+
+    /// It starts when this service is ready, and stops before it.
+    pub fn depends_on(mut self, service: impl Into<OsString>) -> ServiceBuilder {
+        self.settings.dependencies.push(service.into());
+        self
+    }
+
+    /// It starts when this service is ready or has settled.
+    pub fn after(mut self, service: impl Into<OsString>) -> ServiceBuilder {
+        self.settings.after.push(service.into());
+        self
+    }
+
+    /// It starts only if this holds as well.
+    pub fn condition(mut self, condition: Condition) -> ServiceBuilder {
+        self.settings.conditions.push(condition);
+        self
+    }
+
+    /// After an order to stop, KILL follows this much later.
+    pub fn timeout_kill(mut self, limit: impl Into<Limit>) -> ServiceBuilder {
+        self.settings.timeout_kill = Some(limit.into());
+        self
+    }
+
+    /// `finish` may take this long.
+    pub fn timeout_finish(mut self, limit: impl Into<Limit>) -> ServiceBuilder {
+        self.settings.timeout_finish = Some(limit.into());
+        self
+    }
+
+    /// It is to be ready within this time.
+    pub fn timeout_up(mut self, limit: impl Into<Limit>) -> ServiceBuilder {
+        self.settings.timeout_up = Some(limit.into());
+        self
+    }
+
+    /// What stops it.
+    pub fn down_signal(mut self, signal: Signal) -> ServiceBuilder {
+        self.settings.down_signal = Some(signal);
+        self
+    }
+
+    /// How many of its deaths are remembered.
+    pub fn max_death_tally(mut self, count: u32) -> ServiceBuilder {
+        self.settings.max_death_tally = Some(count);
+        self
+    }
+
+    /// Which services it stands for, if its name ends in `@`.
+    pub fn instances(mut self, instances: Instances) -> ServiceBuilder {
+        self.settings.instances = Some(instances);
+        self
+    }
+}
+
+/// How it is written.
+impl ServiceBuilder {
+    /// A directory that was written before is made to say this, file by file; what others have put into it stays.
+    pub fn replace(mut self, replace: bool) -> ServiceBuilder {
+        self.replace = replace;
+        self
+    }
+
+    /// Nobody else may look into the directory: for secrets in the environment.
+    pub fn private(mut self, private: bool) -> ServiceBuilder {
+        self.private = private;
+        self
+    }
+
+    pub(super) fn place(&self, directory: &Path) -> PathBuf {
+        if directory.is_absolute() { directory.to_owned() } else { Path::new(".").join(directory) }
+    }
+}

@@ -1,0 +1,402 @@
+//! From a description to the files of a directory.
+
+use super::Limit;
+use super::builder::{Logger, Resource, Script, ScriptContent, ServiceBuilder, User};
+use super::known::{self, CONTROLS, Target};
+use super::shell;
+use super::write::Error;
+use crate::wire::svdir;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Component, Path, PathBuf};
+
+/// One file to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Content {
+    pub(super) bytes: Vec<u8>,
+    pub(super) executable: bool,
+}
+
+/// The files of a directory, by their paths in it.
+pub(super) type Plan = BTreeMap<PathBuf, Content>;
+
+/// PID 1 reads so much of a small file, in bytes.
+const SMALL: usize = 4096;
+
+/// At the head of each script of ours that is a command line.
+const HEAD: &[u8] = b"#!/bin/sh\n# Written by onit's service builder, which replaces it when told to.\n";
+/// At the head of a configuration that a logger of ours may write anew.
+const LOG_HEAD: &str = "# written by onit";
+
+impl ServiceBuilder {
+    /// The files, or why there cannot be such a service.
+    pub(super) fn plan(&self) -> Result<Plan, Error> {
+        let mut plan = Plan::new();
+        if !self.command.is_empty() {
+            add(&mut plan, "run", self.run()?, true);
+        } else if !self.scripts.contains_key("setup") {
+            return Err(invalid("a service without a command"));
+        }
+        for (name, script) in &self.scripts {
+            add(&mut plan, name, script_file(script)?, true);
+        }
+        for (command, script) in &self.control {
+            if !CONTROLS.contains(*command) {
+                return Err(invalid(format!("no command is called {command:?}: control/X is for {CONTROLS}")));
+            }
+            add(&mut plan, format!("control/{command}"), script_file(script)?, true);
+        }
+        if let Some(logger) = &self.logger {
+            self.plan_logger(logger, &mut plan)?;
+        }
+        self.plan_settings(&mut plan)?;
+        let lost = plan.keys().filter_map(|path| path.iter().next()?.to_str());
+        match lost.into_iter().find(|name| !known::is_heeded(name, self.target)) {
+            Some(name) => Err(self.cannot(format!("read {name}"))),
+            None => Ok(plan),
+        }
+    }
+
+    fn plan_settings(&self, plan: &mut Plan) -> Result<(), Error> {
+        let settings = &self.settings;
+        if settings.down {
+            add(plan, "down", Vec::new(), false);
+        }
+        for (directory, names) in [("dependencies.d", &settings.dependencies), ("after.d", &settings.after)] {
+            for name in names {
+                let path = Path::new(directory).join(service_name(name)?);
+                add(plan, path, Vec::new(), false);
+            }
+        }
+        let conditions: Vec<_> = settings.conditions.iter().map(ToString::to_string).collect();
+        let time = |limit: Option<Limit>| limit.map(|limit| svdir::limit_text(limit.into()));
+        let texts = [
+            ("essential", settings.essential.map(|value| svdir::essential_text(value).to_owned())),
+            ("restart", settings.restart.map(|value| value.to_string())),
+            ("backoff", settings.backoff.map(|value| value.to_string())),
+            ("max-restarts", settings.max_restarts.map(|value| value.to_string())),
+            ("readiness", settings.readiness.map(|value| value.to_string())),
+            ("notification-fd", settings.notification_fd.map(|value| value.to_string())),
+            ("timeout-kill", time(settings.timeout_kill)),
+            ("timeout-finish", time(settings.timeout_finish)),
+            ("timeout-up", time(settings.timeout_up)),
+            ("down-signal", settings.down_signal.map(svdir::signal_text)),
+            ("max-death-tally", settings.max_death_tally.map(|value| value.to_string())),
+            ("instances", settings.instances.as_ref().map(ToString::to_string)),
+            ("health-policy", settings.health_policy.map(|value| value.to_string())),
+            ("condition", (!conditions.is_empty()).then(|| conditions.join("\n"))),
+        ];
+        for (name, text) in texts {
+            let Some(text) = text else { continue };
+            if text.len() >= SMALL || !self.reads_back(name, &text) {
+                return Err(invalid(format!("\"{text}\" is nothing that {name} can say")));
+            }
+            add(plan, name, format!("{text}\n").into_bytes(), false);
+        }
+        Ok(())
+    }
+
+    /// Whether a value is the same when it is read again.
+    fn reads_back(&self, name: &str, text: &str) -> bool {
+        let settings = &self.settings;
+        let limit = |wanted: Option<Limit>| {
+            let short = self.target != Target::S6 || text.parse::<u32>().is_ok();
+            short && svdir::limit(text).is_some_and(|read| read.is_none() == (wanted == Some(Limit::Never)))
+        };
+        match name {
+            "backoff" => svdir::Backoff::parse(text).is_some(),
+            "max-restarts" => svdir::MaxRestarts::parse(text).is_some(),
+            "readiness" => svdir::Readiness::parse(text).is_some(),
+            "notification-fd" => svdir::descriptor(text).is_some(),
+            "timeout-kill" => limit(settings.timeout_kill),
+            "timeout-finish" => limit(settings.timeout_finish),
+            "timeout-up" => limit(settings.timeout_up),
+            "down-signal" => svdir::signal(text) == settings.down_signal,
+            "max-death-tally" => svdir::tally(text).is_some(),
+            "instances" => svdir::Instances::parse(text) == settings.instances,
+            "health-policy" => svdir::HealthPolicy::parse(text).is_some(),
+            "condition" => text.lines().map(svdir::Condition::parse).eq(settings.conditions.iter().cloned().map(Some)),
+            _ => true,
+        }
+    }
+
+    // run
+
+    fn run(&self) -> Result<Vec<u8>, Error> {
+        let mut script = HEAD.to_vec();
+        if self.logger.is_some() {
+            script.extend_from_slice(b"exec 2>&1\n");
+        }
+        if let Some(directory) = &self.directory {
+            let directory = self.place(directory).into_os_string();
+            check_word(&directory)?;
+            script.extend_from_slice(b"cd -P ");
+            shell::push_word(&mut script, &directory);
+            script.extend_from_slice(b" || exit 111\n");
+        }
+        let mut words: Vec<OsString> = self.chain()?;
+        words.extend(self.environment_words()?);
+        words.extend(check_command(&self.command)?.iter().cloned());
+        script.extend_from_slice(b"exec ");
+        script.extend(shell::line(words.iter().map(OsString::as_os_str)));
+        script.push(b'\n');
+        Ok(script)
+    }
+
+    /// What changes the user and the limits, in the words of the target.
+    fn chain(&self) -> Result<Vec<OsString>, Error> {
+        if let Some(nice) = self.nice
+            && !(-39..=39).contains(&nice)
+        {
+            return Err(invalid(format!("{nice} is no niceness: it is from -39 to 39")));
+        }
+        if self.user.is_none() && !self.groups.is_empty() {
+            return Err(invalid("groups without a user"));
+        }
+        let mut words = Vec::new();
+        match self.target {
+            Target::Onit | Target::Runit => self.chain_of_chpst(&mut words)?,
+            Target::Daemontools | Target::S6 => {
+                if let Some(nice) = self.nice {
+                    words.extend(["nice".into(), "-n".into(), nice.to_string()]);
+                }
+                self.push_setuidgid(&mut words)?;
+                if !self.limits.is_empty() {
+                    let softlimit = if self.target == Target::S6 { "s6-softlimit" } else { "softlimit" };
+                    words.push(softlimit.into());
+                    self.push_limits(&mut words);
+                }
+            }
+        }
+        Ok(words.into_iter().map(OsString::from).collect())
+    }
+
+    fn chain_of_chpst(&self, words: &mut Vec<String>) -> Result<(), Error> {
+        let of_chpst = self.limits.keys().all(|resource| resource.is_of_chpst());
+        if self.nice.is_some() || self.user.is_some() || of_chpst && !self.limits.is_empty() {
+            words.push("chpst".into());
+            if let Some(nice) = self.nice {
+                words.extend(["-n".into(), nice.to_string()]);
+            }
+            if let Some(user) = &self.user {
+                words.extend(["-u".into(), self.user_of_chpst(user)?]);
+            }
+            if of_chpst {
+                self.push_limits(words);
+            }
+        }
+        if !of_chpst {
+            // chpst has all options of softlimit when it is called by that name.
+            words.extend(["chpst", "-b", "softlimit", "chpst"].map(String::from));
+            self.push_limits(words);
+        }
+        Ok(())
+    }
+
+    fn push_limits(&self, words: &mut Vec<String>) {
+        for (resource, value) in &self.limits {
+            words.extend([Resource::option(*resource).to_owned(), value.to_string()]);
+        }
+    }
+
+    fn user_of_chpst(&self, user: &User) -> Result<String, Error> {
+        let mut parts = match user {
+            User::Name(name) => vec![account(name)?],
+            User::Id { user, group } => {
+                self.numeric_groups()?;
+                vec![String::new(), user.to_string(), group.to_string()]
+            }
+        };
+        for group in &self.groups {
+            parts.push(account(group)?);
+        }
+        Ok(parts.join(":"))
+    }
+
+    fn push_setuidgid(&self, words: &mut Vec<String>) -> Result<(), Error> {
+        let s6 = self.target == Target::S6;
+        match &self.user {
+            None => {}
+            Some(User::Name(_)) if !self.groups.is_empty() => {
+                return Err(self.cannot("name groups: the groups of a named user are those of the system's lists"));
+            }
+            Some(User::Name(name)) => {
+                words.extend([if s6 { "s6-setuidgid" } else { "setuidgid" }.into(), account(name)?]);
+            }
+            Some(User::Id { .. }) if !s6 => return Err(self.cannot("take a user by number: name one")),
+            Some(User::Id { user, group }) => {
+                self.numeric_groups()?;
+                let all: Vec<_> = std::iter::once(group.to_string()).chain(self.groups.iter().cloned()).collect();
+                let [user, group, all] = [user.to_string(), group.to_string(), all.join(",")];
+                words.extend(["s6-applyuidgid".into(), "-u".into(), user, "-g".into(), group, "-G".into(), all]);
+            }
+        }
+        Ok(())
+    }
+
+    fn numeric_groups(&self) -> Result<(), Error> {
+        match self.groups.iter().find(|group| group.parse::<u32>().is_err() || group.starts_with('+')) {
+            Some(group) => Err(invalid(format!("group \"{group}\" is no number, as its user is"))),
+            None => Ok(()),
+        }
+    }
+
+    fn environment_words(&self) -> Result<Vec<OsString>, Error> {
+        if self.environment.is_empty() && !self.clear {
+            return Ok(Vec::new());
+        }
+        let mut words: Vec<OsString> = vec!["env".into()];
+        if self.clear {
+            words.push("-i".into());
+        }
+        words.push("--".into());
+        for (name, value) in &self.environment {
+            if name.is_empty() || name.as_bytes().contains(&b'=') {
+                return Err(invalid(format!("{name:?} is no name of a variable")));
+            }
+            let word = OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat());
+            check_word(&word)?;
+            words.push(word);
+        }
+        if self.command.first().is_some_and(|program| program.as_bytes().contains(&b'=')) {
+            // For env this would be a variable.
+            words.push(
+                match self.target {
+                    Target::Onit | Target::Runit => "chpst",
+                    Target::Daemontools => "softlimit",
+                    Target::S6 => "s6-softlimit",
+                }
+                .into(),
+            );
+        }
+        Ok(words)
+    }
+
+    // log/
+
+    fn plan_logger(&self, logger: &Logger, plan: &mut Plan) -> Result<(), Error> {
+        let Logger { size, count, .. } = *logger;
+        let place = self.place(&logger.directory).into_os_string();
+        check_word(&place)?;
+        let (sizes, least, name) = match self.target {
+            Target::Onit | Target::Runit => (0..=u64::from(u32::MAX), 0, "svlogd"),
+            Target::Daemontools => (4096..=16_777_215, 2, "multilog"),
+            Target::S6 => (4096..=268_435_455, 0, "s6-log"),
+        };
+        if !sizes.contains(&size) {
+            let (low, high) = (sizes.start(), sizes.end());
+            return Err(self.cannot(format!("keep log files of {size} bytes: {name} takes {low} to {high}")));
+        }
+        if count < least {
+            return Err(self.cannot(format!("keep {count} log files: {name} keeps at least {least}")));
+        }
+        let mut script = HEAD.to_vec();
+        let quoted = shell::line([place.as_os_str()]);
+        let config = format!("{LOG_HEAD}\ns{size}\nn{count}\n");
+        let svlogd = matches!(self.target, Target::Onit | Target::Runit);
+        match inside(&logger.directory).filter(|_| svlogd) {
+            Some(inside) => add(plan, Path::new("log").join(inside).join("config"), config.into_bytes(), false),
+            None => {
+                script.extend([b"mkdir -p ", &quoted[..], b" || exit 111\n"].concat());
+                if svlogd {
+                    script.extend(write_config(&quoted, &config));
+                }
+            }
+        }
+        let words = match self.target {
+            Target::Onit | Target::Runit => "svlogd -tt ".to_owned(),
+            Target::Daemontools => format!("multilog t s{size} n{count} "),
+            Target::S6 => format!("s6-log n{count} s{size} T "),
+        };
+        script.extend([b"exec ", words.as_bytes(), &quoted, b"\n"].concat());
+        add(plan, "log/run", script, true);
+        Ok(())
+    }
+
+    fn cannot(&self, what: impl Into<String>) -> Error {
+        Error::Inexpressible { target: self.target, what: what.into() }
+    }
+}
+
+/// A configuration that somebody else has written stays.
+fn write_config(directory: &[u8], config: &str) -> Vec<u8> {
+    let config = config.trim_end().replace('\n', "' '");
+    let head = shell::line([OsStr::new(LOG_HEAD)]);
+    let mut lines =
+        [b"config=", directory, b"/config\nunset first\n[ ! -e \"$config\" ] || read -r first <\"$config\"\n"].concat();
+    lines.extend([b"[ \"${first-", LOG_HEAD.as_bytes(), b"}\" != ", &head[..], b" ] ||\n"].concat());
+    lines.extend_from_slice(format!("    printf '%s\\n' '{config}' >\"$config\" || exit 111\n").as_bytes());
+    lines
+}
+
+/// A relative path that does not lead out of where it begins.
+fn inside(path: &Path) -> Option<PathBuf> {
+    let mut inside = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) if !name.as_bytes().contains(&b'\n') => inside.push(name),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(inside).filter(|inside| inside.iter().next().is_some_and(|name| name != "supervise" && name != "run"))
+}
+
+fn script_file(script: &Script) -> Result<Vec<u8>, Error> {
+    match &script.content {
+        ScriptContent::File(content) => Ok(content.clone()),
+        ScriptContent::Command(words) => {
+            let line = shell::line(check_command(words)?.iter().map(OsString::as_os_str));
+            Ok([HEAD, b"exec ", &line, b"\n"].concat())
+        }
+    }
+}
+
+fn add(plan: &mut Plan, path: impl Into<PathBuf>, bytes: Vec<u8>, executable: bool) {
+    plan.insert(path.into(), Content { bytes, executable });
+}
+
+/// A program that env, chpst and a shell take for one, and words that the kernel takes.
+fn check_command(words: &[OsString]) -> Result<&[OsString], Error> {
+    let program = words.first().map(|word| word.as_bytes()).unwrap_or_default();
+    if program.is_empty() {
+        return Err(invalid("a command without a program"));
+    }
+    if program.starts_with(b"-") {
+        let name = String::from_utf8_lossy(program);
+        return Err(invalid(format!("the program {name} would be taken for an option: call it ./{name}")));
+    }
+    words.iter().try_for_each(|word| check_word(word))?;
+    Ok(words)
+}
+
+fn check_word(word: &OsStr) -> Result<(), Error> {
+    if word.as_bytes().contains(&0) {
+        return Err(invalid("there is a NUL in a word, which no program can be given"));
+    }
+    if word.len() > shell::WORD {
+        return Err(invalid(format!("a word has {} bytes; Linux hands on {} at most", word.len(), shell::WORD)));
+    }
+    Ok(())
+}
+
+/// A name that stands alone between colons.
+fn account(name: &str) -> Result<String, Error> {
+    if name.is_empty() || name.contains([':', ',', '\0', '\n']) || name.starts_with('-') {
+        return Err(invalid(format!("{name:?} is no name of a user or group")));
+    }
+    Ok(name.to_owned())
+}
+
+fn service_name(name: &OsStr) -> Result<&OsStr, Error> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.starts_with(b".") || bytes.iter().any(|byte| b"/\n\0".contains(byte)) {
+        return Err(invalid(format!("{name:?} is no name of a service")));
+    }
+    Ok(name)
+}
+
+fn invalid(what: impl Into<String>) -> Error {
+    Error::Invalid(what.into())
+}

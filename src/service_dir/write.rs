@@ -1,0 +1,297 @@
+//! From files to be to a directory that is there: whole or not at all, and never over what is somebody else's.
+//!
+//! A directory is made under a hidden name beside its place and then renamed. That name is ignored by every supervisor of
+//! this family. What a directory of ours consists of stands in its file [`MANIFEST`]; whatever is not listed there
+//! belongs to others (the supervisor, the logger, an administrator) and is not touched.
+
+use super::builder::ServiceBuilder;
+use super::known::Target;
+use super::plan::{Content, Plan};
+use super::program::cause;
+use crate::sys::{Errno, fs as sys_fs};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+/// What says that a directory is ours, and what in it.
+pub(super) const MANIFEST: &str = ".written-by-onit";
+const MANIFEST_HEAD: &str =
+    "# onit's service builder wrote these files, and replaces them when told to. All others are yours.";
+/// A hidden name that is taken was left by somebody who was killed; then the next one will do.
+const ATTEMPTS: u32 = 100;
+
+/// What [`ServiceBuilder::write`] has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// There was nothing; now there is a directory.
+    Created,
+    /// The directory said all this already.
+    Unchanged,
+    /// The directory said something else before.
+    Replaced,
+}
+
+/// Why there is no such directory now.
+#[derive(Debug)]
+pub enum Error {
+    /// There can be no such service.
+    Invalid(String),
+    /// The supervisor cannot do this.
+    Inexpressible {
+        /// The supervisor.
+        target: Target,
+        /// What it cannot do.
+        what: String,
+    },
+    /// Something stands there that we did not write. It was left alone.
+    Foreign(PathBuf),
+    /// We wrote the directory, and it says something else, in this file for one. It was left alone.
+    Differs(PathBuf),
+    /// The system refused something.
+    Io {
+        /// What.
+        verb: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid(what) => f.write_str(what),
+            Error::Inexpressible { target, what } => write!(f, "{target} cannot {what}"),
+            Error::Foreign(path) => write!(f, "{} is there, and onit did not write it", path.display()),
+            Error::Differs(path) => write!(f, "{} says something else, and was not to be replaced", path.display()),
+            Error::Io { verb, path, error } => write!(f, "cannot {verb} {}: {}", path.display(), cause(error)),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Error::Io { error, .. } = self { Some(error) } else { None }
+    }
+}
+
+fn io(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::Io { verb, path: path.to_owned(), error }
+}
+
+impl ServiceBuilder {
+    /// Makes `path` the directory of this service; the directory that it is to be in has to be there. A supervisor sees a
+    /// new directory whole or not at all.
+    ///
+    /// One that we wrote before and that says the same is left as it is. One that says something else is an error
+    /// ([`Error::Differs`]) unless it is to be [replaced](ServiceBuilder::replace): then each file of ours is exchanged in
+    /// one step, `run` last, once all of them are on the disk. So a running service goes on, its logs and `supervise/`
+    /// stay, and the new files hold from its next start. Anything else that stands there is an error ([`Error::Foreign`]).
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<Written, Error> {
+        let path = path.as_ref();
+        let mut plan = self.plan()?;
+        let manifest = Manifest(plan.keys().cloned().collect());
+        plan.insert(MANIFEST.into(), manifest.content());
+        if path.symlink_metadata().is_err() {
+            let stage = Stage::make(path, &plan, self.private)?;
+            match sys_fs::rename_fresh(&stage.path, path) {
+                Ok(()) => {
+                    stage.settle();
+                    return Ok(Written::Created);
+                }
+                Err(Errno::EEXIST | Errno::ENOTEMPTY) => {} // somebody was faster
+                Err(errno) => return Err(io("create", path)(errno.into())),
+            }
+        }
+        self.write_over(path, &plan, &manifest)
+    }
+
+    fn write_over(&self, path: &Path, plan: &Plan, manifest: &Manifest) -> Result<Written, Error> {
+        let known = Manifest::read(path).ok_or_else(|| Error::Foreign(path.to_owned()))?;
+        let Some(other) = difference(path, plan, self.private) else { return Ok(Written::Unchanged) };
+        if !self.replace {
+            return Err(Error::Differs(other));
+        }
+        let directories: BTreeSet<PathBuf> = plan.keys().filter_map(|file| file.parent().map(Path::to_owned)).collect();
+        if let Some(link) =
+            directories.iter().map(|directory| path.join(directory)).find(|place| is_no_directory(place))
+        {
+            return Err(Error::Foreign(link));
+        }
+        let stage = Stage::make(path, plan, self.private)?;
+        let union = Manifest(known.0.union(&manifest.0).cloned().collect());
+        replace(&path.join(MANIFEST), &union.content().bytes)?;
+        for directory in &directories {
+            let directory = path.join(directory);
+            fs::create_dir_all(&directory).map_err(io("create", &directory))?;
+        }
+        let (last, first): (Vec<_>, Vec<_>) = manifest.0.iter().partition(|file| file.as_os_str() == "run");
+        for file in first.into_iter().chain(last) {
+            let place = path.join(file);
+            fs::rename(stage.path.join(file), &place).map_err(io("replace", &place))?;
+        }
+        for file in known.0.difference(&manifest.0) {
+            remove(path, file)?;
+        }
+        replace(&path.join(MANIFEST), &manifest.content().bytes)?;
+        set_mode(path, if self.private { 0o700 } else { 0o755 })?;
+        Ok(Written::Replaced)
+    }
+}
+
+/// Under that name there is something, and it is no directory: a link may lead to what is somebody else's.
+fn is_no_directory(place: &Path) -> bool {
+    place.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) && place.file_name().is_some()
+}
+
+/// Removes a file, and the directories that are empty then.
+fn remove(path: &Path, file: &Path) -> Result<(), Error> {
+    let place = path.join(file);
+    match fs::remove_file(&place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io("remove", &place)(error)),
+        _ => {}
+    }
+    for directory in file.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty()) {
+        if fs::remove_dir(path.join(directory)).is_err() {
+            break; // there is something in it that is not ours
+        }
+    }
+    Ok(())
+}
+
+fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let fresh = path.with_extension("new");
+    make_file(&fresh, &Content { bytes: content.to_vec(), executable: false })?;
+    fs::rename(&fresh, path).map_err(io("replace", path))
+}
+
+/// The first file that is not as it is to be; the list of files comes last, since it tells people the least.
+fn difference(path: &Path, plan: &Plan, private: bool) -> Option<PathBuf> {
+    if fs::metadata(path).is_ok_and(|metadata| private && metadata.permissions().mode() & 0o077 != 0) {
+        return Some(path.to_owned());
+    }
+    let (list, files): (Vec<_>, Vec<_>) = plan.iter().partition(|(file, _)| file.as_os_str() == MANIFEST);
+    let mut all = files.into_iter().chain(list).map(|(file, content)| (path.join(file), content));
+    all.find(|(place, content)| !is(place, content)).map(|(place, _)| place)
+}
+
+fn is(place: &Path, content: &Content) -> bool {
+    let Ok(metadata) = place.symlink_metadata() else { return false };
+    let executable = metadata.permissions().mode() & 0o100 != 0;
+    let length = metadata.len() == content.bytes.len() as u64;
+    metadata.is_file()
+        && length
+        && executable == content.executable
+        && fs::read(place).is_ok_and(|is| is == content.bytes)
+}
+
+/// The files of a directory that are ours.
+struct Manifest(BTreeSet<PathBuf>);
+
+impl Manifest {
+    fn content(&self) -> Content {
+        let mut bytes = MANIFEST_HEAD.as_bytes().to_vec();
+        for file in &self.0 {
+            bytes.push(b'\n');
+            bytes.extend_from_slice(file.as_os_str().as_bytes());
+        }
+        bytes.push(b'\n');
+        Content { bytes, executable: false }
+    }
+
+    /// `None` if the directory is not ours.
+    fn read(path: &Path) -> Option<Manifest> {
+        let place = path.join(MANIFEST);
+        place.symlink_metadata().ok().filter(|metadata| metadata.is_file())?;
+        let mut text = Vec::new();
+        File::open(place).ok()?.read_to_end(&mut text).ok()?;
+        let mut lines = text.split(|byte| *byte == b'\n');
+        (lines.next()? == MANIFEST_HEAD.as_bytes()).then_some(())?;
+        let files = lines.map(|line| PathBuf::from(OsString::from_vec(line.to_vec())));
+        let inside = |file: &PathBuf| file.components().all(|part| matches!(part, Component::Normal(_)));
+        Some(Manifest(files.filter(|file| !file.as_os_str().is_empty() && inside(file)).collect()))
+    }
+}
+
+/// A directory under a hidden name; it does not outlive its use.
+struct Stage {
+    path: PathBuf,
+}
+
+impl Stage {
+    fn make(place: &Path, plan: &Plan, private: bool) -> Result<Stage, Error> {
+        let name = place.file_name().ok_or_else(|| Error::Invalid(format!("{} is no name", place.display())))?;
+        let stage = Stage { path: hidden(place, name)? };
+        for (file, content) in plan {
+            let target = stage.path.join(file);
+            let parent = target.parent().unwrap_or(&stage.path);
+            make_directories(&stage.path, parent)?;
+            make_file(&target, content)?;
+        }
+        set_mode(&stage.path, if private { 0o700 } else { 0o755 })?;
+        sync(&stage.path);
+        Ok(stage)
+    }
+
+    /// It has its name now; that is to outlive a power failure.
+    fn settle(self) {
+        sync(self.path.parent().unwrap_or(Path::new(".")));
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Makes a directory for us alone, beside the place where it is to be.
+fn hidden(place: &Path, name: &OsStr) -> Result<PathBuf, Error> {
+    let mut last = None;
+    for attempt in 0..ATTEMPTS {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".new-{}-{attempt}", std::process::id()));
+        let path = place.with_file_name(hidden);
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some(error),
+            Err(error) => return Err(io("create", place)(error)),
+        }
+    }
+    Err(io("create", place)(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into())))
+}
+
+fn make_directories(stage: &Path, directory: &Path) -> Result<(), Error> {
+    let missing: Vec<_> = directory.ancestors().take_while(|path| *path != stage && !path.exists()).collect();
+    for path in missing.into_iter().rev() {
+        fs::create_dir(path).map_err(io("create", path))?;
+        set_mode(path, 0o755)?;
+    }
+    Ok(())
+}
+
+/// The mode does not depend on the umask: a logger of another user has to read its `run`.
+fn make_file(path: &Path, content: &Content) -> Result<(), Error> {
+    let mut open = fs::OpenOptions::new();
+    let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(io("create", path))?;
+    file.write_all(&content.bytes).map_err(io("write", path))?;
+    let mode = Permissions::from_mode(if content.executable { 0o755 } else { 0o644 });
+    file.set_permissions(mode).and_then(|()| file.sync_all()).map_err(io("write", path))
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(io("change the mode of", path))
+}
+
+/// That a directory cannot be synchronised is no reason to go without it.
+fn sync(directory: &Path) {
+    let _ = File::open(directory).and_then(|directory| directory.sync_all());
+}

@@ -1,0 +1,549 @@
+//! onit's own verbs: against onit through its socket, and against runit through the files.
+
+use crate::procfs;
+use crate::svdir::{self, Output, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, skip, spawn, wait_for};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// `onit ARGS…`, which finds the socket of the supervisor of this directory.
+fn command(sv: &SvDir, args: &[&str]) -> Command {
+    let mut command = Command::new(svdir::onit());
+    command.args(args).env("ONIT_RUN", sv.live()).env_remove("SVWAIT").env("TZ", "UTC0").current_dir(sv.root());
+    command
+}
+
+#[track_caller]
+fn verb(sv: &SvDir, args: &[&str]) -> Output {
+    sv.run(command(sv, args))
+}
+
+/// A verb that is to succeed. What it printed.
+#[track_caller]
+fn well(sv: &SvDir, args: &[&str]) -> String {
+    let output = verb(sv, args);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{args:?}: {output:?}");
+    output.stdout
+}
+
+/// A verb that is to fail like this, with these words on standard error.
+#[track_caller]
+fn fails(sv: &SvDir, args: &[&str], code: i32, words: &[&str]) {
+    let output = verb(sv, args);
+    assert_eq!(output.code, code, "{args:?}: {output:?}");
+    assert!(words.iter().all(|word| output.stderr.contains(word)), "{args:?}: {}", output.stderr);
+    assert!(output.stderr.lines().all(|line| line.starts_with("onit: ")), "{}", output.stderr);
+}
+
+/// Starts a supervisor and waits until the verbs reach it.
+fn start(sv: &SvDir, which: UnderTest) -> Supervisor {
+    let supervisor = sv.start(which);
+    let reaches = || (verb(sv, &["status", "--json"]).code == 0).then_some(());
+    supervisor.wait_for("a status", SOON, reaches);
+    if which == UnderTest::Onit {
+        supervisor.wait_for("the socket", SOON, || sv.live().join("api").exists().then_some(()));
+    }
+    supervisor
+}
+
+fn pid(service: &Service) -> Option<u32> {
+    service.status().and_then(|status| status.pid())
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn an_order_is_over_when_it_has_had_its_effect() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let web = sv.service("web").run("sleep .2; exec sleep 1000").finish("sleep .2").create();
+        let cron = sv.service("cron").run("exec sleep 1000").down().create();
+        let _supervisor = start(&sv, which);
+        web.wait_up();
+        assert_eq!(well(&sv, &["down", "web"]), "", "{which:?}");
+        assert_eq!(pid(&web), None, "{which:?}: finish is over, too");
+        assert_eq!(well(&sv, &["up", "web"]), "");
+        let first = pid(&web);
+        assert!(first.is_some_and(procfs::is_alive), "{which:?}");
+        assert_eq!(well(&sv, &["restart", "web"]), "");
+        assert!(pid(&web).is_some_and(procfs::is_alive) && pid(&web) != first, "{which:?}");
+        let before = pid(&web).expect("a process");
+        well(&sv, &["kill", "web"]);
+        assert!(!procfs::is_alive(before));
+        web.wait_up();
+        well(&sv, &["pause", "web"]);
+        assert!(web.status().is_some_and(|status| status.paused()));
+        well(&sv, &["cont", "web"]);
+        assert!(web.status().is_some_and(|status| !status.paused()));
+
+        assert_eq!(well(&sv, &["once", "-v", "cron"]), format!("cron: up (pid {})\n", pid(&cron).expect("it runs")));
+        well(&sv, &["disable", "cron"]);
+        assert!(pid(&cron).is_none() && cron.path().join("down").exists());
+        well(&sv, &["enable", "cron"]);
+        assert!(pid(&cron).is_some() && !cron.path().join("down").exists());
+        assert_eq!(well(&sv, &["stop", "-v", "all"]), "cron: down\nweb: down\n");
+    }
+}
+
+#[test]
+fn the_stop_signal_of_a_service_is_the_one_that_restarts_it() {
+    let sv = SvDir::new();
+    let run =
+        "trap 'echo quit >>said; exit' QUIT; trap 'echo term >>said' TERM; echo up >>said; while :; do sleep .1; done";
+    let web = sv.service("web").run(run).file("down-signal", "QUIT").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    wait_for("it to listen", SOON, || web.text("said").contains("up").then_some(()));
+    well(&sv, &["restart", "web"]);
+    wait_for("it to listen again", SOON, || (web.text("said") == "up\nquit\nup\n").then_some(()));
+}
+
+#[test]
+fn what_does_not_come_about_is_told_with_its_cause() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let deaf = sv.service("deaf").run("trap '' TERM; while :; do sleep .1; done").create();
+        sv.service("broken").file_with_mode("run", "#!/bin/sh\n", 0o644).create();
+        sv.service("web").run("exec sleep 1000").create();
+        let _supervisor = start(&sv, which);
+        deaf.wait_up();
+        // It has to be deaf before it is told: its shell needs a moment for that.
+        wait_for("it to be deaf", SOON, || {
+            procfs::Glimpse::of(pid(&deaf)?).filter(|seen| seen.ignored & (1 << 14) != 0).map(drop)
+        });
+        fails(&sv, &["down", "-t", "0.2", "deaf"], 99, &["onit: deaf: not down after 0s: stopping (pid "]);
+        fails(&sv, &["up", "-t", "300ms", "broken", "web"], 99, &["onit: broken: not up after 0s: "]);
+        if which == UnderTest::Onit {
+            fails(&sv, &["up", "-t", "300ms", "broken"], 99, &["cannot start ./run: Permission denied"]);
+        }
+        fails(&sv, &["up", "nope", "web"], 4, &["onit: nope: no such service in ", "onit list"]);
+        fails(&sv, &["status", "z*"], 4, &["onit: z*: no such service in "]);
+        fails(&sv, &["down"], 100, &["which service?"]);
+        fails(&sv, &["down", "--frobnicate", "web"], 100, &["--frobnicate", "onit help down"]);
+        fails(&sv, &["wait", "soon", "web"], 100, &["up, ready, down or done"]);
+        fails(&sv, &["frobnicate"], 100, &["there is no verb frobnicate", "onit help"]);
+        let mut command = command(&sv, &["down", "deaf"]);
+        command.env("SVWAIT", "0");
+        assert_eq!(sv.run(command).code, 99, "SVWAIT is heeded");
+        assert_eq!(verb(&sv, &["kill", "--no-wait", "deaf"]).code, 0);
+    }
+}
+
+#[test]
+fn where_nobody_answers_every_place_is_named() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    for args in [&["status"][..], &["health"], &["list"], &["up", "web"], &["events"], &["history", "web"], &["rescan"]]
+    {
+        let (directory, tried) = (sv.path().display().to_string(), sv.live().join("api").display().to_string());
+        fails(&sv, args, 111, &["no supervisor answers for", &directory, &tried, "is onit running?"]);
+    }
+    fails(&sv, &["status", "nope"], 4, &["nope: no such service"]);
+}
+
+#[test]
+fn the_table_shows_each_service_and_the_detail_says_why() {
+    let sv = SvDir::new();
+    sv.service("web").run("echo hello; echo; exec sleep 1000").log("exec svlogd -t ./main").dir("log/main").create();
+    sv.service("api").run("exit 3").create();
+    sv.service("cron").run("exec sleep 1000").down().create();
+    sv.service("give").run("exit 4").finish("exit 125").create();
+    sv.service("noexec").file_with_mode("run", "#!/bin/sh\n", 0o644).create();
+    let onit = start(&sv, UnderTest::Onit);
+    let api = || json(&well(&sv, &["status", "--json", "api"]))[0].clone();
+    onit.wait_for("api to be flapping", SOON, || api()["flapping"].is_u64().then_some(()));
+    let table = well(&sv, &["status"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        "NAME STATE PID FOR RESTARTS LAST EXIT / NEXT".split(' ').collect::<Vec<_>>()
+    );
+    let names: Vec<&str> = lines[1..].iter().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["api", "cron", "give", "noexec", "web"]);
+    let row = |name: &str| lines.iter().find(|line| line.starts_with(name)).map_or("", |line| *line);
+    assert!(row("api").contains("exit 3, again in 1s, flapping ") || row("api").contains("up"), "{table}");
+    assert!(
+        row("cron").contains("down") && row("give").contains("failed") && row("give").ends_with("exit 4"),
+        "{table}"
+    );
+    assert!(row("noexec").contains("cannot start ./run: Permission denied"), "{table}");
+    assert!(well(&sv, &["status", "-a"]).contains("\nweb/log "));
+    assert_eq!(well(&sv, &["list", "-a"]), "api\ncron\ngive\nnoexec\nweb\nweb/log\n");
+    assert_eq!(json(&well(&sv, &["list", "--json"])), json(r#"["api","cron","give","noexec","web"]"#));
+
+    let detail = |name: &str| well(&sv, &["status", name]);
+    assert!(detail("give").contains("why       its finish ended with 125"), "{}", detail("give"));
+    assert!(detail("cron").contains("there is a file \"down\", and nobody has started it"), "{}", detail("cron"));
+    assert!(detail("noexec").contains("trouble   cannot start ./run: Permission denied"), "{}", detail("noexec"));
+    assert!(detail("api").contains("last end  exit 3, after 0s, at 20"), "{}", detail("api"));
+    let web = sv.existing("web");
+    let own = format!("pid       {}", pid(&web).expect("it runs"));
+    let logged = || Some(detail("web")).filter(|text| text.contains(" hello\n"));
+    let text = wait_for("its log", SOON, logged);
+    let logger = format!("log       up (pid {})", pid(&web.logger()).expect("a logger"));
+    assert!(text.contains(&own) && text.contains(&logger) && text.contains("log/main/current\n    20"), "{text}");
+    well(&sv, &["kill", "web"]);
+    well(&sv, &["wait", "up", "web"]);
+    let killed = detail("web");
+    assert!(killed.contains("last end  SIGKILL, as it was told, after "), "{killed}");
+    web.wait_up();
+    svdir::send(pid(&web).expect("it runs"), Signal::SIGKILL);
+    let hint = || detail("web").contains("SIGKILL (out of memory?), after").then_some(());
+    wait_for("a hint", SOON, hint);
+    let history = well(&sv, &["history", "web"]);
+    assert!(history.contains("SIGKILL, as it was told") && history.contains("SIGKILL (out of memory?)"), "{history}");
+    let lives = json(&well(&sv, &["history", "--json", "web"]));
+    assert_eq!(lives[0]["exit"]["name"], "SIGKILL");
+}
+
+#[test]
+fn a_table_on_a_terminal_is_in_colour_and_no_wider() {
+    let sv = SvDir::new();
+    let name = "a-service-with-a-rather-long-name-that-somebody-has-chosen-for-it";
+    sv.service(name).file_with_mode("run", "#!/bin/sh\n", 0o644).create();
+    sv.service("web").run("exec sleep 1000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    sv.existing("web").wait_up();
+    let seen = |args: &[&str], no_color: bool| {
+        let (mut master, slave) = crate::terminal::pair();
+        let mut resize = Command::new("stty");
+        resize.args(["cols", "80", "rows", "24", "-opost"]).stdin(slave.try_clone().expect("a descriptor"));
+        assert!(spawn(&mut resize).wait().expect("stty").success());
+        let mut command = command(&sv, args);
+        command.env("SVDIR", sv.path()).env("TERM", "xterm").stdout(slave).stderr(Stdio::null());
+        command.env_remove("NO_COLOR").envs(no_color.then_some(("NO_COLOR", "1")));
+        let mut child = spawn(&mut command);
+        drop((resize, command)); // the terminal hangs up when nobody holds its other end
+        let reader = thread::spawn(move || {
+            let (mut text, mut piece) = (Vec::new(), [0; 4096]);
+            while let Ok(length @ 1..) = master.read(&mut piece) {
+                text.extend_from_slice(&piece[..length]);
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        assert!(child.wait().expect("an end").success());
+        reader.join().expect("the screen")
+    };
+    let coloured = seen(&["status"], false);
+    assert!(coloured.contains("\x1b[32mup\x1b[0m") && coloured.contains("mbackoff\x1b[0m"), "{coloured:?}");
+    for plain in [seen(&["status"], true), seen(&["status", "--color", "never"], false)] {
+        assert!(!plain.contains('\x1b') && plain.contains("backoff"), "{plain:?}");
+        assert!(plain.lines().all(|line| line.len() <= 80), "{plain}");
+    }
+    assert!(!well(&sv, &["status"]).contains('\x1b'), "a pipe is no terminal");
+    assert!(well(&sv, &["status", "--color=always"]).contains("\x1b[32mup\x1b[0m"));
+}
+
+#[test]
+fn health_says_what_is_amiss_in_one_line() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    sv.service("cron").run("exec sleep 1000").down().create();
+    sv.service("migrate").run("exit 0").down().create();
+    let onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    well(&sv, &["once", "migrate"]);
+    well(&sv, &["wait", "done", "migrate"]);
+    assert_eq!(well(&sv, &["health"]), "", "a oneshot that has ended and what is wanted down are fine");
+    let report = json(&well(&sv, &["health", "--json"]));
+    assert_eq!((report["healthy"].as_bool(), report["services"].as_u64()), (Some(true), Some(3)));
+    sv.service("api").run("exit 101").create();
+    let unwell = || Some(verb(&sv, &["health"])).filter(|output| output.stdout.contains("flapping"));
+    let output = onit.wait_for("it to be noticed", SOON, unwell);
+    assert_eq!((output.code, output.stderr.as_str()), (1, ""));
+    assert!(
+        output.stdout.starts_with("api: flapping, ") && output.stdout.ends_with("it ended with 101\n"),
+        "{output:?}"
+    );
+    assert_eq!(verb(&sv, &["health", "web"]).code, 0);
+    let report = verb(&sv, &["health", "--json"]);
+    assert_eq!((report.code, &json(&report.stdout)["unhealthy"][0]["name"]), (1, &"api".into()));
+    well(&sv, &["down", "api"]);
+    assert_eq!(well(&sv, &["health"]), "");
+    well(&sv, &["pause", "web"]);
+    assert!(verb(&sv, &["health"]).stdout.starts_with("web: paused for "));
+    well(&sv, &["cont", "web"]);
+}
+
+#[test]
+fn waiting_ends_when_it_is_so_and_not_before() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let job = sv.service("job").run("read line <go; exit 0").fifo("go").down().create();
+        let web = sv.service("web").run("exec sleep 1000").down().create();
+        let _supervisor = start(&sv, which);
+        well(&sv, &["once", "job"]);
+        let mut waiting = command(&sv, &["wait", "down", "job", "-v"]);
+        let mut waiting = spawn(waiting.env("SVDIR", sv.path()).stdout(Stdio::piped()));
+        assert_eq!(verb(&sv, &["wait", "-t", "0.1", "down", "job"]).code, 99);
+        assert!(waiting.try_wait().expect("its state").is_none(), "{which:?}: the job runs still");
+        fs::write(job.path().join("go"), "go\n").expect("written");
+        let mut said = String::new();
+        assert!(waiting.wait().expect("an end").success());
+        waiting.stdout.take().expect("a pipe").read_to_string(&mut said).expect("text");
+        assert_eq!(said, "job: down\n", "{which:?}");
+        assert_eq!(verb(&sv, &["wait", "-t", "0.1", "up", "job", "web"]).code, 99);
+        well(&sv, &["up", "web"]);
+        well(&sv, &["wait", "up", "--any", "job", "web"]);
+        assert!(web.status().is_some());
+    }
+}
+
+#[test]
+fn check_asks_the_services_own_script() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let web = sv.service("web").run("exec sleep 1000").script("check", "test -e available").create();
+        let _supervisor = start(&sv, which);
+        web.wait_up();
+        fails(&sv, &["check", "-t", "0.1", "web"], 1, &["onit: web: not available: ./check does not succeed"]);
+        fails(&sv, &["up", "-t", "0.1", "web"], 99, &["not available"]);
+        web.write("available", "");
+        well(&sv, &["check", "web"]);
+        well(&sv, &["restart", "web"]);
+        well(&sv, &["wait", "ready", "web"]);
+        web.write_script("check", "exec sleep 1000");
+        fails(&sv, &["check", "-t", "0.2", "web"], 1, &["not available"]);
+        well(&sv, &["down", "web"]);
+        assert_eq!(well(&sv, &["check", "-v", "web"]), "web: down\n", "down is what is wanted");
+    }
+}
+
+/// The lines that `onit events` tells, as they come.
+struct Listener {
+    child: Child,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Listener {
+    fn start(sv: &SvDir, args: &[&str]) -> Listener {
+        let mut child = spawn(command(sv, args).env("SVDIR", sv.path()).stdout(Stdio::piped()));
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let list = heard.clone();
+        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| list.lock().expect("a list").push(line)));
+        Listener { child, heard }
+    }
+
+    fn heard(&self) -> Vec<String> {
+        self.heard.lock().expect("a list").clone()
+    }
+
+    fn has_heard(&self, words: &str) -> bool {
+        self.heard().iter().any(|line| line.contains(words))
+    }
+}
+
+#[test]
+fn events_are_told_also_of_a_supervisor_that_executes_itself_again() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    sv.service("other").run("exec sleep 1000").create();
+    let onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    let events = Listener::start(&sv, &["events", "web"]);
+    let objects = Listener::start(&sv, &["events", "--json"]);
+    let program = sv.root().join("hear");
+    let script =
+        "#!/bin/sh\necho $ONIT_EVENT $ONIT_SERVICE $ONIT_OLD $ONIT_NEW ${ONIT_EXIT-none} ${ONIT_SIGNAL-none} >>heard\n";
+    svdir::write_file(&program, script, 0o755);
+    let executing = Listener::start(&sv, &["events", "--exec", program.to_str().expect("a path"), "w*"]);
+    // When somebody begins to listen does not show: so it happens until everybody has heard of it.
+    wait_for("everybody to hear", SOON, || {
+        well(&sv, &["restart", "web", "other"]);
+        let written = fs::read_to_string(sv.root().join("heard")).unwrap_or_default();
+        let by_program = written.contains("state web stopping backoff none 15\n") && !written.contains("other");
+        (by_program && events.has_heard("web: up -> stopping") && objects.has_heard("\"other\"")).then_some(())
+    });
+    assert!(!events.has_heard("other"));
+    let first = json(objects.heard().first().expect("a line"));
+    assert!(first["what"] == "state" && first["time"].is_f64() && first["old"].is_string(), "{first}");
+
+    assert_eq!(verb(&sv, &["upgrade", &onit.pid().to_string()]).code, 0);
+    wait_for("events again", SOON, || {
+        well(&sv, &["kill", "web"]);
+        well(&sv, &["wait", "up", "web"]);
+        events.has_heard("web: up -> backoff, SIGKILL").then_some(())
+    });
+    // Whoever has heard something has come back, and the others are about to.
+    let ready = |listener: &Listener| {
+        let before = listener.heard().len();
+        wait_for("one to hear more", SOON, || {
+            well(&sv, &["kill", "web"]);
+            well(&sv, &["wait", "up", "web"]);
+            (listener.heard().len() > before).then_some(())
+        });
+    };
+    ready(&objects);
+    onit.signal(Signal::SIGTERM);
+    onit.wait_end(SOON);
+    for mut listener in [events, objects] {
+        let code = wait_for("its end", SOON, || listener.child.try_wait().expect("its state"));
+        assert!(code.success() && listener.has_heard("stopping"), "after a stop there is nothing more to come");
+    }
+    drop(executing);
+}
+
+#[test]
+fn the_environment_of_a_service_is_shown_without_its_secrets() {
+    let sv = SvDir::new();
+    let run = "export DB_PASSWORD=hunter2 PORT=80 DB_URL=pg://joe:hunter2@db/x; exec sleep 1000";
+    let web = sv.service("web").run(run).create();
+    let _onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    let environment = || Some(well(&sv, &["env", "web"])).filter(|text| text.contains("PORT=80\n"));
+    let text = wait_for("sleep to run", SOON, environment);
+    assert!(text.contains("DB_PASSWORD=********\n") && text.contains("DB_URL=pg://joe:********@db/x\n"), "{text}");
+    assert!(!text.contains("hunter2"));
+    assert!(well(&sv, &["env", "--show", "web"]).contains("DB_PASSWORD=hunter2\n"));
+    assert_eq!(json(&well(&sv, &["env", "--json", "web"]))["PORT"], "80");
+    assert_eq!(well(&sv, &["pid", "web"]), format!("{}\n", pid(&web).expect("it runs")));
+    well(&sv, &["down", "web"]);
+    fails(&sv, &["pid", "web"], 1, &["web: it does not run: down"]);
+    assert_eq!(verb(&sv, &["status", "-q", "web"]).code, 3);
+    assert_eq!(verb(&sv, &["status", "-q", "nope"]).code, 4);
+}
+
+#[test]
+fn names_paths_and_globs_name_services() {
+    let sv = SvDir::new();
+    for name in ["web", "worker-1", "worker-2", "worker-10"] {
+        sv.service(name).run("exec sleep 1000").down().create();
+    }
+    let far = sv.root().join("far/apart");
+    let apart = SvDir::new();
+    let lone = apart.service("lone").run("exec sleep 1000").down().create();
+    fs::create_dir_all(&far).expect("mkdir");
+    let _onit = start(&sv, UnderTest::Onit);
+    let _other = apart.start(UnderTest::Onit);
+    wait_for("the other one", SOON, || lone.is_supervised().then_some(()));
+    assert_eq!(well(&sv, &["up", "-v", "worker-*"]).lines().count(), 3);
+    let up = |name: &str| pid(&sv.existing(name)).is_some();
+    assert!(!up("web") && up("worker-1") && up("worker-10"));
+    let path = |name: &str| sv.path().join(name).display().to_string();
+    assert!(well(&sv, &["up", "-v", &path("web")]).starts_with("web: up"));
+    let lone_path = lone.path().display().to_string();
+    assert!(well(&sv, &["up", "-v", "-t", "20", &lone_path, "worker-[12]"]).contains(&format!("{lone_path}: up")));
+    assert!(pid(&lone).is_some(), "through its files");
+    let table = well(&sv, &["status"]);
+    let names: Vec<_> = table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["web", "worker-1", "worker-2", "worker-10"]);
+    let mut here = command(&sv, &["down", "-v", "./web"]);
+    here.current_dir(sv.path());
+    assert_eq!(sv.run(here).stdout, "web: down\n");
+    assert_eq!(verb(&sv, &["down", &sv.path().join("none").display().to_string()]).code, 4);
+}
+
+#[test]
+fn the_socket_beside_the_services_is_found_however_long_its_path_is() {
+    let sv = SvDir::new();
+    let deep = sv.root().join("d".repeat(120));
+    sv.service("web").run("exec sleep 1000").create();
+    fs::rename(sv.path(), &deep).expect("moved");
+    let run = sv.root().join("run");
+    fs::create_dir(&run).expect("mkdir");
+    let mut command = UnderTest::Onit.command(&deep);
+    command.env("ONIT_RUN", "").env("XDG_RUNTIME_DIR", &run);
+    let onit = sv.spawn(command);
+    onit.wait_for("the socket", SOON, || deep.join(".onit/api").exists().then_some(()));
+    let say = |directory: Option<&Path>, args: &[&str]| {
+        let mut command = Command::new(svdir::onit());
+        command.args(args).env_remove("ONIT_RUN").env("XDG_RUNTIME_DIR", &run).env_remove("SVDIR");
+        svdir::output({
+            command.envs(directory.map(|directory| ("SVDIR", directory)));
+            command
+        })
+    };
+    assert_eq!(say(Some(&deep), &["history", "web"]).code, 0, "only the socket can tell that");
+    let elsewhere = SvDir::new();
+    let other = say(Some(&elsewhere.path()), &["list"]);
+    assert_eq!(other.code, 111, "{other:?}: another directory's supervisor is not asked");
+    onit.signal(Signal::SIGTERM);
+    onit.wait_end(SOON);
+}
+
+#[test]
+fn shells_complete_verbs_and_services() {
+    if let Some(why) = missing_tools(&["bash", "zsh", "fish"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").log("exec cat >/dev/null").create();
+    sv.service("worker").run("exec sleep 1000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    let script = |shell: &str| {
+        let path = sv.root().join(shell);
+        fs::write(&path, well(&sv, &["completion", shell])).expect("written");
+        path
+    };
+    let run = |shell: &str, args: &[&str], code: &str| {
+        let path = format!(
+            "{}:{}",
+            svdir::onit().parent().expect("a directory").display(),
+            std::env::var("PATH").expect("PATH")
+        );
+        let mut command = Command::new(shell);
+        command.args(args).args(["-c", code]).env("PATH", path).env("ONIT_RUN", sv.live());
+        sv.run(command)
+    };
+    let bash = script("bash");
+    let complete = |words: &str, at: usize| {
+        let code = format!(
+            ". {}; COMP_WORDS=({words}); COMP_CWORD={at}; _onit; echo \"${{COMPREPLY[*]}}\"; complete -p onit",
+            bash.display()
+        );
+        let output = run("bash", &["--norc"], &code);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
+        output.stdout.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(complete("onit sta", 1), "status");
+    assert_eq!(complete("onit restart w", 2), "web web/log worker");
+    assert_eq!(complete("onit d wo", 2), "worker");
+    assert_eq!(complete("onit wait re", 2), "ready");
+    assert_eq!(complete("onit wait ready web", 3), "web web/log");
+    assert_eq!(complete("onit completion z", 2), "zsh");
+    assert_eq!(complete("onit help hea", 2), "health");
+    for shell in ["zsh", "fish"] {
+        let path = script(shell).display().to_string();
+        let mut command = Command::new(shell);
+        command.args(["-n", &path]);
+        let output = sv.run(command);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{shell}: {output:?}");
+    }
+    let fish = run(
+        "fish",
+        &["--no-config"],
+        &format!("source {}; complete -C 'onit restart w'", sv.root().join("fish").display()),
+    );
+    let names: Vec<&str> = fish.stdout.split_whitespace().collect();
+    assert_eq!(names, ["web", "web/log", "worker"], "{fish:?}");
+}
+
+#[test]
+fn help_knows_every_verb() {
+    let sv = SvDir::new();
+    let overview = well(&sv, &["help"]);
+    for verb in ["status", "restart", "winch", "health", "events", "completion", "run", "svscan"] {
+        assert!(overview.contains(verb), "{verb}");
+        assert!(well(&sv, &["help", verb]).contains(&format!("onit {verb}")), "{verb}");
+    }
+    assert_eq!(well(&sv, &["--help"]), overview);
+    fails(&sv, &["help", "frobnicate"], 100, &["there is no such verb"]);
+}
