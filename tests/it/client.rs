@@ -419,6 +419,28 @@ fn supervise_may_go_and_come_and_lead_elsewhere() {
 }
 
 #[test]
+fn a_directory_may_get_another_kind_of_supervisor() {
+    let sv = SvDir::new();
+    let directory = sv.service("web").exec("run", LISTENER).down().create_atomically();
+    let web = open(&directory);
+    let mut witness = Witness::of(&web);
+    for tool in [RUNSV, S6_SUPERVISE, SUPERVISE, ONIT, S6_SUPERVISE, RUNSV] {
+        if let Some(why) = tool.missing() {
+            skip!("{why}");
+        }
+        let supervisor = tool.start(&sv, &directory);
+        witness.until("down", |status| status.phase == Phase::Down);
+        assert_eq!(web.kind(), Ok(tool.kind));
+        listens(&directory, &done(web.perform(Operation::Up, SOON)));
+        done(web.perform(Operation::Down, SOON));
+        supervisor.signal(Posix::SIGKILL);
+        witness.until_gone();
+        assert_eq!(web.is_supervised(), Ok(false));
+        supervisor.wait_end(SOON);
+    }
+}
+
+#[test]
 fn a_service_may_be_another_one_from_now_on() {
     if let Some(why) = RUNSV.missing() {
         skip!("{why}");
