@@ -122,8 +122,8 @@ impl Service {
         Status::decode(record).map_err(|bad| Error::new(self.path(), READ, ErrorKind::BadRecord(bad)))
     }
 
-    /// Whether a supervisor looks after it: whether somebody reads `supervise/ok`, or, in the manner of s6, holds
-    /// `supervise/lock`.
+    /// Whether a supervisor looks after it: whether somebody reads `supervise/ok`, or, where s6 has written the status,
+    /// holds `supervise/lock`.
     ///
     /// # Errors
     /// [`NotPermitted`](ErrorKind::NotPermitted) if we may not look. Not supervised is no error.
@@ -133,26 +133,28 @@ impl Service {
 
     /// A sign of life of its supervisor, if there is one.
     pub(super) fn pulse(&self) -> Result<Option<Pulse>> {
-        let refused = match fs::writer(&self.0.ok) {
-            Ok(ok) => return Ok(Some(Pulse(Some(ok)))),
-            Err(errno) => errno,
-        };
         let trouble = |file, errno| Err(Error::of_file(self.path(), "look for a supervisor", file, errno));
-        // onit takes the lock first, and opens `ok` when the status is its own: until then the status is an old one.
-        if refused == Errno::ENXIO && !self.record().is_ok_and(|record| record.format.is_s6()) {
-            return Ok(None);
+        match fs::writer(&self.0.ok) {
+            Ok(ok) => return Ok(Some(Pulse(Some(ok)))),
+            Err(_) if self.is_of_s6() => {}
+            Err(Errno::ENXIO | Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+            Err(errno) => return trouble("supervise/ok", errno),
         }
-        match (fs::lock_holder(&self.0.lock), refused) {
-            (Ok(Holder::Process(pid)), _) => {
+        match fs::lock_holder(&self.0.lock) {
+            Ok(Holder::Process(pid)) => {
                 let end = fs::writer(&self.0.control).or_else(|_| process::handle(pid));
                 Ok(Some(Pulse(end.ok())))
             }
-            (Ok(Holder::Stranger), _) => Ok(Some(Pulse(fs::writer(&self.0.control).ok()))),
-            (_, Errno::ENXIO) => Ok(None),
-            (Ok(Holder::Nobody) | Err(Errno::ENOENT | Errno::ENOTDIR), Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-            (Err(errno), Errno::ENOENT) => trouble("supervise/lock", errno),
-            (_, errno) => trouble("supervise/ok", errno),
+            Ok(Holder::Stranger) => Ok(Some(Pulse(fs::writer(&self.0.control).ok()))),
+            Ok(Holder::Nobody) | Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(errno) => trouble("supervise/lock", errno),
         }
+    }
+
+    /// The others open `ok` when all is prepared, and may hold the lock long before that; s6 has no `ok`, though there
+    /// may be one that another supervisor has left.
+    fn is_of_s6(&self) -> bool {
+        self.record().is_ok_and(|record| matches!(record.format, Format::S6 | Format::S6Long))
     }
 
     /// Whose supervisor looks after it, or did so last. What cannot be told from another kind is taken for the one that

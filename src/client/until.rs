@@ -20,7 +20,7 @@ pub enum Until {
     Restarted(Option<Status>),
     /// It has been started since this earlier status was read, or runs still. Met also when it has ended again.
     Started(Option<Status>),
-    /// A supervisor looks after it.
+    /// A supervisor looks after it, and says something about it.
     Supervised,
     /// No supervisor looks after it.
     Gone,
@@ -40,7 +40,7 @@ impl Until {
     pub(super) fn is_met(self, sight: Sight) -> std::result::Result<bool, ErrorKind> {
         match self {
             Until::Gone => return Ok(!sight.alive),
-            Until::Supervised => return Ok(sight.alive),
+            Until::Supervised => return Ok(sight.alive && sight.status.is_some()),
             _ if !sight.alive => return Err(ErrorKind::NoSupervisor),
             _ => {}
         }
@@ -188,7 +188,8 @@ mod tests {
             assert_eq!(until.is_met(Sight { alive: true, status: None }), Ok(false));
         }
         assert_eq!((Until::Gone.is_met(gone), Until::Supervised.is_met(gone)), (Ok(true), Ok(false)));
-        let here = Sight { alive: true, status: None };
-        assert_eq!((Until::Gone.is_met(here), Until::Supervised.is_met(here)), (Ok(false), Ok(true)));
+        let silent = Sight { alive: true, status: None };
+        assert_eq!((Until::Gone.is_met(silent), Until::Supervised.is_met(silent)), (Ok(false), Ok(false)));
+        assert_eq!(met(Until::Supervised, DOWN), Ok(true));
     }
 }

@@ -6,7 +6,7 @@
 
 use super::service::Pulse;
 use super::until::Sight;
-use super::{Deadline, Error, Result, Service, Status};
+use super::{Deadline, Error, Format, Result, Service, Status};
 use crate::sys::poll::Poller;
 use crate::sys::watch::{Interest, Mark, News, Notifier};
 use crate::sys::{Errno, clock};
@@ -62,6 +62,8 @@ struct Slot {
     astray: bool,
     /// Its supervisor has died.
     lost: bool,
+    /// What was written while it had no supervisor.
+    stale: Option<Status>,
     /// What is watched for it.
     marks: Vec<Mark>,
 }
@@ -183,6 +185,7 @@ impl Watch {
             due: true,
             astray: false,
             lost: false,
+            stale: None,
             marks: Vec::new(),
         };
         match self.slots.get_mut(at) {
@@ -255,8 +258,13 @@ impl Watch {
         }
         self.take_pulse(at)?;
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(None) };
-        let alive = slot.pulse.is_some();
-        slot.seen = Sight { alive, status: alive.then(|| slot.service.record().ok()).flatten() };
+        let (alive, record) = (slot.pulse.is_some(), slot.service.record().ok());
+        if !alive {
+            slot.stale = record;
+        } else if slot.stale != record || record.is_none_or(|record| !is_signed_late(&record)) {
+            slot.stale = None;
+        }
+        slot.seen = Sight { alive, status: record.filter(|_| alive && slot.stale.is_none()) };
         let fresh = std::mem::take(&mut slot.fresh);
         Ok((fresh || slot.seen != before).then_some(before))
     }
@@ -408,6 +416,12 @@ impl Role {
             (Role::Way(_) | Role::Supervise | Role::Record, _) => Some(true),
         }
     }
+}
+
+/// A supervisor of s6 can be seen before it writes its first status, which is another one than any before. What stands
+/// there until then is the word of a dead one.
+fn is_signed_late(record: &Status) -> bool {
+    matches!(record.format, Format::S6 | Format::S6Long)
 }
 
 /// What a supervisor that has died said at last, if that was not seen yet.

@@ -142,7 +142,10 @@ fn a_whole_life(tool: Tool) {
     listens(&directory, &done(web.perform(Operation::Once, SOON)));
     let down = done(web.perform(Operation::Down, SOON));
     assert_eq!((down.standing(), down.want), (Standing::Down, Want::Down));
+    let last = done(web.perform(Operation::Up, SOON));
+    listens(&directory, &last);
     assert!(web.perform(Operation::Exit, SOON).unwrap_or_else(|error| panic!("{error}")).is_none());
+    assert!(!procfs::is_alive(pid(&last)));
     if !tool.scans {
         assert_eq!(kind_of(web.wait(Until::Up, SOON)), ErrorKind::NoSupervisor);
         assert_eq!(kind_of(web.status()), ErrorKind::NoSupervisor);
@@ -340,12 +343,9 @@ fn a_dead_supervisor_is_noticed(tool: Tool) {
     let directory = sv.service("web").exec("run", LISTENER).create_atomically();
     let web = open(&directory);
     let mut witness = Witness::of(&web);
-    let mut before = None;
     for _ in 0..2 {
         let supervisor = tool.start(&sv, &directory);
-        // s6-supervise is there before it writes its first status: until then one sees the old one.
-        let up = witness.until("up", |status| status.phase == Phase::Run && status.pid != before);
-        before = up.pid;
+        let up = witness.until("up", |status| status.phase == Phase::Run);
         listens(&directory, &up);
         let waiting = std::thread::spawn({
             let web = web.clone();
@@ -406,6 +406,7 @@ fn supervise_may_go_and_come_and_lead_elsewhere() {
             supervisor.wait_end(SOON);
         };
         life(&mut witness);
+        life(&mut witness); // nothing is made anew
         fs::remove_dir_all(&supervise).expect("supervise goes");
         life(&mut witness);
         fs::remove_dir_all(&supervise).expect("supervise goes");
@@ -414,6 +415,28 @@ fn supervise_may_go_and_come_and_lead_elsewhere() {
         fs::create_dir(&state).expect("its parent comes later");
         life(&mut witness); // which makes the directory that the link leads to
         assert!(state.join("web/status").exists());
+    }
+}
+
+#[test]
+fn a_directory_may_get_another_kind_of_supervisor() {
+    let sv = SvDir::new();
+    let directory = sv.service("web").exec("run", LISTENER).down().create_atomically();
+    let web = open(&directory);
+    let mut witness = Witness::of(&web);
+    for tool in [RUNSV, S6_SUPERVISE, SUPERVISE, ONIT, S6_SUPERVISE, RUNSV] {
+        if let Some(why) = tool.missing() {
+            skip!("{why}");
+        }
+        let supervisor = tool.start(&sv, &directory);
+        witness.until("down", |status| status.phase == Phase::Down);
+        assert_eq!(web.kind(), Ok(tool.kind));
+        listens(&directory, &done(web.perform(Operation::Up, SOON)));
+        done(web.perform(Operation::Down, SOON));
+        supervisor.signal(Posix::SIGKILL);
+        witness.until_gone();
+        assert_eq!(web.is_supervised(), Ok(false));
+        supervisor.wait_end(SOON);
     }
 }
 
@@ -448,33 +471,42 @@ fn a_watch_stands_in_anybodys_poll_loop_and_is_quiet_there() {
     let sv = SvDir::new();
     let directories = ["a", "b"].map(|name| sv.service(name).run("exec sleep 1000").create());
     let services = directories.each_ref().map(open);
-    let _onit = sv.start(UnderTest::Onit);
-    let pids = directories.each_ref().map(svdir::Service::wait_up);
+    let first = sv.start(UnderTest::Onit);
+    for directory in &directories {
+        directory.wait_up();
+    }
+    first.signal(Posix::SIGKILL);
+    for service in &services {
+        service.wait(Until::Gone, SOON).unwrap_or_else(|error| panic!("{error}"));
+    }
     let mut watch = Watch::new(&services).expect("a watch");
+    assert_eq!(watch.try_next().expect("a look"), None);
+    let _second = sv.start(UnderTest::Onit);
     let has_input = |watch: &Watch, millis: u16| {
         use nix::poll::{PollFd, PollFlags, poll};
         poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], millis).expect("poll") == 1
     };
-    let mut told = Vec::new();
-    while let Some(change) = watch.try_next().expect("a look") {
-        assert_eq!(change.old, None);
-        told.push((change.service, pid(&change.new.expect("a status"))));
+    let mut told = [None, None];
+    while told.contains(&None) || has_input(&watch, 50) {
+        assert!(has_input(&watch, 20_000), "the descriptor tells");
+        while let Some(change) = watch.try_next().expect("a look") {
+            let at = services.iter().position(|service| *service == change.service).expect("one of them");
+            assert_eq!(change.old, told[at]);
+            told[at] = change.new;
+        }
     }
-    assert_eq!(told, [(services[0].clone(), pids[0]), (services[1].clone(), pids[1])]);
-    while has_input(&watch, 0) {
-        assert_eq!(watch.try_next().expect("a look"), None); // what its own coming has stirred up
-    }
+    assert_eq!(told, services.each_ref().map(|service| service.status().ok()));
     for _ in 0..20 {
         assert!(services[0].is_supervised().expect("a look") && services[0].record().is_ok());
     }
     assert!(!has_input(&watch, 100), "who looks is no news");
     services[1].term().expect("TERM");
-    let mut another = None;
+    let (before, mut another) = (told[1].and_then(|status| status.pid), None);
     while another.is_none() {
         assert!(has_input(&watch, 20_000), "the descriptor tells");
         while let Some(change) = watch.try_next().expect("a look") {
             assert_eq!(change.service, services[1]);
-            another = change.new.and_then(|status| status.pid).filter(|pid| pid.0 as u32 != pids[1]);
+            another = change.new.and_then(|status| status.pid).filter(|pid| Some(*pid) != before);
         }
     }
     watch.remove(&services[1]);
@@ -586,7 +618,7 @@ fn who_may_not_is_told_so_and_who_may_only_read_can_watch() {
         let directory = sv.service("web").exec("run", LISTENER).down().create_atomically();
         let supervisor = tool.start(&sv, &directory);
         let web = open(&directory);
-        web.wait(Until::Supervised, SOON).expect("supervised");
+        done(web.wait(Until::Supervised, SOON));
         done(web.wait(Until::Down, SOON));
         let path = directory.path().to_owned();
         chmod(sv.root(), 0o700);

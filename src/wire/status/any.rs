@@ -55,11 +55,6 @@ pub enum Format {
 }
 
 impl Format {
-    /// Whether s6 writes it.
-    pub fn is_s6(self) -> bool {
-        matches!(self, Format::S6 | Format::S6Long)
-    }
-
     /// Whose record these bytes are, by their number. runit's and encore's 20 bytes differ where it matters: encore
     /// always has 0 at byte 19, and something at byte 18, where runit has 0 as long as byte 19 says *down*.
     pub fn detect(record: &[u8]) -> Option<Format> {
