@@ -177,7 +177,7 @@ fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
         seconds: clock::wall().saturating_sub(since).as_secs_f64(),
         ready: up && status.ready.filter(|_| can_say).unwrap_or(true),
         paused: status.paused && status.pid.is_some(),
-        exit: exit.map(|exit| ExitRecord::of(exit)),
+        exit: exit.map(ExitRecord::of),
         trouble: None,
         ..unsupervised(name, path, String::new())
     }

@@ -87,7 +87,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             ask(
                 "health",
                 "[--json] [SVC...]",
-                "exit code 0 if everything is as it is wanted; for probes",
+                "exit code 0 if all is as it is wanted; for probes",
                 runs!(health::Health),
             ),
             ask(
@@ -167,12 +167,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             elsewhere("--", "CMD", "run CMD as a container's main process"),
             Verb {
                 takes: Takes::Nothing,
-                ..ask(
-                    "upgrade",
-                    "[PID]",
-                    "let a running supervisor (1) become the onit at its path",
-                    runs!(upgrade::Upgrade),
-                )
+                ..ask("upgrade", "[PID]", "let a running supervisor become its new version", runs!(upgrade::Upgrade))
             },
             Verb {
                 takes: Takes::Files,
@@ -192,7 +187,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             elsewhere("tini", "...", "as tini"),
             elsewhere("dumb-init", "...", "as dumb-init"),
             elsewhere("init", "", "PID 1 of a machine"),
-            elsewhere("poweroff", "[-f]", "ask PID 1 for it (-f: do it now); also reboot, halt, kexec"),
+            elsewhere("poweroff", "[-f]", "ask PID 1 for it; also reboot, halt, kexec"),
         ],
     ),
     (
@@ -209,7 +204,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                 ..ask(
                     "completion",
                     "bash|zsh|fish",
-                    "a script for the shell, which completes verbs and services",
+                    "a script that completes verbs and services",
                     runs!(completion::Completion),
                 )
             },
