@@ -2,11 +2,12 @@
 CARGO  ?= cargo
 PREFIX ?= /usr/local
 MUSL    = $(shell uname -m)-unknown-linux-musl
+SHARE   = $(DESTDIR)$(PREFIX)/share
 STATIC  = target/$(MUSL)/release/onit
 
 # What the tests compare with, and run. Installed when we are root and something is missing.
 PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit \
-	qemu-system-x86 e2fsprogs xz-utils socat systemd zsh fish
+	qemu-system-x86 e2fsprogs xz-utils socat systemd python3 mandoc zsh fish
 
 .PHONY: all run test bench soak mutants static install lint size packages
 
@@ -53,3 +54,8 @@ mutants:
 
 install: static
 	install -D -m 755 $(STATIC) $(DESTDIR)$(PREFIX)/bin/onit
+	for page in man/*; do install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit; done
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	$(STATIC) completion bash >$(SHARE)/bash-completion/completions/onit
+	$(STATIC) completion zsh >$(SHARE)/zsh/site-functions/_onit
+	$(STATIC) completion fish >$(SHARE)/fish/vendor_completions.d/onit.fish

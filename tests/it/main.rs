@@ -16,6 +16,7 @@ mod faults;
 mod isolation;
 mod loggers;
 mod machine;
+mod manual;
 mod personalities;
 mod pid1;
 mod procfs;

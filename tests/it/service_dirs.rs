@@ -692,6 +692,7 @@ fn everything_that_is_written_is_read() {
     }
     let web = write(&sv, "web", &everything());
     fs::create_dir(web.path().join("env")).expect("mkdir");
+    fs::set_permissions(web.path().join("env"), Permissions::from_mode(0o755)).expect("chmod");
     for (name, content) in [("A", "1 \n"), ("B", ""), ("C", "a\0b")] {
         fs::write(web.path().join("env").join(name), content).expect("write");
     }
@@ -771,6 +772,11 @@ impl Ground {
         symlink(target, self.path(path)).expect("symlink");
     }
 
+    fn dir(&self, path: &str) {
+        fs::create_dir(self.path(path)).expect("mkdir");
+        self.mode(path, 0o755);
+    }
+
     fn fifo(&self, path: &str) {
         nix::unistd::mkfifo(&self.path(path), nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("mkfifo");
     }
@@ -792,7 +798,7 @@ const FAULTS: &[Fault] = &[
         &[("name-unknown", "db/rnu", None, WARNING, "did you mean `run`?"), ("run-missing", "db/run", None, ERROR, "did you mean rnu?")]),
     (|g| g.mode("db/run", 0o644), &[("not-executable", "db/run", None, ERROR, "chmod +x")]),
     (|g| g.script("db/run", ""), &[("empty", "db/run", None, ERROR, "is empty")]),
-    (|g| { g.remove("db/run"); fs::create_dir(g.path("db/run")).unwrap() }, &[("not-a-file", "db/run", None, ERROR, "a directory")]),
+    (|g| { g.remove("db/run"); g.dir("db/run") }, &[("not-a-file", "db/run", None, ERROR, "a directory")]),
     (|g| { g.remove("db/run"); g.fifo("db/run") }, &[("not-a-file", "db/run", None, ERROR, "a FIFO")]),
     (|g| { g.remove("db/run"); g.link("db/run", "nowhere") }, &[("link-dead", "db/run", None, ERROR, "cannot be followed")]),
     (|g| g.script("db/run", "exec sleep 1\n"), &[("no-interpreter", "db/run", Some(1), ERROR, "does not begin with #!")]),
@@ -850,7 +856,7 @@ const FAULTS: &[Fault] = &[
     (|g| g.file("db/down-signal", "TREM\n"), &[("value-bad", "db/down-signal", Some(1), ERROR, "TERM, or 15")]),
     (|g| g.file("db/down-signal", "TERM\r\n"), &[("carriage-return", "db/down-signal", None, WARNING, "CR LF")]),
     (|g| g.file("db/down-signal", "TERM\nKILL\n"), &[("more-lines", "db/down-signal", Some(2), WARNING, "first line")]),
-    (|g| fs::create_dir(g.path("db/down-signal")).unwrap(), &[("not-a-file", "db/down-signal", None, ERROR, "a directory")]),
+    (|g| g.dir("db/down-signal"), &[("not-a-file", "db/down-signal", None, ERROR, "a directory")]),
     (|g| g.fifo("db/down-signal"), &[("not-a-file", "db/down-signal", None, ERROR, "a FIFO")]),
     (|g| g.link("db/down-signal", "nowhere"), &[("link-dead", "db/down-signal", None, ERROR, "cannot be followed")]),
     (|g| g.file("db/essential", "yes\n"), &[("value-bad", "db/essential", Some(1), ERROR, "on-giveup")]),
@@ -908,7 +914,7 @@ const FAULTS: &[Fault] = &[
     (|g| g.script("a b/run", "#!/bin/sh\nexec x\n"), &[("name-odd", "a b", None, WARNING, "blanks")]),
     (|g| g.link("dbx", "db"), &[("name-twice", "dbx", None, WARNING, "the same directory as db")]),
     (|g| g.link("x", "nowhere"), &[("link-dead", "x", None, ERROR, "cannot be followed")]),
-    (|g| fs::create_dir(g.path("x")).unwrap(), &[("run-missing", "x/run", None, ERROR, "no run")]),
+    (|g| g.dir("x"), &[("run-missing", "x/run", None, ERROR, "no run")]),
     (|g| g.file("x", "no service"), &[]),
 ];
 

@@ -147,6 +147,7 @@ fn wakes_up_while_it_waits(program: &str) -> bool {
     let deaf = sv.service("deaf").run("trap '' TERM; echo >ready; while :; do sleep 1000; done").create();
     let _onit = sv.start(UnderTest::Onit);
     wait_for("the service to be deaf", SOON, || deaf.path().join("ready").exists().then_some(()));
+    deaf.wait_up(); // it may be ready before sv can reach its supervisor
     let mut command = Command::new(program);
     command.args(["-w", "600", "stop"]).arg(deaf.path());
     let waiting = sv.spawn_between(command, [Stdio::null(), Stdio::null(), Stdio::null()]);
