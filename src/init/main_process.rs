@@ -181,8 +181,10 @@ impl Init {
         let wants_terminal = [Signal::TTIN, Signal::TTOU].contains(&signal);
         if wants_terminal && foreground::is_in_front() {
             foreground::continue_main(pid); // somebody brought us to the front in the meantime
-        } else {
-            foreground::stop_with_main();
+        } else if wants_terminal || foreground::is_at_terminal(pid) {
+            foreground::stop_with_main(Target::Group);
+        } else if config.manners.new_session {
+            foreground::stop_with_main(Target::Process); // from here its terminal cannot be seen
         }
     }
 

@@ -227,6 +227,12 @@ pub fn is_in_front() -> bool {
     is_front(getpgrp())
 }
 
+/// Whether the terminal, if there is one, listens to the main process or to us.
+pub fn is_at_terminal(main: Pid) -> bool {
+    let known = [nix::unistd::Pid::from_raw(main.0), getpgrp()];
+    terminal().and_then(tcgetpgrp).is_ok_and(|front| known.contains(&front))
+}
+
 /// All signals are blocked here, SIGTTOU too, so this is allowed from wherever we are.
 fn put_in_front(group: nix::unistd::Pid) {
     let _ = terminal().and_then(|terminal| tcsetpgrp(terminal, group));
@@ -273,14 +279,18 @@ pub fn has_stopped(main: Pid) -> Option<Signal> {
     (pid != 0).then_some(Signal(status))
 }
 
-/// Stops ourselves and our process group, as the terminal would have done had the main process been in our place, so
+/// Stops ourselves, and our process group if the terminal would have done so had the main process been in our place, so
 /// that the shell that waits for us has its prompt again. Returns when somebody continues us; at once where nobody
 /// could: the kernel stops neither PID 1 nor a group that no shell looks after.
-pub fn stop_with_main() {
+pub fn stop_with_main(whom: Target) {
     let mut stop = SigSet::empty();
     stop.add(nix::sys::signal::Signal::SIGTSTP);
     let _ = stop.thread_unblock();
-    let _ = signals::send(0, Signal::TSTP);
+    let whom = match whom {
+        Target::Process => getpid().as_raw(),
+        Target::Group => 0,
+    };
+    let _ = signals::send(whom, Signal::TSTP);
     let _ = stop.thread_block();
 }
 

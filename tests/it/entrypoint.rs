@@ -759,6 +759,30 @@ fn stop_and_continue(world: &World) -> String {
     format!("{stops_too}{}", ending(&running, SOON))
 }
 
+/// Somebody stops the command where no terminal is; a sibling of the entrypoint must not hear of it.
+#[test]
+fn where_no_terminal_is_a_stopped_command_stops_nobody_else() {
+    if let Some(why) = missing_tools(&["perl", "setsid"]) {
+        skip!("{why}");
+    }
+    for who in [Onit, OnitAsTini] {
+        let world = World::new(who);
+        // The leader of the session lets nobody be an orphaned group, which the kernel would not stop.
+        let outer = "setpgrp(0, 0); my $child = fork; if ($child) { waitpid($child, 0); exit $? >> 8 }
+            setpgrp(0, 0); my $sibling = fork;
+            unless ($sibling) { $SIG{TSTP} = sub { open(my $hit, '>', 'hit') }; sleep 1 while 1 }
+            my $status = system(@ARGV) >> 8; kill 'KILL', $sibling; exit $status";
+        let mut words: Vec<OsString> = ["setsid", "-w", "perl", "-e", outer].map(OsString::from).into();
+        words.extend(world.entry(&[], &shell("echo $$ >command; kill -TSTP $$; exit 5")));
+        let running = world.start(&words);
+        let command = world.pid("command");
+        wait_for("the stop", SOON, || Glimpse::of(command).filter(Glimpse::is_stopped));
+        assert!(poll_until(Duration::from_millis(300), || world.root().join("hit").exists().then_some(())).is_none());
+        world.send(command, Signal::SIGCONT as i32);
+        assert_eq!(ending(&running, SOON), "5", "{who:?}");
+    }
+}
+
 fn child_signal_ignored(world: &World) -> String {
     let mut words: Vec<OsString> = ["env", "--ignore-signal=CHLD"].map(OsString::from).into();
     words.extend(world.entry(&[], &shell("sleep 0.1; exit 3")));
