@@ -4,7 +4,7 @@ use super::paint;
 use super::wait;
 use super::{check, completion, events, export, health, history, inspect, install, lint, new, order, status, upgrade};
 use crate::{exit, sys::say::say};
-use argh::FromArgs;
+use argh::{EarlyExit, FromArgs};
 use std::ffi::OsString;
 
 /// A word behind `onit`.
@@ -229,35 +229,44 @@ pub fn run(word: &str, args: &[OsString]) -> Option<i32> {
 }
 
 /// `--color=never` is two words to argh.
-fn split<'a>(words: &[&'a str]) -> Vec<&'a str> {
-    let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
-    let parts = |(at, word): (usize, &&'a str)| match word.split_once('=') {
-        Some((option, value)) if at < end && option.starts_with("--") => vec![option, value],
-        _ => vec![*word],
-    };
-    words.iter().enumerate().flat_map(parts).collect()
+fn split<W: AsRef<str>>(words: &[W]) -> Vec<&str> {
+    let mut split = Vec::with_capacity(words.len());
+    let mut options = true;
+    for word in words.iter().map(AsRef::as_ref) {
+        options &= word != "--";
+        match word.split_once('=') {
+            Some((option, value)) if options && option.starts_with("--") => split.extend([option, value]),
+            _ => split.push(word),
+        }
+    }
+    split
 }
 
 impl Verb {
     /// Reads the words behind it, and goes on with them.
     fn read<V: FromArgs>(&'static self, args: &[OsString], run: impl FnOnce(V) -> i32) -> i32 {
         let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
-        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-        match V::from_args(&[&format!("onit {}", self.name)], &split(&words)) {
+        match V::from_args(&[&self.title()], &split(&words)) {
             Ok(words) => run(words),
-            Err(early) if early.status.is_ok() => {
-                let also =
-                    if self.also.is_empty() { String::new() } else { format!("Also: {}\n\n", self.also.join(", ")) };
-                paint::print(&format!("onit {}: {}\n\n{also}{}\n", self.name, self.about, early.output.trim_end()))
-            }
-            Err(early) => {
-                let why = early.output.lines().find(|line| !line.is_empty()).unwrap_or("wrong words").trim_end();
-                let more = early.output.lines().skip(1).map(str::trim).filter(|line| !line.is_empty());
-                let why: Vec<&str> = std::iter::once(why).chain(more.take(1)).collect();
-                say(format_args!("onit: {}: {} (\"onit help {0}\" says more)", self.name, why.join(" ")));
-                exit::USAGE
-            }
+            Err(early) => self.instead(&early),
         }
+    }
+
+    fn title(&self) -> String {
+        format!("onit {}", self.name)
+    }
+
+    /// Help, or why the words behind it are wrong.
+    fn instead(&self, early: &EarlyExit) -> i32 {
+        let output = early.output.trim_end();
+        if early.status.is_ok() {
+            let also = if self.also.is_empty() { String::new() } else { format!("Also: {}\n\n", self.also.join(", ")) };
+            return paint::print(&format!("{}: {}\n\n{also}{output}\n", self.title(), self.about));
+        }
+        let why: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
+        let (name, why) = (self.name, why.join(" "));
+        say(format_args!("onit: {name}: {why} (\"onit help {name}\" says more)"));
+        exit::USAGE
     }
 }
 

@@ -225,9 +225,16 @@ fn a_link_is_an_init_script_only_where_it_must_be_one() {
     assert_eq!(call("init.d/ctl bogus").code, 2);
     assert!(call("init.d/ctl status").stdout.starts_with("fail: ctl: "));
     // All else is onit, by another name.
-    for words in ["web bogus", "web status web", "web u", "ctl status", "onit-web status"] {
+    for (words, code, stdout, stderr) in [
+        ("web bogus", 100, "", "onit: there is no verb bogus"),
+        ("web u", 100, "", "onit: up: which service?"),
+        ("web status web", 0, "web: down", ""),
+        ("ctl status", 0, "NAME ", ""),
+        ("onit-web status", 0, "NAME ", ""),
+    ] {
         let said = call(words);
-        assert!(said.code == 100 && said.stderr.starts_with("usage: onit run"), "{words}: {said:?}");
+        let fits = said.code == code && said.stdout.starts_with(stdout) && said.stderr.starts_with(stderr);
+        assert!(fits, "{words}: {said:?}");
     }
     assert_eq!(call("web --version").stdout, call("onit-web --version").stdout);
     assert_eq!(call("web -- true").code, 0);
@@ -242,12 +249,12 @@ fn pid_1_is_no_init_script() {
     }
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").create();
+    let _onit = sv.start(UnderTest::Onit);
+    web.wait_up();
     symlink(onit(), sv.root().join("web")).expect("symlink");
     let mut command = Command::new(sv.root().join("web"));
     command.arg("status");
-    let mut unshare = wrapped(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"], &command);
-    unshare.env("SVDIR", sv.path());
-    let _pid_1 = sv.spawn(unshare);
-    web.wait_up();
+    let said = sv.run(wrapped(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"], &command));
+    assert!(said.code == 0 && said.stdout.starts_with("NAME "), "onit's own verb: {said:?}");
     assert!(sv.run(command).stdout.starts_with("run: web: (pid "), "for all others the same words are a question");
 }
