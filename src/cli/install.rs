@@ -7,15 +7,15 @@ use std::io::{Error, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// The supervisors that onit stands in for.
-pub const SUPERVISORS: [&str; 4] = ["runsv", "runsvdir", "supervise", "svscan"];
+/// The supervisors that onit stands in for, and the tools that speak to them.
+pub const SUPERVISORS: [&str; 8] = ["runsv", "runsvdir", "supervise", "sv", "svc", "svok", "svscan", "svstat"];
 /// The inits of containers.
 pub const CONTAINER: [&str; 3] = ["docker-init", "dumb-init", "tini"];
 /// The init of a machine, and what asks it to end. `kexec` is not among them: the tool that loads a kernel has the name.
 pub const INIT: [&str; 6] = ["halt", "init", "poweroff", "reboot", "shutdown", "telinit"];
 
-/// Link the names of tools that onit can stand in for to this program: runsv, runsvdir, supervise and svscan, unless an
-/// option says which.
+/// Link the names of tools that onit can stand in for to this program: runsv, runsvdir, sv, supervise, svscan, svc, svok
+/// and svstat, unless an option says which.
 #[derive(FromArgs, Debug)]
 pub struct Install {
     /// where the links go

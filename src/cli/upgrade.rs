@@ -10,7 +10,7 @@ use crate::sys::{Errno, clock, poll, process, say::say, shared::Shared};
 use crate::wire::ledger::{self, Fact, Words};
 use argh::FromArgs;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,10 @@ use std::time::Duration;
 
 /// An answer takes as long as a program takes to start.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What a program says that can go on.
-const YES: &[u8] = b"onit: yes\n";
+/// What a program says, and has in it, that can go on from a ledger of this version.
+const YES: &[u8] = b"onit: goes on from ledger 2\n";
+/// So long a program may take to say it.
+const PROBE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Let a running supervisor become the onit that stands at its path now; services go on untouched.
@@ -91,11 +93,70 @@ fn complain(trouble: String) -> i32 {
 }
 
 /// There is no way back from a program that runs, but is no onit. One that does not even run is the supervisor's to find.
+///
+/// The program is whatever the supervisor's user has put there: so it is tried with that user's rights only, and what
+/// stands in another container is just read.
 fn can_go_on(pid: i32, program: &Path, version: u64) -> bool {
+    let word = format!("onit: goes on from ledger {version}\n").into_bytes();
     let place = Path::new(&format!("/proc/{pid}/root")).join(program.strip_prefix("/").unwrap_or(program));
-    let version = version.to_string();
+    match owner(pid).filter(|_| is_beside_us(pid)) {
+        Some((user, group)) => try_out(&place, (user, group), version, &word),
+        None => std::fs::read(place).map_or(true, |bytes| bytes.windows(word.len()).any(|part| part == word)),
+    }
+}
+
+fn try_out(place: &Path, (user, group): (u32, u32), version: u64, word: &[u8]) -> bool {
     let mut probe = Command::new(place);
     probe.arg0("onit"); // at /sbin/init it would be another tool
-    probe.args(["upgrade", "--reads", &version]).stdin(Stdio::null()).stderr(Stdio::null());
-    probe.output().map_or(true, |answer| answer.stdout == YES)
+    probe.args(["upgrade", "--reads", &version.to_string()]);
+    probe.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    if process::user() == 0 && user != 0 {
+        probe.uid(user).gid(group);
+    }
+    let Ok(mut probe) = probe.spawn() else { return true };
+    let until = clock::now().after(PROBE);
+    while matches!(probe.try_wait(), Ok(None)) && clock::now() < until {
+        let _ = poll::pause(LOOK);
+    }
+    let _ = probe.kill(); // who has ended does not mind
+    let mut answer = Vec::new();
+    let told = probe.stdout.take().map(|pipe| pipe.take(word.len() as u64 + 1).read_to_end(&mut answer));
+    let _ = probe.wait();
+    told.is_some() && answer == word
+}
+
+/// The user and the group with whose rights a process acts.
+fn owner(pid: i32) -> Option<(u32, u32)> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let effective = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    Some((effective("Uid:")?, effective("Gid:")?))
+}
+
+/// Whether a process is in no other container.
+fn is_beside_us(pid: i32) -> bool {
+    ["mnt", "pid", "user"].iter().all(|kind| {
+        let of = |whose: &str| std::fs::read_link(format!("/proc/{whose}/ns/{kind}")).ok();
+        of("self").is_some_and(|ours| of(&pid.to_string()) == Some(ours))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_names_the_version_of_the_ledger() {
+        let word = format!("onit: goes on from ledger {}\n", ledger::VERSION);
+        assert_eq!(YES, word.as_bytes());
+    }
+
+    #[test]
+    fn we_are_beside_ourselves_and_act_with_our_own_rights() {
+        let us = std::process::id().cast_signed();
+        assert!(is_beside_us(us) && !is_beside_us(0));
+        assert_eq!(owner(us).map(|(user, _)| user), Some(process::user()));
+    }
 }

@@ -69,16 +69,24 @@ impl Signal {
     pub const WINCH: Signal = Signal(libc::SIGWINCH);
 }
 
+/// The first real-time signal as those count who send us one: as glibc does. musl's own is one more.
+pub const RTMIN: Signal = Signal(34);
+
 impl Signal {
     /// Its name, `SIGTERM`; real-time signals have none.
     pub fn name(self) -> Option<&'static str> {
         signal_hook::low_level::signal_name(self.0)
     }
 
-    /// The signal of this name or number: `TERM`, `SIGTERM`, `term` and `15` are the same one.
+    /// The signal of this name or number: `TERM`, `SIGTERM`, `term` and `15` are the same one, and so are `RTMIN+1` and
+    /// `35`.
     pub fn named(text: &str) -> Option<Signal> {
         let text = text.to_ascii_uppercase();
         let name = text.strip_prefix("SIG").unwrap_or(&text);
+        if let Some(more) = name.strip_prefix("RTMIN") {
+            let number = if more.is_empty() { 0 } else { more.strip_prefix('+')?.parse::<i32>().ok()? };
+            return (0..=30).contains(&number).then_some(Signal(RTMIN.0 + number));
+        }
         if let Ok(number) = name.parse::<i32>() {
             return (1..=64).contains(&number).then_some(Signal(number));
         }

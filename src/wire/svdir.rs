@@ -464,8 +464,8 @@ mod tests {
             assert_eq!(signal(same), Some(Signal::TERM), "{same:?}");
         }
         assert_eq!(signal("USR1"), Some(Signal::USR1));
-        assert_eq!(signal("40"), Some(Signal(40)));
-        for bad in ["", "0", "65", "TERM ", "NOPE", "-1"] {
+        assert_eq!([signal("40"), signal("RTMIN+6"), signal("sigrtmin")], [40, 40, 34].map(|n| Some(Signal(n))));
+        for bad in ["", "RTMIN+31", "RTMIN-1", "RTMIN6", "0", "65", "TERM ", "NOPE", "-1"] {
             assert_eq!(signal(bad), None, "{bad:?}");
         }
     }

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use onit::wire::ledger::{PAGE, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
-use crate::svdir::{is_root, missing_tools, onit, send, skip, wrapped};
+use crate::svdir::{given_to, is_root, missing_tools, onit, send, skip, wrapped};
 use crate::{anywhere, procfs};
 
 const SERVICES: usize = 100;
@@ -583,6 +583,38 @@ fn what_cannot_be_executed_is_told_to_both_and_the_old_one_goes_on() {
     // Failing works too after all this.
     running.signal(Signal::SIGSEGV);
     running.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
+}
+
+/// What stands at the path is the other user's: root does not lend it any rights by asking.
+#[test]
+fn what_another_user_has_put_there_is_tried_with_that_users_rights_or_only_read() {
+    if let Some(why) = anywhere::why_not() {
+        skip!("{why}");
+    }
+    for beside in [true, false] {
+        let sv = SvDir::new();
+        let web = sleeper(&sv, "web");
+        let mut words = given_to(&sv, 54_502);
+        if !beside {
+            words.splice(0..0, ["unshare", "--mount", "--"].map(str::to_owned));
+        }
+        let onit = sv.spawn_words(&words);
+        let pid = web.wait_up();
+        let caught = web.path().join("caught");
+        let trap =
+            sv.service_at(sv.root().join("trap")).exec("trap", &format!("#!/bin/sh\nid -u >>{}\n", caught.display()));
+        put(&sv, &trap.create().path().join("trap"));
+        let answer = upgrade(&sv, onit.pid());
+        assert!(answer.code == 1 && answer.stderr.contains("is no onit that can go on"), "{answer:?}");
+        let ran = fs::read_to_string(&caught).ok();
+        assert_eq!(ran.as_deref(), beside.then_some("54502\n"), "root has executed it");
+        put(&sv, &crate::svdir::onit());
+        assert_eq!(
+            upgrade(&sv, onit.pid()),
+            crate::svdir::Output { code: 0, stdout: String::new(), stderr: String::new() }
+        );
+        assert_eq!(web.wait_up(), pid);
+    }
 }
 
 #[test]
