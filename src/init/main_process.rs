@@ -7,7 +7,7 @@ use super::reexec::UNKNOWN;
 use super::voice::Failure;
 use crate::machine::main_process::ends_all;
 use crate::machine::{Exit, Pid, Signal, Target};
-use crate::sys::{foreground, process, rescue, signals};
+use crate::sys::{foreground, process, rescue};
 use crate::wire::ledger::Fact;
 
 /// As it is noted: it is being started.
@@ -145,7 +145,7 @@ impl Init {
             self.early.push(signal);
         }
         self.forward(signal);
-        if self.config.root != Root::Nothing && ends_all(signal, signals::realtime()) {
+        if self.config.root != Root::Nothing && ends_all(signal) {
             if self.main == Main::Waiting {
                 self.main = Main::Ended; // it is not started any more
                 self.code = Exit::Signal { signal, core: false }.shell_code().into();

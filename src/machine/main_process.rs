@@ -50,9 +50,9 @@ impl MainManners {
 }
 
 /// Signals that mean the end of everything when services run beside the main process.
-pub fn ends_all(signal: Signal, realtime: Signal) -> bool {
-    let container_stop = Signal(realtime.0 + 3); // what systemd's tools, LXC and podman send
-    [Signal::TERM, Signal::INT, Signal::QUIT, Signal::PWR, container_stop, Signal(realtime.0 + 4)].contains(&signal)
+pub fn ends_all(signal: Signal) -> bool {
+    let [stop, power_off] = [3, 4].map(|n| Signal(Signal::RTMIN.0 + n)); // what systemd's tools, LXC and podman send
+    [Signal::TERM, Signal::INT, Signal::QUIT, Signal::PWR, stop, power_off].contains(&signal)
 }
 
 #[cfg(test)]
@@ -104,8 +104,7 @@ mod tests {
 
     #[test]
     fn the_end_of_all_has_many_names() {
-        let realtime = Signal(34);
-        assert!([15, 2, 3, 30, 37, 38].iter().all(|number| ends_all(Signal(*number), realtime)));
-        assert!([1, 10, 12, 18, 34, 39].iter().all(|number| !ends_all(Signal(*number), realtime)));
+        assert!([15, 2, 3, 30, 37, 38].iter().all(|number| ends_all(Signal(*number))));
+        assert!([1, 10, 12, 18, 34, 39].iter().all(|number| !ends_all(Signal(*number))));
     }
 }

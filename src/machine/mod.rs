@@ -69,10 +69,10 @@ impl Signal {
     pub const WINCH: Signal = Signal(libc::SIGWINCH);
 }
 
-/// The first real-time signal as those count who send us one: as glibc does. musl's own is one more.
-pub const RTMIN: Signal = Signal(34);
-
 impl Signal {
+    /// The first real-time signal as those count who send us one: as glibc does. musl's own is one more.
+    pub const RTMIN: Signal = Signal(34);
+
     /// Its name, `SIGTERM`; real-time signals have none.
     pub fn name(self) -> Option<&'static str> {
         signal_hook::low_level::signal_name(self.0)
@@ -85,7 +85,7 @@ impl Signal {
         let name = text.strip_prefix("SIG").unwrap_or(&text);
         if let Some(more) = name.strip_prefix("RTMIN") {
             let number = if more.is_empty() { 0 } else { more.strip_prefix('+')?.parse::<i32>().ok()? };
-            return (0..=30).contains(&number).then_some(Signal(RTMIN.0 + number));
+            return (0..=30).contains(&number).then_some(Signal(Signal::RTMIN.0 + number));
         }
         if let Ok(number) = name.parse::<i32>() {
             return (1..=64).contains(&number).then_some(Signal(number));

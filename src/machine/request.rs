@@ -85,12 +85,8 @@ pub enum Request {
     Rescan,
 }
 
-/// The first real-time signal that is not the C library's. glibc counts from here, and so do all who send one; musl,
-/// which keeps one more for itself, counts from 35.
-const FIRST_REAL_TIME: i32 = 34;
-
 fn real_time(n: i32) -> Signal {
-    Signal(FIRST_REAL_TIME + n)
+    Signal(Signal::RTMIN.0 + n)
 }
 
 /// What this signal asks for.
@@ -115,7 +111,7 @@ fn of_a_process(signal: Signal) -> Option<Request> {
 
 /// Container managers: Docker and Kubernetes send TERM, podman and LXC RTMIN+3, older LXC PWR.
 fn of_a_container(signal: Signal) -> Option<Request> {
-    match signal.0 - FIRST_REAL_TIME {
+    match signal.0 - Signal::RTMIN.0 {
         3 | 4 => Some(Request::Shutdown(Goal::Exit)),
         5 => Some(Request::Shutdown(Goal::Reboot)),
         _ if signal == Signal(libc::SIGPWR) => Some(Request::Shutdown(Goal::Exit)),
@@ -134,7 +130,7 @@ fn of_a_machine(signal: Signal) -> Option<Request> {
         Signal::USR2 => Request::Shutdown(Goal::PowerOff),
         Signal::TERM => Request::Shutdown(Goal::Reboot),
         _ if signal == power => Request::Shutdown(Goal::PowerOff),
-        _ => match signal.0 - FIRST_REAL_TIME {
+        _ => match signal.0 - Signal::RTMIN.0 {
             3 => Request::Shutdown(Goal::Halt),
             4 => Request::Shutdown(Goal::PowerOff),
             5 => Request::Shutdown(Goal::Reboot),

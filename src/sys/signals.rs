@@ -84,8 +84,3 @@ pub(super) fn send(pid: libc::pid_t, signal: Signal) -> Result<(), Errno> {
     // SAFETY: kill(2) takes two numbers.
     checked(unsafe { libc::kill(pid, signal.0) }).map(drop)
 }
-
-/// The first real-time signal as those count who send us one: as glibc does. musl's own is one more.
-pub fn realtime() -> Signal {
-    Signal(34)
-}

@@ -225,6 +225,29 @@ fn wait_for_fifty(container: &Container) {
     container.wait_for("fifty services", SOON, || (asleep().count() >= 50).then_some(()));
 }
 
+/// As HEALTHCHECK would ask.
+#[test]
+fn a_crash_loop_is_seen_from_outside_and_so_is_its_end() {
+    if let Some(why) = why_no_containers() {
+        skip!("{why}");
+    }
+    let bundle = Bundle::new().args(["onit", "run", "/sv"]).script("/sv/web/run", "exec sleep 1000");
+    let bundle = bundle.dir("/run", 0o755).script("/sv/api/run", "[ -e /mended ] && exec sleep 1000; exit 101");
+    let bundle = bundle.script("/sv/off/run", "exec sleep 1000").file("/sv/off/down", "", 0o644);
+    let container = bundle.start();
+    container.service("/sv/web").wait_up();
+    let health = || container.exec(["onit", "health"]);
+    let reason = container.wait_for("a reason", SOON, || {
+        let output = health();
+        (output.code == 1 && output.stdout.contains("flapping")).then_some(output.stdout)
+    });
+    assert!(reason.starts_with("api: ") && reason.contains("101") && reason.lines().count() == 1, "{reason:?}");
+    fs::write(container.path("/mended"), "").expect("written");
+    let output = container.wait_for("health", SOON * 3, || Some(health()).filter(|output| output.code == 0));
+    assert!(output.stderr.is_empty(), "{output:?}");
+    assert_eq!(container.exec(["onit", "health", "off"]).code, 0, "what is wanted down is as it is wanted");
+}
+
 #[test]
 fn the_end_of_an_essential_service_is_the_containers() {
     if let Some(why) = why_no_containers() {

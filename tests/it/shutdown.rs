@@ -235,3 +235,15 @@ fn wrong_words_are_named_and_nothing_starts() {
     said(&["run", "a", "b"], "unexpected argument");
     said(&["nginx", "-g"], "onit: there is no verb nginx; to run a program, say onit -- nginx");
 }
+
+#[test]
+fn an_essential_service_that_cannot_be_executed_has_ended() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    sv.service("vital").file("run", "#!/bin/sh\nexit 0\n").file("essential", "on-failure\n").create();
+    let onit = sv.start(UnderTest::Onit);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(111));
+    onit.wait_said(&["onit: vital: exited with 111; it is essential: stopping everything"]);
+    onit.wait_said(&["onit: vital: cannot start ./run: Permission denied"]);
+    assert!(!web.is_supervised() && sv.processes().is_empty());
+}

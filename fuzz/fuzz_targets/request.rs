@@ -1,0 +1,29 @@
+//! Any line is a request or an error, what it names is in the line, and only orders change anything; any answer is a
+//! line or an error.
+//!
+//! ```sh
+//! cargo +nightly fuzz run request
+//! ```
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use onit::wire::api::{Line, Request, order};
+
+fuzz_target!(|line: &[u8]| {
+    if let Ok(request) = Request::parse(line) {
+        let name = match request {
+            Request::Status(name) => name,
+            Request::History(name) | Request::Order(_, name) => Some(name),
+            Request::Hello | Request::Rescan | Request::Subscribe => None,
+        };
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        assert!(name.is_none_or(|name| !name.is_empty() && text.ends_with(name)));
+        let verb = text.split(|byte| *byte == b' ').next().and_then(|verb| std::str::from_utf8(verb).ok());
+        let bytes = verb.and_then(order);
+        assert_eq!(request.is_order(), bytes.is_some() || verb == Some("rescan"));
+    }
+    if let Ok(answer) = Line::decode(line) {
+        let again = answer.encode();
+        assert_eq!(again.iter().position(|byte| *byte == b'\n'), Some(again.len() - 1));
+    }
+});
