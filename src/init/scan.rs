@@ -303,7 +303,11 @@ impl Init {
                 self.scan.backlog.push_back(name.into()); // it was renamed: who has its name now?
                 continue;
             };
-            let Some(id) = self.table.get(at).map(|slot| slot.id) else { continue };
+            let Some(slot) = self.table.get(at) else { continue };
+            if slot.released && slot.service.view().leaving {
+                continue; // it was told already
+            }
+            let id = slot.id;
             let replaced = self.scan.dir.as_ref().is_some_and(|dir| fs::is_dir(dir, &name));
             if self.is_named(&name, id) || !(replaced || self.config.stop_removed) {
                 continue;

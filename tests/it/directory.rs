@@ -392,6 +392,29 @@ fn a_directory_that_is_removed_stops_its_services_and_serves_when_it_comes_back(
     assert_eq!(onit.ended(), None);
 }
 
+/// A rename is seen twice, as a name that went and as a reason to look at everything.
+#[test]
+fn a_service_that_is_moved_away_gets_its_stop_signal_once() {
+    let sv = SvDir::new();
+    // Real-time signals queue, so that each one counts.
+    let count = r#"#!/usr/bin/python3
+import signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, {40})
+open("up", "w").write("up\n")
+signal.sigwait({40})
+count = 1
+while signal.sigtimedwait({40}, 0.3):
+    count += 1
+open("got", "w").write(f"{count}\n")
+"#;
+    let web = sv.service("web").exec("run", count).file("down-signal", "40").create_atomically();
+    let _onit = sv.start(UnderTest::Onit);
+    web.wait_text("up", |text| text == "up\n");
+    let away = sv.root().join("away");
+    rename(web.path(), &away);
+    assert_eq!(sv.service_at(away).create().wait_text("got", |text| text.ends_with('\n')), "1\n");
+}
+
 #[test]
 fn a_directory_that_is_moved_away_and_back_keeps_its_services() {
     let sv = SvDir::new();
