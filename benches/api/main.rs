@@ -80,7 +80,12 @@ impl Stage {
         }
         let program = onit();
         let mut command = Command::new(program);
-        command.arg("run").arg(root.path().join("sv")).env("ONIT_RUN", root.path()).stdin(Stdio::null());
+        command
+            .arg("run")
+            .arg(root.path().join("sv"))
+            .env("ONIT_RUN", root.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
         let stage = Stage { onit: command.spawn()?, root };
         for number in 0..services {
             stage.wait(|| stage.pid(number).is_some())?;

@@ -17,6 +17,7 @@ impl Ledger {
     pub fn begin() -> Ledger {
         let shared = Shared::create(c"onit", ledger::length(0)).ok();
         if let Some(shared) = shared {
+            let _ = shared.grow(ledger::WHOLE); // without that room there is no history to go on with
             ledger::begin(shared.words(), crate::sys::rescue::pid());
         }
         Ledger(shared)
@@ -75,6 +76,9 @@ impl Ledger {
 
     fn has_room_for(self, at: SlotId) -> bool {
         let Some(shared) = self.0 else { return false };
+        if at >= ledger::MOST {
+            return false;
+        }
         let records = at as u64 + 1;
         if self.get(Fact::Records) < records {
             if shared.grow(ledger::length(at + 1)).is_err() {

@@ -153,7 +153,9 @@ fn read(ledger: Ledger, config: &mut Config) -> Estate {
     }
     lost += pair_up(&mut slots);
     let kept: Vec<SlotId> = slots.keys().copied().collect();
-    (0..words.len() / ledger::RECORD).filter(|at| kept.binary_search(at).is_err()).for_each(|at| ledger.erase(at));
+    (0..usize::try_from(ledger.get(Fact::Records)).unwrap_or_default())
+        .filter(|at| kept.binary_search(at).is_err())
+        .for_each(|at| ledger.erase(at));
     claims.close_the_rest();
     Estate { ledger, slots, live, lost: Some(lost) }
 }

@@ -160,6 +160,13 @@ pub fn open_files() -> Option<libc::rlimit> {
     checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }).ok().map(|_| limit)
 }
 
+/// Our limit of the size of a file, in bytes.
+pub fn file_size() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit(2) writes to `limit` only.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) }).ok().map(|_| limit.rlim_cur)
+}
+
 /// A limit of open files.
 pub fn limit(rlim_cur: u64, rlim_max: u64) -> libc::rlimit {
     libc::rlimit { rlim_cur, rlim_max }

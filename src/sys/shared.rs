@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// Addresses that are set aside, in words. More than the file may ever have.
-const ROOM: usize = 128 << 17;
+const ROOM: usize = 64 << 17;
 /// The file grows by this much, in words.
 const STEP: usize = 4096;
 const WORD: usize = size_of::<AtomicU64>();
@@ -83,6 +83,10 @@ impl Shared {
         let length = words.next_multiple_of(STEP);
         if length > ROOM {
             return Err(Errno::ENOMEM);
+        }
+        let bytes = (length * WORD) as u64;
+        if super::process::file_size().is_some_and(|limit| limit < bytes) {
+            return Err(Errno::EFBIG); // to try would bring a signal
         }
         ftruncate(&self.fd, i64::try_from(length * WORD).unwrap_or(i64::MAX))?;
         self.length.store(length, Ordering::Relaxed);

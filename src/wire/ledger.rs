@@ -1,7 +1,8 @@
 //! The ledger: what a supervisor that fails leaves to the one that goes on, as words of a shared memory.
 //!
-//! A page of facts about the whole, and behind it a record for each service. A record is changed under a journal: who
-//! fails in the middle of it leaves the record as it was.
+//! A page of facts about the whole, behind it a record for each service, and far behind those the last lives of each. A
+//! record is changed under a journal: who fails in the middle of it leaves the record as it was. The lives stand apart,
+//! first lives beside first lives: memory that is never written costs nothing, and few services have lived often.
 
 use crate::machine::history::{self, End, History, Life};
 use crate::machine::service::memory::{self, Memory};
@@ -17,16 +18,17 @@ pub const VERSION: u64 = 2;
 /// Words in front of the records: a page.
 pub const PAGE: usize = 512;
 /// Words of a record.
-pub const RECORD: usize = LIVES + history::KEPT * LIFE;
-/// Those of them that change under the journal. Behind them stand the name and the last lives.
+pub const RECORD: usize = 32;
+/// As many records there may be.
+pub const MOST: usize = 1 << 16;
+/// Those of them that change under the journal. Behind them stand the name and how many lives there have been.
 const FIXED: usize = 9 + memory::WORDS;
 const NAME: usize = FIXED + 1;
 /// Longer names are not kept: the directory knows them.
 const NAME_BYTES: usize = (BEGUN - NAME) * 8;
-/// How many lives there have been.
-const BEGUN: usize = 32;
-/// The last of them, each in the place that its number says.
-const LIVES: usize = BEGUN + 1;
+const BEGUN: usize = RECORD - 1;
+/// Where the lives are.
+const LIVES: usize = PAGE + MOST * RECORD;
 /// Words of a life.
 const LIFE: usize = 4;
 
@@ -195,7 +197,10 @@ pub fn refusal(words: &Words, pid: u32) -> Option<String> {
     }
 }
 
-/// How long a ledger with this many records is, in words.
+/// Words of a ledger with room for every life. Few of them are ever written.
+pub const WHOLE: usize = LIVES + history::KEPT * MOST * LIFE;
+
+/// How long a ledger with this many records is at least, in words.
 pub fn length(records: usize) -> usize {
     PAGE + records * RECORD
 }
@@ -284,7 +289,8 @@ pub fn name(words: &Words, at: usize) -> Option<Vec<u8>> {
 /// Notes the last life of a service, and how many there have been.
 pub fn note_life(words: &Words, at: usize, history: &History) {
     let Some(record) = record_words(words, at) else { return };
-    if let Some((life, place)) = history.lives().last().zip(life_words(record, history.begun().saturating_sub(1))) {
+    let last = history.begun().saturating_sub(1);
+    if let Some((life, place)) = history.lives().last().zip(life_words(words, at, last)) {
         place.iter().zip(pack_life(life)).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
         compiler_fence(Ordering::SeqCst);
     }
@@ -300,15 +306,18 @@ pub fn history(words: &Words, at: usize) -> History {
     let numbers = begun.saturating_sub(history::KEPT as u64)..begun;
     let lives = numbers.filter_map(|number| {
         let mut life = [0; LIFE];
-        life.iter_mut().zip(life_words(record, number)?).for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
+        life.iter_mut()
+            .zip(life_words(words, at, number)?)
+            .for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
         unpack_life(life)
     });
     History::remembered(begun, lives)
 }
 
-fn life_words(record: &Words, number: u64) -> Option<&Words> {
-    let place = LIVES + (number % history::KEPT as u64) as usize * LIFE;
-    record.get(place..place + LIFE)
+fn life_words(words: &Words, at: usize, number: u64) -> Option<&Words> {
+    let place = (number % history::KEPT as u64) as usize * MOST + at;
+    let start = LIVES + place * LIFE;
+    words.get(start..start + LIFE).filter(|_| at < MOST)
 }
 
 const ASKED_TO_END: u8 = 1;
@@ -550,6 +559,11 @@ mod tests {
     #[test]
     fn the_last_lives_are_remembered() {
         let words = ledger(2);
+        let mut lives = History::default();
+        lives.begin(Mono(1), Pid(1));
+        note_life(&words, 1, &lives);
+        assert_eq!(history(&words, 1).lives(), [], "there is no room for lives");
+        let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
         let mut lives = History::default();
         assert_eq!(history(&words, 1), lives);
         for n in 1..40 {
