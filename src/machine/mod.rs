@@ -320,6 +320,18 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// Where a service stands of which this is known; `failed`: it is not to be started again.
+    pub fn of(phase: Phase, want: Want, got_term: bool, failed: bool) -> Standing {
+        match phase {
+            Phase::Run if got_term => Standing::Stopping,
+            Phase::Run => Standing::Up,
+            Phase::Finish => Standing::Finishing,
+            Phase::Down if failed => Standing::Failed,
+            Phase::Down if want == Want::Up => Standing::Backoff,
+            Phase::Down => Standing::Down,
+        }
+    }
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -336,14 +348,8 @@ impl Standing {
 impl View {
     /// Where it stands; `gave_up`: its last life ended for good.
     pub fn standing(&self, gave_up: bool) -> Standing {
-        match self.phase {
-            Phase::Run if self.got_term => Standing::Stopping,
-            Phase::Run => Standing::Up,
-            Phase::Finish => Standing::Finishing,
-            Phase::Down if self.want == Want::Up && !self.leaving => Standing::Backoff,
-            Phase::Down if gave_up => Standing::Failed,
-            Phase::Down => Standing::Down,
-        }
+        let want = if self.leaving { Want::Down } else { self.want };
+        Standing::of(self.phase, want, self.got_term, gave_up && want != Want::Up)
     }
 }
 

@@ -144,14 +144,7 @@ impl Status {
 
     /// Where it stands, in one word.
     pub fn standing(&self) -> Standing {
-        match self.phase {
-            Phase::Run if self.got_term => Standing::Stopping,
-            Phase::Run => Standing::Up,
-            Phase::Finish => Standing::Finishing,
-            Phase::Down if self.failed => Standing::Failed,
-            Phase::Down if self.want == Want::Up => Standing::Backoff,
-            Phase::Down => Standing::Down,
-        }
+        Standing::of(self.phase, self.want, self.got_term, self.failed)
     }
 
     fn common(format: Format, since: Tai, pid: Option<Pid>, want: Want, paused: bool) -> Result<Status, Bad> {
