@@ -348,6 +348,30 @@ fn the_socket_stands_beside_the_services_and_a_link_leads_there() {
 }
 
 #[test]
+fn a_socket_that_was_taken_away_is_made_anew_at_hup_and_what_stands_there_instead_stays() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    let onit = sv.start(UnderTest::Onit);
+    let api = sv.live().join("api");
+    let mut old = Client::of(&sv);
+    assert!(old.ask("hello").is_ok());
+    std::fs::remove_file(&api).expect("removed");
+    onit.signal(Signal::SIGHUP);
+    assert!(Client::of(&sv).ask("hello").is_ok());
+    assert!(old.ask("hello").is_ok(), "who was connected stays so");
+
+    std::fs::remove_dir_all(sv.live()).expect("removed");
+    onit.signal(Signal::SIGHUP);
+    assert!(Client::of(&sv).ask("hello").is_ok());
+
+    std::fs::remove_file(&api).expect("removed");
+    std::fs::write(&api, "somebody else's").expect("written");
+    onit.signal(Signal::SIGTERM);
+    onit.wait_end(SOON);
+    assert_eq!(std::fs::read_to_string(&api).expect("it is still there"), "somebody else's");
+}
+
+#[test]
 fn trouble_can_be_told_to_programs() {
     let sv = SvDir::new();
     sv.service("we\"ird").run("exit 3").create();
