@@ -422,14 +422,18 @@ fn answer(client: UnixStream, requests: usize) {
 fn who_waits_goes_on_when_the_supervisor_hangs_up_on_a_question() {
     let sv = SvDir::new();
     fs::create_dir(sv.live()).expect("mkdir");
-    let listener = UnixListener::bind(sv.live().join("api")).expect("a socket");
-    thread::scope(|scope| {
+    let api = sv.live().join("api");
+    let listener = UnixListener::bind(&api).expect("a socket");
+    let output = thread::scope(|scope| {
         scope.spawn(|| {
             answer(listener.accept().expect("a client").0, 2); // hello, subscribe, and it executes itself again
             answer(listener.accept().expect("it comes again").0, usize::MAX);
         });
-        assert_eq!(well(&sv, &["wait", "up", "-v", "web"]), "web: up (pid 7)\n");
+        let output = verb(&sv, &["wait", "up", "-v", "web"]);
+        drop(UnixStream::connect(&api)); // if it has not come again, nobody else would
+        output
     });
+    assert_eq!((output.code, output.stdout.as_str()), (0, "web: up (pid 7)\n"), "{output:?}");
 }
 
 #[test]
