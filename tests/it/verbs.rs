@@ -452,6 +452,20 @@ fn a_supervisor_that_has_died_is_named_with_its_place() {
 }
 
 #[test]
+fn what_cannot_be_written_is_told_with_its_cause() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    for args in [&["status"][..], &["list"], &["health", "--json"], &["pid", "web"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
+        let child = spawn(command(&sv, args).stdout(full).stderr(Stdio::piped()));
+        let output = child.wait_with_output().expect("its end");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && told.contains("No space left"), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
 fn a_supervisor_that_does_not_answer_is_not_healthy() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").create();
