@@ -426,14 +426,25 @@ impl Init {
 
     /// The service of this name; `web/log` is the logger of `web`.
     fn slot_named(&self, name: &OsStr) -> Option<SlotId> {
-        if let Some(slot) = self.table.named(name) {
+        if let Some(slot) = self.named_as_told(name) {
             return Some(slot);
         }
-        let producer = self.table.named(OsStr::from_bytes(name.as_bytes().strip_suffix(b"/log")?))?;
+        let producer = self.named_as_told(OsStr::from_bytes(name.as_bytes().strip_suffix(b"/log")?))?;
         match self.table.get(producer)?.pair {
             Pair::Producer { logger, .. } => Some(logger),
             Pair::Alone | Pair::Logger { .. } => None,
         }
+    }
+
+    /// Who is told of a name that is no UTF-8 knows it with U+FFFD in it. That will do, unless it could be another one's.
+    fn named_as_told(&self, name: &OsStr) -> Option<SlotId> {
+        if let Some(slot) = self.table.named(name) {
+            return Some(slot);
+        }
+        let told = name.to_str().filter(|name| name.contains(char::REPLACEMENT_CHARACTER))?;
+        let is_meant = |at: &SlotId| self.table.get(*at).is_some_and(|slot| slot.name.to_string_lossy() == told);
+        let mut meant = self.table.services().into_iter().filter(is_meant);
+        meant.next().filter(|_| meant.next().is_none())
     }
 
     /// An order goes the way that all orders go, so that it waits for those that were given before.

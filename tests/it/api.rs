@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use onit::wire::api::{Event, Line, ServiceStatus};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -369,6 +370,26 @@ fn a_socket_that_was_taken_away_is_made_anew_at_hup_and_what_stands_there_instea
     onit.signal(Signal::SIGTERM);
     onit.wait_end(SOON);
     assert_eq!(std::fs::read_to_string(&api).expect("it is still there"), "somebody else's");
+}
+
+#[test]
+fn a_name_that_is_not_utf8_may_be_said_as_it_is_told_if_it_is_nobody_elses() {
+    let sv = SvDir::new();
+    let make = |name: &[u8]| {
+        let dir = sv.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::create_dir(&dir).expect("mkdir");
+        crate::svdir::write_file(&dir.join("run"), "#!/bin/sh\nexec sleep 1000\n", 0o755);
+    };
+    make(b"one\xff");
+    make(b"two\xfe");
+    make(b"two\xff");
+    let _onit = sv.start(UnderTest::Onit);
+    let mut client = Client::of(&sv);
+    assert_eq!(client.status("one\u{fffd}").name, "one\u{fffd}");
+    assert!(client.ask("down one\u{fffd}").is_ok());
+    assert_eq!(client.status("one\u{fffd}").want, "down");
+    assert!(client.ask("down two\u{fffd}").is_err_and(|error| error.starts_with("service: ")));
+    assert!(client.statuses("status").iter().filter(|two| two.name == "two\u{fffd}").all(|two| two.want == "up"));
 }
 
 #[test]
