@@ -218,7 +218,8 @@ impl Talk {
 
     /// A service by its name.
     pub fn target(&self, name: &str) -> Target {
-        let way = if self.api.is_some() { Way::Api } else { Way::Files(self.directory.join(name)) };
+        let can_be_asked = self.api.is_some() && !name.contains('\n'); // a request is a line
+        let way = if can_be_asked { Way::Api } else { Way::Files(self.directory.join(name)) };
         Target { name: name.to_owned(), way }
     }
 

@@ -466,6 +466,19 @@ fn what_cannot_be_written_is_told_with_its_cause() {
 }
 
 #[test]
+fn a_name_of_two_lines_is_a_name() {
+    let sv = SvDir::new();
+    let two = sv.service("two\nlines").run("exec sleep 1000").create();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    two.wait_up();
+    web.wait_up();
+    well(&sv, &["restart", "t*"]);
+    well(&sv, &["stop", "all"]);
+    assert_eq!((pid(&two), pid(&web)), (None, None));
+}
+
+#[test]
 fn a_supervisor_that_does_not_answer_is_not_healthy() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").create();
