@@ -47,9 +47,9 @@ impl Events {
                 }
             }
             talk = match status::again(&talk) {
-                Some(talk) => talk,
-                None if stopping => return exit::OK,
-                None => return talk.unreachable().tell(),
+                Ok(talk) => talk,
+                Err(_) if stopping => return exit::OK,
+                Err(trouble) => return trouble.tell(),
             };
         }
     }

@@ -21,12 +21,19 @@ pub struct Trouble {
     pub code: i32,
     /// Without the name of the program.
     pub text: String,
+    /// The supervisor has hung up, and may come back.
+    pub hung_up: bool,
 }
 
 impl Trouble {
     /// A trouble.
     pub fn new(code: i32, text: impl Into<String>) -> Trouble {
-        Trouble { code, text: text.into() }
+        Trouble { code, text: text.into(), hung_up: false }
+    }
+
+    /// A request that failed.
+    pub fn failed(failure: &Failure) -> Trouble {
+        Trouble { hung_up: *failure == Failure::Closed, ..Trouble::new(exit::SYSTEM, failure.to_string()) }
     }
 
     /// There is no such service.
@@ -37,7 +44,10 @@ impl Trouble {
 
     /// A request about a service that failed.
     pub fn of(name: &str, failure: &Failure, directory: &Path) -> Trouble {
-        let Failure::Refused(error) = failure else { return Trouble::new(exit::SYSTEM, format!("{name}: {failure}")) };
+        let Failure::Refused(error) = failure else {
+            let trouble = Trouble::failed(failure);
+            return Trouble { text: format!("{name}: {}", trouble.text), ..trouble };
+        };
         match error.kind.as_str() {
             "service" => Trouble::unknown(name, directory),
             "busy" => Trouble::new(exit::SYSTEM, format!("{name}: {}", error.text)),
@@ -85,6 +95,8 @@ pub struct Talk {
     pub directory: PathBuf,
     /// Where its socket was looked for, and why it is not used.
     tried: Vec<(PathBuf, String)>,
+    /// It is there, but does not answer.
+    silent: bool,
 }
 
 impl Talk {
@@ -92,7 +104,8 @@ impl Talk {
     pub fn open() -> Talk {
         let named = std::env::var_os("SVDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
         let directory = named.clone().unwrap_or_else(|| PathBuf::from(SERVICES));
-        let mut talk = Talk { api: None, socket: None, directory: fs::absolute(&directory), tried: Vec::new() };
+        let mut talk =
+            Talk { api: None, socket: None, directory: fs::absolute(&directory), tried: Vec::new(), silent: false };
         for place in places(&directory, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR")) {
             match Api::connect(&place.socket) {
                 Ok(api) => {
@@ -108,10 +121,21 @@ impl Talk {
                     (talk.api, talk.socket) = (Some(api), Some(place.socket));
                     return talk;
                 }
-                Err(failure) => talk.tried.push((place.socket, failure.to_string())),
+                Err(failure) => {
+                    talk.silent = failure == Failure::Silent && !(place.anybodys && named.is_some());
+                    talk.tried.push((place.socket, failure.to_string()));
+                    if talk.silent {
+                        return talk;
+                    }
+                }
             }
         }
         talk
+    }
+
+    /// Why whoever asks whether all is well is not helped by the files: they may be as they were before a supervisor hung.
+    pub fn silence(&self) -> Option<Trouble> {
+        self.silent.then(|| self.unreachable())
     }
 
     /// Nobody answers.
@@ -135,7 +159,7 @@ impl Talk {
     pub fn everything(&mut self) -> Result<Vec<ServiceStatus>, Trouble> {
         match &mut self.api {
             Some(api) => {
-                let mut all = api.status(None).map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string()))?;
+                let mut all = api.status(None).map_err(|failure| Trouble::failed(&failure))?;
                 all.sort_by(|one, other| paint::by_name(&one.name, &other.name));
                 Ok(all)
             }
@@ -194,7 +218,8 @@ impl Talk {
 
     /// A service by its name.
     pub fn target(&self, name: &str) -> Target {
-        let way = if self.api.is_some() { Way::Api } else { Way::Files(self.directory.join(name)) };
+        let can_be_asked = self.api.is_some() && !name.contains('\n'); // a request is a line
+        let way = if can_be_asked { Way::Api } else { Way::Files(self.directory.join(name)) };
         Target { name: name.to_owned(), way }
     }
 
@@ -391,7 +416,7 @@ mod tests {
     fn one_that_answers_for_nobody_names_every_place() {
         let missing = |path: &str| (PathBuf::from(path), Errno::ENOENT.desc().to_owned());
         let tried = vec![missing("/etc/service/.onit/api"), ("/run/onit/api".into(), "serves /srv".to_owned())];
-        let talk = Talk { api: None, socket: None, directory: "/etc/service".into(), tried };
+        let talk = Talk { api: None, socket: None, directory: "/etc/service".into(), tried, silent: false };
         assert_eq!(
             talk.unreachable().text,
             "no supervisor answers for /etc/service (tried /etc/service/.onit/api, /run/onit/api: serves /srv): \

@@ -3,7 +3,6 @@
 use super::find::{Talk, Target, Trouble, Way, worse};
 use super::{files, status, words};
 use crate::client::Watch;
-use crate::client::api::Failure;
 use crate::machine::Mono;
 use crate::sys::clock;
 use crate::wire::api::ServiceStatus;
@@ -168,8 +167,8 @@ impl Patience {
 
 /// Waits for all of them. The socket has to be subscribed to since before anything was asked. Returns the exit code.
 pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
-    let mut waiting =
-        Waiting { talk, pending, patience, code: exit::OK, met: 0, progress: Progress::new(patience), watch: None };
+    let progress = Progress::new(patience);
+    let mut waiting = Waiting { talk, pending, patience, code: exit::OK, met: 0, progress, watch: None, lost: false };
     waiting.look(None);
     while !waiting.is_over() {
         if patience.is_over() {
@@ -193,6 +192,8 @@ struct Waiting<'a> {
     met: usize,
     progress: Progress,
     watch: Option<Watch>,
+    /// The supervisor has hung up.
+    lost: bool,
 }
 
 impl Waiting<'_> {
@@ -220,6 +221,10 @@ impl Waiting<'_> {
             },
             Err(trouble) if trouble.code == exit::UNKNOWN && matches!(one.goal, Goal::Gone(_)) => {
                 self.succeed(one, None)
+            }
+            Err(trouble) if trouble.hung_up => {
+                self.lost = true;
+                return false;
             }
             Err(trouble) => {
                 self.progress.clear();
@@ -261,6 +266,9 @@ impl Waiting<'_> {
 
     /// Waits for something to happen. Returns to whom, if that is known.
     fn next(&mut self) -> Result<Option<String>, Trouble> {
+        if std::mem::take(&mut self.lost) {
+            return self.again();
+        }
         let names = self.pending.iter().map(|one| one.target.name.as_str());
         let until = self.progress.tell(names).into_iter().chain(self.patience.deadline).min();
         let path = |one: &Pending| if let Way::Files(path) = &one.target.way { Some(path.clone()) } else { None };
@@ -279,9 +287,8 @@ impl Waiting<'_> {
     }
 
     fn again(&mut self) -> Result<Option<String>, Trouble> {
-        *self.talk = status::again(self.talk).ok_or_else(|| self.talk.unreachable())?;
-        let told = |failure: Failure| Trouble::new(exit::SYSTEM, failure.to_string());
-        self.talk.api()?.subscribe().map_err(told)?;
+        *self.talk = status::again(self.talk)?;
+        self.talk.api()?.subscribe().map_err(|failure| Trouble::failed(&failure))?;
         Ok(None)
     }
 }

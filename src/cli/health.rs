@@ -42,6 +42,9 @@ impl Health {
     /// Looks, and tells. Returns the exit code.
     pub fn run(&self) -> i32 {
         let mut talk = Talk::open();
+        if let Some(trouble) = talk.silence() {
+            return trouble.tell();
+        }
         let (services, code) = self.look(&mut talk);
         if code != exit::OK {
             return code;

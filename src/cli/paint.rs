@@ -1,10 +1,11 @@
 //! How what is told looks: tables, and colour where it is welcome. Colour never says what no word says.
 
 use crate::exit;
+use crate::sys::say::say;
 use crate::sys::screen;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::str::FromStr;
 
 /// What stands between two columns.
@@ -224,12 +225,17 @@ pub fn by_name(one: &str, other: &str) -> Ordering {
     key(one).cmp(&key(other)).then_with(|| one.cmp(other))
 }
 
-/// Writes to standard output. Returns the exit code: that nobody reads any more is nobody's fault.
+/// Writes to standard output. Returns the exit code. Why it fails is told, but not that nobody reads any more.
 pub fn print(text: &str) -> i32 {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => exit::OK,
-        Err(_) => exit::FAILED,
+        Err(error) => {
+            if error.kind() != ErrorKind::BrokenPipe {
+                say(format_args!("onit: cannot write to standard output: {error}"));
+            }
+            exit::FAILED
+        }
     }
 }
 

@@ -127,8 +127,8 @@ impl Status {
                 }
             }
             talk = match again(&talk) {
-                Some(talk) => talk,
-                None => return talk.unreachable().tell(),
+                Ok(talk) => talk,
+                Err(trouble) => return trouble.tell(),
             };
         }
     }
@@ -274,20 +274,19 @@ fn drain(api: &mut Api, until: Mono) -> bool {
 }
 
 /// A supervisor that executes itself again has been away for a moment.
-pub fn again(before: &Talk) -> Option<Talk> {
+pub fn again(before: &Talk) -> Result<Talk, Trouble> {
     const PATIENCE: Duration = Duration::from_secs(5);
     const PAUSE: Duration = Duration::from_millis(20);
     let until = clock::now().after(PATIENCE);
-    while before.api.is_some() && clock::now() < until {
+    loop {
         let talk = Talk::open();
         if talk.api.is_some() {
-            return Some(talk);
+            return Ok(talk);
         }
-        if poll::pause(PAUSE).is_err() {
-            break;
+        if before.api.is_none() || clock::now() >= until || poll::pause(PAUSE).is_err() {
+            return Err(talk.unreachable());
         }
     }
-    None
 }
 
 /// A subscription that ends is told only if it was not meant to.

@@ -9,8 +9,9 @@ use super::live;
 use super::table::{Pair, SlotId};
 use super::turn::Token;
 use crate::machine::Mono;
+use crate::sys::fs::{self, FileId};
 use crate::sys::socket::{self, Connection, Listener, Peer};
-use crate::sys::{Errno, fs, process};
+use crate::sys::{Errno, process};
 use crate::wire::api::{Done, Error, LONGEST, Line, Request};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -79,10 +80,39 @@ pub(super) struct Api {
     tried: bool,
     listener: Option<Listener>,
     /// Where it stands, and the link that leads there.
-    places: Vec<(OwnedFd, PathBuf)>,
+    places: Vec<Place>,
     clients: Vec<Option<Client>>,
     /// Nothing is accepted until then.
     full_until: Option<Mono>,
+}
+
+/// A directory in which we have put something under [`NAME`].
+struct Place {
+    dir: OwnedFd,
+    what: Put,
+}
+
+/// What we have put there.
+enum Put {
+    Socket(FileId),
+    /// A link to this path.
+    Link(PathBuf),
+}
+
+impl Place {
+    /// Whether it is still there, and nothing else has taken its place.
+    fn is_ours(&self) -> bool {
+        match &self.what {
+            Put::Socket(id) => fs::identity_at(&self.dir, OsStr::new(NAME)) == Ok(*id),
+            Put::Link(target) => fs::leads_to(&self.dir, Path::new(NAME), target),
+        }
+    }
+
+    fn clear(&self) {
+        if self.is_ours() {
+            let _ = fs::remove(&self.dir, NAME);
+        }
+    }
 }
 
 struct Client {
@@ -197,9 +227,18 @@ impl Init {
         }
     }
 
-    /// Somebody says that things have changed.
+    /// Somebody says that things have changed: the socket may have been taken away.
     pub(super) fn renew_api(&mut self) {
+        if !self.api.places.iter().all(Place::is_ours) {
+            self.stop_listening(); // who is connected stays
+        }
         self.api.tried = self.api.listener.is_some();
+    }
+
+    fn stop_listening(&mut self) {
+        self.api.listener = None;
+        self.api.full_until = None;
+        std::mem::take(&mut self.api.places).iter().for_each(Place::clear);
     }
 
     fn listen_somewhere(&mut self, services: &Path) -> Result<(), String> {
@@ -226,9 +265,10 @@ impl Init {
         let cannot = |errno: Errno| format!("cannot create {}: {}", place.join(NAME).display(), errno.desc());
         let dir = live::base(place)?;
         let listener = socket::listen(&dir, NAME, self.config.groups.mode()).map_err(cannot)?;
+        let socket = fs::identity_at(&dir, OsStr::new(NAME)).map_err(cannot)?;
         self.poller.add(&listener, Token::Api.pack()).map_err(cannot)?;
         self.api.listener = Some(listener);
-        self.api.places.push((dir, place.join(NAME)));
+        self.api.places.push(Place { dir, what: Put::Socket(socket) });
         Ok(())
     }
 
@@ -240,7 +280,7 @@ impl Init {
             let is_free = matches!(socket::connect(&place.join(NAME)), Err(Errno::ENOENT | Errno::ECONNREFUSED));
             let take = || fs::remove(&dir, NAME).and_then(|()| fs::link(&dir, OsStr::new(NAME), target));
             if is_ours || is_free && take().is_ok() {
-                self.api.places.push((dir, target.to_owned()));
+                self.api.places.push(Place { dir, what: Put::Link(target.to_owned()) });
                 return;
             }
         }
@@ -248,14 +288,7 @@ impl Init {
 
     /// Nobody answers any more.
     pub(super) fn close_api(&mut self) {
-        if self.api.listener.take().is_some() {
-            for (dir, target) in std::mem::take(&mut self.api.places) {
-                let is_ours = !fs::is_link(&dir, OsStr::new(NAME)) || fs::leads_to(&dir, Path::new(NAME), &target);
-                if is_ours {
-                    let _ = fs::remove(&dir, NAME);
-                }
-            }
-        }
+        self.stop_listening();
         self.api.clients.clear();
     }
 
@@ -393,14 +426,25 @@ impl Init {
 
     /// The service of this name; `web/log` is the logger of `web`.
     fn slot_named(&self, name: &OsStr) -> Option<SlotId> {
-        if let Some(slot) = self.table.named(name) {
+        if let Some(slot) = self.named_as_told(name) {
             return Some(slot);
         }
-        let producer = self.table.named(OsStr::from_bytes(name.as_bytes().strip_suffix(b"/log")?))?;
+        let producer = self.named_as_told(OsStr::from_bytes(name.as_bytes().strip_suffix(b"/log")?))?;
         match self.table.get(producer)?.pair {
             Pair::Producer { logger, .. } => Some(logger),
             Pair::Alone | Pair::Logger { .. } => None,
         }
+    }
+
+    /// Who is told of a name that is no UTF-8 knows it with U+FFFD in it. That will do, unless it could be another one's.
+    fn named_as_told(&self, name: &OsStr) -> Option<SlotId> {
+        if let Some(slot) = self.table.named(name) {
+            return Some(slot);
+        }
+        let told = name.to_str().filter(|name| name.contains(char::REPLACEMENT_CHARACTER))?;
+        let is_meant = |at: &SlotId| self.table.get(*at).is_some_and(|slot| slot.name.to_string_lossy() == told);
+        let mut meant = self.table.services().into_iter().filter(is_meant);
+        meant.next().filter(|_| meant.next().is_none())
     }
 
     /// An order goes the way that all orders go, so that it waits for those that were given before.

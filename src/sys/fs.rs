@@ -18,7 +18,7 @@ const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_
 /// Where relative paths begin.
 pub const HERE: BorrowedFd<'static> = AT_FDCWD;
 
-/// A directory, whatever its names are.
+/// A file or a directory, whatever its names are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct FileId {
     /// On which file system.
@@ -65,6 +65,12 @@ pub fn return_to(dir: impl AsFd) -> Result<(), Errno> {
 /// Which directory this is.
 pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
     fstat(dir).map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
+}
+
+/// Which file has this name; a symbolic link is itself.
+pub fn identity_at(dir: impl AsFd, name: &OsStr) -> Result<FileId, Errno> {
+    let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    Ok(FileId { device: stat.st_dev, inode: stat.st_ino })
 }
 
 /// Whether an open directory was removed.

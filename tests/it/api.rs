@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use onit::wire::api::{Event, Line, ServiceStatus};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -345,6 +346,50 @@ fn the_socket_stands_beside_the_services_and_a_link_leads_there() {
     second.signal(Signal::SIGTERM);
     second.wait_end(SOON);
     assert!(!api.exists() && std::fs::symlink_metadata(run.join("onit/api")).is_err(), "nothing is left behind");
+}
+
+#[test]
+fn a_socket_that_was_taken_away_is_made_anew_at_hup_and_what_stands_there_instead_stays() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    let onit = sv.start(UnderTest::Onit);
+    let api = sv.live().join("api");
+    let mut old = Client::of(&sv);
+    assert!(old.ask("hello").is_ok());
+    std::fs::remove_file(&api).expect("removed");
+    onit.signal(Signal::SIGHUP);
+    assert!(Client::of(&sv).ask("hello").is_ok());
+    assert!(old.ask("hello").is_ok(), "who was connected stays so");
+
+    std::fs::remove_dir_all(sv.live()).expect("removed");
+    onit.signal(Signal::SIGHUP);
+    assert!(Client::of(&sv).ask("hello").is_ok());
+
+    std::fs::remove_file(&api).expect("removed");
+    std::fs::write(&api, "somebody else's").expect("written");
+    onit.signal(Signal::SIGTERM);
+    onit.wait_end(SOON);
+    assert_eq!(std::fs::read_to_string(&api).expect("it is still there"), "somebody else's");
+}
+
+#[test]
+fn a_name_that_is_not_utf8_may_be_said_as_it_is_told_if_it_is_nobody_elses() {
+    let sv = SvDir::new();
+    let make = |name: &[u8]| {
+        let dir = sv.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::create_dir(&dir).expect("mkdir");
+        crate::svdir::write_file(&dir.join("run"), "#!/bin/sh\nexec sleep 1000\n", 0o755);
+    };
+    make(b"one\xff");
+    make(b"two\xfe");
+    make(b"two\xff");
+    let _onit = sv.start(UnderTest::Onit);
+    let mut client = Client::of(&sv);
+    assert_eq!(client.status("one\u{fffd}").name, "one\u{fffd}");
+    assert!(client.ask("down one\u{fffd}").is_ok());
+    assert_eq!(client.status("one\u{fffd}").want, "down");
+    assert!(client.ask("down two\u{fffd}").is_err_and(|error| error.starts_with("service: ")));
+    assert!(client.statuses("status").iter().filter(|two| two.name == "two\u{fffd}").all(|two| two.want == "up"));
 }
 
 #[test]

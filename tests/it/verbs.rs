@@ -4,7 +4,8 @@ use crate::procfs;
 use crate::svdir::{self, Output, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, skip, spawn, wait_for};
 use nix::sys::signal::Signal;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -399,6 +400,95 @@ fn events_are_told_also_of_a_supervisor_that_executes_itself_again() {
         assert!(code.success() && listener.has_heard("stopping"), "after a stop there is nothing more to come");
     }
     drop(executing);
+}
+
+/// Answers one client like a supervisor in which `web` is up, but hangs up on whoever asks for more than so many lines.
+fn answer(client: UnixStream, requests: usize) {
+    let web = "{\"service\":{\"name\":\"web\",\"state\":\"up\",\"want\":\"up\",\"leaving\":false,\"pid\":7,\"since\":1.0,\
+        \"seconds\":1.0,\"ready\":true,\"paused\":false,\"enabled\":true,\"restarts\":0,\"logger\":false}}\n";
+    let hello = "{\"hello\":{\"api\":1,\"version\":\"\",\"pid\":1,\"directory\":\"/\",\"view\":\"/\",\"state\":\"up\",\
+        \"control\":true}}\n";
+    for line in BufReader::new(&client).lines().take(requests) {
+        let lines = match line.expect("a request").as_str() {
+            "hello" => hello,
+            "status web" => web,
+            _ => "",
+        };
+        (&client).write_all(format!("{lines}{{\"done\":{{\"count\":0}}}}\n").as_bytes()).expect("answered");
+    }
+}
+
+#[test]
+fn who_waits_goes_on_when_the_supervisor_hangs_up_on_a_question() {
+    let sv = SvDir::new();
+    fs::create_dir(sv.live()).expect("mkdir");
+    let api = sv.live().join("api");
+    let listener = UnixListener::bind(&api).expect("a socket");
+    let output = thread::scope(|scope| {
+        scope.spawn(|| {
+            answer(listener.accept().expect("a client").0, 2); // hello, subscribe, and it executes itself again
+            answer(listener.accept().expect("it comes again").0, usize::MAX);
+        });
+        let output = verb(&sv, &["wait", "up", "-v", "web"]);
+        drop(UnixStream::connect(&api)); // if it has not come again, nobody else would
+        output
+    });
+    assert_eq!((output.code, output.stdout.as_str()), (0, "web: up (pid 7)\n"), "{output:?}");
+}
+
+#[test]
+fn a_supervisor_that_has_died_is_named_with_its_place() {
+    let sv = SvDir::new();
+    fs::create_dir(sv.live()).expect("mkdir");
+    let listener = UnixListener::bind(sv.live().join("api")).expect("a socket");
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let (client, _) = listener.accept().expect("a client");
+            drop(listener);
+            answer(client, 2); // hello, subscribe
+        });
+        fails(&sv, &["events"], 111, &["live/api: Connection refused)"]);
+    });
+}
+
+#[test]
+fn what_cannot_be_written_is_told_with_its_cause() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    for args in [&["status"][..], &["list"], &["health", "--json"], &["pid", "web"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
+        let child = spawn(command(&sv, args).stdout(full).stderr(Stdio::piped()));
+        let output = child.wait_with_output().expect("its end");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && told.contains("No space left"), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_name_of_two_lines_is_a_name() {
+    let sv = SvDir::new();
+    let two = sv.service("two\nlines").run("exec sleep 1000").create();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    two.wait_up();
+    web.wait_up();
+    well(&sv, &["restart", "t*"]);
+    well(&sv, &["stop", "all"]);
+    assert_eq!((pid(&two), pid(&web)), (None, None));
+}
+
+#[test]
+fn a_supervisor_that_does_not_answer_is_not_healthy() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    let onit = start(&sv, UnderTest::Onit);
+    wait_for("web", SOON, || pid(&web));
+    onit.signal(Signal::SIGSTOP);
+    let output = verb(&sv, &["health"]);
+    onit.signal(Signal::SIGCONT);
+    assert_eq!(output.code, 111, "{output:?}");
+    assert!(output.stderr.contains("live/api: the supervisor does not answer"), "{output:?}");
 }
 
 #[test]
