@@ -82,6 +82,8 @@ pub(super) struct Api {
     /// Where it stands, and the link that leads there.
     places: Vec<Place>,
     clients: Vec<Option<Client>>,
+    /// Somebody wants everything to be looked at.
+    rescan: bool,
     /// Nothing is accepted until then.
     full_until: Option<Mono>,
 }
@@ -386,7 +388,7 @@ impl Init {
             }
             Ok(Request::Hello) => Ok(vec![self.hello(rights == Rights::Control)]),
             Ok(Request::Rescan) => {
-                self.rescan();
+                self.api.rescan = true; // once a turn, however many ask for it
                 Ok(Vec::new())
             }
             Ok(Request::Subscribe) => {
@@ -483,6 +485,9 @@ impl Init {
 
     /// Sends what there is to send, and drops who does not keep up.
     pub(super) fn deliver(&mut self) {
+        if std::mem::take(&mut self.api.rescan) {
+            self.rescan();
+        }
         if self.api.full_until.is_some_and(|at| at <= self.now)
             && let Some(listener) = &self.api.listener
         {
