@@ -945,6 +945,31 @@ fn lint_finds_each_planted_fault_where_it_is() {
     }
 }
 
+/// What people write, and what is no fault.
+#[test]
+fn scripts_that_do_well_are_left_in_peace() {
+    let ground = Ground::new();
+    for script in [
+        ". ./common",
+        "source ./common",
+        "eval \"exec sleep $seconds\"",
+        "main() {\n exec sleep \"$@\"\n}\nmain 1000",
+        "function main {\n exec sleep \"$@\"\n}\nmain 1000",
+        "echo not configured; say systemctl start x\nsv down .",
+        "[ -x /bin/sleep ] || exit 1\nexec \\\n  chpst -o 99 \\\n  sleep 1000",
+        "sleep 1000 &\ntrap 'kill $!' TERM\nwait",
+        "case $1 in\na) exec a ;;\n*) exec b ;;\nesac",
+        "echo \"it's\" # don't\nexec x ${y#z} ${#z} $((1<<2))",
+    ] {
+        ground.script("db/run", &format!("#!/bin/sh\n{script}\n"));
+        assert_eq!(examine([ground.path("db")]), [], "{script}");
+    }
+    for script in ["mine() { :; }\nmain 1000", "function mains { :; }\nmain 1000"] {
+        ground.script("db/run", &format!("#!/bin/sh\n{script}\n"));
+        assert_eq!(examine([ground.path("db")]).first().map(|finding| finding.kind), Some("no-exec"), "{script}");
+    }
+}
+
 /// The files that the design gives a meaning to, and PID 1 does not.
 const NOT_YET: [&str; 15] = [
     "after.d",
