@@ -4,15 +4,15 @@ use crate::exit;
 use crate::machine::Signal;
 use crate::machine::policy::Essential;
 use crate::service_dir::{
-    Backoff, Condition, Error, Limit, Logger, MaxRestarts, Readiness, Resource, Restart, Script, ServiceBuilder,
-    Target, User,
+    Backoff, Condition, Error, Limit, Logger, MaxRestarts, NOT_YET, Readiness, Resource, Restart, Script,
+    ServiceBuilder, ServiceDir, Target, User,
 };
 use crate::sys::say::say;
 use crate::wire::svdir;
 use argh::FromArgs;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Write a service directory that runs CMD.
 #[derive(FromArgs, Debug)]
@@ -142,13 +142,24 @@ impl New {
         let directory = self.dir.clone().or_else(svdir);
         let path = directory.unwrap_or_else(|| "/etc/service".into()).join(&self.name);
         match self.builder(command).write(&path) {
-            Ok(_) => exit::OK,
+            Ok(_) => {
+                self.warn(&path);
+                exit::OK
+            }
             Err(error @ Error::Io { .. }) => complain(&self.name, &error, exit::SYSTEM),
             Err(error @ Error::Differs(_)) => {
                 say(format_args!("onit: {}: {error} (--replace does that)", self.name));
                 exit::FAILED
             }
             Err(error) => complain(&self.name, &error, exit::FAILED),
+        }
+    }
+
+    /// Says which of the files that were asked for onit does not act on.
+    fn warn(&self, path: &Path) {
+        let written = ServiceDir::read(path).ok().filter(|_| self.target == Target::Onit);
+        for finding in written.iter().flat_map(|service| &service.findings).filter(|finding| finding.kind == NOT_YET) {
+            say(finding);
         }
     }
 

@@ -65,34 +65,36 @@ const ONIT: u8 = 1;
 const RUNIT: u8 = 2;
 const S6: u8 = 8;
 const ALL: u8 = 15;
+/// onit's name for something that it does not act on in this version.
+const LATER: u8 = 16;
 
 /// Name, what it is, who heeds it. The one place where this is written.
 const NAMES: &[(&str, Kind, u8)] = &[
     ("run", Kind::Program, ALL),
-    ("setup", Kind::Program, ONIT),
+    ("setup", Kind::Program, ONIT | LATER),
     ("finish", Kind::Program, ONIT | RUNIT | S6),
     ("check", Kind::Program, ONIT | RUNIT),
-    ("health", Kind::Program, ONIT),
-    ("health-policy", Kind::Value, ONIT),
+    ("health", Kind::Program, ONIT | LATER),
+    ("health-policy", Kind::Value, ONIT | LATER),
     ("down", Kind::Flag, ALL),
     ("control", Kind::Directory, ONIT | RUNIT),
     ("log", Kind::Directory, ALL),
-    ("env", Kind::Directory, ONIT),
-    ("notification-fd", Kind::Value, ONIT | S6),
+    ("env", Kind::Directory, ONIT | LATER),
+    ("notification-fd", Kind::Value, ONIT | S6 | LATER),
     ("timeout-kill", Kind::Value, ONIT | S6),
     ("timeout-finish", Kind::Value, ONIT | S6),
-    ("timeout-up", Kind::Value, ONIT),
+    ("timeout-up", Kind::Value, ONIT | LATER),
     ("down-signal", Kind::Value, ONIT | S6),
-    ("max-death-tally", Kind::Value, ONIT | S6),
-    ("readiness", Kind::Value, ONIT),
-    ("dependencies.d", Kind::Directory, ONIT),
-    ("after.d", Kind::Directory, ONIT),
-    ("restart", Kind::Value, ONIT),
-    ("backoff", Kind::Value, ONIT),
-    ("max-restarts", Kind::Value, ONIT),
+    ("max-death-tally", Kind::Value, ONIT | S6 | LATER),
+    ("readiness", Kind::Value, ONIT | LATER),
+    ("dependencies.d", Kind::Directory, ONIT | LATER),
+    ("after.d", Kind::Directory, ONIT | LATER),
+    ("restart", Kind::Value, ONIT | LATER),
+    ("backoff", Kind::Value, ONIT | LATER),
+    ("max-restarts", Kind::Value, ONIT | LATER),
     ("essential", Kind::Value, ONIT),
-    ("condition", Kind::Value, ONIT),
-    ("instances", Kind::Value, ONIT),
+    ("condition", Kind::Value, ONIT | LATER),
+    ("instances", Kind::Value, ONIT | LATER),
     ("supervise", Kind::Directory, ALL),
 ];
 
@@ -133,6 +135,11 @@ pub(super) fn values() -> impl Iterator<Item = &'static str> {
 /// Whether the supervisor heeds what has this name in a service directory.
 pub(super) fn is_heeded(name: &str, target: Target) -> bool {
     NAMES.iter().any(|(known, _, who)| *known == name && who & target.bit() != 0)
+}
+
+/// Whether onit knows this name, and does not act on it in this version.
+pub(super) fn is_for_later(name: &str) -> bool {
+    NAMES.iter().any(|(known, _, who)| *known == name && who & LATER != 0)
 }
 
 /// The name that was meant, if this one is close to it: only the case differs, it has an ending as `.sh`, or it takes
@@ -208,6 +215,8 @@ mod tests {
     fn each_target_heeds_what_it_reads() {
         let heeded = |target| NAMES.iter().filter(|(name, ..)| is_heeded(name, target)).count();
         assert_eq!(Target::ALL.map(heeded), [NAMES.len(), 7, 4, 10]);
+        let later: Vec<_> = NAMES.iter().filter(|(name, ..)| is_for_later(name)).collect();
+        assert!(later.len() == 15 && later.iter().all(|(name, ..)| is_heeded(name, Target::Onit)), "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
     }
 }

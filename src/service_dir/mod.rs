@@ -36,6 +36,7 @@ pub use builder::{Logger, Resource, Script, ServiceBuilder, User};
 pub use finding::{Finding, Severity};
 pub use known::Target;
 pub use program::{Program, cause};
+pub(crate) use read::NOT_YET;
 pub use write::{Error, Written};
 
 use crate::machine::policy::Essential;

@@ -66,6 +66,18 @@ pub(super) fn examine(path: &Path, part: Part, findings: &mut Vec<Finding>) -> O
     Some(program)
 }
 
+/// Whether a script itself takes the variables of `env/`: with chpst or envdir, or file by file.
+pub(super) fn reads_env(script: &Path) -> bool {
+    let mut text = Vec::new();
+    let is_file = std::fs::metadata(script).is_ok_and(|metadata| metadata.is_file());
+    let read = |text| File::open(script).and_then(|file| file.take(LONGEST).read_to_end(text));
+    if !is_file || read(&mut text).is_err() {
+        return false;
+    }
+    let text = String::from_utf8_lossy(&text).replace("/bin/env", "");
+    ["/env", "env/", "envdir", "chpst"].iter().any(|word| text.contains(word))
+}
+
 /// Who may write here rules the service, and with it the user it runs as.
 pub(super) fn examine_writers(path: &Path, metadata: &Metadata, findings: &mut Vec<Finding>) {
     let mode = metadata.permissions().mode();
@@ -228,6 +240,9 @@ fn examine_stay(path: &Path, reading: &Reading, findings: &mut Vec<Finding>) {
             let program = bare.split_ascii_whitespace().any(|word| word.rsplit('/').next() == Some(program));
             program && bare.contains(&format!("{} ", words.trim_end()))
         };
+        if line.starts_with("echo ") || line.starts_with("printf ") {
+            continue;
+        }
         if let Some((program, words, mend)) = BACKGROUND.iter().find(has) {
             let problem = format!("`{}` sends {program} into the background, where it has no supervisor", words.trim());
             findings.push(Finding::warning("background", path, problem, *mend).at(*number));
@@ -237,17 +252,27 @@ fn examine_stay(path: &Path, reading: &Reading, findings: &mut Vec<Finding>) {
     if last.ends_with('&') && !last.ends_with("&&") {
         let problem = "starts its last command in the background and ends: it has no supervisor then";
         findings.push(Finding::warning("background", path, problem, "exec it, without the &").at(*number));
-    } else if is_left_waiting(last) && !reading.lines.iter().any(|(_, line)| line.starts_with("trap ")) {
+    } else if is_left_waiting(last)
+        && !reading.lines.iter().any(|(_, line)| line.starts_with("trap ") || defines(line, last))
+    {
         let problem = "its last command has no exec: signals reach the shell, and not the service";
         findings.push(Finding::warning("no-exec", path, problem, "put exec before it").at(*number));
     }
 }
 
+/// Whether this line begins the function that the command calls: what that does is not known.
+fn defines(line: &str, command: &str) -> bool {
+    let name = command.split([' ', '\t', ';']).next().unwrap_or_default();
+    let rest = line.strip_prefix("function ").map_or(line, str::trim_start).strip_prefix(name);
+    let parens = rest.is_some_and(|rest| rest.trim_start().starts_with("()"));
+    parens || line.strip_prefix("function ").is_some_and(|rest| rest.split([' ', '{']).next() == Some(name))
+}
+
 /// Whether the shell waits for this command, with nothing left to do.
 fn is_left_waiting(line: &str) -> bool {
-    const OTHER: [&str; 18] = [
-        "exec", "exit", "wait", "done", "fi", "esac", "}", ")", ":", "true", "false", "return", "kill", "echo",
-        "printf", "rm", "read", "fg",
+    const OTHER: [&str; 22] = [
+        ".", "source", "eval", "sv", "exec", "exit", "wait", "done", "fi", "esac", "}", ")", ":", "true", "false",
+        "return", "kill", "echo", "printf", "rm", "read", "fg",
     ];
     let first = line.split_ascii_whitespace().next().unwrap_or_default();
     let executes = line.split(['&', '|', ';', '{', '(', ' ', '\t']).any(|word| word == "exec" || word == "wait");

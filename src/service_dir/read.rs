@@ -16,6 +16,9 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
+/// What a finding is called that is about a file onit does not act on in this version.
+pub(crate) const NOT_YET: &str = "not-yet";
+
 impl ServiceDir {
     /// Reads everything that is in a service directory. What is wrong with it is among the
     /// [`findings`](ServiceDir::findings); only a directory that cannot be read at all is an error.
@@ -52,6 +55,7 @@ fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
     };
     reader.supervise();
     reader.strangers();
+    reader.later();
     reader.whole(&service);
     service.findings = reader.findings;
     Ok(service)
@@ -306,6 +310,17 @@ impl Reader<'_> {
                         self.error("supervise-no-fifo", name, problem, "remove it: onit makes it");
                     }
                 }
+            }
+        }
+    }
+
+    /// Names that onit gives a meaning, which they do not have in this version.
+    fn later(&mut self) {
+        for name in self.names.clone() {
+            let Some(text) = name.to_str().filter(|name| known::is_for_later(name)) else { continue };
+            let reads_it_itself = text == "env" && program::reads_env(&self.path.join("run"));
+            if !reads_it_itself {
+                self.warn(NOT_YET, &name, "onit does not act on it in this version", "do not rely on it");
             }
         }
     }

@@ -79,9 +79,14 @@ fn write(sv: &SvDir, name: &str, builder: &ServiceBuilder) -> Service {
     let path = sv.path().join(name);
     let written = while_nothing_starts(|| builder.write(&path)).unwrap_or_else(|error| panic!("{error}: {builder:?}"));
     assert_ne!(written, Written::Unchanged);
-    let findings = lint::examine([&path]);
+    let findings = examine([&path]);
     assert!(findings.is_empty(), "what we write is clean: {findings:#?}");
     Service::at(path)
+}
+
+/// What is wrong, but for the files that onit does not act on in this version: those are told of in one test.
+fn examine<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Vec<Finding> {
+    lint::examine(paths).into_iter().filter(|finding| finding.kind != "not-yet").collect()
 }
 
 /// A service that writes down how it was started, and stays.
@@ -697,7 +702,7 @@ fn everything_that_is_written_is_read() {
         fs::write(web.path().join("env").join(name), content).expect("write");
     }
     let read = ServiceDir::read(web.path()).expect("a directory");
-    assert_eq!(read.findings, []);
+    assert!(read.findings.iter().all(|finding| finding.kind == "not-yet"), "{:#?}", read.findings);
     assert_eq!((read.name.to_str(), read.path.as_path()), (Some("web"), web.path()));
     let programs = [&read.run, &read.setup, &read.finish, &read.check, &read.health];
     assert!(programs.iter().all(|program| program.as_ref().is_some_and(|program| program.interpreter == ["/bin/sh"])));
@@ -923,9 +928,9 @@ fn lint_finds_each_planted_fault_where_it_is() {
     assert!(FAULTS.len() > 100);
     for (at, (plant, planted)) in FAULTS.iter().enumerate() {
         let ground = Ground::new();
-        assert_eq!(lint::examine([ground.sv.path()]), [], "all is well before");
+        assert_eq!(examine([ground.sv.path()]), [], "all is well before");
         plant(&ground);
-        let found = lint::examine([ground.sv.path()]);
+        let found = examine([ground.sv.path()]);
         let place = |finding: &Finding| finding.file.strip_prefix(ground.sv.path()).expect("inside").to_owned();
         let mut seen: Vec<_> = found.iter().map(|f| (f.kind, place(f), f.line, f.severity)).collect();
         let mut wanted: Vec<_> = planted.iter().map(|(k, f, l, s, _)| (*k, PathBuf::from(f), *l, *s)).collect();
@@ -940,6 +945,88 @@ fn lint_finds_each_planted_fault_where_it_is() {
     }
 }
 
+/// What people write, and what is no fault.
+#[test]
+fn scripts_that_do_well_are_left_in_peace() {
+    let ground = Ground::new();
+    for script in [
+        ". ./common",
+        "source ./common",
+        "eval \"exec sleep $seconds\"",
+        "main() {\n exec sleep \"$@\"\n}\nmain 1000",
+        "function main {\n exec sleep \"$@\"\n}\nmain 1000",
+        "echo not configured; say systemctl start x\nsv down .",
+        "[ -x /bin/sleep ] || exit 1\nexec \\\n  chpst -o 99 \\\n  sleep 1000",
+        "sleep 1000 &\ntrap 'kill $!' TERM\nwait",
+        "case $1 in\na) exec a ;;\n*) exec b ;;\nesac",
+        "echo \"it's\" # don't\nexec x ${y#z} ${#z} $((1<<2))",
+    ] {
+        ground.script("db/run", &format!("#!/bin/sh\n{script}\n"));
+        assert_eq!(examine([ground.path("db")]), [], "{script}");
+    }
+    for script in ["mine() { :; }\nmain 1000", "function mains { :; }\nmain 1000"] {
+        ground.script("db/run", &format!("#!/bin/sh\n{script}\n"));
+        assert_eq!(examine([ground.path("db")]).first().map(|finding| finding.kind), Some("no-exec"), "{script}");
+    }
+}
+
+/// The files that the design gives a meaning to, and PID 1 does not.
+const NOT_YET: [&str; 15] = [
+    "after.d",
+    "backoff",
+    "condition",
+    "dependencies.d",
+    "env",
+    "health",
+    "health-policy",
+    "instances",
+    "max-death-tally",
+    "max-restarts",
+    "notification-fd",
+    "readiness",
+    "restart",
+    "setup",
+    "timeout-up",
+];
+
+#[test]
+fn what_onit_does_not_act_on_is_told() {
+    let ground = Ground::new();
+    everything().logger(Logger::new("main")).write(ground.path("all")).expect("written");
+    ground.file("all/env/A", "x");
+    ground.file("all/instances", "3\n");
+    let not_yet = || -> Vec<String> {
+        let found = lint::examine([ground.path("all")]).into_iter().filter(|finding| finding.kind == "not-yet");
+        found.map(|finding| finding.to_string().replace(&format!("{}/", ground.path("all").display()), "")).collect()
+    };
+    let line = |name| format!("{name}: warning: onit does not act on it in this version; do not rely on it");
+    assert_eq!(not_yet(), NOT_YET.map(line));
+    for script in [
+        "exec chpst -e env x",
+        "exec envdir ./env x",
+        "for f in $PWD/env; do :; done; exec x",
+        "read -r p <env/P; exec x",
+    ] {
+        ground.script("all/run", &format!("#!/usr/bin/env sh\n{script}\n"));
+        assert!(!not_yet().contains(&line("env")), "run reads it by itself: {script}");
+    }
+    ground.script("all/run", "#!/usr/bin/env sh\nexec x\n");
+    assert_eq!(not_yet(), NOT_YET.map(line));
+}
+
+/// The list above is that of PID 1.
+#[test]
+fn what_onit_acts_on_is_what_pid_1_reads() {
+    let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/init");
+    let sources = fs::read_dir(init).expect("the sources").map(|file| fs::read_to_string(file.expect("a file").path()));
+    let text: String = sources.map(|text| text.expect("text")).collect();
+    let reads = |name: &str| text.contains(&format!("\"{name}\"")) || text.contains(&format!("\"./{name}\""));
+    for name in ["down-signal", "timeout-kill", "timeout-finish", "essential", "run", "finish"] {
+        assert!(reads(name), "{name}");
+    }
+    assert_eq!(NOT_YET.into_iter().find(|name| reads(name)), None);
+}
+
 #[test]
 fn a_service_is_examined_from_wherever_one_stands() {
     let ground = Ground::new();
@@ -949,7 +1036,8 @@ fn a_service_is_examined_from_wherever_one_stands() {
         command.arg("lint").args(args).current_dir(ground.path(directory));
         let told = output(command);
         assert_eq!((told.code, told.stderr.as_str()), (1, ""), "{told:?}");
-        told.stdout
+        let lines = told.stdout.lines().filter(|line| !line.contains("does not act on it"));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
     };
     let cycle = "error: these wait for each other, and so for ever: db -> web -> db; remove one of these\n";
     for (directory, args, place) in [
@@ -1040,6 +1128,20 @@ fn new(sv: &SvDir, args: &[&OsStr]) -> (i32, String) {
     (told.status.code().unwrap_or(-1), String::from_utf8_lossy(&told.stderr).into_owned())
 }
 
+#[test]
+fn new_says_what_onit_does_not_act_on() {
+    let sv = SvDir::new();
+    let line = |name: &str, file: &str| {
+        let file = sv.path().join(name).join(file);
+        format!("{}: warning: onit does not act on it in this version; do not rely on it\n", file.display())
+    };
+    let told = new(&sv, &words(&["a", "--restart", "never", "--depends-on", "b", "--down", "--", "true"]));
+    assert_eq!(told, (0, line("a", "dependencies.d") + &line("a", "restart")));
+    assert_eq!(fs::read_to_string(sv.path().join("a/restart")).expect("written all the same"), "never\n");
+    let s6 = ["c", "--target", "s6", "--notification-fd", "3", "--", "true"];
+    assert_eq!(new(&sv, &words(&s6)), (0, String::new()), "s6 acts on it");
+}
+
 fn words<'a>(words: &[&'a str]) -> Vec<&'a OsStr> {
     words.iter().map(|word| OsStr::new(*word)).collect()
 }
@@ -1105,9 +1207,10 @@ fn what_new_writes_is_clean_and_runs() {
     let mut all = options.clone();
     all.extend([OsStr::new("/bin/sh"), OsStr::new("-c"), OsStr::new(&script), OsStr::new("--"), &hostile]);
     assert_eq!(new(&sv, &words(&["db", "--", "sleep", "1000"])), (0, String::new()));
-    assert_eq!(new(&sv, &all), (0, String::new()));
-    assert_eq!(new(&sv, &all), (0, String::new()), "once more");
-    assert_eq!(lint::examine([sv.path()]), []);
+    let told = new(&sv, &all);
+    assert!(told.0 == 0 && told.1.lines().all(|line| line.contains("does not act on it")), "{told:?}");
+    assert_eq!(new(&sv, &all), told, "once more");
+    assert_eq!(examine([sv.path()]), []);
     let read = ServiceDir::read(sv.path().join("web")).expect("a directory");
     assert_eq!(read.settings.timeout_kill, Some(Limit::After(Duration::from_secs(10))));
     assert_eq!((read.settings.conditions.len(), read.settings.down_signal), (2, Some(Signal::QUIT)));

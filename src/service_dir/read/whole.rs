@@ -75,10 +75,13 @@ impl Reader<'_> {
             let problem = "everything ends with this service, and it is not even started by itself";
             self.warn("down-essential", "down", problem, "remove down, or essential");
         }
-        let gives_up = service.finish.is_some() || settings.max_restarts.is_some() || settings.restart.is_some();
+        let acts = |name, is_there| is_there && !known::is_for_later(name);
+        let gives_up = service.finish.is_some()
+            || acts("max-restarts", settings.max_restarts.is_some())
+            || acts("restart", settings.restart.is_some());
         if settings.essential == Some(Essential::OnGiveup) && !gives_up {
             let problem = "on-giveup never comes about: nothing ends the restarts";
-            self.warn("essential-never", "essential", problem, "let finish exit with 125, or write max-restarts");
+            self.warn("essential-never", "essential", problem, "let finish exit with 125");
         }
     }
 

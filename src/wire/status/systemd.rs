@@ -1,4 +1,4 @@
-//! What `systemctl show --timestamp=unix` says about a unit, as a [`Status`](super::any::Status).
+//! What `systemctl show --timestamp=unix` says about a unit, as a [`Status`].
 //!
 //! Source: `org.freedesktop.systemd1(5)`, `systemctl(1)`; checked against systemd 252.
 
