@@ -970,6 +970,39 @@ fn scripts_that_do_well_are_left_in_peace() {
     }
 }
 
+#[test]
+fn lint_bears_what_is_huge_or_long() {
+    let ground = Ground::new();
+    ground.file("db/env/BIG", "");
+    ground.file("db/timeout-kill", "");
+    for name in ["db/env/BIG", "db/timeout-kill"] {
+        let file = fs::OpenOptions::new().write(true).open(ground.path(name)).expect("a file");
+        file.set_len(1 << 40).or_else(|_| file.set_len(8 << 30)).expect("a sparse file");
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 400000; exec \"$0\" lint \"$1\""]).arg(onit()).arg(ground.path("db"));
+    let told = output(command);
+    assert_eq!((told.code, told.stderr.as_str()), (1, ""), "{told:?}");
+    assert!(told.stdout.contains("longer than 131071 bytes") && told.stdout.len() < 2000, "{told:?}");
+}
+
+/// Each waits for the next one and for some others, in one great circle: that takes a second, and not minutes.
+#[test]
+fn lint_tells_circles_of_a_thousand_services() {
+    let ground = Ground::new();
+    for at in 0..1000 {
+        for other in [1, 7, 33, 200] {
+            ground.file(&format!("s{at}/dependencies.d/s{}", (at + other) % 1000), "");
+        }
+        ground.script(&format!("s{at}/run"), "#!/bin/sh\nexec x\n");
+    }
+    let mut command = Command::new(onit());
+    command.arg("lint").arg(ground.sv.path());
+    let told = output(command);
+    assert_eq!(told.code, 1);
+    assert!(told.stdout.contains("dependencies.d") && told.stdout.contains("wait for each other"));
+}
+
 /// The files that the design gives a meaning to, and PID 1 does not.
 const NOT_YET: [&str; 15] = [
     "after.d",
