@@ -655,6 +655,42 @@ fn a_running_service_takes_what_was_replaced_at_its_next_start() {
     onit.wait_for("the new words", SOON, || procfs::command_line(next).contains("sleep 1002").then_some(()));
 }
 
+/// Each has a script that the others do not have, so a mixture would show.
+#[test]
+fn of_many_that_write_at_once_one_wins() {
+    let sv = SvDir::new();
+    let path = sv.path().join("web");
+    let build = |at: u32| {
+        let letter = ['t', 'h', 'a', 'q'][at as usize % 4];
+        ServiceBuilder::new(["sleep".into(), at.to_string()]).control(letter, Script::shell("true")).replace(true)
+    };
+    build(0).write(&path).expect("written");
+    let written = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for first in 0..4 {
+            let (path, written) = (&path, &written);
+            scope.spawn(move || {
+                for at in 0..25 {
+                    match build(first + 4 * at).write(path) {
+                        Ok(_) => _ = written.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+                        Err(Error::Io { error, .. }) if error.kind() == std::io::ErrorKind::ResourceBusy => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    assert!(written.into_inner() > 0, "one at least gets in");
+    let scripts = fs::read_dir(path.join("control")).expect("control").count();
+    assert_eq!((scripts, examine([&path])), (1, Vec::new()));
+    assert_eq!(fs::read_dir(sv.path()).expect("the services").count(), 1, "nothing is left behind");
+    build(0).write(&path).expect("written");
+    let busy = fs::File::open(&path).expect("a directory");
+    busy.lock().expect("a lock");
+    let refused = build(1).write(&path).expect_err("refused").to_string();
+    assert_eq!(refused, format!("cannot write over {}: somebody else is at it", path.display()));
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // What was written is read
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1477,6 +1513,22 @@ fn a_unit_that_is_wrong_would_be_seen() {
         assert!(unit.contains(from));
         let (_, told) = verify(&sv, &[("x.service", &unit.replace(from, to))]);
         assert!(told.lines().any(|line| line.contains("x.service:") && complains(line)), "{to}: {told}");
+    }
+}
+
+/// A backslash at the end of a line would take the next line into its value.
+#[test]
+fn no_value_of_a_unit_swallows_what_follows() {
+    let path = |path: &str| Condition { not: false, fact: Fact::Path(path.into()) };
+    for directory in ["/x\\", "/x ", "/x\\\\"] {
+        let builder = ServiceBuilder::new(["/bin/sleep", "1"]).directory(directory);
+        let unit = builder.condition(path("/a\\")).condition(path("/b")).systemd_unit("/web").expect("a unit");
+        assert!(unit.contains(&format!("\nWorkingDirectory={directory}/.\nRestart=always\n")), "{unit}");
+        assert!(
+            unit.contains("\n# ConditionPathExists: a unit cannot say it") && unit.contains("Exists=/b\n"),
+            "{unit}"
+        );
+        assert!(!unit.lines().any(|line| line.ends_with('\\') || line.ends_with(' ')), "{unit}");
     }
 }
 
