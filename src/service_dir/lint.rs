@@ -130,10 +130,10 @@ impl Lint {
     // What they say of each other.
 
     fn look_at_neighbours(&mut self) {
-        let mut told = BTreeSet::new();
+        let (mut done, mut told) = (BTreeSet::new(), BTreeSet::new());
         for place in self.asked.clone() {
             self.dependencies(&place);
-            self.cycles(&place, &mut told);
+            self.cycles(&place, &mut done, &mut told);
         }
     }
 
@@ -183,8 +183,11 @@ impl Lint {
         template.is_some_and(|template| self.get(&place.with_file_name(OsStr::from_bytes(template))).is_some())
     }
 
-    fn cycles(&mut self, start: &Path, told: &mut BTreeSet<Vec<PathBuf>>) {
-        let mut done = BTreeSet::new();
+    /// Each service is looked at once: a circle that it is in has been met on the first way that led to it.
+    fn cycles(&mut self, start: &Path, done: &mut BTreeSet<PathBuf>, told: &mut BTreeSet<Vec<PathBuf>>) {
+        if done.contains(start) {
+            return;
+        }
         // The way to here, and what is still to be tried from each place on it.
         let mut way: Vec<(PathBuf, Vec<PathBuf>)> = vec![(start.to_owned(), self.waits_for(start))];
         while let Some((here, rest)) = way.last_mut() {

@@ -7,11 +7,12 @@ use super::ServiceDir;
 use super::finding::Finding;
 use super::known::{self, CONTROLS, FOREIGN, Kind};
 use super::program::{self, Part, Program, cause, examine_writers, shown, what};
+use super::shell;
 use crate::wire::svdir;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::Metadata;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -239,7 +240,7 @@ impl Reader<'_> {
             }
             let content = match std::fs::metadata(self.path.join(&file)) {
                 Err(_) => Ok(Vec::new()), // a dead link counts as empty
-                Ok(metadata) if metadata.is_file() => std::fs::read(self.path.join(&file)),
+                Ok(metadata) if metadata.is_file() => read_variable(&self.path.join(&file)),
                 Ok(metadata) => {
                     let problem = format!("is no file, but {}", what(&metadata));
                     self.error("env-not-a-file", file, problem, "leave only files in env/, one for each variable");
@@ -258,6 +259,11 @@ impl Reader<'_> {
                     continue;
                 }
             };
+            if content.len() > shell::WORD {
+                let problem = format!("is longer than {} bytes, which no program can be given", shell::WORD);
+                self.error("env-long", file, problem, "keep it in a file, and name that");
+                continue;
+            }
             self.variable(&file, &content);
             variables.insert(name, svdir::variable(&content).map(OsString::from_vec));
         }
@@ -348,6 +354,13 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// As much of a variable as any program can be given, and a byte more.
+fn read_variable(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(shell::WORD as u64 + 1).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// The letter of a command that goes by this name.

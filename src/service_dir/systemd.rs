@@ -108,7 +108,13 @@ impl Text {
         self.0.push('\n');
     }
 
+    /// A blank at the end of a value is lost, and a backslash there would swallow the next line.
     fn set(&mut self, key: &str, value: impl std::fmt::Display) {
+        let value = value.to_string();
+        let backslashes = value.len() - value.trim_end_matches('\\').len();
+        if backslashes % 2 == 1 || value.ends_with(char::is_whitespace) {
+            return self.lost(key, &format!("a unit cannot say it, because of how it ends: \"{value}\""));
+        }
         let _ = writeln!(self.0, "{key}={value}");
     }
 
@@ -373,10 +379,11 @@ fn is_variable(name: &OsStr, value: &OsStr) -> bool {
     name && value.to_str().is_some_and(|value| !value.contains(|c: char| c.is_control() && c != '\t' && c != '\n'))
 }
 
-/// A whole value that is a path and is not unquoted by systemd.
+/// A whole value that is a directory and is not unquoted by systemd. A dot keeps what it ends with away from the end.
 fn quote_value(value: &OsStr) -> Option<String> {
     let text = value.to_str().filter(|text| !text.contains(char::is_control))?;
-    Some(specifiers(text))
+    let odd = text.ends_with(|c: char| c == '\\' || c.is_whitespace());
+    Some(specifiers(text) + if odd { "/." } else { "" })
 }
 
 /// A command line. What systemd could misread as the name of a program is found by env.

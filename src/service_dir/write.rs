@@ -92,7 +92,8 @@ impl ServiceBuilder {
     /// One that we wrote before and that says the same is left as it is. One that says something else is an error
     /// ([`Error::Differs`]) unless it is to be [replaced](ServiceBuilder::replace): then each file of ours is exchanged in
     /// one step, `run` last, once all of them are on the disk. So a running service goes on, its logs and `supervise/`
-    /// stay, and the new files hold from its next start. Anything else that stands there is an error ([`Error::Foreign`]).
+    /// stay, and the new files hold from its next start. While another builder is at it, that is an error
+    /// ([`Error::Io`], [`ResourceBusy`](io::ErrorKind::ResourceBusy)). Anything else that stands there is an error ([`Error::Foreign`]).
     pub fn write(&self, path: impl AsRef<Path>) -> Result<Written, Error> {
         let path = path.as_ref();
         let mut plan = self.plan()?;
@@ -113,6 +114,7 @@ impl ServiceBuilder {
     }
 
     fn write_over(&self, path: &Path, plan: &Plan, manifest: &Manifest) -> Result<Written, Error> {
+        let _alone = alone(path)?;
         let known = Manifest::read(path).ok_or_else(|| Error::Foreign(path.to_owned()))?;
         let Some(other) = difference(path, plan, self.private) else { return Ok(Written::Unchanged) };
         if !self.replace {
@@ -142,6 +144,20 @@ impl ServiceBuilder {
         replace(&path.join(MANIFEST), &manifest.content().bytes)?;
         set_mode(path, if self.private { 0o700 } else { 0o755 })?;
         Ok(Written::Replaced)
+    }
+}
+
+/// Keeps other builders out of a directory while this lives. It does not wait: whoever may read the directory can keep us
+/// out. Where there are no locks, nobody is kept out.
+fn alone(path: &Path) -> Result<Option<File>, Error> {
+    let mut open = fs::OpenOptions::new();
+    let Ok(directory) = open.read(true).custom_flags(libc::O_DIRECTORY).open(path) else { return Ok(None) };
+    match directory.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => {
+            let busy = io::Error::new(io::ErrorKind::ResourceBusy, "somebody else is at it");
+            Err(io("write over", path)(busy))
+        }
+        _ => Ok(Some(directory)),
     }
 }
 

@@ -655,6 +655,42 @@ fn a_running_service_takes_what_was_replaced_at_its_next_start() {
     onit.wait_for("the new words", SOON, || procfs::command_line(next).contains("sleep 1002").then_some(()));
 }
 
+/// Each has a script that the others do not have, so a mixture would show.
+#[test]
+fn of_many_that_write_at_once_one_wins() {
+    let sv = SvDir::new();
+    let path = sv.path().join("web");
+    let build = |at: u32| {
+        let letter = ['t', 'h', 'a', 'q'][at as usize % 4];
+        ServiceBuilder::new(["sleep".into(), at.to_string()]).control(letter, Script::shell("true")).replace(true)
+    };
+    build(0).write(&path).expect("written");
+    let written = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for first in 0..4 {
+            let (path, written) = (&path, &written);
+            scope.spawn(move || {
+                for at in 0..25 {
+                    match build(first + 4 * at).write(path) {
+                        Ok(_) => _ = written.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+                        Err(Error::Io { error, .. }) if error.kind() == std::io::ErrorKind::ResourceBusy => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    assert!(written.into_inner() > 0, "one at least gets in");
+    let scripts = fs::read_dir(path.join("control")).expect("control").count();
+    assert_eq!((scripts, examine([&path])), (1, Vec::new()));
+    assert_eq!(fs::read_dir(sv.path()).expect("the services").count(), 1, "nothing is left behind");
+    build(0).write(&path).expect("written");
+    let busy = fs::File::open(&path).expect("a directory");
+    busy.lock().expect("a lock");
+    let refused = build(1).write(&path).expect_err("refused").to_string();
+    assert_eq!(refused, format!("cannot write over {}: somebody else is at it", path.display()));
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // What was written is read
 // ---------------------------------------------------------------------------------------------------------------------
@@ -968,6 +1004,39 @@ fn scripts_that_do_well_are_left_in_peace() {
         ground.script("db/run", &format!("#!/bin/sh\n{script}\n"));
         assert_eq!(examine([ground.path("db")]).first().map(|finding| finding.kind), Some("no-exec"), "{script}");
     }
+}
+
+#[test]
+fn lint_bears_what_is_huge_or_long() {
+    let ground = Ground::new();
+    ground.file("db/env/BIG", "");
+    ground.file("db/timeout-kill", "");
+    for name in ["db/env/BIG", "db/timeout-kill"] {
+        let file = fs::OpenOptions::new().write(true).open(ground.path(name)).expect("a file");
+        file.set_len(1 << 40).or_else(|_| file.set_len(8 << 30)).expect("a sparse file");
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 400000; exec \"$0\" lint \"$1\""]).arg(onit()).arg(ground.path("db"));
+    let told = output(command);
+    assert_eq!((told.code, told.stderr.as_str()), (1, ""), "{told:?}");
+    assert!(told.stdout.contains("longer than 131071 bytes") && told.stdout.len() < 2000, "{told:?}");
+}
+
+/// Each waits for the next one and for some others, in one great circle: that takes a second, and not minutes.
+#[test]
+fn lint_tells_circles_of_a_thousand_services() {
+    let ground = Ground::new();
+    for at in 0..1000 {
+        for other in [1, 7, 33, 200] {
+            ground.file(&format!("s{at}/dependencies.d/s{}", (at + other) % 1000), "");
+        }
+        ground.script(&format!("s{at}/run"), "#!/bin/sh\nexec x\n");
+    }
+    let mut command = Command::new(onit());
+    command.arg("lint").arg(ground.sv.path());
+    let told = output(command);
+    assert_eq!(told.code, 1);
+    assert!(told.stdout.contains("dependencies.d") && told.stdout.contains("wait for each other"));
 }
 
 /// The files that the design gives a meaning to, and PID 1 does not.
@@ -1444,6 +1513,22 @@ fn a_unit_that_is_wrong_would_be_seen() {
         assert!(unit.contains(from));
         let (_, told) = verify(&sv, &[("x.service", &unit.replace(from, to))]);
         assert!(told.lines().any(|line| line.contains("x.service:") && complains(line)), "{to}: {told}");
+    }
+}
+
+/// A backslash at the end of a line would take the next line into its value.
+#[test]
+fn no_value_of_a_unit_swallows_what_follows() {
+    let path = |path: &str| Condition { not: false, fact: Fact::Path(path.into()) };
+    for directory in ["/x\\", "/x ", "/x\\\\"] {
+        let builder = ServiceBuilder::new(["/bin/sleep", "1"]).directory(directory);
+        let unit = builder.condition(path("/a\\")).condition(path("/b")).systemd_unit("/web").expect("a unit");
+        assert!(unit.contains(&format!("\nWorkingDirectory={directory}/.\nRestart=always\n")), "{unit}");
+        assert!(
+            unit.contains("\n# ConditionPathExists: a unit cannot say it") && unit.contains("Exists=/b\n"),
+            "{unit}"
+        );
+        assert!(!unit.lines().any(|line| line.ends_with('\\') || line.ends_with(' ')), "{unit}");
     }
 }
 

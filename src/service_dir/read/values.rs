@@ -16,6 +16,9 @@ const SMALL: u64 = 4096;
 /// Whoever writes so few milliseconds has probably thought of seconds.
 const SUSPICIOUS: Duration = Duration::from_millis(100);
 
+/// As many characters of a line are quoted.
+const EXCERPT: usize = 60;
+
 const TIME: &str = "write a time: 5000 (milliseconds), 500ms, 10s, 5m or 1h; 0 for never";
 
 impl Reader<'_> {
@@ -101,9 +104,9 @@ impl Reader<'_> {
             let line = text.lines().next().unwrap_or_default();
             let blanks = line != line.trim() && parse(line.trim()).is_some();
             let problem = if blanks {
-                format!("\"{line}\" has a blank too many, and is no value for it: the default holds")
+                format!("\"{}\" has a blank too many, and is no value for it: the default holds", excerpt(line))
             } else {
-                format!("\"{line}\" is no value for it: the default holds")
+                format!("\"{}\" is no value for it: the default holds", excerpt(line))
             };
             self.findings.push(Finding::error("value-bad", &self.path.join(name), problem, mend).at(1));
         }
@@ -111,8 +114,10 @@ impl Reader<'_> {
     }
 
     fn time(&mut self, name: &str) -> Option<Limit> {
-        let limit = self.value(name, TIME, svdir::limit)?;
-        let bare = std::fs::read_to_string(self.path.join(name)).is_ok_and(|text| text.trim().parse::<u64>().is_ok());
+        let (limit, bare) = self.value(name, TIME, |text| {
+            let bare = text.lines().next().is_some_and(|line| line.trim().parse::<u64>().is_ok());
+            svdir::limit(text).map(|limit| (limit, bare))
+        })?;
         if let Some(time) = limit.filter(|time| bare && *time < SUSPICIOUS) {
             let (problem, mend) =
                 (format!("{} milliseconds are very little", time.as_millis()), format!("{}s?", time.as_millis()));
@@ -131,7 +136,7 @@ impl Reader<'_> {
                 Some(condition) => conditions.push(condition),
                 None if line.is_empty() => {}
                 None => {
-                    let problem = format!("\"{line}\" is no condition");
+                    let problem = format!("\"{}\" is no condition", excerpt(line));
                     let finding = Finding::error("value-bad", &self.path.join("condition"), problem, MEND);
                     self.findings.push(finding.at(number + 1));
                 }
@@ -147,5 +152,13 @@ impl Reader<'_> {
             self.error("dependency-self", file, "it waits for itself, and so for ever", "remove it");
         }
         names
+    }
+}
+
+/// A line as it is quoted: not all of it if it is none for people.
+fn excerpt(line: &str) -> String {
+    match line.char_indices().nth(EXCERPT) {
+        Some((at, _)) => format!("{}...", line.get(..at).unwrap_or_default()),
+        None => line.to_owned(),
     }
 }
