@@ -11,11 +11,11 @@
 //! use onit::service_dir::{ServiceBuilder, ServiceDir, Signal, Written};
 //!
 //! let parent = tempfile::tempdir()?;
-//! let web = ServiceBuilder::new(["httpd", "-f"]).env("PORT", "8080").depends_on("db").down_signal(Signal::QUIT);
+//! let web = ServiceBuilder::new(["httpd", "-f"]).env("PORT", "8080").down_signal(Signal::QUIT);
 //! assert_eq!(web.write(parent.path().join("web"))?, Written::Created);
 //!
 //! let read = ServiceDir::read(parent.path().join("web"))?;
-//! assert_eq!(read.settings.dependencies, ["db"]);
+//! assert_eq!(read.settings.down_signal, Some(Signal::QUIT));
 //! assert!(read.findings.is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
