@@ -1,6 +1,6 @@
 //! A private tree of services for development and tests: no root, nothing installed, nothing left behind.
 
-use super::{Deadline, Error, ErrorKind, Manager, Result, Service, Until};
+use super::{Deadline, Error, ErrorKind, Manager, Operation, Result, Service, Until};
 use crate::machine::{Pid, Signal, Target};
 use crate::sys::poll::Poller;
 use crate::sys::{clock, fs, process};
@@ -22,7 +22,9 @@ pub enum Scanner {
 }
 
 /// A tree: service directories in `sv/`, and in `service/` a link to each that is enabled, which is what runs. Dropped,
-/// it stops everything and removes itself.
+/// it stops everything and removes itself, also in a panic that unwinds. What is not dropped goes on: a program that is
+/// killed, calls `exit` or aborts leaves its tree behind, in the directory that `$TMPDIR` names, else `/tmp`. Where that is
+/// mounted `noexec` nothing in it can run.
 ///
 /// ```no_run
 /// use onit::client::{DevTree, Scanner, Until};
@@ -83,7 +85,8 @@ impl DevTree {
         Service::open(self.directory(name))
     }
 
-    /// Starts the tree. What it says goes to our standard error; it is not at our terminal's signals.
+    /// Starts the tree; again if whoever ran it has died, and then what that one has left is stopped first. What it says
+    /// goes to our standard error; it is not at our terminal's signals.
     ///
     /// # Errors
     /// The program cannot be executed; [`Busy`](ErrorKind::Busy) if the tree runs already.
@@ -91,6 +94,7 @@ impl DevTree {
         if self.pid().is_some() {
             return Err(Error::new(&self.root, "start it", ErrorKind::Busy));
         }
+        self.stop(PATIENCE)?; // what one that has died has left
         let (program, words): (&Path, &[&str]) = match &scanner {
             Scanner::Onit(path) => (path, &["run"]),
             Scanner::Runsvdir(path) => (path, &["-P"]),
@@ -150,7 +154,7 @@ impl DevTree {
     }
 
     /// Stops everything in order: all services, then whoever runs them. What remains at the deadline is killed, and
-    /// that is an error.
+    /// that is an error. If whoever ran them has died, its services are told to leave, or killed.
     ///
     /// # Errors
     /// [`TimedOut`](ErrorKind::TimedOut).
@@ -162,15 +166,20 @@ impl DevTree {
             Scanner::Onit(_) => Signal::TERM,
             Scanner::Runsvdir(_) => Signal::HUP, // runit(8): all runsv get TERM
         };
-        if matches!(child.try_wait(), Ok(None)) {
+        let runs = matches!(child.try_wait(), Ok(None));
+        if runs {
             let _ = process::kill(pid, signal, Target::Process);
         }
-        let ended = ends_by(pid, deadline);
+        let ended = !runs || ends_by(pid, deadline);
         if !ended {
             let _ = child.kill();
         }
         let _ = child.wait();
         let services = Service::all_in(self.services()).unwrap_or_default();
+        if !runs {
+            Manager::new(services.clone()).perform(&Operation::Exit, deadline); // nobody has told them
+            services.iter().for_each(|service| self.kill_orphans(service));
+        }
         let outcomes = Manager::new(services).wait(Until::Gone, deadline);
         let remaining: Vec<_> = outcomes.iter().filter(|outcome| outcome.result.is_err()).collect();
         for outcome in &remaining {
@@ -187,6 +196,21 @@ impl Drop for DevTree {
     fn drop(&mut self) {
         let _ = self.stop(PATIENCE);
         let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+impl DevTree {
+    /// Kills what an onit that was killed has left of a service, and of its logger: whatever the last record names, if it
+    /// is still in the tree. Another process may have that number by now.
+    fn kill_orphans(&self, service: &Service) {
+        for service in [Some(service.clone()), service.logger()].into_iter().flatten() {
+            let record = service.record().ok().filter(|_| matches!(service.is_supervised(), Ok(false)));
+            let Some(pid) = record.and_then(|record| record.pid) else { continue };
+            let place = std::fs::read_link(format!("/proc/{}/cwd", pid.0));
+            if place.is_ok_and(|place| place.starts_with(&self.root)) {
+                let _ = process::kill(pid, Signal::KILL, Target::Group);
+            }
+        }
     }
 }
 

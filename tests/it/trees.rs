@@ -1,5 +1,6 @@
 //! Private trees of services, the programs under `examples/` that use the library, and systemd.
 
+use crate::procfs;
 use crate::svdir::{SOON, SvDir, find_in_path, is_root, missing_tools, onit, output, skip, wait_for, write_file};
 use onit::client::{DevTree, ErrorKind, Scanner, Until};
 use std::fs;
@@ -55,6 +56,39 @@ fn a_tree_lives_and_leaves_nothing_under_runsvdir() {
         skip!("{missing}");
     }
     a_life(Scanner::Runsvdir("runsvdir".into()));
+}
+
+/// Whoever runs the tree is killed twice, and started again once.
+fn a_violent_life(scanner: Scanner) {
+    let mut tree = with_service("web", "exec sleep 1000");
+    let web = tree.enable("web").expect("enabled");
+    let mut pids = Vec::new();
+    for _ in 0..2 {
+        tree.start(scanner.clone()).expect("started");
+        let pid = wait_for("another process", SOON, || {
+            let pid = web.status().ok()?.pid?.0.cast_unsigned();
+            (!pids.contains(&pid)).then_some(pid)
+        });
+        pids.push(pid);
+        let scanner = tree.pid().expect("it runs").0;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(scanner), nix::sys::signal::SIGKILL).expect("killed");
+        wait_for("its end", SOON, || tree.pid().is_none().then_some(()));
+    }
+    tree.stop(SOON).expect("stopped");
+    wait_for("the end of all", SOON, || pids.iter().all(|pid| !procfs::is_alive(*pid)).then_some(()));
+}
+
+#[test]
+fn a_tree_whose_onit_is_killed_leaves_nothing() {
+    a_violent_life(Scanner::Onit(onit()));
+}
+
+#[test]
+fn a_tree_whose_runsvdir_is_killed_leaves_nothing() {
+    if let Some(missing) = missing_tools(&["runsvdir"]) {
+        skip!("{missing}");
+    }
+    a_violent_life(Scanner::Runsvdir("runsvdir".into()));
 }
 
 #[test]
