@@ -354,19 +354,12 @@ mod tests {
             name: "web".into(),
             state: state.into(),
             want: want.into(),
-            leaving: false,
             pid: Some(pid).filter(|pid| *pid > 0),
             since: 5.0,
             seconds: 1.0,
             ready: state == "up",
-            paused: false,
             enabled: true,
-            restarts: 0,
-            flapping: None,
-            exit: None,
-            next: None,
-            logger: false,
-            trouble: None,
+            ..ServiceStatus::default()
         }
     }
 

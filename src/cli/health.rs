@@ -103,19 +103,12 @@ mod tests {
             name: name.into(),
             state: state.into(),
             want: want.into(),
-            leaving: false,
             pid: (state == "up").then_some(7),
             since: 5.0,
             seconds: 1.0,
             ready: state == "up",
-            paused: false,
             enabled: true,
-            restarts: 0,
-            flapping: None,
-            exit: None,
-            next: None,
-            logger: false,
-            trouble: None,
+            ..ServiceStatus::default()
         }
     }
 

@@ -304,19 +304,12 @@ mod tests {
             name: name.into(),
             state: "up".into(),
             want: "up".into(),
-            leaving: false,
             pid: Some(3449),
             since: 1.0,
             seconds: 12.0,
             ready: true,
-            paused: false,
             enabled: true,
-            restarts: 0,
-            flapping: None,
-            exit: None,
-            next: None,
-            logger: false,
-            trouble: None,
+            ..ServiceStatus::default()
         }
     }
 

@@ -147,19 +147,12 @@ mod tests {
             name: "web".into(),
             state: "up".into(),
             want: "up".into(),
-            leaving: false,
             pid: Some(7),
             since: 1.0,
             seconds: 75.0,
             ready: true,
-            paused: false,
             enabled: true,
-            restarts: 0,
-            flapping: None,
-            exit: None,
-            next: None,
-            logger: false,
-            trouble: None,
+            ..ServiceStatus::default()
         }
     }
 

@@ -64,19 +64,9 @@ impl Init {
             name: text(name),
             state: "refused".into(),
             want: "up".into(),
-            leaving: false,
-            pid: None,
-            since: 0.0,
-            seconds: 0.0,
-            ready: false,
-            paused: false,
             enabled: true,
-            restarts: 0,
-            flapping: None,
-            exit: None,
-            next: None,
-            logger: false,
             trouble: Some(why.to_owned()),
+            ..ServiceStatus::default()
         });
         refused.map(|status| Line::Service(Box::new(status))).collect()
     }

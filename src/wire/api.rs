@@ -146,7 +146,7 @@ pub struct Hello {
 }
 
 /// What is known of a service.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Its name; `web/log` is the logger of `web`. Bytes that are no UTF-8 are replaced.
     pub name: String,
