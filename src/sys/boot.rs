@@ -92,6 +92,7 @@ pub fn take_keyboard_requests() {
 /// What we were started with is the kernel's: the root directory, a session of our own, files that others may read, and
 /// a PATH, which it does not set.
 pub fn set_up_process() {
+    #[expect(clippy::disallowed_methods, reason = "it stays")]
     umask(Mode::from_bits_truncate(0o022));
     let _ = nix::unistd::chdir("/");
     process::lead_session();

@@ -7,7 +7,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, recv, send, socket,
     sockopt::PeerCredentials,
 };
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -50,10 +50,12 @@ pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {
         Err(_) => {} // bind(2) says what is wrong
     }
     let listener = fresh()?;
-    let before = umask(Mode::from_bits_truncate(!mode & 0o777));
-    let bound = bind(listener.as_raw_fd(), &UnixAddr::new(&path)?);
-    umask(before);
-    bound?;
+    // The umask is left alone: whoever failed while it was another would hand that on. The file has the mode of the
+    // socket, less the umask; what that takes away comes back before anybody can connect.
+    let mode = Mode::from_bits_truncate(mode);
+    fchmod(&listener, mode)?;
+    bind(listener.as_raw_fd(), &UnixAddr::new(&path)?)?;
+    fchmodat(dir, name, mode, FchmodatFlags::FollowSymlink)?;
     nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
     Ok(Listener(listener))
 }
@@ -169,6 +171,7 @@ fn groups(stream: &OwnedFd) -> Result<Vec<u32>, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn who_connects_is_known_and_a_socket_that_nobody_answers_is_replaced() {
@@ -190,6 +193,18 @@ mod tests {
         assert_eq!((connection.read(&mut [0; 8]), connection.write(b"x")), (None, None));
         drop(listener);
         assert!(listen(&dir, "api", 0o600).is_ok());
+    }
+
+    #[test]
+    fn its_permissions_are_those_that_were_asked_for() {
+        let place = tempfile::tempdir().expect("a directory");
+        let dir = super::super::fs::open_path(place.path()).expect("opened");
+        for mode in [0o600, 0o660, 0o666, 0o620] {
+            let _listener = listen(&dir, &format!("{mode:o}"), mode).expect("a socket");
+            let path = place.path().join(format!("{mode:o}"));
+            let stands = std::fs::metadata(path).expect("it is there").permissions().mode();
+            assert_eq!(stands & 0o777, mode);
+        }
     }
 
     const SOON: Duration = Duration::from_secs(20);

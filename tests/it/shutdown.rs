@@ -73,7 +73,7 @@ fn what_went_into_the_background_is_told_to_end_and_killed_if_it_does_not() {
 fn a_logger_reads_to_the_end_although_something_left_behind_still_holds_its_pipe() {
     let sv = SvDir::new();
     let web = sv.service("web").log("cat >>log; echo end >>log");
-    let web = web.run("sh -c 'trap \"\" TERM; echo $$ >deaf; sleep 1000' &\necho line; exec sleep 1000");
+    let web = web.run("echo line\nsh -c 'trap \"\" TERM; echo $$ >deaf; sleep 1000' &\nexec sleep 1000");
     let (web, onit) = (web.create_atomically(), sv.start(UnderTest::Onit));
     web.wait_pid("deaf");
     let (ending, took) = stop(&onit);

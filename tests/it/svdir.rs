@@ -669,6 +669,11 @@ impl Drop for Supervisor {
     /// Ends the supervisor only: a test may replace one and look how the next takes over. The services end with [`SvDir`].
     fn drop(&mut self) {
         let child = self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if thread::panicking() {
+            let ended = child.try_wait();
+            eprintln!("the supervisor (ended: {ended:?}): {:#?}", describe(&procfs::tree(self.pid)));
+            eprintln!("its stderr:\n{}", read_lossy(&self.stderr));
+        }
         drop(child.kill());
         drop(child.wait());
     }
