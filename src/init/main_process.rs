@@ -58,6 +58,7 @@ impl Init {
             new_session: config.manners.new_session,
             death_signal: config.death_signal,
             open_files: self.open_files,
+            group: self.spawner.group(),
         };
         match foreground::start(&plan) {
             Ok(pid) => {

@@ -156,6 +156,7 @@ impl Init {
             at_once: false,
             initctl: None,
         };
+        init.make_group(estate.is_some());
         match estate {
             Some(estate) => init.succeed(estate),
             None => {

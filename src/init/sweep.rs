@@ -3,18 +3,33 @@
 //!
 //! Signals go to our own children only. Nobody else reaps them, so their pids cannot be anybody else's; when one ends,
 //! its children become ours and have their turn. So nothing is signalled that is not our descendant, also where we
-//! share the machine's PID namespace.
+//! share the machine's PID namespace. Where we may make a control group, what is in it can be killed at one stroke.
 
 use super::Init;
 use crate::machine::request::Realm;
 use crate::machine::{Pid, Signal, Target};
+use crate::sys::cgroup::Group;
 use crate::sys::process;
+use crate::wire::{cgroup, mounts};
 
 impl Init {
     /// Whether we end what nobody supervises. On a machine the `shutdown` script comes before that.
     pub(super) fn sweeps(&self) -> bool {
         let here = self.config.native && self.config.realm != Realm::Machine;
         here && self.config.main.as_ref().is_none_or(|main| main.manners.sweep)
+    }
+
+    /// What we start goes into a control group of its own, if ours was given to us. PID 1 needs none: it can signal all
+    /// that there is. `again`: somebody has failed, and may have made it.
+    pub(super) fn make_group(&mut self, again: bool) {
+        if std::process::id() == 1 || !self.sweeps() {
+            return;
+        }
+        let [cgroup, mounts] =
+            ["cgroup", "mountinfo"].map(|name| std::fs::read(format!("/proc/self/{name}")).unwrap_or_default());
+        let is_whole = cgroup.split(|byte| *byte == b'\n').any(|line| line == b"0::/");
+        let own = cgroup::directory(&cgroup, &mounts::mounts(&mounts));
+        self.spawner.start_in(own.and_then(|own| Group::make(&own, is_whole, again)));
     }
 
     pub(super) fn sweep(&mut self) {
@@ -29,11 +44,19 @@ impl Init {
                     self.end_orphan(pid, signal);
                 }
                 if signal == Signal::KILL && self.table.is_empty() {
-                    process::kill_all(signal); // those who fork faster than we count: at one stroke, if we are PID 1
+                    self.kill_at_one_stroke();
                 }
             }
             None if self.table.is_empty() => self.sweep_blindly(signal),
             None => {} // loggers that still read would be hit too
+        }
+    }
+
+    /// Those who fork faster than we count.
+    fn kill_at_one_stroke(&self) {
+        process::kill_all(Signal::KILL); // if we are PID 1
+        if let Some(group) = self.spawner.group() {
+            let _ = group.kill();
         }
     }
 

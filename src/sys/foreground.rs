@@ -2,6 +2,7 @@
 //!
 //! Unlike services it gets everything as we got it: the mask and the ignored signals, every descriptor, the terminal.
 
+use super::cgroup::Group;
 use super::spawn::{Side, fork};
 use super::{Errno, checked, signals};
 use crate::machine::{Pid, Signal, Target};
@@ -89,6 +90,8 @@ pub struct Plan<'a> {
     pub death_signal: Option<Signal>,
     /// The limit of open files that it gets; else ours.
     pub open_files: Option<libc::rlimit>,
+    /// What it is in; else in what we are in.
+    pub group: Option<&'a Group>,
 }
 
 /// Starts it. That it cannot be executed shows in its exit code, 126 or 127, as in a shell, and in a line.
@@ -121,6 +124,7 @@ pub fn start(plan: &Plan) -> Result<Pid, Errno> {
 }
 
 fn become_main(plan: &Plan, in_front: bool, parent: nix::unistd::Pid) -> Errno {
+    let _ = plan.group.map(Group::join);
     if plan.new_session {
         super::process::lead_session();
         // SAFETY: a number only. Standard input becomes our terminal if it is one and nobody's: none is taken away.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod boot;
+pub mod cgroup;
 pub mod clock;
 pub mod foreground;
 pub mod fs;

@@ -9,6 +9,7 @@
 //! as the rest together: the child takes the lowest few for its own with `close_range(CLOSE_RANGE_UNSHARE)`. Since it
 //! can keep only the lowest, what becomes its standard input and output is put there before.
 
+use super::cgroup::Group;
 use super::{Errno, checked, raw};
 use crate::machine::Pid;
 use nix::fcntl::{OFlag, open};
@@ -87,6 +88,8 @@ pub struct Spawner {
     can_share_files: bool,
     /// Where the kernel writes the pid of a child, before the child begins.
     newborn: Option<&'static AtomicU64>,
+    /// What the children are in; else in what we are in.
+    group: Option<Group>,
 }
 
 impl Spawner {
@@ -107,6 +110,7 @@ impl Spawner {
             null,
             can_share_files: refused == 0,
             newborn: None,
+            group: None,
         })
     }
 
@@ -114,6 +118,16 @@ impl Spawner {
     /// it, it is known nevertheless.
     pub fn announce_to(&mut self, newborn: Option<&'static AtomicU64>) {
         self.newborn = newborn;
+    }
+
+    /// From now on the children are in this group.
+    pub fn start_in(&mut self, group: Option<Group>) {
+        self.group = group;
+    }
+
+    /// What the children are in, if it is a group of their own.
+    pub fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     /// The pid that the kernel wrote.
@@ -141,18 +155,29 @@ impl Spawner {
         };
         let share_files = if self.can_share_files { libc::CLONE_FILES } else { 0 };
         let flags = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | share_files | libc::SIGCHLD;
-        let top = self.stack.as_mut_ptr_range().end;
+        let stack = &mut self.stack;
         let child = self.child.get();
         let newborn = self.newborn.map_or(ptr::null(), ptr::from_ref);
         // SAFETY: the child uses its stack, `child` and what that points to, all of which stay in place, and are left
         // alone by us, until `settle` has seen it leave. `become_program` makes system calls only, past the C library,
         // and changes no descriptor of a table that it shares. `newborn` stays for ever.
-        let clone =
-            |flags| unsafe { raw::clone(flags, top, become_program, child.cast(), &raw const (*child).here, newborn) };
-        let mut pid = clone(flags);
+        let mut clone = |flags, group: Option<&Group>| unsafe {
+            let here = &raw const (*child).here;
+            match group {
+                Some(group) => {
+                    raw::clone_into(group.as_fd(), flags, stack, become_program, child.cast(), here, newborn)
+                }
+                None => raw::clone(flags, stack, become_program, child.cast(), here, newborn),
+            }
+        };
+        let mut pid = clone(flags, self.group.as_ref());
+        if self.group.is_some() && !matches!(raw::error(pid), None | Some(libc::EAGAIN | libc::ENOMEM)) {
+            self.group = None; // it cannot be entered, or is no longer there
+            pid = clone(flags, None);
+        }
         if raw::error(pid) == Some(libc::EINVAL) {
             // qemu-user lets nobody share our memory. A child with a copy tells by its exit code only that it failed.
-            pid = clone(libc::SIGCHLD);
+            pid = clone(libc::SIGCHLD, None);
             self.child.get_mut().here = AtomicU32::new(0);
         }
         let pid = match raw::error(pid) {

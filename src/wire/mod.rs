@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod cgroup;
 pub mod control;
 pub mod initctl;
 pub mod ledger;

@@ -32,6 +32,8 @@ const KEEP_NOTHING: [&str; 22] = [
 /// A line of `/proc/self/mountinfo`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mount {
+    /// Which part of the file system.
+    pub root: OsString,
     /// Where.
     pub target: OsString,
     /// Its type.
@@ -60,11 +62,12 @@ pub fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
 /// proc(5): id, parent, device, root, target, options, any number of tags, "-", type, source, super options.
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut words = line.split(|byte| *byte == b' ');
-    let target = OsString::from_vec(unescape(words.nth(4)?));
+    let root = OsString::from_vec(unescape(words.nth(3)?));
+    let target = OsString::from_vec(unescape(words.next()?));
     let mut behind = words.skip_while(|word| *word != b"-").skip(1);
     let kind = String::from_utf8_lossy(behind.next()?).into_owned();
     let options = behind.nth(1)?;
-    Some(Mount { target, kind, read_only: options.split(|byte| *byte == b',').any(|option| option == b"ro") })
+    Some(Mount { root, target, kind, read_only: options.split(|byte| *byte == b',').any(|option| option == b"ro") })
 }
 
 /// The files and partitions in `/proc/swaps`.

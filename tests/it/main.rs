@@ -6,6 +6,7 @@
 mod anywhere;
 mod api;
 mod boxes;
+mod cgroup;
 mod client;
 mod container;
 mod differential;

@@ -277,7 +277,7 @@ fn a_program_without_dashes_in_a_container_is_told_instead_of_taken_for_the_kern
 }
 
 /// Processes that hear nothing, and fork whenever one of them has gone.
-const BOMB: &str = r"$| = 1; $SIG{TERM} = $SIG{CHLD} = q(IGNORE); my $end = time + 60;
+pub const BOMB: &str = r"$| = 1; $SIG{TERM} = $SIG{CHLD} = q(IGNORE); my $end = time + 60;
     while (time < $end) { next if defined fork; print qq(full\n); select(undef, undef, undef, 0.001) }";
 
 #[test]

@@ -1,0 +1,176 @@
+//! In a control group that was given to us, what we start is in one of its own, and ends at one stroke.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::pid1::BOMB;
+use crate::procfs;
+use crate::svdir::{Ending, SOON, SvDir, UnderTest};
+use crate::svdir::{given_to, is_root, missing_tools, onit, poll_until, skip, wrapped};
+
+/// A control group of ours; it ends with everything in it.
+struct Given {
+    dir: PathBuf,
+}
+
+impl Given {
+    /// Where there is a hierarchy of version 2.
+    fn hierarchy() -> Option<PathBuf> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+        Some(PathBuf::from(line.split(' ').nth(4)?))
+    }
+
+    /// What stands in the way of making one.
+    fn why_not() -> Option<String> {
+        if !is_root() {
+            return Some("only root can make a control group".into());
+        }
+        let Some(hierarchy) = Self::hierarchy() else { return Some("there is no cgroup2 hierarchy".into()) };
+        let probe = hierarchy.join(format!("onit-tests-{}", std::process::id()));
+        let made = fs::create_dir(&probe).and_then(|()| fs::metadata(probe.join("cgroup.kill")).map(drop));
+        drop(fs::remove_dir(&probe));
+        made.err().map(|e| format!("cannot make a control group in {}: {e}", hierarchy.display()))
+    }
+
+    fn new(name: &str) -> Self {
+        let dir = Self::hierarchy().expect("a hierarchy").join(format!("onit-tests-{}-{name}", std::process::id()));
+        fs::create_dir(&dir).unwrap_or_else(|e| panic!("mkdir {}: {e}", dir.display()));
+        Self { dir }
+    }
+
+    /// As systemd does for a unit with `Delegate=`.
+    fn marked(self) -> Self {
+        let set = "import os, sys; os.setxattr(sys.argv[1], 'user.delegate', b'1')";
+        let status = Command::new("python3").args(["-c", set]).arg(&self.dir).status();
+        assert!(status.expect("python3").success());
+        self
+    }
+
+    /// A command that runs in it.
+    fn inside(&self, command: &Command) -> Command {
+        let procs = self.dir.join("cgroup.procs");
+        let enter = ["sh", "-c", "echo $$ >\"$0\"; exec \"$@\"", procs.to_str().expect("a printable path")];
+        wrapped(&enter, command)
+    }
+
+    /// The groups in it.
+    fn groups(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.is_dir()).collect()
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        let kill = |dir: &Path| fs::OpenOptions::new().write(true).open(dir.join("cgroup.kill"))?.write_all(b"1");
+        drop(kill(&self.dir));
+        let _ = poll_until(SOON, || {
+            self.groups().iter().for_each(|group| drop(fs::remove_dir(group)));
+            fs::remove_dir(&self.dir).ok()
+        });
+    }
+}
+
+fn members(group: &Path) -> Vec<u32> {
+    let list = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    list.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn command<W: AsRef<OsStr>>(words: &[W]) -> Command {
+    let mut command = Command::new(words[0].as_ref());
+    command.args(&words[1..]);
+    command
+}
+
+#[test]
+fn who_forks_faster_than_it_is_killed_does_not_keep_onit_from_its_end() {
+    if let Some(why) = Given::why_not().or_else(|| missing_tools(&["python3", "perl", "setpriv", "prlimit"])) {
+        skip!("{why}");
+    }
+    let (sv, given) = (SvDir::new(), Given::new("bomb").marked());
+    let bystander = sv.spawn(given.inside(&command(&["sleep", "1000"])));
+    let limited = "setpriv --reuid 54322 --regid 54322 --clear-groups prlimit --nproc=200 perl -e \"$0\" >full &";
+    let script = format!("cd {}; {limited} while [ ! -s full ]; do sleep 0.05; done; exit 3", sv.root().display());
+    let run = [onit().to_str().expect("text"), "--", "sh", "-c", &script, BOMB].map(String::from);
+    let ended = sv.spawn(given.inside(&command(&run)));
+    assert_eq!(ended.wait_end(SOON), Ending::Code(3), "{}", ended.stderr());
+    assert!(procfs::is_alive(bystander.pid()), "it is in the group that was given, but not ours");
+    assert_eq!((given.groups(), members(&given.dir)), (vec![], vec![bystander.pid()]));
+}
+
+#[test]
+fn all_that_is_started_is_in_a_group_of_its_own_also_after_a_fault() {
+    if let Some(why) = Given::why_not().or_else(|| missing_tools(&["python3"])) {
+        skip!("{why}");
+    }
+    let (sv, given) = (SvDir::new(), Given::new("fault").marked());
+    let web = sv.service("web").run("exec sleep 1000").log("exec cat").create();
+    let mut command = UnderTest::Onit.command(&sv.path());
+    command.args(["--", "sleep", "1000"]);
+    let onit = sv.spawn(given.inside(&command));
+    web.wait_up();
+    web.logger().wait_up();
+    let all = |count| {
+        onit.wait_for("processes", SOON, || {
+            given.groups().first().filter(|group| members(group).len() == count).cloned()
+        })
+    };
+    let group = all(3);
+    assert_eq!(members(&given.dir), [onit.pid()]);
+    onit.signal(Signal::SIGSEGV);
+    onit.wait_said(&["onit: SIGSEGV: starting again; the main process and 1 service keep running"]);
+    sv.service("later").run("exec sleep 1000").create_atomically().wait_up();
+    assert_eq!(all(4), group);
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(143), "{}", onit.stderr());
+    assert_eq!((given.groups(), members(&given.dir)), (vec![], vec![]));
+}
+
+#[test]
+fn without_its_group_all_goes_on() {
+    if let Some(why) = Given::why_not().or_else(|| missing_tools(&["python3"])) {
+        skip!("{why}");
+    }
+    let (sv, given) = (SvDir::new(), Given::new("removed").marked());
+    let onit = sv.spawn(given.inside(&UnderTest::Onit.command(&sv.path())));
+    let group = onit.wait_for("its group", SOON, || given.groups().pop());
+    fs::remove_dir(group).expect("nobody is in it");
+    let pid = sv.service("web").run("exec sleep 1000").create_atomically().wait_up();
+    let mut both = [onit.pid(), pid];
+    both.sort_unstable();
+    assert_eq!(members(&given.dir), both);
+    onit.signal(Signal::SIGTERM);
+    assert_eq!((onit.wait_end(SOON), onit.stderr().as_str()), (Ending::Code(0), ""));
+}
+
+#[test]
+fn a_group_that_belongs_to_our_user_is_given_to_us_and_another_is_not() {
+    if let Some(why) = Given::why_not().or_else(|| missing_tools(&["setpriv"])) {
+        skip!("{why}");
+    }
+    for (uid, owner, is_given) in [(54_323, 54_323, true), (54_323, 0, false), (0, 0, false)] {
+        let (sv, given) = (SvDir::new(), Given::new(&format!("{uid}-{owner}")));
+        let web = sv.service("web").run("exec sleep 1000").create();
+        let words = given_to(&sv, uid);
+        for path in [given.dir.clone(), given.dir.join("cgroup.procs")] {
+            std::os::unix::fs::chown(path, Some(owner), Some(owner)).expect("chown");
+        }
+        let onit = sv.spawn(given.inside(&command(&words)));
+        let pid = web.wait_up();
+        let group = onit.wait_for("a process", SOON, || {
+            let mut all = given.groups();
+            all.push(given.dir.clone());
+            all.into_iter().find(|group| members(group).contains(&pid))
+        });
+        assert_eq!(group != given.dir, is_given, "{uid} {owner}");
+        onit.signal(Signal::SIGTERM);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+        assert_eq!((onit.stderr().as_str(), given.groups()), ("", vec![]));
+    }
+}
