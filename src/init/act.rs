@@ -232,7 +232,8 @@ impl Init {
     /// other, and we say why.
     pub(super) fn settle(&mut self) {
         let failed = self.spawner.settle();
-        let (Some(at), Some(NotExecuted { errno, .. })) = (self.starting.take(), failed) else { return };
+        let (Some(at), Some(NotExecuted { pid, errno })) = (self.starting.take(), failed) else { return };
+        self.dying.push(pid);
         self.tell_refusal(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
             slot.told = true;

@@ -64,6 +64,8 @@ pub struct Init {
     unpublished: VecDeque<SlotId>,
     /// The service that was started last, as long as its program may not have been executed.
     starting: Option<SlotId>,
+    /// Who could not become the program that it was to be, and has not been reaped yet.
+    dying: Vec<Pid>,
     /// There may be more dead than one turn takes.
     unreaped: bool,
     /// There is no child left.
@@ -139,6 +141,7 @@ impl Init {
             system: System::UP,
             unpublished: VecDeque::new(),
             starting: None,
+            dying: Vec::new(),
             unreaped: true, // who executes us may have left us children
             childless: false,
             main,

@@ -91,7 +91,9 @@ impl Init {
         self.start_main();
         self.announce();
         self.open_api();
-        self.deliver();
+        if self.dying.is_empty() {
+            self.deliver(); // nobody is told that something runs that does not
+        }
         self.sweep();
         self.note_whole();
     }
@@ -117,6 +119,7 @@ impl Init {
                 self.unreaped = false;
                 return;
             };
+            self.dying.retain(|dying| *dying != pid);
             if self.main.is(pid) {
                 self.main_ended(pid, exit);
             } else if let Some(slot) = self.owner_of(pid) {

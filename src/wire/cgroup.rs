@@ -3,13 +3,16 @@
 use super::mounts::Mount;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The directory of the group that `/proc/self/cgroup` names (cgroups(7): the line `0::PATH`), among these mounts. `None`
 /// if it cannot be reached through any of them.
 pub fn directory(cgroup: &[u8], mounts: &[Mount]) -> Option<PathBuf> {
     let ours = cgroup.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
     let ours = Path::new(OsStr::from_bytes(ours));
+    if ours.components().any(|part| part == Component::ParentDir) {
+        return None; // it is outside of our namespace
+    }
     let mut below = mounts.iter().filter(|mount| mount.kind == "cgroup2");
     below.find_map(|mount| Some(Path::new(&mount.target).join(ours.strip_prefix(&mount.root).ok()?)))
 }
