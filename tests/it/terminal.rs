@@ -93,6 +93,14 @@ impl Person {
     }
 }
 
+impl Drop for Person {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the terminal shows:\n{}", self.all());
+        }
+    }
+}
+
 /// A session of its own on a terminal.
 struct Session {
     person: Person,
@@ -132,8 +140,10 @@ fn group(pid: u32) -> u32 {
     field(pid, 2)
 }
 
+/// Waits until it and all below it are stopped. Who reads and has yet to notice takes the first letter of what is typed.
 fn wait_stopped(pid: u32) {
-    wait_for("the stop", SOON, || Glimpse::of(pid).filter(Glimpse::is_stopped));
+    let is_stopped = |pid: u32| Glimpse::of(pid).is_some_and(|glimpse| glimpse.is_stopped());
+    wait_for("the stop", SOON, || procfs::tree(pid).into_iter().all(is_stopped).then_some(()));
 }
 
 fn wait_continued(pid: u32) {
@@ -263,7 +273,6 @@ fn as_a_job_it_stops_with_its_command_and_fg_and_bg_continue_both() {
         for word in ["two", "three"] {
             person.types("\x1a");
             person.sees("Stopped");
-            wait_stopped(command);
             wait_stopped(entry);
             session.wait_in_front(outer);
             person.types("fg\n");
@@ -275,6 +284,7 @@ fn as_a_job_it_stops_with_its_command_and_fg_and_bg_continue_both() {
         // In the background it goes on until it reads.
         person.types("\x1a");
         person.sees("Stopped");
+        wait_stopped(entry);
         person.types("bg\n");
         // The shell tells what became of its jobs with the next prompt.
         let told = poll_until(SOON, || {
@@ -282,7 +292,6 @@ fn as_a_job_it_stops_with_its_command_and_fg_and_bg_continue_both() {
             person.saw("Stopped").then_some(())
         });
         assert!(told.is_some(), "{who:?}: it has to stop when it reads");
-        wait_stopped(command);
         wait_stopped(entry);
         session.wait_in_front(outer);
         person.types("fg\n");
