@@ -1,6 +1,7 @@
 //! Being told when a directory changes.
 
 use super::Errno;
+use super::fs::{FileId, identity, open_path};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// As many symbolic links as the kernel follows.
 const HOPS: usize = 40;
+/// A directory that comes or goes while it is about to be watched is looked at again so often.
+const ATTEMPTS: usize = 8;
 
 /// Something that changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,8 +35,21 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches the directory at `path`, or for it to come, if only its parent is there.
+    /// Watches the directory at `path`, or for it to come, if only its parent is there. EAGAIN if it comes and goes all
+    /// the time.
     pub fn new(path: &Path) -> Result<Watch, Errno> {
+        for _ in 0..ATTEMPTS {
+            let before = way(path);
+            let watch = Watch::set(path, &before)?;
+            // What came or went before it was watched, nobody tells.
+            if watch.entries.is_some() == before.0.is_some() && way(path) == before {
+                return Ok(watch);
+            }
+        }
+        Err(Errno::EAGAIN)
+    }
+
+    fn set(path: &Path, (_, links): &Way) -> Result<Watch, Errno> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let flags = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
@@ -47,14 +63,14 @@ impl Watch {
             Err(Errno::ENOENT) => None,
             Err(errno) => return Err(errno),
         };
-        let mut links = Vec::new();
-        for (parent, name) in links_of(path, entries.is_none()) {
+        let mut watched = Vec::new();
+        for (parent, name) in links {
             let flags = AddWatchFlags::IN_CREATE
                 | AddWatchFlags::IN_MOVED_TO
                 | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
-            links.push((inotify.add_watch(&parent, flags)?, name));
+            watched.push((inotify.add_watch(parent, flags)?, name.clone()));
         }
-        Ok(Watch { inotify, entries, links })
+        Ok(Watch { inotify, entries, links: watched })
     }
 
     /// The changes since the last call.
@@ -123,6 +139,14 @@ impl AsFd for Writes {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// What is at a path, and on the way there: see [`links_of`].
+type Way = (Option<FileId>, Vec<(PathBuf, OsString)>);
+
+fn way(path: &Path) -> Way {
+    let there = open_path(path).and_then(identity).ok();
+    (there, links_of(path, there.is_none()))
 }
 
 /// Where each symbolic link stands that the path consists of: (directory, name). With `missing`, the last place too.

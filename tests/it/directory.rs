@@ -170,7 +170,10 @@ fn a_linked_service_that_is_unlinked_is_finished_and_its_status_says_so_where_it
     fs::remove_file(sv.path().join("link")).expect("rm");
     wait_gone(&onit, pid);
     assert_eq!(web.wait_text("finished", |text| text.ends_with('\n')), "-1 15\n");
-    let down = onit.wait_for("supervision to end", SOON, || web.status().filter(|_| !web.is_supervised()));
+    let down = onit.wait_for("supervision to end", SOON, || {
+        let ended = !web.is_supervised(); // before its last status is read
+        web.status().filter(|_| ended)
+    });
     assert_eq!((down.phase(), down.pid(), down.stat.as_str()), (Phase::Down, None, "down\n"));
     symlink(web.path(), sv.path().join("again")).expect("symlink");
     web.wait_up();
@@ -375,7 +378,8 @@ fn a_directory_that_is_removed_stops_its_services_and_serves_when_it_comes_back(
     fs::remove_dir_all(sv.path()).expect("rm -r");
     wait_gone(&onit, pid);
     onit.wait_said(&["onit: cannot open", "service: No such file or directory; waiting for it"]);
-    for round in 0..3 {
+    for round in 0..50 {
+        // It may come while onit looks whether it is there.
         fs::create_dir(sv.path()).expect("mkdir");
         let pid = sleeper(&sv, &format!("web{round}")).wait_up();
         fs::remove_dir_all(sv.path()).expect("rm -r");
