@@ -213,8 +213,15 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
     let known: BTreeMap<SlotId, _> = slots.iter().filter_map(|(at, slot)| Some((*at, partner(slot)?))).collect();
     let is_mutual =
         |at: SlotId| known.get(&at).is_some_and(|(other, is_logger)| known.get(other) == Some(&(at, !is_logger)));
-    let before = slots.len();
-    slots.retain(|at, slot| !slot.is_logger() || is_mutual(*at));
+    let is_alone = |at: &SlotId| !known.contains_key(at);
+    let mut lost = 0;
+    slots.retain(|at, slot| {
+        let keeps = !slot.is_logger() || is_mutual(*at);
+        // One that nobody has started yet was to be the logger of a service that is not noted, or has none.
+        let unfinished = matches!(&slot.pair, Pair::Logger { producer, .. } if is_alone(producer));
+        lost += usize::from(!keeps && !(unfinished && slot.service.pids().next().is_none()));
+        keeps
+    });
     for (_, slot) in slots.iter_mut().filter(|(at, slot)| !slot.is_logger() && !is_mutual(**at)) {
         slot.pair = Pair::Alone;
     }
@@ -226,7 +233,7 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
             slot.name = super::adopt::logger_name(name);
         }
     }
-    before - slots.len()
+    lost
 }
 
 impl Init {
@@ -245,6 +252,7 @@ impl Init {
         let [view, lock] = self.live.descriptors();
         ledger.set(Fact::View, ledger::noted(view));
         ledger.set(Fact::ViewLock, ledger::noted(lock));
+        ledger.set(Fact::AtOnce, self.at_once.into());
         ledger.set(Fact::Code, u64::from(self.code.cast_unsigned()));
         ledger.set(Fact::Goal, self.goal.number());
         ledger.set(Fact::TakesIn, self.scan.takes_in().into());
@@ -274,6 +282,7 @@ impl Init {
         for at in self.table.all() {
             self.recall(at);
         }
+        self.repeat_signals(ledger); // what is being done is known until something else is
         self.meet_newborn(ledger);
         for at in self.table.all() {
             self.answer_what_was_lost(at);
@@ -281,14 +290,11 @@ impl Init {
         if self.searches {
             self.table.services().into_iter().for_each(|at| self.adopt_missing_logger(at));
         }
-        self.repeat_signals(ledger);
         self.look_for_main();
         self.go_on_stopping();
         self.tell_rescue(ledger, lost);
-        for signal in ledger.signals().collect::<Vec<Signal>>() {
-            ledger.forget_signal(signal);
-            self.obey(signal);
-        }
+        self.end_all_if_told(ledger);
+        self.obey_again(ledger);
         self.note_whole();
         self.answer_wish(None);
     }
@@ -299,6 +305,7 @@ impl Init {
         self.recall_main(ledger);
         foreground::set_inherited([ledger.get(Fact::InheritedMask), ledger.get(Fact::InheritedIgnored)]);
         self.announced = ledger.get(Fact::Announced) != 0;
+        self.at_once = ledger.get(Fact::AtOnce) != 0;
         self.code = i32::try_from(ledger.get(Fact::Code)).unwrap_or_default();
         self.code_stands = self.code != crate::exit::OK;
         self.goal = Goal::numbered(ledger.get(Fact::Goal)).unwrap_or(Goal::Exit);
@@ -353,19 +360,52 @@ impl Init {
         }
         for pid in dead {
             self.table.disown(pid);
-            self.apply(at, Event::Died(pid, UNKNOWN));
+            let ledger = self.table.ledger;
+            self.service_ended(at, pid, ledger.end().unwrap_or(UNKNOWN));
+            ledger.end_is_noted();
         }
     }
 
-    /// A stop that was noted, but perhaps not sent.
+    /// A stop that was noted, but perhaps not sent. Of the dead that nobody has told of, the pid may be another's.
     fn repeat_signals(&mut self, ledger: Ledger) {
         let doing = usize::try_from(ledger.get(Fact::Doing)).ok().and_then(|at| at.checked_sub(1));
-        ledger.set(Fact::Doing, 0);
         let actions = doing.and_then(|at| self.table.get(at)).map(|slot| slot.service.stop_again());
         for action in actions.unwrap_or_default() {
-            if let Action::Signal(pid, signal, to) = action {
+            if let Action::Signal(pid, signal, to) = action
+                && rescue::is_child(pid)
+            {
                 let _ = process::kill(pid, signal, to);
             }
+        }
+        ledger.set(Fact::Doing, 0);
+    }
+
+    /// An essential service has ended, and that was noted, but perhaps not what follows.
+    fn end_all_if_told(&mut self, ledger: Ledger) {
+        let fatal = usize::try_from(ledger.get(Fact::Fatal)).ok().and_then(|at| at.checked_sub(1));
+        let end = fatal.and_then(|at| Some((at, self.table.get(at)?.history.last_end()?.exit)));
+        if let Some((at, exit)) = end.filter(|_| self.system.is_up()) {
+            self.end_all(at, exit);
+        }
+        ledger.set(Fact::Fatal, 0);
+    }
+
+    /// What was heard and not obeyed to the end.
+    fn obey_again(&mut self, ledger: Ledger) {
+        match ledger.take_order_again() {
+            Some((ledger::FRONT, _)) => self.stop(),
+            Some((of, byte)) => {
+                let at = usize::try_from(of).unwrap_or_default().saturating_sub(1);
+                if !self.is_busy(at) {
+                    self.obey_byte(at, byte);
+                }
+            }
+            None => {}
+        }
+        ledger.order_is_done();
+        ledger.take_written_signal();
+        for signal in ledger.signals().collect::<Vec<Signal>>() {
+            self.heed(signal);
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"onitbook");
 /// Of this layout. Who changes anything here counts on.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// Words in front of the records: a page.
 pub const PAGE: usize = 512;
@@ -83,6 +83,18 @@ pub enum Fact {
     LimitMost,
     /// Signals that were taken and not obeyed yet, a bit each.
     Signals,
+    /// The signal that is being obeyed, and in the upper half for which time.
+    Obeying,
+    /// Where the kernel writes a byte of an order. All ones: it has not.
+    Order,
+    /// For which service that is, and one, or [`FRONT`]; in the upper half for which time it is obeyed. Zero: it was.
+    OrderOf,
+    /// Where the kernel writes how a child ended. All ones: it has not.
+    Ended,
+    /// The service whose end is the end of everything, and one, until everything is told so.
+    Fatal,
+    /// Nothing is waited for any more.
+    AtOnce,
     /// Where the kernel writes the pid of a new child.
     Newborn,
     /// For which service that is, and one.
@@ -98,9 +110,15 @@ pub const UPGRADE: u64 = 256;
 /// The cause: a panic, whose words are in [`PANIC_TEXT`].
 pub const PANIC: u64 = 257;
 
-const JOURNAL_WORDS: usize = 36;
+/// The order is the front's.
+pub const FRONT: u64 = u32::MAX as u64;
+/// What a word holds where the kernel is to write, as long as it has not.
+pub const UNWRITTEN: u64 = u64::MAX;
+
+const JOURNAL_WORDS: usize = 44;
 /// Where the words of a panic are.
-pub const PANIC_TEXT: Text = Text { at: 64, bytes: 504 };
+pub const PANIC_TEXT: Text = Text { at: 64, bytes: 376 };
+const INBOX: usize = 112;
 /// Where the path of the program is.
 pub const PROGRAM: Text = Text { at: 128, bytes: 3064 };
 
@@ -169,10 +187,16 @@ pub fn set(words: &Words, fact: Fact, value: u64) {
     compiler_fence(Ordering::SeqCst);
 }
 
+/// Where the kernel writes a signal that is taken: a `signalfd_siginfo`.
+pub fn inbox(words: &Words) -> Option<&[AtomicU64; 16]> {
+    words.get(INBOX..)?.first_chunk()
+}
+
 /// Begins a ledger.
 pub fn begin(words: &Words, pid: u32) {
     set(words, Fact::Version, VERSION);
     set(words, Fact::Pid, pid.into());
+    set(words, Fact::Ended, UNWRITTEN);
     set(words, Fact::Magic, MAGIC);
 }
 
@@ -548,7 +572,7 @@ mod tests {
         };
         assert_eq!(refusal(&ledger(3), 7), None);
         assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("it is none"));
-        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 2"));
+        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 3"));
         for records in [4, 1 << 40, u64::MAX] {
             assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
         }
@@ -584,7 +608,7 @@ mod tests {
     /// Facts, journal and texts have places of their own.
     const _: () = {
         assert!((Fact::Journal as usize) < JOURNAL_WORDS && JOURNAL_WORDS + FIXED <= PANIC_TEXT.at);
-        assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= PROGRAM.at);
+        assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= INBOX && INBOX + 16 <= PROGRAM.at);
         assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= PAGE && NAME < BEGUN);
     };
 
