@@ -2,10 +2,10 @@
 
 use super::table::{Pair, Slot, SlotId};
 use crate::machine::{Exit, Signal};
+use crate::sys::fs;
 use crate::sys::shared::Shared;
 use crate::sys::signals::{self, Signals};
 use crate::sys::wait::{self, Reaped};
-use crate::sys::fs;
 use crate::wire::ledger::{self, Descriptors, Fact, Kind, Record, Words};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;

@@ -67,6 +67,9 @@ pub(super) fn estate(config: &mut Config) -> Option<Estate> {
         }
     };
     slow_down(ledger);
+    if ledger.get(Fact::Cause) == ledger::UPGRADE {
+        ledger.end_is_noted(); // an older version has nothing there
+    }
     arm(ledger, config);
     ledger::take_back(ledger.words());
     Some(read(ledger, config))
@@ -219,7 +222,8 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
         let keeps = !slot.is_logger() || is_mutual(*at);
         // One that nobody has started yet was to be the logger of a service that is not noted, or has none.
         let unfinished = matches!(&slot.pair, Pair::Logger { producer, .. } if is_alone(producer));
-        lost += usize::from(!keeps && !(unfinished && slot.service.pids().next().is_none()));
+        let has_started = slot.service.pids().next().is_some();
+        lost += usize::from(!keeps && (has_started || !unfinished));
         keeps
     });
     for (_, slot) in slots.iter_mut().filter(|(at, slot)| !slot.is_logger() && !is_mutual(**at)) {

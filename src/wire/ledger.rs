@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"onitbook");
 /// Of this layout. Who changes anything here counts on.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 2;
 
 /// Words in front of the records: a page.
 pub const PAGE: usize = 512;
@@ -83,8 +83,16 @@ pub enum Fact {
     LimitMost,
     /// Signals that were taken and not obeyed yet, a bit each.
     Signals,
+    /// Where the kernel writes the pid of a new child.
+    Newborn,
+    /// For which service that is, and one.
+    NewbornOf,
+    /// The service whose actions are being performed, and one.
+    Doing,
+    /// The record that is being changed, and one. What it was stands behind.
+    Journal,
     /// The signal that is being obeyed, and in the upper half for which time.
-    Obeying,
+    Obeying = JOURNAL_WORDS + FIXED,
     /// Where the kernel writes a byte of an order. All ones: it has not.
     Order,
     /// For which service that is, and one, or [`FRONT`]; in the upper half for which time it is obeyed. Zero: it was.
@@ -95,14 +103,6 @@ pub enum Fact {
     Fatal,
     /// Nothing is waited for any more.
     AtOnce,
-    /// Where the kernel writes the pid of a new child.
-    Newborn,
-    /// For which service that is, and one.
-    NewbornOf,
-    /// The service whose actions are being performed, and one.
-    Doing,
-    /// The record that is being changed, and one. What it was stands behind.
-    Journal,
 }
 
 /// The cause: somebody asked for it.
@@ -115,7 +115,7 @@ pub const FRONT: u64 = u32::MAX as u64;
 /// What a word holds where the kernel is to write, as long as it has not.
 pub const UNWRITTEN: u64 = u64::MAX;
 
-const JOURNAL_WORDS: usize = 44;
+const JOURNAL_WORDS: usize = 36;
 /// Where the words of a panic are.
 pub const PANIC_TEXT: Text = Text { at: 64, bytes: 376 };
 const INBOX: usize = 112;
@@ -572,7 +572,7 @@ mod tests {
         };
         assert_eq!(refusal(&ledger(3), 7), None);
         assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("it is none"));
-        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 3"));
+        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 2"));
         for records in [4, 1 << 40, u64::MAX] {
             assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
         }
@@ -607,7 +607,7 @@ mod tests {
 
     /// Facts, journal and texts have places of their own.
     const _: () = {
-        assert!((Fact::Journal as usize) < JOURNAL_WORDS && JOURNAL_WORDS + FIXED <= PANIC_TEXT.at);
+        assert!((Fact::Journal as usize) < JOURNAL_WORDS && (Fact::AtOnce as usize) < PANIC_TEXT.at);
         assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= INBOX && INBOX + 16 <= PROGRAM.at);
         assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= PAGE && NAME < BEGUN);
     };

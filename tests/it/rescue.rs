@@ -5,14 +5,14 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use onit::wire::ledger::{PAGE, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
-use crate::svdir::{given_to, is_root, missing_tools, onit, send, skip, wrapped};
+use crate::svdir::{given_to, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 use crate::{anywhere, procfs};
 
 const SERVICES: usize = 100;
@@ -432,6 +432,104 @@ fn what_is_in_the_live_view_stays_there() {
     assert_eq!(all[1].wait_up(), before[1]);
     assert!(!chatty.path().join("supervise").exists());
     assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// A fault at one system call
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// The n-th call of this name is a fault: when it has been made or, `instead`, in its place.
+#[derive(Clone, Copy, Debug)]
+struct At(&'static str, u32, bool);
+
+/// Holds a supervisor until it is released; then it runs into the fault.
+struct Trap {
+    strace: Child,
+    pid: u32,
+}
+
+impl Trap {
+    fn set(sv: &SvDir, pid: u32, At(call, nth, instead): At) -> Result<Trap, String> {
+        send(pid, Signal::SIGSTOP); // so that what comes until it is released comes in one turn
+        let instead = if instead { "error=ENOSYS:" } else { "" };
+        let inject = format!("inject={call}:{instead}signal=SEGV:when={nth}");
+        let said = sv.root().join("strace");
+        let mut command = Command::new("strace");
+        command.args(["-o", "/dev/null", "-e", &inject, "-p", &pid.to_string()]);
+        let mut strace = command.stderr(fs::File::create(&said).expect("create")).spawn().expect("strace");
+        let text = || fs::read_to_string(&said).expect("what it says");
+        let ready = wait_for("strace", SOON, || {
+            let ended = strace.try_wait().expect("strace").is_some();
+            if ended { Some(Err(text())) } else { text().contains("attached").then_some(Ok(())) }
+        });
+        ready.map(|()| Trap { strace, pid })
+    }
+
+    fn release(&self) {
+        send(self.pid, Signal::SIGCONT);
+    }
+}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        send(self.strace.id(), Signal::SIGTERM); // it lets go
+        drop(self.strace.wait());
+    }
+}
+
+fn why_no_traps() -> Option<String> {
+    missing_tools(&["strace", "perl"]).or_else(|| {
+        let mut other = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let trap = Trap::set(&SvDir::new(), other.id(), At("read", 1, false));
+        let why = trap.err().map(|why| format!("strace cannot do it here: {}", why.trim()));
+        drop((other.kill(), other.wait()));
+        why
+    })
+}
+
+/// Two at a time, each with a service of its own, its logger and an idle supervisor.
+fn at_each(places: &[At], live: impl Fn(&SvDir, &Service, &Supervisor, &dyn Fn() -> Trap) + Sync) {
+    let one = |place: At| {
+        let sv = SvDir::new();
+        let web = sv.service("web").run(COUNT).finish("echo $1 $2 >>ends").log("exec cat >>../got").create();
+        let onit = sv.start(UnderTest::Onit);
+        drop((web.wait_up(), web.logger().wait_up()));
+        wait_idle(&onit);
+        println!("{place:?}");
+        live(&sv, &web, &onit, &|| Trap::set(&sv, onit.pid(), place).expect("a trap"));
+        let lines = onit.said(&["onit: SIGSEGV: starting again"]).len();
+        assert_eq!((lines, onit.stderr().lines().count()), (1, 1), "{place:?}: {}", onit.stderr());
+    };
+    let middle = places.len() / 2;
+    std::thread::scope(|scope| {
+        for half in [&places[..middle], &places[middle..]] {
+            scope.spawn(move || half.iter().copied().for_each(one));
+        }
+    });
+}
+
+#[track_caller]
+fn ends_well(sv: &SvDir, web: &Service, onit: &Supervisor) {
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert_eq!(sv.processes(), [0u32; 0]);
+    let got = web.text("got");
+    assert!(got.lines().enumerate().all(|(at, line)| line.parse() == Ok(at + 1)), "each line once: {got}");
+}
+
+#[test]
+fn a_fault_at_any_system_call_of_a_shutdown_leads_to_the_same_end() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let calls = [("read", 1), ("read", 2), ("kill", 1), ("kill", 2), ("wait4", 1), ("wait4", 2), ("clone", 1)];
+    let places: Vec<At> = calls.iter().flat_map(|(call, nth)| [At(call, *nth, false), At(call, *nth, true)]).collect();
+    at_each(&places, |sv, web, onit, trap| {
+        let trap = trap();
+        onit.signal(Signal::SIGTERM);
+        trap.release();
+        ends_well(sv, web, onit);
+        assert_eq!(web.text("ends"), "-1 15\n");
+    });
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
