@@ -478,7 +478,7 @@ impl Drop for Trap {
 }
 
 fn why_no_traps() -> Option<String> {
-    missing_tools(&["strace", "perl"]).or_else(|| {
+    missing_tools(&["strace"]).or_else(|| {
         let mut other = Command::new("sleep").arg("1000").spawn().expect("sleep");
         let trap = Trap::set(&SvDir::new(), other.id(), At("read", 1, false));
         let why = trap.err().map(|why| format!("strace cannot do it here: {}", why.trim()));
@@ -487,33 +487,30 @@ fn why_no_traps() -> Option<String> {
     })
 }
 
-/// Two at a time, each with a service of its own, its logger and an idle supervisor.
-fn at_each(places: &[At], live: impl Fn(&SvDir, &Service, &Supervisor, &dyn Fn() -> Trap) + Sync) {
+/// At each of these places in a life of its own: an idle supervisor of a service with a logger is held, something happens
+/// to it, and it runs into the fault. It says one line of that, and so many of other things.
+fn at_each(places: &[At], lines: usize, live: impl Fn(&SvDir, &Service, &Supervisor, &dyn Fn()) + Sync) {
     let one = |place: At| {
-        let sv = SvDir::new();
-        let web = sv.service("web").run(COUNT).finish("echo $1 $2 >>ends").log("exec cat >>../got").create();
-        let onit = sv.start(UnderTest::Onit);
-        drop((web.wait_up(), web.logger().wait_up()));
-        wait_idle(&onit);
         println!("{place:?}");
-        live(&sv, &web, &onit, &|| Trap::set(&sv, onit.pid(), place).expect("a trap"));
-        let lines = onit.said(&["onit: SIGSEGV: starting again"]).len();
-        assert_eq!((lines, onit.stderr().lines().count()), (1, 1), "{place:?}: {}", onit.stderr());
+        let sv = SvDir::new();
+        let web =
+            sv.service("web").run("exec sleep 1000").finish("echo $1 $2 >>ends").log("exec cat >>../got").create();
+        let mut command = Command::new(onit());
+        command.arg("run").arg(sv.path()).env("NOTIFY_SOCKET", sv.root().join("nobody"));
+        let onit = sv.spawn(command);
+        (web.wait_up(), web.logger().wait_up());
+        wait_idle(&onit);
+        let trap = Trap::set(&sv, onit.pid(), place).expect("a trap");
+        live(&sv, &web, &onit, &|| trap.release());
+        let fault = onit.said(&["onit: SIGSEGV: starting again"]).len();
+        assert_eq!((fault, onit.stderr().lines().count()), (1, 1 + lines), "{place:?}: {}", onit.stderr());
     };
-    let middle = places.len() / 2;
+    let one = &one;
     std::thread::scope(|scope| {
-        for half in [&places[..middle], &places[middle..]] {
-            scope.spawn(move || half.iter().copied().for_each(one));
+        for part in places.chunks(places.len().div_ceil(4)) {
+            scope.spawn(move || part.iter().copied().for_each(one));
         }
     });
-}
-
-#[track_caller]
-fn ends_well(sv: &SvDir, web: &Service, onit: &Supervisor) {
-    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
-    assert_eq!(sv.processes(), [0u32; 0]);
-    let got = web.text("got");
-    assert!(got.lines().enumerate().all(|(at, line)| line.parse() == Ok(at + 1)), "each line once: {got}");
 }
 
 #[test]
@@ -521,14 +518,61 @@ fn a_fault_at_any_system_call_of_a_shutdown_leads_to_the_same_end() {
     if let Some(why) = why_no_traps() {
         skip!("{why}");
     }
-    let calls = [("read", 1), ("read", 2), ("kill", 1), ("kill", 2), ("wait4", 1), ("wait4", 2), ("clone", 1)];
-    let places: Vec<At> = calls.iter().flat_map(|(call, nth)| [At(call, *nth, false), At(call, *nth, true)]).collect();
-    at_each(&places, |sv, web, onit, trap| {
-        let trap = trap();
+    let heard = [At("read", 1, false), At("read", 1, true), At("read", 2, false)];
+    let told = [At("sendto", 1, false), At("sendto", 1, true), At("kill", 1, false), At("kill", 1, true)];
+    let ended = [At("kill", 2, true), At("wait4", 1, false), At("wait4", 2, false), At("clone", 1, false)];
+    at_each(&[&heard[..], &told, &ended].concat(), 0, |sv, web, onit, release| {
         onit.signal(Signal::SIGTERM);
-        trap.release();
-        ends_well(sv, web, onit);
-        assert_eq!(web.text("ends"), "-1 15\n");
+        release();
+        assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+        assert_eq!((web.text("ends").as_str(), sv.processes().len()), ("-1 15\n", 0));
+    });
+}
+
+#[test]
+fn a_fault_at_any_system_call_of_an_order_does_not_keep_it_from_being_obeyed() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let places = [At("read", 3, false), At("read", 3, true), At("kill", 1, true), At("wait4", 1, false)];
+    at_each(&places, 0, |_, web, onit, release| {
+        let pid = web.wait_up();
+        web.order(b"k");
+        release();
+        web.wait_other(pid);
+        assert_eq!(web.text("ends"), "-1 9\n");
+        onit.signal(Signal::SIGTERM);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    });
+}
+
+#[test]
+fn a_fault_at_any_system_call_of_a_start_leaves_no_half_of_a_pair() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let made = [At("mkdirat", 1, false), At("epoll_ctl", 1, false), At("epoll_ctl", 1, true), At("pipe2", 1, false)];
+    let begun = [At("epoll_ctl", 2, false), At("epoll_ctl", 2, true), At("clone", 1, false), At("clone", 2, true)];
+    at_each(&[made, begun].concat(), 0, |sv, _, onit, release| {
+        let late = sv.service("late").run("echo >>starts\necho line\nexec sleep 1000").log("exec cat >>../got");
+        let late = late.create_atomically();
+        release();
+        (late.wait_up(), late.logger().wait_up());
+        late.wait_text("got", |text| text == "line\n");
+        assert_eq!((late.text("starts").as_str(), procfs::children(onit.pid()).len()), ("\n", 4));
+    });
+}
+
+#[test]
+fn a_fault_at_any_system_call_after_the_end_of_an_essential_service_does_not_change_our_code() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    at_each(&[At("wait4", 1, false), At("write", 1, true), At("poll", 1, false)], 1, |_, web, onit, release| {
+        web.write("essential", "always");
+        send(web.wait_up(), Signal::SIGINT);
+        release();
+        assert_eq!(onit.wait_end(SOON), Ending::Code(130));
     });
 }
 
