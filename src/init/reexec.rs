@@ -135,6 +135,9 @@ fn read(ledger: Ledger, config: &mut Config) -> Estate {
     if let Some(shared) = ledger.shared() {
         claims.leave(shared);
     }
+    if let Some(main) = &mut config.main {
+        main.descriptors = ledger::inherited(words).filter_map(|fd| claims.keep(fd)).collect();
+    }
     config.front = ledger::descriptor(ledger.get(Fact::Front)).and_then(|fd| claims.claim(fd));
     let mut held = |fact| ledger::descriptor(ledger.get(fact)).and_then(|fd| claims.claim(fd));
     let live = match (held(Fact::View), held(Fact::ViewLock)) {
@@ -253,6 +256,9 @@ impl Init {
         ledger.set(Fact::InheritedMask, blocked);
         ledger.set(Fact::InheritedIgnored, ignored);
         ledger.set(Fact::Announced, self.announced.into());
+        if let Some(main) = &self.config.main {
+            ledger::note_inherited(ledger.words(), &main.descriptors);
+        }
         let [view, lock] = self.live.descriptors();
         ledger.set(Fact::View, ledger::noted(view));
         ledger.set(Fact::ViewLock, ledger::noted(lock));

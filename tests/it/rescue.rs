@@ -498,7 +498,8 @@ fn at_each(places: &[At], lines: usize, live: impl Fn(&SvDir, &Service, &Supervi
         let mut command = Command::new(onit());
         command.arg("run").arg(sv.path()).env("NOTIFY_SOCKET", sv.root().join("nobody"));
         let onit = sv.spawn(command);
-        (web.wait_up(), web.logger().wait_up());
+        web.wait_up();
+        web.logger().wait_up();
         wait_idle(&onit);
         let trap = Trap::set(&sv, onit.pid(), place).expect("a trap");
         live(&sv, &web, &onit, &|| trap.release());
@@ -557,10 +558,28 @@ fn a_fault_at_any_system_call_of_a_start_leaves_no_half_of_a_pair() {
         let late = sv.service("late").run("echo >>starts\necho line\nexec sleep 1000").log("exec cat >>../got");
         let late = late.create_atomically();
         release();
-        (late.wait_up(), late.logger().wait_up());
+        late.wait_up();
+        late.logger().wait_up();
         late.wait_text("got", |text| text == "line\n");
         assert_eq!((late.text("starts").as_str(), procfs::children(onit.pid()).len()), ("\n", 4));
     });
+}
+
+#[test]
+fn a_main_process_that_starts_after_a_fault_gets_what_was_open_for_it() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").log("exec cat").create();
+    let word = sv.root().join("word");
+    fs::write(&word, "word\n").expect("write");
+    let traced = "strace -D -o /dev/null -e inject=pipe2:signal=SEGV:when=1";
+    let script =
+        format!("exec {traced} {} run {} -- cat /dev/fd/3 3<{}", onit().display(), sv.path().display(), word.display());
+    let onit = sv.spawn_words(&["sh", "-c", &script]);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+    assert_eq!((onit.stdout().as_str(), onit.said(&["onit: SIGSEGV: starting again"]).len()), ("word\n", 1));
 }
 
 #[test]
