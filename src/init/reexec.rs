@@ -13,7 +13,7 @@ use crate::machine::history::History;
 use crate::machine::request::Goal;
 use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
-use crate::machine::{Action, Event, Exit, Mono, Phase, Pid, Refusal, Signal};
+use crate::machine::{Action, Event, Exit, Mono, Phase, Pid, Refusal, Signal, Want};
 use crate::sys::fs::FileId;
 use crate::sys::manager::Manager;
 use crate::sys::rescue::{self, Claims};
@@ -393,7 +393,9 @@ impl Init {
     /// An essential service has ended, and that was noted, but perhaps not what follows.
     fn end_all_if_told(&mut self, ledger: Ledger) {
         let fatal = usize::try_from(ledger.get(Fact::Fatal)).ok().and_then(|at| at.checked_sub(1));
-        let end = fatal.and_then(|at| Some((at, self.table.get(at)?.history.last_end()?.exit)));
+        let slot = fatal.and_then(|at| Some((at, self.table.get(at)?)));
+        let over = slot.filter(|(_, slot)| slot.service.view().want != Want::Up);
+        let end = over.and_then(|(at, slot)| Some((at, slot.history.last_end()?.exit)));
         if let Some((at, exit)) = end.filter(|_| self.system.is_up()) {
             self.end_all(at, exit);
         }

@@ -135,8 +135,10 @@ impl Init {
         let is_fatal = self.is_fatal(slot, pid, exit);
         let news = self.news_of(slot, pid, exit);
         let was_busy = self.is_busy(slot);
-        if is_fatal {
+        if is_fatal || self.may_give_up_for_all(slot, pid, exit) {
             self.table.ledger.set(Fact::Fatal, slot as u64 + 1); // if we fail when its end is noted
+        }
+        if is_fatal {
             self.apply(slot, Event::Command(Command::NoRestart)); // its process has ended: it must get no signal
         }
         self.apply(slot, Event::Died(pid, exit));
@@ -145,13 +147,13 @@ impl Init {
         }
         if is_fatal {
             self.end_all(slot, exit);
-            self.table.ledger.set(Fact::Fatal, 0);
         } else if let Some(news) = news {
             self.complain(slot, news);
         }
         if let Some(before) = before {
             self.heed_giving_up(slot, &before);
         }
+        self.table.ledger.set(Fact::Fatal, 0);
     }
 
     /// Remembers how `run` ended. Returns what was seen of the service before.

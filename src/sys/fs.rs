@@ -436,7 +436,7 @@ pub fn pending(pipe: impl AsFd) -> usize {
 /// The next byte, if there is one. The kernel writes it to the first byte of `place`, which may be in memory that
 /// outlives us, and nothing else is changed there.
 pub fn read_byte(fd: impl AsFd, place: &AtomicU64) -> Option<u8> {
-    // SAFETY: read(2) writes one byte.
+    // SAFETY: read(2) writes one byte to `place`, which has room for eight.
     let length = unsafe { libc::read(fd.as_fd().as_raw_fd(), place.as_ptr().cast(), 1) };
     let [byte, ..] = place.load(Ordering::Relaxed).to_ne_bytes();
     (length == 1).then_some(byte)

@@ -16,7 +16,7 @@ pub(super) const FAULTS: [libc::c_int; 7] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS];
 
 /// Room for what the kernel tells of one signal.
-pub type Inbox = [AtomicU64; 16];
+pub type Inbox = [AtomicU64; size_of::<libc::signalfd_siginfo>() / size_of::<u64>()];
 
 /// The signals sent to this process, as they come.
 pub struct Signals(SignalFd);
@@ -43,7 +43,6 @@ impl Signals {
     /// The same. The kernel writes it to `inbox`, which may be in memory that outlives us: who fails before it notes it
     /// leaves it to its successor.
     pub fn next_to(&self, inbox: &Inbox) -> Option<Signal> {
-        const { assert!(size_of::<Inbox>() == size_of::<libc::signalfd_siginfo>()) };
         // SAFETY: read(2) writes as many bytes as there are in `inbox` at most.
         let length = unsafe { libc::read(self.0.as_raw_fd(), inbox.as_ptr().cast_mut().cast(), size_of::<Inbox>()) };
         (length > 0).then(|| written(inbox)).flatten()

@@ -593,6 +593,13 @@ fn a_fault_at_any_system_call_after_the_end_of_an_essential_service_does_not_cha
         release();
         assert_eq!(onit.wait_end(SOON), Ending::Code(130));
     });
+    at_each(&[At("wait4", 3, false), At("poll", 2, false), At("poll", 2, true)], 2, |_, web, onit, release| {
+        web.write("essential", "on-giveup");
+        web.write("finish", "#!/bin/sh\nexit 125\n");
+        send(web.wait_up(), Signal::SIGINT);
+        release();
+        assert_eq!(onit.wait_end(SOON), Ending::Code(130));
+    });
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
