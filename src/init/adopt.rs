@@ -24,6 +24,8 @@ struct Claim {
     dir: OwnedFd,
     files: Files,
     trouble: Option<Failure>,
+    /// Its logger is to come.
+    half: bool,
 }
 
 /// Why a service is not supervised: the directory that is in the way, and what is wrong with it.
@@ -42,7 +44,7 @@ impl Init {
         let logger = log_of(&name, &claim.dir)
             .and_then(|log| log.map(|log| self.claim_logger(&name, log)).transpose())
             .inspect_err(|_| self.hide(&name))?;
-        let at = self.insert(name.clone(), claim, Role::Main, Pair::Alone);
+        let at = self.insert(name.clone(), Claim { half: logger.is_some(), ..claim }, Role::Main, Pair::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)
         {
@@ -99,7 +101,7 @@ impl Init {
             Err(failure) if !self.config.native || is_refusal(failure.errno) => return Err(failure),
             result => result.err(),
         };
-        Ok(Claim { id, dir, files, trouble })
+        Ok(Claim { id, dir, files, trouble, half: false })
     }
 
     /// Opens `supervise` in the service directory or, if that is not for us to write, in the live view.
@@ -146,7 +148,9 @@ impl Init {
             Some((pid, since)) => Service::found(self.config.manners, role, want, pid, since),
             None => Service::new(self.config.manners, role, want, self.now),
         };
-        let at = self.table.insert(Slot::new(name, claim.id, claim.dir, service, claim.files, pair));
+        let mut slot = Slot::new(name, claim.id, claim.dir, service, claim.files, pair);
+        slot.half = claim.half;
+        let at = self.table.insert(slot);
         if let Some((pid, since)) = running {
             self.table.own(pid, at);
             self.table.live(at, |history| history.begin(since, pid));
@@ -184,6 +188,7 @@ impl Init {
         let logger = self.insert(name, logger, Role::Logger, Pair::Logger { producer: at, pipe: input });
         if let Some(slot) = self.table.get_mut(at) {
             slot.pair = Pair::Producer { logger, pipe: Some(output) };
+            slot.half = false;
         }
         self.table.note(at);
         self.apply(logger, Event::Begin);

@@ -21,6 +21,7 @@ use crate::sys::{Errno, clock, fs, process, rescue, say::say, signals};
 use crate::wire::svdir;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 /// Where a machine's own scripts are.
 const HOME: &str = "/etc/onit";
@@ -393,7 +394,7 @@ fn listen() -> Result<(Signals, Poller), Errno> {
 }
 
 fn reaped() -> Option<(Pid, Exit)> {
-    match reap() {
+    match reap(&AtomicU64::new(0)) {
         Reaped::Child(pid, exit) => Some((pid, exit)),
         Reaped::NoneYet | Reaped::Childless => None,
     }

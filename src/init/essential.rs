@@ -25,6 +25,13 @@ impl Init {
         self.essential(at).is_some_and(|essential| essential.is_fatal(exit))
     }
 
+    /// Whether this is the end of a `finish` that says 125, and with that ends everything if the service was wanted up.
+    pub(super) fn may_give_up_for_all(&mut self, at: SlotId, pid: Pid, exit: Exit) -> bool {
+        let view = self.table.get(at).map(|slot| slot.service.view());
+        let finishes = view.is_some_and(|view| view.phase == Phase::Finish && view.pid == Some(pid));
+        self.config.native && finishes && exit == Exit::GIVE_UP && self.essential(at) == Some(Essential::OnGiveup)
+    }
+
     /// Tells that `finish` has taken back the wish that the service be up, and what follows.
     pub(super) fn heed_giving_up(&mut self, at: SlotId, before: &View) {
         let Some(slot) = self.table.get(at) else { return };

@@ -1,12 +1,18 @@
 //! The table as it is noted in shared memory while it changes, so that whoever goes on after us finds it.
 
 use super::table::{Pair, Slot, SlotId};
-use crate::machine::Signal;
+use crate::machine::{Exit, Signal};
+use crate::sys::fs;
 use crate::sys::shared::Shared;
+use crate::sys::signals::{self, Signals};
+use crate::sys::wait::{self, Reaped};
 use crate::wire::ledger::{self, Descriptors, Fact, Kind, Record, Words};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// So often a signal or an order is obeyed by those who fail over it.
+const TRIES: u64 = 3;
 
 /// The ledger; without shared memory nothing is noted.
 #[derive(Clone, Copy, Default)]
@@ -105,15 +111,98 @@ impl Ledger {
         self.set(Fact::NewbornOf, 0);
     }
 
-    /// These signals were taken, and are to be obeyed.
-    pub fn note_signals(self, signals: &[Signal]) {
-        let bits = signals.iter().fold(0, |bits, signal| bits | bit(*signal));
-        self.set(Fact::Signals, bits);
+    /// Takes the next signal, if one has come. It is not lost before [`Ledger::forget_signal`].
+    pub fn take_signal(self, signals: &Signals) -> Option<Signal> {
+        let Some(inbox) = ledger::inbox(self.words()) else { return signals.next() };
+        signals.next_to(inbox)?;
+        self.take_written_signal()
     }
 
-    /// This one is being obeyed.
+    /// The signal that the kernel wrote and nobody has taken.
+    pub fn take_written_signal(self) -> Option<Signal> {
+        let inbox = ledger::inbox(self.words())?;
+        let signal = signals::written(inbox)?;
+        self.set(Fact::Signals, self.get(Fact::Signals) | bit(signal));
+        inbox.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        Some(signal)
+    }
+
+    /// This one is being obeyed. Who fails over it again and again leaves it at that.
+    pub fn begin_to_obey(self, signal: Signal) {
+        let (known, times) = halves(self.get(Fact::Obeying));
+        let times = if Ok(known) == u64::try_from(signal.0) { times + 1 } else { 1 };
+        self.set(Fact::Obeying, u64::from(signal.0.unsigned_abs()) | times << 32);
+        if times == TRIES {
+            self.forget_signal(signal);
+        }
+    }
+
+    /// It was obeyed.
     pub fn forget_signal(self, signal: Signal) {
         self.set(Fact::Signals, self.get(Fact::Signals) & !bit(signal));
+    }
+
+    /// What is being obeyed is under way: to begin again would be another order.
+    pub fn forget_what_is_obeyed(self) {
+        let (signal, _) = halves(self.get(Fact::Obeying));
+        if let Ok(signal) = i32::try_from(signal) {
+            self.forget_signal(Signal(signal));
+        }
+        self.order_is_done();
+    }
+
+    /// Takes the next byte of an order for this service. It is not lost before [`Ledger::order_is_done`].
+    pub fn take_order(self, at: SlotId, control: &OwnedFd) -> Option<u8> {
+        self.take_byte(at as u64 + 1, control)
+    }
+
+    /// Takes the next byte that the front says, in the same way.
+    pub fn take_word(self, front: &OwnedFd) -> Option<u8> {
+        self.take_byte(ledger::FRONT, front)
+    }
+
+    fn take_byte(self, of: u64, from: &OwnedFd) -> Option<u8> {
+        let local = AtomicU64::new(0);
+        let place = self.0.and_then(|shared| shared.word(Fact::Order as usize)).unwrap_or(&local);
+        place.store(ledger::UNWRITTEN, Ordering::Relaxed);
+        self.set(Fact::OrderOf, of);
+        fs::read_byte(from, place)
+    }
+
+    /// The order that was taken, and for whom, if nobody has obeyed it. Who fails over it again and again leaves it at
+    /// that.
+    pub fn take_order_again(self) -> Option<(u64, u8)> {
+        let (of, times) = halves(self.get(Fact::OrderOf));
+        let word = Some(self.get(Fact::Order)).filter(|word| of > 0 && *word != ledger::UNWRITTEN)?;
+        self.set(Fact::OrderOf, if times + 2 < TRIES { of | (times + 1) << 32 } else { 0 });
+        let [byte, ..] = word.to_ne_bytes();
+        Some((of, byte))
+    }
+
+    /// Whether an order was taken that nobody has obeyed.
+    pub fn has_order(self) -> bool {
+        self.get(Fact::OrderOf) != 0
+    }
+
+    /// The order was obeyed.
+    pub fn order_is_done(self) {
+        self.set(Fact::OrderOf, 0);
+    }
+
+    /// Reaps a child. How it ended is not lost before the next one is reaped.
+    pub fn reap(self) -> Reaped {
+        let local = AtomicU64::new(0);
+        wait::reap(self.0.and_then(|shared| shared.word(Fact::Ended as usize)).unwrap_or(&local))
+    }
+
+    /// How the child ended that was reaped last, if that was not noted. There is one such child at most.
+    pub fn end(self) -> Option<Exit> {
+        wait::written(self.get(Fact::Ended))
+    }
+
+    /// It is noted now.
+    pub fn end_is_noted(self) {
+        self.set(Fact::Ended, ledger::UNWRITTEN);
     }
 
     /// Those that nobody has obeyed.
@@ -121,6 +210,11 @@ impl Ledger {
         let bits = self.get(Fact::Signals);
         (1..=64).map(Signal).filter(move |signal| bits & bit(*signal) != 0)
     }
+}
+
+/// A word that counts in its upper half.
+fn halves(word: u64) -> (u64, u64) {
+    (word & 0xffff_ffff, word >> 32)
 }
 
 fn bit(signal: Signal) -> u64 {

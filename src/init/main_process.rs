@@ -113,7 +113,8 @@ impl Init {
         } else if let Main::Here(pid) = self.main
             && !rescue::is_child(pid)
         {
-            self.main_ended(pid, UNKNOWN);
+            self.main_ended(pid, self.table.ledger.end().unwrap_or(UNKNOWN));
+            self.table.ledger.end_is_noted();
         }
     }
 

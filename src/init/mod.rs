@@ -199,6 +199,7 @@ impl Init {
         let has_started = self.system.is_up() && !self.has_backlog() && self.main != Main::Waiting;
         if has_started && !std::mem::replace(&mut self.announced, true) {
             self.tell_manager("READY=1");
+            self.note_whole();
         }
     }
 

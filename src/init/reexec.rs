@@ -13,7 +13,7 @@ use crate::machine::history::History;
 use crate::machine::request::Goal;
 use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
-use crate::machine::{Action, Event, Exit, Mono, Phase, Pid, Refusal, Signal};
+use crate::machine::{Action, Event, Exit, Mono, Phase, Pid, Refusal, Signal, Want};
 use crate::sys::fs::FileId;
 use crate::sys::manager::Manager;
 use crate::sys::rescue::{self, Claims};
@@ -67,6 +67,9 @@ pub(super) fn estate(config: &mut Config) -> Option<Estate> {
         }
     };
     slow_down(ledger);
+    if ledger.get(Fact::Cause) == ledger::UPGRADE {
+        ledger.end_is_noted(); // an older version has nothing there
+    }
     arm(ledger, config);
     ledger::take_back(ledger.words());
     Some(read(ledger, config))
@@ -131,6 +134,9 @@ fn read(ledger: Ledger, config: &mut Config) -> Estate {
     let mut claims = claims(config);
     if let Some(shared) = ledger.shared() {
         claims.leave(shared);
+    }
+    if let Some(main) = &mut config.main {
+        main.descriptors = ledger::inherited(words).filter_map(|fd| claims.keep(fd)).collect();
     }
     config.front = ledger::descriptor(ledger.get(Fact::Front)).and_then(|fd| claims.claim(fd));
     let mut held = |fact| ledger::descriptor(ledger.get(fact)).and_then(|fd| claims.claim(fd));
@@ -213,8 +219,16 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
     let known: BTreeMap<SlotId, _> = slots.iter().filter_map(|(at, slot)| Some((*at, partner(slot)?))).collect();
     let is_mutual =
         |at: SlotId| known.get(&at).is_some_and(|(other, is_logger)| known.get(other) == Some(&(at, !is_logger)));
-    let before = slots.len();
-    slots.retain(|at, slot| !slot.is_logger() || is_mutual(*at));
+    let is_alone = |at: &SlotId| !known.contains_key(at);
+    let mut lost = 0;
+    slots.retain(|at, slot| {
+        let keeps = !slot.is_logger() || is_mutual(*at);
+        // One that nobody has started yet was to be the logger of a service that is not noted, or has none.
+        let unfinished = matches!(&slot.pair, Pair::Logger { producer, .. } if is_alone(producer));
+        let has_started = slot.service.pids().next().is_some();
+        lost += usize::from(!keeps && (has_started || !unfinished));
+        keeps
+    });
     for (_, slot) in slots.iter_mut().filter(|(at, slot)| !slot.is_logger() && !is_mutual(**at)) {
         slot.pair = Pair::Alone;
     }
@@ -226,7 +240,7 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
             slot.name = super::adopt::logger_name(name);
         }
     }
-    before - slots.len()
+    lost
 }
 
 impl Init {
@@ -242,9 +256,13 @@ impl Init {
         ledger.set(Fact::InheritedMask, blocked);
         ledger.set(Fact::InheritedIgnored, ignored);
         ledger.set(Fact::Announced, self.announced.into());
+        if let Some(main) = &self.config.main {
+            ledger::note_inherited(ledger.words(), &main.descriptors);
+        }
         let [view, lock] = self.live.descriptors();
         ledger.set(Fact::View, ledger::noted(view));
         ledger.set(Fact::ViewLock, ledger::noted(lock));
+        ledger.set(Fact::AtOnce, self.at_once.into());
         ledger.set(Fact::Code, u64::from(self.code.cast_unsigned()));
         ledger.set(Fact::Goal, self.goal.number());
         ledger.set(Fact::TakesIn, self.scan.takes_in().into());
@@ -274,6 +292,7 @@ impl Init {
         for at in self.table.all() {
             self.recall(at);
         }
+        self.repeat_signals(ledger); // what is being done is known until something else is
         self.meet_newborn(ledger);
         for at in self.table.all() {
             self.answer_what_was_lost(at);
@@ -281,14 +300,11 @@ impl Init {
         if self.searches {
             self.table.services().into_iter().for_each(|at| self.adopt_missing_logger(at));
         }
-        self.repeat_signals(ledger);
         self.look_for_main();
         self.go_on_stopping();
         self.tell_rescue(ledger, lost);
-        for signal in ledger.signals().collect::<Vec<Signal>>() {
-            ledger.forget_signal(signal);
-            self.obey(signal);
-        }
+        self.end_all_if_told(ledger);
+        self.obey_again(ledger);
         self.note_whole();
         self.answer_wish(None);
     }
@@ -299,6 +315,7 @@ impl Init {
         self.recall_main(ledger);
         foreground::set_inherited([ledger.get(Fact::InheritedMask), ledger.get(Fact::InheritedIgnored)]);
         self.announced = ledger.get(Fact::Announced) != 0;
+        self.at_once = ledger.get(Fact::AtOnce) != 0;
         self.code = i32::try_from(ledger.get(Fact::Code)).unwrap_or_default();
         self.code_stands = self.code != crate::exit::OK;
         self.goal = Goal::numbered(ledger.get(Fact::Goal)).unwrap_or(Goal::Exit);
@@ -353,19 +370,54 @@ impl Init {
         }
         for pid in dead {
             self.table.disown(pid);
-            self.apply(at, Event::Died(pid, UNKNOWN));
+            let ledger = self.table.ledger;
+            self.service_ended(at, pid, ledger.end().unwrap_or(UNKNOWN));
+            ledger.end_is_noted();
         }
     }
 
-    /// A stop that was noted, but perhaps not sent.
+    /// A stop that was noted, but perhaps not sent. Of the dead that nobody has told of, the pid may be another's.
     fn repeat_signals(&mut self, ledger: Ledger) {
         let doing = usize::try_from(ledger.get(Fact::Doing)).ok().and_then(|at| at.checked_sub(1));
-        ledger.set(Fact::Doing, 0);
         let actions = doing.and_then(|at| self.table.get(at)).map(|slot| slot.service.stop_again());
         for action in actions.unwrap_or_default() {
-            if let Action::Signal(pid, signal, to) = action {
+            if let Action::Signal(pid, signal, to) = action
+                && rescue::is_child(pid)
+            {
                 let _ = process::kill(pid, signal, to);
             }
+        }
+        ledger.set(Fact::Doing, 0);
+    }
+
+    /// An essential service has ended, and that was noted, but perhaps not what follows.
+    fn end_all_if_told(&mut self, ledger: Ledger) {
+        let fatal = usize::try_from(ledger.get(Fact::Fatal)).ok().and_then(|at| at.checked_sub(1));
+        let slot = fatal.and_then(|at| Some((at, self.table.get(at)?)));
+        let over = slot.filter(|(_, slot)| slot.service.view().want != Want::Up);
+        let end = over.and_then(|(at, slot)| Some((at, slot.history.last_end()?.exit)));
+        if let Some((at, exit)) = end.filter(|_| self.system.is_up()) {
+            self.end_all(at, exit);
+        }
+        ledger.set(Fact::Fatal, 0);
+    }
+
+    /// What was heard and not obeyed to the end.
+    fn obey_again(&mut self, ledger: Ledger) {
+        match ledger.take_order_again() {
+            Some((ledger::FRONT, _)) => self.stop(),
+            Some((of, byte)) => {
+                let at = usize::try_from(of).unwrap_or_default().saturating_sub(1);
+                if !self.is_busy(at) {
+                    self.obey_byte(at, byte);
+                }
+            }
+            None => {}
+        }
+        ledger.order_is_done();
+        ledger.take_written_signal();
+        for signal in ledger.signals().collect::<Vec<Signal>>() {
+            self.heed(signal);
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Slot {
     pub reopen_at: Option<Mono>,
     /// When a status that could not be written is tried again.
     pub rewrite_at: Option<Mono>,
+    /// Its logger is to come: it is noted with it, so that nobody goes on with half of a pair.
+    pub half: bool,
     /// It was told to end, so that its end is no news.
     pub asked: bool,
     /// Why its `run` could not be executed was told, so that its end is no news.
@@ -97,6 +99,7 @@ impl Slot {
             shown: None,
             reopen_at: None,
             rewrite_at: None,
+            half: false,
             asked: false,
             told: false,
             history: History::default(),
@@ -164,8 +167,8 @@ impl Table {
         let at = self.free.pop().unwrap_or(self.slots.len());
         self.ledger.note_name(at, &slot);
         self.ledger.note_life(at, &slot);
-        self.ledger.note(at, &slot);
         self.restore(at, slot);
+        self.note(at);
         at
     }
 
@@ -190,7 +193,7 @@ impl Table {
 
     /// Notes a service as it is now.
     pub fn note(&self, at: SlotId) {
-        if let Some(slot) = self.get(at) {
+        if let Some(slot) = self.get(at).filter(|slot| !slot.half) {
             self.ledger.note(at, slot);
         }
     }

@@ -7,9 +7,10 @@ use crate::machine::policy::Leave;
 use crate::machine::request::{Realm, Request, request};
 use crate::machine::system::Order;
 use crate::machine::{Command, Event, Exit, Phase, Pid, Signal, View};
-use crate::sys::wait::{self, Reaped};
-use crate::sys::{clock, fs};
+use crate::sys::clock;
+use crate::sys::wait::Reaped;
 use crate::wire::control;
+use crate::wire::ledger::Fact;
 
 /// Deaths handled in one turn.
 const DEATHS: usize = 4096;
@@ -67,8 +68,10 @@ impl Init {
         let ready: Vec<Token> = self.poller.wait(self.now, deadline).map(Token::unpack).collect();
         self.now = clock::now();
         // The signals are taken before the dead are, so that a death after this brings another one.
-        let signals: Vec<Signal> = std::iter::from_fn(|| self.signals.next()).take(SIGNALS).collect();
-        self.table.ledger.note_signals(&signals);
+        let signals: Vec<Signal> = {
+            let ledger = self.table.ledger;
+            std::iter::from_fn(|| ledger.take_signal(&self.signals)).take(SIGNALS).collect()
+        };
         #[cfg(debug_assertions)]
         crate::sys::rescue::fail_if_told();
         if self.unreaped || signals.contains(&Signal::CHLD) {
@@ -79,8 +82,7 @@ impl Init {
             self.hear_wish();
         }
         for signal in signals {
-            self.table.ledger.forget_signal(signal);
-            self.obey(signal);
+            self.heed(signal);
         }
         self.orders(&ready);
         self.deadlines();
@@ -113,7 +115,7 @@ impl Init {
     fn deaths(&mut self) {
         for _ in 0..DEATHS {
             self.settle();
-            let reaped = wait::reap();
+            let reaped = self.table.ledger.reap();
             self.childless = reaped == Reaped::Childless;
             let Reaped::Child(pid, exit) = reaped else {
                 self.unreaped = false;
@@ -131,11 +133,14 @@ impl Init {
         self.unreaped = true;
     }
 
-    fn service_ended(&mut self, slot: SlotId, pid: Pid, exit: Exit) {
+    pub(super) fn service_ended(&mut self, slot: SlotId, pid: Pid, exit: Exit) {
         let before = self.note_end(slot, pid, exit);
         let is_fatal = self.is_fatal(slot, pid, exit);
         let news = self.news_of(slot, pid, exit);
         let was_busy = self.is_busy(slot);
+        if is_fatal || self.may_give_up_for_all(slot, pid, exit) {
+            self.table.ledger.set(Fact::Fatal, slot as u64 + 1); // if we fail when its end is noted
+        }
         if is_fatal {
             self.apply(slot, Event::Command(Command::NoRestart)); // its process has ended: it must get no signal
         }
@@ -151,6 +156,7 @@ impl Init {
         if let Some(before) = before {
             self.heed_giving_up(slot, &before);
         }
+        self.table.ledger.set(Fact::Fatal, 0);
     }
 
     /// Remembers how `run` ended. Returns what was seen of the service before.
@@ -177,7 +183,17 @@ impl Init {
         }
     }
 
-    pub(super) fn obey(&mut self, signal: Signal) {
+    /// Obeys a signal that was taken, and forgets it then: so it is obeyed also if we fail over it.
+    pub(super) fn heed(&mut self, signal: Signal) {
+        let ledger = self.table.ledger;
+        ledger.begin_to_obey(signal);
+        self.obey(signal);
+        self.note_whole();
+        ledger.forget_signal(signal);
+        ledger.set(Fact::Obeying, 0);
+    }
+
+    fn obey(&mut self, signal: Signal) {
         if self.config.realm == Realm::Machine {
             return self.obey_machine(signal);
         }
@@ -206,9 +222,19 @@ impl Init {
 
     pub(super) fn take_bytes(&mut self, at: SlotId) {
         for _ in 0..BYTES {
+            let ledger = self.table.ledger;
+            if ledger.has_order() {
+                return; // one that was heard before comes first
+            }
             let Some(slot) = self.table.get(at).filter(|slot| !slot.service.is_busy()) else { return };
-            let Some(byte) = slot.files.control.as_ref().and_then(fs::read_byte) else { return };
-            self.obey_byte(at, byte);
+            let byte = slot.files.control.as_ref().and_then(|control| ledger.take_order(at, control));
+            if let Some(byte) = byte {
+                self.obey_byte(at, byte);
+            }
+            ledger.order_is_done();
+            if byte.is_none() {
+                return;
+            }
         }
     }
 
@@ -223,10 +249,12 @@ impl Init {
 
     /// Whoever was asked to run the directory speaks to us, or has gone.
     fn hear_front(&mut self) {
-        let word = self.config.front.as_ref().and_then(fs::read_byte);
+        let ledger = self.table.ledger;
+        let word = self.config.front.as_ref().and_then(|front| ledger.take_word(front));
         if word.is_some() {
             self.stop();
         }
+        ledger.order_is_done();
         self.scan.stop_taking_in();
         let front = self.config.front.take();
         self.note_whole(); // before it is closed
@@ -242,6 +270,7 @@ impl Init {
         }
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
         self.note_whole();
+        self.table.ledger.forget_what_is_obeyed(); // a second order would be for more haste
         self.follow(if was_up || self.config.native { order } else { Order::StopAll });
     }
 

@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The small files of a service directory are read up to here.
 const SMALL: usize = 4096;
@@ -432,10 +433,13 @@ pub fn pending(pipe: impl AsFd) -> usize {
     if result == -1 { 0 } else { usize::try_from(count).unwrap_or(0) }
 }
 
-/// The next byte, if there is one.
-pub fn read_byte(fd: impl AsFd) -> Option<u8> {
-    let mut byte = [0];
-    matches!(read(fd, &mut byte), Ok(1)).then_some(byte[0])
+/// The next byte, if there is one. The kernel writes it to the first byte of `place`, which may be in memory that
+/// outlives us, and nothing else is changed there.
+pub fn read_byte(fd: impl AsFd, place: &AtomicU64) -> Option<u8> {
+    // SAFETY: read(2) writes one byte to `place`, which has room for eight.
+    let length = unsafe { libc::read(fd.as_fd().as_raw_fd(), place.as_ptr().cast(), 1) };
+    let [byte, ..] = place.load(Ordering::Relaxed).to_ne_bytes();
+    (length == 1).then_some(byte)
 }
 
 /// What can be read now, as much as fits.

@@ -8,7 +8,7 @@ use super::signals::FAULTS;
 use super::{Errno, checked, manager, raw};
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_uint};
-use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 use std::ptr;
@@ -229,6 +229,11 @@ impl Claims {
         self.0.insert(place, fd);
         // SAFETY: it is open, and whoever opened it is no more. Nobody else in this program has claimed it.
         Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// An open descriptor stays open, and is nobody's. `None` if it is not open, or somebody's.
+    pub fn keep(&mut self, fd: i32) -> Option<i32> {
+        self.claim(fd).map(IntoRawFd::into_raw_fd)
     }
 
     /// This one is somebody's, and stays open.

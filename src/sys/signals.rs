@@ -8,12 +8,15 @@ use crate::machine::Signal;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Faults of our own, which cannot usefully be blocked.
 pub(super) const FAULTS: [libc::c_int; 7] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS];
+
+/// Room for what the kernel tells of one signal.
+pub type Inbox = [AtomicU64; size_of::<libc::signalfd_siginfo>() / size_of::<u64>()];
 
 /// The signals sent to this process, as they come.
 pub struct Signals(SignalFd);
@@ -34,9 +37,22 @@ impl Signals {
 
     /// The next signal, if one has come.
     pub fn next(&self) -> Option<Signal> {
-        let info = self.0.read_signal().ok()??;
-        i32::try_from(info.ssi_signo).ok().map(Signal)
+        self.next_to(&Inbox::default())
     }
+
+    /// The same. The kernel writes it to `inbox`, which may be in memory that outlives us: who fails before it notes it
+    /// leaves it to its successor.
+    pub fn next_to(&self, inbox: &Inbox) -> Option<Signal> {
+        // SAFETY: read(2) writes as many bytes as there are in `inbox` at most.
+        let length = unsafe { libc::read(self.0.as_raw_fd(), inbox.as_ptr().cast_mut().cast(), size_of::<Inbox>()) };
+        (length > 0).then(|| written(inbox)).flatten()
+    }
+}
+
+/// The signal that the kernel wrote to an inbox, if there is one. It stands in front.
+pub fn written(inbox: &Inbox) -> Option<Signal> {
+    let [a, b, c, d, ..] = inbox.first()?.load(Ordering::Relaxed).to_ne_bytes();
+    i32::try_from(u32::from_ne_bytes([a, b, c, d])).ok().filter(|signal| *signal > 0).map(Signal)
 }
 
 impl AsFd for Signals {

@@ -3,6 +3,10 @@
 use super::{Errno, checked, poll};
 use crate::machine::{Exit, Mono, Pid, Signal};
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What no status is.
+const UNWRITTEN: u64 = u64::MAX;
 
 /// What there is to reap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,12 +19,13 @@ pub enum Reaped {
     Childless,
 }
 
-/// Reaps one child that has ended, if there is one. Does not wait.
+/// Reaps one child that has ended, if there is one. Does not wait. How it ended the kernel writes to `status`, which
+/// may be in memory that outlives us: who fails before it notes that leaves it to its successor.
 ///
 /// Not by nix: its `waitpid` reaps a child killed by a real-time signal and then reports EINVAL, losing both its
 /// pid and its status.
-pub fn reap() -> Reaped {
-    match wait_for(-1, libc::WNOHANG) {
+pub fn reap(status: &AtomicU64) -> Reaped {
+    match wait_for(-1, libc::WNOHANG, status) {
         Ok(Some((pid, exit))) => Reaped::Child(pid, exit),
         Ok(None) => Reaped::NoneYet,
         Err(_) => Reaped::Childless, // ECHILD; waitpid(2) has no other error for these arguments
@@ -42,7 +47,7 @@ pub fn reap_until(pid: Pid, deadline: Mono) -> Result<Option<Exit>, Errno> {
         Ok(()) => libc::WNOHANG,
         Err(_) => 0,
     };
-    Ok(wait_for(pid.0, flags)?.map(|(_, exit)| exit))
+    Ok(wait_for(pid.0, flags, &AtomicU64::new(0))?.map(|(_, exit)| exit))
 }
 
 /// A descriptor that has input when this child has ended.
@@ -57,14 +62,20 @@ fn end_of(pid: Pid) -> Result<OwnedFd, Errno> {
 /// Waits for the end of this child.
 #[cfg(test)]
 pub(super) fn reap_only(pid: Pid) -> Option<Exit> {
-    wait_for(pid.0, 0).ok().flatten().map(|(_, exit)| exit)
+    wait_for(pid.0, 0, &AtomicU64::new(0)).ok().flatten().map(|(_, exit)| exit)
 }
 
-fn wait_for(pid: libc::pid_t, flags: libc::c_int) -> Result<Option<(Pid, Exit)>, Errno> {
-    let mut status = 0;
-    // SAFETY: waitpid(2) writes to `status` only, which is valid for the call.
-    let pid = checked(unsafe { libc::waitpid(pid, &raw mut status, flags) })?;
-    Ok((pid > 0).then(|| (Pid(pid), decode(status))))
+fn wait_for(pid: libc::pid_t, flags: libc::c_int, status: &AtomicU64) -> Result<Option<(Pid, Exit)>, Errno> {
+    status.store(UNWRITTEN, Ordering::Relaxed);
+    // SAFETY: waitpid(2) writes the first half of `status` only, which is valid for the call.
+    let pid = checked(unsafe { libc::waitpid(pid, status.as_ptr().cast(), flags) })?;
+    Ok(written(status.load(Ordering::Relaxed)).filter(|_| pid > 0).map(|exit| (Pid(pid), exit)))
+}
+
+/// How the child ended that was reaped last, by what the kernel wrote there. `None` if it has not.
+pub fn written(status: u64) -> Option<Exit> {
+    let [a, b, c, d, ..] = status.to_ne_bytes();
+    Some(i32::from_ne_bytes([a, b, c, d])).filter(|_| status != UNWRITTEN).map(decode)
 }
 
 /// Stops and continues are not asked for, so a status is either an exit or a death by signal.

@@ -91,6 +91,20 @@ pub enum Fact {
     Doing,
     /// The record that is being changed, and one. What it was stands behind.
     Journal,
+    /// The signal that is being obeyed, and in the upper half for which time.
+    Obeying = JOURNAL_WORDS + FIXED,
+    /// Where the kernel writes a byte of an order. All ones: it has not.
+    Order,
+    /// For which service that is, and one, or [`FRONT`]; in the upper half for which time it is obeyed. Zero: it was.
+    OrderOf,
+    /// Where the kernel writes how a child ended. All ones: it has not.
+    Ended,
+    /// The service whose end is the end of everything, and one, until everything is told so.
+    Fatal,
+    /// Nothing is waited for any more.
+    AtOnce,
+    /// The descriptors from 3 on that were open for the main process, a bit each.
+    Inherited,
 }
 
 /// The cause: somebody asked for it.
@@ -98,9 +112,18 @@ pub const UPGRADE: u64 = 256;
 /// The cause: a panic, whose words are in [`PANIC_TEXT`].
 pub const PANIC: u64 = 257;
 
+/// The order is the front's.
+pub const FRONT: u64 = u32::MAX as u64;
+/// What a word holds where the kernel is to write, as long as it has not.
+pub const UNWRITTEN: u64 = u64::MAX;
+
+/// The first descriptor behind standard error.
+const FIRST: i32 = 3;
+
 const JOURNAL_WORDS: usize = 36;
 /// Where the words of a panic are.
-pub const PANIC_TEXT: Text = Text { at: 64, bytes: 504 };
+pub const PANIC_TEXT: Text = Text { at: 64, bytes: 376 };
+const INBOX: usize = 112;
 /// Where the path of the program is.
 pub const PROGRAM: Text = Text { at: 128, bytes: 3064 };
 
@@ -169,10 +192,16 @@ pub fn set(words: &Words, fact: Fact, value: u64) {
     compiler_fence(Ordering::SeqCst);
 }
 
+/// Where the kernel writes a signal that is taken: a `signalfd_siginfo`.
+pub fn inbox(words: &Words) -> Option<&[AtomicU64; 16]> {
+    words.get(INBOX..)?.first_chunk()
+}
+
 /// Begins a ledger.
 pub fn begin(words: &Words, pid: u32) {
     set(words, Fact::Version, VERSION);
     set(words, Fact::Pid, pid.into());
+    set(words, Fact::Ended, UNWRITTEN);
     set(words, Fact::Magic, MAGIC);
 }
 
@@ -383,6 +412,7 @@ fn read_text(words: &Words) -> Vec<u8> {
 pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
     let whole = [Fact::Front, Fact::View, Fact::ViewLock].into_iter();
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
+    inherited(words).for_each(&mut *keep);
     let records = words.get(PAGE..).unwrap_or_default().chunks_exact(RECORD);
     for record in records.take(usize::try_from(fact(words, Fact::Records)).unwrap_or_default()) {
         for word in record.get(4..7).unwrap_or_default() {
@@ -390,6 +420,18 @@ pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
             [word & 0xffff_ffff, word >> 32].into_iter().filter_map(descriptor).for_each(&mut *keep);
         }
     }
+}
+
+/// Notes the descriptors that were open for the main process. Who is given more than 64 may lose the others.
+pub fn note_inherited(words: &Words, descriptors: &[i32]) {
+    let bit = |fd: &i32| u32::try_from(fd - FIRST).ok().and_then(|place| 1u64.checked_shl(place)).unwrap_or_default();
+    set(words, Fact::Inherited, descriptors.iter().fold(0, |bits, fd| bits | bit(fd)));
+}
+
+/// These descriptors.
+pub fn inherited(words: &Words) -> impl Iterator<Item = i32> {
+    let bits = fact(words, Fact::Inherited);
+    (0..64).filter(move |place| bits >> place & 1 == 1).map(|place| place + FIRST)
 }
 
 /// A descriptor as it is noted: zero is none.
@@ -533,9 +575,10 @@ mod tests {
         note(&words, 0, &record(2, 10));
         note(&words, 2, &record(2, 20));
         set(&words, Fact::Front, noted(Some(5)));
+        note_inherited(&words, &[3, 7, 66, 67, 1000]);
         let mut all = Vec::new();
         descriptors(&words, &mut |fd| all.push(fd));
-        assert_eq!(all, [5, 10, 11, i32::MAX, 20, 21, i32::MAX]);
+        assert_eq!(all, [5, 3, 7, 66, 10, 11, i32::MAX, 20, 21, i32::MAX]);
         assert_eq!((descriptor(noted(Some(2))), descriptor(0), descriptor(u64::MAX)), (None, None, None));
     }
 
@@ -583,8 +626,8 @@ mod tests {
 
     /// Facts, journal and texts have places of their own.
     const _: () = {
-        assert!((Fact::Journal as usize) < JOURNAL_WORDS && JOURNAL_WORDS + FIXED <= PANIC_TEXT.at);
-        assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= PROGRAM.at);
+        assert!((Fact::Journal as usize) < JOURNAL_WORDS && (Fact::Inherited as usize) < PANIC_TEXT.at);
+        assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= INBOX && INBOX + 16 <= PROGRAM.at);
         assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= PAGE && NAME < BEGUN);
     };
 

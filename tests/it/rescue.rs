@@ -5,14 +5,14 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use onit::wire::ledger::{PAGE, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
-use crate::svdir::{given_to, is_root, missing_tools, onit, send, skip, wrapped};
+use crate::svdir::{given_to, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 use crate::{anywhere, procfs};
 
 const SERVICES: usize = 100;
@@ -432,6 +432,178 @@ fn what_is_in_the_live_view_stays_there() {
     assert_eq!(all[1].wait_up(), before[1]);
     assert!(!chatty.path().join("supervise").exists());
     assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// A fault at one system call
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// The n-th call of this name is a fault: when it has been made or, `instead`, in its place.
+#[derive(Clone, Copy, Debug)]
+struct At(&'static str, u32, bool);
+
+/// Holds a supervisor until it is released; then it runs into the fault.
+struct Trap {
+    strace: Child,
+    pid: u32,
+}
+
+impl Trap {
+    fn set(sv: &SvDir, pid: u32, At(call, nth, instead): At) -> Result<Trap, String> {
+        send(pid, Signal::SIGSTOP); // so that what comes until it is released comes in one turn
+        let instead = if instead { "error=ENOSYS:" } else { "" };
+        let inject = format!("inject={call}:{instead}signal=SEGV:when={nth}");
+        let said = sv.root().join("strace");
+        let mut command = Command::new("strace");
+        command.args(["-o", "/dev/null", "-e", &inject, "-p", &pid.to_string()]);
+        let mut strace = command.stderr(fs::File::create(&said).expect("create")).spawn().expect("strace");
+        let text = || fs::read_to_string(&said).expect("what it says");
+        let ready = wait_for("strace", SOON, || {
+            let ended = strace.try_wait().expect("strace").is_some();
+            if ended { Some(Err(text())) } else { text().contains("attached").then_some(Ok(())) }
+        });
+        ready.map(|()| Trap { strace, pid })
+    }
+
+    fn release(&self) {
+        send(self.pid, Signal::SIGCONT);
+    }
+}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        send(self.strace.id(), Signal::SIGTERM); // it lets go
+        drop(self.strace.wait());
+    }
+}
+
+fn why_no_traps() -> Option<String> {
+    missing_tools(&["strace"]).or_else(|| {
+        let mut other = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let trap = Trap::set(&SvDir::new(), other.id(), At("read", 1, false));
+        let why = trap.err().map(|why| format!("strace cannot do it here: {}", why.trim()));
+        drop((other.kill(), other.wait()));
+        why
+    })
+}
+
+/// At each of these places in a life of its own: an idle supervisor of a service with a logger is held, something happens
+/// to it, and it runs into the fault. It says one line of that, and so many of other things.
+fn at_each(places: &[At], lines: usize, live: impl Fn(&SvDir, &Service, &Supervisor, &dyn Fn()) + Sync) {
+    let one = |place: At| {
+        println!("{place:?}");
+        let sv = SvDir::new();
+        let web =
+            sv.service("web").run("exec sleep 1000").finish("echo $1 $2 >>ends").log("exec cat >>../got").create();
+        let mut command = Command::new(onit());
+        command.arg("run").arg(sv.path()).env("NOTIFY_SOCKET", sv.root().join("nobody"));
+        let onit = sv.spawn(command);
+        web.wait_up();
+        web.logger().wait_up();
+        wait_idle(&onit);
+        let trap = Trap::set(&sv, onit.pid(), place).expect("a trap");
+        live(&sv, &web, &onit, &|| trap.release());
+        let fault = onit.said(&["onit: SIGSEGV: starting again"]).len();
+        assert_eq!((fault, onit.stderr().lines().count()), (1, 1 + lines), "{place:?}: {}", onit.stderr());
+    };
+    let one = &one;
+    std::thread::scope(|scope| {
+        for part in places.chunks(places.len().div_ceil(4)) {
+            scope.spawn(move || part.iter().copied().for_each(one));
+        }
+    });
+}
+
+#[test]
+fn a_fault_at_any_system_call_of_a_shutdown_leads_to_the_same_end() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let heard = [At("read", 1, false), At("read", 1, true), At("read", 2, false)];
+    let told = [At("sendto", 1, false), At("sendto", 1, true), At("kill", 1, false), At("kill", 1, true)];
+    let ended = [At("kill", 2, true), At("wait4", 1, false), At("wait4", 2, false), At("clone", 1, false)];
+    at_each(&[&heard[..], &told, &ended].concat(), 0, |sv, web, onit, release| {
+        onit.signal(Signal::SIGTERM);
+        release();
+        assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+        assert_eq!((web.text("ends").as_str(), sv.processes().len()), ("-1 15\n", 0));
+    });
+}
+
+#[test]
+fn a_fault_at_any_system_call_of_an_order_does_not_keep_it_from_being_obeyed() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let places = [At("read", 3, false), At("read", 3, true), At("kill", 1, true), At("wait4", 1, false)];
+    at_each(&places, 0, |_, web, onit, release| {
+        let pid = web.wait_up();
+        web.order(b"k");
+        release();
+        web.wait_other(pid);
+        assert_eq!(web.text("ends"), "-1 9\n");
+        onit.signal(Signal::SIGTERM);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    });
+}
+
+#[test]
+fn a_fault_at_any_system_call_of_a_start_leaves_no_half_of_a_pair() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let made = [At("mkdirat", 1, false), At("epoll_ctl", 1, false), At("epoll_ctl", 1, true), At("pipe2", 1, false)];
+    let begun = [At("epoll_ctl", 2, false), At("epoll_ctl", 2, true), At("clone", 1, false), At("clone", 2, true)];
+    at_each(&[made, begun].concat(), 0, |sv, _, onit, release| {
+        let late = sv.service("late").run("echo >>starts\necho line\nexec sleep 1000").log("exec cat >>../got");
+        let late = late.create_atomically();
+        release();
+        late.wait_up();
+        late.logger().wait_up();
+        late.wait_text("got", |text| text == "line\n");
+        assert_eq!((late.text("starts").as_str(), procfs::children(onit.pid()).len()), ("\n", 4));
+    });
+}
+
+#[test]
+fn a_main_process_that_starts_after_a_fault_gets_what_was_open_for_it() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").log("exec cat").create();
+    let word = sv.root().join("word");
+    fs::write(&word, "word\n").expect("write");
+    let traced = "strace -D -o /dev/null -e inject=pipe2:signal=SEGV:when=1";
+    let script =
+        format!("exec {traced} {} run {} -- cat /dev/fd/3 3<{}", onit().display(), sv.path().display(), word.display());
+    let onit = sv.spawn_words(&["sh", "-c", &script]);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+    assert_eq!((onit.stdout().as_str(), onit.said(&["onit: SIGSEGV: starting again"]).len()), ("word\n", 1));
+}
+
+#[test]
+fn a_fault_at_any_system_call_after_the_end_of_an_essential_service_does_not_change_our_code() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    at_each(&[At("wait4", 1, false), At("write", 1, true), At("/^p?poll$", 1, false)], 1, |_, web, onit, release| {
+        web.write("essential", "always");
+        send(web.wait_up(), Signal::SIGINT);
+        release();
+        assert_eq!(onit.wait_end(SOON), Ending::Code(130));
+    });
+    at_each(
+        &[At("wait4", 3, false), At("/^p?poll$", 2, false), At("/^p?poll$", 2, true)],
+        2,
+        |_, web, onit, release| {
+            web.write("essential", "on-giveup");
+            web.write("finish", "#!/bin/sh\nexit 125\n");
+            send(web.wait_up(), Signal::SIGINT);
+            release();
+            assert_eq!(onit.wait_end(SOON), Ending::Code(130));
+        },
+    );
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
