@@ -185,3 +185,19 @@ fn systemd_is_driven_like_any_other() {
         control: nosuch: cannot send up: no such service\n";
     assert_eq!(said.stderr, errors);
 }
+
+#[test]
+fn without_systemctl_it_is_systemctl_that_is_missing() {
+    let sv = SvDir::new();
+    write_file(&sv.root().join("systemctl"), "no program", 0o644);
+    let nowhere = sv.root().join("nowhere");
+    for (path, line) in [
+        (&*nowhere, "control: web: cannot send up: there is no systemctl in $PATH\n"),
+        (sv.root(), "control: web: cannot send up: systemctl: not permitted\n"),
+    ] {
+        let mut command = Command::new(example("control"));
+        command.args(["--systemd", "web", "up"]).env("PATH", path);
+        let said = output(command);
+        assert_eq!((said.code, said.stderr.as_str()), (1, line));
+    }
+}
