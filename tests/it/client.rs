@@ -791,8 +791,28 @@ fn one_trouble_is_one_outcome() {
     };
     let up = results(manager.up(SOON));
     assert_eq!(up, [Ok(Phase::Run), Err(ErrorKind::NoSupervisor), Ok(Phase::Run)]);
-    let down = results(manager.at_once(2).down(Duration::from_secs(2)));
+    let down = results(manager.clone().at_once(2).down(Duration::from_secs(2)));
     assert_eq!(down, [Err(ErrorKind::TimedOut), Err(ErrorKind::NoSupervisor), Ok(Phase::Down)]);
+    let waited = results(manager.at_once(1).wait(Until::Down, Duration::ZERO));
+    assert_eq!(waited, down, "each is looked at, however little time there is");
+}
+
+#[test]
+fn whose_turn_does_not_come_is_told_so_and_goes_on() {
+    let sv = SvDir::new();
+    let stubborn = sv.service("stubborn").run("trap '' TERM; echo >deaf; while :; do sleep 1000; done").create();
+    let good = sv.service("good").run("exec sleep 1000").create();
+    let _onit = sv.start(UnderTest::Onit);
+    stubborn.wait_text("deaf", |text| text == "\n");
+    let before = good.wait_up();
+    let outcomes = Manager::new([&stubborn, &good].map(open)).at_once(1).down(Duration::from_millis(300));
+    let errors: Vec<_> = outcomes.into_iter().filter_map(|outcome| outcome.result.err()).collect();
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let (stubborn, good) = (stubborn.path().display(), good.path().display());
+    let late = format!("{stubborn}: cannot wait until it is down: timed out");
+    assert_eq!(lines, [late, format!("{good}: cannot send down: its turn did not come in time")]);
+    assert_eq!(errors[1].kind(), ErrorKind::NotItsTurn);
+    assert_eq!(sv.existing("good").status().and_then(|status| status.pid()), Some(before), "it was sent nothing");
 }
 
 #[test]
