@@ -149,7 +149,8 @@ pub struct Logger {
 }
 
 impl Logger {
-    /// Keeps ten files of a million bytes in this directory; a relative one is in the service's `log/`.
+    /// Keeps ten files of a million bytes in this directory; a relative one is in the service's `log/`. What has a meaning
+    /// there (`run`, `supervise`, `down` and so on) is no name for it: that is an error when the directory is written.
     pub fn new(directory: impl Into<PathBuf>) -> Logger {
         Logger { directory: directory.into(), size: 1_000_000, count: 10 }
     }

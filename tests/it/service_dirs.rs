@@ -432,10 +432,31 @@ fn what_can_be_no_service_is_an_error() {
         plain().condition(condition("")),
         plain().condition(condition(&"x".repeat(5000))),
         plain().instances(Instances::Names(vec!["a/b".into()])),
+        plain().logger(Logger::new("supervise")),
+        plain().logger(Logger::new("./run/old")),
+        plain().logger(Logger::new("main/../down")),
+        plain().logger(Logger::new("../finish")),
+        plain().logger(Logger::new("../log/control")),
+        plain().logger(Logger::new("event")).target(Target::S6),
     ] {
         let result = builder.write(sv.path().join("web"));
         assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}: {builder:?}");
         assert_eq!(fs::read_dir(sv.path()).expect("a directory").count(), 0, "nothing is left behind");
+    }
+}
+
+#[test]
+fn log_files_take_nobodys_place() {
+    let sv = SvDir::new();
+    let write = |directory: &str| {
+        ServiceBuilder::new(["true"]).logger(Logger::new(directory)).replace(true).write(sv.path().join("web"))
+    };
+    let refused = write("./supervise/x").expect_err("it is the supervisor's").to_string();
+    assert_eq!(refused, "log files cannot be kept in log/supervise, which the supervisor reads: call it main");
+    let refused = write("../down").expect_err("it is the supervisor's").to_string();
+    assert_eq!(refused, "log files cannot be kept in down, which the supervisor reads: call it main");
+    for directory in ["main", "main/run", "log/main", "../logs", ".", "../../run", "/run"] {
+        write(directory).unwrap_or_else(|error| panic!("{directory}: {error}"));
     }
 }
 
