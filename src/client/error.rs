@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 /// /etc/service/web: cannot wait until it is up: timed out
 /// /etc/service/web: cannot read its status: supervise/status: Permission denied
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
+///
+/// [`Debug`] is the same line and the [kind](Error::kind): a `main` that returns an error, and an `unwrap`, show it so.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     path: PathBuf,
     operation: String,
@@ -169,6 +171,12 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({:?})", self.kind)
+    }
+}
+
 impl std::error::Error for Error {}
 
 impl From<Error> for io::Error {
@@ -227,7 +235,8 @@ mod tests {
         let error = Error::new(Path::new("/run/onit/api"), "ask for up of web", ErrorKind::Busy);
         assert_eq!(error.cause(), "it runs already");
         let error = error.saying("its control script runs");
-        assert_eq!(error.to_string(), "/run/onit/api: cannot ask for up of web: its control script runs");
+        let line = "/run/onit/api: cannot ask for up of web: its control script runs";
+        assert_eq!((error.to_string(), format!("{error:?}")), (line.into(), format!("{line} (Busy)")));
     }
 
     #[test]

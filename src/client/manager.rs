@@ -75,6 +75,9 @@ pub struct Outcome {
 /// Many services. Each operation is given to all of them, a bounded number at a time, by one thread that waits for all
 /// at once. Whoever is not done at the deadline has [timed out](ErrorKind::TimedOut), and whose turn has not come by then
 /// gets [no order any more](ErrorKind::NotItsTurn). Where there is none to give, each is looked at at least once.
+///
+/// Nothing is polled, but for one case: where this user has no more inotify instances or watches, those that are dealt
+/// with are looked at ten times a second.
 #[derive(Clone, Debug)]
 pub struct Manager {
     services: Vec<Service>,
@@ -158,7 +161,7 @@ fn perform(
     deadline: Deadline,
 ) -> Vec<Option<Result<Option<Status>>>> {
     let mut results: Vec<Option<Result<Option<Status>>>> = services.iter().map(|_| None).collect();
-    let mut watch = match Watch::new([]) {
+    let mut watch = match Watch::or_look() {
         Ok(watch) => watch,
         Err(error) => return services.iter().map(|service| Some(Err(error.clone().about(service.path())))).collect(),
     };

@@ -58,6 +58,20 @@ fn a_tree_lives_and_leaves_nothing_under_runsvdir() {
     a_life(Scanner::Runsvdir("runsvdir".into()));
 }
 
+/// As in `cargo test`: each thread has a tree of its own, and none meets another.
+#[test]
+fn threads_have_trees_of_their_own() {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..3 {
+                    a_life(Scanner::Onit(onit()));
+                }
+            });
+        }
+    });
+}
+
 /// Whoever runs the tree is killed twice, and started again once.
 fn a_violent_life(scanner: Scanner) {
     let mut tree = with_service("web", "exec sleep 1000");
