@@ -26,6 +26,7 @@ packages:
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps
 
 # A static binary: against musl if that target can be had, else against the C library of this machine.
 static:

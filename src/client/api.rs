@@ -20,6 +20,7 @@
 use super::{Deadline, Error, ErrorKind, Result};
 use crate::sys::{Errno, clock, socket};
 use crate::wire::api;
+#[doc(inline)]
 pub use crate::wire::api::{Event, ExitRecord, Hello, LifeRecord, Line, ORDERS, ServiceStatus};
 use std::collections::VecDeque;
 use std::ffi::OsStr;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use onit::service_dir::policy::Essential;
 use onit::service_dir::{
-    Backoff, Condition, Error, Fact, Finding, HealthPolicy, Instances, Limit, Logger, MaxRestarts, Readiness, Resource,
-    Restart, Script, ServiceBuilder, ServiceDir, Severity, Signal, Target, User, Written, lint, systemd,
+    Backoff, Condition, Error, Essential, Fact, Finding, HealthPolicy, Instances, Limit, Logger, MaxRestarts,
+    Readiness, Resource, Restart, Script, ServiceBuilder, ServiceDir, Severity, Signal, Target, User, Written, lint,
+    systemd,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
