@@ -40,7 +40,7 @@
 //! Write a service directory, and run it in a tree of its own, as in a test:
 //!
 //! ```no_run
-//! use onit::client::{DevTree, Scanner, Until};
+//! use onit::client::{DevTree, Operation, Scanner};
 //! use onit::service_dir::{Logger, ServiceBuilder};
 //! use std::time::Duration;
 //!
@@ -50,9 +50,8 @@
 //! web.write(tree.directory("web"))?;
 //!
 //! tree.start(Scanner::Onit("onit".into()))?; // or runit's runsvdir
-//! let web = tree.enable("web")?;
-//! web.wait(Until::Supervised, Duration::from_secs(5))?;
-//! web.wait(Until::Up, Duration::from_secs(5))?;
+//! let web = tree.up("web", Duration::from_secs(5))?;
+//! web.perform(Operation::Restart, Duration::from_secs(5))?;
 //! # Ok(()) }
 //! ```
 //!

@@ -58,6 +58,18 @@ fn a_tree_lives_and_leaves_nothing_under_runsvdir() {
     a_life(Scanner::Runsvdir("runsvdir".into()));
 }
 
+#[test]
+fn a_tree_says_where_its_onit_can_be_asked() {
+    let mut tree = with_service("web", "exec sleep 1000");
+    let late = tree.up("web", std::time::Duration::ZERO).expect_err("nobody runs the tree");
+    assert_eq!((late.kind(), late.operation()), (ErrorKind::TimedOut, "wait until it is supervised"));
+    tree.start(Scanner::Onit(onit())).expect("started");
+    let web = tree.up("web", SOON).expect("up");
+    let mut api = wait_for("the socket", SOON, || onit::client::api::Api::connect(tree.socket()).ok());
+    let (told, seen) = (api.status("web").expect("told"), web.status().expect("seen"));
+    assert_eq!((told.state.as_str(), told.pid), ("up", seen.pid.map(|pid| pid.0)));
+}
+
 /// As in `cargo test`: each thread has a tree of its own, and none meets another.
 #[test]
 fn threads_have_trees_of_their_own() {
