@@ -7,7 +7,7 @@ STATIC  = target/$(MUSL)/release/onit
 
 # What the tests compare with, and run. Installed when we are root and something is missing.
 PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit \
-	qemu-system-x86 e2fsprogs xz-utils socat systemd python3 mandoc zsh fish strace
+	qemu-system-x86 e2fsprogs xz-utils socat strace systemd python3 mandoc zsh fish
 
 .PHONY: all run test bench soak mutants static install lint size packages
 
@@ -26,6 +26,7 @@ packages:
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps
 
 # A static binary: against musl if that target can be had, else against the C library of this machine.
 static:

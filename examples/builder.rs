@@ -3,8 +3,7 @@
 //!     cargo run --example builder -- /tmp/service
 //!     onit run /tmp/service
 
-use onit::service_dir::policy::Essential;
-use onit::service_dir::{Logger, Resource, Script, ServiceBuilder, ServiceDir, Signal, Written, lint};
+use onit::service_dir::{Essential, Logger, Resource, Script, ServiceBuilder, ServiceDir, Signal, Written, lint};
 use std::error::Error;
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;

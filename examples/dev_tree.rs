@@ -5,9 +5,8 @@
 //! ```
 #![allow(clippy::disallowed_macros)] // those of clippy.toml are for PID 1
 
-use onit::client::{DevTree, Scanner, Until, Watch};
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use onit::client::{DevTree, Scanner, Watch};
+use onit::service_dir::ServiceBuilder;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,18 +14,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let onit = std::env::args_os().nth(1).map_or_else(|| "onit".into(), PathBuf::from);
     let soon = Duration::from_secs(10);
     let mut tree = DevTree::create()?;
-    for (name, body) in [("web", "exec sleep 1000"), ("crash", "sleep 1; exit 7")] {
-        let run = tree.directory(name).join("run");
-        fs::create_dir(tree.directory(name))?;
-        fs::write(&run, format!("#!/bin/sh\n{body}\n"))?;
-        fs::set_permissions(&run, fs::Permissions::from_mode(0o755))?;
-    }
+    ServiceBuilder::new(["sleep", "1000"]).write(tree.directory("web"))?;
+    ServiceBuilder::new(["sh", "-c", "sleep 1; exit 7"]).write(tree.directory("crash"))?;
     tree.start(Scanner::Onit(onit))?;
-    let (web, crash) = (tree.enable("web")?, tree.enable("crash")?);
-    for service in [&web, &crash] {
-        service.wait(Until::Supervised, soon)?;
-        service.wait(Until::Up, soon)?;
-    }
+    let (web, crash) = (tree.up("web", soon)?, tree.up("crash", soon)?);
     let mut watch = Watch::new([&web, &crash])?;
     web.restart()?;
     for _ in 0..6 {

@@ -10,8 +10,9 @@
 //! Quiet and busy take turns, and ratios are taken inside a round. A number here never fails a build.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::disallowed_macros)]
 
-use std::error::Error;
-use std::ffi::OsString;
+#[path = "../shared/mod.rs"]
+mod shared;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,9 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lexopt::{Arg, Parser, ValueExt};
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use shared::{Outcome, median, onit, time};
 
 /// Services that die, each once a round.
 const DEATHS: usize = 40;
@@ -36,31 +35,7 @@ const CROWD: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if args.iter().any(|word| word == "--test") {
-        return ExitCode::SUCCESS; // cargo test --benches
-    }
-    match runs(args).and_then(|runs| latency(runs).and_then(|()| listing(runs))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("bench: {why}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn runs(args: Vec<OsString>) -> Outcome<usize> {
-    let mut runs = "5".to_string();
-    let mut parser = Parser::from_args(args);
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("bench") => (), // cargo's own
-            Arg::Long("runs") => runs = parser.value()?.string()?,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let runs = runs.parse().map_err(|_| format!("{runs:?} is not a whole number"))?;
-    if runs == 0 { Err("no round, no number".into()) } else { Ok(runs) }
+    shared::run([("runs", "BENCH_API_RUNS", 5)], |[runs]| latency(runs).and_then(|()| listing(runs)))
 }
 
 /// A directory of services and an onit that runs it.
@@ -237,18 +212,4 @@ fn listing(runs: usize) -> Outcome<()> {
     println!("onit status {:>10}\nsv status   {:>10}", time(median(&ours)), time(median(&sv)));
     println!("ratio       {:>10.2}", median(&ratios));
     Ok(())
-}
-
-fn onit() -> PathBuf {
-    std::env::var_os("ONIT").map_or_else(|| env!("CARGO_BIN_EXE_onit").into(), PathBuf::from)
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
-fn time(nanos: f64) -> String {
-    if nanos < 1e6 { format!("{:.0} µs", nanos / 1e3) } else { format!("{:.2} ms", nanos / 1e6) }
 }

@@ -11,8 +11,9 @@
 #![allow(missing_docs, unsafe_code, clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod counting;
+#[path = "../shared/mod.rs"]
+mod shared;
 
-use std::error::Error;
 use std::fs;
 use std::hint::black_box;
 use std::io::Read as _;
@@ -22,14 +23,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use counting::{Counting, allocations};
-use lexopt::{Arg, Parser, ValueExt};
 use nix::libc;
 use onit::client::{Service, Status};
+use shared::{Outcome, fastest_tenth, median, time};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Records of the real tools.
 const RECORDS: [(&str, &str); 3] = [
@@ -54,31 +53,7 @@ struct Peer<'a> {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if args.iter().any(|word| word == "--test") {
-        return ExitCode::SUCCESS; // cargo test --benches
-    }
-    match rounds(args).and_then(compare) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("bench: {why}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn rounds(args: Vec<std::ffi::OsString>) -> Outcome<usize> {
-    let mut runs = std::env::var("BENCH_STATUS_RUNS").unwrap_or_else(|_| "300".to_string());
-    let mut parser = Parser::from_args(args);
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("bench") => (), // cargo's own
-            Arg::Long("runs") => runs = parser.value()?.string()?,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let runs = runs.parse().map_err(|_| format!("{runs:?} is not a whole number"))?;
-    if runs == 0 { Err("no round, no number".into()) } else { Ok(runs) }
+    shared::run([("runs", "BENCH_STATUS_RUNS", 300)], |[runs]| compare(runs))
 }
 
 fn compare(runs: usize) -> Outcome<()> {
@@ -100,8 +75,8 @@ fn compare(runs: usize) -> Outcome<()> {
     for peer in &peers {
         let base = &peers[peer.base].nanos;
         let ratios: Vec<f64> = peer.nanos.iter().zip(base).map(|(own, plain)| own / plain).collect();
-        let (middle, best) = (time(middle(&peer.nanos, 2)), time(middle(&peer.nanos, 10)));
-        let (ratio, asked) = (crate::middle(&ratios, 2), allocations(&peer.work));
+        let (middle, best) = (time(median(&peer.nanos)), time(fastest_tenth(&peer.nanos)));
+        let (ratio, asked) = (median(&ratios), allocations(&peer.work));
         println!("{:<40}{middle:>12}{best:>16}{ratio:>16.2}{asked:>14}", peer.name);
     }
     Ok(())
@@ -156,15 +131,4 @@ fn supervised(root: &Path, record: &[u8]) -> Outcome<(Service, fs::File)> {
 
 fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).filter_map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
-}
-
-/// What one in `part` is faster than.
-fn middle(values: &[f64], part: usize) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / part]
-}
-
-fn time(nanos: f64) -> String {
-    if nanos < 1e3 { format!("{nanos:.1} ns") } else { format!("{:.2} µs", nanos / 1e3) }
 }

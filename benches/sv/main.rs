@@ -10,70 +10,38 @@
 //! never fails a build.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::disallowed_macros)]
 
-use std::error::Error;
-use std::ffi::{OsStr, OsString};
+#[path = "../shared/mod.rs"]
+mod shared;
+
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lexopt::{Arg, Parser, ValueExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use shared::{Outcome, median, on_path, time};
 use tempfile::TempDir;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Longer than any supervisor makes a service wait that has just started.
 const LIFE: Duration = Duration::from_millis(1200);
 const PATIENCE: Duration = Duration::from_secs(120);
 
-struct Options {
-    services: usize,
-    runs: usize,
-}
-
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if args.iter().any(|word| word == "--test") {
-        return ExitCode::SUCCESS; // cargo test --benches
-    }
-    match options(args).and_then(|options| compare(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("bench: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    let numbers = [("services", "BENCH_SV_SERVICES", 100), ("runs", "BENCH_SV_RUNS", 5)];
+    shared::run(numbers, |[services, runs]| compare(services, runs))
 }
 
-fn options(args: Vec<OsString>) -> Outcome<Options> {
-    let number = |name: &str, default| -> Outcome<usize> {
-        let Ok(text) = std::env::var(name) else { return Ok(default) };
-        Ok(text.parse().map_err(|_| format!("{name}: {text:?} is not a whole number"))?)
-    };
-    let (mut services, mut runs) = (number("BENCH_SV_SERVICES", 100)?, number("BENCH_SV_RUNS", 5)?);
-    let mut parser = Parser::from_args(args);
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("bench") => (), // cargo's own
-            Arg::Long("services") => services = parser.value()?.parse()?,
-            Arg::Long("runs") => runs = parser.value()?.parse()?,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    if runs == 0 || services == 0 { Err("nothing to measure".into()) } else { Ok(Options { services, runs }) }
-}
-
-fn compare(options: &Options) -> Outcome<()> {
+fn compare(services: usize, runs: usize) -> Outcome<()> {
     let Some(stock) = on_path("sv") else {
         println!("skipped: sv: not installed");
         return Ok(());
     };
-    let onit = std::env::var_os("ONIT").map_or_else(|| env!("CARGO_BIN_EXE_onit").into(), PathBuf::from);
-    println!("\n=== sv restart of {} services, {} rounds ===\n", options.services, options.runs);
+    let onit = shared::onit();
+    println!("\n=== sv restart of {services} services, {runs} rounds ===\n");
     println!("{:<12}{:>14}{:>14}{:>26}", "under", "onit's sv", "runit's sv", "ratio, inside a round");
     let peers = [
         ("onit", vec![onit.as_os_str(), OsStr::new("run")], Signal::SIGTERM),
@@ -84,22 +52,18 @@ fn compare(options: &Options) -> Outcome<()> {
             println!("skipped: {name}: not installed");
             continue;
         }
-        let ground = Ground::prepare(&onit, options.services)?;
+        let ground = Ground::prepare(&onit, services)?;
         let _supervisor = ground.start(&words, end)?;
         let tools = [ground.root.path().join("sv"), stock.clone()];
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..options.runs {
+        for _ in 0..runs {
             let [own, other] = [ground.restart(&tools[0])?, ground.restart(&tools[1])?];
             ours.push(own);
             theirs.push(other);
             ratios.push(own / other);
         }
-        println!(
-            "{name:<12}{:>11.1} ms{:>11.1} ms{:>26.2}",
-            median(&mut ours) * 1e3,
-            median(&mut theirs) * 1e3,
-            median(&mut ratios)
-        );
+        let [ours, theirs] = [ours, theirs].map(|seconds| time(median(&seconds) * 1e9));
+        println!("{name:<12}{ours:>14}{theirs:>14}{:>26.2}", median(&ratios));
     }
     Ok(())
 }
@@ -168,14 +132,4 @@ impl Drop for Supervisor {
         let _ = kill(Pid::from_raw(self.child.id().cast_signed()), self.end);
         let _ = self.child.wait();
     }
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -19,7 +19,7 @@ const LABEL: usize = 25;
 /// The lines about this service.
 pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint) -> Vec<String> {
     let lives = match (&target.way, &mut talk.api) {
-        (Way::Api, Some(api)) => api.history(target.name.as_bytes()).unwrap_or_default(),
+        (Way::Api, Some(api)) => api.history(&target.name).unwrap_or_default(),
         _ => Vec::new(),
     };
     let mut lines = vec![title(service, paint)];

@@ -2,6 +2,7 @@
 
 use super::find::{Talk, Trouble};
 use super::{find, paint, status, words};
+use crate::client::Deadline;
 use crate::exit;
 use crate::sys::say::say;
 use crate::wire::api::Event;
@@ -35,7 +36,7 @@ impl Events {
                 return trouble.tell();
             }
             loop {
-                match talk.api.as_mut().map(|api| api.event(None)) {
+                match talk.api.as_mut().map(|api| api.event(Deadline::NEVER)) {
                     Some(Ok(Some(event))) => {
                         stopping |= event.what == "stopping";
                         if self.concerns(&event) && self.tell(&event) != exit::OK {
@@ -72,7 +73,7 @@ impl Events {
 }
 
 fn listen(talk: &mut Talk) -> Result<(), Trouble> {
-    talk.api()?.subscribe().map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string()))
+    talk.api()?.subscribe().map_err(|error| Trouble::failed(&error))
 }
 
 /// An event for people: `2026-11-24 08:09:10 web: up -> backoff, exit 1`.

@@ -10,10 +10,13 @@ use crate::sys::{Errno, clock, fs};
 use crate::wire::api::{ExitRecord, ServiceStatus};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What a service says that nobody looks after.
 const NOBODY: &str = "no supervisor looks after it";
+
+/// How often is looked where nobody tells of changes.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The files do not say how often a service was started again.
 pub const UNKNOWN: u64 = u64::MAX;
@@ -96,7 +99,10 @@ pub fn wait_for_change(
         Some(watch) => watch,
         None => {
             let services: Vec<Service> = paths.iter().filter_map(|path| Service::open(path).ok()).collect();
-            watch.insert(Watch::new(&services).map_err(told)?)
+            match Watch::new(&services) {
+                Err(error) if matches!(error.kind(), ErrorKind::Limit(_)) => return pause(until).map_err(failed),
+                new => watch.insert(new.map_err(told)?),
+            }
         }
     };
     if watch.try_next().map_err(told)?.is_some() {
@@ -109,6 +115,13 @@ pub fn wait_for_change(
     }
     poller.wait(clock::now(), until).for_each(drop);
     Ok(())
+}
+
+/// Where nobody can tell, one has to look again.
+fn pause(until: Option<Mono>) -> Result<(), Errno> {
+    let now = clock::now();
+    let left = until.map_or(TICK, |until| until.since(now).min(TICK));
+    crate::sys::poll::pause(left)
 }
 
 fn open(name: &str, path: &Path) -> Result<Service, Trouble> {

@@ -1,7 +1,7 @@
 //! Whom a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
 
 use super::{files, paint};
-use crate::client::api::{Api, Failure};
+use crate::client::{Error, ErrorKind, api::Api};
 use crate::exit;
 use crate::sys::{Errno, fs, say::say};
 use crate::wire::api::ServiceStatus;
@@ -32,8 +32,8 @@ impl Trouble {
     }
 
     /// A request that failed.
-    pub fn failed(failure: &Failure) -> Trouble {
-        Trouble { hung_up: *failure == Failure::Closed, ..Trouble::new(exit::SYSTEM, failure.to_string()) }
+    pub fn failed(error: &Error) -> Trouble {
+        Trouble { hung_up: error.kind() == ErrorKind::Closed, ..Trouble::new(exit::SYSTEM, error.cause()) }
     }
 
     /// There is no such service.
@@ -43,16 +43,14 @@ impl Trouble {
     }
 
     /// A request about a service that failed.
-    pub fn of(name: &str, failure: &Failure, directory: &Path) -> Trouble {
-        let Failure::Refused(error) = failure else {
-            let trouble = Trouble::failed(failure);
-            return Trouble { text: format!("{name}: {}", trouble.text), ..trouble };
-        };
-        match error.kind.as_str() {
-            "service" => Trouble::unknown(name, directory),
-            "busy" => Trouble::new(exit::SYSTEM, format!("{name}: {}", error.text)),
-            _ => Trouble::new(exit::FAILED, format!("{name}: {}", error.text)),
+    pub fn of(name: &str, error: &Error, directory: &Path) -> Trouble {
+        if error.kind() == ErrorKind::NoService {
+            return Trouble::unknown(name, directory);
         }
+        let trouble = Trouble::failed(error);
+        let says_no = matches!(error.kind(), ErrorKind::NotPermitted | ErrorKind::Declined);
+        let code = if says_no { exit::FAILED } else { trouble.code };
+        Trouble { code, text: format!("{name}: {}", trouble.text), ..trouble }
     }
 
     /// Says it. Returns the exit code.
@@ -121,9 +119,9 @@ impl Talk {
                     (talk.api, talk.socket) = (Some(api), Some(place.socket));
                     return talk;
                 }
-                Err(failure) => {
-                    talk.silent = failure == Failure::Silent && !(place.anybodys && named.is_some());
-                    talk.tried.push((place.socket, failure.to_string()));
+                Err(error) => {
+                    talk.silent = error.kind() == ErrorKind::TimedOut && !(place.anybodys && named.is_some());
+                    talk.tried.push((place.socket, error.cause()));
                     if talk.silent {
                         return talk;
                     }
@@ -159,7 +157,7 @@ impl Talk {
     pub fn everything(&mut self) -> Result<Vec<ServiceStatus>, Trouble> {
         match &mut self.api {
             Some(api) => {
-                let mut all = api.status(None).map_err(|failure| Trouble::failed(&failure))?;
+                let mut all = api.all().map_err(|error| Trouble::failed(&error))?;
                 all.sort_by(|one, other| paint::by_name(&one.name, &other.name));
                 Ok(all)
             }
@@ -244,12 +242,14 @@ impl Talk {
         match &target.way {
             Way::Files(path) => files::look(&target.name, path).map_err(|trouble| self.explain(trouble)),
             Way::Api => {
-                let services = match self.api()?.status(Some(target.name.as_bytes())) {
-                    Err(Failure::Refused(error)) if error.kind == "service" => self.everything()?, // it may be refused
-                    answer => answer.map_err(|failure| Trouble::of(&target.name, &failure, &self.directory))?,
-                };
-                let service = services.into_iter().find(|service| service.name == target.name);
-                service.ok_or_else(|| Trouble::unknown(&target.name, &self.directory))
+                match self.api()?.status(&target.name) {
+                    Err(error) if error.kind() == ErrorKind::NoService => {
+                        let all = self.everything()?; // it may be refused
+                        let service = all.into_iter().find(|service| service.name == target.name);
+                        service.ok_or_else(|| Trouble::unknown(&target.name, &self.directory))
+                    }
+                    answer => answer.map_err(|error| Trouble::of(&target.name, &error, &self.directory)),
+                }
             }
         }
     }

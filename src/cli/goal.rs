@@ -2,7 +2,7 @@
 
 use super::find::{Talk, Target, Trouble, Way, worse};
 use super::{files, status, words};
-use crate::client::Watch;
+use crate::client::{Deadline, ErrorKind, Watch};
 use crate::machine::Mono;
 use crate::sys::clock;
 use crate::wire::api::ServiceStatus;
@@ -278,17 +278,17 @@ impl Waiting<'_> {
             let api = self.talk.api.as_ref().filter(|_| paths.len() < self.pending.len());
             return files::wait_for_change(&mut self.watch, &paths, api, until).map(|()| None);
         }
-        match self.talk.api()?.event(until) {
+        match self.talk.api()?.event(Deadline::at(until)) {
             Ok(Some(event)) => Ok(event.name),
             Ok(None) => Ok(Some(String::new())), // the time has come, and nobody has a name like that
-            Err(failure) if status::hung_up(&failure) => self.again(),
-            Err(failure) => Err(Trouble::new(exit::SYSTEM, failure.to_string())),
+            Err(error) if error.kind() == ErrorKind::Closed => self.again(),
+            Err(error) => Err(Trouble::failed(&error)),
         }
     }
 
     fn again(&mut self) -> Result<Option<String>, Trouble> {
         *self.talk = status::again(self.talk)?;
-        self.talk.api()?.subscribe().map_err(|failure| Trouble::failed(&failure))?;
+        self.talk.api()?.subscribe().map_err(|error| Trouble::failed(&error))?;
         Ok(None)
     }
 }

@@ -47,7 +47,7 @@ impl History {
             return Err(talk.unreachable());
         }
         let directory = talk.directory.clone();
-        talk.api()?.history(target.name.as_bytes()).map_err(|failure| Trouble::of(&target.name, &failure, &directory))
+        talk.api()?.history(&target.name).map_err(|error| Trouble::of(&target.name, &error, &directory))
     }
 }
 

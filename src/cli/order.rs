@@ -86,7 +86,7 @@ fn tell(talk: &mut Talk, verb: &str, target: &Target) -> Result<(), Trouble> {
         return by_file
             .map_err(|trouble| Trouble::new(exit::FAILED, format!("{}; you may not give orders", trouble.text)));
     }
-    api.order(verb, target.name.as_bytes()).map_err(|failure| Trouble::of(&target.name, &failure, &directory))
+    api.order(verb, &target.name).map_err(|error| Trouble::of(&target.name, &error, &directory))
 }
 
 /// When the order has had its effect; `None` if that does not show.

@@ -4,9 +4,8 @@ use super::find::{Talk, Target, Trouble, worse};
 use super::paint::{self, Cell, Colour, Paint, Table, Tone};
 use super::words;
 use super::{detail, files};
-use crate::client::api::{Api, Failure};
+use crate::client::{Deadline, api::Api};
 use crate::exit;
-use crate::machine::Mono;
 use crate::sys::{clock, poll, screen};
 use crate::wire::api::ServiceStatus;
 use argh::FromArgs;
@@ -255,18 +254,18 @@ fn fitting(services: &[ServiceStatus], rows: usize, paint: Paint, columns: usize
 /// Whether the supervisor is still there.
 fn wait_for_change(talk: &mut Talk, ticking: bool) -> bool {
     let Some(api) = &mut talk.api else { return poll::pause(SECOND).is_ok() };
-    let second = ticking.then(|| clock::now().after(SECOND));
+    let second = if ticking { Deadline::after(SECOND) } else { Deadline::NEVER };
     match api.event(second) {
         Ok(None) => true,
-        Ok(Some(_)) => drain(api, clock::now().after(TOGETHER)),
+        Ok(Some(_)) => drain(api, Deadline::after(TOGETHER)),
         Err(_) => false,
     }
 }
 
-fn drain(api: &mut Api, until: Mono) -> bool {
+fn drain(api: &mut Api, until: Deadline) -> bool {
     loop {
-        match api.event(Some(until)) {
-            Ok(Some(_)) if clock::now() < until => {}
+        match api.event(until) {
+            Ok(Some(_)) if !until.has_passed() => {}
             Ok(_) => return true,
             Err(_) => return false,
         }
@@ -287,11 +286,6 @@ pub fn again(before: &Talk) -> Result<Talk, Trouble> {
             return Err(talk.unreachable());
         }
     }
-}
-
-/// A subscription that ends is told only if it was not meant to.
-pub fn hung_up(failure: &Failure) -> bool {
-    matches!(failure, Failure::Closed | Failure::Unreachable(_))
 }
 
 #[cfg(test)]

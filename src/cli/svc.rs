@@ -55,7 +55,7 @@ fn fatal(program: &[u8], what: &[u8], errno: Errno) -> i32 {
 fn order(dir: &[u8], letters: &[u8]) -> Result<(), Vec<u8>> {
     let because = |what: &[u8], errno| [what, dir, b": ", print::why(errno)].concat();
     fs::enter(OsStr::from_bytes(dir)).map_err(|errno| because(b"unable to chdir to ", errno))?;
-    let control = fs::open_writer(fs::HERE, "supervise/control").map_err(|errno| match errno {
+    let control = fs::open_writer("supervise/control").map_err(|errno| match errno {
         Errno::ENXIO => [b"unable to control ", dir, b": supervise not running"].concat(),
         errno => because(b"unable to control ", errno),
     })?;

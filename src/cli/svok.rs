@@ -20,7 +20,7 @@ pub fn svok(args: &[OsString]) -> i32 {
     if let Err(errno) = fs::enter(dir) {
         return fatal(&[b"unable to chdir to ", dir.as_bytes(), b": ", print::why(errno)]);
     }
-    match fs::open_writer(fs::HERE, "supervise/ok") {
+    match fs::open_writer("supervise/ok") {
         Ok(_) => exit::OK,
         Err(Errno::ENOENT | Errno::ENXIO) => NOBODY,
         Err(errno) => fatal(&[b"unable to open ", dir.as_bytes(), b"/supervise/ok: ", print::why(errno)]),

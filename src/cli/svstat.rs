@@ -21,7 +21,7 @@ fn line(dir: &OsStr) -> Result<Vec<u8>, Vec<u8>> {
     let because = |what: &'static str| move |errno| [what.as_bytes(), b": ", print::why(errno)].concat();
     fs::enter(dir).map_err(because("unable to chdir"))?;
     let normally_up = !fs::look_up(fs::HERE, "down").map_err(because("unable to stat down"))?;
-    fs::open_writer(fs::HERE, "supervise/ok").map_err(|errno| match errno {
+    fs::open_writer("supervise/ok").map_err(|errno| match errno {
         Errno::ENXIO => b"supervise not running".to_vec(),
         errno => because("unable to open supervise/ok")(errno),
     })?;

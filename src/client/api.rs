@@ -1,70 +1,49 @@
 //! The api socket, from the side of whoever asks. What is sent and answered stands in [`crate::wire::api`].
 //!
 //! ```no_run
-//! use onit::client::api::Api;
+//! use onit::client::{Deadline, api::Api};
 //!
-//! let mut api = Api::connect("/run/onit/api".as_ref())?;
+//! let mut api = Api::connect("/run/onit/api")?;
 //! api.subscribe()?;
-//! api.order("up", b"web")?;
-//! while !api.status(Some(b"web"))?.iter().all(|web| web.state == "up") {
-//!     api.event(None)?;
+//! api.order("up", "web")?;
+//! while api.status("web")?.state != "up" {
+//!     api.event(Deadline::NEVER)?;
 //! }
-//! # Ok::<(), onit::client::api::Failure>(())
+//! # Ok::<(), onit::client::Error>(())
 //! ```
 //!
 //! Whoever subscribes first, then orders, then looks, misses nothing.
+//!
+//! What is refused has its kind in [`ErrorKind`], [`Declined`](ErrorKind::Declined) if there is none for it, and the
+//! supervisor's own words as its [cause](Error::cause).
 
-use crate::machine::Mono;
+use super::{Deadline, Error, ErrorKind, Result};
 use crate::sys::{Errno, clock, socket};
-use crate::wire::api::{self, Event, Hello, LifeRecord, Line, ServiceStatus};
+use crate::wire::api;
+#[doc(inline)]
+pub use crate::wire::api::{Event, ExitRecord, Hello, LifeRecord, Line, ORDERS, ServiceStatus};
 use std::collections::VecDeque;
-use std::fmt;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::ffi::OsStr;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A supervisor that takes longer with an answer than this does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+const SILENT: &str = "the supervisor does not answer";
 /// No line of an answer is longer.
 const LONGEST: usize = 1 << 20;
 
-/// Why there is no answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// Nobody can be reached there.
-    Unreachable(Errno),
-    /// It says no.
-    Refused(api::Error),
-    /// It has hung up. It may come back: a supervisor that executes itself again does.
-    Closed,
-    /// It does not answer, or not within ten seconds.
-    Silent,
-    /// What it says is no line of this protocol.
-    Garbled(String),
-    /// A request cannot say such a name.
-    Name,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Unreachable(errno) => errno.desc().fmt(f),
-            Failure::Refused(error) => error.text.fmt(f),
-            Failure::Closed => f.write_str("the supervisor has hung up"),
-            Failure::Silent => f.write_str("the supervisor does not answer"),
-            Failure::Garbled(what) => write!(f, "the supervisor speaks another language: {what}"),
-            Failure::Name => f.write_str("no service can have such a name"),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
+/// Why there is no answer, and in whose words.
+type Failure = (ErrorKind, Option<String>);
 
 /// A connection to a supervisor.
 #[derive(Debug)]
 pub struct Api {
+    path: PathBuf,
     stream: UnixStream,
     received: Vec<u8>,
     /// They came while something else was waited for.
@@ -74,11 +53,13 @@ pub struct Api {
 
 impl Api {
     /// Connects to the socket at this path, and asks who is there.
-    pub fn connect(path: &Path) -> Result<Api, Failure> {
-        let stream = socket::call(path, PATIENCE).map_err(|errno| match errno {
-            Errno::EAGAIN => Failure::Silent,
-            errno => Failure::Unreachable(errno),
-        })?;
+    ///
+    /// # Errors
+    /// [`NoSupervisor`](ErrorKind::NoSupervisor) if nobody can be reached there,
+    /// [`NotPermitted`](ErrorKind::NotPermitted) if we may not, and as [`request`](Api::request).
+    pub fn connect(path: impl AsRef<Path>) -> Result<Api> {
+        let path = path.as_ref();
+        let stream = socket::call(path, PATIENCE).map_err(|errno| unreachable(path, errno))?;
         let hello = Hello {
             api: 0,
             version: String::new(),
@@ -88,14 +69,14 @@ impl Api {
             state: String::new(),
             control: false,
         };
-        let mut api = Api { stream, received: Vec::new(), events: VecDeque::new(), hello };
+        let mut api = Api { path: path.to_owned(), stream, received: Vec::new(), events: VecDeque::new(), hello };
         let answer = api.request("hello", None)?;
         let said = answer.into_iter().find_map(|line| if let Line::Hello(hello) = line { Some(hello) } else { None });
-        api.hello = said.ok_or_else(|| Failure::Garbled("no hello".into()))?;
-        if api.hello.api != api::VERSION {
-            return Err(Failure::Garbled(format!("version {} of the protocol", api.hello.api)));
+        api.hello = said.ok_or_else(|| api.error("ask who it is", garbled("no hello")))?;
+        match api.hello.api {
+            api::VERSION => Ok(api),
+            other => Err(api.error("ask who it is", garbled(format!("version {other} of the protocol")))),
         }
-        Ok(api)
     }
 
     /// Who answers.
@@ -103,65 +84,104 @@ impl Api {
         &self.hello
     }
 
-    /// What is known of one service, or of all of them.
-    pub fn status(&mut self, name: Option<&[u8]>) -> Result<Vec<ServiceStatus>, Failure> {
-        let lines = self.request("status", name)?.into_iter();
+    /// What is known of all services and their loggers.
+    ///
+    /// # Errors
+    /// As [`request`](Api::request).
+    pub fn all(&mut self) -> Result<Vec<ServiceStatus>> {
+        let lines = self.request("status", None)?.into_iter();
         Ok(lines.filter_map(|line| if let Line::Service(service) = line { Some(*service) } else { None }).collect())
     }
 
+    /// What is known of one service; a logger is called `NAME/log`.
+    ///
+    /// # Errors
+    /// As [`request`](Api::request).
+    pub fn status(&mut self, name: impl AsRef<OsStr>) -> Result<ServiceStatus> {
+        let mut lines = self.request("status", Some(name.as_ref()))?.into_iter();
+        let status = lines.find_map(|line| if let Line::Service(service) = line { Some(*service) } else { None });
+        status.ok_or_else(|| self.error(words("status", Some(name.as_ref())), (ErrorKind::NoService, None)))
+    }
+
     /// The last lives of a service, oldest first.
-    pub fn history(&mut self, name: &[u8]) -> Result<Vec<LifeRecord>, Failure> {
-        let lines = self.request("history", Some(name))?.into_iter();
+    ///
+    /// # Errors
+    /// As [`request`](Api::request).
+    pub fn history(&mut self, name: impl AsRef<OsStr>) -> Result<Vec<LifeRecord>> {
+        let lines = self.request("history", Some(name.as_ref()))?.into_iter();
         Ok(lines.filter_map(|line| if let Line::Life(life) = line { Some(life) } else { None }).collect())
     }
 
-    /// One of the verbs in [`api::ORDERS`]. When this returns the order has been taken, and may not have had its effect.
-    pub fn order(&mut self, verb: &str, name: &[u8]) -> Result<(), Failure> {
-        self.request(verb, Some(name)).map(drop)
+    /// One of the verbs in [`ORDERS`]. When this returns the order has been taken, and may not have had its effect.
+    ///
+    /// # Errors
+    /// As [`request`](Api::request); [`NotPermitted`](ErrorKind::NotPermitted) if we may only look,
+    /// [`Busy`](ErrorKind::Busy) if it takes no more orders for now.
+    pub fn order(&mut self, verb: &str, name: impl AsRef<OsStr>) -> Result<()> {
+        self.request(verb, Some(name.as_ref())).map(drop)
     }
 
     /// The directory of services is looked at.
-    pub fn rescan(&mut self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// As [`order`](Api::order).
+    pub fn rescan(&mut self) -> Result<()> {
         self.request("rescan", None).map(drop)
     }
 
     /// From now on [`Api::event`] hears of everything.
-    pub fn subscribe(&mut self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// As [`request`](Api::request).
+    pub fn subscribe(&mut self) -> Result<()> {
         self.request("subscribe", None).map(drop)
     }
 
-    /// The next event; `None` when none has come by then.
-    pub fn event(&mut self, deadline: Option<Mono>) -> Result<Option<Event>, Failure> {
+    /// The next event, or `None` when the deadline has come. One that has passed already takes what is there.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed), [`Garbled`](ErrorKind::Garbled).
+    pub fn event(&mut self, deadline: impl Into<Deadline>) -> Result<Option<Event>> {
         if let Some(event) = self.events.pop_front() {
             return Ok(Some(event));
         }
+        let deadline = deadline.into();
         loop {
             match self.line(deadline) {
                 Ok(Line::Event(event)) => return Ok(Some(event)),
                 Ok(_) => {}
-                Err(Failure::Silent) => return Ok(None),
-                Err(failure) => return Err(failure),
+                Err((ErrorKind::TimedOut, _)) => return Ok(None),
+                Err(failure) => return Err(self.error("wait for an event", failure)),
             }
         }
     }
 
     /// Asks for anything, and waits for the whole answer: all lines but the one that ends it.
-    pub fn request(&mut self, verb: &str, name: Option<&[u8]>) -> Result<Vec<Line>, Failure> {
+    ///
+    /// # Errors
+    /// [`NoService`](ErrorKind::NoService), [`BadName`](ErrorKind::BadName), [`Declined`](ErrorKind::Declined);
+    /// [`Closed`](ErrorKind::Closed), [`Garbled`](ErrorKind::Garbled), and [`TimedOut`](ErrorKind::TimedOut) if there is
+    /// no answer within ten seconds: what comes then is the answer to nothing, and this connection is of no use any more.
+    pub fn request(&mut self, verb: &str, name: Option<&OsStr>) -> Result<Vec<Line>> {
+        self.exchange(verb, name).map_err(|failure| self.error(words(verb, name), failure))
+    }
+
+    fn exchange(&mut self, verb: &str, name: Option<&OsStr>) -> std::result::Result<Vec<Line>, Failure> {
         let mut request = verb.as_bytes().to_vec();
         if let Some(name) = name {
             request.push(b' ');
-            request.extend_from_slice(name);
+            request.extend_from_slice(name.as_bytes());
         }
         if request.contains(&b'\n') || request.len() > api::LONGEST {
-            return Err(Failure::Name);
+            return Err((ErrorKind::BadName, None));
         }
         request.push(b'\n');
         self.stream.write_all(&request).map_err(|error| failed(&error))?;
         let mut lines = Vec::new();
         loop {
-            match self.line(Some(clock::now().after(PATIENCE)))? {
+            match self.line(Deadline::after(PATIENCE))? {
                 Line::Done(_) => return Ok(lines),
-                Line::Error(error) => return Err(Failure::Refused(error)),
+                Line::Error(error) => return Err((kind(&error), Some(error.text))),
                 Line::Event(event) => self.events.push_back(event),
                 line => lines.push(line),
             }
@@ -169,45 +189,82 @@ impl Api {
     }
 
     /// The next line, whatever it is.
-    fn line(&mut self, deadline: Option<Mono>) -> Result<Line, Failure> {
+    fn line(&mut self, deadline: Deadline) -> std::result::Result<Line, Failure> {
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
-                return Line::decode(&line).map_err(Failure::Garbled);
+                return Line::decode(&line).map_err(garbled);
             }
             if self.received.len() > LONGEST {
-                return Err(Failure::Garbled("a line without an end".into()));
+                return Err(garbled("a line without an end"));
             }
             self.receive(deadline)?;
         }
     }
 
-    fn receive(&mut self, deadline: Option<Mono>) -> Result<(), Failure> {
+    fn receive(&mut self, deadline: Deadline) -> std::result::Result<(), Failure> {
         // A socket takes no limit of zero, and takes none at all for one that never comes.
-        let left = deadline.map(|at| at.since(clock::now()).max(Duration::from_millis(1)));
+        let left = deadline.0.map(|at| at.since(clock::now()).max(Duration::from_millis(1)));
         self.stream.set_read_timeout(left).map_err(|error| failed(&error))?;
         let mut piece = [0; 16 * 1024];
         match self.stream.read(&mut piece) {
-            Ok(0) => Err(Failure::Closed),
+            Ok(0) => Err((ErrorKind::Closed, None)),
             Ok(length) => {
                 self.received.extend_from_slice(piece.get(..length).unwrap_or_default());
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(failed(&error)),
+        }
+    }
+
+    fn error(&self, operation: impl Into<String>, (kind, words): Failure) -> Error {
+        let error = Error::new(&self.path, operation, kind);
+        match (words, kind) {
+            (Some(words), _) => error.saying(words),
+            (None, ErrorKind::TimedOut) => error.saying(SILENT),
+            (None, _) => error,
         }
     }
 }
 
 impl AsFd for Api {
+    /// Has input when the supervisor has said something.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 }
 
-fn failed(error: &std::io::Error) -> Failure {
+fn words(verb: &str, name: Option<&OsStr>) -> String {
+    name.map_or_else(|| format!("ask for {verb}"), |name| format!("ask for {verb} of {}", name.display()))
+}
+
+fn unreachable(path: &Path, errno: Errno) -> Error {
+    let (kind, words) = match errno {
+        Errno::EAGAIN => (ErrorKind::TimedOut, SILENT),
+        Errno::EACCES | Errno::EPERM => (ErrorKind::NotPermitted, errno.desc()),
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ECONNREFUSED => (ErrorKind::NoSupervisor, errno.desc()),
+        errno => (ErrorKind::System(errno as i32), errno.desc()),
+    };
+    Error::new(path, "connect", kind).saying(words)
+}
+
+fn kind(refusal: &api::Error) -> ErrorKind {
+    match refusal.kind.as_str() {
+        "service" => ErrorKind::NoService,
+        "permission" => ErrorKind::NotPermitted,
+        "busy" => ErrorKind::Busy,
+        _ => ErrorKind::Declined,
+    }
+}
+
+fn garbled(what: impl std::fmt::Display) -> Failure {
+    (ErrorKind::Garbled, Some(format!("the supervisor speaks another language: {what}")))
+}
+
+fn failed(error: &io::Error) -> Failure {
     match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Failure::Silent,
-        _ => Failure::Closed,
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => (ErrorKind::TimedOut, None),
+        _ => (ErrorKind::Closed, None),
     }
 }

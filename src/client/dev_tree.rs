@@ -27,16 +27,16 @@ pub enum Scanner {
 /// mounted `noexec` nothing in it can run.
 ///
 /// ```no_run
-/// use onit::client::{DevTree, Scanner, Until};
+/// use onit::client::{DevTree, Operation, Scanner};
+/// use onit::service_dir::ServiceBuilder;
 /// use std::time::Duration;
 ///
 /// let mut tree = DevTree::create()?;
-/// std::fs::create_dir(tree.directory("web")).unwrap(); // and write an executable `run` into it
+/// ServiceBuilder::new(["httpd", "-f"]).write(tree.directory("web"))?; // or any directory with a `run`
 /// tree.start(Scanner::Onit("onit".into()))?;
-/// let web = tree.enable("web")?;
-/// web.wait(Until::Supervised, Duration::from_secs(5))?;
-/// web.wait(Until::Up, Duration::from_secs(5))?;
-/// # Ok::<(), onit::client::Error>(())
+/// let web = tree.up("web", Duration::from_secs(5))?;
+/// web.perform(Operation::Restart, Duration::from_secs(5))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct DevTree {
@@ -72,6 +72,15 @@ impl DevTree {
         self.root.join("service")
     }
 
+    /// The socket of the onit that runs it, for [`Api::connect`](super::api::Api::connect). runsvdir has none.
+    pub fn socket(&self) -> PathBuf {
+        self.live().join("api")
+    }
+
+    fn live(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
     /// Where the service directory of this name is to be made.
     pub fn directory(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.root.join("sv").join(name.as_ref())
@@ -101,7 +110,7 @@ impl DevTree {
         };
         let mut command = Command::new(program);
         command.args(words).arg(self.services()).stdin(Stdio::null());
-        command.env("ONIT_RUN", self.root.join("run")).env_remove("NOTIFY_SOCKET");
+        command.env("ONIT_RUN", self.live()).env_remove("NOTIFY_SOCKET");
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(|why| Error::of_io(program, "execute it", &why))?;
         self.running = Some((scanner, child));
@@ -117,7 +126,19 @@ impl DevTree {
         }
     }
 
-    /// Lets a service run from now on. Returns it; [`Until::Supervised`] can be waited for.
+    /// Lets a service run from now on, and waits until it does. The tree has to be started.
+    ///
+    /// # Errors
+    /// As [`enable`](DevTree::enable) and [`Service::wait`].
+    pub fn up(&self, name: impl AsRef<OsStr>, deadline: impl Into<Deadline>) -> Result<Service> {
+        let (service, deadline) = (self.enable(name)?, deadline.into());
+        service.wait(Until::Supervised, deadline)?;
+        service.wait(Until::Up, deadline)?;
+        Ok(service)
+    }
+
+    /// Lets a service run from now on. Returns it at once: it has no supervisor yet, which is an error for all but
+    /// [`Until::Supervised`].
     ///
     /// # Errors
     /// As [`service`](DevTree::service), or the link cannot be made.

@@ -15,11 +15,15 @@ use std::path::{Path, PathBuf};
 /// /etc/service/web: cannot wait until it is up: timed out
 /// /etc/service/web: cannot read its status: supervise/status: Permission denied
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
+///
+/// [`Debug`] is the same line and the [kind](Error::kind): a `main` that returns an error, and an `unwrap`, show it so.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     path: PathBuf,
     operation: String,
     file: Option<&'static str>,
+    /// Why, in words that say more than the kind.
+    words: Option<String>,
     kind: ErrorKind,
 }
 
@@ -35,6 +39,8 @@ pub enum ErrorKind {
     NotPermitted,
     /// The deadline has come.
     TimedOut,
+    /// The deadline came before it was this one's turn among many: nothing was sent to it.
+    NotItsTurn,
     /// This kind of supervisor has no such command.
     NoSuchCommand(Kind),
     /// It cannot become ready in a way that shows: its supervisor does not record readiness, or the service has no
@@ -42,8 +48,16 @@ pub enum ErrorKind {
     NoReadiness(Kind),
     /// The status file holds no status record.
     BadRecord(Bad),
-    /// It is being done already.
+    /// It is being done already, or takes no more orders for now.
     Busy,
+    /// Who was asked at the api socket says no, for a reason of its own: see [`Error::cause`].
+    Declined,
+    /// Who was asked at the api socket has hung up. It may come back: a supervisor that executes itself again does.
+    Closed,
+    /// What is said at the api socket is no line of the protocol, or one of another version.
+    Garbled,
+    /// No request at the api socket can say such a name.
+    BadName,
     /// `systemctl` ended with this code (-1: by a signal).
     Refused(i32),
     /// A limit of this machine is reached; its name.
@@ -57,7 +71,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(super) fn new(path: &Path, operation: impl Into<String>, kind: ErrorKind) -> Error {
-        Error { path: path.to_owned(), operation: operation.into(), file: None, kind }
+        Error { path: path.to_owned(), operation: operation.into(), file: None, words: None, kind }
     }
 
     /// Trouble with one of the files of a service.
@@ -92,6 +106,11 @@ impl Error {
         Error::new(path, "watch it", kind)
     }
 
+    /// The same trouble, in these words.
+    pub(super) fn saying(self, words: impl Into<String>) -> Error {
+        Error { words: Some(words.into()), ..self }
+    }
+
     /// The same trouble, met while doing something else.
     pub(super) fn during(self, operation: impl Into<String>) -> Error {
         Error { operation: operation.into(), ..self }
@@ -107,7 +126,7 @@ impl Error {
         self.kind
     }
 
-    /// The service directory that it is about.
+    /// The service directory, unit or socket that it is about.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -119,17 +138,25 @@ impl Error {
 
     /// Why, in words: the end of the line, for those who have said the rest.
     pub fn cause(&self) -> String {
+        if let Some(words) = &self.words {
+            return words.clone();
+        }
         match (self.kind, self.file) {
             (ErrorKind::NoService, _) => "no such service".into(),
             (ErrorKind::NoSupervisor, _) => "no supervisor".into(),
             (ErrorKind::NotPermitted, None) => "not permitted".into(),
             (ErrorKind::NotPermitted, Some(file)) => format!("{file}: not permitted"),
             (ErrorKind::TimedOut, _) => "timed out".into(),
+            (ErrorKind::NotItsTurn, _) => "its turn did not come in time".into(),
             (ErrorKind::NoSuchCommand(kind), _) => format!("{kind} knows no such command"),
             (ErrorKind::NoReadiness(Kind::S6), _) => "it has no notification-fd".into(),
             (ErrorKind::NoReadiness(kind), _) => format!("{kind} does not record readiness"),
             (ErrorKind::BadRecord(bad), _) => format!("supervise/status: {bad}"),
             (ErrorKind::Busy, _) => "it runs already".into(),
+            (ErrorKind::Declined, _) => "the supervisor says no".into(),
+            (ErrorKind::Closed, _) => "the supervisor has hung up".into(),
+            (ErrorKind::Garbled, _) => "the supervisor speaks another language".into(),
+            (ErrorKind::BadName, _) => "no service can have such a name".into(),
             (ErrorKind::Refused(code), _) => format!("systemctl ended with {code}"),
             (ErrorKind::Limit(name), _) => format!("the limit {name} is reached"),
             (ErrorKind::System(errno), None) => Errno::from_raw(errno).desc().into(),
@@ -144,6 +171,12 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({:?})", self.kind)
+    }
+}
+
 impl std::error::Error for Error {}
 
 impl From<Error> for io::Error {
@@ -151,11 +184,13 @@ impl From<Error> for io::Error {
         let kind = match error.kind {
             ErrorKind::NoService | ErrorKind::NoSupervisor => io::ErrorKind::NotFound,
             ErrorKind::NotPermitted => io::ErrorKind::PermissionDenied,
-            ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+            ErrorKind::TimedOut | ErrorKind::NotItsTurn => io::ErrorKind::TimedOut,
             ErrorKind::NoSuchCommand(_) | ErrorKind::NoReadiness(_) => io::ErrorKind::Unsupported,
-            ErrorKind::BadRecord(_) => io::ErrorKind::InvalidData,
+            ErrorKind::BadRecord(_) | ErrorKind::Garbled => io::ErrorKind::InvalidData,
+            ErrorKind::Closed => io::ErrorKind::ConnectionAborted,
+            ErrorKind::BadName => io::ErrorKind::InvalidInput,
             ErrorKind::Busy => io::ErrorKind::ResourceBusy,
-            ErrorKind::Refused(_) => io::ErrorKind::Other,
+            ErrorKind::Refused(_) | ErrorKind::Declined => io::ErrorKind::Other,
             ErrorKind::Limit(_) => io::ErrorKind::QuotaExceeded,
             ErrorKind::System(errno) => io::Error::from_raw_os_error(errno).kind(),
         };
@@ -193,6 +228,15 @@ mod tests {
         ] {
             assert_eq!((error.kind(), error.to_string().as_str()), (kind, line));
         }
+    }
+
+    #[test]
+    fn the_own_words_of_who_was_asked_are_the_cause() {
+        let error = Error::new(Path::new("/run/onit/api"), "ask for up of web", ErrorKind::Busy);
+        assert_eq!(error.cause(), "it runs already");
+        let error = error.saying("its control script runs");
+        let line = "/run/onit/api: cannot ask for up of web: its control script runs";
+        assert_eq!((error.to_string(), format!("{error:?}")), (line.into(), format!("{line} (Busy)")));
     }
 
     #[test]

@@ -73,7 +73,11 @@ pub struct Outcome {
 }
 
 /// Many services. Each operation is given to all of them, a bounded number at a time, by one thread that waits for all
-/// at once; whoever is not done at the deadline has [timed out](ErrorKind::TimedOut).
+/// at once. Whoever is not done at the deadline has [timed out](ErrorKind::TimedOut), and whose turn has not come by then
+/// gets [no order any more](ErrorKind::NotItsTurn). Where there is none to give, each is looked at at least once.
+///
+/// Nothing is polled, but for one case: where this user has no more inotify instances or watches, those that are dealt
+/// with are looked at ten times a second.
 #[derive(Clone, Debug)]
 pub struct Manager {
     services: Vec<Service>,
@@ -122,7 +126,7 @@ impl Manager {
         results.resize_with(self.services.len(), || None); // it has this length
         let outcome = |(service, result): (&Service, Option<Result<_>>)| Outcome {
             service: service.clone(),
-            result: result.unwrap_or_else(|| Err(timed_out(service, operation))),
+            result: result.unwrap_or_else(|| Err(Error::new(service.path(), operation.words(), ErrorKind::NotItsTurn))),
         };
         self.services.iter().zip(results).map(outcome).collect()
     }
@@ -137,20 +141,7 @@ impl Manager {
 /// The same for one service.
 pub(super) fn perform_one(service: &Service, operation: Operation, deadline: Deadline) -> Result<Option<Status>> {
     let mut results = perform(std::slice::from_ref(service), 1, &operation, deadline);
-    results.pop().flatten().unwrap_or_else(|| Err(timed_out(service, &operation)))
-}
-
-fn timed_out(service: &Service, operation: &Operation) -> Error {
-    let until = match operation {
-        Operation::Up => Until::Up,
-        Operation::Down => Until::Down,
-        Operation::Once => Until::Started(None),
-        Operation::Restart => Until::Restarted(None),
-        Operation::Exit => Until::Gone,
-        Operation::Wait(until) => *until,
-        Operation::Send(_) => return Error::new(service.path(), operation.words(), ErrorKind::TimedOut),
-    };
-    Error::new(service.path(), waiting(until), ErrorKind::TimedOut)
+    results.pop().flatten().unwrap_or_else(|| Err(Error::new(service.path(), operation.words(), ErrorKind::TimedOut)))
 }
 
 /// A service that is being dealt with.
@@ -162,7 +153,7 @@ struct Work {
     until: Option<Until>,
 }
 
-/// One result for each service; `None` for those that were not done in time.
+/// One result for each service; `None` for those whose turn has not come in time.
 fn perform(
     services: &[Service],
     at_once: usize,
@@ -170,7 +161,7 @@ fn perform(
     deadline: Deadline,
 ) -> Vec<Option<Result<Option<Status>>>> {
     let mut results: Vec<Option<Result<Option<Status>>>> = services.iter().map(|_| None).collect();
-    let mut watch = match Watch::new([]) {
+    let mut watch = match Watch::or_look() {
         Ok(watch) => watch,
         Err(error) => return services.iter().map(|service| Some(Err(error.clone().about(service.path())))).collect(),
     };
@@ -190,7 +181,19 @@ fn perform(
         }
         let at = match watch.step(deadline) {
             Ok(Some((at, _))) => at,
-            Ok(None) => return results,
+            Ok(None) => {
+                for work in works.drain(..) {
+                    watch.leave(work.at);
+                    if let (Some(service), Some(until)) = (services.get(work.service), work.until) {
+                        let late = Error::new(service.path(), waiting(until), ErrorKind::TimedOut);
+                        put(&mut results, work.service, Err(late));
+                    }
+                }
+                if !matches!(operation, Operation::Wait(_)) {
+                    return results;
+                }
+                continue;
+            }
             Err(error) => {
                 // One of them cannot be watched any more; which one, its path says.
                 let lost = |work: &Work| services.get(work.service).is_some_and(|it| it.path() == error.path());

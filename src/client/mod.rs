@@ -16,11 +16,13 @@
 //! - [`Watch`]: what changes, of one or many, one change at a time. For a loop of its own, or anybody's poll loop.
 //! - [`Manager`]: one operation on many, some at a time, with one deadline and one result for each.
 //! - [`Control`]: what a [`Service`] has in common with a [`Unit`] of systemd.
+//! - [`api`]: what only onit's socket knows: the history of a service, events, why it waits.
 //! - [`DevTree`]: a private tree of services, for development and tests.
 //! - [`Status`]: what a status record says, also without any file.
 //!
 //! Whose supervisor it is makes no difference but one value, [`Kind`]: what one of them does not understand is an
-//! [`Error`], never silence. Nothing here polls, starts a thread, or needs a runtime. Orders go to a FIFO; Rust programs
+//! [`Error`], never silence. Nothing here polls (as long as inotify is to be had), starts a thread, or needs a runtime; everything can be sent to
+//! another thread, and shared between threads. Orders go to a FIFO; Rust programs
 //! ignore SIGPIPE, and who has changed that must be prepared for it.
 #![forbid(unsafe_code)]
 
@@ -36,7 +38,9 @@ mod until;
 mod watch;
 
 pub use crate::machine::{Command, Exit, Phase, Pid, Signal, Standing, Target, Want};
+#[doc(inline)]
 pub use crate::wire::status::Bad;
+#[doc(inline)]
 pub use crate::wire::status::any::{Format, Status};
 pub use control::Control;
 pub use dev_tree::{DevTree, Scanner};

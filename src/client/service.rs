@@ -299,11 +299,11 @@ impl Service {
     }
 
     /// Waits until it is so, or until the deadline. Nothing is polled: the kernel tells of each change, and of the
-    /// supervisor's death. Returns the status that met the condition; `None` for [`Until::Gone`].
+    /// supervisor's death. (Only where this user's limits of inotify are reached, it is looked at ten times a second.) Returns the status that met the condition; `None` for [`Until::Gone`].
     ///
     /// # Errors
     /// [`TimedOut`](ErrorKind::TimedOut). [`NoSupervisor`](ErrorKind::NoSupervisor) as soon as there is none, unless
-    /// that is what is waited for. As [`status`](Service::status), and [`Limit`](ErrorKind::Limit).
+    /// that is what is waited for. As [`status`](Service::status).
     pub fn wait(&self, until: Until, deadline: impl Into<Deadline>) -> Result<Option<Status>> {
         self.perform(Operation::Wait(until), deadline)
     }

@@ -15,7 +15,8 @@ pub enum Scope {
     User,
 }
 
-/// A unit of systemd. Each call runs `systemctl` once and waits for it, but not for what the order leads to.
+/// A unit of systemd. Each call runs the `systemctl` in `$PATH` once and waits for it, but not for what the order leads to.
+/// Where there is none, nobody looks after any unit: [`NoSupervisor`](ErrorKind::NoSupervisor).
 ///
 /// ```no_run
 /// use onit::client::{Control, Scope, Unit};
@@ -56,8 +57,7 @@ impl Unit {
         }
         program.args(["--no-ask-password", "--no-pager"]).args(words).arg("--").arg(&self.name);
         program.stdin(Stdio::null()).env("LC_ALL", "C");
-        let system = |why: std::io::Error| ErrorKind::System(why.raw_os_error().unwrap_or_default());
-        let output = program.output().map_err(|why| self.error(operation, system(why)))?;
+        let output = program.output().map_err(|why| self.without_systemctl(operation, &why))?;
         if output.status.success() {
             return Ok(output);
         }
@@ -73,6 +73,19 @@ impl Unit {
             ErrorKind::Refused(output.status.code().unwrap_or(-1))
         };
         Err(self.error(operation, kind))
+    }
+
+    fn without_systemctl(&self, operation: &str, why: &std::io::Error) -> Error {
+        match why.kind() {
+            std::io::ErrorKind::NotFound => {
+                self.error(operation, ErrorKind::NoSupervisor).saying("there is no systemctl in $PATH")
+            }
+            _ => {
+                let error = Error::of_io(Path::new(&self.name), operation, why);
+                let words = format!("systemctl: {}", error.cause());
+                error.saying(words)
+            }
+        }
     }
 
     fn error(&self, operation: &str, kind: ErrorKind) -> Error {

@@ -100,6 +100,11 @@ impl Deadline {
         Deadline(Some(clock::now().after(span)))
     }
 
+    /// At this moment of our clock; never, if there is none.
+    pub(crate) fn at(moment: Option<Mono>) -> Deadline {
+        Deadline(moment)
+    }
+
     /// It has come.
     pub fn has_passed(self) -> bool {
         self.0.is_some_and(|at| at <= clock::now())

@@ -15,9 +15,12 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// As many links as the kernel follows.
 const HOPS: usize = 40;
+/// How often is looked where nobody tells.
+const TICK: Duration = Duration::from_millis(100);
 /// The token of the notifier. Services have their place in the list.
 const NEWS: u64 = u64::MAX;
 
@@ -40,10 +43,16 @@ pub struct Change {
 /// [`try_next`](Watch::try_next) is to be called until there is no change left. As an iterator it waits, without end.
 ///
 /// `supervise`, and the service directory, may go and come again, or be links that lead elsewhere from now on. Each
-/// service takes one descriptor and a few inotify watches. File systems of other machines do not tell what changes.
+/// service takes one descriptor and a few inotify watches; where there are no more of these, that is an error, since there
+/// is nothing that a poll loop could wait for. File systems of other machines do not tell what changes.
 pub struct Watch {
     poller: Poller,
-    notifier: Notifier,
+    /// `None` where this user has too many.
+    notifier: Option<Notifier>,
+    /// What is not told is looked for.
+    may_look: bool,
+    /// Not everything is told.
+    looks: bool,
     slots: Vec<Option<Slot>>,
     marks: HashMap<Mark, Vec<Place>>,
     /// Services to be looked at.
@@ -90,22 +99,34 @@ impl Watch {
     /// Watches these services.
     ///
     /// # Errors
-    /// [`Limit`](super::ErrorKind::Limit) if this user has too many watches,
+    /// [`Limit`](super::ErrorKind::Limit) if this user has too many watches, or we have too many open files,
     /// [`NotPermitted`](super::ErrorKind::NotPermitted) if we may not look at one of them.
     pub fn new<'s>(services: impl IntoIterator<Item = &'s Service>) -> Result<Watch> {
-        let mut watch = Watch {
-            poller: Poller::new().map_err(|errno| Error::of_watch(Path::new("/"), errno))?,
-            notifier: Notifier::new().map_err(|errno| Error::of_watch(Path::new("/"), errno))?,
-            slots: Vec::new(),
-            marks: HashMap::new(),
-            due: VecDeque::new(),
-        };
-        let added = watch.poller.add(&watch.notifier, NEWS);
-        added.map_err(|errno| Error::of_watch(Path::new("/"), errno))?;
+        let mut services = services.into_iter().peekable();
+        let first = services.peek().map_or(Path::new("/"), |service| service.path());
+        let mut watch = Watch::of_nothing(false).map_err(|errno| Error::of_watch(first, errno))?;
         for service in services {
             watch.add(service)?;
         }
         Ok(watch)
+    }
+
+    /// For who waits here and nowhere else: where a limit of inotify is reached, everything is looked at again and again.
+    pub(super) fn or_look() -> Result<Watch> {
+        Watch::of_nothing(true).map_err(|errno| Error::of_watch(Path::new("/"), errno))
+    }
+
+    fn of_nothing(may_look: bool) -> std::result::Result<Watch, Errno> {
+        let poller = Poller::new()?;
+        let notifier = match Notifier::new() {
+            Err(Errno::EMFILE) if may_look => None,
+            notifier => Some(notifier?),
+        };
+        if let Some(notifier) = &notifier {
+            poller.add(notifier, NEWS)?;
+        }
+        let (looks, slots, marks, due) = (notifier.is_none(), Vec::new(), HashMap::new(), VecDeque::new());
+        Ok(Watch { poller, notifier, may_look, looks, slots, marks, due })
     }
 
     /// Watches this service as well.
@@ -165,7 +186,13 @@ impl Watch {
             if deadline.has_passed() {
                 return Ok(None);
             }
-            self.listen(deadline);
+            if !self.looks {
+                self.listen(deadline);
+                continue;
+            }
+            let tick = clock::now().after(TICK);
+            self.listen(Deadline(Some(deadline.0.map_or(tick, |at| at.min(tick)))));
+            (0..self.slots.len()).for_each(|at| self.touch(at, |slot| slot.astray = true));
         }
     }
 
@@ -215,7 +242,10 @@ impl Watch {
         for token in ready {
             match usize::try_from(token) {
                 Ok(at) if token != NEWS => self.touch(at, |slot| slot.lost = true),
-                _ => self.notifier.news().into_iter().for_each(|news| self.hear(news)),
+                _ => {
+                    let news = self.notifier.as_ref().map(Notifier::news).unwrap_or_default();
+                    news.into_iter().for_each(|news| self.hear(news));
+                }
             }
         }
     }
@@ -306,7 +336,7 @@ impl Watch {
         self.forget(pulse);
         self.follow(at, service.path())?;
         self.follow(at, service.supervise())?;
-        match self.notifier.add(service.supervise(), Interest::Contents) {
+        match self.be_told(service.supervise(), Interest::Contents) {
             Ok(mark) => self.note(mark, at, Role::Supervise),
             Err(Errno::EACCES) => self.mark(at, service.status_file(), Interest::File, Role::Record)?,
             Err(Errno::ENOENT | Errno::ENOTDIR) => {} // the way tells when it comes
@@ -321,7 +351,7 @@ impl Watch {
         let mut path = path.to_owned();
         for _ in 0..HOPS {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { break };
-            match self.notifier.add(parent, Interest::Names) {
+            match self.be_told(parent, Interest::Names) {
                 Ok(mark) => self.note(mark, at, Role::Way(name.to_owned())),
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {
                     path = parent.to_owned();
@@ -337,7 +367,7 @@ impl Watch {
     }
 
     fn mark(&mut self, at: usize, path: &Path, interest: Interest, role: Role) -> Result<()> {
-        match self.notifier.add(path, interest) {
+        match self.be_told(path, interest) {
             Ok(mark) => self.note(mark, at, role),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => {}
             Err(errno) => return Err(self.trouble(at, errno)),
@@ -345,12 +375,25 @@ impl Watch {
         Ok(())
     }
 
+    /// `None` where that is not to be had, and is looked for instead.
+    fn be_told(&mut self, path: &Path, interest: Interest) -> std::result::Result<Option<Mark>, Errno> {
+        let Some(notifier) = &self.notifier else { return Ok(None) };
+        match notifier.add(path, interest) {
+            Err(Errno::ENOSPC) if self.may_look => {
+                self.looks = true;
+                Ok(None)
+            }
+            mark => mark.map(Some),
+        }
+    }
+
     fn trouble(&self, at: usize, errno: Errno) -> Error {
         let slot = self.slots.get(at).and_then(Option::as_ref);
         Error::of_watch(slot.map_or(Path::new("/"), |slot| slot.service.path()), errno)
     }
 
-    fn note(&mut self, mark: Mark, at: usize, role: Role) {
+    fn note(&mut self, mark: Option<Mark>, at: usize, role: Role) {
+        let Some(mark) = mark else { return };
         self.marks.entry(mark).or_default().push(Place { slot: at, role });
         if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) {
             slot.marks.push(mark);
@@ -365,7 +408,9 @@ impl Watch {
             let still = places.iter().any(|place| place.slot == at);
             if places.is_empty() {
                 self.marks.remove(mark);
-                self.notifier.remove(*mark);
+                if let Some(notifier) = &self.notifier {
+                    notifier.remove(*mark);
+                }
             }
             still
         });

@@ -1,9 +1,7 @@
 //! A service, described.
 
 use super::known::Target;
-use super::{
-    Backoff, Condition, HealthPolicy, Instances, Limit, MaxRestarts, Readiness, Restart, Settings, policy::Essential,
-};
+use super::{Backoff, Condition, Essential, HealthPolicy, Instances, Limit, MaxRestarts, Readiness, Restart, Settings};
 use crate::machine::Signal;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -149,7 +147,8 @@ pub struct Logger {
 }
 
 impl Logger {
-    /// Keeps ten files of a million bytes in this directory; a relative one is in the service's `log/`.
+    /// Keeps ten files of a million bytes in this directory; a relative one is in the service's `log/`. What has a meaning
+    /// there (`run`, `supervise`, `down` and so on) is no name for it: that is an error when the directory is written.
     pub fn new(directory: impl Into<PathBuf>) -> Logger {
         Logger { directory: directory.into(), size: 1_000_000, count: 10 }
     }
@@ -173,6 +172,9 @@ impl Logger {
 ///
 /// The environment is written into `run`: no file of `env/` can hold a value that ends in a blank. Whoever may read the
 /// directory may read it; see [`private`](ServiceBuilder::private).
+///
+/// Not everything that can be said is acted upon by this version of onit: [`ServiceDir::read`](super::ServiceDir::read)
+/// and [`lint`](super::lint) tell what is not.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[must_use = "nothing is on disk before write()"]
 pub struct ServiceBuilder {
@@ -242,7 +244,7 @@ impl ServiceBuilder {
         self
     }
 
-    /// Limits what it may use.
+    /// Limits what it may use; the unit is that of the [`Resource`].
     pub fn limit(mut self, resource: Resource, value: u64) -> ServiceBuilder {
         self.limits.insert(resource, value);
         self
@@ -340,7 +342,7 @@ impl ServiceBuilder {
         self
     }
 
-    /// Where it says that it is ready, s6's way.
+    /// The descriptor to which it writes a newline when it is ready, s6's way: 1 or more.
     pub fn notification_fd(mut self, descriptor: u32) -> ServiceBuilder {
         self.settings.notification_fd = Some(descriptor);
         self
@@ -364,19 +366,19 @@ impl ServiceBuilder {
         self
     }
 
-    /// After an order to stop, KILL follows this much later.
+    /// After an order to stop, KILL follows this much later: more than nothing, in whole milliseconds.
     pub fn timeout_kill(mut self, limit: impl Into<Limit>) -> ServiceBuilder {
         self.settings.timeout_kill = Some(limit.into());
         self
     }
 
-    /// `finish` may take this long.
+    /// `finish` may take this long: more than nothing, in whole milliseconds.
     pub fn timeout_finish(mut self, limit: impl Into<Limit>) -> ServiceBuilder {
         self.settings.timeout_finish = Some(limit.into());
         self
     }
 
-    /// It is to be ready within this time.
+    /// It is to be ready within this time: more than nothing, in whole milliseconds.
     pub fn timeout_up(mut self, limit: impl Into<Limit>) -> ServiceBuilder {
         self.settings.timeout_up = Some(limit.into());
         self
@@ -388,7 +390,7 @@ impl ServiceBuilder {
         self
     }
 
-    /// How many of its deaths are remembered.
+    /// How many of its deaths are remembered: 0 to 4096.
     pub fn max_death_tally(mut self, count: u32) -> ServiceBuilder {
         self.settings.max_death_tally = Some(count);
         self

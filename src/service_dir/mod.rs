@@ -35,12 +35,14 @@ mod write;
 pub use builder::{Logger, Resource, Script, ServiceBuilder, User};
 pub use finding::{Finding, Severity};
 pub use known::Target;
-pub use program::{Program, cause};
+pub use program::Program;
+pub(crate) use program::cause;
 pub(crate) use read::NOT_YET;
 pub use write::{Error, Written};
 
-use crate::machine::policy::Essential;
-pub use crate::machine::{Signal, policy};
+pub use crate::machine::Signal;
+pub use crate::machine::policy::Essential;
+#[doc(inline)]
 pub use crate::wire::svdir::{
     Backoff, Condition, Fact, HealthAction, HealthPolicy, Instances, MaxRestarts, Readiness, Restart,
 };

@@ -277,6 +277,12 @@ impl ServiceBuilder {
 
     fn plan_logger(&self, logger: &Logger, plan: &mut Plan) -> Result<(), Error> {
         let Logger { size, count, .. } = *logger;
+        if let Some(taken) = taken(&logger.directory) {
+            let taken = taken.display();
+            return Err(invalid(format!(
+                "log files cannot be kept in {taken}, which the supervisor reads: call it main"
+            )));
+        }
         let place = self.place(&logger.directory).into_os_string();
         check_word(&place)?;
         let (sizes, least, name) = match self.target {
@@ -330,6 +336,23 @@ fn write_config(directory: &[u8], config: &str) -> Vec<u8> {
     lines
 }
 
+/// What a directory of log files would take the place of, as seen from the service directory.
+fn taken(directory: &Path) -> Option<PathBuf> {
+    let mut place = vec![OsStr::new("log")]; // where a relative path begins
+    for component in directory.components() {
+        match component {
+            Component::Normal(name) => place.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => _ = place.pop()?,
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    let at = place.iter().take_while(|name| **name == "log").count().min(1); // a logger is a service, too
+    let name = place.get(at)?.to_str()?;
+    let read = known::kind(name).is_some_and(|_| name != "log") || name == "event"; // s6's; a logger has none
+    read.then(|| place.iter().take(at + 1).collect())
+}
+
 /// A relative path that does not lead out of where it begins.
 fn inside(path: &Path) -> Option<PathBuf> {
     let mut inside = PathBuf::new();
@@ -340,7 +363,7 @@ fn inside(path: &Path) -> Option<PathBuf> {
             _ => return None,
         }
     }
-    Some(inside).filter(|inside| inside.iter().next().is_some_and(|name| name != "supervise" && name != "run"))
+    Some(inside).filter(|inside| inside.iter().next().is_some())
 }
 
 fn script_file(script: &Script) -> Result<Vec<u8>, Error> {

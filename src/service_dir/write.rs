@@ -3,6 +3,9 @@
 //! A directory is made under a hidden name beside its place and then renamed. That name is ignored by every supervisor of
 //! this family. What a directory of ours consists of stands in its file [`MANIFEST`]; whatever is not listed there
 //! belongs to others (the supervisor, the logger, an administrator) and is not touched.
+//!
+//! One that is there is never exchanged as a whole (`RENAME_EXCHANGE`), though nobody may supervise it: to a supervisor a
+//! service is its directory, and there would be a moment in which what belongs to others is in the wrong one of the two.
 
 use super::builder::ServiceBuilder;
 use super::known::Target;
@@ -20,6 +23,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// What says that a directory is ours, and what in it.
 pub(super) const MANIFEST: &str = ".written-by-onit";
+/// The same, of both at once, while one takes the place of the other.
+const UNION: &str = ".written-by-onit-before-and-now";
 const MANIFEST_HEAD: &str =
     "# onit's service builder wrote these files, and replaces them when told to. All others are yours.";
 /// A hidden name that is taken was left by somebody who was killed; then the next one will do.
@@ -94,11 +99,22 @@ impl ServiceBuilder {
     /// one step, `run` last, once all of them are on the disk. So a running service goes on, its logs and `supervise/`
     /// stay, and the new files hold from its next start. While another builder is at it, that is an error
     /// ([`Error::Io`], [`ResourceBusy`](io::ErrorKind::ResourceBusy)). Anything else that stands there is an error ([`Error::Foreign`]).
+    ///
+    /// Whoever looks while a directory is being replaced, or after a crash or a power failure in the middle of that, finds
+    /// one of these, and each file is whole:
+    ///
+    /// 1. the old `run` with some files new, and all that are old and not replaced
+    /// 2. the new `run` with all files new, and perhaps some that are to go; `down` goes last
+    ///
+    /// So a new `run` never stands beside an older file than its own, a service that is *down* before or afterwards is so
+    /// all the time, and a [private](ServiceBuilder::private) one is closed before anything new comes in. To write it once
+    /// more completes it, and clears away the hidden directory that may have been left beside it.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<Written, Error> {
         let path = path.as_ref();
         let mut plan = self.plan()?;
         let manifest = Manifest(plan.keys().cloned().collect());
         plan.insert(MANIFEST.into(), manifest.content());
+        clear_away(path);
         if path.symlink_metadata().is_err() {
             let stage = Stage::make(path, &plan, self.private)?;
             match sys_fs::rename_fresh(&stage.path, path) {
@@ -127,22 +143,34 @@ impl ServiceBuilder {
             return Err(Error::Foreign(link));
         }
         let stage = Stage::make(path, plan, self.private)?;
+        if self.private {
+            set_mode(path, 0o700)?;
+        }
         let union = Manifest(known.0.union(&manifest.0).cloned().collect());
-        replace(&path.join(MANIFEST), &union.content().bytes)?;
+        let (staged, list) = (stage.path.join(UNION), path.join(MANIFEST));
+        make_file(&staged, &union.content())?;
+        fs::rename(staged, &list).map_err(io("replace", &list))?;
         for directory in &directories {
             let directory = path.join(directory);
             fs::create_dir_all(&directory).map_err(io("create", &directory))?;
         }
-        let (last, first): (Vec<_>, Vec<_>) = manifest.0.iter().partition(|file| file.as_os_str() == "run");
-        for file in first.into_iter().chain(last) {
+        let exchange = |file: &Path| {
             let place = path.join(file);
-            fs::rename(stage.path.join(file), &place).map_err(io("replace", &place))?;
+            fs::rename(stage.path.join(file), &place).map_err(io("replace", &place))
+        };
+        let is = |name: &'static str| move |file: &&PathBuf| file.as_os_str() == name;
+        let (run, others): (Vec<_>, Vec<_>) = manifest.0.iter().partition(is("run"));
+        others.into_iter().try_for_each(|file| exchange(file))?;
+        directories.iter().for_each(|directory| sync(&path.join(directory)));
+        run.into_iter().try_for_each(|file| exchange(file))?;
+        sync(path);
+        let (down, others): (Vec<_>, Vec<_>) = known.0.difference(&manifest.0).partition(is("down"));
+        others.into_iter().chain(down).try_for_each(|file| remove(path, file))?;
+        exchange(Path::new(MANIFEST))?;
+        if !self.private {
+            set_mode(path, 0o755)?;
         }
-        for file in known.0.difference(&manifest.0) {
-            remove(path, file)?;
-        }
-        replace(&path.join(MANIFEST), &manifest.content().bytes)?;
-        set_mode(path, if self.private { 0o700 } else { 0o755 })?;
+        sync(path);
         Ok(Written::Replaced)
     }
 }
@@ -153,11 +181,12 @@ fn alone(path: &Path) -> Result<Option<File>, Error> {
     let mut open = fs::OpenOptions::new();
     let Ok(directory) = open.read(true).custom_flags(libc::O_DIRECTORY).open(path) else { return Ok(None) };
     match directory.try_lock() {
+        Ok(()) => Ok(Some(directory)),
         Err(fs::TryLockError::WouldBlock) => {
             let busy = io::Error::new(io::ErrorKind::ResourceBusy, "somebody else is at it");
             Err(io("write over", path)(busy))
         }
-        _ => Ok(Some(directory)),
+        Err(fs::TryLockError::Error(_)) => Ok(None),
     }
 }
 
@@ -179,12 +208,6 @@ fn remove(path: &Path, file: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let fresh = path.with_extension("new");
-    make_file(&fresh, &Content { bytes: content.to_vec(), executable: false })?;
-    fs::rename(&fresh, path).map_err(io("replace", path))
 }
 
 /// The first file that is not as it is to be; the list of files comes last, since it tells people the least.
@@ -235,15 +258,16 @@ impl Manifest {
     }
 }
 
-/// A directory under a hidden name; it does not outlive its use.
+/// A directory under a hidden name; it does not outlive its use. If we are killed it does, but not its lock.
 struct Stage {
     path: PathBuf,
+    lock: Option<File>,
 }
 
 impl Stage {
     fn make(place: &Path, plan: &Plan, private: bool) -> Result<Stage, Error> {
         let name = place.file_name().ok_or_else(|| Error::Invalid(format!("{} is no name", place.display())))?;
-        let stage = Stage { path: hidden(place, name)? };
+        let stage = hidden(place, name)?;
         for (file, content) in plan {
             let target = stage.path.join(file);
             let parent = target.parent().unwrap_or(&stage.path);
@@ -256,7 +280,8 @@ impl Stage {
     }
 
     /// It has its name now; that is to outlive a power failure.
-    fn settle(self) {
+    fn settle(mut self) {
+        drop(self.lock.take());
         sync(self.path.parent().unwrap_or(Path::new(".")));
         std::mem::forget(self);
     }
@@ -268,21 +293,51 @@ impl Drop for Stage {
     }
 }
 
+/// What all hidden directories of a service begin with; a number follows, and another one.
+fn hidden_prefix(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".new-");
+    prefix
+}
+
 /// Makes a directory for us alone, beside the place where it is to be.
-fn hidden(place: &Path, name: &OsStr) -> Result<PathBuf, Error> {
+fn hidden(place: &Path, name: &OsStr) -> Result<Stage, Error> {
     let mut last = None;
     for attempt in 0..ATTEMPTS {
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".new-{}-{attempt}", std::process::id()));
+        let mut hidden = hidden_prefix(name);
+        hidden.push(format!("{}-{attempt}", std::process::id()));
         let path = place.with_file_name(hidden);
         match fs::DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => return Ok(path),
+            Ok(()) => match alone(&path) {
+                Ok(lock) if path.is_dir() => return Ok(Stage { path, lock }),
+                Ok(_) | Err(_) => {} // somebody took it for one that was left
+            },
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some(error),
             Err(error) => return Err(io("create", place)(error)),
         }
     }
     Err(io("create", place)(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into())))
+}
+
+/// Removes what those who were killed have left.
+fn clear_away(place: &Path) {
+    let Some(name) = place.file_name() else { return };
+    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let prefix = hidden_prefix(name);
+    let is_left = |name: &OsStr| {
+        let numbers = name.as_bytes().strip_prefix(prefix.as_bytes());
+        numbers.is_some_and(|numbers| numbers.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'))
+    };
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_directory || !is_left(&entry.file_name()) {
+            continue;
+        }
+        if let Ok(Some(_alone)) = alone(&entry.path()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn make_directories(stage: &Path, directory: &Path) -> Result<(), Error> {

@@ -352,9 +352,14 @@ pub fn lock_holder(path: &Path) -> Result<Holder, Errno> {
 
 /// The writing end of a FIFO that somebody reads. ENXIO if nobody does, ENOTSUP if it is no FIFO.
 pub fn writer(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let fifo = open(path, flags, Mode::empty())?;
+    let fifo = open_writer(path)?;
     if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
+}
+
+/// The same, but of whatever is there, for who must take a file for a FIFO as the tools do that are replaced.
+pub fn open_writer(path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open(path.as_ref(), flags, Mode::empty())
 }
 
 /// Writes all of it to a FIFO in one piece, or nothing: EAGAIN if it is full, EPIPE if nobody reads any more. At most
@@ -386,11 +391,6 @@ pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
         result => result?,
     };
     if fresh || kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
-}
-
-/// The writing end of a FIFO that is there, without waiting: ENXIO when nobody reads it.
-pub fn open_writer(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
-    openat(dir, name, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Opens a file to read it, without waiting.

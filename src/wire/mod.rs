@@ -4,9 +4,13 @@
 pub mod api;
 pub mod cgroup;
 pub mod control;
+#[doc(hidden)]
 pub mod initctl;
+#[doc(hidden)]
 pub mod ledger;
+#[doc(hidden)]
 pub mod mounts;
+#[doc(hidden)]
 pub mod reason;
 pub mod status;
 pub mod svdir;

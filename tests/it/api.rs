@@ -2,6 +2,8 @@
 
 use crate::svdir::{SOON, SvDir, UnderTest, is_root, missing_tools, poll_until, skip, wait_for};
 use nix::sys::signal::Signal;
+use onit::client::api::Api;
+use onit::client::{Deadline, ErrorKind};
 use onit::wire::api::{Event, Line, ServiceStatus};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,6 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// Somebody who talks to the socket.
 struct Client(BufReader<UnixStream>);
@@ -83,6 +86,69 @@ impl Client {
             });
         }
         events
+    }
+}
+
+#[test]
+fn the_library_asks_orders_and_listens() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").file("down", "").create();
+    let socket = sv.live().join("api");
+    let error = Api::connect(&socket).expect_err("nobody is there");
+    assert_eq!(error.kind(), ErrorKind::NoSupervisor);
+    assert_eq!(error.to_string(), format!("{}: cannot connect: No such file or directory", socket.display()));
+
+    let onit = sv.start(UnderTest::Onit);
+    let mut api = wait_for("the socket", SOON, || Api::connect(&socket).ok());
+    assert_eq!(api.hello().pid as u32, onit.pid());
+    api.subscribe().expect("subscribed");
+    assert_eq!(api.event(Duration::ZERO).expect("nothing yet"), None);
+    assert_eq!(api.status("web").expect("a status").state, "down");
+    api.order("up", "web").expect("ordered");
+    while api.status("web").expect("a status").state != "up" {
+        assert!(api.event(SOON).expect("an event").is_some(), "nothing happens");
+    }
+    assert_eq!(api.all().expect("all").len(), 1);
+    assert_eq!(api.history("web").expect("its lives").len(), 1);
+
+    for (error, kind, line) in [
+        (api.status("nosuch").map(drop), ErrorKind::NoService, "ask for status of nosuch: no such service: nosuch"),
+        (api.order("jump", "web"), ErrorKind::Declined, "ask for jump of web: no such verb"),
+        (api.order("up", "a\nb"), ErrorKind::BadName, "ask for up of a\nb: no service can have such a name"),
+    ] {
+        let error = error.expect_err(line);
+        assert_eq!((error.kind(), error.path()), (kind, &*socket));
+        assert_eq!(error.to_string(), format!("{}: cannot {line}", socket.display()));
+    }
+    onit.signal(Signal::SIGTERM);
+    let last = loop {
+        match api.event(Deadline::NEVER) {
+            Ok(event) => assert!(event.is_some(), "never is never"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(last.kind(), ErrorKind::Closed);
+    assert_eq!(last.cause(), "the supervisor has hung up");
+}
+
+/// A supervisor that is stopped takes the connection and says nothing; one that is none says something else.
+#[test]
+fn the_library_is_not_told_nonsense() {
+    let sv = SvDir::new();
+    let socket = sv.root().join("api");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    for (says, what) in [("220 mail.example.org\n", "expected"), ("{\"done\":{\"count\":0}}\n", "no hello")] {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().expect("somebody");
+                stream.write_all(says.as_bytes()).expect("said");
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+            let error = Api::connect(&socket).expect_err("no supervisor");
+            assert_eq!(error.kind(), ErrorKind::Garbled);
+            let cause = error.cause();
+            assert!(cause.starts_with("the supervisor speaks another language: ") && cause.contains(what), "{cause}");
+        });
     }
 }
 

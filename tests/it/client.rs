@@ -1,5 +1,6 @@
 //! The library, against every supervisor that it claims to drive, the real ones and ours: one life for all of them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use onit::client::{
     Change, Deadline, ErrorKind, Exit, Format, Kind, Manager, Operation, Phase, Result, Service, Signal, Standing,
     Status, Until, Want, Watch,
 };
+
+use onit::service_dir::{Finding, ServiceBuilder, ServiceDir};
 
 use crate::procfs;
 use crate::svdir::{self, SOON, Supervisor, SvDir, UnderTest, missing_tools, skip};
@@ -791,8 +794,28 @@ fn one_trouble_is_one_outcome() {
     };
     let up = results(manager.up(SOON));
     assert_eq!(up, [Ok(Phase::Run), Err(ErrorKind::NoSupervisor), Ok(Phase::Run)]);
-    let down = results(manager.at_once(2).down(Duration::from_secs(2)));
+    let down = results(manager.clone().at_once(2).down(Duration::from_secs(2)));
     assert_eq!(down, [Err(ErrorKind::TimedOut), Err(ErrorKind::NoSupervisor), Ok(Phase::Down)]);
+    let waited = results(manager.at_once(1).wait(Until::Down, Duration::ZERO));
+    assert_eq!(waited, down, "each is looked at, however little time there is");
+}
+
+#[test]
+fn whose_turn_does_not_come_is_told_so_and_goes_on() {
+    let sv = SvDir::new();
+    let stubborn = sv.service("stubborn").run("trap '' TERM; echo >deaf; while :; do sleep 1000; done").create();
+    let good = sv.service("good").run("exec sleep 1000").create();
+    let _onit = sv.start(UnderTest::Onit);
+    stubborn.wait_text("deaf", |text| text == "\n");
+    let before = good.wait_up();
+    let outcomes = Manager::new([&stubborn, &good].map(open)).at_once(1).down(Duration::from_millis(300));
+    let errors: Vec<_> = outcomes.into_iter().filter_map(|outcome| outcome.result.err()).collect();
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let (stubborn, good) = (stubborn.path().display(), good.path().display());
+    let late = format!("{stubborn}: cannot wait until it is down: timed out");
+    assert_eq!(lines, [late, format!("{good}: cannot send down: its turn did not come in time")]);
+    assert_eq!(errors[1].kind(), ErrorKind::NotItsTurn);
+    assert_eq!(sv.existing("good").status().and_then(|status| status.pid()), Some(before), "it was sent nothing");
 }
 
 #[test]
@@ -812,6 +835,100 @@ fn no_more_than_asked_for_at_once() {
     for pair in ends.windows(2) {
         let between = pair[1].duration_since(pair[0]).expect("one after the other");
         assert!(between >= Duration::from_millis(200), "they were stopped at the same time: {between:?}");
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Threads, and limits
+// ---------------------------------------------------------------------------------------------------------------------
+
+const fn crosses_threads<T: Send + Sync + 'static>() {}
+
+/// To be compiled is all that is asked of it.
+const _: () = {
+    use onit::client::{DevTree, Error, Outcome, Scanner, Unit, api::Api};
+    crosses_threads::<(Service, Status, Watch, Change, Manager, Outcome, Operation)>();
+    crosses_threads::<(Until, Deadline, Error, ErrorKind, DevTree, Scanner, Unit, Api)>();
+    crosses_threads::<(ServiceBuilder, ServiceDir, onit::service_dir::Error, Finding)>();
+};
+
+/// Two watches, each in a thread of its own, see every service come and go while a third thread gives orders.
+#[test]
+fn threads_watch_what_another_one_does() {
+    const MANY: usize = 200;
+    let sv = SvDir::new();
+    for number in 0..MANY {
+        sv.service(&format!("s{number}")).run("exec sleep 1000").down().create();
+    }
+    let _onit = sv.start(UnderTest::Onit);
+    let all = Service::all_in(sv.path()).expect("services");
+    let manager = Manager::new(all.clone()).at_once(50);
+    let okay = |outcomes: Vec<onit::client::Outcome>| outcomes.into_iter().for_each(|outcome| _ = done(outcome.result));
+    okay(manager.wait(Until::Supervised, SOON));
+    let (ready, go) = (std::sync::Barrier::new(3), std::sync::Barrier::new(3));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut watch = Watch::new(&all).expect("a watch");
+                ready.wait();
+                let (deadline, mut been_up, mut down) = (Deadline::after(SOON), HashSet::new(), HashSet::new());
+                while down.len() < MANY {
+                    let change = watch.next_by(deadline).expect("a change").expect("it comes in time");
+                    match change.new.map(|status| status.standing()) {
+                        Some(Standing::Up) => _ = been_up.insert(change.service),
+                        Some(Standing::Down) if been_up.contains(&change.service) => _ = down.insert(change.service),
+                        _ => {}
+                    }
+                }
+                assert_eq!(been_up.len(), MANY);
+                go.wait();
+            });
+        }
+        ready.wait();
+        okay(manager.up(SOON));
+        okay(manager.down(SOON));
+        go.wait();
+    });
+}
+
+/// `limits` is for a user namespace, in which the words behind it are executed.
+fn limited(limits: &str, words: &[&std::ffi::OsStr]) -> svdir::Output {
+    let mut command = std::process::Command::new("unshare");
+    let script = format!("echo {} || exit 9; exec \"$@\"", limits.replace('=', " >/proc/sys/user/"));
+    command.args(["-Ur", "sh", "-c", &script, "sh"]).args(words).env("ONIT_RUN", "/nonexistent");
+    svdir::output(command)
+}
+
+/// Who only waits looks again and again; who is to tell somebody else's loop cannot, and says why.
+#[test]
+fn without_inotify_what_can_be_done_is_done() {
+    if limited("0=max_inotify_instances", &["true".as_ref()]).code != 0 {
+        skip!("no user namespaces here");
+    }
+    let sv = SvDir::new();
+    let services = ["a", "b", "c"].map(|name| sv.service(name).run("exec sleep 1000").create());
+    let _onit = sv.start(UnderTest::Onit);
+    let mut pids = services.each_ref().map(svdir::Service::wait_up);
+    let example = |name: &str| svdir::onit().with_file_name("examples").join(name);
+    let (manager, watch, onit) = (example("manager"), example("watch"), svdir::onit());
+    let (directory, a) = (sv.path(), services[0].path());
+    let instances = "the limit fs.inotify.max_user_instances, or of open files is reached";
+    for (limits, why) in [
+        ("0=max_inotify_instances", instances),
+        ("0=max_inotify_watches", "the limit fs.inotify.max_user_watches is reached"),
+        ("2=max_inotify_watches", "the limit fs.inotify.max_user_watches is reached"),
+    ] {
+        let said = limited(limits, &[manager.as_ref(), "restart".as_ref(), directory.as_ref()]);
+        assert_eq!((said.code, said.stdout.as_str()), (0, "a: up\nb: up\nc: up\n"), "{limits}: {said:?}");
+        let now = services.each_ref().map(svdir::Service::wait_up);
+        assert!(now.iter().all(|pid| !pids.contains(pid)), "{limits}: {now:?}");
+        let said = limited(limits, &[onit.as_ref(), "restart".as_ref(), a.as_ref()]);
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{limits}");
+        assert_ne!(services[0].wait_up(), now[0]);
+        pids = services.each_ref().map(svdir::Service::wait_up);
+        let said = limited(limits, &[watch.as_ref(), directory.as_ref()]);
+        let line = format!("{}: cannot watch it: {why}", a.display());
+        assert!(said.code != 0 && said.stderr.contains(&line), "{limits}: {said:?}");
     }
 }
 

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use onit::service_dir::policy::Essential;
 use onit::service_dir::{
-    Backoff, Condition, Error, Fact, Finding, HealthPolicy, Instances, Limit, Logger, MaxRestarts, Readiness, Resource,
-    Restart, Script, ServiceBuilder, ServiceDir, Severity, Signal, Target, User, Written, lint, systemd,
+    Backoff, Condition, Error, Essential, Fact, Finding, HealthPolicy, Instances, Limit, Logger, MaxRestarts,
+    Readiness, Resource, Restart, Script, ServiceBuilder, ServiceDir, Severity, Signal, Target, User, Written, lint,
+    systemd,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -432,10 +432,31 @@ fn what_can_be_no_service_is_an_error() {
         plain().condition(condition("")),
         plain().condition(condition(&"x".repeat(5000))),
         plain().instances(Instances::Names(vec!["a/b".into()])),
+        plain().logger(Logger::new("supervise")),
+        plain().logger(Logger::new("./run/old")),
+        plain().logger(Logger::new("main/../down")),
+        plain().logger(Logger::new("../finish")),
+        plain().logger(Logger::new("../log/control")),
+        plain().logger(Logger::new("event")).target(Target::S6),
     ] {
         let result = builder.write(sv.path().join("web"));
         assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}: {builder:?}");
         assert_eq!(fs::read_dir(sv.path()).expect("a directory").count(), 0, "nothing is left behind");
+    }
+}
+
+#[test]
+fn log_files_take_nobodys_place() {
+    let sv = SvDir::new();
+    let write = |directory: &str| {
+        ServiceBuilder::new(["true"]).logger(Logger::new(directory)).replace(true).write(sv.path().join("web"))
+    };
+    let refused = write("./supervise/x").expect_err("it is the supervisor's").to_string();
+    assert_eq!(refused, "log files cannot be kept in log/supervise, which the supervisor reads: call it main");
+    let refused = write("../down").expect_err("it is the supervisor's").to_string();
+    assert_eq!(refused, "log files cannot be kept in down, which the supervisor reads: call it main");
+    for directory in ["main", "main/run", "log/main", "../logs", ".", "../../run", "/run"] {
+        write(directory).unwrap_or_else(|error| panic!("{directory}: {error}"));
     }
 }
 
@@ -653,6 +674,81 @@ fn a_running_service_takes_what_was_replaced_at_its_next_start() {
     web.control(b"t").expect("supervised");
     let next = web.wait_for("the next", |status| status.pid().is_some_and(|pid| pid != first)).pid().expect("a pid");
     onit.wait_for("the new words", SOON, || procfs::command_line(next).contains("sleep 1002").then_some(()));
+}
+
+/// What a directory consists of, whoever may read it.
+fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let relative = |file: PathBuf| file.strip_prefix(path).expect("a file in it").to_owned();
+    walk(path).into_iter().map(|(file, (is, _))| (relative(file), is)).collect()
+}
+
+/// `onit new --replace` is killed when it opens something for the first time, for the second, and so on until it comes to
+/// its end; and so with every call that changes anything.
+#[test]
+fn who_replaces_may_be_killed_at_any_moment() {
+    if let Some(why) = missing_tools(&["strace"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let path = sv.path().join("web");
+    let old = ServiceBuilder::new(["old"]).down().finish(Script::shell("old")).depends_on("db").replace(true);
+    old.write(&path).expect("written");
+    let new = |kill: Option<(&str, u32)>| {
+        let mut command = Command::new(onit());
+        if let Some((call, at)) = kill {
+            command = Command::new("strace");
+            command.args(["-qqo", "/dev/null", "-e", &format!("inject={call}:signal=KILL:when={at}")]).arg(onit());
+        }
+        command.args(["new", "--replace", "--private", "--env", "SECRET=x", "--finish", "new", "--log", "main"]);
+        command.arg("--dir").arg(sv.path()).args(["web", "--", "new"]);
+        output(command).code
+    };
+    let before = contents(&path);
+    assert_eq!(new(None), 0);
+    let after = contents(&path);
+    let (mut killed, mut mixed) = (0, 0);
+    for call in ["openat", "write", "/rename.*", "/unlink.*", "rmdir", "/mkdir.*", "/f?chmod.*"] {
+        for at in 1.. {
+            old.write(&path).expect("written once more");
+            assert_eq!(contents(&path), before, "{call} {at}");
+            assert_eq!(fs::read_dir(sv.path()).expect("the services").count(), 1, "{call} {at}: something is left");
+            fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("open again");
+            let code = new(Some((call, at)));
+            let now = contents(&path);
+            check_mixture(&path, &before, &now, &after);
+            if code == 0 {
+                assert!(now == after && at > 1, "{call}");
+                break;
+            }
+            assert_eq!(code, 128 + 9, "{call} {at}");
+            killed += 1;
+            mixed += u32::from(now != before && now != after);
+        }
+    }
+    assert!(killed > 40 && mixed > 5, "{mixed} mixtures in {killed} attempts");
+}
+
+type Contents = BTreeMap<PathBuf, Vec<u8>>;
+
+#[track_caller]
+fn check_mixture(path: &Path, before: &Contents, now: &Contents, after: &Contents) {
+    let (list, run, down) = (Path::new(".written-by-onit"), Path::new("run"), Path::new("down"));
+    let listed = String::from_utf8_lossy(&now[list]);
+    let ours = |file: &Path| listed.lines().any(|line| Path::new(line) == file);
+    let is_new = now[run] == after[run];
+    for (file, is) in now.iter().filter(|(file, _)| **file != list) {
+        assert!(Some(is) == before.get(file) || Some(is) == after.get(file), "{}: half a file", file.display());
+        assert!(ours(file), "{} is not in the list", file.display());
+    }
+    let rest = after.keys().filter(|file| **file != list);
+    assert!(!is_new || rest.clone().all(|file| now.get(file) == after.get(file)), "run came too early: {now:?}");
+    let gone = before.keys().filter(|file| !after.contains_key(*file)).any(|file| !now.contains_key(file));
+    assert!(is_new || !gone, "something went before run came: {now:?}");
+    let others = now.keys().filter(|file| *file != down && !after.contains_key(*file)).count();
+    assert!(now.contains_key(down) || others == 0, "down went too early: {now:?}");
+    let mode = fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let anything = now.iter().any(|(file, is)| before.get(file) != Some(is));
+    assert!(mode == 0o700 || !anything, "what is private can be read: {mode:o} {now:?}");
 }
 
 /// Each has a script that the others do not have, so a mixture would show.

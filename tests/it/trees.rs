@@ -58,6 +58,32 @@ fn a_tree_lives_and_leaves_nothing_under_runsvdir() {
     a_life(Scanner::Runsvdir("runsvdir".into()));
 }
 
+#[test]
+fn a_tree_says_where_its_onit_can_be_asked() {
+    let mut tree = with_service("web", "exec sleep 1000");
+    let late = tree.up("web", std::time::Duration::ZERO).expect_err("nobody runs the tree");
+    assert_eq!((late.kind(), late.operation()), (ErrorKind::TimedOut, "wait until it is supervised"));
+    tree.start(Scanner::Onit(onit())).expect("started");
+    let web = tree.up("web", SOON).expect("up");
+    let mut api = wait_for("the socket", SOON, || onit::client::api::Api::connect(tree.socket()).ok());
+    let (told, seen) = (api.status("web").expect("told"), web.status().expect("seen"));
+    assert_eq!((told.state.as_str(), told.pid), ("up", seen.pid.map(|pid| pid.0)));
+}
+
+/// As in `cargo test`: each thread has a tree of its own, and none meets another.
+#[test]
+fn threads_have_trees_of_their_own() {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..3 {
+                    a_life(Scanner::Onit(onit()));
+                }
+            });
+        }
+    });
+}
+
 /// Whoever runs the tree is killed twice, and started again once.
 fn a_violent_life(scanner: Scanner) {
     let mut tree = with_service("web", "exec sleep 1000");
@@ -184,4 +210,20 @@ fn systemd_is_driven_like_any_other() {
         control: nosuch: cannot read its status: no such service\n\
         control: nosuch: cannot send up: no such service\n";
     assert_eq!(said.stderr, errors);
+}
+
+#[test]
+fn without_systemctl_it_is_systemctl_that_is_missing() {
+    let sv = SvDir::new();
+    write_file(&sv.root().join("systemctl"), "no program", 0o644);
+    let nowhere = sv.root().join("nowhere");
+    for (path, line) in [
+        (&*nowhere, "control: web: cannot send up: there is no systemctl in $PATH\n"),
+        (sv.root(), "control: web: cannot send up: systemctl: not permitted\n"),
+    ] {
+        let mut command = Command::new(example("control"));
+        command.args(["--systemd", "web", "up"]).env("PATH", path);
+        let said = output(command);
+        assert_eq!((said.code, said.stderr.as_str()), (1, line));
+    }
 }

@@ -97,7 +97,7 @@ impl<'a> Sv<'a> {
 
     /// What the supervisor of the service in the working directory says.
     pub fn ask(&mut self, name: &[u8]) -> Known {
-        let ok = match fs::open_writer(fs::HERE, "supervise/ok") {
+        let ok = match fs::open_writer("supervise/ok") {
             Ok(ok) => ok,
             Err(Errno::ENXIO) => {
                 self.not_running(name, self.order.letters);
@@ -134,7 +134,7 @@ impl<'a> Sv<'a> {
         if known {
             return Some(status);
         }
-        match fs::open_writer(fs::HERE, "supervise/control").map(|control| fs::send(control, letters)) {
+        match fs::open_writer("supervise/control").map(|control| fs::send(control, letters)) {
             Ok(Ok(())) => return Some(status),
             Ok(Err(errno)) => drop(self.warn(name, "unable to write to supervise/control", Some(errno))),
             Err(Errno::ENXIO) => self.not_running(name, letters),
