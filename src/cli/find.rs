@@ -8,9 +8,14 @@ use crate::wire::api::ServiceStatus;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where services are looked for when nothing says otherwise.
 const SERVICES: &str = "/etc/service";
+/// A supervisor that takes longer with an answer than this does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// One that is asked by somebody in a hurry has this long.
+const MOMENT: Duration = Duration::from_secs(1);
 /// The socket, in each of its places.
 const SOCKET: &str = "api";
 
@@ -102,12 +107,19 @@ pub struct Talk {
 impl Talk {
     /// Looks for a supervisor. That none answers by a socket shows when the files say nothing either.
     pub fn open() -> Talk {
+        Talk::open_within(None)
+    }
+
+    /// The same for who has so much time. A supervisor always has a moment to answer: what is asked with a limit of
+    /// zero is asked.
+    pub fn open_within(limit: Option<Duration>) -> Talk {
+        let patience = limit.map_or(PATIENCE, |limit| limit.clamp(MOMENT, PATIENCE));
         let named = std::env::var_os("SVDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
         let directory = named.clone().unwrap_or_else(|| PathBuf::from(SERVICES));
         let mut talk =
             Talk { api: None, socket: None, directory: fs::absolute(&directory), tried: Vec::new(), silent: false };
         for place in places(&directory, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR")) {
-            match Api::connect(&place.socket) {
+            match Api::connect_within(&place.socket, patience) {
                 Ok(api) => {
                     let theirs = PathBuf::from(&api.hello().directory);
                     if place.anybodys && named.is_some() && !same(&theirs, &directory) {

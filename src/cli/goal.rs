@@ -168,7 +168,8 @@ impl Patience {
 /// Waits for all of them. The socket has to be subscribed to since before anything was asked. Returns the exit code.
 pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
     let progress = Progress::new(patience);
-    let mut waiting = Waiting { talk, pending, patience, code: exit::OK, met: 0, progress, watch: None, lost: false };
+    let (code, told) = (exit::OK, exit::OK);
+    let mut waiting = Waiting { talk, pending, patience, code, told, met: 0, progress, watch: None, lost: false };
     waiting.look(None);
     while !waiting.is_over() {
         if patience.is_over() {
@@ -181,7 +182,7 @@ pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
         }
     }
     waiting.progress.clear();
-    if patience.any && waiting.met > 0 { exit::OK } else { waiting.code }
+    if patience.any && waiting.met > 0 { waiting.told } else { worse(waiting.code, waiting.told) }
 }
 
 struct Waiting<'a> {
@@ -189,6 +190,8 @@ struct Waiting<'a> {
     pending: Vec<Pending>,
     patience: Patience,
     code: i32,
+    /// What came of telling that it is so.
+    told: i32,
     met: usize,
     progress: Progress,
     watch: Option<Watch>,
@@ -241,7 +244,8 @@ impl Waiting<'_> {
             let name = &one.target.name;
             let pid = now.and_then(|now| now.pid).map_or(String::new(), |pid| format!(" (pid {pid})"));
             let state = now.filter(|_| !matches!(one.goal, Goal::Gone(_))).map_or("gone", words::state);
-            super::paint::print(&format!("{name}: {state}{pid}\n"));
+            let told = super::paint::report(&format!("{name}: {state}{pid}\n"));
+            self.told = worse(self.told, told.err().unwrap_or(exit::OK));
         }
     }
 
@@ -287,7 +291,7 @@ impl Waiting<'_> {
     }
 
     fn again(&mut self) -> Result<Option<String>, Trouble> {
-        *self.talk = status::again(self.talk)?;
+        *self.talk = status::again(self.talk, self.patience.deadline)?;
         self.talk.api()?.subscribe().map_err(|failure| Trouble::failed(&failure))?;
         Ok(None)
     }

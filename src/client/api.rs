@@ -39,7 +39,7 @@ pub enum Failure {
     Refused(api::Error),
     /// It has hung up. It may come back: a supervisor that executes itself again does.
     Closed,
-    /// It does not answer, or not within ten seconds.
+    /// It does not answer, or not in time.
     Silent,
     /// What it says is no line of this protocol.
     Garbled(String),
@@ -70,12 +70,19 @@ pub struct Api {
     /// They came while something else was waited for.
     events: VecDeque<Event>,
     hello: Hello,
+    patience: Duration,
 }
 
 impl Api {
     /// Connects to the socket at this path, and asks who is there.
     pub fn connect(path: &Path) -> Result<Api, Failure> {
-        let stream = socket::call(path, PATIENCE).map_err(|errno| match errno {
+        Api::connect_within(path, PATIENCE)
+    }
+
+    /// The same for who has less time than ten seconds: a supervisor that takes longer than this with any answer does
+    /// not answer.
+    pub fn connect_within(path: &Path, patience: Duration) -> Result<Api, Failure> {
+        let stream = socket::call(path, patience).map_err(|errno| match errno {
             Errno::EAGAIN => Failure::Silent,
             errno => Failure::Unreachable(errno),
         })?;
@@ -88,7 +95,7 @@ impl Api {
             state: String::new(),
             control: false,
         };
-        let mut api = Api { stream, received: Vec::new(), events: VecDeque::new(), hello };
+        let mut api = Api { stream, received: Vec::new(), events: VecDeque::new(), hello, patience };
         let answer = api.request("hello", None)?;
         let said = answer.into_iter().find_map(|line| if let Line::Hello(hello) = line { Some(hello) } else { None });
         api.hello = said.ok_or_else(|| Failure::Garbled("no hello".into()))?;
@@ -159,7 +166,7 @@ impl Api {
         self.stream.write_all(&request).map_err(|error| failed(&error))?;
         let mut lines = Vec::new();
         loop {
-            match self.line(Some(clock::now().after(PATIENCE)))? {
+            match self.line(Some(clock::now().after(self.patience)))? {
                 Line::Done(_) => return Ok(lines),
                 Line::Error(error) => return Err(Failure::Refused(error)),
                 Line::Event(event) => self.events.push_back(event),

@@ -68,7 +68,11 @@ pub fn answer(text: &str) -> i32 {
     use std::io::Write as _;
     match writeln!(std::io::stdout(), "{}", text.trim_end()) {
         Ok(()) => exit::OK,
-        Err(_) => exit::FAILED,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::FAILED,
+        Err(error) => {
+            say(format_args!("onit: cannot write to standard output: {error}"));
+            exit::SYSTEM
+        }
     }
 }
 

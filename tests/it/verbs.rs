@@ -437,6 +437,28 @@ fn who_waits_goes_on_when_the_supervisor_hangs_up_on_a_question() {
 }
 
 #[test]
+fn who_has_little_time_does_not_wait_longer_for_a_supervisor_to_come_back() {
+    for goes_on_listening in [false, true] {
+        let sv = SvDir::new();
+        fs::create_dir(sv.live()).expect("mkdir");
+        let listener = UnixListener::bind(sv.live().join("api")).expect("a socket");
+        let start = |time: &str| spawn(command(&sv, &["wait", "down", "-t", time, "web"]).stderr(Stdio::null()));
+        let (mut short, mut long) = (start("0.2"), start("60"));
+        let clients = [0, 1].map(|_| listener.accept().expect("a client").0);
+        for client in &clients {
+            answer(client.try_clone().expect("a descriptor"), 3); // hello, subscribe, status
+        }
+        let listening = goes_on_listening.then_some(listener);
+        drop(clients);
+        let code = wait_for("its end", SOON, || short.try_wait().expect("its state")).code();
+        let still_waits = long.try_wait().expect("its state").is_none();
+        drop(listening); // before it, for the sake of the one who waits
+        long.kill().and_then(|()| long.wait()).expect("its end");
+        assert!(code == Some(111) && still_waits, "{goes_on_listening}: {code:?}");
+    }
+}
+
+#[test]
 fn a_supervisor_that_has_died_is_named_with_its_place() {
     let sv = SvDir::new();
     fs::create_dir(sv.live()).expect("mkdir");
@@ -451,17 +473,71 @@ fn a_supervisor_that_has_died_is_named_with_its_place() {
     });
 }
 
+/// Every verb that prints, and where it prints more than once.
+const PRINTING: [&[&str]; 21] = [
+    &["status"],
+    &["status", "web"],
+    &["status", "--json"],
+    &["list"],
+    &["list", "--json"],
+    &["health", "--json"],
+    &["health"],
+    &["pid", "web"],
+    &["env", "web"],
+    &["env", "--json", "web"],
+    &["history", "web"],
+    &["history", "--json", "web"],
+    &["wait", "up", "-v", "web"],
+    &["wait", "up", "--any", "-v", "web"],
+    &["cont", "-v", "web"],
+    &["lint", "service/broken"],
+    &["export", "systemd", "service/web"],
+    &["completion", "bash"],
+    &["help"],
+    &["help", "up"],
+    &["--version"],
+];
+const GOING_ON: [&[&str]; 4] =
+    [&["events"], &["events", "--json"], &["status", "--watch"], &["status", "--watch", "--json"]];
+
+/// How each verb ends, and what it says, whose standard output is this.
+fn ends_with(sv: &SvDir, stdout: impl Fn() -> Stdio) -> Vec<(&'static [&'static str], Option<i32>, String)> {
+    let start = |args| spawn(command(sv, args).env("SVDIR", sv.path()).stdout(stdout()).stderr(Stdio::piped()));
+    let mut children: Vec<_> = PRINTING.into_iter().chain(GOING_ON).map(|args| (args, start(args))).collect();
+    for (args, child) in &mut children {
+        // When somebody begins to listen does not show.
+        wait_for(&format!("{args:?} to end"), SOON, || {
+            let ended = child.try_wait().expect("its state").map(drop);
+            if ended.is_none() && GOING_ON.contains(args) {
+                well(sv, &["restart", "web"]);
+            }
+            ended
+        });
+    }
+    let told = |(args, child): (_, Child)| {
+        let output = child.wait_with_output().expect("its end");
+        (args, output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    children.into_iter().map(told).collect()
+}
+
 #[test]
 fn what_cannot_be_written_is_told_with_its_cause() {
     let sv = SvDir::new();
-    sv.service("web").run("exec sleep 1000").create();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    sv.service("broken").file_with_mode("run", "#!/bin/sh\n", 0o644).create();
     let _onit = start(&sv, UnderTest::Onit);
-    for args in [&["status"][..], &["list"], &["health", "--json"], &["pid", "web"]] {
-        let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
-        let child = spawn(command(&sv, args).stdout(full).stderr(Stdio::piped()));
-        let output = child.wait_with_output().expect("its end");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(1) && told.contains("No space left"), "{args:?}: {output:?}");
+    web.wait_up();
+    let full = || fs::File::options().write(true).open("/dev/full").expect("a full device").into();
+    for (args, code, told) in ends_with(&sv, full) {
+        assert_eq!(code, Some(111), "{args:?}: {told}");
+        assert_eq!(told.matches("onit: cannot write to standard output: No space left").count(), 1, "{args:?}: {told}");
+    }
+    // Who reads no more has heard enough.
+    let closed = || std::io::pipe().expect("a pipe").1.into();
+    for (args, code, told) in ends_with(&sv, closed) {
+        let may_fail = PRINTING.contains(&args) && !args.contains(&"-v");
+        assert!(told.is_empty() && (code == Some(0) || may_fail && code == Some(1)), "{args:?}: {code:?} {told}");
     }
 }
 
