@@ -96,6 +96,31 @@ fn an_order_is_over_when_it_has_had_its_effect() {
 }
 
 #[test]
+fn a_file_down_that_cannot_be_made_or_removed_is_told_to_who_asked() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let nowhere = sv.service("nowhere").run("exec sleep 1000").symlink("down", "missing/down").create();
+        let full = sv.service("full").run("exec sleep 1000").dir("down/in").create();
+        let _supervisor = start(&sv, which);
+        nowhere.wait_for("it to be looked after", |_| true);
+        let only = |what: &'static str| if which == UnderTest::Onit { what } else { "" };
+        let created = ["onit: nowhere: cannot create down: No such file or directory", only("; it is only stopped")];
+        fails(&sv, &["disable", "nowhere"], 1, &created);
+        let removed = ["onit: full: cannot remove down: Is a directory", only("; it is only started")];
+        fails(&sv, &["enable", "-t", "60", "full"], 1, &removed);
+        fails(&sv, &["enable", "--no-wait", "full"], 1, &removed);
+        if which == UnderTest::Onit {
+            full.wait_up();
+            nowhere.wait_down();
+        }
+        well(&sv, &["down", "full"]);
+    }
+}
+
+#[test]
 fn the_stop_signal_of_a_service_is_the_one_that_restarts_it() {
     let sv = SvDir::new();
     let run =
