@@ -80,7 +80,7 @@ impl Goal {
             Goal::Up => up,
             Goal::Ready => up && now.ready,
             Goal::Down => down && now.want != "up",
-            Goal::Done => state == "failed" || (state == "down" && now.want != "up" && now.exit.is_some()),
+            Goal::Done => state == "failed" || (state == "down" && now.want != "up" && has_ended(now)),
             Goal::Started(before) => up || before.since < now.since,
             Goal::Restarted(before) => up && now.ready && before.is_past(now),
             Goal::Ended(before) => before.pid.is_none() || before.pid != now.pid,
@@ -89,8 +89,11 @@ impl Goal {
             Goal::Enabled(false) => down && !now.enabled,
             Goal::Gone(before) => state == "refused" || (now.leaving && down) || (!now.leaving && before.is_past(now)),
         };
-        let never = matches!(self, Goal::Up | Goal::Ready | Goal::Restarted(_) | Goal::Enabled(true))
-            && matches!(state, "failed" | "refused");
+        let never = match self {
+            Goal::Up | Goal::Ready | Goal::Restarted(_) | Goal::Enabled(true) => matches!(state, "failed" | "refused"),
+            Goal::Down | Goal::Done => state == "refused", // what nobody looks after tells nobody when it ends
+            _ => false,
+        };
         match (met, never) {
             (true, _) => Verdict::Met,
             (false, true) => Verdict::Never,
@@ -115,6 +118,11 @@ impl Goal {
             Goal::Gone(_) => "gone",
         }
     }
+}
+
+/// Whether it has run at all. The files of most supervisors do not say; whoever waits is then believed to have seen it.
+fn has_ended(now: &ServiceStatus) -> bool {
+    now.exit.is_some() || now.restarts == files::UNKNOWN
 }
 
 /// Who is waited for.
@@ -382,6 +390,16 @@ mod tests {
         let starting = ServiceStatus { ready: false, ..up.clone() };
         assert_eq!((Goal::Up.verdict(&starting), Goal::Ready.verdict(&starting)), (Met, NotYet));
         assert_eq!(Goal::Down.verdict(&service("down", "up", 0)), NotYet, "it is about to be started");
+        let refused = service("refused", "up", 0);
+        assert_eq!((Goal::Down.verdict(&refused), Goal::Done.verdict(&refused)), (Never, Never));
+    }
+
+    #[test]
+    fn what_is_told_by_files_is_done_when_it_is_down_and_stays_so() {
+        let by_files = |want| ServiceStatus { restarts: files::UNKNOWN, ..service("down", want, 0) };
+        let verdicts = ["down", "once", "up"].map(|want| Goal::Done.verdict(&by_files(want)));
+        assert_eq!(verdicts, [Met, Met, NotYet]);
+        assert_eq!(Goal::Done.verdict(&service("down", "once", 0)), NotYet, "the supervisor knows that it has not run");
     }
 
     #[test]

@@ -330,6 +330,41 @@ fn waiting_ends_when_it_is_so_and_not_before() {
 }
 
 #[test]
+fn a_job_is_done_when_it_has_ended_whoever_looks_after_it() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir, UnderTest::Svscan, UnderTest::S6Supervise] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let job = sv.service("job").run("read line <go; exit 0").fifo("go").down().create();
+        let supervisor = match which {
+            UnderTest::S6Supervise => sv.start_on(which, &job),
+            _ => start(&sv, which),
+        };
+        supervisor.wait_for("a status", SOON, || {
+            well(&sv, &["status", "--json", "job"]).contains("\"state\":\"down\"").then_some(())
+        });
+        well(&sv, &["once", "job"]);
+        fails(&sv, &["wait", "-t", "0.1", "done", "job"], 99, &["onit: job: not done after 0s: up (pid "]);
+        fs::write(job.path().join("go"), "go\n").expect("written");
+        assert_eq!(well(&sv, &["wait", "-t", "60", "-v", "done", "job"]), "job: down\n", "{which:?}");
+        well(&sv, &["up", "job"]);
+        fs::write(job.path().join("go"), "go\n").expect("written");
+        fails(&sv, &["wait", "-t", "0.1", "done", "job"], 99, &["not done"]); // it comes again
+    }
+}
+
+#[test]
+fn who_waits_for_what_nobody_looks_after_is_told_so() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    for what in ["up", "down", "done"] {
+        let why = format!("onit: web: not {what}: not supervised: no supervisor looks after it");
+        fails(&sv, &["wait", what, "web"], 1, &[&why]);
+    }
+}
+
+#[test]
 fn check_asks_the_services_own_script() {
     for which in [UnderTest::Onit, UnderTest::Runsvdir] {
         if let Some(why) = missing_tools(which.needs()) {
