@@ -3,6 +3,7 @@
 use super::{files, paint};
 use crate::client::api::{Api, Failure};
 use crate::exit;
+use crate::machine::Pid;
 use crate::sys::{Errno, fs, say::say};
 use crate::wire::api::ServiceStatus;
 use std::ffi::{OsStr, OsString};
@@ -131,6 +132,9 @@ impl Talk {
                         talk.directory = theirs;
                     }
                     (talk.api, talk.socket) = (Some(api), Some(place.socket));
+                    if !place.beside && talk.is_elsewhere() {
+                        talk.directory = talk.as_seen_there(&talk.directory);
+                    }
                     return talk;
                 }
                 Err(failure) => {
@@ -143,6 +147,23 @@ impl Talk {
             }
         }
         talk
+    }
+
+    /// The process of the supervisor that answers, as it is numbered here, if it is to be seen.
+    pub fn supervisor(&self) -> Option<Pid> {
+        self.api.as_ref().and_then(Api::supervisor)
+    }
+
+    /// The supervisor that answers numbers processes otherwise than we do.
+    pub fn is_elsewhere(&self) -> bool {
+        self.api.as_ref().is_some_and(|api| api.supervisor() != Some(Pid(api.hello().pid)))
+    }
+
+    /// What the supervisor calls so; it may have other file systems than we have.
+    fn as_seen_there(&self, path: &Path) -> PathBuf {
+        let root = self.supervisor().map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
+        let there = root.and_then(|root| Some(root.join(path.strip_prefix("/").ok()?)));
+        there.filter(|there| there.exists()).unwrap_or_else(|| path.to_owned())
     }
 
     /// Why whoever asks whether all is well is not helped by the files: they may be as they were before a supervisor hung.

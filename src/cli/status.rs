@@ -17,6 +17,8 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 /// Events that come together are drawn together.
 const TOGETHER: Duration = Duration::from_millis(40);
+/// Below a table whose numbers would mislead.
+const ELSEWHERE: &str = "(these PIDs are of another PID namespace; \"onit pid NAME\" tells the one here)";
 const HEADINGS: &[&str] = &["NAME", "STATE", ">PID", ">FOR", ">RESTARTS", "LAST EXIT / NEXT"];
 
 /// SVC is a name, a glob, a path or "all". One that is named is told at length.
@@ -70,6 +72,9 @@ impl Status {
             _ => {
                 let mut lines = table(&services).lines(paint, paint::width());
                 lines.extend(summary(&services, lines.len()));
+                if talk.is_elsewhere() {
+                    lines.push(ELSEWHERE.into());
+                }
                 lines
             }
         };

@@ -14,7 +14,7 @@
 //!
 //! Whoever subscribes first, then orders, then looks, misses nothing.
 
-use crate::machine::Mono;
+use crate::machine::{Mono, Pid};
 use crate::sys::{Errno, clock, socket};
 use crate::wire::api::{self, Event, Hello, LifeRecord, Line, ServiceStatus};
 use std::collections::VecDeque;
@@ -108,6 +108,12 @@ impl Api {
     /// Who answers.
     pub fn hello(&self) -> &Hello {
         &self.hello
+    }
+
+    /// The process that answers, as it is numbered where we are. In another PID namespace than ours it calls itself
+    /// otherwise, see [`Hello::pid`], and so it does with the processes of its services. `None`: it is not to be seen.
+    pub fn supervisor(&self) -> Option<Pid> {
+        socket::server(&self.stream)
     }
 
     /// What is known of one service, or of all of them.

@@ -648,6 +648,56 @@ fn the_environment_of_a_service_is_shown_without_its_secrets() {
 }
 
 #[test]
+fn of_another_pid_namespace_the_process_that_is_meant_is_shown_and_never_another_one() {
+    if let Some(why) = missing_tools(&["unshare", "nsenter", "runsvdir", "runsv"]) {
+        skip!("{why}");
+    }
+    if !svdir::is_root() {
+        skip!("needs root for namespaces");
+    }
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        let sv = SvDir::new();
+        let web = sv.service("web").run("export MARK=inside; exec sleep 1000").create();
+        let inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+        let supervisor = sv.spawn(svdir::wrapped(&inside, &which.command(&sv.path())));
+        let told = web.wait_up();
+        let is_api = which == UnderTest::Onit;
+        supervisor.wait_for("the socket", SOON, || (!is_api || sv.live().join("api").exists()).then_some(()));
+        let is_run = |pid: &u32| procfs::command_line(*pid).starts_with("sleep 1000");
+        let here = supervisor.wait_for("its sleep", SOON, || procfs::tree(supervisor.pid()).into_iter().find(is_run));
+        assert_ne!(here, told);
+        assert_eq!(well(&sv, &["pid", "web"]), format!("{here}\n"), "{which:?}");
+        assert!(well(&sv, &["env", "web"]).contains("MARK=inside\n"), "{which:?}");
+        let detail = well(&sv, &["status", "web"]);
+        assert!(detail.contains(&format!("{told} (sleep), {here} in our PID namespace\n")), "{detail}");
+        assert_eq!(well(&sv, &["status"]).contains("another PID namespace"), is_api);
+
+        // Where it is not to be seen at all, nobody is taken for it: beside it is another namespace, with the same numbers.
+        let beside = |args: &[&str]| sv.run(svdir::wrapped(&inside, &command(&sv, args)));
+        for args in [&["pid", "web"], &["env", "web"]] {
+            let output = beside(args);
+            let why = format!("onit: web: what its supervisor calls process {told} is not to be seen here");
+            assert!(output.code == 1 && output.stdout.is_empty() && output.stderr.starts_with(&why), "{output:?}");
+        }
+        let detail = beside(&["status", "web"]).stdout;
+        assert!(
+            detail.contains(&format!("pid       {told} (not to be seen here: another PID namespace?)\n")),
+            "{detail}"
+        );
+
+        // A /proc that is not ours tells of others. This one is the supervisor's, but who can know that?
+        let init = procfs::children(supervisor.pid())[0].to_string();
+        let mounted = sv.run(svdir::wrapped(&["nsenter", "-m", "-t", &init], &command(&sv, &["env", "web"])));
+        assert!(mounted.code == 1 && mounted.stderr.contains("is not to be seen here"), "{mounted:?}");
+        // Among its own everything is as ever.
+        let within = ["nsenter", "-p", "-m", "-t", &init];
+        let told = format!("{told}\n");
+        assert_eq!(sv.run(svdir::wrapped(&within, &command(&sv, &["pid", "web"]))).stdout, told);
+        assert!(!sv.run(svdir::wrapped(&within, &command(&sv, &["status"]))).stdout.contains("another PID namespace"));
+    }
+}
+
+#[test]
 fn names_paths_and_globs_name_services() {
     let sv = SvDir::new();
     for name in ["web", "worker-1", "worker-2", "worker-10"] {
