@@ -48,6 +48,13 @@ impl Trouble {
         Trouble::new(exit::UNKNOWN, format!("{name}: no such service in {place} (\"onit list\" shows those there are)"))
     }
 
+    /// Names whose bytes are no UTF-8 may look the same.
+    fn ambiguous(name: &str) -> Trouble {
+        let text =
+            format!("{name}: several names that are not UTF-8 look like this (\"onit sv\" takes them as they are)");
+        Trouble::new(exit::FAILED, text)
+    }
+
     /// A request about a service that failed.
     pub fn of(name: &str, failure: &Failure, directory: &Path) -> Trouble {
         let Failure::Refused(error) = failure else {
@@ -63,7 +70,7 @@ impl Trouble {
 
     /// Says it. Returns the exit code.
     pub fn tell(&self) -> i32 {
-        say(format_args!("onit: {}", self.text));
+        say(format_args!("onit: {}", paint::cut(&self.text, usize::MAX)));
         self.code
     }
 }
@@ -241,7 +248,9 @@ impl Talk {
         if known.is_none() {
             *known = Some(self.everything()?.into_iter().map(|service| (service.name, service.logger)).collect());
         }
-        let matching = |(name, logger): &&(String, bool)| if word == "all" { !logger } else { matches(word, name) };
+        let matching = |(name, logger): &&(String, bool)| {
+            if word == "all" { !logger } else { name == word || matches(word, name) }
+        };
         let found: Vec<String> = known.iter().flatten().filter(matching).map(|(name, _)| name.clone()).collect();
         if found.is_empty() && word != "all" {
             return Err(Trouble::unknown(word, &self.directory));
@@ -252,7 +261,7 @@ impl Talk {
     /// A service by its name.
     pub fn target(&self, name: &str) -> Target {
         let can_be_asked = self.api.is_some() && !name.contains('\n'); // a request is a line
-        let way = if can_be_asked { Way::Api } else { Way::Files(self.directory.join(name)) };
+        let way = if can_be_asked { Way::Api } else { Way::Files(stands(&self.directory, name)) };
         Target { name: name.to_owned(), way }
     }
 
@@ -281,8 +290,12 @@ impl Talk {
                     Err(Failure::Refused(error)) if error.kind == "service" => self.everything()?, // it may be refused
                     answer => answer.map_err(|failure| Trouble::of(&target.name, &failure, &self.directory))?,
                 };
-                let service = services.into_iter().find(|service| service.name == target.name);
-                service.ok_or_else(|| Trouble::unknown(&target.name, &self.directory))
+                let mut meant = services.into_iter().filter(|service| service.name == target.name);
+                match (meant.next(), meant.next()) {
+                    (Some(service), None) => Ok(service),
+                    (Some(_), Some(_)) => Err(Trouble::ambiguous(&target.name)),
+                    (None, _) => Err(Trouble::unknown(&target.name, &self.directory)),
+                }
             }
         }
     }
@@ -291,7 +304,7 @@ impl Talk {
     pub fn place(&self, target: &Target) -> PathBuf {
         match &target.way {
             Way::Files(path) => path.clone(),
-            Way::Api => self.directory.join(&target.name),
+            Way::Api => stands(&self.directory, &target.name),
         }
     }
 
@@ -349,43 +362,60 @@ fn is_glob(word: &str) -> bool {
 /// Whether a name is what a pattern of the shell stands for. `*` and `?` do not stand for a slash, so that `*` means no
 /// logger, and `*/log` every one.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    fits(pattern.as_bytes(), name.as_bytes())
+    let chars = |text: &str| text.chars().collect::<Vec<char>>();
+    fits(&chars(pattern), &chars(name))
 }
 
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
+fn fits(pattern: &[char], name: &[char]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
-        (Some((b'*', rest)), None) => fits(rest, name),
-        (Some((b'*', rest)), Some((first, others))) => fits(rest, name) || (*first != b'/' && fits(pattern, others)),
-        (Some((b'?', rest)), Some((first, others))) => *first != b'/' && fits(rest, others),
-        (Some((b'[', rest)), Some((first, others))) => match set(rest, *first) {
+        (Some(('*', rest)), None) => fits(rest, name),
+        (Some(('*', rest)), Some((first, others))) => fits(rest, name) || (*first != '/' && fits(pattern, others)),
+        (Some(('?', rest)), Some((first, others))) => *first != '/' && fits(rest, others),
+        (Some(('[', rest)), Some((first, others))) => match set(rest, *first) {
             Some((within, rest)) => within && fits(rest, others),
-            None => *first == b'[' && fits(rest, others),
+            None => *first == '[' && fits(rest, others),
         },
         (Some((expected, rest)), Some((first, others))) => expected == first && fits(rest, others),
         (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
-/// Whether a byte is in the set that begins here, and what follows the set; `None` if it has no end.
-fn set(pattern: &[u8], byte: u8) -> Option<(bool, &[u8])> {
+/// Whether a character is in the set that begins here, and what follows the set; `None` if it has no end.
+fn set(pattern: &[char], this: char) -> Option<(bool, &[char])> {
     let (negated, pattern) = match pattern {
-        [b'!' | b'^', rest @ ..] => (true, rest),
+        ['!' | '^', rest @ ..] => (true, rest),
         rest => (false, rest),
     };
-    let end = 1 + pattern.get(1..)?.iter().position(|byte| *byte == b']')?;
+    let end = 1 + pattern.get(1..)?.iter().position(|c| *c == ']')?;
     let (mut members, rest) = (pattern.get(..end)?, pattern.get(end + 1..)?);
     let mut within = false;
     while let [first, after @ ..] = members {
-        if let [b'-', last, others @ ..] = after {
-            within |= (*first..=*last).contains(&byte);
+        if let ['-', last, others @ ..] = after {
+            within |= (*first..=*last).contains(&this);
             members = others;
         } else {
-            within |= *first == byte;
+            within |= *first == this;
             members = after;
         }
     }
     Some((within != negated, rest))
+}
+
+/// Where a service is whose name is told like this. Bytes that are no UTF-8 are told as U+FFFD.
+fn stands(directory: &Path, name: &str) -> PathBuf {
+    let place = directory.join(name);
+    if !name.contains(char::REPLACEMENT_CHARACTER) {
+        return place;
+    }
+    let (own, log) = name.strip_suffix("/log").map_or((name, ""), |own| (own, "log"));
+    let names = fs::open_path(directory).and_then(fs::names).unwrap_or_default();
+    let mut meant = names.iter().filter(|one| one.to_string_lossy() == own);
+    match (meant.next(), meant.next()) {
+        (Some(one), None) if log.is_empty() => directory.join(one),
+        (Some(one), None) => directory.join(one).join(log),
+        _ => place,
+    }
 }
 
 /// The names in a directory that stand for services.
@@ -427,6 +457,8 @@ mod tests {
             ("*/log", "web/log"),
             ("w**b", "web"),
             ("[]]", "]"),
+            ("gr?ße", "größe"),
+            ("gr[a-ü]ße", "größe"),
             ("[a", "[a"),
             ("", ""),
         ] {

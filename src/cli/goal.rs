@@ -249,7 +249,7 @@ impl Waiting<'_> {
         self.met += 1;
         if self.patience.verbose {
             self.progress.clear();
-            let name = &one.target.name;
+            let name = super::paint::cut(&one.target.name, usize::MAX);
             let pid = now.and_then(|now| now.pid).map_or(String::new(), |pid| format!(" (pid {pid})"));
             let state = now.filter(|_| !matches!(one.goal, Goal::Gone(_))).map_or("gone", words::state);
             let told = super::paint::report(&format!("{name}: {state}{pid}\n"));
@@ -259,7 +259,7 @@ impl Waiting<'_> {
 
     fn fail(&mut self, one: &Pending, now: &ServiceStatus, code: i32) {
         self.progress.clear();
-        let (name, goal) = (&one.target.name, one.goal.name(now));
+        let (name, goal) = (super::paint::cut(&one.target.name, usize::MAX), one.goal.name(now));
         let after = if code == exit::LATE { format!(" after {}", self.patience.passed()) } else { String::new() };
         say(format_args!("onit: {name}: not {goal}{after}: {}", stands(now)));
         self.code = worse(self.code, code);

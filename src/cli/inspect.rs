@@ -6,6 +6,7 @@ use super::paint;
 use crate::exit;
 use argh::FromArgs;
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 
 /// What is never shown unless somebody asks for it.
 const MASK: &str = "********";
@@ -34,7 +35,9 @@ impl List {
             Err(trouble) => return trouble.tell(),
         };
         let wanted = services.into_iter().filter(|service| self.all || !service.logger);
-        let names: Vec<String> = wanted.map(|service| service.name).collect();
+        let terminal = std::io::stdout().is_terminal() && !self.json;
+        let shown = |name: String| if terminal { paint::cut(&name, usize::MAX) } else { name };
+        let names: Vec<String> = wanted.map(|service| shown(service.name)).collect();
         if self.json { paint::print(&paint::json(&names)) } else { paint::print_lines(&names) }
     }
 }

@@ -3,8 +3,10 @@
 use crate::procfs;
 use crate::svdir::{self, Output, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, skip, spawn, wait_for};
 use nix::sys::signal::Signal;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -612,6 +614,50 @@ fn a_name_of_two_lines_is_a_name() {
     well(&sv, &["restart", "t*"]);
     well(&sv, &["stop", "all"]);
     assert_eq!((pid(&two), pid(&web)), (None, None));
+    // It is told in one line, and cannot pass for another one.
+    assert_eq!(
+        well(&sv, &["start", "-v", "two\nlines"]),
+        format!("two?lines: up (pid {})\n", pid(&two).expect("it runs"))
+    );
+    fails(&sv, &["history", "two\nlines"], 1, &["onit: two?lines: its files do not tell its history"]);
+    fails(&sv, &["up", "no\nsuch"], 4, &["onit: no?such: no such service in "]);
+}
+
+#[test]
+fn names_may_be_of_any_letters_and_bytes() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        for name in [&b"a b"[..], "größe".as_bytes(), b"[br]", b"bad\xff", b"two\xfe", b"two\xff"] {
+            let dir = sv.path().join(OsStr::from_bytes(name));
+            fs::create_dir(&dir).expect("mkdir");
+            svdir::write_file(&dir.join("run"), "#!/bin/sh\nexec sleep 1000\n", 0o755);
+        }
+        let supervisor = start(&sv, which);
+        let up = || (well(&sv, &["status", "--json"]).matches("\"state\":\"up\"").count() == 6).then_some(());
+        supervisor.wait_for("all to be up", SOON, up);
+        let lossy = "bad\u{fffd}";
+        for (words, name) in
+            [("a b", "a b"), ("gr?ße", "größe"), ("gr[a-ü]ße", "größe"), ("[br]", "[br]"), (lossy, lossy)]
+        {
+            assert_eq!(well(&sv, &["stop", "-v", words]), format!("{name}: down\n"), "{which:?}");
+            assert!(well(&sv, &["start", "-v", words]).starts_with(&format!("{name}: up (pid ")), "{which:?}");
+        }
+        let raw = sv.run({
+            let mut command = command(&sv, &["pid"]);
+            command.arg(OsStr::from_bytes(b"bad\xff"));
+            command
+        });
+        assert_eq!(raw.code, 0, "{raw:?}");
+        // Which of two is meant, nobody can say: so neither is.
+        let code = if which == UnderTest::Onit { 1 } else { 4 };
+        for args in [&["stop", "two\u{fffd}"][..], &["status", "two*"]] {
+            fails(&sv, args, code, &["onit: two\u{fffd}: "]);
+        }
+        assert_eq!(well(&sv, &["list"]).matches("two\u{fffd}\n").count(), 2);
+    }
 }
 
 #[test]
