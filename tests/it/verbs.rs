@@ -866,6 +866,14 @@ fn help_knows_every_verb() {
         assert!(overview.contains(verb), "{verb}");
         assert!(well(&sv, &["help", verb]).contains(&format!("onit {verb}")), "{verb}");
     }
+    let all = "status list health check wait history events pid env up rescan reload new lint export upgrade install \
+        completion run runsv init";
+    for verb in all.split_whitespace() {
+        let text = well(&sv, &["help", verb]);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{verb}: {text}");
+    }
+    let usage = well(&sv, &["run", "--help"]);
+    assert!(usage.starts_with("usage: onit run [-v]") && usage.lines().all(|line| line.len() <= 80), "{usage}");
     assert_eq!(well(&sv, &["--help"]), overview);
     fails(&sv, &["help", "frobnicate"], 100, &["there is no such verb"]);
 }
