@@ -60,8 +60,16 @@ fn process(told: i32, seen: Seen, finishing: bool) -> String {
     };
     let name = crate::sys::process::name(pid);
     let what = if finishing { "finish" } else { &name };
-    let here = if pid.0 == told { String::new() } else { format!(", {pid} in our PID namespace") };
+    let here = elsewhere(told, seen);
     if name.is_empty() { format!("{told}{here}") } else { format!("{told} ({what}){here}") }
+}
+
+/// What a process is called here, if that is something else.
+fn elsewhere(told: i32, seen: Seen) -> String {
+    match seen {
+        Seen::Here(pid) if pid.0 != told => format!(", {pid} in our PID namespace"),
+        _ => String::new(),
+    }
 }
 
 fn title(service: &ServiceStatus, paint: Paint) -> String {
@@ -144,13 +152,14 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
         (place.join("log"), logger.map(|logger| (target, logger)))
     };
     let heading = |text: String| format!("  {} {text}", paint.tone(Tone::Quiet, &format!("{:<9}", "log")));
+    let seen = |(target, logger): &(Target, ServiceStatus)| Some((here::look(talk, target, logger.pid?), logger.pid?));
+    let process = logger.as_ref().and_then(seen);
     if let Some((_, logger)) = logger.as_ref().filter(|_| !service.logger) {
-        let pid = logger.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+        let pid = process.map_or(String::new(), |(seen, told)| format!(" (pid {told}{})", elsewhere(told, seen)));
         let state = paint.tone(status::tone(logger), words::state(logger));
         let since = if logger.since > 0.0 { format!(" for {}", words::span(logger.seconds)) } else { String::new() };
         lines.push(heading(format!("{state}{pid}{since}")));
     }
-    let process = logger.and_then(|(target, logger)| Some((here::look(talk, &target, logger.pid?), logger.pid?)));
     let Some(file) = current(&directory, process, talk.is_elsewhere()) else { return };
     match tail(&file) {
         Ok(tail) if tail.is_empty() => lines.push(format!("  {} is empty", file.display())),

@@ -284,7 +284,10 @@ impl Talk {
     /// What is known of a service.
     pub fn look(&mut self, target: &Target) -> Result<ServiceStatus, Trouble> {
         match &target.way {
-            Way::Files(path) => files::look(&target.name, path).map_err(|trouble| self.explain(trouble)),
+            Way::Files(path) => files::look(&target.name, path).map_err(|trouble| match trouble.code {
+                exit::UNKNOWN if self.looks_like_several(&target.name) => Trouble::ambiguous(&target.name),
+                _ => self.explain(trouble),
+            }),
             Way::Api => {
                 let services = match self.api()?.status(Some(target.name.as_bytes())) {
                     Err(Failure::Refused(error)) if error.kind == "service" => self.everything()?, // it may be refused
@@ -298,6 +301,11 @@ impl Talk {
                 }
             }
         }
+    }
+
+    fn looks_like_several(&self, name: &str) -> bool {
+        let names = fs::open_path(&self.directory).and_then(fs::names).unwrap_or_default();
+        names.iter().filter(|one| one.to_string_lossy() == name).count() > 1
     }
 
     /// Where its service directory is.

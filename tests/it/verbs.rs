@@ -652,9 +652,8 @@ fn names_may_be_of_any_letters_and_bytes() {
         });
         assert_eq!(raw.code, 0, "{raw:?}");
         // Which of two is meant, nobody can say: so neither is.
-        let code = if which == UnderTest::Onit { 1 } else { 4 };
         for args in [&["stop", "two\u{fffd}"][..], &["status", "two*"]] {
-            fails(&sv, args, code, &["onit: two\u{fffd}: "]);
+            fails(&sv, args, 1, &["onit: two\u{fffd}: several names that are not UTF-8 look like this"]);
         }
         assert_eq!(well(&sv, &["list"]).matches("two\u{fffd}\n").count(), 2);
     }
@@ -703,7 +702,8 @@ fn of_another_pid_namespace_the_process_that_is_meant_is_shown_and_never_another
     }
     for which in [UnderTest::Onit, UnderTest::Runsvdir] {
         let sv = SvDir::new();
-        let web = sv.service("web").run("export MARK=inside; exec sleep 1000").create();
+        let web = sv.service("web").run("export MARK=inside; exec sleep 1000");
+        let web = web.log("exec sleep 2000").create();
         let inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
         let supervisor = sv.spawn(svdir::wrapped(&inside, &which.command(&sv.path())));
         let told = web.wait_up();
@@ -716,6 +716,9 @@ fn of_another_pid_namespace_the_process_that_is_meant_is_shown_and_never_another
         assert!(well(&sv, &["env", "web"]).contains("MARK=inside\n"), "{which:?}");
         let detail = well(&sv, &["status", "web"]);
         assert!(detail.contains(&format!("{told} (sleep), {here} in our PID namespace\n")), "{detail}");
+        let is_log = |pid: &u32| procfs::command_line(*pid).starts_with("sleep 2000");
+        let log = supervisor.wait_for("a logger", SOON, || procfs::tree(supervisor.pid()).into_iter().find(is_log));
+        assert!(detail.contains(&format!(", {log} in our PID namespace) for ")), "{detail}");
         assert_eq!(well(&sv, &["status"]).contains("another PID namespace"), is_api);
 
         // Where it is not to be seen at all, nobody is taken for it: beside it is another namespace, with the same numbers.
