@@ -37,7 +37,7 @@ impl Check {
         if self.services.is_empty() {
             return Trouble::new(exit::USAGE, "check: which service? (\"all\" is every one)").tell();
         }
-        let mut talk = Talk::open();
+        let mut talk = Talk::open_within(Some(Patience::of_setter(self.timeout)));
         let (targets, mut code) = talk.targets(&self.services);
         if let Some(api) = &mut talk.api
             && let Err(failure) = api.subscribe()

@@ -1,9 +1,9 @@
 //! Everything that is known of one service: what it does, why it is not up, and the last lines of its log.
 
 use super::find::{Talk, Target, Way};
+use super::here::{self, Seen};
 use super::paint::{self, Paint, Tone};
 use super::{files, status, words};
-use crate::machine::Pid;
 use crate::wire::api::{LifeRecord, ServiceStatus};
 use crate::wire::tai::Tai;
 use std::fs::File;
@@ -27,9 +27,7 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
         lines.push(format!("  {} {text}", paint.tone(Tone::Quiet, &format!("{name:<9}"))));
     };
     if let Some(pid) = service.pid {
-        let name = crate::sys::process::name(Pid(pid));
-        let what = if service.state == "finishing" { " (finish)".into() } else { format!(" ({name})") };
-        say("pid", format!("{pid}{}", if name.is_empty() { "" } else { &what }));
+        say("pid", process(pid, here::look(talk, target, pid), service.state == "finishing"));
     }
     if service.since > 0.0 {
         say("since", format!("{} ({})", words::moment(service.since), words::span(service.seconds)));
@@ -52,6 +50,26 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
     }
     log(talk, target, service, paint, &mut lines);
     lines
+}
+
+/// A process with its name, and with what it is called here, if that is something else.
+fn process(told: i32, seen: Seen, finishing: bool) -> String {
+    let Seen::Here(pid) = seen else {
+        let unseen = if seen == Seen::Nowhere { " (not to be seen here: another PID namespace?)" } else { "" };
+        return format!("{told}{unseen}");
+    };
+    let name = crate::sys::process::name(pid);
+    let what = if finishing { "finish" } else { &name };
+    let here = elsewhere(told, seen);
+    if name.is_empty() { format!("{told}{here}") } else { format!("{told} ({what}){here}") }
+}
+
+/// What a process is called here, if that is something else.
+fn elsewhere(told: i32, seen: Seen) -> String {
+    match seen {
+        Seen::Here(pid) if pid.0 != told => format!(", {pid} in our PID namespace"),
+        _ => String::new(),
+    }
 }
 
 fn title(service: &ServiceStatus, paint: Paint) -> String {
@@ -120,7 +138,7 @@ fn last_end(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
 fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, lines: &mut Vec<String>) {
     let place = talk.place(target);
     let (directory, logger) = if service.logger {
-        (place, Some(service.clone()))
+        (place, Some((target.clone(), service.clone())))
     } else {
         if !place.join("log").exists() {
             return;
@@ -129,17 +147,20 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
             Way::Api => Way::Api,
             Way::Files(path) => Way::Files(path.join("log")),
         };
-        let logger = talk.look(&Target { name: format!("{}/log", target.name), way }).ok();
-        (place.join("log"), logger)
+        let target = Target { name: format!("{}/log", target.name), way };
+        let logger = talk.look(&target).ok();
+        (place.join("log"), logger.map(|logger| (target, logger)))
     };
     let heading = |text: String| format!("  {} {text}", paint.tone(Tone::Quiet, &format!("{:<9}", "log")));
-    if let Some(logger) = logger.as_ref().filter(|_| !service.logger) {
-        let pid = logger.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+    let seen = |(target, logger): &(Target, ServiceStatus)| Some((here::look(talk, target, logger.pid?), logger.pid?));
+    let process = logger.as_ref().and_then(seen);
+    if let Some((_, logger)) = logger.as_ref().filter(|_| !service.logger) {
+        let pid = process.map_or(String::new(), |(seen, told)| format!(" (pid {told}{})", elsewhere(told, seen)));
         let state = paint.tone(status::tone(logger), words::state(logger));
         let since = if logger.since > 0.0 { format!(" for {}", words::span(logger.seconds)) } else { String::new() };
         lines.push(heading(format!("{state}{pid}{since}")));
     }
-    let Some(file) = current(&directory, logger.and_then(|logger| logger.pid)) else { return };
+    let Some(file) = current(&directory, process, talk.is_elsewhere()) else { return };
     match tail(&file) {
         Ok(tail) if tail.is_empty() => lines.push(format!("  {} is empty", file.display())),
         Ok(tail) => {
@@ -152,16 +173,25 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
 }
 
 /// The file that the logger writes to: the one it holds open, one of those that loggers have by custom, or one in a
-/// directory that its `run` names.
-fn current(directory: &Path, pid: Option<i32>) -> Option<PathBuf> {
-    let open = pid.and_then(|pid| {
+/// directory that its `run` names. What it calls `/` is something else to us, if it lives elsewhere.
+fn current(directory: &Path, logger: Option<(Seen, i32)>, elsewhere: bool) -> Option<PathBuf> {
+    let process = logger.and_then(|(seen, told)| if let Seen::Here(pid) = seen { Some((pid, told)) } else { None });
+    let root = match process {
+        Some((pid, told)) if pid.0 != told => Some(PathBuf::from(format!("/proc/{pid}/root"))),
+        _ => (!elsewhere).then(|| PathBuf::from("/")),
+    };
+    let theirs = |path: &Path| Some(root.as_ref()?.join(path.strip_prefix("/").ok()?));
+    let open = process.and_then(|(pid, _)| {
         let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         let targets = entries.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
-        targets.filter(|target| target.file_name().is_some_and(|name| name == "current")).min()
+        theirs(&targets.filter(|target| target.file_name().is_some_and(|name| name == "current")).min()?)
     });
     let custom = ["main/current", "current", "log/current"].map(|place| directory.join(place));
     let script = std::fs::read_to_string(directory.join("run")).unwrap_or_default();
-    let named = script.split_whitespace().map(|word| directory.join(word.trim_matches(['"', '\''])).join("current"));
+    let named = script.split_whitespace().filter_map(|word| {
+        let word = Path::new(word.trim_matches(['"', '\'']));
+        Some(if word.is_absolute() { theirs(word)? } else { directory.join(word) }.join("current"))
+    });
     open.into_iter().chain(custom).chain(named).find(|file| file.is_file())
 }
 
@@ -196,6 +226,17 @@ fn readable(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Pid;
+
+    #[test]
+    fn a_process_has_the_number_that_it_has_here() {
+        let us = std::process::id().cast_signed();
+        let name = crate::sys::process::name(Pid(us));
+        assert_eq!(process(us, Seen::Here(Pid(us)), false), format!("{us} ({name})"));
+        assert_eq!(process(7, Seen::Here(Pid(us)), true), format!("7 (finish), {us} in our PID namespace"));
+        assert_eq!(process(7, Seen::Probably(Pid(7)), false), "7");
+        assert_eq!(process(7, Seen::Nowhere, false), "7 (not to be seen here: another PID namespace?)");
+    }
 
     #[test]
     fn labels_are_shown_as_times() {
@@ -223,13 +264,17 @@ mod tests {
         let (log, far) = (root.path().join("log"), root.path().join("far"));
         std::fs::create_dir_all(&log).expect("mkdir");
         std::fs::create_dir_all(&far).expect("mkdir");
-        assert_eq!(current(&log, None), None);
+        assert_eq!(current(&log, None, false), None);
         std::fs::write(log.join("run"), format!("#!/bin/sh\nexec svlogd -tt '{}'\n", far.display())).expect("write");
-        assert_eq!(current(&log, None), None);
+        assert_eq!(current(&log, None, false), None);
         std::fs::write(far.join("current"), "").expect("write");
-        assert_eq!(current(&log, None), Some(far.join("current")));
+        assert_eq!(current(&log, None, false), Some(far.join("current")));
+        assert_eq!(current(&log, None, true), None, "what it calls so is something else to us");
+        let here = Some((Seen::Here(Pid(std::process::id().cast_signed())), 7));
+        let root = PathBuf::from(format!("/proc/{}/root", std::process::id()));
+        assert_eq!(current(&log, here, true), Some(root.join(far.strip_prefix("/").unwrap()).join("current")));
         std::fs::create_dir(log.join("main")).expect("mkdir");
         std::fs::write(log.join("main/current"), "").expect("write");
-        assert_eq!(current(&log, None), Some(log.join("main/current")));
+        assert_eq!(current(&log, None, false), Some(log.join("main/current")));
     }
 }

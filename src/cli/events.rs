@@ -39,15 +39,17 @@ impl Events {
                 match talk.api.as_mut().map(|api| api.event(Deadline::NEVER)) {
                     Some(Ok(Some(event))) => {
                         stopping |= event.what == "stopping";
-                        if self.concerns(&event) && self.tell(&event) != exit::OK {
-                            return exit::OK; // who has heard enough hangs up
+                        if self.concerns(&event)
+                            && let Err(code) = self.tell(&event)
+                        {
+                            return code;
                         }
                     }
                     Some(Ok(None)) => {}
                     Some(Err(_)) | None => break,
                 }
             }
-            talk = match status::again(&talk) {
+            talk = match status::again(&talk, None) {
                 Ok(talk) => talk,
                 Err(_) if stopping => return exit::OK,
                 Err(trouble) => return trouble.tell(),
@@ -61,14 +63,16 @@ impl Events {
             || self.services.iter().any(|word| word == "all" || word == name || find::matches(word, name))
     }
 
-    fn tell(&self, event: &Event) -> i32 {
+    /// Or there is nobody to tell, and an exit code.
+    fn tell(&self, event: &Event) -> Result<(), i32> {
         if let Some(program) = &self.exec {
-            return execute(program, event);
+            execute(program, event);
+            return Ok(());
         }
         if self.json {
-            return paint::print(&format!("{}\n", serde_json::to_string(event).unwrap_or_default()));
+            return paint::report(&format!("{}\n", serde_json::to_string(event).unwrap_or_default()));
         }
-        paint::print(&format!("{}\n", line(event)))
+        paint::report(&format!("{}\n", line(event)))
     }
 }
 
@@ -100,7 +104,7 @@ fn line(event: &Event) -> String {
 }
 
 /// A program that fails is its own affair; one that cannot be run is told, each time.
-fn execute(program: &str, event: &Event) -> i32 {
+fn execute(program: &str, event: &Event) {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
     for (name, value) in facts(event) {
@@ -109,11 +113,9 @@ fn execute(program: &str, event: &Event) -> i32 {
             None => command.env_remove(name),
         };
     }
-    match command.status() {
-        Ok(_) => {}
-        Err(error) => say(format_args!("onit: events: cannot run {program}: {error}")),
+    if let Err(error) = command.status() {
+        say(format_args!("onit: events: cannot run {program}: {error}"));
     }
-    exit::OK
 }
 
 /// What the program is told.

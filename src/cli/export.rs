@@ -1,10 +1,10 @@
 //! `onit export systemd DIR`: a service in the words of another supervisor.
 
+use super::paint;
 use crate::exit;
 use crate::service_dir::{ServiceDir, cause, systemd};
 use crate::sys::say::say;
 use argh::FromArgs;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Print a service in the words of another supervisor.
@@ -44,10 +44,6 @@ impl Export {
                 return exit::SYSTEM;
             }
         };
-        if let Err(error) = std::io::stdout().write_all(systemd::unit(&service).as_bytes()) {
-            say(format_args!("onit: cannot write to standard output: {}", cause(&error)));
-            return exit::SYSTEM;
-        }
-        exit::OK
+        paint::print(&systemd::unit(&service))
     }
 }

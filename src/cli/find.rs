@@ -3,14 +3,20 @@
 use super::{files, paint};
 use crate::client::{Error, ErrorKind, api::Api};
 use crate::exit;
+use crate::machine::Pid;
 use crate::sys::{Errno, fs, say::say};
 use crate::wire::api::ServiceStatus;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where services are looked for when nothing says otherwise.
 const SERVICES: &str = "/etc/service";
+/// A supervisor that takes longer with an answer than this does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// One that is asked by somebody in a hurry has this long.
+const MOMENT: Duration = Duration::from_secs(1);
 /// The socket, in each of its places.
 const SOCKET: &str = "api";
 
@@ -42,6 +48,13 @@ impl Trouble {
         Trouble::new(exit::UNKNOWN, format!("{name}: no such service in {place} (\"onit list\" shows those there are)"))
     }
 
+    /// Names whose bytes are no UTF-8 may look the same.
+    fn ambiguous(name: &str) -> Trouble {
+        let text =
+            format!("{name}: several names that are not UTF-8 look like this (\"onit sv\" takes them as they are)");
+        Trouble::new(exit::FAILED, text)
+    }
+
     /// A request about a service that failed.
     pub fn of(name: &str, error: &Error, directory: &Path) -> Trouble {
         if error.kind() == ErrorKind::NoService {
@@ -55,7 +68,7 @@ impl Trouble {
 
     /// Says it. Returns the exit code.
     pub fn tell(&self) -> i32 {
-        say(format_args!("onit: {}", self.text));
+        say(format_args!("onit: {}", paint::cut(&self.text, usize::MAX)));
         self.code
     }
 }
@@ -100,12 +113,19 @@ pub struct Talk {
 impl Talk {
     /// Looks for a supervisor. That none answers by a socket shows when the files say nothing either.
     pub fn open() -> Talk {
+        Talk::open_within(None)
+    }
+
+    /// The same for who has so much time. A supervisor always has a moment to answer: what is asked with a limit of
+    /// zero is asked.
+    pub fn open_within(limit: Option<Duration>) -> Talk {
+        let patience = limit.map_or(PATIENCE, |limit| limit.clamp(MOMENT, PATIENCE));
         let named = std::env::var_os("SVDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
         let directory = named.clone().unwrap_or_else(|| PathBuf::from(SERVICES));
         let mut talk =
             Talk { api: None, socket: None, directory: fs::absolute(&directory), tried: Vec::new(), silent: false };
         for place in places(&directory, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR")) {
-            match Api::connect(&place.socket) {
+            match Api::connect_within(&place.socket, patience) {
                 Ok(api) => {
                     let theirs = PathBuf::from(&api.hello().directory);
                     if place.anybodys && named.is_some() && !same(&theirs, &directory) {
@@ -117,6 +137,9 @@ impl Talk {
                         talk.directory = theirs;
                     }
                     (talk.api, talk.socket) = (Some(api), Some(place.socket));
+                    if !place.beside && talk.is_elsewhere() {
+                        talk.directory = talk.as_seen_there(&talk.directory);
+                    }
                     return talk;
                 }
                 Err(error) => {
@@ -129,6 +152,23 @@ impl Talk {
             }
         }
         talk
+    }
+
+    /// The process of the supervisor that answers, as it is numbered here, if it is to be seen.
+    pub fn supervisor(&self) -> Option<Pid> {
+        self.api.as_ref().and_then(Api::supervisor)
+    }
+
+    /// The supervisor that answers numbers processes otherwise than we do.
+    pub fn is_elsewhere(&self) -> bool {
+        self.api.as_ref().is_some_and(|api| api.supervisor() != Some(Pid(api.hello().pid)))
+    }
+
+    /// What the supervisor calls so; it may have other file systems than we have.
+    fn as_seen_there(&self, path: &Path) -> PathBuf {
+        let root = self.supervisor().map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
+        let there = root.and_then(|root| Some(root.join(path.strip_prefix("/").ok()?)));
+        there.filter(|there| there.exists()).unwrap_or_else(|| path.to_owned())
     }
 
     /// Why whoever asks whether all is well is not helped by the files: they may be as they were before a supervisor hung.
@@ -206,7 +246,9 @@ impl Talk {
         if known.is_none() {
             *known = Some(self.everything()?.into_iter().map(|service| (service.name, service.logger)).collect());
         }
-        let matching = |(name, logger): &&(String, bool)| if word == "all" { !logger } else { matches(word, name) };
+        let matching = |(name, logger): &&(String, bool)| {
+            if word == "all" { !logger } else { name == word || matches(word, name) }
+        };
         let found: Vec<String> = known.iter().flatten().filter(matching).map(|(name, _)| name.clone()).collect();
         if found.is_empty() && word != "all" {
             return Err(Trouble::unknown(word, &self.directory));
@@ -217,7 +259,7 @@ impl Talk {
     /// A service by its name.
     pub fn target(&self, name: &str) -> Target {
         let can_be_asked = self.api.is_some() && !name.contains('\n'); // a request is a line
-        let way = if can_be_asked { Way::Api } else { Way::Files(self.directory.join(name)) };
+        let way = if can_be_asked { Way::Api } else { Way::Files(stands(&self.directory, name)) };
         Target { name: name.to_owned(), way }
     }
 
@@ -240,13 +282,20 @@ impl Talk {
     /// What is known of a service.
     pub fn look(&mut self, target: &Target) -> Result<ServiceStatus, Trouble> {
         match &target.way {
-            Way::Files(path) => files::look(&target.name, path).map_err(|trouble| self.explain(trouble)),
+            Way::Files(path) => files::look(&target.name, path).map_err(|trouble| match trouble.code {
+                exit::UNKNOWN if self.looks_like_several(&target.name) => Trouble::ambiguous(&target.name),
+                _ => self.explain(trouble),
+            }),
             Way::Api => {
                 match self.api()?.status(&target.name) {
                     Err(error) if error.kind() == ErrorKind::NoService => {
                         let all = self.everything()?; // it may be refused
-                        let service = all.into_iter().find(|service| service.name == target.name);
-                        service.ok_or_else(|| Trouble::unknown(&target.name, &self.directory))
+                        let mut meant = all.into_iter().filter(|service| service.name == target.name);
+                        match (meant.next(), meant.next()) {
+                            (Some(service), None) => Ok(service),
+                            (Some(_), Some(_)) => Err(Trouble::ambiguous(&target.name)),
+                            (None, _) => Err(Trouble::unknown(&target.name, &self.directory)),
+                        }
                     }
                     answer => answer.map_err(|error| Trouble::of(&target.name, &error, &self.directory)),
                 }
@@ -254,11 +303,16 @@ impl Talk {
         }
     }
 
+    fn looks_like_several(&self, name: &str) -> bool {
+        let names = fs::open_path(&self.directory).and_then(fs::names).unwrap_or_default();
+        names.iter().filter(|one| one.to_string_lossy() == name).count() > 1
+    }
+
     /// Where its service directory is.
     pub fn place(&self, target: &Target) -> PathBuf {
         match &target.way {
             Way::Files(path) => path.clone(),
-            Way::Api => self.directory.join(&target.name),
+            Way::Api => stands(&self.directory, &target.name),
         }
     }
 
@@ -316,43 +370,60 @@ fn is_glob(word: &str) -> bool {
 /// Whether a name is what a pattern of the shell stands for. `*` and `?` do not stand for a slash, so that `*` means no
 /// logger, and `*/log` every one.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    fits(pattern.as_bytes(), name.as_bytes())
+    let chars = |text: &str| text.chars().collect::<Vec<char>>();
+    fits(&chars(pattern), &chars(name))
 }
 
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
+fn fits(pattern: &[char], name: &[char]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
-        (Some((b'*', rest)), None) => fits(rest, name),
-        (Some((b'*', rest)), Some((first, others))) => fits(rest, name) || (*first != b'/' && fits(pattern, others)),
-        (Some((b'?', rest)), Some((first, others))) => *first != b'/' && fits(rest, others),
-        (Some((b'[', rest)), Some((first, others))) => match set(rest, *first) {
+        (Some(('*', rest)), None) => fits(rest, name),
+        (Some(('*', rest)), Some((first, others))) => fits(rest, name) || (*first != '/' && fits(pattern, others)),
+        (Some(('?', rest)), Some((first, others))) => *first != '/' && fits(rest, others),
+        (Some(('[', rest)), Some((first, others))) => match set(rest, *first) {
             Some((within, rest)) => within && fits(rest, others),
-            None => *first == b'[' && fits(rest, others),
+            None => *first == '[' && fits(rest, others),
         },
         (Some((expected, rest)), Some((first, others))) => expected == first && fits(rest, others),
         (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
-/// Whether a byte is in the set that begins here, and what follows the set; `None` if it has no end.
-fn set(pattern: &[u8], byte: u8) -> Option<(bool, &[u8])> {
+/// Whether a character is in the set that begins here, and what follows the set; `None` if it has no end.
+fn set(pattern: &[char], this: char) -> Option<(bool, &[char])> {
     let (negated, pattern) = match pattern {
-        [b'!' | b'^', rest @ ..] => (true, rest),
+        ['!' | '^', rest @ ..] => (true, rest),
         rest => (false, rest),
     };
-    let end = 1 + pattern.get(1..)?.iter().position(|byte| *byte == b']')?;
+    let end = 1 + pattern.get(1..)?.iter().position(|c| *c == ']')?;
     let (mut members, rest) = (pattern.get(..end)?, pattern.get(end + 1..)?);
     let mut within = false;
     while let [first, after @ ..] = members {
-        if let [b'-', last, others @ ..] = after {
-            within |= (*first..=*last).contains(&byte);
+        if let ['-', last, others @ ..] = after {
+            within |= (*first..=*last).contains(&this);
             members = others;
         } else {
-            within |= *first == byte;
+            within |= *first == this;
             members = after;
         }
     }
     Some((within != negated, rest))
+}
+
+/// Where a service is whose name is told like this. Bytes that are no UTF-8 are told as U+FFFD.
+fn stands(directory: &Path, name: &str) -> PathBuf {
+    let place = directory.join(name);
+    if !name.contains(char::REPLACEMENT_CHARACTER) {
+        return place;
+    }
+    let (own, log) = name.strip_suffix("/log").map_or((name, ""), |own| (own, "log"));
+    let names = fs::open_path(directory).and_then(fs::names).unwrap_or_default();
+    let mut meant = names.iter().filter(|one| one.to_string_lossy() == own);
+    match (meant.next(), meant.next()) {
+        (Some(one), None) if log.is_empty() => directory.join(one),
+        (Some(one), None) => directory.join(one).join(log),
+        _ => place,
+    }
 }
 
 /// The names in a directory that stand for services.
@@ -394,6 +465,8 @@ mod tests {
             ("*/log", "web/log"),
             ("w**b", "web"),
             ("[]]", "]"),
+            ("gr?ße", "größe"),
+            ("gr[a-ü]ße", "größe"),
             ("[a", "[a"),
             ("", ""),
         ] {

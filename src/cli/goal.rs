@@ -80,7 +80,7 @@ impl Goal {
             Goal::Up => up,
             Goal::Ready => up && now.ready,
             Goal::Down => down && now.want != "up",
-            Goal::Done => state == "failed" || (state == "down" && now.want != "up" && now.exit.is_some()),
+            Goal::Done => state == "failed" || (state == "down" && now.want != "up" && has_ended(now)),
             Goal::Started(before) => up || before.since < now.since,
             Goal::Restarted(before) => up && now.ready && before.is_past(now),
             Goal::Ended(before) => before.pid.is_none() || before.pid != now.pid,
@@ -89,8 +89,11 @@ impl Goal {
             Goal::Enabled(false) => down && !now.enabled,
             Goal::Gone(before) => state == "refused" || (now.leaving && down) || (!now.leaving && before.is_past(now)),
         };
-        let never = matches!(self, Goal::Up | Goal::Ready | Goal::Restarted(_) | Goal::Enabled(true))
-            && matches!(state, "failed" | "refused");
+        let never = match self {
+            Goal::Up | Goal::Ready | Goal::Restarted(_) | Goal::Enabled(true) => matches!(state, "failed" | "refused"),
+            Goal::Down | Goal::Done => state == "refused", // what nobody looks after tells nobody when it ends
+            _ => false,
+        };
         match (met, never) {
             (true, _) => Verdict::Met,
             (false, true) => Verdict::Never,
@@ -115,6 +118,11 @@ impl Goal {
             Goal::Gone(_) => "gone",
         }
     }
+}
+
+/// Whether it has run at all. The files of most supervisors do not say; whoever waits is then believed to have seen it.
+fn has_ended(now: &ServiceStatus) -> bool {
+    now.exit.is_some() || now.restarts == files::UNKNOWN
 }
 
 /// Who is waited for.
@@ -168,7 +176,8 @@ impl Patience {
 /// Waits for all of them. The socket has to be subscribed to since before anything was asked. Returns the exit code.
 pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
     let progress = Progress::new(patience);
-    let mut waiting = Waiting { talk, pending, patience, code: exit::OK, met: 0, progress, watch: None, lost: false };
+    let (code, told) = (exit::OK, exit::OK);
+    let mut waiting = Waiting { talk, pending, patience, code, told, met: 0, progress, watch: None, lost: false };
     waiting.look(None);
     while !waiting.is_over() {
         if patience.is_over() {
@@ -181,7 +190,7 @@ pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
         }
     }
     waiting.progress.clear();
-    if patience.any && waiting.met > 0 { exit::OK } else { waiting.code }
+    if patience.any && waiting.met > 0 { waiting.told } else { worse(waiting.code, waiting.told) }
 }
 
 struct Waiting<'a> {
@@ -189,6 +198,8 @@ struct Waiting<'a> {
     pending: Vec<Pending>,
     patience: Patience,
     code: i32,
+    /// What came of telling that it is so.
+    told: i32,
     met: usize,
     progress: Progress,
     watch: Option<Watch>,
@@ -238,16 +249,17 @@ impl Waiting<'_> {
         self.met += 1;
         if self.patience.verbose {
             self.progress.clear();
-            let name = &one.target.name;
+            let name = super::paint::cut(&one.target.name, usize::MAX);
             let pid = now.and_then(|now| now.pid).map_or(String::new(), |pid| format!(" (pid {pid})"));
             let state = now.filter(|_| !matches!(one.goal, Goal::Gone(_))).map_or("gone", words::state);
-            super::paint::print(&format!("{name}: {state}{pid}\n"));
+            let told = super::paint::report(&format!("{name}: {state}{pid}\n"));
+            self.told = worse(self.told, told.err().unwrap_or(exit::OK));
         }
     }
 
     fn fail(&mut self, one: &Pending, now: &ServiceStatus, code: i32) {
         self.progress.clear();
-        let (name, goal) = (&one.target.name, one.goal.name(now));
+        let (name, goal) = (super::paint::cut(&one.target.name, usize::MAX), one.goal.name(now));
         let after = if code == exit::LATE { format!(" after {}", self.patience.passed()) } else { String::new() };
         say(format_args!("onit: {name}: not {goal}{after}: {}", stands(now)));
         self.code = worse(self.code, code);
@@ -287,7 +299,7 @@ impl Waiting<'_> {
     }
 
     fn again(&mut self) -> Result<Option<String>, Trouble> {
-        *self.talk = status::again(self.talk)?;
+        *self.talk = status::again(self.talk, self.patience.deadline)?;
         self.talk.api()?.subscribe().map_err(|error| Trouble::failed(&error))?;
         Ok(None)
     }
@@ -378,6 +390,16 @@ mod tests {
         let starting = ServiceStatus { ready: false, ..up.clone() };
         assert_eq!((Goal::Up.verdict(&starting), Goal::Ready.verdict(&starting)), (Met, NotYet));
         assert_eq!(Goal::Down.verdict(&service("down", "up", 0)), NotYet, "it is about to be started");
+        let refused = service("refused", "up", 0);
+        assert_eq!((Goal::Down.verdict(&refused), Goal::Done.verdict(&refused)), (Never, Never));
+    }
+
+    #[test]
+    fn what_is_told_by_files_is_done_when_it_is_down_and_stays_so() {
+        let by_files = |want| ServiceStatus { restarts: files::UNKNOWN, ..service("down", want, 0) };
+        let verdicts = ["down", "once", "up"].map(|want| Goal::Done.verdict(&by_files(want)));
+        assert_eq!(verdicts, [Met, Met, NotYet]);
+        assert_eq!(Goal::Done.verdict(&service("down", "once", 0)), NotYet, "the supervisor knows that it has not run");
     }
 
     #[test]

@@ -44,7 +44,10 @@ impl History {
             return Err(Trouble::new(if code == exit::OK { exit::USAGE } else { code }, text));
         };
         if target.way != Way::Api {
-            return Err(talk.unreachable());
+            return Err(match talk.api {
+                Some(_) => Trouble::new(exit::FAILED, format!("{}: its files do not tell its history", target.name)),
+                None => talk.unreachable(),
+            });
         }
         let directory = talk.directory.clone();
         talk.api()?.history(&target.name).map_err(|error| Trouble::of(&target.name, &error, &directory))

@@ -1,10 +1,12 @@
 //! `onit list`, `pid`, `env` and `rescan`: short questions.
 
-use super::find::{Talk, Trouble};
+use super::find::{Talk, Target, Trouble};
+use super::here;
 use super::paint;
 use crate::exit;
 use argh::FromArgs;
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 
 /// What is never shown unless somebody asks for it.
 const MASK: &str = "********";
@@ -33,7 +35,9 @@ impl List {
             Err(trouble) => return trouble.tell(),
         };
         let wanted = services.into_iter().filter(|service| self.all || !service.logger);
-        let names: Vec<String> = wanted.map(|service| service.name).collect();
+        let terminal = std::io::stdout().is_terminal() && !self.json;
+        let shown = |name: String| if terminal { paint::cut(&name, usize::MAX) } else { name };
+        let names: Vec<String> = wanted.map(|service| shown(service.name)).collect();
         if self.json { paint::print(&paint::json(&names)) } else { paint::print_lines(&names) }
     }
 }
@@ -50,22 +54,27 @@ pub struct Process {
 impl Process {
     /// Tells. Returns the exit code.
     pub fn run(&self) -> i32 {
-        match pid(&mut Talk::open(), &self.service) {
+        let mut talk = Talk::open();
+        let told = pid(&mut talk, &self.service).and_then(|(target, pid)| here::number(&talk, &target, pid));
+        match told {
             Ok(pid) => paint::print(&format!("{pid}\n")),
             Err(trouble) => trouble.tell(),
         }
     }
 }
 
-/// The process of the one service that a word names.
-fn pid(talk: &mut Talk, word: &str) -> Result<i32, Trouble> {
+/// The one service that a word names, and what its supervisor calls its process.
+fn pid(talk: &mut Talk, word: &str) -> Result<(Target, i32), Trouble> {
     let (targets, code) = talk.targets(&[word.to_owned()]);
     let [target] = &targets[..] else {
         let text = format!("{word}: {} services, where one is needed", targets.len());
         return Err(Trouble::new(if code == exit::OK { exit::USAGE } else { code }, text));
     };
     let now = talk.look(target)?;
-    now.pid.ok_or_else(|| Trouble::new(exit::FAILED, format!("{word}: it does not run: {}", super::goal::stands(&now))))
+    let pid = now
+        .pid
+        .ok_or_else(|| Trouble::new(exit::FAILED, format!("{word}: it does not run: {}", super::goal::stands(&now))));
+    Ok((target.clone(), pid?))
 }
 
 /// The environment that the process of SVC was started with. The values of names that look like secrets are masked.
@@ -86,10 +95,11 @@ pub struct Env {
 impl Env {
     /// Tells. Returns the exit code.
     pub fn run(&self) -> i32 {
-        let told = pid(&mut Talk::open(), &self.service).and_then(|pid| {
-            std::fs::read(format!("/proc/{pid}/environ")).map_err(|error| {
-                let why = format!("{}: cannot read the environment of process {pid}: {error}", self.service);
-                Trouble::new(exit::FAILED, why)
+        let mut talk = Talk::open();
+        let told = pid(&mut talk, &self.service).and_then(|(target, pid)| {
+            let environ = here::proc_of(&talk, &target, pid)?.join("environ");
+            std::fs::read(&environ).map_err(|error| {
+                Trouble::new(exit::FAILED, format!("{}: cannot read {}: {error}", self.service, environ.display()))
             })
         });
         let variables = match told {

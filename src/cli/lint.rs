@@ -1,10 +1,11 @@
 //! `onit lint DIR…`: what is wrong with service directories, before anything is started.
 
+use super::find::worse;
+use super::paint;
 use crate::exit;
-use crate::service_dir::{Finding, Severity, cause, lint};
+use crate::service_dir::{Finding, Severity, lint};
 use crate::sys::say::say;
 use argh::FromArgs;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Examine service directories. Says nothing if all is well, else one line for each finding.
@@ -31,12 +32,8 @@ impl Lint {
         }
         let findings = lint::examine(&self.directories);
         let text = if self.json { json(&findings) } else { lines(&findings) };
-        if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
-            say(format_args!("onit: lint: cannot write to standard output: {}", cause(&error)));
-            return exit::SYSTEM;
-        }
         let counts = |finding: &Finding| self.strict || finding.severity == Severity::Error;
-        if findings.iter().any(counts) { exit::FAILED } else { exit::OK }
+        worse(paint::print(&text), if findings.iter().any(counts) { exit::FAILED } else { exit::OK })
     }
 }
 

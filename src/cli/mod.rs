@@ -11,6 +11,7 @@ mod find;
 mod getopt;
 mod goal;
 pub mod health;
+mod here;
 pub mod history;
 pub mod inspect;
 pub mod install;

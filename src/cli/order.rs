@@ -33,7 +33,7 @@ impl Order {
         if self.services.is_empty() {
             return Trouble::new(exit::USAGE, format!("{verb}: which service? (\"all\" is every one)")).tell();
         }
-        let mut talk = Talk::open();
+        let mut talk = Talk::open_within(Some(Patience::of_setter(self.timeout)));
         let (targets, code) = talk.targets(&self.services);
         if !self.no_wait
             && let Some(api) = &mut talk.api

@@ -227,16 +227,25 @@ pub fn by_name(one: &str, other: &str) -> Ordering {
 
 /// Writes to standard output. Returns the exit code. Why it fails is told, but not that nobody reads any more.
 pub fn print(text: &str) -> i32 {
+    write(text)
+        .map_or_else(|kind| if kind == ErrorKind::BrokenPipe { exit::FAILED } else { exit::SYSTEM }, |()| exit::OK)
+}
+
+/// The same for what may have been heard well enough: that nobody reads any more is no failure. Anything else that
+/// keeps it from being written is told, and leaves its exit code.
+pub fn report(text: &str) -> Result<(), i32> {
+    write(text).map_err(|kind| if kind == ErrorKind::BrokenPipe { exit::OK } else { exit::SYSTEM })
+}
+
+fn write(text: &str) -> Result<(), ErrorKind> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => exit::OK,
-        Err(error) => {
-            if error.kind() != ErrorKind::BrokenPipe {
-                say(format_args!("onit: cannot write to standard output: {error}"));
-            }
-            exit::FAILED
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| {
+        if error.kind() != ErrorKind::BrokenPipe {
+            say(format_args!("onit: cannot write to standard output: {error}"));
         }
-    }
+        error.kind()
+    })
 }
 
 /// Writes lines to standard output.

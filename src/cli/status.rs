@@ -6,6 +6,7 @@ use super::words;
 use super::{detail, files};
 use crate::client::{Deadline, api::Api};
 use crate::exit;
+use crate::machine::Mono;
 use crate::sys::{clock, poll, screen};
 use crate::wire::api::ServiceStatus;
 use argh::FromArgs;
@@ -16,6 +17,8 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 /// Events that come together are drawn together.
 const TOGETHER: Duration = Duration::from_millis(40);
+/// Below a table whose numbers would mislead.
+const ELSEWHERE: &str = "(these PIDs are of another PID namespace; \"onit pid NAME\" tells the one here)";
 const HEADINGS: &[&str] = &["NAME", "STATE", ">PID", ">FOR", ">RESTARTS", "LAST EXIT / NEXT"];
 
 /// SVC is a name, a glob, a path or "all". One that is named is told at length.
@@ -69,6 +72,9 @@ impl Status {
             _ => {
                 let mut lines = table(&services).lines(paint, paint::width());
                 lines.extend(summary(&services, lines.len()));
+                if talk.is_elsewhere() {
+                    lines.push(ELSEWHERE.into());
+                }
                 lines
             }
         };
@@ -117,15 +123,17 @@ impl Status {
                     break;
                 }
                 let drawn = self.draw(&services, screen);
-                if last.as_ref() != Some(&drawn) && paint::print(&drawn) != exit::OK {
-                    return exit::OK; // who has seen enough hangs up
+                if last.as_ref() != Some(&drawn)
+                    && let Err(code) = paint::report(&drawn)
+                {
+                    return code;
                 }
                 last = Some(drawn);
                 if !wait_for_change(&mut talk, screen) {
                     break;
                 }
             }
-            talk = match again(&talk) {
+            talk = match again(&talk, None) {
                 Ok(talk) => talk,
                 Err(trouble) => return trouble.tell(),
             };
@@ -272,17 +280,19 @@ fn drain(api: &mut Api, until: Deadline) -> bool {
     }
 }
 
-/// A supervisor that executes itself again has been away for a moment.
-pub fn again(before: &Talk) -> Result<Talk, Trouble> {
+/// A supervisor that executes itself again has been away for a moment. It has until then to come back, if there is a
+/// limit, and never longer than five seconds.
+pub fn again(before: &Talk, deadline: Option<Mono>) -> Result<Talk, Trouble> {
     const PATIENCE: Duration = Duration::from_secs(5);
     const PAUSE: Duration = Duration::from_millis(20);
-    let until = clock::now().after(PATIENCE);
+    let until = [deadline, Some(clock::now().after(PATIENCE))].into_iter().flatten().min();
     loop {
-        let talk = Talk::open();
+        let left = until.map_or(PATIENCE, |until| until.since(clock::now()));
+        let talk = Talk::open_within(Some(left));
         if talk.api.is_some() {
             return Ok(talk);
         }
-        if before.api.is_none() || clock::now() >= until || poll::pause(PAUSE).is_err() {
+        if before.api.is_none() || left.is_zero() || poll::pause(PAUSE.min(left)).is_err() {
             return Err(talk.unreachable());
         }
     }

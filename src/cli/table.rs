@@ -263,13 +263,33 @@ impl Verb {
         let output = early.output.trim_end();
         if early.status.is_ok() {
             let also = if self.also.is_empty() { String::new() } else { format!("Also: {}\n\n", self.also.join(", ")) };
-            return paint::print(&format!("{}: {}\n\n{also}{output}\n", self.title(), self.about));
+            return paint::print(&folded(&format!("{}: {}\n\n{also}{output}\n", self.title(), self.about)));
         }
         let why: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
         let (name, why) = (self.name, why.join(" "));
         say(format_args!("onit: {name}: {why} (\"onit help {name}\" says more)"));
         exit::USAGE
     }
+}
+
+/// No line is longer than most terminals are wide.
+fn folded(text: &str) -> String {
+    const WIDTH: usize = 80;
+    let mut folded = String::new();
+    for line in text.lines() {
+        let mut column = 0;
+        for word in line.split_inclusive(' ') {
+            if column > 0 && column + word.trim_end().chars().count() > WIDTH {
+                folded.truncate(folded.trim_end_matches(' ').len());
+                folded.push('\n');
+                column = 0;
+            }
+            folded.push_str(word);
+            column += word.chars().count();
+        }
+        folded.push('\n');
+    }
+    folded
 }
 
 /// `onit help [VERB]`.
@@ -366,6 +386,14 @@ mod tests {
     #[test]
     fn an_option_and_its_value_may_be_one_word() {
         assert_eq!(split(&["--color=never", "a=b", "--", "--x=y"]), ["--color", "never", "a=b", "--", "--x=y"]);
+    }
+
+    #[test]
+    fn long_lines_are_folded_between_words() {
+        let long = format!("{} {}", "x".repeat(79), "and so on");
+        assert_eq!(folded(&format!("  short\n\n{long}\n")), format!("  short\n\n{}\nand so on\n", "x".repeat(79)));
+        assert_eq!(folded(&"y".repeat(90)), format!("{}\n", "y".repeat(90)));
+        assert_eq!(folded(&"ab ".repeat(40)).lines().map(str::len).collect::<Vec<_>>(), [80, 39]);
     }
 
     #[test]

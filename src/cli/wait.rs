@@ -60,7 +60,7 @@ impl Wait {
         if self.services.is_empty() {
             return Trouble::new(exit::USAGE, "wait: for which service? (\"all\" is every one)").tell();
         }
-        let mut talk = Talk::open();
+        let mut talk = Talk::open_within(self.timeout);
         let (targets, code) = talk.targets(&self.services);
         if let Some(api) = &mut talk.api
             && let Err(failure) = api.subscribe()

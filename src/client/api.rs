@@ -18,6 +18,7 @@
 //! supervisor's own words as its [cause](Error::cause).
 
 use super::{Deadline, Error, ErrorKind, Result};
+use crate::machine::Pid;
 use crate::sys::{Errno, clock, socket};
 use crate::wire::api;
 #[doc(inline)]
@@ -49,6 +50,7 @@ pub struct Api {
     /// They came while something else was waited for.
     events: VecDeque<Event>,
     hello: Hello,
+    patience: Duration,
 }
 
 impl Api {
@@ -58,8 +60,17 @@ impl Api {
     /// [`NoSupervisor`](ErrorKind::NoSupervisor) if nobody can be reached there,
     /// [`NotPermitted`](ErrorKind::NotPermitted) if we may not, and as [`request`](Api::request).
     pub fn connect(path: impl AsRef<Path>) -> Result<Api> {
+        Api::connect_within(path, PATIENCE)
+    }
+
+    /// The same for who has less time than ten seconds: a supervisor that takes longer than this with any answer does
+    /// not answer.
+    ///
+    /// # Errors
+    /// As [`connect`](Api::connect).
+    pub fn connect_within(path: impl AsRef<Path>, patience: Duration) -> Result<Api> {
         let path = path.as_ref();
-        let stream = socket::call(path, PATIENCE).map_err(|errno| unreachable(path, errno))?;
+        let stream = socket::call(path, patience).map_err(|errno| unreachable(path, errno))?;
         let hello = Hello {
             api: 0,
             version: String::new(),
@@ -69,7 +80,8 @@ impl Api {
             state: String::new(),
             control: false,
         };
-        let mut api = Api { path: path.to_owned(), stream, received: Vec::new(), events: VecDeque::new(), hello };
+        let mut api =
+            Api { path: path.to_owned(), stream, received: Vec::new(), events: VecDeque::new(), hello, patience };
         let answer = api.request("hello", None)?;
         let said = answer.into_iter().find_map(|line| if let Line::Hello(hello) = line { Some(hello) } else { None });
         api.hello = said.ok_or_else(|| api.error("ask who it is", garbled("no hello")))?;
@@ -82,6 +94,12 @@ impl Api {
     /// Who answers.
     pub fn hello(&self) -> &Hello {
         &self.hello
+    }
+
+    /// The process that answers, as it is numbered where we are. In another PID namespace than ours it calls itself
+    /// otherwise, see [`Hello::pid`], and so it does with the processes of its services. `None`: it is not to be seen.
+    pub fn supervisor(&self) -> Option<Pid> {
+        socket::server(&self.stream)
     }
 
     /// What is known of all services and their loggers.
@@ -179,7 +197,7 @@ impl Api {
         self.stream.write_all(&request).map_err(|error| failed(&error))?;
         let mut lines = Vec::new();
         loop {
-            match self.line(Deadline::after(PATIENCE))? {
+            match self.line(Deadline::after(self.patience))? {
                 Line::Done(_) => return Ok(lines),
                 Line::Error(error) => return Err((kind(&error), Some(error.text))),
                 Line::Event(event) => self.events.push_back(event),

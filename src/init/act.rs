@@ -158,10 +158,14 @@ impl Init {
     fn set_down_file(&mut self, at: SlotId, down: bool) {
         let Some(slot) = self.table.get(at) else { return };
         let result = if down { fs::touch(&slot.dir, "down") } else { fs::remove(&slot.dir, "down") };
-        if let Err(errno) = result {
+        let trouble = result.err().map(|errno| {
             let verb = if down { "create" } else { "remove" };
-            self.tell(at, &format_args!("cannot {verb} down: {}", errno.desc()));
+            format!("cannot {verb} down: {}", errno.desc())
+        });
+        if let Some(trouble) = &trouble {
+            self.tell(at, trouble);
         }
+        self.api.note_down_file(trouble);
     }
 
     // Starting programs.

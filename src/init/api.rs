@@ -86,6 +86,8 @@ pub(super) struct Api {
     rescan: bool,
     /// Nothing is accepted until then.
     full_until: Option<Mono>,
+    /// Why the last file `down` that was to be made or removed was not.
+    down_file: Option<String>,
 }
 
 /// A directory in which we have put something under [`NAME`].
@@ -169,6 +171,11 @@ impl Api {
     pub(super) fn deadline(&self) -> Option<Mono> {
         let stalled = self.clients.iter().flatten().filter(|client| !client.output.is_empty());
         stalled.map(|client| client.active.after(PATIENCE)).chain(self.full_until).min()
+    }
+
+    /// What came of making or removing a file `down`, for whoever has asked for it.
+    pub(super) fn note_down_file(&mut self, trouble: Option<String>) {
+        self.down_file = trouble;
     }
 
     pub(super) fn has_subscribers(&self) -> bool {
@@ -449,8 +456,19 @@ impl Init {
         meant.next().filter(|_| meant.next().is_none())
     }
 
-    /// An order goes the way that all orders go, so that it waits for those that were given before.
+    /// What `enable` and `disable` do besides starting and stopping may fail.
     fn order(&mut self, at: SlotId, bytes: &[u8]) -> Result<(), (&'static str, String)> {
+        self.api.down_file = None;
+        self.give(at, bytes)?;
+        match (bytes, self.api.down_file.take()) {
+            (b"U", Some(why)) => Err(("failed", format!("{why}; it is only started"))),
+            (b"D", Some(why)) => Err(("failed", format!("{why}; it is only stopped"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// An order goes the way that all orders go, so that it waits for those that were given before.
+    fn give(&mut self, at: SlotId, bytes: &[u8]) -> Result<(), (&'static str, String)> {
         let control = self.table.get(at).and_then(|slot| slot.files.control.as_ref());
         match control.map(|control| fs::send(control, bytes)) {
             Some(Ok(())) => self.take_bytes(at),

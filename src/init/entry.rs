@@ -20,10 +20,20 @@ const SERVICES: &str = "/etc/service";
 /// Shorter areas for errors are refused, as runit does.
 const LEAST_LOG: usize = 7;
 
+const RUN: &str = "\
+usage: onit run [-v] [--log text|json] [--control-group GROUP]
+           [--status-group GROUP] [DIR] [[-g] [--rewrite SIGNAL=SIGNAL]...
+           [--exit-map CODE=CODE]... -- CMD]";
+
 type Args<'a> = &'a [OsString];
 
 /// `onit run [OPTIONS] [DIR] [-- CMD]`.
 pub fn run(args: Args) -> i32 {
+    if let [word] = args
+        && (word == "-h" || word == "--help")
+    {
+        return answer(RUN);
+    }
     match entrypoint::parse(args) {
         Ok(Words { directory, trace, voice, control_group, status_group, main }) => {
             let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
@@ -33,9 +43,7 @@ pub fn run(args: Args) -> i32 {
         }
         Err(wrong) => {
             say(format_args!("onit: {wrong}"));
-            say(
-                "usage: onit run [-v] [--log text|json] [--control-group GROUP] [--status-group GROUP] [DIR]\n           [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]",
-            );
+            say(RUN);
             exit::USAGE
         }
     }
@@ -68,7 +76,11 @@ pub fn answer(text: &str) -> i32 {
     use std::io::Write as _;
     match writeln!(std::io::stdout(), "{}", text.trim_end()) {
         Ok(()) => exit::OK,
-        Err(_) => exit::FAILED,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::FAILED,
+        Err(error) => {
+            say(format_args!("onit: cannot write to standard output: {error}"));
+            exit::SYSTEM
+        }
     }
 }
 

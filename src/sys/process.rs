@@ -117,6 +117,43 @@ pub fn name(pid: Pid) -> String {
     name.trim_end().replace(char::is_control, "?")
 }
 
+/// Whether `/proc` shows our own PID namespace, and not that of whoever has mounted it.
+pub fn sees_ours() -> bool {
+    std::fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == std::process::id().to_string().as_str())
+}
+
+/// The processes in `/proc` that have this number in the innermost PID namespace they live in, each with its parent; the
+/// one that has the same number here comes first. None if `/proc` is not that of our own namespace.
+///
+/// `NSpid` in `/proc/PID/status` has the number of a process in each of its namespaces from ours on (Linux 4.1).
+pub fn known_as(number: Pid) -> impl Iterator<Item = (Pid, Pid)> {
+    let entries = std::fs::read_dir("/proc").ok().filter(|_| sees_ours());
+    let listed = entries.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let same = sees_ours().then_some(number);
+    let others = listed.map(Pid).filter(move |pid| *pid != number);
+    same.into_iter().chain(others).filter_map(move |pid| parent_if_known_as(pid, number).map(|parent| (pid, parent)))
+}
+
+fn parent_if_known_as(pid: Pid, number: Pid) -> Option<Pid> {
+    let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let last = |key: &str| -> Option<i32> {
+        let field = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        field.split_ascii_whitespace().next_back()?.parse().ok()
+    };
+    (last("NSpid").or_else(|| last("Pid")) == Some(number.0)).then(|| last("PPid").map(Pid))?
+}
+
+/// Whether a process holds this file open; `None` if we may not know.
+pub fn holds(pid: Pid, file: super::fs::FileId) -> Option<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let is_it = |entry: std::fs::DirEntry| {
+        std::fs::metadata(entry.path()).is_ok_and(|it| (it.dev(), it.ino()) == (file.device, file.inode))
+    };
+    Some(open.any(|entry| entry.is_ok_and(is_it)))
+}
+
 /// The words that a process was started with; `None` if it is not to be seen.
 pub fn words(pid: Pid) -> Option<Vec<std::ffi::OsString>> {
     use std::os::unix::ffi::OsStringExt as _;

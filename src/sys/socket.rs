@@ -145,6 +145,13 @@ impl Connection {
     }
 }
 
+/// Whose socket it is at the other end, as processes are numbered here; `None` if its process is not to be seen from our
+/// PID namespace.
+pub fn server(stream: &UnixStream) -> Option<Pid> {
+    let pid = getsockopt(stream, PeerCredentials).ok()?.pid();
+    (pid > 0).then_some(Pid(pid))
+}
+
 /// `unix(7)`: the credentials are those of the moment of connect(2); the groups need Linux 4.13.
 fn peer(stream: &OwnedFd) -> Result<Peer, Errno> {
     let one = getsockopt(stream, PeerCredentials)?;

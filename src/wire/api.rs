@@ -245,7 +245,7 @@ pub struct Done {
 /// Why there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Error {
-    /// For programs: `request`, `service`, `permission`, `busy`.
+    /// For programs: `request`, `service`, `permission`, `busy`, `failed`.
     pub kind: String,
     /// For people.
     pub text: String,

@@ -3,8 +3,10 @@
 use crate::procfs;
 use crate::svdir::{self, Output, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, skip, spawn, wait_for};
 use nix::sys::signal::Signal;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -92,6 +94,31 @@ fn an_order_is_over_when_it_has_had_its_effect() {
         well(&sv, &["enable", "cron"]);
         assert!(pid(&cron).is_some() && !cron.path().join("down").exists());
         assert_eq!(well(&sv, &["stop", "-v", "all"]), "cron: down\nweb: down\n");
+    }
+}
+
+#[test]
+fn a_file_down_that_cannot_be_made_or_removed_is_told_to_who_asked() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let nowhere = sv.service("nowhere").run("exec sleep 1000").symlink("down", "missing/down").create();
+        let full = sv.service("full").run("exec sleep 1000").dir("down/in").create();
+        let _supervisor = start(&sv, which);
+        nowhere.wait_for("it to be looked after", |_| true);
+        let only = |what: &'static str| if which == UnderTest::Onit { what } else { "" };
+        let created = ["onit: nowhere: cannot create down: No such file or directory", only("; it is only stopped")];
+        fails(&sv, &["disable", "nowhere"], 1, &created);
+        let removed = ["onit: full: cannot remove down: Is a directory", only("; it is only started")];
+        fails(&sv, &["enable", "-t", "60", "full"], 1, &removed);
+        fails(&sv, &["enable", "--no-wait", "full"], 1, &removed);
+        if which == UnderTest::Onit {
+            full.wait_up();
+            nowhere.wait_down();
+        }
+        well(&sv, &["down", "full"]);
     }
 }
 
@@ -305,6 +332,41 @@ fn waiting_ends_when_it_is_so_and_not_before() {
 }
 
 #[test]
+fn a_job_is_done_when_it_has_ended_whoever_looks_after_it() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir, UnderTest::Svscan, UnderTest::S6Supervise] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let job = sv.service("job").run("read line <go; exit 0").fifo("go").down().create();
+        let supervisor = match which {
+            UnderTest::S6Supervise => sv.start_on(which, &job),
+            _ => start(&sv, which),
+        };
+        supervisor.wait_for("a status", SOON, || {
+            well(&sv, &["status", "--json", "job"]).contains("\"state\":\"down\"").then_some(())
+        });
+        well(&sv, &["once", "job"]);
+        fails(&sv, &["wait", "-t", "0.1", "done", "job"], 99, &["onit: job: not done after 0s: up (pid "]);
+        fs::write(job.path().join("go"), "go\n").expect("written");
+        assert_eq!(well(&sv, &["wait", "-t", "60", "-v", "done", "job"]), "job: down\n", "{which:?}");
+        well(&sv, &["up", "job"]);
+        fs::write(job.path().join("go"), "go\n").expect("written");
+        fails(&sv, &["wait", "-t", "0.1", "done", "job"], 99, &["not done"]); // it comes again
+    }
+}
+
+#[test]
+fn who_waits_for_what_nobody_looks_after_is_told_so() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    for what in ["up", "down", "done"] {
+        let why = format!("onit: web: not {what}: not supervised: no supervisor looks after it");
+        fails(&sv, &["wait", what, "web"], 1, &[&why]);
+    }
+}
+
+#[test]
 fn check_asks_the_services_own_script() {
     for which in [UnderTest::Onit, UnderTest::Runsvdir] {
         if let Some(why) = missing_tools(which.needs()) {
@@ -437,6 +499,28 @@ fn who_waits_goes_on_when_the_supervisor_hangs_up_on_a_question() {
 }
 
 #[test]
+fn who_has_little_time_does_not_wait_longer_for_a_supervisor_to_come_back() {
+    for goes_on_listening in [false, true] {
+        let sv = SvDir::new();
+        fs::create_dir(sv.live()).expect("mkdir");
+        let listener = UnixListener::bind(sv.live().join("api")).expect("a socket");
+        let start = |time: &str| spawn(command(&sv, &["wait", "down", "-t", time, "web"]).stderr(Stdio::null()));
+        let (mut short, mut long) = (start("0.2"), start("60"));
+        let clients = [0, 1].map(|_| listener.accept().expect("a client").0);
+        for client in &clients {
+            answer(client.try_clone().expect("a descriptor"), 3); // hello, subscribe, status
+        }
+        let listening = goes_on_listening.then_some(listener);
+        drop(clients);
+        let code = wait_for("its end", SOON, || short.try_wait().expect("its state")).code();
+        let still_waits = long.try_wait().expect("its state").is_none();
+        drop(listening); // before it, for the sake of the one who waits
+        long.kill().and_then(|()| long.wait()).expect("its end");
+        assert!(code == Some(111) && still_waits, "{goes_on_listening}: {code:?}");
+    }
+}
+
+#[test]
 fn a_supervisor_that_has_died_is_named_with_its_place() {
     let sv = SvDir::new();
     fs::create_dir(sv.live()).expect("mkdir");
@@ -451,17 +535,71 @@ fn a_supervisor_that_has_died_is_named_with_its_place() {
     });
 }
 
+/// Every verb that prints, and where it prints more than once.
+const PRINTING: [&[&str]; 21] = [
+    &["status"],
+    &["status", "web"],
+    &["status", "--json"],
+    &["list"],
+    &["list", "--json"],
+    &["health", "--json"],
+    &["health"],
+    &["pid", "web"],
+    &["env", "web"],
+    &["env", "--json", "web"],
+    &["history", "web"],
+    &["history", "--json", "web"],
+    &["wait", "up", "-v", "web"],
+    &["wait", "up", "--any", "-v", "web"],
+    &["cont", "-v", "web"],
+    &["lint", "service/broken"],
+    &["export", "systemd", "service/web"],
+    &["completion", "bash"],
+    &["help"],
+    &["help", "up"],
+    &["--version"],
+];
+const GOING_ON: [&[&str]; 4] =
+    [&["events"], &["events", "--json"], &["status", "--watch"], &["status", "--watch", "--json"]];
+
+/// How each verb ends, and what it says, whose standard output is this.
+fn ends_with(sv: &SvDir, stdout: impl Fn() -> Stdio) -> Vec<(&'static [&'static str], Option<i32>, String)> {
+    let start = |args| spawn(command(sv, args).env("SVDIR", sv.path()).stdout(stdout()).stderr(Stdio::piped()));
+    let mut children: Vec<_> = PRINTING.into_iter().chain(GOING_ON).map(|args| (args, start(args))).collect();
+    for (args, child) in &mut children {
+        // When somebody begins to listen does not show.
+        wait_for(&format!("{args:?} to end"), SOON, || {
+            let ended = child.try_wait().expect("its state").map(drop);
+            if ended.is_none() && GOING_ON.contains(args) {
+                well(sv, &["restart", "web"]);
+            }
+            ended
+        });
+    }
+    let told = |(args, child): (_, Child)| {
+        let output = child.wait_with_output().expect("its end");
+        (args, output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    children.into_iter().map(told).collect()
+}
+
 #[test]
 fn what_cannot_be_written_is_told_with_its_cause() {
     let sv = SvDir::new();
-    sv.service("web").run("exec sleep 1000").create();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    sv.service("broken").file_with_mode("run", "#!/bin/sh\n", 0o644).create();
     let _onit = start(&sv, UnderTest::Onit);
-    for args in [&["status"][..], &["list"], &["health", "--json"], &["pid", "web"]] {
-        let full = fs::File::options().write(true).open("/dev/full").expect("a full device");
-        let child = spawn(command(&sv, args).stdout(full).stderr(Stdio::piped()));
-        let output = child.wait_with_output().expect("its end");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(1) && told.contains("No space left"), "{args:?}: {output:?}");
+    web.wait_up();
+    let full = || fs::File::options().write(true).open("/dev/full").expect("a full device").into();
+    for (args, code, told) in ends_with(&sv, full) {
+        assert_eq!(code, Some(111), "{args:?}: {told}");
+        assert_eq!(told.matches("onit: cannot write to standard output: No space left").count(), 1, "{args:?}: {told}");
+    }
+    // Who reads no more has heard enough.
+    let closed = || std::io::pipe().expect("a pipe").1.into();
+    for (args, code, told) in ends_with(&sv, closed) {
+        let may_fail = PRINTING.contains(&args) && !args.contains(&"-v");
+        assert!(told.is_empty() && (code == Some(0) || may_fail && code == Some(1)), "{args:?}: {code:?} {told}");
     }
 }
 
@@ -476,6 +614,49 @@ fn a_name_of_two_lines_is_a_name() {
     well(&sv, &["restart", "t*"]);
     well(&sv, &["stop", "all"]);
     assert_eq!((pid(&two), pid(&web)), (None, None));
+    // It is told in one line, and cannot pass for another one.
+    assert_eq!(
+        well(&sv, &["start", "-v", "two\nlines"]),
+        format!("two?lines: up (pid {})\n", pid(&two).expect("it runs"))
+    );
+    fails(&sv, &["history", "two\nlines"], 1, &["onit: two?lines: its files do not tell its history"]);
+    fails(&sv, &["up", "no\nsuch"], 4, &["onit: no?such: no such service in "]);
+}
+
+#[test]
+fn names_may_be_of_any_letters_and_bytes() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        for name in [&b"a b"[..], "größe".as_bytes(), b"[br]", b"bad\xff", b"two\xfe", b"two\xff"] {
+            let dir = sv.path().join(OsStr::from_bytes(name));
+            fs::create_dir(&dir).expect("mkdir");
+            svdir::write_file(&dir.join("run"), "#!/bin/sh\nexec sleep 1000\n", 0o755);
+        }
+        let supervisor = start(&sv, which);
+        let up = || (well(&sv, &["status", "--json"]).matches("\"state\":\"up\"").count() == 6).then_some(());
+        supervisor.wait_for("all to be up", SOON, up);
+        let lossy = "bad\u{fffd}";
+        for (words, name) in
+            [("a b", "a b"), ("gr?ße", "größe"), ("gr[a-ü]ße", "größe"), ("[br]", "[br]"), (lossy, lossy)]
+        {
+            assert_eq!(well(&sv, &["stop", "-v", words]), format!("{name}: down\n"), "{which:?}");
+            assert!(well(&sv, &["start", "-v", words]).starts_with(&format!("{name}: up (pid ")), "{which:?}");
+        }
+        let raw = sv.run({
+            let mut command = command(&sv, &["pid"]);
+            command.arg(OsStr::from_bytes(b"bad\xff"));
+            command
+        });
+        assert_eq!(raw.code, 0, "{raw:?}");
+        // Which of two is meant, nobody can say: so neither is.
+        for args in [&["stop", "two\u{fffd}"][..], &["status", "two*"]] {
+            fails(&sv, args, 1, &["onit: two\u{fffd}: several names that are not UTF-8 look like this"]);
+        }
+        assert_eq!(well(&sv, &["list"]).matches("two\u{fffd}\n").count(), 2);
+    }
 }
 
 #[test]
@@ -509,6 +690,60 @@ fn the_environment_of_a_service_is_shown_without_its_secrets() {
     fails(&sv, &["pid", "web"], 1, &["web: it does not run: down"]);
     assert_eq!(verb(&sv, &["status", "-q", "web"]).code, 3);
     assert_eq!(verb(&sv, &["status", "-q", "nope"]).code, 4);
+}
+
+#[test]
+fn of_another_pid_namespace_the_process_that_is_meant_is_shown_and_never_another_one() {
+    if let Some(why) = missing_tools(&["unshare", "nsenter", "runsvdir", "runsv"]) {
+        skip!("{why}");
+    }
+    if !svdir::is_root() {
+        skip!("needs root for namespaces");
+    }
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        let sv = SvDir::new();
+        let web = sv.service("web").run("export MARK=inside; exec sleep 1000");
+        let web = web.log("exec sleep 2000").create();
+        let inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+        let supervisor = sv.spawn(svdir::wrapped(&inside, &which.command(&sv.path())));
+        let told = web.wait_up();
+        let is_api = which == UnderTest::Onit;
+        supervisor.wait_for("the socket", SOON, || (!is_api || sv.live().join("api").exists()).then_some(()));
+        let is_run = |pid: &u32| procfs::command_line(*pid).starts_with("sleep 1000");
+        let here = supervisor.wait_for("its sleep", SOON, || procfs::tree(supervisor.pid()).into_iter().find(is_run));
+        assert_ne!(here, told);
+        assert_eq!(well(&sv, &["pid", "web"]), format!("{here}\n"), "{which:?}");
+        assert!(well(&sv, &["env", "web"]).contains("MARK=inside\n"), "{which:?}");
+        let detail = well(&sv, &["status", "web"]);
+        assert!(detail.contains(&format!("{told} (sleep), {here} in our PID namespace\n")), "{detail}");
+        let is_log = |pid: &u32| procfs::command_line(*pid).starts_with("sleep 2000");
+        let log = supervisor.wait_for("a logger", SOON, || procfs::tree(supervisor.pid()).into_iter().find(is_log));
+        assert!(detail.contains(&format!(", {log} in our PID namespace) for ")), "{detail}");
+        assert_eq!(well(&sv, &["status"]).contains("another PID namespace"), is_api);
+
+        // Where it is not to be seen at all, nobody is taken for it: beside it is another namespace, with the same numbers.
+        let beside = |args: &[&str]| sv.run(svdir::wrapped(&inside, &command(&sv, args)));
+        for args in [&["pid", "web"], &["env", "web"]] {
+            let output = beside(args);
+            let why = format!("onit: web: what its supervisor calls process {told} is not to be seen here");
+            assert!(output.code == 1 && output.stdout.is_empty() && output.stderr.starts_with(&why), "{output:?}");
+        }
+        let detail = beside(&["status", "web"]).stdout;
+        assert!(
+            detail.contains(&format!("pid       {told} (not to be seen here: another PID namespace?)\n")),
+            "{detail}"
+        );
+
+        // A /proc that is not ours tells of others. This one is the supervisor's, but who can know that?
+        let init = procfs::children(supervisor.pid())[0].to_string();
+        let mounted = sv.run(svdir::wrapped(&["nsenter", "-m", "-t", &init], &command(&sv, &["env", "web"])));
+        assert!(mounted.code == 1 && mounted.stderr.contains("is not to be seen here"), "{mounted:?}");
+        // Among its own everything is as ever.
+        let within = ["nsenter", "-p", "-m", "-t", &init];
+        let told = format!("{told}\n");
+        assert_eq!(sv.run(svdir::wrapped(&within, &command(&sv, &["pid", "web"]))).stdout, told);
+        assert!(!sv.run(svdir::wrapped(&within, &command(&sv, &["status"]))).stdout.contains("another PID namespace"));
+    }
 }
 
 #[test]
@@ -634,6 +869,14 @@ fn help_knows_every_verb() {
         assert!(overview.contains(verb), "{verb}");
         assert!(well(&sv, &["help", verb]).contains(&format!("onit {verb}")), "{verb}");
     }
+    let all = "status list health check wait history events pid env up rescan reload new lint export upgrade install \
+        completion run runsv init";
+    for verb in all.split_whitespace() {
+        let text = well(&sv, &["help", verb]);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{verb}: {text}");
+    }
+    let usage = well(&sv, &["run", "--help"]);
+    assert!(usage.starts_with("usage: onit run [-v]") && usage.lines().all(|line| line.len() <= 80), "{usage}");
     assert_eq!(well(&sv, &["--help"]), overview);
     fails(&sv, &["help", "frobnicate"], 100, &["there is no such verb"]);
 }
