@@ -270,9 +270,13 @@ mod tests {
         std::fs::write(far.join("current"), "").expect("write");
         assert_eq!(current(&log, None, false), Some(far.join("current")));
         assert_eq!(current(&log, None, true), None, "what it calls so is something else to us");
-        let here = Some((Seen::Here(Pid(std::process::id().cast_signed())), 7));
-        let root = PathBuf::from(format!("/proc/{}/root", std::process::id()));
-        assert_eq!(current(&log, here, true), Some(root.join(far.strip_prefix("/").unwrap()).join("current")));
+        let mut logger = std::process::Command::new("sleep").arg("1000").spawn().expect("a process");
+        let here = Some((Seen::Here(Pid(logger.id().cast_signed())), 7));
+        let root = PathBuf::from(format!("/proc/{}/root", logger.id()));
+        let found = current(&log, here, true);
+        drop(logger.kill());
+        drop(logger.wait());
+        assert_eq!(found, Some(root.join(far.strip_prefix("/").unwrap()).join("current")));
         std::fs::create_dir(log.join("main")).expect("mkdir");
         std::fs::write(log.join("main/current"), "").expect("write");
         assert_eq!(current(&log, None, false), Some(log.join("main/current")));

@@ -283,14 +283,17 @@ impl Watch {
             self.touch(at, |_| ()); // and then that it is dead
             return Ok(Some(before));
         }
+        let service = slot.service.clone();
         if slot.astray {
             self.find_way(at)?;
         }
+        // If nobody lives after this was read, nobody alive has written it.
+        let earlier = service.record().ok();
         self.take_pulse(at)?;
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(None) };
-        let (alive, record) = (slot.pulse.is_some(), slot.service.record().ok());
+        let (alive, record) = (slot.pulse.is_some(), service.record().ok());
         if !alive {
-            slot.stale = record;
+            slot.stale = earlier;
         } else if slot.stale != record || record.is_none_or(|record| !is_signed_late(&record)) {
             slot.stale = None;
         }

@@ -17,14 +17,14 @@ use onit::service_dir::{Finding, ServiceBuilder, ServiceDir};
 use crate::procfs;
 use crate::svdir::{self, SOON, Supervisor, SvDir, UnderTest, missing_tools, skip};
 
-/// Says which signals it hears, and ends at TERM.
+/// Says which signals it hears, and ends at TERM. One that comes just before it sleeps waits for its next turn.
 const LISTENER: &str = r#"#!/usr/bin/perl
 for my $name (qw(HUP INT ALRM QUIT USR1 USR2 WINCH ABRT)) {
     $SIG{$name} = sub { open(my $heard, ">>", "heard"); print $heard "$name\n" };
 }
 $SIG{TERM} = sub { exit 7 };
 open(my $heard, ">>", "heard"); print $heard "up $$\n"; close $heard;
-sleep while 1;
+sleep 1 while 1;
 "#;
 
 /// Who supervises, and what is to be expected of it.
@@ -653,12 +653,14 @@ fn who_may_not_is_told_so_and_who_may_only_read_can_watch() {
                     witness.until("down", |status| status.phase == Phase::Down);
                     tell.send(()).expect("told");
                     witness.until("up", |status| status.phase == Phase::Run);
+                    tell.send(()).expect("told");
                     witness.until("down", |status| status.phase == Phase::Down && status.want == Want::Down);
                     assert_eq!(kind_of(strange.down()), ErrorKind::NotPermitted);
                 })
             });
             told.recv().expect("it watches");
             listens(&directory, &done(other.perform(Operation::Up, SOON)));
+            told.recv().expect("it has seen that");
             done(other.perform(Operation::Down, SOON));
             watching.join().expect("seen by somebody who may only read");
         }

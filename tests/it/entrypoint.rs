@@ -599,11 +599,11 @@ if ($child == 0) {
     $who = 'child'; close $ready;
     open(my $f, '>', 'child'); print $f "$$\n"; close $f;
     close $tell;
-    sleep 1000 while 1;
+    sleep 1 while 1;
 }
 close $tell; <$ready>; # ends when the child hears
 open(my $f, '>', 'command'); print $f "$$\n"; close $f;
-sleep 1000 while 1;
+sleep 1 while 1;
 "#;
 
 struct Listener<'w> {
