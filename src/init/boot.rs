@@ -52,7 +52,7 @@ pub fn init(config: Config, words: &[OsString]) -> i32 {
 /// Where we run; signals wait from here on. Only PID 1 of a machine has a say in what Ctrl-Alt-Del does. `/.dockerenv` and its like are not looked for: disks of
 /// machines are made from images of containers.
 fn realm() -> Realm {
-    signals::hold_back();
+    let _ = signals::hold_back();
     if std::process::id() != 1 {
         Realm::Process
     } else if std::env::var_os("container").is_none()

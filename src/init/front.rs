@@ -31,7 +31,7 @@ pub(super) fn split(manner: Manner, log: bool) -> Result<OwnedFd, Errno> {
     let (hear, speak) = fs::pipe()?;
     let errors = if log { Some(fs::pipe()?) } else { None };
     if manner == Manner::Runsvdir {
-        signals::hold_back(); // an order that comes before it listens is obeyed
+        let _ = signals::hold_back(); // an order that comes before it listens is obeyed
     }
     match fork()? {
         Side::Child => {

@@ -24,16 +24,20 @@ const NOT_EXECUTABLE: i32 = 126;
 static BLOCKED: AtomicU64 = AtomicU64::new(0);
 static IGNORED: AtomicU64 = AtomicU64::new(0);
 
-/// Runs before Rust's runtime does, which ignores SIGPIPE and would be taken for our parent's wish.
+/// Runs before Rust's runtime does, which ignores SIGPIPE and would be taken for our parent's wish. PID 1 lets signals wait
+/// before anything else: the C library blocks them for a moment when it is asked for ABRT, and then they would get lost.
 extern "C" fn note_signals() {
-    let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
+    let before = if std::process::id() == 1 {
+        signals::hold_back()
+    } else {
+        SigSet::thread_get_mask().unwrap_or(SigSet::empty())
+    };
     let mut ignored = 0;
     let mut blocked = 0;
-    // SAFETY: both calls only write to what they are given; without a new set and a new action nothing changes.
+    // SAFETY: both calls only write to what they are given; without a new action nothing changes.
     unsafe {
-        libc::sigprocmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr());
         for signal in 1..=64 {
-            blocked |= u64::from(libc::sigismember(mask.as_ptr(), signal) == 1) << (signal - 1);
+            blocked |= u64::from(libc::sigismember(before.as_ref(), signal) == 1) << (signal - 1);
             let mut action = MaybeUninit::<libc::sigaction>::zeroed();
             if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
                 && action.assume_init().sa_sigaction == libc::SIG_IGN
@@ -43,9 +47,6 @@ extern "C" fn note_signals() {
         }
     }
     set_inherited([blocked, ignored]);
-    if std::process::id() == 1 {
-        signals::hold_back(); // what is sent to PID 1 before it listens would be lost
-    }
 }
 
 /// What the main process gets: the blocked signals and the ignored ones.

@@ -5,7 +5,7 @@
 
 use super::{Errno, checked};
 use crate::machine::Signal;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
@@ -85,9 +85,11 @@ fn all_but_faults() -> SigSet {
     }
 }
 
-/// From now on signals wait until they are read: what is sent to PID 1 before would be lost.
-pub fn hold_back() {
-    let _ = all_but_faults().thread_block();
+/// From now on signals wait until they are read: what is sent to PID 1 before would be lost. Returns those that had to
+/// wait already.
+pub fn hold_back() -> SigSet {
+    let before = all_but_faults().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    before.unwrap_or_else(|_| SigSet::empty()) // it has no error for these arguments
 }
 
 /// Back to an empty mask, for a process that does not read [`Signals`].

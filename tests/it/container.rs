@@ -542,7 +542,7 @@ impl Container<'_> {
     #[track_caller]
     pub fn wait_for<T>(&self, what: &str, deadline: Duration, look: impl FnMut() -> Option<T>) -> T {
         poll_until(deadline, look).unwrap_or_else(|| {
-            let processes: Vec<String> = procfs::tree(self.pid).into_iter().map(procfs::command_line).collect();
+            let processes: Vec<String> = procfs::tree(self.pid).into_iter().map(glance).collect();
             let (ended, stdout, stderr) = (self.ended(), self.stdout(), self.stderr());
             panic!(
                 "waited {deadline:?} in vain for {what}\nended: {ended:?}\nits processes: {processes:#?}\n\
@@ -669,4 +669,12 @@ mod tests {
             "{outcome:?}"
         );
     }
+}
+
+/// What a process is, and which signals it has not taken and does not take.
+fn glance(pid: u32) -> String {
+    let masks = procfs::Glimpse::of(pid).map(|seen| {
+        format!("{} pending {:x} blocked {:x} ignored {:x}", seen.state, seen.pending, seen.blocked, seen.ignored)
+    });
+    format!("{} ({})", procfs::command_line(pid), masks.unwrap_or_default())
 }
