@@ -596,10 +596,10 @@ impl UnderTest {
 }
 
 /// A shell that starts us in the background makes us, and so all real supervisors and their services, deaf to INT and
-/// QUIT; tests must mean the same there.
+/// QUIT, and nohup(1) to HUP; tests must mean the same there.
 fn hearing_all_signals(words: &[&OsStr]) -> Command {
-    let deaf = procfs::Glimpse::of(std::process::id()).is_some_and(|us| us.ignored & 0b110 != 0);
-    let prefix: &[&str] = if deaf { &["env", "--default-signal=INT,QUIT"] } else { &[] };
+    let deaf = procfs::Glimpse::of(std::process::id()).is_some_and(|us| us.ignored & 0b111 != 0);
+    let prefix: &[&str] = if deaf { &["env", "--default-signal=HUP,INT,QUIT"] } else { &[] };
     let mut all = prefix.iter().map(OsStr::new).chain(words.iter().copied());
     let mut command = Command::new(all.next().expect("a program"));
     command.args(all);
