@@ -27,9 +27,8 @@ impl Init {
         }
         let [cgroup, mounts] =
             ["cgroup", "mountinfo"].map(|name| std::fs::read(format!("/proc/self/{name}")).unwrap_or_default());
-        let is_whole = cgroup.split(|byte| *byte == b'\n').any(|line| line == b"0::/");
         let own = cgroup::directory(&cgroup, &mounts::mounts(&mounts));
-        self.spawner.start_in(own.and_then(|own| Group::make(&own, is_whole, again)));
+        self.spawner.start_in(own.and_then(|own| Group::make(&own, cgroup::is_whole(&cgroup), again)));
     }
 
     pub(super) fn sweep(&mut self) {

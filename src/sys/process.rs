@@ -93,8 +93,10 @@ pub fn become_subreaper() {
 /// Our children, those that have ended too; `None` where there is no `/proc` to tell, or one of another PID namespace,
 /// whose numbers are not ours.
 pub fn children() -> Option<Vec<Pid>> {
+    if !sees_ours() {
+        return None;
+    }
     let us = std::process::id();
-    std::fs::read_link("/proc/self").ok().filter(|known| *known == std::path::Path::new(&us.to_string()))?;
     if let Ok(children) = std::fs::read_to_string(format!("/proc/self/task/{us}/children")) {
         return Some(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().map(Pid)).collect());
     }

@@ -8,13 +8,22 @@ use std::path::{Component, Path, PathBuf};
 /// The directory of the group that `/proc/self/cgroup` names (cgroups(7): the line `0::PATH`), among these mounts. `None`
 /// if it cannot be reached through any of them.
 pub fn directory(cgroup: &[u8], mounts: &[Mount]) -> Option<PathBuf> {
-    let ours = cgroup.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
-    let ours = Path::new(OsStr::from_bytes(ours));
+    let ours = path(cgroup)?;
     if ours.components().any(|part| part == Component::ParentDir) {
         return None; // it is outside of our namespace
     }
     let mut below = mounts.iter().filter(|mount| mount.kind == "cgroup2");
     below.find_map(|mount| Some(Path::new(&mount.target).join(ours.strip_prefix(&mount.root).ok()?)))
+}
+
+/// Whether that group is the first one of its namespace: all that is to be seen there.
+pub fn is_whole(cgroup: &[u8]) -> bool {
+    path(cgroup) == Some(Path::new("/"))
+}
+
+fn path(cgroup: &[u8]) -> Option<&Path> {
+    let path = cgroup.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    Some(Path::new(OsStr::from_bytes(path)))
 }
 
 #[cfg(test)]
@@ -37,5 +46,7 @@ mod tests {
         assert_eq!(at(b"0::/../outside\n", unified), None, "of another namespace");
         assert_eq!(at(b"4:cpu:/x\n", hybrid), None);
         assert_eq!(at(b"0::/\n", b""), None);
+        let whole = [&b"4:cpu:/x\n0::/\n"[..], b"0::/a\n", b"4:cpu:/\n"].map(is_whole);
+        assert_eq!(whole, [true, false, false]);
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
 
@@ -26,8 +27,13 @@ impl Given {
         Some(PathBuf::from(line.split(' ').nth(4)?))
     }
 
-    /// What stands in the way of making one.
+    /// What stands in the way of making one. Tried once: tests that run at the same time would find each other's try.
     fn why_not() -> Option<String> {
+        static WHY_NOT: OnceLock<Option<String>> = OnceLock::new();
+        WHY_NOT.get_or_init(Self::try_to_make_one).clone()
+    }
+
+    fn try_to_make_one() -> Option<String> {
         if !is_root() {
             return Some("only root can make a control group".into());
         }
