@@ -1,13 +1,14 @@
 //! What the machine of a service wants done becomes system calls, and their answers go back into the machine.
 
 use super::Init;
+use super::pending::PendingChild;
 use super::report::seen;
 use super::table::{Pair, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
 use crate::machine::history::History;
 use crate::machine::policy::Limits;
 use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, Standing, View, Want};
-use crate::sys::spawn::{NotExecuted, Plan};
+use crate::sys::spawn::{Exec, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::ledger::Fact;
 use crate::wire::{control, status, svdir};
@@ -132,14 +133,14 @@ impl Init {
                 Answer::Not(refusal) => Event::NotSpawned(refusal),
             }),
             Action::Signal(pid, signal, to) => {
-                self.settle(); // a child that is stopped before its exec would keep us waiting
+                self.wait_for_exec(); // a child that is stopped before its exec would be pending
                 if let Err(errno) = process::kill(pid, signal, to) {
                     self.tell(at, &format_args!("cannot send signal {} to {pid}: {}", signal.0, errno.desc()));
                 }
                 None
             }
             Action::KillLate(pid, script) => {
-                self.settle();
+                self.wait_for_exec();
                 self.tell(
                     at,
                     &format_args!("{} is still running past its time limit; killing it", script_name(script)),
@@ -197,7 +198,7 @@ impl Init {
     }
 
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Answer {
-        self.settle();
+        self.wait_for_exec();
         let Some(slot) = self.table.get(at) else { return Answer::Not(Refusal::Absent) };
         let (stdin, stdout) = match &slot.pair {
             Pair::Alone => (None, None),
@@ -205,7 +206,7 @@ impl Init {
             Pair::Logger { pipe, .. } => (Some(pipe.as_fd()), None),
         };
         let plan = Plan {
-            dir: slot.dir.as_fd(),
+            dir: &slot.dir,
             argv,
             stdin,
             stdout,
@@ -218,12 +219,16 @@ impl Init {
                 self.starting = Some(at);
                 Answer::Runs(pid)
             }
-            (Ok(pid), Script::Finish(_) | Script::Control(_)) => match self.spawner.settle() {
-                None => Answer::Runs(pid),
-                Some(NotExecuted { errno, .. }) => {
+            (Ok(pid), Script::Finish(_) | Script::Control(_)) => match self.spawner.wait_for_exec() {
+                Some((_, Exec::Failed(errno))) => {
                     self.tell_refusal(at, script, errno);
                     Answer::Not(Refusal::Exec)
                 }
+                Some((_, Exec::Pending)) => {
+                    self.pending.push(PendingChild::new(pid, at, script, self.now));
+                    Answer::Runs(pid)
+                }
+                Some((_, Exec::Done)) | None => Answer::Runs(pid),
             },
             (Err(errno), _) => {
                 self.tell_refusal(at, script, errno);
@@ -232,11 +237,20 @@ impl Init {
         }
     }
 
-    /// Waits until the last service that was started runs. If its `run` cannot be executed, its process ends like any
-    /// other, and we say why.
-    pub(super) fn settle(&mut self) {
-        let failed = self.spawner.settle();
-        let (Some(at), Some(NotExecuted { pid, errno })) = (self.starting.take(), failed) else { return };
+    /// Waits until the last service that was started runs, but not for long.
+    pub(super) fn wait_for_exec(&mut self) {
+        let waited = self.spawner.wait_for_exec();
+        match (self.starting.take(), waited) {
+            (Some(at), Some((pid, Exec::Failed(errno)))) => self.run_failed(at, pid, errno),
+            (Some(at), Some((pid, Exec::Pending))) => {
+                self.pending.push(PendingChild::new(pid, at, Script::Run, self.now));
+            }
+            (Some(_), Some((_, Exec::Done)) | None) | (None, _) => {}
+        }
+    }
+
+    /// `run` could not be executed: its process ends like any other, and we say why.
+    pub(super) fn run_failed(&mut self, at: SlotId, pid: Pid, errno: Errno) {
         self.dying.push(pid);
         self.tell_refusal(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
@@ -244,7 +258,7 @@ impl Init {
         }
     }
 
-    fn tell_refusal(&mut self, at: SlotId, script: Script, errno: Errno) {
+    pub(super) fn tell_refusal(&mut self, at: SlotId, script: Script, errno: Errno) {
         let path = script_name(script);
         let failure = super::voice::Failure { verb: "start", path, errno };
         if let (Voice::Tool(_), Some(slot)) = (self.config.voice, self.table.get(at)) {

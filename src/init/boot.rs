@@ -8,6 +8,7 @@ use super::Init;
 use super::config::Config;
 use super::entry;
 use super::initctl::Initctl;
+use super::turn::DEATHS;
 use super::voice::{Ended, Span};
 use crate::exit;
 use crate::machine::request::{Goal, Realm, Request, request};
@@ -340,11 +341,25 @@ impl Life {
         for request in self.initctl.hear() {
             self.hear(request);
         }
-        let dead: Vec<_> = std::iter::from_fn(reaped).collect();
+        let dead = self.reap();
         if self.ctrl_alt_del.take_if(|pid| dead.iter().any(|(dead, _)| dead == pid)).is_some() {
             self.hear(Request::LookAtStopit);
         }
         (dead, clock::now())
+    }
+
+    /// Reaps who has ended. What is more than one turn takes is left for the next.
+    fn reap(&mut self) -> Vec<(Pid, Exit)> {
+        let mut dead = Vec::new();
+        for _ in 0..DEATHS {
+            match reap(&AtomicU64::new(0)) {
+                Reaped::Child(pid, exit) => dead.push((pid, exit)),
+                Reaped::Stopped => {}
+                Reaped::NoneYet | Reaped::Childless => return dead,
+            }
+        }
+        self.unreaped = true;
+        dead
     }
 
     fn hear(&mut self, request: Request) {
@@ -391,13 +406,6 @@ fn listen() -> Result<(Signals, Poller), Errno> {
     let poller = Poller::new()?;
     poller.add(&signals, SIGNALS)?;
     Ok((signals, poller))
-}
-
-fn reaped() -> Option<(Pid, Exit)> {
-    match reap(&AtomicU64::new(0)) {
-        Reaped::Child(pid, exit) => Some((pid, exit)),
-        Reaped::NoneYet | Reaped::Childless => None,
-    }
 }
 
 /// The whole group; a shell at a terminal heeds HUP only.

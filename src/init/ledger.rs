@@ -2,10 +2,10 @@
 
 use super::table::{Pair, Slot, SlotId};
 use crate::machine::{Exit, Signal};
-use crate::sys::fs;
 use crate::sys::shared::Shared;
 use crate::sys::signals::{self, Signals};
 use crate::sys::wait::{self, Reaped};
+use crate::sys::{fs, process, tracee};
 use crate::wire::ledger::{self, Descriptors, Fact, Kind, Record, Words};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -198,6 +198,13 @@ impl Ledger {
     /// How the child ended that was reaped last, if that was not noted. There is one such child at most.
     pub fn end(self) -> Option<Exit> {
         wait::written(self.get(Fact::Ended))
+    }
+
+    /// Somebody was told that a traced child had stopped, and perhaps did not live to let it run on. Nobody is told again.
+    pub fn release_if_stopped(self) {
+        if wait::is_stop(self.get(Fact::Ended)) {
+            process::children().into_iter().flatten().for_each(tracee::release);
+        }
     }
 
     /// It is noted now.

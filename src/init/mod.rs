@@ -19,6 +19,7 @@ mod ledger;
 mod live;
 mod main_process;
 mod newroot;
+mod pending;
 mod publish;
 mod reexec;
 mod report;
@@ -33,7 +34,7 @@ use crate::machine::system::System;
 use crate::machine::{Mono, Pid, Signal};
 use crate::sys::poll::Poller;
 use crate::sys::signals::{self, Signals};
-use crate::sys::spawn::Spawner;
+use crate::sys::spawn::{self, Spawner};
 use crate::sys::{Errno, clock, process};
 use adopt::Refused;
 use api::Api;
@@ -42,6 +43,7 @@ use initctl::Initctl;
 use ledger::Ledger;
 use live::Live;
 use main_process::Main;
+use pending::PendingChild;
 use scan::Scan;
 use std::collections::VecDeque;
 use table::{SlotId, Table};
@@ -64,7 +66,9 @@ pub struct Init {
     unpublished: VecDeque<SlotId>,
     /// The service that was started last, as long as its program may not have been executed.
     starting: Option<SlotId>,
-    /// Who could not become the program that it was to be, and has not been reaped yet.
+    /// Children that were not executed in time.
+    pending: Vec<PendingChild>,
+    /// Children whose exec failed and that are not reaped yet.
     dying: Vec<Pid>,
     /// There may be more dead than one turn takes.
     unreaped: bool,
@@ -109,6 +113,7 @@ impl Init {
             signals::take_abort_as_a_fault();
         }
         let signals = Signals::take_over()?;
+        spawn::dump_no_core_in_shared_memory();
         let poller = Poller::new()?;
         poller.add(&signals, turn::Token::Signals.pack())?;
         if let Some(front) = &config.front {
@@ -141,6 +146,7 @@ impl Init {
             system: System::UP,
             unpublished: VecDeque::new(),
             starting: None,
+            pending: Vec::new(),
             dying: Vec::new(),
             unreaped: true, // who executes us may have left us children
             childless: false,

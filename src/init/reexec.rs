@@ -289,6 +289,7 @@ impl Init {
             self.table.restore(at, slot);
         }
         self.table.count_free_places();
+        ledger.release_if_stopped();
         for at in self.table.all() {
             self.recall(at);
         }
@@ -487,7 +488,7 @@ impl Init {
         if ledger.get(Fact::Request) == ledger.get(Fact::Answer) {
             return;
         }
-        self.settle();
+        self.wait_for_exec();
         self.note_whole();
         ledger.set(Fact::Cause, ledger::UPGRADE);
         let program = ledger::text(ledger.words(), ledger::PROGRAM);

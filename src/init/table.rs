@@ -9,6 +9,7 @@ use crate::sys::fs::{self, FileId};
 use crate::wire::tai::Tai;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 /// Where a service stands in the table.
 pub type SlotId = usize;
@@ -19,8 +20,8 @@ pub struct Slot {
     pub name: OsString,
     /// Which directory it is, whatever its name.
     pub id: FileId,
-    /// That directory.
-    pub dir: OwnedFd,
+    /// That directory. A child that starts in it may need it longer than we do.
+    pub dir: Rc<OwnedFd>,
     /// What it was told to be, and what it is.
     pub service: Service,
     /// Its `supervise`.
@@ -37,7 +38,7 @@ pub struct Slot {
     pub half: bool,
     /// It was told to end, so that its end is no news.
     pub asked: bool,
-    /// Why its `run` could not be executed was told, so that its end is no news.
+    /// That its `run` could not be executed was told, so that its end is no news.
     pub told: bool,
     /// Its last lives.
     pub history: History,
@@ -92,7 +93,7 @@ impl Slot {
         Slot {
             name,
             id,
-            dir,
+            dir: Rc::new(dir),
             service,
             files,
             pair,

@@ -13,7 +13,7 @@ use crate::wire::control;
 use crate::wire::ledger::Fact;
 
 /// Deaths handled in one turn.
-const DEATHS: usize = 4096;
+pub(super) const DEATHS: usize = 4096;
 /// Signals taken in one turn.
 const SIGNALS: usize = 64;
 /// Bytes taken from one control FIFO in one turn.
@@ -67,6 +67,7 @@ impl Init {
         let deadline = self.nearest_deadline();
         let ready: Vec<Token> = self.poller.wait(self.now, deadline).map(Token::unpack).collect();
         self.now = clock::now();
+        self.spawner.begin_turn();
         // The signals are taken before the dead are, so that a death after this brings another one.
         let signals: Vec<Signal> = {
             let ledger = self.table.ledger;
@@ -81,6 +82,7 @@ impl Init {
             self.deaths();
             self.hear_wish();
         }
+        self.look_at_pending();
         for signal in signals {
             self.heed(signal);
         }
@@ -89,7 +91,7 @@ impl Init {
         self.look_at_directory(ready.contains(&Token::Directory));
         self.publish_touched();
         self.publish_first();
-        self.settle();
+        self.wait_for_exec();
         self.start_main();
         self.announce();
         self.open_api();
@@ -105,7 +107,7 @@ impl Init {
             return Some(self.now);
         }
         let deadlines = [self.table.deadline(), self.scan.deadline(), self.system.deadline(), self.api.deadline()];
-        deadlines.into_iter().flatten().min()
+        deadlines.into_iter().chain([self.pending_deadline()]).flatten().min()
     }
 
     pub(super) fn has_backlog(&self) -> bool {
@@ -114,12 +116,16 @@ impl Init {
 
     fn deaths(&mut self) {
         for _ in 0..DEATHS {
-            self.settle();
+            self.wait_for_exec();
             let reaped = self.table.ledger.reap();
             self.childless = reaped == Reaped::Childless;
-            let Reaped::Child(pid, exit) = reaped else {
-                self.unreaped = false;
-                return;
+            let (pid, exit) = match reaped {
+                Reaped::Child(pid, exit) => (pid, self.pending_ended(pid, exit)),
+                Reaped::Stopped => continue,
+                Reaped::NoneYet | Reaped::Childless => {
+                    self.unreaped = false;
+                    return;
+                }
             };
             self.dying.retain(|dying| *dying != pid);
             if self.main.is(pid) {

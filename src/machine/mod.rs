@@ -7,6 +7,7 @@
 
 pub mod history;
 pub mod main_process;
+pub mod pending;
 pub mod policy;
 pub mod request;
 pub mod service;

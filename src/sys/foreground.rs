@@ -4,7 +4,7 @@
 
 use super::cgroup::Group;
 use super::spawn::{Side, fork};
-use super::{Errno, checked, signals};
+use super::{Errno, checked, signals, tracee};
 use crate::machine::{Pid, Signal, Target};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::signal::SigSet;
@@ -270,17 +270,21 @@ pub fn take_back_terminal(main: Pid) {
     }
 }
 
-/// The signal by which the main process was stopped since this was last asked.
+/// The signal by which the main process was stopped since this was last asked. The stop of one that is traced is none.
 pub fn has_stopped(main: Pid) -> Option<Signal> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let flags = libc::WSTOPPED | libc::WNOHANG;
     // SAFETY: waitid(2) writes to `info` only. Only stops are asked for, so nothing is reaped.
     checked(unsafe { libc::waitid(libc::P_PID, main.0.cast_unsigned(), info.as_mut_ptr(), flags) }).ok()?;
     // SAFETY: zeroed, or written by the kernel. Without a stop the pid stays zero.
-    let (pid, status) = unsafe {
+    let (pid, status, code) = unsafe {
         let info = info.assume_init();
-        (info.si_pid(), info.si_status())
+        (info.si_pid(), info.si_status(), info.si_code)
     };
+    if pid != 0 && code == libc::CLD_TRAPPED {
+        tracee::release(main);
+        return None;
+    }
     (pid != 0).then_some(Signal(status))
 }
 

@@ -18,6 +18,7 @@ pub mod signals;
 pub mod socket;
 pub mod spawn;
 pub mod title;
+pub mod tracee;
 pub mod wait;
 pub mod watch;
 

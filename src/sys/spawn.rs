@@ -3,15 +3,20 @@
 //! `clone(CLONE_VM)`: no page table is copied, and the child leaves the reason of a failure in memory that both share.
 //! No pipe, so spawning works at the descriptor limit. `posix_spawn` does the same, but stands still until the child
 //! has executed its program. Here the parent goes on: it can prepare the next service meanwhile, and meets the child
-//! in [`Spawner::settle`], before it starts another one and before the turn ends.
+//! in [`Spawner::wait_for_exec`], before it starts another one and before the turn ends.
+//!
+//! An exec may take long: a file system does not answer, somebody holds a lease on the file, or the child was stopped.
+//! So the wait is short, and a child that has not answered by then is *pending*: it keeps the memory that it was
+//! started with, the next one gets other memory, and its answer is asked for with [`Spawner::answer`].
 //!
 //! With `CLONE_FILES` the table of descriptors is not copied either, which for a thousand services would cost as much
 //! as the rest together: the child takes the lowest few for its own with `close_range(CLOSE_RANGE_UNSHARE)`. Since it
-//! can keep only the lowest, what becomes its standard input and output is put there before.
+//! can keep only the lowest, what becomes its standard input and output is put there before. As long as a pending child
+//! has not come that far, what it is going to use stays as it is, and others are started with a copy of the table.
 
 use super::cgroup::Group;
-use super::{Errno, checked, raw};
-use crate::machine::Pid;
+use super::{Errno, checked, clock, raw};
+use crate::machine::{Mono, Pid};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
@@ -19,22 +24,32 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 #[cfg(test)]
 use {super::wait, crate::machine::Exit};
+
+/// So long one child is waited for. Whoever waits in vain waits half as long for the next one in the same turn, so that
+/// a turn is held up twice as long at most.
+const EXEC_PATIENCE: Duration = Duration::from_millis(8);
 
 /// Enough for the few calls the child makes before it becomes another program.
 const STACK: usize = 64 * 1024;
 const ARGS: usize = 6;
 /// linux/close_range.h
 const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
+/// The first descriptor that no service gets.
+const FIRST_OF_OURS: usize = 3;
+/// Signals that dump core, but for those that [`rescue`](super::rescue) takes as faults.
+const CORE_DUMPING: [c_int; 3] = [libc::SIGQUIT, libc::SIGXCPU, libc::SIGXFSZ];
 /// Bytes of the kernel's set of signals.
 const KERNEL_SIGSET: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
 
 /// What to start, and how.
 pub struct Plan<'a> {
-    /// The working directory.
-    pub dir: BorrowedFd<'a>,
+    /// The working directory. It stays open until the child is in it.
+    pub dir: &'a Rc<OwnedFd>,
     /// The program, relative to the working directory, and its arguments. At most five.
     pub argv: &'a [&'a CStr],
     /// Standard input; else ours.
@@ -47,13 +62,15 @@ pub struct Plan<'a> {
     pub open_files: Option<libc::rlimit>,
 }
 
-/// A program that could not be executed after all. Its process has ended, or is about to, with 111.
+/// How far a child has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NotExecuted {
-    /// The process that was to become the program.
-    pub pid: Pid,
-    /// Why it could not.
-    pub errno: Errno,
+pub enum Exec {
+    /// It has become its program.
+    Done,
+    /// It could not become its program. It has ended, or is about to, with 111.
+    Failed(Errno),
+    /// It has not answered in time, and may yet do either.
+    Pending,
 }
 
 /// What the child needs, in memory that both sides share. It stays in place while the child uses it.
@@ -65,9 +82,11 @@ struct Child {
     stdout: Option<usize>,
     new_session: bool,
     open_files: Option<libc::rlimit>,
-    /// The table of descriptors is the parent's, until those from this number on are given up.
+    /// The descriptors from this number on are not for the program; `None` where the kernel cannot close them all.
     give_up_from: Option<usize>,
-    failed: c_int,
+    /// The table of descriptors is the parent's.
+    shares_files: AtomicBool,
+    failed: AtomicI32,
     /// The kernel sets it to zero when the child has left this memory, by executing its program or by its end.
     here: AtomicU32,
 }
@@ -76,16 +95,94 @@ unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
+/// Memory for one child. It stays for ever, since a child may be in it longer than its [`Spawner`] is there; one that
+/// is empty is used again.
+struct Room {
+    stack: UnsafeCell<Box<[u8]>>,
+    child: UnsafeCell<Child>,
+}
+
+impl Room {
+    fn new() -> &'static Room {
+        let stack = vec![0; STACK].into_boxed_slice();
+        Box::leak(Box::new(Room { stack: UnsafeCell::new(stack), child: UnsafeCell::default() }))
+    }
+
+    /// The answer of the child, once it is no longer here.
+    fn answer(&self) -> Option<Result<(), Errno>> {
+        (self.here().load(Ordering::Acquire) == 0).then(|| self.result())
+    }
+
+    fn result(&self) -> Result<(), Errno> {
+        // SAFETY: an atomic, which both sides may look at.
+        match unsafe { (*self.child.get()).failed.load(Ordering::Relaxed) } {
+            0 => Ok(()),
+            errno => Err(Errno::from_raw(errno)),
+        }
+    }
+
+    fn here(&self) -> &AtomicU32 {
+        // SAFETY: an atomic, which both sides may look at.
+        unsafe { &(*self.child.get()).here }
+    }
+
+    fn shares_files(&self) -> bool {
+        // SAFETY: an atomic, which both sides may look at.
+        self.answer().is_none() && unsafe { (*self.child.get()).shares_files.load(Ordering::Acquire) }
+    }
+
+    /// Waits until the child is no longer here, but not longer than this.
+    fn wait_until_empty(&self, patience: Duration) -> Option<Result<(), Errno>> {
+        if let Some(answer) = self.answer() {
+            return Some(answer);
+        }
+        let deadline = clock::now().after(patience);
+        while self.answer().is_none() && clock::now() < deadline {
+            futex_wait(self.here(), deadline);
+        }
+        self.answer()
+    }
+}
+
+/// Waits until somebody says that this word, which is 1, has changed, or the deadline has come.
+fn futex_wait(word: &AtomicU32, deadline: Mono) {
+    let until = libc::timespec {
+        tv_sec: (deadline.0 / 1_000_000_000) as libc::time_t,
+        tv_nsec: (deadline.0 % 1_000_000_000) as libc::c_long,
+    };
+    let nobody = ptr::null::<c_void>();
+    // SAFETY: futex(2) looks at `word` and reads `until`, an instant of the monotonic clock; it returns at once when the
+    // word is no longer 1. Not a private futex, since the kernel's wake-up is not one.
+    unsafe {
+        let (word, operation, any) = (ptr::from_ref(word), libc::FUTEX_WAIT_BITSET, libc::FUTEX_BITSET_MATCH_ANY);
+        libc::syscall(libc::SYS_futex, word, operation, 1, ptr::from_ref(&until), nobody, any);
+    }
+}
+
+/// A child that may still be in its room.
+struct Started {
+    pid: Pid,
+    room: &'static Room,
+    /// Its directory. It keeps its number as long as the child may go by that.
+    _dir: Rc<OwnedFd>,
+}
+
 /// Starts programs, one after the other.
 pub struct Spawner {
-    stack: Box<[u8]>,
-    child: Box<UnsafeCell<Child>>,
-    /// Who may still be in our memory.
-    pid: Option<Pid>,
+    /// Who was started last, until it was asked how it fared.
+    last: Option<Started>,
+    /// Who had not answered in time.
+    pending: Vec<Started>,
+    empty: Vec<&'static Room>,
+    /// So long the next child is waited for.
+    patience: Duration,
     /// Low descriptors that hold a child's standard input and output while it starts, and `null` otherwise.
     places: [OwnedFd; 2],
+    /// Which of them hold something.
+    taken: [bool; 2],
     null: OwnedFd,
-    can_share_files: bool,
+    /// The kernel can close all descriptors from one on, and take a table apart for that.
+    has_close_range: bool,
     /// Where the kernel writes the pid of a child, before the child begins.
     newborn: Option<&'static AtomicU64>,
     /// What the children are in; else in what we are in.
@@ -103,12 +200,14 @@ impl Spawner {
         // SAFETY: closes nothing, as no descriptor has this number.
         let refused = unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, CLOSE_RANGE_UNSHARE) };
         Ok(Spawner {
-            stack: vec![0; STACK].into_boxed_slice(),
-            child: Box::new(UnsafeCell::new(Child::default())),
-            pid: None,
+            last: None,
+            pending: Vec::new(),
+            empty: Vec::new(),
+            patience: EXEC_PATIENCE,
             places,
+            taken: [false; 2],
             null,
-            can_share_files: refused == 0,
+            has_close_range: refused == 0,
             newborn: None,
             group: None,
         })
@@ -136,32 +235,58 @@ impl Spawner {
         Some(Pid(i32::from_ne_bytes([a, b, c, d]))).filter(|pid| pid.0 > 0)
     }
 
-    /// Starts a program. It may turn out in [`Spawner::settle`], which has to come before the next one is started
-    /// and before its directory is closed, that it could not be executed. An error: there is no process.
+    /// A turn begins: there is time to wait for a child again.
+    pub fn begin_turn(&mut self) {
+        self.patience = EXEC_PATIENCE;
+    }
+
+    /// Starts a program. Whether it is executed tells [`Spawner::wait_for_exec`], which has to come before the next one
+    /// is started. An error: there is no process.
     pub fn spawn(&mut self, plan: &Plan) -> Result<Pid, Errno> {
-        debug_assert!(self.pid.is_none(), "whoever starts the next one asks first how the last one fared");
-        let _ = self.settle(); // one child at a time is in our memory
-        let [stdin, stdout] = &self.places;
-        let highest = stdin.as_raw_fd().max(stdout.as_raw_fd());
-        *self.child.get_mut() = Child {
-            dir: plan.dir.as_raw_fd() as usize,
-            stdin: put(plan.stdin, stdin)?,
-            stdout: put(plan.stdout, stdout)?,
-            new_session: plan.new_session,
-            open_files: plan.open_files,
-            give_up_from: self.can_share_files.then_some(highest as usize + 1),
-            here: AtomicU32::new(1),
-            ..Child::saying(plan.argv)
-        };
-        let share_files = if self.can_share_files { libc::CLONE_FILES } else { 0 };
+        debug_assert!(self.last.is_none(), "whoever starts the next one asks first how the last one fared");
+        let _ = self.wait_for_exec();
+        let shares_files = self.has_close_range && !self.shares_files();
+        let room = self.empty.pop().unwrap_or_else(Room::new);
+        let started = self.start(plan, room, shares_files);
+        match started {
+            Ok(pid) => self.last = Some(Started { pid, room, _dir: Rc::clone(plan.dir) }),
+            Err(_) => self.reuse(room),
+        }
+        started
+    }
+
+    fn start(&mut self, plan: &Plan, room: &'static Room, shares_files: bool) -> Result<Pid, Errno> {
+        let [stdin, stdout] = [plan.stdin, plan.stdout];
+        let [stdin, stdout] =
+            if shares_files { [self.put(0, stdin)?, self.put(1, stdout)?] } else { [stdin, stdout].map(number) };
+        let highest = self.places.iter().map(|place| place.as_raw_fd()).max().unwrap_or_default();
+        let child = room.child.get();
+        // SAFETY: nobody is in the room.
+        unsafe {
+            *child = Child {
+                dir: plan.dir.as_raw_fd() as usize,
+                stdin,
+                stdout,
+                new_session: plan.new_session,
+                open_files: plan.open_files,
+                give_up_from: self.has_close_range.then_some(if shares_files {
+                    highest as usize + 1
+                } else {
+                    FIRST_OF_OURS
+                }),
+                shares_files: AtomicBool::new(shares_files),
+                here: AtomicU32::new(1),
+                ..Child::saying(plan.argv)
+            };
+        }
+        let share_files = if shares_files { libc::CLONE_FILES } else { 0 };
         let flags = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | share_files | libc::SIGCHLD;
-        let stack = &mut self.stack;
-        let child = self.child.get();
         let newborn = self.newborn.map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: the child uses its stack, `child` and what that points to, all of which stay in place, and are left
-        // alone by us, until `settle` has seen it leave. `become_program` makes system calls only, past the C library,
-        // and changes no descriptor of a table that it shares. `newborn` stays for ever.
-        let mut clone = |flags, group: Option<&Group>| unsafe {
+        // SAFETY: the child uses its room and what that points to, all of which stay in place, and are left alone by us,
+        // until the kernel has told that it has left. `become_program` makes system calls only, past the C library, and
+        // changes no descriptor of a table that it shares. `newborn` stays for ever.
+        let clone = |flags, group: Option<&Group>| unsafe {
+            let stack = &mut *room.stack.get();
             let here = &raw const (*child).here;
             match group {
                 Some(group) => {
@@ -178,54 +303,92 @@ impl Spawner {
         if raw::error(pid) == Some(libc::EINVAL) {
             // qemu-user lets nobody share our memory. A child with a copy tells by its exit code only that it failed.
             pid = clone(libc::SIGCHLD, None);
-            self.child.get_mut().here = AtomicU32::new(0);
+            room.here().store(0, Ordering::Relaxed);
         }
-        let pid = match raw::error(pid) {
+        match raw::error(pid) {
             None => Ok(Pid(pid as i32)),
             Some(errno) => Err(Errno::from_raw(errno)),
+        }
+    }
+
+    /// Waits until the last program that was started has been executed, or could not be; but not for long. `None`: there
+    /// is none, or this was asked before.
+    pub fn wait_for_exec(&mut self) -> Option<(Pid, Exec)> {
+        let child = self.last.take()?;
+        let pid = child.pid;
+        let exec = match child.room.wait_until_empty(self.patience) {
+            Some(answer) => {
+                self.reuse(child.room);
+                answer.map_or_else(Exec::Failed, |()| Exec::Done)
+            }
+            None => {
+                self.patience /= 2;
+                self.pending.push(child);
+                self.clear_places();
+                Exec::Pending
+            }
         };
-        if pid.is_err() {
-            self.clear_places();
-        }
-        self.pid = pid.ok();
-        pid
+        Some((pid, exec))
     }
 
-    /// Waits until the last program that was started has been executed, or could not be. This takes as long as the
-    /// kernel takes to load a program.
-    pub fn settle(&mut self) -> Option<NotExecuted> {
-        let pid = self.pid.take()?;
-        // SAFETY: `here` is an atomic, which both sides may look at.
-        let here = unsafe { &(*self.child.get()).here };
-        while here.load(Ordering::Acquire) != 0 {
-            // SAFETY: futex(2) looks at `here`; it returns at once when that is no longer 1.
-            // Not a private futex, since the kernel's wake-up is not one.
-            unsafe { libc::syscall(libc::SYS_futex, ptr::from_ref(here), libc::FUTEX_WAIT, 1, ptr::null::<c_void>()) };
-        }
+    /// The answer of a pending child, if it has come; then it is no longer pending.
+    pub fn answer(&mut self, pid: Pid) -> Option<Result<(), Errno>> {
         self.clear_places();
-        match self.child.get_mut().failed {
-            0 => None,
-            errno => Some(NotExecuted { pid, errno: Errno::from_raw(errno) }),
-        }
+        let answer = self.pending.iter().find(|child| child.pid == pid)?.room.answer()?;
+        self.ended(pid);
+        Some(answer)
     }
 
-    /// Nothing of a child's stays open.
+    /// A pending child has ended: the answer that it left, if it did. It is no longer pending.
+    pub fn ended(&mut self, pid: Pid) -> Option<Errno> {
+        let place = self.pending.iter().position(|child| child.pid == pid)?;
+        let room = self.pending.swap_remove(place).room;
+        self.reuse(room);
+        room.result().err()
+    }
+
+    /// Whether a pending child still uses our descriptors.
+    fn shares_files(&self) -> bool {
+        self.pending.iter().any(|child| child.room.shares_files())
+    }
+
+    /// Nobody is in this room any more, whether or not the kernel has told so.
+    fn reuse(&mut self, room: &'static Room) {
+        room.here().store(0, Ordering::Relaxed);
+        self.empty.push(room);
+        self.clear_places();
+    }
+
+    /// Puts a copy of a descriptor, if there is one, where the child finds it.
+    fn put(&mut self, place: usize, fd: Option<BorrowedFd>) -> Result<Option<usize>, Errno> {
+        let (Some(fd), Some(number), Some(taken)) = (fd, self.places.get(place), self.taken.get_mut(place)) else {
+            return Ok(None);
+        };
+        *taken = true;
+        copy(fd, number).map(Some)
+    }
+
+    /// Nothing of a child's stays open once it is through with it.
     fn clear_places(&mut self) {
-        let child = self.child.get_mut();
-        for (place, used) in self.places.iter().zip([child.stdin.take(), child.stdout.take()]) {
-            if used.is_some() {
-                let _ = put(Some(self.null.as_fd()), place);
+        if self.taken == [false; 2] || self.shares_files() {
+            return;
+        }
+        for (place, taken) in self.places.iter().zip(&mut self.taken) {
+            if std::mem::take(taken) {
+                let _ = copy(self.null.as_fd(), place);
             }
         }
     }
 }
 
-/// Puts a copy of a descriptor, if there is one, in that place.
-fn put(fd: Option<BorrowedFd>, place: &OwnedFd) -> Result<Option<usize>, Errno> {
-    let Some(fd) = fd else { return Ok(None) };
+fn number(fd: Option<BorrowedFd>) -> Option<usize> {
+    fd.map(|fd| fd.as_raw_fd() as usize)
+}
+
+/// Makes `place` a copy of a descriptor, and returns its number.
+fn copy(fd: BorrowedFd, place: &OwnedFd) -> Result<usize, Errno> {
     // SAFETY: `place` is ours alone; what it held is closed.
-    let put = checked(unsafe { libc::dup3(fd.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) })?;
-    Ok(Some(put as usize))
+    checked(unsafe { libc::dup3(fd.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) }).map(|fd| fd as usize)
 }
 
 impl Default for Child {
@@ -239,7 +402,8 @@ impl Default for Child {
             new_session: false,
             open_files: None,
             give_up_from: None,
-            failed: 0,
+            shares_files: AtomicBool::new(false),
+            failed: AtomicI32::new(0),
             here: AtomicU32::new(0),
         }
     }
@@ -260,14 +424,14 @@ impl Child {
 
 /// The child: sets itself up and becomes the program, or notes why not.
 extern "C" fn become_program(arg: *mut c_void) -> c_int {
-    let child: *mut Child = arg.cast();
-    // SAFETY: `arg` is the parent's `Child`, which stays in place and unused by the parent while we are here.
+    // SAFETY: `arg` is the parent's `Child`, which stays in place while we are here; of it the parent uses atomics only.
     unsafe {
-        if let Err(errno) = prepare(&*child).and_then(|()| {
-            let argv: *const *const c_char = (&raw const (*child).argv).cast();
+        let child = &*arg.cast::<Child>();
+        if let Err(errno) = prepare(child).and_then(|()| {
+            let argv: *const *const c_char = (&raw const child.argv).cast();
             call(libc::SYS_execve, [*argv as usize, argv as usize, environ as usize, 0])
         }) {
-            (*child).failed = errno;
+            child.failed.store(errno, Ordering::Relaxed);
         }
         loop {
             let _ = call(libc::SYS_exit, [111, 0, 0, 0]);
@@ -286,8 +450,12 @@ unsafe fn prepare(child: &Child) -> Result<(), c_int> {
             let _ = call(libc::SYS_setsid, [0; 4]); // a fresh child leads no group, so this cannot fail
         }
         call(libc::SYS_fchdir, [child.dir, 0, 0, 0])?;
-        if let Some(first) = child.give_up_from {
-            call(libc::SYS_close_range, [first, u32::MAX as usize, CLOSE_RANGE_UNSHARE as usize, 0])?;
+        let give_up =
+            |first, flags: libc::c_uint| call(libc::SYS_close_range, [first, u32::MAX as usize, flags as usize, 0]);
+        let shared = child.shares_files.load(Ordering::Relaxed);
+        if let Some(first) = child.give_up_from.filter(|_| shared) {
+            give_up(first, CLOSE_RANGE_UNSHARE)?;
+            child.shares_files.store(false, Ordering::Release);
         } // from here on the descriptors are our own
         if let Some(stdin) = child.stdin {
             call(libc::SYS_dup3, [stdin, 0, 0, 0])?;
@@ -295,12 +463,36 @@ unsafe fn prepare(child: &Child) -> Result<(), c_int> {
         if let Some(stdout) = child.stdout {
             call(libc::SYS_dup3, [stdout, 1, 0, 0])?;
         }
+        if let Some(first) = child.give_up_from.filter(|_| !shared) {
+            give_up(first, 0)?; // whoever waits long for its exec holds no lock and no pipe of others
+        }
         if let Some(limit) = &child.open_files {
             call(libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE as usize, ptr::from_ref(limit) as usize, 0])?;
         }
         let none = [0u64; 2];
         call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, (&raw const none) as usize, 0, KERNEL_SIGSET])
     }
+}
+
+/// To be called when the other signals have their default action. Before Linux 5.16 a core dump ends every process that
+/// shares the memory of the one that dumps: so a child that has not executed its program yet dumps none, as it inherits
+/// these actions. The program does not. We ourselves let these signals wait, and read them.
+pub fn dump_no_core_in_shared_memory() {
+    for signal in CORE_DUMPING {
+        // SAFETY: a handler that makes one system call.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = leave as extern "C" fn(c_int) as usize;
+            libc::sigfillset(&raw mut action.sa_mask);
+            libc::sigaction(signal, &raw const action, ptr::null_mut());
+        }
+    }
+}
+
+/// Ends this process as a shell tells of such an end.
+extern "C" fn leave(signal: c_int) {
+    // SAFETY: exit_group(2) takes a number.
+    let _ = unsafe { call(libc::SYS_exit_group, [128 + signal as usize, 0, 0, 0]) };
 }
 
 /// # Safety
@@ -346,26 +538,74 @@ mod tests {
     use super::*;
     use std::fs::File;
 
-    fn spawn_in_root(argv: &[&CStr]) -> (Pid, Option<NotExecuted>) {
-        let root = File::open("/").expect("/ opens");
-        let plan = Plan { dir: root.as_fd(), argv, stdin: None, stdout: None, new_session: true, open_files: None };
+    fn root() -> Rc<OwnedFd> {
+        Rc::new(File::open("/").expect("/ opens").into())
+    }
+
+    fn plan<'a>(dir: &'a Rc<OwnedFd>, argv: &'a [&'a CStr]) -> Plan<'a> {
+        Plan { dir, argv, stdin: None, stdout: None, new_session: true, open_files: None }
+    }
+
+    fn spawn_in_root(argv: &[&CStr]) -> (Pid, Exec) {
         let mut spawner = Spawner::new().expect("a spawner");
-        let pid = spawner.spawn(&plan).expect("a process");
-        (pid, spawner.settle())
+        spawner.patience = Duration::from_secs(60); // on a busy machine, too
+        let pid = spawner.spawn(&plan(&root(), argv)).expect("a process");
+        let (same, exec) = spawner.wait_for_exec().expect("one was started");
+        assert_eq!(same, pid);
+        (pid, exec)
     }
 
     #[test]
     fn a_program_that_cannot_be_executed_says_why_and_exits_with_111() {
         for (program, errno) in [(c"./no/such/program", Errno::ENOENT), (c"./etc", Errno::EACCES)] {
-            let (pid, failed) = spawn_in_root(&[program]);
-            assert_eq!(failed, Some(NotExecuted { pid, errno }));
+            let (pid, exec) = spawn_in_root(&[program]);
+            assert_eq!(exec, Exec::Failed(errno));
             assert_eq!(wait::reap_only(pid), Some(Exit::NOT_RUN));
         }
     }
 
     #[test]
     fn a_program_runs_with_its_arguments() {
-        let (pid, failed) = spawn_in_root(&[c"./bin/sh", c"-c", c"exit $1", c"sh", c"7"]);
-        assert_eq!((failed, wait::reap_only(pid)), (None, Some(Exit::Code(7))));
+        let (pid, exec) = spawn_in_root(&[c"./bin/sh", c"-c", c"exit $1", c"sh", c"7"]);
+        assert_eq!((exec, wait::reap_only(pid)), (Exec::Done, Some(Exit::Code(7))));
+    }
+
+    /// Waits for the answer of a pending child.
+    fn answer(spawner: &mut Spawner, pid: Pid) -> Result<(), Errno> {
+        let deadline = clock::now().after(Duration::from_secs(60));
+        loop {
+            if let Some(answer) = spawner.answer(pid) {
+                return answer;
+            }
+            assert!(clock::now() < deadline, "it never answers");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn children_that_nobody_waits_for_answer_each_for_itself() {
+        let mut spawner = Spawner::new().expect("a spawner");
+        let (sh, missing) = ([c"./bin/sh", c"-c", c"read line && [ $line = hello ]"], [c"./no/such/program"]);
+        let mut started = Vec::new();
+        for round in 0..20 {
+            spawner.patience = Duration::ZERO;
+            let (read, write) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
+            nix::unistd::write(&write, b"hello\n").expect("write");
+            let (dir, fails) = (root(), round % 3 == 2);
+            let argv = if fails { &missing[..] } else { &sh[..] };
+            let pid = spawner.spawn(&Plan { stdin: Some(read.as_fd()), ..plan(&dir, argv) }).expect("a process");
+            let (_, exec) = spawner.wait_for_exec().expect("one was started");
+            started.push((pid, fails, exec));
+        } // the directories and the pipes are closed here, as far as we are concerned
+        for (pid, fails, exec) in started {
+            let answer = match exec {
+                Exec::Done => Ok(()),
+                Exec::Failed(errno) => Err(errno),
+                Exec::Pending => answer(&mut spawner, pid),
+            };
+            assert_eq!(answer, if fails { Err(Errno::ENOENT) } else { Ok(()) });
+            assert_eq!(wait::reap_only(pid), Some(if fails { Exit::NOT_RUN } else { Exit::Code(0) }));
+        }
+        assert_eq!((spawner.pending.len(), spawner.taken), (0, [false; 2]), "nothing is held for anybody");
     }
 }

@@ -1,6 +1,6 @@
 //! Reaping.
 
-use super::{Errno, checked, poll};
+use super::{Errno, checked, poll, tracee};
 use crate::machine::{Exit, Mono, Pid, Signal};
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,8 @@ const UNWRITTEN: u64 = u64::MAX;
 pub enum Reaped {
     /// This child had ended.
     Child(Pid, Exit),
+    /// None: a child that is traced had stopped. It runs on.
+    Stopped,
     /// There are children, but none has ended.
     NoneYet,
     /// There are no children.
@@ -25,11 +27,8 @@ pub enum Reaped {
 /// Not by nix: its `waitpid` reaps a child killed by a real-time signal and then reports EINVAL, losing both its
 /// pid and its status.
 pub fn reap(status: &AtomicU64) -> Reaped {
-    match wait_for(-1, libc::WNOHANG, status) {
-        Ok(Some((pid, exit))) => Reaped::Child(pid, exit),
-        Ok(None) => Reaped::NoneYet,
-        Err(_) => Reaped::Childless, // ECHILD; waitpid(2) has no other error for these arguments
-    }
+    // ECHILD; waitpid(2) has no other error for these arguments
+    wait_for(-1, libc::WNOHANG, status).unwrap_or(Reaped::Childless)
 }
 
 /// Whether there are children, dead ones included.
@@ -47,7 +46,13 @@ pub fn reap_until(pid: Pid, deadline: Mono) -> Result<Option<Exit>, Errno> {
         Ok(()) => libc::WNOHANG,
         Err(_) => 0,
     };
-    Ok(wait_for(pid.0, flags, &AtomicU64::new(0))?.map(|(_, exit)| exit))
+    loop {
+        match wait_for(pid.0, flags, &AtomicU64::new(0))? {
+            Reaped::Child(_, exit) => return Ok(Some(exit)),
+            Reaped::Stopped => {}
+            Reaped::NoneYet | Reaped::Childless => return Ok(None),
+        }
+    }
 }
 
 /// A descriptor that has input when this child has ended.
@@ -62,27 +67,79 @@ fn end_of(pid: Pid) -> Result<OwnedFd, Errno> {
 /// Waits for the end of this child.
 #[cfg(test)]
 pub(super) fn reap_only(pid: Pid) -> Option<Exit> {
-    wait_for(pid.0, 0, &AtomicU64::new(0)).ok().flatten().map(|(_, exit)| exit)
+    loop {
+        match wait_for(pid.0, 0, &AtomicU64::new(0)) {
+            Ok(Reaped::Child(_, exit)) => return Some(exit),
+            Ok(Reaped::Stopped) => {}
+            Ok(Reaped::NoneYet | Reaped::Childless) | Err(_) => return None,
+        }
+    }
 }
 
-fn wait_for(pid: libc::pid_t, flags: libc::c_int, status: &AtomicU64) -> Result<Option<(Pid, Exit)>, Errno> {
+fn wait_for(pid: libc::pid_t, flags: libc::c_int, status: &AtomicU64) -> Result<Reaped, Errno> {
     status.store(UNWRITTEN, Ordering::Relaxed);
     // SAFETY: waitpid(2) writes the first half of `status` only, which is valid for the call.
-    let pid = checked(unsafe { libc::waitpid(pid, status.as_ptr().cast(), flags) })?;
-    Ok(written(status.load(Ordering::Relaxed)).filter(|_| pid > 0).map(|exit| (Pid(pid), exit)))
+    let pid = Pid(checked(unsafe { libc::waitpid(pid, status.as_ptr().cast(), flags) })?);
+    if pid.0 == 0 {
+        return Ok(Reaped::NoneYet);
+    }
+    Ok(match written(status.load(Ordering::Relaxed)) {
+        Some(exit) => Reaped::Child(pid, exit),
+        None => {
+            tracee::release(pid);
+            Reaped::Stopped
+        }
+    })
 }
 
 /// How the child ended that was reaped last, by what the kernel wrote there. `None` if it has not.
 pub fn written(status: u64) -> Option<Exit> {
-    let [a, b, c, d, ..] = status.to_ne_bytes();
-    Some(i32::from_ne_bytes([a, b, c, d])).filter(|_| status != UNWRITTEN).map(decode)
+    wait_status(status).and_then(decode)
 }
 
-/// Stops and continues are not asked for, so a status is either an exit or a death by signal.
-fn decode(status: libc::c_int) -> Exit {
-    if libc::WIFSIGNALED(status) {
-        Exit::Signal { signal: Signal(libc::WTERMSIG(status)), core: libc::WCOREDUMP(status) }
+/// Whether the kernel wrote there that a child had stopped.
+pub fn is_stop(status: u64) -> bool {
+    wait_status(status).is_some_and(|status| decode(status).is_none())
+}
+
+fn wait_status(word: u64) -> Option<libc::c_int> {
+    let [a, b, c, d, ..] = word.to_ne_bytes();
+    (word != UNWRITTEN).then_some(i32::from_ne_bytes([a, b, c, d]))
+}
+
+/// An exit or a death by a signal. A stop is neither: nobody asks for stops, but those of a child that we trace are
+/// reported nevertheless.
+fn decode(status: libc::c_int) -> Option<Exit> {
+    if libc::WIFEXITED(status) {
+        Some(Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX)))
+    } else if libc::WIFSIGNALED(status) {
+        Some(Exit::Signal { signal: Signal(libc::WTERMSIG(status)), core: libc::WCOREDUMP(status) })
     } else {
-        Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(status: u16) -> u64 {
+        let [a, b] = status.to_ne_bytes();
+        u64::from_ne_bytes(if cfg!(target_endian = "little") {
+            [a, b, 0, 0, 255, 255, 255, 255]
+        } else {
+            [0, 0, a, b, 255, 255, 255, 255]
+        })
+    }
+
+    #[test]
+    fn a_stop_is_no_end() {
+        let killed = |signal, core| Exit::Signal { signal: Signal(signal), core };
+        assert_eq!([word(0), word(0x0300)].map(written), [0, 3].map(|code| Some(Exit::Code(code))));
+        assert_eq!([word(9), word(0x8b)].map(written), [Some(killed(9, false)), Some(killed(11, true))]);
+        for stop in [0x057f, 0x137f, 0x857f, 0xffff] {
+            assert_eq!((written(word(stop)), is_stop(word(stop))), (None, true), "{stop:x}");
+        }
+        assert_eq!((written(UNWRITTEN), is_stop(UNWRITTEN), is_stop(word(0))), (None, false, false));
     }
 }

@@ -13,7 +13,7 @@ use onit::wire::ledger::{PAGE, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{given_to, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
-use crate::{anywhere, procfs};
+use crate::{anywhere, procfs, traced};
 
 const SERVICES: usize = 100;
 /// How many of them write to a logger all the time.
@@ -580,6 +580,25 @@ fn a_main_process_that_starts_after_a_fault_gets_what_was_open_for_it() {
     let onit = sv.spawn_words(&["sh", "-c", &script]);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
     assert_eq!((onit.stdout().as_str(), onit.said(&["onit: SIGSEGV: starting again"]).len()), ("word\n", 1));
+}
+
+#[test]
+fn a_fault_while_a_traced_child_stands_still_does_not_leave_it_there() {
+    if let Some(why) = why_no_traps().or_else(traced::why_not) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let code = format!("select(undef, undef, undef, 0.02) until -e \"go\"; {}", traced::trace_me());
+    let web = sv.service("web").run(&traced::perl(&format!("{code} {}", traced::SIGNALS_ITSELF))).create();
+    let onit = sv.start(UnderTest::Onit);
+    let pid = web.wait_up();
+    wait_idle(&onit);
+    let trap = Trap::set(&sv, onit.pid(), At("ptrace", 1, false)).expect("a trap");
+    web.write("go", "");
+    wait_for("the stop", SOON, || procfs::Glimpse::of(pid).filter(|seen| seen.state == 't'));
+    trap.release();
+    onit.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
+    assert_eq!((web.wait_pid("alive"), web.wait_up()), (pid, pid));
 }
 
 #[test]

@@ -1,0 +1,86 @@
+//! Children that were not executed in time: each is looked after by itself, and nobody else waits for it.
+//!
+//! Whoever fails leaves them to the next one as processes that run. That one does not know how far they have come.
+
+use super::Init;
+use super::table::SlotId;
+use super::voice::{Span, script_name};
+use crate::machine::pending::{EXEC_TIMEOUT, Order, PendingExec};
+use crate::machine::{Exit, Mono, Pid, Script, Signal, Target};
+use crate::sys::{Errno, process};
+
+/// A child that has not executed its program yet, as far as is known.
+pub(super) struct PendingChild {
+    pid: Pid,
+    /// Whose it is. A service stays in the table until its children are reaped.
+    at: SlotId,
+    script: Script,
+    exec: PendingExec,
+}
+
+impl PendingChild {
+    pub(super) fn new(pid: Pid, at: SlotId, script: Script, now: Mono) -> PendingChild {
+        PendingChild { pid, at, script, exec: PendingExec::new(now) }
+    }
+}
+
+impl Init {
+    pub(super) fn pending_deadline(&self) -> Option<Mono> {
+        self.pending.iter().filter_map(|child| child.exec.deadline()).min()
+    }
+
+    /// Takes the answers that have come, and does something about those that have not.
+    pub(super) fn look_at_pending(&mut self) {
+        for mut child in std::mem::take(&mut self.pending) {
+            match self.spawner.answer(child.pid) {
+                Some(Ok(())) => {}
+                Some(Err(errno)) => self.exec_failed(&child, errno),
+                None => {
+                    self.urge(&mut child);
+                    self.pending.push(child);
+                }
+            }
+        }
+    }
+
+    fn exec_failed(&mut self, child: &PendingChild, errno: Errno) {
+        match child.script {
+            Script::Run => self.run_failed(child.at, child.pid, errno),
+            Script::Finish(_) | Script::Control(_) => self.tell_refusal(child.at, child.script, errno),
+        }
+    }
+
+    fn urge(&mut self, child: &mut PendingChild) {
+        let paused = self.table.get(child.at).is_some_and(|slot| slot.service.view().paused);
+        let signal = match child.exec.tick(self.now, paused && child.script == Script::Run) {
+            Some(Order::Continue) => Signal::CONT,
+            Some(Order::Kill) => {
+                self.tell_timeout(child);
+                Signal::KILL
+            }
+            None => return,
+        };
+        let _ = process::kill(child.pid, signal, Target::Process); // that it may not be signalled is no news
+    }
+
+    fn tell_timeout(&mut self, child: &PendingChild) {
+        let then = if child.script == Script::Run { "killing it and trying again" } else { "killing it" };
+        let (script, limit) = (script_name(child.script), Span(EXEC_TIMEOUT));
+        let cause = "it was stopped, or its file system does not answer";
+        self.complain(child.at, format!("{script} could not be executed within {limit} ({cause}); {then}"));
+        if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
+            slot.told = true;
+        }
+    }
+
+    /// A child was reaped. How it ended, which for a pending one is known better here: whoever was killed because its
+    /// program could not be executed has not run.
+    pub(super) fn pending_ended(&mut self, pid: Pid, exit: Exit) -> Exit {
+        let Some(place) = self.pending.iter().position(|child| child.pid == pid) else { return exit };
+        let child = self.pending.swap_remove(place);
+        if let Some(errno) = self.spawner.ended(pid) {
+            self.exec_failed(&child, errno);
+        }
+        if child.exec.is_killed() { Exit::NOT_RUN } else { exit }
+    }
+}

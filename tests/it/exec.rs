@@ -1,0 +1,248 @@
+//! A program that the kernel does not load at once: whoever executes it waits, and nobody else does.
+
+use std::fs::{self, OpenOptions};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+
+use crate::procfs::{self, Glimpse};
+use crate::svdir::{Ending, Phase, SOON, Service, SvDir, UnderTest};
+use crate::svdir::{poll_until, send, skip, wait_for};
+
+/// A write lease on a file, as file servers take it: whoever opens or executes the file waits until it is given back, up to
+/// 45 seconds (`/proc/sys/fs/lease-break-time`).
+struct Lease(OwnedFd);
+
+impl Lease {
+    /// The system's word for why there is none, if there is none.
+    fn on(path: &Path) -> Result<Lease, std::io::Error> {
+        const F_SETSIG: libc::c_int = 10;
+        let file: OwnedFd = OpenOptions::new().read(true).write(true).open(path)?.into();
+        // SAFETY: fcntl(2) with numbers only. That somebody waits is told by a signal that nobody minds.
+        let taken = unsafe {
+            libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG);
+            libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
+        };
+        if taken == -1 { Err(std::io::Error::last_os_error()) } else { Ok(Lease(file)) }
+    }
+}
+
+/// A service that is down, whose program at `path` cannot be executed as long as the lease is there. Its `run` says its pid.
+macro_rules! leased {
+    ($sv:expr, $name:expr, $path:expr) => {{
+        let builder = $sv.service($name).down().run("echo $$ >ran; exec sleep 1000");
+        let builder = builder.finish("echo $1 $2 >>ends").file("timeout-finish", "0");
+        let service = builder.script("control/t", "echo hook >>hooks; exit 1").create();
+        match Lease::on(&service.path().join($path)) {
+            Ok(lease) => (service, lease),
+            Err(error) => skip!("no lease can be had here: {error}"),
+        }
+    }};
+}
+
+fn sleeper(sv: &SvDir, name: &str) -> Service {
+    sv.service(name).run("exec sleep 1000").create()
+}
+
+/// Another service is killed and restarted meanwhile. Whoever waits for a lease waits longer than this test does.
+#[track_caller]
+fn is_restarted(other: &Service) {
+    let pid = other.wait_up();
+    send(pid, Signal::SIGKILL);
+    other.wait_other(pid);
+}
+
+/// The process of a service that has not become its program yet.
+#[track_caller]
+fn newborn(service: &Service) -> u32 {
+    let pid = service.wait_up();
+    assert_eq!(service.text("ran"), "", "it waits for the lease");
+    pid
+}
+
+#[test]
+fn a_run_that_is_not_loaded_holds_up_nobody_else_and_runs_when_it_is() {
+    let sv = SvDir::new();
+    let other = sleeper(&sv, "other");
+    let mut waiting = Vec::new();
+    for number in 0..20 {
+        waiting.push(leased!(sv, &format!("leased{number}"), "run"));
+    }
+    let onit = sv.start(UnderTest::Onit);
+    other.wait_up();
+    waiting.iter().for_each(|(service, _)| service.order(b"u"));
+    let pids: Vec<u32> = waiting.iter().map(|(service, _)| newborn(service)).collect();
+    is_restarted(&other);
+    for ((service, lease), pid) in waiting.into_iter().zip(pids) {
+        drop(lease);
+        assert_eq!(service.wait_pid("ran"), pid, "the process that waited, and no other");
+    }
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
+fn a_newborn_child_that_somebody_stops_is_continued() {
+    let sv = SvDir::new();
+    let other = sleeper(&sv, "other");
+    let (web, lease) = leased!(sv, "web", "run");
+    let _onit = sv.start(UnderTest::Onit);
+    web.order(b"u");
+    let pid = newborn(&web);
+    send(pid, Signal::SIGSTOP);
+    is_restarted(&other);
+    drop(lease);
+    assert_eq!(web.wait_pid("ran"), pid);
+}
+
+#[test]
+fn a_newborn_child_that_is_paused_on_purpose_stays_paused() {
+    let sv = SvDir::new();
+    let (web, lease) = leased!(sv, "web", "run");
+    let _onit = sv.start(UnderTest::Onit);
+    web.order(b"u");
+    let pid = newborn(&web);
+    web.order(b"p");
+    wait_for("the child to stop", SOON, || Glimpse::of(pid).filter(Glimpse::is_stopped));
+    drop(lease);
+    let runs = poll_until(Duration::from_millis(2500), || Some(web.text("ran")).filter(|text| !text.is_empty()));
+    assert_eq!(runs, None, "it was told to pause");
+    web.order(b"c");
+    assert_eq!(web.wait_pid("ran"), pid);
+}
+
+#[test]
+fn a_program_that_is_never_loaded_is_told_and_tried_again() {
+    let sv = SvDir::new();
+    let other = sleeper(&sv, "other");
+    let (web, lease) = leased!(sv, "web", "run");
+    let onit = sv.start(UnderTest::Onit);
+    web.order(b"u");
+    let pid = newborn(&web);
+    let cause = "it was stopped, or its file system does not answer";
+    let line = format!("onit: web: ./run could not be executed within 10s ({cause}); killing it and trying again");
+    onit.wait_said(&[&line]);
+    drop(lease);
+    assert_eq!(web.wait_text("ends", |text| text.ends_with('\n')), "111 0\n", "as whoever could not be executed");
+    assert_ne!(web.wait_pid("ran"), pid);
+    is_restarted(&other);
+    assert_eq!(onit.stderr().lines().count(), 1, "{}", onit.stderr());
+}
+
+#[test]
+fn what_fails_late_is_told_as_what_fails_at_once() {
+    let sv = SvDir::new();
+    let web = sv.service("web").down().exec("run", "#!/no/such/shell\n").finish("echo $1 $2 >>ends").create();
+    let lease = match Lease::on(&web.path().join("run")) {
+        Ok(lease) => lease,
+        Err(error) => skip!("no lease can be had here: {error}"),
+    };
+    let onit = sv.start(UnderTest::Onit);
+    web.order(b"u");
+    newborn(&web);
+    drop(lease);
+    let cause = "No such file or directory (its interpreter /no/such/shell is missing)";
+    onit.wait_said(&[&format!("onit: web: cannot start ./run: {cause}; trying again")]);
+    assert_eq!(web.wait_text("ends", |text| text.ends_with('\n')), "111 0\n");
+    web.write_script("run", "echo $$ >ran; exec sleep 1000");
+    web.wait_pid("ran");
+    assert_eq!(onit.stderr().lines().count(), 1, "{}", onit.stderr());
+}
+
+#[test]
+fn finish_and_control_scripts_that_are_not_loaded_hold_up_nobody_else() {
+    let sv = SvDir::new();
+    let other = sleeper(&sv, "other");
+    let (web, lease) = leased!(sv, "web", "control/t");
+    let _onit = sv.start(UnderTest::Onit);
+    web.order(b"u");
+    let pid = web.wait_pid("ran");
+    web.order(b"t");
+    is_restarted(&other);
+    drop(lease);
+    web.wait_text("hooks", |text| text == "hook\n");
+    web.wait_other(pid);
+    let lease = Lease::on(&web.path().join("finish")).expect("another lease");
+    web.wait_pid("ran");
+    web.order(b"k");
+    web.wait_for("finish to be waited for", |status| status.phase() == Phase::Finish);
+    let ends = web.text("ends");
+    is_restarted(&other);
+    assert_eq!(web.text("ends"), ends, "it waits for the lease");
+    drop(lease);
+    web.wait_text("ends", |text| text == format!("{ends}-1 9\n"));
+}
+
+#[test]
+fn what_is_told_to_a_newborn_child_reaches_it() {
+    let sv = SvDir::new();
+    let (web, lease) = leased!(sv, "web", "run");
+    let onit = sv.start(UnderTest::Onit);
+    web.order(b"o");
+    let first = newborn(&web);
+    send(first, Signal::SIGQUIT); // a core dump of it would be one of ours
+    web.wait_text("ends", |text| text == "131 0\n");
+    web.order(b"o");
+    web.wait_other(first);
+    web.order(b"d");
+    web.wait_text("ends", |text| text == "131 0\n-1 15\n");
+    web.order(b"o");
+    let last = web.wait_up();
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "a shutdown waits for no lease");
+    assert!(!procfs::is_alive(last));
+    drop(lease);
+    assert_eq!((web.text("ran"), onit.stderr()), (String::new(), String::new()));
+}
+
+#[test]
+fn after_a_fault_of_onit_a_newborn_child_goes_on() {
+    let sv = SvDir::new();
+    let other = sleeper(&sv, "other");
+    let (web, lease) = leased!(sv, "web", "run");
+    let onit = sv.start(UnderTest::Onit);
+    other.wait_up();
+    web.order(b"u");
+    let pid = newborn(&web);
+    onit.signal(Signal::SIGSEGV);
+    onit.wait_said(&["onit: SIGSEGV: starting again; 2 services keep running"]);
+    is_restarted(&other);
+    drop(lease);
+    assert_eq!(web.wait_pid("ran"), pid);
+    web.order(b"d");
+    web.wait_down();
+}
+
+#[test]
+fn a_main_process_that_is_not_loaded_holds_up_no_service_and_hears_signals() {
+    let sv = SvDir::new();
+    let other = sleeper(&sv, "other");
+    let (program, lease) = leased!(sv, "program", "run");
+    let mut command = UnderTest::Onit.command(&sv.path());
+    command.arg("--").arg(program.path().join("run"));
+    let onit = sv.spawn(command);
+    other.wait_up();
+    is_restarted(&other);
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(143));
+    drop(lease);
+}
+
+#[test]
+fn who_waits_for_nobody_sleeps() {
+    let sv = SvDir::new();
+    let (web, lease) = leased!(sv, "web", "run");
+    let onit = sv.start(UnderTest::Onit);
+    web.order(b"u");
+    newborn(&web);
+    drop(lease);
+    web.wait_pid("ran");
+    // One that looks again and again does so within any second; one that does not comes to rest before long.
+    wait_for("rest", SOON, || {
+        let before = procfs::naps(onit.pid());
+        std::thread::sleep(Duration::from_secs(1));
+        (procfs::naps(onit.pid()) == before).then_some(())
+    });
+}
