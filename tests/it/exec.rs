@@ -18,6 +18,7 @@ struct Lease(OwnedFd);
 
 impl Lease {
     /// The system's word for why there is none, if there is none.
+    #[allow(unsafe_code)]
     fn on(path: &Path) -> Result<Lease, std::io::Error> {
         const F_SETSIG: libc::c_int = 10;
         let file: OwnedFd = OpenOptions::new().read(true).write(true).open(path)?.into();
