@@ -101,6 +101,7 @@ fn why(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
         ("up", "once") => "it will not be started again when it ends".into(),
         ("up", _) => return None,
         ("refused", _) => "it is not supervised".into(),
+        ("unknown", _) => "you may not look at its status".into(),
         ("failed", _) => "its finish ended with 125: it stays down until it is told \"up\"".into(),
         ("backoff", _) if words::is_troubled(service) => "it could not be started, and waits for its next start".into(),
         ("backoff", _) => "it has ended, and waits for its next start".into(),

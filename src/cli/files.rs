@@ -21,18 +21,19 @@ const TICK: Duration = Duration::from_millis(100);
 /// The files do not say how often a service was started again.
 pub const UNKNOWN: u64 = u64::MAX;
 
-/// What the files say of a service. That nobody supervises it is an answer.
+/// What the files say of a service. That nobody supervises it is an answer, and so is that we may not look.
 pub fn look(name: &str, path: &Path) -> Result<ServiceStatus, Trouble> {
-    let service = open(name, path)?;
-    let status = match service.status() {
-        Ok(status) => Some(status),
-        Err(error) if error.kind() == ErrorKind::NoSupervisor => None,
-        Err(error) => return Err(trouble(name, &error)),
-    };
-    Ok(match status {
-        Some(status) => told(name, path, &status),
-        None => unsupervised(name, path, NOBODY.into()),
-    })
+    match open(name, path)?.status() {
+        Ok(status) => Ok(told(name, path, &status)),
+        Err(error) => match error.kind() {
+            ErrorKind::NoSupervisor => Ok(unsupervised(name, path, NOBODY.into())),
+            ErrorKind::NotPermitted => {
+                let why = format!("cannot {}: {}", error.operation(), error.cause());
+                Ok(ServiceStatus { state: "unknown".into(), ..unsupervised(name, path, why) })
+            }
+            _ => Err(trouble(name, &error)),
+        },
+    }
 }
 
 /// A service of a directory of services, and its logger.

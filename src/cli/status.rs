@@ -173,7 +173,7 @@ pub fn table(services: &[ServiceStatus]) -> Table {
 fn row(service: &ServiceStatus) -> Vec<Cell> {
     let tone = tone(service);
     let quiet = |text: String, is: bool| if is { Cell(Tone::Quiet, text) } else { text.into() };
-    let refused = service.state == "refused";
+    let refused = matches!(service.state.as_str(), "refused" | "unknown");
     vec![
         service.name.as_str().into(),
         Cell(tone, words::state(service).into()),

@@ -95,6 +95,9 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
     if service.state == "failed" {
         return Some(because("failed".into()));
     }
+    if service.state == "unknown" {
+        return service.trouble.clone(); // why it may not be looked at
+    }
     if service.want == "down" || service.leaving || (service.want == "once" && service.pid.is_none()) {
         return None;
     }

@@ -280,6 +280,9 @@ impl Init {
         let text = fs::read_small(&slot.dir, script).ok()??;
         let line = text.split('\n').next()?.strip_prefix("#!")?;
         let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
+        if fs::exists(&slot.dir, interpreter) {
+            return None; // it is not what was missing, or the script has only just come
+        }
         Some(match interpreter.strip_suffix('\r') {
             Some(_) => " (its lines end in carriage returns, as on Windows)".to_owned(),
             None => format!(" (its interpreter {} is missing)", interpreter.replace(char::is_control, "?")),

@@ -1,18 +1,23 @@
 //! The api socket: who may connect, what they ask, and what they are answered.
 //!
 //! Nobody here is waited for. What a client does not take is kept for it up to a limit, and then the client is dropped;
-//! as long as it has much to take, nothing more is read from it. So a turn's work for one client is bounded.
+//! as long as it has much to take, nothing more is read from it. Answers are given step by step, a line or two each, to
+//! one client after the other, and a turn takes so many steps for all of them together. Those who may not give orders
+//! cost a small share of our time in the long run, whatever they ask for: services come first.
 
 use super::Init;
 use super::config::Root;
 use super::live;
+use super::report::refused_line;
 use super::table::{Pair, SlotId};
 use super::turn::Token;
 use crate::machine::Mono;
+use crate::machine::allowance::Allowance;
 use crate::sys::fs::{self, FileId};
 use crate::sys::socket::{self, Connection, Listener, Peer};
 use crate::sys::{Errno, process};
 use crate::wire::api::{Done, Error, LONGEST, Line, Request};
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -28,12 +33,22 @@ const FOLDER: &str = ".onit";
 const CLIENTS: usize = 64;
 /// Accepted in one turn.
 const ACCEPTS: usize = 16;
+/// Steps in one turn for those who may give orders, and as many for the others.
+const STEPS: usize = 64;
+/// Others than those who may give orders cost so many steps at once, and in the long run so many each millisecond.
+const GUESTS: Allowance = Allowance::new(4096, 8);
+/// As many are accepted at once, and in the long run each millisecond, who may not give orders.
+const DOOR: Allowance = Allowance::new(256, 2);
+/// When one of these is used up, it is left alone for so long.
+const REST: Duration = Duration::from_millis(8);
 /// Read from one client in one turn.
 const BITE: usize = 4096;
 /// A client that has this much to take, in bytes, is not read from.
-const MUCH: usize = 64 << 10;
+const MUCH: usize = 32 << 10;
 /// A client that has this much to take is dropped: it is a subscriber who does not keep up.
 const TOO_MUCH: usize = 4 << 20;
+/// If all together have this much to take, the one with the most is dropped.
+const TOO_MUCH_TOGETHER: usize = 8 << 20;
 /// A client that has taken nothing for this long, although there was something, is dropped.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Without a descriptor for the next client, it is looked for again after this.
@@ -75,7 +90,6 @@ impl Groups {
 }
 
 /// The socket and everybody who is connected to it.
-#[derive(Default)]
 pub(super) struct Api {
     tried: bool,
     listener: Option<Listener>,
@@ -86,8 +100,32 @@ pub(super) struct Api {
     rescan: bool,
     /// Nothing is accepted until then.
     full_until: Option<Mono>,
+    door: Allowance,
+    guests: Allowance,
+    /// Until then there is no step for those who may not give orders.
+    guests_rest_until: Option<Mono>,
+    /// Which of them had the last one.
+    last_guest: usize,
     /// Why the last file `down` that was to be made or removed was not.
     down_file: Option<String>,
+}
+
+impl Default for Api {
+    fn default() -> Api {
+        Api {
+            tried: false,
+            listener: None,
+            places: Vec::new(),
+            clients: Vec::new(),
+            rescan: false,
+            full_until: None,
+            door: DOOR,
+            guests: GUESTS,
+            guests_rest_until: None,
+            last_guest: 0,
+            down_file: None,
+        }
+    }
 }
 
 /// A directory in which we have put something under [`NAME`].
@@ -123,7 +161,9 @@ struct Client {
     connection: Connection,
     rights: Rights,
     input: Vec<u8>,
-    output: Vec<u8>,
+    output: Output,
+    /// The connection may take something.
+    has_room: bool,
     /// It has said all that it will say, and may still listen.
     has_spoken: bool,
     subscribed: bool,
@@ -136,14 +176,71 @@ struct Client {
 
 /// An answer that is given piece by piece.
 struct Listing {
-    /// The last service of which it told.
+    part: Part,
+    /// The last name of this part of which it told.
     last: Option<OsString>,
     count: u64,
 }
 
+/// Whom it tells of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Services,
+    Refused,
+}
+
+/// What is to be sent. To take from its front costs nothing, however long it is.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Output {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    fn len(&self) -> usize {
+        self.rest().len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    fn was_sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.is_empty() {
+            *self = Output::default();
+        } else if self.sent > self.len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+}
+
 impl Client {
     fn say(&mut self, line: &Line) {
-        self.output.extend_from_slice(&line.encode());
+        self.output.add(&line.encode());
+    }
+
+    fn is_guest(&self) -> bool {
+        self.rights != Rights::Control
+    }
+
+    /// There is something to be answered.
+    fn has_more(&self) -> bool {
+        self.listing.is_some() || self.input.contains(&b'\n')
+    }
+
+    /// There is something to be done for it now.
+    fn is_due(&self) -> bool {
+        !self.has_much() && (self.has_more() || self.input.len() > LONGEST)
     }
 
     fn done(&mut self, count: u64) {
@@ -170,7 +267,19 @@ impl Api {
     /// When somebody is to be dropped or let in.
     pub(super) fn deadline(&self) -> Option<Mono> {
         let stalled = self.clients.iter().flatten().filter(|client| !client.output.is_empty());
-        stalled.map(|client| client.active.after(PATIENCE)).chain(self.full_until).min()
+        let stalled = stalled.map(|client| client.active.after(PATIENCE));
+        let due = self.clients.iter().flatten().filter(|client| client.is_due());
+        let due = due.map(|client| self.guests_rest_until.filter(|_| client.is_guest()).unwrap_or_default());
+        stalled.chain(due).chain(self.full_until).min()
+    }
+
+    /// Who waits for an answer: those of one kind, each once, beginning behind this one.
+    fn due(&self, guests: bool, behind: usize) -> VecDeque<usize> {
+        let is_due = |client: &Client| client.is_guest() == guests && client.is_due();
+        let all = self.clients.iter().enumerate();
+        let due = all.filter(|(_, client)| client.as_ref().is_some_and(is_due)).map(|(at, _)| at);
+        let (first, then): (Vec<_>, Vec<_>) = due.partition(|at| *at > behind);
+        first.into_iter().chain(then).collect()
     }
 
     /// What came of making or removing a file `down`, for whoever has asked for it.
@@ -186,7 +295,7 @@ impl Api {
     pub(super) fn tell(&mut self, line: &Line) {
         let line = line.encode();
         for client in self.clients.iter_mut().flatten().filter(|client| client.subscribed) {
-            client.output.extend_from_slice(&line);
+            client.output.add(&line);
         }
     }
 
@@ -197,6 +306,16 @@ impl Api {
     fn drop_client(&mut self, at: usize) {
         if let Some(place) = self.clients.get_mut(at) {
             *place = None;
+        }
+    }
+
+    /// Who keeps us from having room for the others.
+    fn drop_the_greedy(&mut self) {
+        let waiting = |client: &Option<Client>| client.as_ref().map_or(0, |client| client.output.len());
+        while self.clients.iter().map(waiting).sum::<usize>() > TOO_MUCH_TOGETHER {
+            let most = self.clients.iter().enumerate().max_by_key(|(_, client)| waiting(client));
+            let Some((at, _)) = most else { return };
+            self.drop_client(at);
         }
     }
 
@@ -305,19 +424,22 @@ impl Init {
     pub(super) fn welcome(&mut self) {
         for _ in 0..ACCEPTS {
             let Some(listener) = self.api.listener.as_ref().filter(|_| self.api.full_until.is_none()) else { return };
+            if !self.api.door.take(self.now, 1) {
+                return self.hold_the_door(REST);
+            }
             match listener.accept() {
                 Ok(None) => return,
                 Ok(Some((connection, peer))) => self.let_in(connection, &peer),
-                Err(_) => return self.hold_the_door(),
+                Err(_) => return self.hold_the_door(RETRY),
             }
         }
     }
 
-    /// There is no descriptor left: who waits goes on waiting, and does not wake us.
-    fn hold_the_door(&mut self) {
+    /// There is no descriptor left, or too many come: who waits goes on waiting, and does not wake us.
+    fn hold_the_door(&mut self, span: Duration) {
         if let Some(listener) = &self.api.listener {
             let _ = self.poller.listen(listener, Token::Api.pack(), false);
-            self.api.full_until = Some(self.now.after(RETRY));
+            self.api.full_until = Some(self.now.after(span));
         }
     }
 
@@ -329,13 +451,17 @@ impl Init {
             connection,
             rights: self.config.groups.rights(peer, process::user()),
             input: Vec::new(),
-            output: Vec::new(),
+            output: Output::default(),
+            has_room: true,
             has_spoken: false,
             subscribed: false,
             listing: None,
             active: self.now,
             interest: (true, false),
         };
+        if !client.is_guest() {
+            self.api.door.give_back(1);
+        }
         let at = self.api.place();
         if self.poller.add(&client.connection, Token::Client(at).pack()).is_ok()
             && let Some(place) = self.api.clients.get_mut(at)
@@ -348,7 +474,9 @@ impl Init {
     pub(super) fn serve(&mut self, at: usize) {
         let now = self.now;
         let Some(client) = self.api.client(at) else { return };
-        if client.has_spoken && client.connection.has_hung_up() {
+        client.has_room = true;
+        // What a guest has said and is not there to hear the answer of, is nothing: it may give no orders.
+        if (client.has_spoken || client.is_guest()) && client.connection.has_hung_up() {
             return self.api.drop_client(at);
         }
         if client.interest.0 {
@@ -362,23 +490,44 @@ impl Init {
                 }
             }
         }
-        self.answer_all(at);
     }
 
-    /// Answers as much as there is room for.
-    fn answer_all(&mut self, at: usize) {
-        loop {
-            let Some(client) = self.api.client(at).filter(|client| !client.has_much()) else { return };
-            if let Some(listing) = client.listing.take() {
-                self.go_on_listing(at, listing);
-            } else if let Some(line) = client.next_line() {
-                self.answer(at, &line);
-            } else {
-                if client.input.len() > LONGEST {
-                    self.api.drop_client(at);
-                }
+    /// Takes the steps of a turn: those who may give orders first, and each in turn.
+    pub(super) fn answer_clients(&mut self) {
+        self.answer_some(false, 0);
+        self.api.guests_rest_until = self.api.guests_rest_until.filter(|at| *at > self.now);
+        if self.api.guests_rest_until.is_none() {
+            self.answer_some(true, self.api.last_guest);
+        }
+    }
+
+    fn answer_some(&mut self, guests: bool, behind: usize) {
+        let mut due = self.api.due(guests, behind);
+        for _ in 0..STEPS {
+            let Some(at) = due.pop_front() else { return };
+            if guests && !self.api.guests.take(self.now, 1) {
+                self.api.guests_rest_until = Some(self.now.after(REST));
                 return;
             }
+            if guests {
+                self.api.last_guest = at;
+            }
+            self.answer_step(at);
+            if self.api.client(at).is_some_and(|client| client.is_due()) {
+                due.push_back(at);
+            }
+        }
+    }
+
+    /// One step of an answer.
+    fn answer_step(&mut self, at: usize) {
+        let Some(client) = self.api.client(at) else { return };
+        if let Some(listing) = client.listing.take() {
+            self.go_on_listing(at, listing);
+        } else if let Some(line) = client.next_line() {
+            self.answer(at, &line);
+        } else {
+            self.api.drop_client(at); // a line without end is no request
         }
     }
 
@@ -406,7 +555,7 @@ impl Init {
             }
             Ok(Request::Status(None)) => {
                 if let Some(client) = self.api.client(at) {
-                    client.listing = Some(Listing { last: None, count: 0 });
+                    client.listing = Some(Listing { part: Part::Services, last: None, count: 0 });
                 }
                 return;
             }
@@ -450,10 +599,7 @@ impl Init {
         if let Some(slot) = self.table.named(name) {
             return Some(slot);
         }
-        let told = name.to_str().filter(|name| name.contains(char::REPLACEMENT_CHARACTER))?;
-        let is_meant = |at: &SlotId| self.table.get(*at).is_some_and(|slot| slot.name.to_string_lossy() == told);
-        let mut meant = self.table.services().into_iter().filter(is_meant);
-        meant.next().filter(|_| meant.next().is_none())
+        self.table.told_as(name.to_str()?)
     }
 
     /// What `enable` and `disable` do besides starting and stopping may fail.
@@ -479,26 +625,35 @@ impl Init {
         Ok(())
     }
 
-    fn go_on_listing(&mut self, at: usize, listing: Listing) {
-        let Listing { last, mut count } = listing;
-        let next = self.table.next_name(last.as_deref()).map(|(name, slot)| (name.clone(), slot));
-        let mut lines = Vec::new();
-        match &next {
-            Some((_, slot)) => {
-                lines.extend(self.status_line(*slot));
-                if let Some(Pair::Producer { logger, .. }) = self.table.get(*slot).map(|slot| &slot.pair) {
-                    lines.extend(self.status_line(*logger));
-                }
-            }
-            None => lines.extend(self.refused_lines()),
-        }
-        count += lines.len() as u64;
+    fn go_on_listing(&mut self, at: usize, Listing { part, last, count }: Listing) {
+        let (name, lines) = match part {
+            Part::Services => self.next_service(last.as_deref()),
+            Part::Refused => self.next_refused(last.as_deref()),
+        };
+        let count = count + lines.len() as u64;
         let Some(client) = self.api.client(at) else { return };
         lines.iter().for_each(|line| client.say(line));
-        match next {
-            Some((name, _)) => client.listing = Some(Listing { last: Some(name), count }),
-            None => client.done(count),
+        match (name, part) {
+            (Some(name), part) => client.listing = Some(Listing { part, last: Some(name), count }),
+            (None, Part::Services) => client.listing = Some(Listing { part: Part::Refused, last: None, count }),
+            (None, Part::Refused) => client.done(count),
         }
+    }
+
+    /// The next service behind this name, and what is told of it and its logger.
+    fn next_service(&self, behind: Option<&OsStr>) -> (Option<OsString>, Vec<Line>) {
+        let Some((name, at)) = self.table.next_name(behind) else { return (None, Vec::new()) };
+        let logger = match self.table.get(at).map(|slot| &slot.pair) {
+            Some(Pair::Producer { logger, .. }) => Some(*logger),
+            _ => None,
+        };
+        let lines = std::iter::once(at).chain(logger).filter_map(|at| self.status_line(at));
+        (Some(name.clone()), lines.collect())
+    }
+
+    fn next_refused(&self, behind: Option<&OsStr>) -> (Option<OsString>, Vec<Line>) {
+        let Some((name, why)) = self.scan.next_refused(behind) else { return (None, Vec::new()) };
+        (Some(name.clone()), vec![refused_line(name, why)])
     }
 
     /// Sends what there is to send, and drops who does not keep up.
@@ -515,16 +670,16 @@ impl Init {
         let now = self.now;
         for at in 0..self.api.clients.len() {
             let Some(client) = self.api.client(at) else { continue };
-            if !client.output.is_empty() {
-                match client.connection.write(&client.output) {
+            if !client.output.is_empty() && client.has_room {
+                match client.connection.write(client.output.rest()) {
                     None => {
                         self.api.drop_client(at);
                         continue;
                     }
-                    Some(0) => {}
                     Some(sent) => {
-                        client.active = now;
-                        client.output.drain(..sent);
+                        client.active = if sent > 0 { now } else { client.active };
+                        client.output.was_sent(sent);
+                        client.has_room = client.output.is_empty();
                     }
                 }
             }
@@ -533,13 +688,13 @@ impl Init {
                 self.api.drop_client(at);
                 continue;
             }
-            let has_more = client.listing.is_some() || client.input.contains(&b'\n');
+            let has_more = client.has_more();
             if client.has_spoken && !client.subscribed && !has_more && client.output.is_empty() {
                 self.api.drop_client(at);
                 continue;
             }
             let listens = !client.has_spoken && !client.has_much() && !has_more;
-            let interest = (listens, !client.output.is_empty() || has_more);
+            let interest = (listens, !client.output.is_empty());
             if std::mem::replace(&mut client.interest, interest) != interest {
                 let token = Token::Client(at).pack();
                 if let Some(client) = self.api.clients.get(at).and_then(Option::as_ref) {
@@ -547,6 +702,7 @@ impl Init {
                 }
             }
         }
+        self.api.drop_the_greedy();
     }
 }
 
@@ -557,6 +713,19 @@ type Answer = Result<Vec<Line>, (&'static str, String)>;
 mod tests {
     use super::*;
     use crate::machine::Pid;
+
+    #[test]
+    fn what_was_sent_is_gone_and_the_rest_stays_in_order() {
+        let mut output = Output::default();
+        output.add(b"hello ");
+        output.was_sent(2);
+        output.add(b"world");
+        assert_eq!((output.rest(), output.len()), (&b"llo world"[..], 9));
+        output.was_sent(7);
+        assert_eq!(output.rest(), b"ld");
+        output.was_sent(2);
+        assert!(output.is_empty() && output.bytes.capacity() == 0);
+    }
 
     #[test]
     fn root_and_we_may_do_everything_and_groups_what_they_are_for() {

@@ -10,6 +10,7 @@ use crate::machine::system::STOP_BUDGET;
 use crate::sys::manager::Manager;
 use crate::wire::control::Dialect;
 use crate::wire::status::Format;
+use crate::wire::svdir;
 use std::ffi::CString;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -24,6 +25,29 @@ pub enum Root {
     Service(PathBuf),
     /// No service: there is only a main process.
     Nothing,
+}
+
+/// When the directory is looked at although nothing was told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Poll {
+    /// Where the file system is one of those on which not everything is told.
+    #[default]
+    WhereSilent,
+    /// As often as this, wherever it is.
+    Every(Duration),
+    /// Only where it cannot be watched at all.
+    Never,
+}
+
+impl Poll {
+    /// Reads `auto`, `never`, or a time: a bare number is seconds, and less than a tenth of a second is none.
+    pub fn parse(text: &str) -> Option<Poll> {
+        match text {
+            "auto" => Some(Poll::WhereSilent),
+            "never" => Some(Poll::Never),
+            text => svdir::budget(text)?.filter(|span| *span >= Duration::from_millis(100)).map(Poll::Every),
+        }
+    }
 }
 
 /// Everything that differs between onit and the tools it can stand in for.
@@ -56,6 +80,8 @@ pub struct Config {
     pub manager: Option<Manager>,
     /// Who may use the api socket.
     pub groups: Groups,
+    /// When the directory is looked at.
+    pub poll: Poll,
     /// Where we run.
     pub realm: Realm,
     /// What is run beside the services, and with whose end everything ends.
@@ -94,6 +120,7 @@ impl Config {
             front: None,
             manager: None,
             groups: Groups::default(),
+            poll: Poll::default(),
             realm: Realm::Process,
             main: None,
         }
@@ -139,5 +166,18 @@ impl Config {
             hangup: Some(0),
             ..Config::runit(tool)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_often_to_look_is_a_word_or_a_time() {
+        let every = |ms| Some(Poll::Every(Duration::from_millis(ms)));
+        assert_eq!(["auto", "never"].map(Poll::parse), [Some(Poll::WhereSilent), Some(Poll::Never)]);
+        assert_eq!(["2", "500ms", "1m"].map(Poll::parse), [every(2000), every(500), every(60_000)]);
+        assert_eq!(["0", "99ms", "", "often", "-1"].map(Poll::parse), [None; 5]);
     }
 }

@@ -2,17 +2,17 @@
 
 use super::api::Groups;
 use super::boot;
-use super::config::{Config, Root};
+use super::config::{Config, Poll, Root};
 use super::entrypoint::{self, Words};
 use super::front::{self, Manner};
 use super::voice::{Failure, Voice};
-use super::{Init, Refused};
+use super::{Init, Refused, scan};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
 use crate::wire::svdir;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where services are looked for when nothing says otherwise.
@@ -22,7 +22,7 @@ const LEAST_LOG: usize = 7;
 
 const RUN: &str = "\
 usage: onit run [-v] [--log text|json] [--control-group GROUP]
-           [--status-group GROUP] [DIR] [[-g] [--rewrite SIGNAL=SIGNAL]...
+           [--status-group GROUP] [--poll TIME|auto|never] [DIR] [[-g] [--rewrite SIGNAL=SIGNAL]...
            [--exit-map CODE=CODE]... -- CMD]";
 
 type Args<'a> = &'a [OsString];
@@ -35,11 +35,16 @@ pub fn run(args: Args) -> i32 {
         return answer(RUN);
     }
     match entrypoint::parse(args) {
-        Ok(Words { directory, trace, voice, control_group, status_group, main }) => {
+        Ok(Words { directory, trace, voice, control_group, status_group, poll, main }) => {
             let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
+            let directory = PathBuf::from(directory);
+            if let Some(code) = unfit(voice, &directory) {
+                return code;
+            }
             let manager = Manager::from_environment();
             let groups = groups(voice, control_group, status_group);
-            boot::supervise(Config { trace, voice, groups, main, manager, ..Config::onit(PathBuf::from(directory)) })
+            let poll = poll.unwrap_or_else(|| poll_from_environment(voice));
+            boot::supervise(Config { trace, voice, groups, poll, main, manager, ..Config::onit(directory) })
         }
         Err(wrong) => {
             say(format_args!("onit: {wrong}"));
@@ -54,7 +59,48 @@ pub fn init(args: Args) -> i32 {
     let directory = std::env::var_os("SVDIR").unwrap_or_else(|| SERVICES.into());
     let manager = Manager::from_environment();
     let groups = groups(Voice::Onit, None, None);
-    boot::init(Config { manager, groups, ..Config::onit(PathBuf::from(directory)) }, args)
+    let poll = poll_from_environment(Voice::Onit);
+    boot::init(Config { manager, groups, poll, ..Config::onit(PathBuf::from(directory)) }, args)
+}
+
+/// Why there is nothing for us to do with this directory, in one line; the exit code. PID 1 goes on all the same, and so
+/// does who goes on after a fault.
+fn unfit(voice: Voice, directory: &Path) -> Option<i32> {
+    if rescue::is_heir() {
+        return None;
+    }
+    let shown = fs::absolute(directory);
+    let (trouble, code) = if is_service(directory) {
+        let (shown, parent) = (shown.display(), shown.parent().unwrap_or(&shown).display());
+        let words = format!("{shown} is a service (it holds ./run), not a directory of services");
+        (format!("{words}: \"onit run {parent}\" runs all that stand beside it"), exit::USAGE)
+    } else {
+        let server = match scan::server_of(directory)? {
+            Some(pid) => format!("process {pid}"),
+            None => "a process of another PID namespace".to_owned(),
+        };
+        (format!("{}: {server} already serves it", shown.display()), exit::SYSTEM)
+    };
+    voice.complain(None, &trouble);
+    (std::process::id() != 1).then_some(code)
+}
+
+/// Whether a directory is a service and holds none.
+fn is_service(path: &Path) -> bool {
+    let Ok(dir) = fs::open_path(path) else { return false };
+    let holds_service = |name: &OsString| name != "log" && fs::exists(&dir, Path::new(name).join("run"));
+    fs::has_content(&dir, "run") && !fs::names(&dir).unwrap_or_default().iter().any(holds_service)
+}
+
+/// When the directory is looked at, as `ONIT_POLL` says.
+fn poll_from_environment(voice: Voice) -> Poll {
+    let Some(text) = std::env::var_os("ONIT_POLL").filter(|text| !text.is_empty()) else { return Poll::default() };
+    let text = text.to_string_lossy();
+    Poll::parse(&text).unwrap_or_else(|| {
+        let cause = format!("ONIT_POLL says {text:?}, which is neither auto, never nor a time; going by auto");
+        voice.complain(None, &cause);
+        Poll::default()
+    })
 }
 
 /// Who may use the api socket, by the options or else by the environment.

@@ -1,7 +1,7 @@
 //! The command lines that name a main process: onit's own, tini's and dumb-init's. The program's name, or `--`, ends
 //! our options, whatever follows.
 
-use super::config::{Config, MainConfig, Root};
+use super::config::{Config, MainConfig, Poll, Root};
 use super::voice::Voice;
 use super::{boot, entry};
 use crate::exit;
@@ -19,14 +19,26 @@ pub(super) struct Words {
     pub(super) voice: Voice,
     pub(super) control_group: Option<String>,
     pub(super) status_group: Option<String>,
+    pub(super) poll: Option<Poll>,
     pub(super) main: Option<MainConfig>,
 }
 
 /// `onit [OPTIONS] -- CMD`.
 pub fn main_process(args: &[OsString]) -> i32 {
     let wrong = match parse(args) {
-        Ok(Words { directory: None, trace, voice, control_group: None, status_group: None, main: Some(main) }) => {
+        Ok(Words {
+            directory: None,
+            trace,
+            voice,
+            control_group: None,
+            status_group: None,
+            poll: None,
+            main: Some(main),
+        }) => {
             return boot::supervise(Config { trace, voice, ..alone(main) });
+        }
+        Ok(Words { poll: Some(_), .. }) => {
+            "without services there is no directory that --poll could look at".to_owned()
         }
         Ok(Words { control_group: Some(_), .. } | Words { status_group: Some(_), .. }) => {
             "without services there is no api socket that a group could use".to_owned()
@@ -47,7 +59,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
     let end = args.iter().position(|word| word == "--");
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));
     let (mut directory, mut trace, mut manners) = (None, false, MainManners::ONIT);
-    let (mut voice, mut control_group, mut status_group) = (Voice::Onit, None, None);
+    let (mut voice, mut control_group, mut status_group, mut poll) = (Voice::Onit, None, None, None);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
@@ -72,6 +84,11 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
             }
             Long("control-group") => control_group = Some(value(&mut words)?),
             Long("status-group") => status_group = Some(value(&mut words)?),
+            Long("poll") => {
+                let text = value(&mut words)?;
+                let wrong = || format!("--poll {text} is neither auto, never nor a time of 100ms or more");
+                poll = Some(Poll::parse(&text).ok_or_else(wrong)?);
+            }
             Value(word) if directory.is_none() => directory = Some(word),
             Short(_) | Long(_) | Value(_) => return Err(option.unexpected().to_string()),
         }
@@ -80,7 +97,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
     if end.is_some() && main.is_none() {
         Err("there is no command behind --".into())
     } else {
-        Ok(Words { directory, trace, voice, control_group, status_group, main })
+        Ok(Words { directory, trace, voice, control_group, status_group, poll, main })
     }
 }
 

@@ -25,6 +25,16 @@ impl<K: Ord> Index<K> {
         self.0.get(place).filter(|(known, _)| known.borrow() == key).map(|(_, slot)| *slot)
     }
 
+    /// The slot of this key, if it stands for no other.
+    pub fn only<Q: Ord + ?Sized>(&self, key: &Q) -> Option<SlotId>
+    where
+        K: Borrow<Q>,
+    {
+        let place = self.0.partition_point(|(known, _)| known.borrow() < key);
+        let is_next_too = self.0.get(place + 1).is_some_and(|(known, _)| known.borrow() == key);
+        self.get(key).filter(|_| !is_next_too)
+    }
+
     /// From now on this key stands for this slot as well.
     pub fn insert(&mut self, key: K, slot: SlotId) {
         let place = self.0.partition_point(|known| (&known.0, known.1) < (&key, slot));
@@ -77,6 +87,8 @@ mod tests {
                 prop_assert!(index.iter().eq(model.iter()));
                 let first = model.iter().find(|(known, _)| *known == key).map(|(_, slot)| *slot);
                 prop_assert_eq!(index.get(&key), first);
+                let is_only = model.iter().filter(|(known, _)| *known == key).count() == 1;
+                prop_assert_eq!(index.only(&key), first.filter(|_| is_only));
             }
         }
     }

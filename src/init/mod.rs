@@ -6,6 +6,7 @@
 mod act;
 mod adopt;
 pub mod api;
+mod backlog;
 pub mod boot;
 pub mod config;
 pub mod entry;

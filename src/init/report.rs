@@ -58,19 +58,6 @@ impl Init {
         })))
     }
 
-    /// What stands in the directory and is not supervised, and why.
-    pub(super) fn refused_lines(&self) -> Vec<Line> {
-        let refused = self.scan.refused().map(|(name, why)| ServiceStatus {
-            name: text(name),
-            state: "refused".into(),
-            want: "up".into(),
-            enabled: true,
-            trouble: Some(why.to_owned()),
-            ..ServiceStatus::default()
-        });
-        refused.map(|status| Line::Service(Box::new(status))).collect()
-    }
-
     pub(super) fn life_lines(&self, at: SlotId) -> Vec<Line> {
         let lives = self.table.get(at).map_or(&[][..], |slot| slot.history.lives());
         lives.iter().map(|life| Line::Life(self.life(life))).collect()
@@ -120,6 +107,18 @@ impl Init {
         let name = name.map(text);
         Event { what: what.into(), time, name, old: None, new: None, want: None, pid: None, exit: None }
     }
+}
+
+/// What stands in the directory and is not supervised, and why.
+pub(super) fn refused_line(name: &OsStr, why: &str) -> Line {
+    Line::Service(Box::new(ServiceStatus {
+        name: text(name),
+        state: "refused".into(),
+        want: "up".into(),
+        enabled: true,
+        trouble: Some(why.to_owned()),
+        ..ServiceStatus::default()
+    }))
 }
 
 /// What can be seen of a service, and the word for it.

@@ -1,30 +1,44 @@
 //! The directory of services, and how it changes.
 //!
 //! A service is its directory, whatever its name: a renamed entry goes on running. Changes come through inotify, by
-//! name; where that does not work, or somebody asks for it, the whole directory is looked at.
+//! name; where that does not work or does not tell everything, or somebody asks for it, the whole directory is looked
+//! at. Each name waits to be looked at once, so that a storm of changes costs no more than there are names.
 
 use super::Init;
 use super::adopt::Refused;
+use super::backlog::{Backlog, Memo};
+use super::config::Poll;
 use super::turn::Token;
 use super::voice::Failure;
-use crate::machine::Mono;
-use crate::sys::fs::FileId;
-use crate::sys::watch::{Change, Watch};
-use crate::sys::{Errno, fs};
-use std::collections::VecDeque;
+use crate::machine::{Exit, Mono, Pid};
+use crate::sys::fs::{FileId, Stamp};
+use crate::sys::socket::{self, Claim};
+use crate::sys::watch::{self, Change, Watch};
+use crate::sys::{Errno, boot, clock, fs, process};
+use crate::wire::svdir;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Names looked at in one turn.
 const NAMES_A_TURN: usize = 64;
-/// How often the directory is looked at where it cannot be watched.
+/// How often the directory is looked at where it cannot be watched, or where a watch does not tell everything.
 const SLOW: Duration = Duration::from_secs(5);
 /// A service that was told to exit, but is still in the directory, comes back after this: long enough for whoever
 /// gave the order to see that it had gone (`sv` looks every 0.42 s).
 const RETAKE: Duration = Duration::from_secs(2);
+/// How often, at most, names that were moved away are looked for under others.
+const SEARCH: Duration = Duration::from_millis(100);
+/// A directory that is being made has this long until it is complete.
+const MAKING: Duration = Duration::from_millis(200);
+/// In that time it is looked at again after this at first, and then each time after twice as long.
+const MAKING_LOOK: Duration = Duration::from_millis(10);
+/// What a process that looks whether the directory has changed ends with if it has not.
+const UNCHANGED: u8 = 0;
+const CHANGED: u8 = 1;
 
 /// What is known of the directory.
 #[derive(Default)]
@@ -32,37 +46,37 @@ pub(super) struct Scan {
     path: Option<PathBuf>,
     dir: Option<OwnedFd>,
     watch: Option<Watch>,
-    poll_at: Option<Mono>,
+    /// It may be another directory by now, or the links that lead there may be others.
+    rewatch: bool,
+    poll: Polling,
     look_at_all: bool,
-    backlog: VecDeque<Name>,
-    missing: Vec<OsString>,
+    /// Names that were moved away are looked for under others then, and were the last time.
+    search_at: Option<Mono>,
+    searched: Mono,
+    backlog: Backlog,
+    missing: BTreeSet<OsString>,
     /// Further names of services that are there under another one.
-    aliases: Vec<OsString>,
-    later: Vec<Later>,
+    aliases: BTreeMap<OsString, FileId>,
     complaint: Option<String>,
+    /// What says that we serve this very directory.
+    claim: Option<(FileId, Claim)>,
 }
 
-/// A name to look at, and what was last said about it.
-struct Name {
-    name: OsString,
-    said: Option<String>,
-}
-
-impl From<OsString> for Name {
-    fn from(name: OsString) -> Name {
-        Name { name, said: None }
-    }
-}
-
-/// A name that is looked at again.
-struct Later {
-    at: Mono,
-    name: Name,
+/// How the directory is looked at where a watch does not tell everything.
+#[derive(Default)]
+struct Polling {
+    at: Option<Mono>,
+    /// What the directory was when it was listed last.
+    stamp: Option<Stamp>,
+    /// It was that already the time before: nothing has changed within the same tick of its clock.
+    settled: bool,
+    /// The process that looks whether it has changed. A file system that hangs does not hold us up.
+    looker: Option<Pid>,
 }
 
 impl Scan {
     pub(super) fn of(path: PathBuf) -> Scan {
-        Scan { path: Some(path), look_at_all: true, ..Scan::default() }
+        Scan { path: Some(path), look_at_all: true, rewatch: true, ..Scan::default() }
     }
 
     /// Whether services that appear are taken in.
@@ -72,12 +86,12 @@ impl Scan {
 
     /// The watch stays open: the kernel takes its time to close one, and others wait for us now.
     pub(super) fn stop_taking_in(&mut self) {
-        *self = Scan { watch: self.watch.take(), ..Scan::default() };
+        *self = Scan { watch: self.watch.take(), claim: self.claim.take(), ..Scan::default() };
     }
 
     pub(super) fn look_at_everything(&mut self) {
         self.look_at_all = self.takes_in();
-        self.watch = None; // it may be another directory by now
+        self.rewatch = true;
     }
 
     pub(super) fn has_backlog(&self) -> bool {
@@ -85,36 +99,20 @@ impl Scan {
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.later.iter().map(|later| later.at).chain(self.poll_at).min()
+        [self.backlog.deadline(), self.poll.at, self.search_at].into_iter().flatten().min()
     }
 
     /// A service was let go. If it is still there, it comes back.
     pub(super) fn was_let_go(&mut self, name: OsString, released: bool, now: Mono) {
         if self.takes_in() {
             let at = if released { now } else { now.after(RETAKE) };
-            self.later.push(Later { at, name: name.into() });
+            self.backlog.put_off(name, at, Memo::default());
         }
     }
 
-    /// Names that are refused, and what was said about them.
-    pub(super) fn refused(&self) -> impl Iterator<Item = (&OsString, &String)> {
-        self.later.iter().filter_map(|later| Some((&later.name.name, later.name.said.as_ref()?)))
-    }
-
-    fn take_changes(&mut self) {
-        for change in self.watch.as_ref().map(Watch::changes).unwrap_or_default() {
-            match change {
-                _ if self.path.is_none() => {}
-                Change::Entry { name, moved } => {
-                    self.look_at_all |= moved;
-                    self.backlog.push_back(name.into());
-                }
-                Change::Everything => {
-                    self.look_at_all = true;
-                    self.watch = None;
-                }
-            }
-        }
+    /// The first refused name behind this one, or the first of all, and what was said about it.
+    pub(super) fn next_refused(&self, behind: Option<&OsStr>) -> Option<(&OsString, &String)> {
+        self.backlog.next_refused(behind)
     }
 
     /// Opens the directory for this turn. If it was removed, so was what stood in it.
@@ -123,101 +121,192 @@ impl Scan {
         match fs::open_path(path) {
             Ok(dir) => self.dir = Some(dir),
             Err(Errno::ENOENT) => {}
-            Err(_) => {
-                self.backlog.clear();
-                self.look_at_all = true; // which says why, and tries again
-            }
+            Err(_) => self.look_at_all = true, // which says why, and tries again
         }
     }
 
-    /// Forgets that this name is to be looked at; returns what was last said about it.
-    fn take_later(&mut self, name: &OsStr) -> Option<String> {
-        let place = self.later.iter().position(|later| later.name.name == name)?;
-        self.later.swap_remove(place).name.said
+    /// The names that are in the directory now; it stays open for this turn.
+    fn names(&mut self, path: &Path) -> Result<Vec<OsString>, Errno> {
+        let dir = fs::open_path(path)?;
+        let names = fs::names(&dir)?;
+        self.dir = Some(dir);
+        Ok(names)
     }
 
-    fn take_due(&mut self, now: Mono) {
-        if self.poll_at.is_some_and(|at| at <= now) {
+    /// Nothing can be known of any name before that.
+    fn wait_until(&mut self, at: Mono) {
+        self.poll.at = Some(at);
+        if self.dir.is_none() {
+            self.backlog.put_off_all(at);
+            self.missing.clear();
+        }
+    }
+
+    /// The process that looks has ended. Or it was another one.
+    pub(super) fn has_looked(&mut self, pid: Pid, exit: Exit) -> bool {
+        let ours = self.poll.looker == Some(pid);
+        if ours {
+            self.poll.looker = None;
+            self.look_at_all |= self.takes_in() && (exit != Exit::Code(UNCHANGED) || !self.poll.settled);
+        }
+        ours
+    }
+
+    /// The time has come to see whether anything has changed. Whoever cannot watch must look at it all.
+    fn look(&mut self, now: Mono, every: Duration) {
+        let Some(path) = &self.path else { return };
+        self.poll.at = Some(now.after(every));
+        if self.watch.is_none() {
             self.look_at_all = true;
-        }
-        while let Some(due) = self.later.iter().position(|later| later.at <= now) {
-            self.backlog.push_back(self.later.swap_remove(due).name);
+        } else if self.poll.looker.is_none() {
+            let known = self.poll.stamp;
+            let look = || i32::from(if fs::stamp(path).ok() == known { UNCHANGED } else { CHANGED });
+            match boot::in_child(look) {
+                Ok(pid) => self.poll.looker = Some(pid),
+                Err(_) => self.look_at_all = true,
+            }
         }
     }
 }
 
 impl Init {
     pub(super) fn look_at_directory(&mut self, changed: bool) {
-        if changed {
-            self.scan.take_changes();
+        // As long as there is enough to do, the kernel keeps the changes, and counts the same one once.
+        if changed && self.scan.backlog.len() < NAMES_A_TURN {
+            self.take_changes();
         }
         if !self.scan.takes_in() {
             return;
         }
-        self.scan.take_due(self.now);
-        if !self.scan.has_backlog() {
+        self.scan.backlog.wake(self.now);
+        if self.scan.poll.at.is_some_and(|at| at <= self.now) {
+            let every = self.interval().unwrap_or(SLOW);
+            self.scan.look(self.now, every);
+        }
+        let searches = self.scan.search_at.is_some_and(|at| at <= self.now);
+        if !self.scan.has_backlog() && !searches {
             return;
         }
         self.scan.open();
         if std::mem::take(&mut self.scan.look_at_all) {
             self.list();
+        } else if searches {
+            self.search();
         }
         for _ in 0..NAMES_A_TURN {
-            let Some(name) = self.scan.backlog.pop_front() else { break };
-            self.consider(name);
+            let Some((name, memo)) = self.scan.backlog.pop() else { break };
+            self.consider(name, memo);
         }
-        if self.scan.backlog.is_empty() {
+        if self.scan.backlog.is_empty() && self.scan.search_at.is_none() && !self.scan.look_at_all {
             self.release_missing();
         }
         self.scan.dir = None; // as long as we hold it open, the kernel does not tell that it was removed
     }
 
+    fn take_changes(&mut self) {
+        for change in self.scan.watch.as_ref().map(Watch::changes).unwrap_or_default() {
+            match change {
+                _ if !self.scan.takes_in() => {}
+                Change::Entry { name, .. } if !self.is_service_name(&name) => {}
+                Change::Entry { name, moved_away } => {
+                    if moved_away && self.table.named(&name).is_some() && self.scan.search_at.is_none() {
+                        self.scan.search_at = Some(self.scan.searched.after(SEARCH).max(self.now));
+                    }
+                    self.scan.backlog.push(name);
+                }
+                Change::Everything => self.scan.look_at_everything(),
+            }
+        }
+    }
+
     /// Looks at every name, those in the directory and those that were in it.
     fn list(&mut self) {
         let Some(path) = self.scan.path.clone() else { return };
-        self.scan.poll_at = None;
-        if self.scan.watch.is_none() {
+        self.scan.poll.at = None;
+        if std::mem::take(&mut self.scan.rewatch) || self.scan.watch.is_none() {
             self.watch(&path);
         }
-        let names = fs::open_path(&path).and_then(|dir| {
-            let names = fs::names(&dir)?;
-            self.scan.dir = Some(dir);
-            Ok(names)
-        });
-        match names {
+        self.note_stamp(&path);
+        match self.scan.names(&path) {
             Ok(names) => {
-                self.scan.aliases.clear(); // they are found again
-                self.scan.backlog.extend(names.into_iter().map(Name::from));
-                self.scan.backlog.extend(self.table.names().cloned().map(Name::from));
+                self.scan.search_at = None; // all that is there is looked at
+                self.claim();
+                names.into_iter().for_each(|name| self.scan.backlog.push(name));
+                self.table.names().cloned().for_each(|name| self.scan.backlog.push(name));
+                self.scan.aliases.keys().cloned().for_each(|name| self.scan.backlog.push(name));
                 if self.scan.watch.is_some() {
                     self.scan.complaint = None;
                 }
             }
             Err(errno) => {
                 self.complain_of_directory(format!("cannot open {}: {}; waiting for it", path.display(), errno.desc()));
-                if self.scan.watch.is_none() || errno != Errno::ENOENT {
-                    self.scan.poll_at = Some(self.now.after(SLOW));
+                if errno != Errno::ENOENT {
+                    self.scan.wait_until(self.now.after(SLOW));
                 }
+            }
+        }
+        self.scan.poll.at = self.scan.poll.at.or_else(|| self.interval().map(|every| self.now.after(every)));
+    }
+
+    fn note_stamp(&mut self, path: &Path) {
+        let stamp = fs::stamp(path).ok();
+        self.scan.poll.settled = self.scan.poll.stamp == stamp;
+        self.scan.poll.stamp = stamp;
+    }
+
+    /// How often the directory is to be looked at, if at all.
+    fn interval(&self) -> Option<Duration> {
+        let unwatched = self.scan.watch.is_none();
+        match self.config.poll {
+            Poll::Every(span) => Some(span),
+            Poll::Never => unwatched.then_some(SLOW),
+            Poll::WhereSilent => {
+                let path = self.scan.path.as_ref()?;
+                (unwatched || watch::may_miss_changes(path)).then_some(SLOW)
             }
         }
     }
 
-    fn watch(&mut self, path: &std::path::Path) {
-        let watched = Watch::new(path).and_then(|watch| {
-            self.poller.add(&watch, Token::Directory.pack())?;
-            Ok(watch)
-        });
+    /// Where names have gone that were moved away: perhaps to others that nobody knows yet.
+    fn search(&mut self) {
+        (self.scan.search_at, self.scan.searched) = (None, self.now);
+        let Some(path) = self.scan.path.clone() else { return };
+        match self.scan.names(&path) {
+            Ok(names) => {
+                let unknown = names.into_iter().filter(|name| self.table.named(name).is_none());
+                unknown.for_each(|name| self.scan.backlog.push(name));
+            }
+            Err(_) => self.scan.look_at_all = true, // which says why
+        }
+    }
+
+    fn watch(&mut self, path: &Path) {
+        let watched = match self.scan.watch.take() {
+            Some(mut watch) => watch.renew(path).map(|()| watch),
+            None => Watch::new(path).and_then(|watch| {
+                self.poller.add(&watch, Token::Directory.pack())?;
+                Ok(watch)
+            }),
+        };
         match watched {
             Ok(watch) => self.scan.watch = Some(watch),
             Err(errno) => {
-                self.scan.poll_at = Some(self.now.after(SLOW));
-                let every = SLOW.as_secs();
+                let every = self.interval().unwrap_or(SLOW);
                 self.complain_of_directory(format!(
-                    "cannot watch {} (inotify): {}; looking at it every {every}s instead",
+                    "cannot watch {} (inotify): {}; looking at it every {} instead",
                     path.display(),
-                    errno.desc()
+                    errno.desc(),
+                    svdir::span_text(every)
                 ));
             }
+        }
+    }
+
+    /// Says to whoever is told to serve this very directory that we do.
+    fn claim(&mut self) {
+        let Some(id) = self.scan.dir.as_ref().and_then(|dir| fs::identity(dir).ok()) else { return };
+        if self.config.native && self.scan.claim.as_ref().is_none_or(|(known, _)| *known != id) {
+            self.scan.claim = socket::claim(&claim_on(id)).ok().map(|claim| (id, claim));
         }
     }
 
@@ -229,15 +318,14 @@ impl Init {
     }
 
     /// What is this name now, and what follows?
-    fn consider(&mut self, Name { name, said }: Name) {
-        let said = self.scan.take_later(&name).or(said);
+    fn consider(&mut self, name: OsString, memo: Memo) {
         if !self.is_service_name(&name) {
             return;
         }
         let found = self.scan.dir.as_ref().map_or(Err(Errno::ENOENT), |dir| fs::open_dir(dir, &name));
         match found.and_then(|found| fs::identity(&found).map(|id| (found, id))) {
-            Ok((found, id)) => self.found(name, found, id, said),
-            Err(errno) => self.not_found(name, errno, said),
+            Ok((found, id)) => self.found(name, found, id, memo),
+            Err(errno) => self.not_found(name, errno, memo),
         }
     }
 
@@ -247,21 +335,44 @@ impl Init {
         !(name.starts_with(b".") || self.config.native && name.ends_with(b"@"))
     }
 
-    fn found(&mut self, name: OsString, dir: OwnedFd, id: FileId, said: Option<String>) {
+    fn found(&mut self, name: OsString, dir: OwnedFd, id: FileId, memo: Memo) {
+        let alias = self.scan.aliases.remove(&name);
         if let Some(at) = self.table.in_dir(id) {
             let known = self.table.get(at).map(|slot| slot.name.clone()).unwrap_or_default();
             if known != name && self.is_named(&known, id) {
-                if !self.scan.aliases.contains(&name) {
-                    self.scan.aliases.push(name);
-                }
+                self.found_alias(name, &known, id, alias);
             } else if known != name {
                 self.rename(at, name);
             }
         } else if self.table.named(&name).is_some() {
-            self.scan.missing.push(name); // unless it goes by another name by now
+            self.scan.missing.insert(name); // unless it goes by another name by now
+        } else if let Some((at, memo)) = self.is_being_made(&dir, &memo) {
+            self.scan.backlog.put_off(name, at, memo);
         } else if let Err(refused) = self.adopt(name.clone(), id, dir) {
-            self.refuse(name, &refused, said);
+            self.refuse(name, &refused, memo);
         }
+    }
+
+    /// Another name of a service. That it is none of its own is said once.
+    fn found_alias(&mut self, name: OsString, known: &OsStr, id: FileId, before: Option<FileId>) {
+        if before != Some(id) && self.config.native {
+            let known = known.to_string_lossy().replace(char::is_control, "?");
+            let line = format_args!("is the same directory as {known}: they are one service, which goes by that name");
+            self.config.voice.complain(Some(&name), &line);
+        }
+        self.scan.aliases.insert(name, id);
+    }
+
+    /// A directory that has just come, and lacks a `run`, is given a moment. Returns when to look again.
+    fn is_being_made(&self, dir: &OwnedFd, memo: &Memo) -> Option<(Mono, Memo)> {
+        if !self.config.native || self.searches || is_complete(dir) {
+            return None;
+        }
+        let is_new = || fs::last_change(dir).is_some_and(|at| clock::wall().saturating_sub(at) < MAKING);
+        let since = memo.incomplete_since.or_else(|| is_new().then_some(self.now))?;
+        let (age, end) = (self.now.since(since), since.after(MAKING));
+        let again = self.now.after(age.max(MAKING_LOOK)).min(end);
+        (self.now < end).then(|| (again, Memo { incomplete_since: Some(since), ..memo.clone() }))
     }
 
     fn is_named(&self, name: &OsStr, id: FileId) -> bool {
@@ -269,11 +380,12 @@ impl Init {
         fs::open_dir(dir, name).and_then(fs::identity) == Ok(id)
     }
 
-    fn not_found(&mut self, name: OsString, errno: Errno, said: Option<String>) {
+    fn not_found(&mut self, name: OsString, errno: Errno, memo: Memo) {
+        self.scan.aliases.remove(&name);
         let link = self.scan.dir.as_ref().is_some_and(|dir| fs::is_link(dir, &name));
         match (self.table.named(&name), errno) {
-            (Some(_), Errno::ENOTDIR) => self.scan.missing.push(name),
-            (Some(_), Errno::ENOENT) if !link => self.scan.missing.push(name),
+            (Some(_), Errno::ENOTDIR) => _ = self.scan.missing.insert(name),
+            (Some(_), Errno::ENOENT) if !link => _ = self.scan.missing.insert(name),
             (Some(at), _) => {
                 self.complain(at, format!("its directory cannot be reached: {}; keeping it as it is", errno.desc()));
             }
@@ -281,26 +393,25 @@ impl Init {
             (None, Errno::ENOENT) if !link => {}
             (None, _) => {
                 let failure = Failure { verb: "open", path: "its directory", errno };
-                self.refuse(name.clone(), &Refused { name, failure }, said);
+                self.refuse(name.clone(), &Refused { name, failure }, memo);
             }
         }
     }
 
     /// Says once why a service is not supervised, and tries again.
-    fn refuse(&mut self, name: OsString, refused: &Refused, said: Option<String>) {
+    fn refuse(&mut self, name: OsString, refused: &Refused, memo: Memo) {
         let trouble = format!("{}; not supervised until that is mended", self.config.voice.words(&refused.failure));
-        if said.as_ref() != Some(&trouble) {
+        if memo.refused.as_ref() != Some(&trouble) {
             self.config.voice.complain(Some(&refused.name), &trouble);
         }
-        let name = Name { name, said: Some(trouble) };
-        self.scan.later.push(Later { at: self.now.after(SLOW), name });
+        self.scan.backlog.put_off(name, self.now.after(SLOW), Memo { refused: Some(trouble), ..Memo::default() });
     }
 
     /// What has left the directory or was replaced, and has not just been renamed, is stopped.
     fn release_missing(&mut self) {
         for name in std::mem::take(&mut self.scan.missing) {
             let Some(at) = self.table.named(&name) else {
-                self.scan.backlog.push_back(name.into()); // it was renamed: who has its name now?
+                self.scan.backlog.push(name); // it was renamed: who has its name now?
                 continue;
             };
             let Some(slot) = self.table.get(at) else { continue };
@@ -312,10 +423,36 @@ impl Init {
             if self.is_named(&name, id) || !(replaced || self.config.stop_removed) {
                 continue;
             }
-            match self.scan.aliases.iter().find(|alias| self.is_named(alias, id)).cloned() {
-                Some(alias) => self.rename(at, alias),
+            let others = self.scan.aliases.iter().filter(|(_, other)| **other == id).map(|(alias, _)| alias);
+            let alias = others.into_iter().find(|alias| self.is_named(alias, id)).cloned();
+            match alias {
+                Some(alias) => {
+                    self.scan.aliases.remove(&alias);
+                    self.rename(at, alias);
+                }
                 None => self.release(at), // and when it has gone, its name is looked at again
             }
         }
     }
+}
+
+/// Whether everything that is to be started is there, and has something in it.
+fn is_complete(dir: &OwnedFd) -> bool {
+    let can_run = |program: &str| fs::is_executable(dir, program) && fs::has_content(dir, program);
+    can_run("run") && (!fs::is_dir(dir, OsStr::new("log")) || can_run("log/run"))
+}
+
+/// The word by which a supervisor of this directory is known.
+fn claim_on(id: FileId) -> String {
+    format!("onit/{:x}/{:x}", id.device, id.inode)
+}
+
+/// The process that serves this very directory, as far as it can be believed; its number, if it has one here.
+pub(super) fn server_of(path: &Path) -> Option<Option<Pid>> {
+    let dir = fs::open_path(path).ok()?;
+    let owner = fs::owner(&dir).ok()?.user;
+    let server = socket::claimant(&claim_on(fs::identity(&dir).ok()?))?;
+    let may_serve = [0, owner, process::user()].contains(&server.user);
+    let lives = server.pid.is_none_or(|pid| process::is_there(pid));
+    (may_serve && lives).then_some(server.pid)
 }

@@ -149,6 +149,8 @@ pub struct Table {
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
     by_name: Index<OsString>,
+    /// Those whose names are no UTF-8, by what is told of them.
+    by_told: Index<String>,
     by_id: Index<FileId>,
     by_pid: Index<Pid>,
     deadlines: Index<Mono>,
@@ -176,7 +178,7 @@ impl Table {
     /// Takes a service in that has its place already.
     pub fn restore(&mut self, at: SlotId, slot: Slot) {
         if !slot.is_logger() {
-            self.by_name.insert(slot.name.clone(), at);
+            self.note_as_named(&slot.name, at);
         }
         self.by_id.insert(slot.id, at);
         if at >= self.slots.len() {
@@ -218,7 +220,7 @@ impl Table {
             self.deadlines.remove(&deadline, at);
         }
         if !slot.is_logger() {
-            self.by_name.remove(slot.name.as_os_str(), at);
+            self.forget_as_named(&slot.name, at);
         }
         self.by_id.remove(&slot.id, at);
         Some(slot)
@@ -239,6 +241,25 @@ impl Table {
         self.by_name.get(name)
     }
 
+    fn note_as_named(&mut self, name: &OsStr, at: SlotId) {
+        self.by_name.insert(name.to_owned(), at);
+        if name.to_str().is_none() {
+            self.by_told.insert(name.to_string_lossy().into_owned(), at);
+        }
+    }
+
+    fn forget_as_named(&mut self, name: &OsStr, at: SlotId) {
+        self.by_name.remove(name, at);
+        if name.to_str().is_none() {
+            self.by_told.remove(&*name.to_string_lossy(), at);
+        }
+    }
+
+    /// The one service that is told of by this name, although its own is no UTF-8.
+    pub fn told_as(&self, name: &str) -> Option<SlotId> {
+        self.by_told.only(name)
+    }
+
     /// The service in this directory, if it is no logger.
     pub fn in_dir(&self, id: FileId) -> Option<SlotId> {
         self.by_id.get(&id).filter(|at| self.get(*at).is_some_and(|slot| !slot.is_logger()))
@@ -253,8 +274,8 @@ impl Table {
     pub fn rename(&mut self, at: SlotId, name: OsString) {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
         let old = std::mem::replace(&mut slot.name, name.clone());
-        self.by_name.remove(old.as_os_str(), at);
-        self.by_name.insert(name, at);
+        self.forget_as_named(&old, at);
+        self.note_as_named(&name, at);
         if let Some(slot) = self.get(at) {
             self.ledger.note_name(at, slot);
         }

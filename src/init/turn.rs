@@ -87,6 +87,7 @@ impl Init {
             self.heed(signal);
         }
         self.orders(&ready);
+        self.answer_clients();
         self.deadlines();
         self.look_at_directory(ready.contains(&Token::Directory));
         self.publish_touched();
@@ -132,7 +133,7 @@ impl Init {
                 self.main_ended(pid, exit);
             } else if let Some(slot) = self.owner_of(pid) {
                 self.service_ended(slot, pid, exit);
-            } else {
+            } else if !self.scan.has_looked(pid, exit) {
                 self.orphan_ended(pid);
             }
         }

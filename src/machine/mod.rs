@@ -5,6 +5,7 @@
 //! tested in simulated time.
 #![forbid(unsafe_code)]
 
+pub mod allowance;
 pub mod history;
 pub mod main_process;
 pub mod pending;

@@ -5,12 +5,14 @@ use nix::NixPath as _;
 use nix::dir::Dir;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, open, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
+use nix::sys::statfs::statfs;
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, mkfifoat, read, symlinkat, unlinkat, write};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The small files of a service directory are read up to here.
 const SMALL: usize = 4096;
@@ -74,6 +76,62 @@ pub fn identity_at(dir: impl AsFd, name: &OsStr) -> Result<FileId, Errno> {
     Ok(FileId { device: stat.st_dev, inode: stat.st_ino })
 }
 
+/// What changes in a directory with every name that comes, goes or is replaced in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp {
+    id: FileId,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The stamp of the directory that stands at a path now.
+pub fn stamp(path: &Path) -> Result<Stamp, Errno> {
+    let stat = stat(path)?;
+    Ok(Stamp {
+        id: FileId { device: stat.st_dev, inode: stat.st_ino },
+        modified: (stat.st_mtime, stat.st_mtime_nsec),
+        changed: (stat.st_ctime, stat.st_ctime_nsec),
+    })
+}
+
+/// When something in an open directory came, went or was replaced the last time, on the wall clock.
+pub fn last_change(dir: impl AsFd) -> Option<Duration> {
+    let stat = fstat(dir).ok()?;
+    let seconds = u64::try_from(stat.st_ctime).ok()?;
+    Some(Duration::new(seconds, u32::try_from(stat.st_ctime_nsec).unwrap_or(0)))
+}
+
+/// File systems that others can change too, without the kernel here knowing of it, and so without inotify telling. All
+/// but GFS2 are in linux/magic.h; virtiofs calls itself FUSE.
+const CHANGED_ELSEWHERE: [u32; 15] = [
+    0x6969,      // NFS_SUPER_MAGIC
+    0x517b,      // SMB_SUPER_MAGIC
+    0xff53_4d42, // CIFS_SUPER_MAGIC
+    0xfe53_4d42, // SMB2_SUPER_MAGIC
+    0x0102_1997, // V9FS_MAGIC
+    0x6573_5546, // FUSE_SUPER_MAGIC
+    0x00c3_6400, // CEPH_SUPER_MAGIC
+    0x5346_414f, // AFS_SUPER_MAGIC
+    0x6b41_4653, // AFS_FS_MAGIC
+    0x7375_7245, // CODA_SUPER_MAGIC
+    0x564c,      // NCP_SUPER_MAGIC
+    0x7461_636f, // OCFS2_SUPER_MAGIC
+    0x786f_4256, // VBOXSF_SUPER_MAGIC
+    0x0116_1970, // GFS2_MAGIC
+    OVERLAY,
+];
+/// OVERLAYFS_SUPER_MAGIC
+const OVERLAY: u32 = 0x794c_7630;
+
+/// Whether what is at this path can be changed without anybody here being told. An overlay that is the root file system
+/// counts as one that is not: it is that of a container or of a board, its layers are nobody else's to change, and
+/// whoever lives on it is not to be woken for nothing.
+pub fn is_changed_elsewhere(path: &Path) -> bool {
+    let Ok(kind) = statfs(path).map(|found| found.filesystem_type().0 as u32) else { return false };
+    let is_root = || stat(path).is_ok_and(|here| stat("/").is_ok_and(|root| root.st_dev == here.st_dev));
+    CHANGED_ELSEWHERE.contains(&kind) && !(kind == OVERLAY && is_root())
+}
+
 /// Whether an open directory was removed.
 pub fn is_removed(dir: impl AsFd) -> bool {
     fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
@@ -109,8 +167,8 @@ pub fn entries(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
 }
 
 /// Whether a name is there, following symbolic links.
-pub fn exists(dir: impl AsFd, name: &str) -> bool {
-    faccessat(dir, name, AccessFlags::F_OK, AtFlags::empty()).is_ok()
+pub fn exists(dir: impl AsFd, path: impl AsRef<Path>) -> bool {
+    faccessat(dir, path.as_ref(), AccessFlags::F_OK, AtFlags::empty()).is_ok()
 }
 
 /// The same, where it matters that nobody can tell: only ENOENT means that there is nothing.
@@ -145,6 +203,11 @@ pub fn is_dir(dir: impl AsFd, name: &OsStr) -> bool {
 /// Whether a file's owner may execute it: what runit asks of `control/X`.
 pub fn is_executable(dir: impl AsFd, name: &str) -> bool {
     fstatat(dir, name, AtFlags::empty()).is_ok_and(|stat| stat.st_mode & 0o100 != 0)
+}
+
+/// Whether a name stands for a file that has something in it.
+pub fn has_content(dir: impl AsFd, name: &str) -> bool {
+    fstatat(dir, name, AtFlags::empty()).is_ok_and(|stat| kind(&stat) == SFlag::S_IFREG && stat.st_size > 0)
 }
 
 fn kind(stat: &FileStat) -> SFlag {

@@ -19,6 +19,11 @@ pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
     }
 }
 
+/// Whether there is a process of this number.
+pub fn is_there(pid: Pid) -> bool {
+    signals::send(pid.0, Signal(0)) != Err(Errno::ESRCH)
+}
+
 /// Which of the descriptors 0 to 2 were closed when we were executed, a bit for each.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 

@@ -86,6 +86,37 @@ fn reach(stream: UnixStream, address: &UnixAddr) -> Result<UnixStream, Errno> {
     nix::sys::socket::connect(stream.as_raw_fd(), address).map(|()| stream)
 }
 
+/// A word that one process at a time has in a network namespace, for as long as this is open. There is no file, so it
+/// works also where nothing can be written, and for every user; nobody is ever accepted.
+pub struct Claim {
+    _open: OwnedFd,
+}
+
+/// Who has claimed a word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claimant {
+    /// Its process, if that has a number here.
+    pub pid: Option<Pid>,
+    /// Its user.
+    pub user: u32,
+}
+
+/// Claims a word. EADDRINUSE if another process has it.
+pub fn claim(word: &str) -> Result<Claim, Errno> {
+    let socket = fresh()?;
+    bind(socket.as_raw_fd(), &UnixAddr::new_abstract(word.as_bytes())?)?;
+    nix::sys::socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(Claim { _open: socket })
+}
+
+/// Who has claimed a word; `None` if nobody has, or if it cannot be found out.
+pub fn claimant(word: &str) -> Option<Claimant> {
+    let stream = fresh().ok()?;
+    nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new_abstract(word.as_bytes()).ok()?).ok()?;
+    let one = getsockopt(&stream, PeerCredentials).ok()?;
+    Some(Claimant { pid: (one.pid() > 0).then_some(Pid(one.pid())), user: one.uid() })
+}
+
 fn fresh() -> Result<OwnedFd, Errno> {
     socket(AddressFamily::Unix, SockType::Stream, FLAGS, None)
 }
@@ -200,6 +231,19 @@ mod tests {
         assert_eq!((connection.read(&mut [0; 8]), connection.write(b"x")), (None, None));
         drop(listener);
         assert!(listen(&dir, "api", 0o600).is_ok());
+    }
+
+    #[test]
+    fn a_word_is_claimed_by_one_and_everybody_sees_by_whom() {
+        let word = format!("onit test {}", std::process::id());
+        assert_eq!(claimant(&word), None);
+        let first = claim(&word).expect("claimed");
+        assert_eq!(claim(&word).err(), Some(Errno::EADDRINUSE));
+        let us = Claimant { pid: Some(Pid(std::process::id().cast_signed())), user: nix::unistd::geteuid().as_raw() };
+        assert_eq!((claimant(&word), claimant(&word)), (Some(us), Some(us)));
+        drop(first);
+        assert_eq!(claimant(&word), None);
+        assert!(claim(&word).is_ok());
     }
 
     #[test]

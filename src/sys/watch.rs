@@ -1,8 +1,8 @@
 //! Being told when a directory changes.
 
 use super::Errno;
-use super::fs::{FileId, identity, open_path};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use super::fs::{FileId, identity, is_changed_elsewhere, open_path};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ const ATTEMPTS: usize = 8;
 /// Something that changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// This entry of the directory came, went or was replaced. `moved`: it may stand under another name now.
+    /// This entry of the directory came, went or was replaced.
     Entry {
         /// Its name.
         name: OsString,
-        /// It was renamed, not removed.
-        moved: bool,
+        /// It was renamed, and its new name was not told with it: it may stand in the directory, or elsewhere.
+        moved_away: bool,
     },
     /// Everything may have changed: look at it all, and watch anew.
     Everything,
@@ -38,19 +38,28 @@ impl Watch {
     /// Watches the directory at `path`, or for it to come, if only its parent is there. EAGAIN if it comes and goes all
     /// the time.
     pub fn new(path: &Path) -> Result<Watch, Errno> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let mut watch = Watch { inotify, entries: None, links: Vec::new() };
+        watch.renew(path)?;
+        Ok(watch)
+    }
+
+    /// Watches what is at `path` now, which may be something else than before. The descriptor stays: the kernel takes its
+    /// time to close one.
+    pub fn renew(&mut self, path: &Path) -> Result<(), Errno> {
         for _ in 0..ATTEMPTS {
             let before = way(path);
-            let watch = Watch::set(path, &before)?;
+            self.set(path, &before)?;
             // What came or went before it was watched, nobody tells.
-            if watch.entries.is_some() == before.0.is_some() && way(path) == before {
-                return Ok(watch);
+            if self.entries.is_some() == before.0.is_some() && way(path) == before {
+                return Ok(());
             }
         }
         Err(Errno::EAGAIN)
     }
 
-    fn set(path: &Path, (_, links): &Way) -> Result<Watch, Errno> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    fn set(&mut self, path: &Path, (_, links): &Way) -> Result<(), Errno> {
+        let inotify = &self.inotify;
         let flags = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_MOVED_FROM
@@ -70,25 +79,47 @@ impl Watch {
                 | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
             watched.push((inotify.add_watch(parent, flags)?, name.clone()));
         }
-        Ok(Watch { inotify, entries, links: watched })
+        // To add what is watched already gives the same descriptor, so what is left is watched for nothing.
+        let all = |entries: Option<WatchDescriptor>, links: &[(WatchDescriptor, OsString)]| {
+            entries.into_iter().chain(links.iter().map(|(descriptor, _)| *descriptor)).collect::<Vec<_>>()
+        };
+        let now = all(entries, &watched);
+        for stale in all(self.entries, &self.links).into_iter().filter(|old| !now.contains(old)) {
+            let _ = inotify.rm_watch(stale); // EINVAL: it went with its directory
+        }
+        (self.entries, self.links) = (entries, watched);
+        Ok(())
     }
 
     /// The changes since the last call.
     pub fn changes(&self) -> Vec<Change> {
         let Ok(events) = self.inotify.read_events() else { return Vec::new() };
-        events.into_iter().filter_map(|event| self.change(event.wd, event.mask, event.name)).collect()
+        let arrived = |event: &InotifyEvent| {
+            let moved_to = |other: &&InotifyEvent| other.mask.contains(AddWatchFlags::IN_MOVED_TO);
+            events.iter().filter(moved_to).any(|other| other.wd == event.wd && other.cookie == event.cookie)
+        };
+        let change = |event| self.change(event, arrived(event));
+        events.iter().filter_map(change).collect()
     }
 
-    fn change(&self, wd: WatchDescriptor, mask: AddWatchFlags, name: Option<OsString>) -> Option<Change> {
+    /// `arrived`: if it is a name that was renamed, the new one was told, too.
+    fn change(&self, event: &InotifyEvent, arrived: bool) -> Option<Change> {
+        let InotifyEvent { wd, mask, name, .. } = event;
         if mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             return Some(Change::Everything);
         }
-        if Some(wd) != self.entries {
-            let ours = self.links.iter().any(|(descriptor, link)| *descriptor == wd && Some(link) == name.as_ref());
+        if Some(*wd) != self.entries {
+            let ours = self.links.iter().any(|(descriptor, link)| descriptor == wd && Some(link) == name.as_ref());
             return ours.then_some(Change::Everything);
         }
+        if mask.contains(AddWatchFlags::IN_IGNORED) {
+            return None; // whatever ended the watch was told before
+        }
         match name {
-            Some(name) => Some(Change::Entry { name, moved: mask.contains(AddWatchFlags::IN_MOVED_FROM) }),
+            Some(name) => {
+                let moved_away = mask.contains(AddWatchFlags::IN_MOVED_FROM) && !arrived;
+                Some(Change::Entry { name: name.clone(), moved_away })
+            }
             None => Some(Change::Everything), // the directory itself went
         }
     }
@@ -143,6 +174,12 @@ impl AsFd for Writes {
 
 /// What is at a path, and on the way there: see [`links_of`].
 type Way = (Option<FileId>, Vec<(PathBuf, OsString)>);
+
+/// Whether a directory, or a symbolic link on the way to it, can change without a [`Watch`] being told.
+pub fn may_miss_changes(path: &Path) -> bool {
+    let (there, links) = way(path);
+    there.is_some() && is_changed_elsewhere(path) || links.iter().any(|(parent, _)| is_changed_elsewhere(parent))
+}
 
 fn way(path: &Path) -> Way {
     let there = open_path(path).and_then(identity).ok();

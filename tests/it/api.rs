@@ -477,3 +477,72 @@ fn trouble_can_be_told_to_programs() {
     assert_eq!(warning["message"], "exited with 3 within a second of its start; trying again");
     assert!(warning["time"].as_f64().is_some_and(|time| time > 1.7e9));
 }
+
+#[test]
+fn who_may_only_look_cannot_slow_down_restarts_and_orders() {
+    if !is_root() {
+        skip!("only root can be somebody else");
+    }
+    if let Some(missing) = missing_tools(&["setpriv", "python3"]) {
+        skip!("{missing}");
+    }
+    let sv = SvDir::new();
+    std::fs::set_permissions(sv.root(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    for number in 0..300 {
+        sv.service(&format!("s{number:03}")).run("exec sleep 1000").down().create();
+    }
+    let web = sv.service("web").run("exec sleep 1000").create();
+    let mut command = UnderTest::Onit.program();
+    command.arg("--status-group=7002").arg(sv.path());
+    let onit = sv.spawn(command);
+    let mut client = Client::of(&sv);
+    web.wait_up();
+    // Sixty of them ask for everything, and for names that nobody has, as fast as they are answered.
+    let flood = "import os,select,socket,sys\n\
+        all = [socket.socket(socket.AF_UNIX) for _ in range(60)]\n\
+        for s in all: s.connect(sys.argv[1]); s.setblocking(False)\n\
+        open(sys.argv[2], 'w').write('floods\\n')\n\
+        while True:\n\
+        \tfor s in all:\n\
+        \t\ttry: s.send(b'status\\nstatus \\xef\\xbf\\xbd\\n' * 100)\n\
+        \t\texcept BlockingIOError: pass\n\
+        \tfor s in select.select(all, [], [], 0.1)[0]: s.recv(1 << 20)\n";
+    let (script, mark) = (sv.root().join("flood"), sv.root().join("mark"));
+    crate::svdir::write_file(&script, flood, 0o644);
+    crate::svdir::write_file(&mark, "", 0o666);
+    std::fs::set_permissions(&mark, std::fs::Permissions::from_mode(0o666)).expect("chmod");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=54411", "--regid=7002", "--clear-groups", "python3"]).arg(&script);
+    command.arg(sv.live().join("api")).arg(&mark);
+    let floods = sv.spawn(command);
+    floods.wait_for("the flood", SOON, || std::fs::read_to_string(&mark).ok().filter(|text| !text.is_empty()));
+    let busy = || crate::procfs::cpu(onit.pid());
+    let (begun, before) = (std::time::Instant::now(), busy());
+    for _ in 0..3 {
+        let pid = web.wait_up();
+        crate::svdir::send(pid, Signal::SIGKILL);
+        web.wait_other(pid);
+        assert_eq!(client.statuses("status").len(), 301);
+        assert_eq!(client.ask("cont web"), Ok(vec![]));
+    }
+    wait_for("five seconds", SOON, || (begun.elapsed() > Duration::from_secs(5)).then_some(()));
+    // The burst that everybody may have is over soon; what is left is a small share.
+    let share = (busy() - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    assert!(share < 0.6, "it was busy for {share} of the time");
+    assert_eq!((floods.ended(), onit.stderr().as_str()), (None, ""));
+}
+
+#[test]
+fn ten_thousand_refused_names_are_told_piece_by_piece() {
+    const NAMES: usize = 10_000;
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    for number in 0..NAMES {
+        std::os::unix::fs::symlink("nowhere", sv.path().join(format!("gone{number:05}"))).expect("symlink");
+    }
+    let _onit = sv.start(UnderTest::Onit);
+    let mut client = Client::of(&sv);
+    let all = wait_for("all of them", SOON * 3, || Some(client.statuses("status")).filter(|all| all.len() > NAMES));
+    assert_eq!(all.iter().filter(|status| status.state == "refused").count(), NAMES);
+    assert_eq!(all.first().map(|status| status.state.as_str()), Some("up"));
+}

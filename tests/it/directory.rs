@@ -184,16 +184,25 @@ fn two_links_to_one_directory_are_one_service() {
     let sv = SvDir::new();
     let (onit, _) = start(&sv);
     let web = sv.service_at(sv.root().join("web")).run("exec sleep 1000").create();
-    ["one", "two"].iter().for_each(|name| symlink(web.path(), sv.path().join(name)).expect("symlink"));
+    symlink(web.path(), sv.path().join("one")).expect("symlink");
     let pid = web.wait_up();
+    symlink(web.path(), sv.path().join("two")).expect("symlink");
+    let alias = |name: &str, known: &str| {
+        format!("onit: {name}: is the same directory as {known}: they are one service, which goes by that name\n")
+    };
+    let mut told = alias("two", "one");
     // Whichever of them it goes by: first one is renewed, then the other, and in the end both go.
     for (round, name) in ["one", "two", "one"].iter().enumerate() {
         fs::remove_file(sv.path().join(name)).expect("rm");
         sleeper(&sv, &format!("after{round}")).wait_up();
-        assert_eq!((web.wait_up(), onit.stderr().as_str()), (pid, ""), "without {name}");
+        assert_eq!((web.wait_up(), onit.stderr()), (pid, told.clone()), "without {name}");
         symlink(web.path(), sv.path().join(name)).expect("symlink");
         sleeper(&sv, &format!("again{round}")).wait_up();
+        told += &alias(name, if *name == "one" { "two" } else { "one" });
     }
+    onit.signal(Signal::SIGHUP);
+    sleeper(&sv, "last").wait_up();
+    assert_eq!(onit.stderr(), told, "each is told once");
     ["one", "two"].iter().for_each(|name| fs::remove_file(sv.path().join(name)).expect("rm"));
     wait_gone(&onit, pid);
 }
@@ -460,4 +469,211 @@ fn where_nothing_can_be_watched_new_services_are_found_all_the_same() {
     onit.wait_said(&["onit: cannot watch", "service (inotify): Too many open files; looking at it every 5s instead"]);
     sleeper(&sv, "web").wait_up();
     assert_eq!(onit.stderr().lines().count(), 1, "said once: {}", onit.stderr());
+}
+
+/// What a rename costs does not depend on how many services there are.
+#[test]
+fn a_storm_of_renames_among_many_services_costs_little_and_the_last_one_is_up_at_once() {
+    const SERVICES: usize = 1500;
+    const RENAMES: usize = 600;
+    let sv = SvDir::new();
+    for number in 0..SERVICES {
+        sv.service(&format!("s{number:04}")).run("exec sleep 1000").down().create();
+    }
+    for number in 0..RENAMES {
+        sv.service(&format!(".n{number:04}")).run("exec sleep 1000").down().create();
+    }
+    let (onit, _) = start(&sv);
+    let before = memory(onit.pid());
+    for number in 0..RENAMES {
+        rename(sv.path().join(format!(".n{number:04}")), sv.path().join(format!("n{number:04}")));
+        // Every turn is to see a few of them, as when a person or a program makes them.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let end = Instant::now();
+    let last = sv.existing(&format!("n{:04}", RENAMES - 1));
+    last.wait_for("supervision", |status| status.phase() == Phase::Down);
+    assert!(end.elapsed() < Duration::from_secs(10), "it took {:?}", end.elapsed());
+    let grown = memory(onit.pid()).saturating_sub(before);
+    assert!(grown < 12 << 20, "{RENAMES} services and their renames cost {grown} bytes");
+    // Names within the directory: one and the same, over and over.
+    let (here, there) = (sv.path().join("s0000"), sv.path().join("t0000"));
+    let web = sleeper(&sv, "web");
+    let pid = web.wait_up();
+    for _ in 0..RENAMES {
+        rename(&here, &there);
+        rename(&there, &here);
+        rename(web.path(), sv.path().join("www"));
+        rename(sv.path().join("www"), web.path());
+    }
+    sleeper(&sv, "after").wait_up();
+    assert_eq!((web.wait_up(), onit.stderr().as_str()), (pid, ""));
+}
+
+/// Resident, in bytes.
+fn memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+#[test]
+fn many_services_that_are_moved_away_at_once_all_stop_and_those_that_stay_run_on() {
+    let sv = SvDir::new();
+    let (onit, first) = start(&sv);
+    let away = sv.root().join("away");
+    fs::create_dir(&away).expect("mkdir");
+    let all: Vec<_> = (0..60).map(|number| sleeper(&sv, &format!("s{number:02}"))).collect();
+    let pids: Vec<_> = all.iter().map(Service::wait_up).collect();
+    let kept = first.wait_up();
+    for (number, service) in all.iter().enumerate() {
+        // Every second one stays, under another name.
+        let to = if number % 2 == 0 { &away } else { &sv.path() };
+        rename(service.path(), to.join(format!("t{number:02}")));
+    }
+    pids.iter().step_by(2).for_each(|pid| wait_gone(&onit, *pid));
+    sleeper(&sv, "after").wait_up();
+    for (number, pid) in pids.iter().enumerate().skip(1).step_by(2) {
+        assert_eq!(sv.existing(&format!("t{number:02}")).wait_up(), *pid);
+    }
+    assert_eq!((first.wait_up(), onit.stderr().as_str()), (kept, ""));
+}
+
+#[test]
+fn a_directory_that_is_made_in_place_gets_no_complaint_and_starts_when_it_is_complete() {
+    let sv = SvDir::new();
+    let (onit, _) = start(&sv);
+    for round in 0..20 {
+        let dir = sv.path().join(format!("web{round}"));
+        let script = "mkdir $1; mkdir $1/log; printf '#!/bin/sh\\nexec sleep 1000\\n' >$1/run; chmod +x $1/run; \
+            printf '#!/bin/sh\\nexec cat\\n' >$1/log/run; chmod +x $1/log/run";
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(&dir);
+        assert_eq!(sv.run(command).code, 0);
+        let web = Service::at(dir);
+        web.wait_up();
+        web.logger().wait_up();
+    }
+    let lines = onit.stderr();
+    assert!(!lines.contains("missing"), "the interpreter is there: {lines}");
+    assert!(lines.lines().count() <= 2, "a machine may be slow for once, not each time: {lines}");
+    // What stays incomplete is told.
+    fs::create_dir(sv.path().join("never")).expect("mkdir");
+    onit.wait_said(&["onit: never: cannot start ./run: No such file or directory; trying again"]);
+}
+
+#[test]
+fn a_second_run_on_one_directory_says_who_serves_it_and_ends_also_as_another_user() {
+    let sv = SvDir::new();
+    let (onit, first) = start(&sv);
+    let pid = first.wait_up();
+    let refused = |run: Supervisor| {
+        assert_eq!(run.wait_end(SOON), Ending::Code(111));
+        let line = format!("onit: {}: process {} already serves it\n", sv.path().display(), onit.pid());
+        assert_eq!(run.stderr(), line);
+    };
+    refused(sv.start(UnderTest::Onit));
+    let link = sv.root().join("link");
+    symlink(sv.path(), &link).expect("symlink");
+    let again = sv.spawn(UnderTest::Onit.command(&link));
+    assert_eq!(again.wait_end(SOON), Ending::Code(111));
+    // It is still known after a fault, and when it has ended there is room for another.
+    onit.signal(Signal::SIGSEGV);
+    sleeper(&sv, "after").wait_up();
+    refused(sv.start(UnderTest::Onit));
+    assert_eq!(first.wait_up(), pid);
+    if is_root() && crate::svdir::missing_tools(&["setpriv"]).is_none() {
+        let copy = sv.root().join("onit");
+        crate::svdir::copy_program(&crate::svdir::onit(), &copy);
+        fs::set_permissions(sv.root(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+        let words = [copy.to_str().expect("text"), "run", sv.path().to_str().expect("text")].map(str::to_owned);
+        let stranger = ["setpriv", "--reuid=54410", "--regid=54410", "--clear-groups"].map(str::to_owned);
+        refused(sv.spawn_words(&[&stranger[..], &words[..]].concat()));
+    }
+    onit.signal(Signal::SIGTERM);
+    onit.wait_end(SOON);
+    let next = sv.start(UnderTest::Onit);
+    first.wait_up();
+    assert_eq!((next.ended(), next.stderr().as_str()), (None, ""));
+}
+
+#[test]
+fn a_service_in_place_of_a_directory_of_services_is_told() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").log("exec cat").create();
+    let run = sv.start_on(UnderTest::Onit, &web);
+    assert_eq!(run.wait_end(SOON), Ending::Code(100));
+    let (shown, parent) = (web.path().display().to_string(), sv.path().display().to_string());
+    let words = "is a service (it holds ./run), not a directory of services";
+    assert_eq!(run.stderr(), format!("onit: {shown} {words}: \"onit run {parent}\" runs all that stand beside it\n"));
+    assert!(!web.logger().path().join("supervise").exists());
+    // A directory of services may hold a file of that name.
+    fs::write(sv.path().join("run"), "#!/bin/sh\n").expect("written");
+    let _onit = sv.start(UnderTest::Onit);
+    web.wait_up();
+}
+
+#[test]
+fn where_others_can_change_the_directory_unseen_it_is_looked_at_and_elsewhere_nobody_wakes_up() {
+    if !is_root() {
+        skip!("only root can mount");
+    }
+    let sv = SvDir::new();
+    let [lower, upper, work, mount] = ["lower", "upper", "work", "mount"].map(|name| sv.root().join(name));
+    [&lower, &upper, &work, &mount].iter().for_each(|dir| fs::create_dir(dir).expect("mkdir"));
+    let mut command = std::process::Command::new("unshare");
+    let script = "mount -t overlay o -o lowerdir=$1,upperdir=$2,workdir=$3 $4 || exit 9; shift 4; exec \"$@\"";
+    command.args(["-m", "sh", "-c", script, "sh"]).args([&lower, &upper, &work, &mount]);
+    command.arg(crate::svdir::onit()).arg("run").arg(&mount);
+    let inside = sv.service_at(upper.join("inside")).run("exec sleep 1000").create();
+    let onit = sv.spawn(command);
+    if crate::svdir::poll_until(Duration::from_secs(2), || onit.ended()).is_some() {
+        skip!("there is no overlay here: {}", onit.stderr());
+    }
+    inside.wait_up();
+    // What comes to the upper directory itself, the overlay is not told.
+    let later = sv.service_at(upper.join("later")).run("exec sleep 1000").create_atomically();
+    later.wait_up();
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
+fn how_often_to_look_can_be_said_by_hand() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    let mut command = UnderTest::Onit.command(&sv.path());
+    command.env("ONIT_POLL", "sometimes");
+    let onit = sv.spawn(command);
+    onit.wait_said(&["onit: ONIT_POLL says \"sometimes\", which is neither auto, never nor a time; going by auto"]);
+    let is_quiet = |onit: &Supervisor| {
+        let turns = || procfs::Glimpse::of(onit.pid()).expect("it lives").switches;
+        crate::svdir::poll_until(SOON, || {
+            let before = turns();
+            std::thread::sleep(Duration::from_millis(800));
+            (turns() == before).then_some(())
+        })
+        .is_some()
+    };
+    sv.existing("web").wait_up();
+    assert!(is_quiet(&onit));
+    onit.signal(Signal::SIGTERM);
+    onit.wait_end(SOON);
+
+    let mut command = UnderTest::Onit.program();
+    command.args(["--poll", "200ms"]).arg(sv.path()).env("ONIT_POLL", "never");
+    let onit = sv.spawn(command);
+    sv.existing("web").wait_up();
+    assert!(crate::svdir::poll_until(Duration::from_secs(5), || is_awake(&onit)).is_some(), "the option counts");
+    let mut command = UnderTest::Onit.program();
+    command.args(["--poll", "often"]).arg(sv.path());
+    let run = sv.spawn(command);
+    assert_eq!(run.wait_end(SOON), Ending::Code(100));
+    assert!(run.stderr().starts_with("onit: --poll often is neither auto, never nor a time of 100ms or more\n"));
+}
+
+/// Whether it does something within half a second.
+fn is_awake(onit: &Supervisor) -> Option<()> {
+    let before = procfs::Glimpse::of(onit.pid())?.switches;
+    std::thread::sleep(Duration::from_millis(500));
+    (procfs::Glimpse::of(onit.pid())?.switches > before).then_some(())
 }

@@ -111,3 +111,11 @@ fn works_in(pid: u32, dir: &Path) -> bool {
     // A removed directory reads as "/path (deleted)": still below `dir` unless it is `dir` itself.
     fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd: PathBuf| cwd.starts_with(dir))
 }
+
+/// How long a process has been on a processor.
+pub fn cpu(pid: u32) -> std::time::Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_ascii_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
+    std::time::Duration::from_millis(ticks * 10)
+}
