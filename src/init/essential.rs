@@ -4,6 +4,7 @@ use super::Init;
 use super::table::SlotId;
 use super::voice::Ended;
 use crate::machine::history::End;
+use crate::machine::policy::Essential;
 use crate::machine::{Exit, Phase, Pid, View, Want};
 use crate::sys::fs;
 use crate::wire::svdir;
