@@ -14,8 +14,9 @@ PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-stat
 all:
 	$(CARGO) build --release
 
-run:
-	$(CARGO) run --release --quiet -- run svdir-examples
+# Without what cargo and make put into the environment: it is that of the services.
+run: all
+	@exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u CARGO target/release/onit run svdir-examples
 
 test: packages lint
 	$(CARGO) test --quiet

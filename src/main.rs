@@ -25,19 +25,16 @@ fn dispatch(args: &[OsString]) -> i32 {
         Some("run") => entry::run(rest),
         Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
         Some("-h" | "--help") => table::help(None),
+        Some("help") if args.get(2).is_some_and(|verb| verb == "run" || verb == "--") => entry::run(&["--help".into()]),
         Some("-b") if std::process::id() == 1 => entry::init(args.get(1..).unwrap_or_default()), // the kernel's word
         Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
         Some(word) if let Some(code) = tool(word, rest) => code,
         word if std::process::id() == 1 && (word.is_none() || boot::is_machine()) => {
             entry::init(args.get(1..).unwrap_or_default()) // the kernel's words
         }
-        Some(word) => table::run(word, rest).unwrap_or_else(|| {
-            say(format_args!("onit: there is no verb {word}; to run a program, say onit -- {word}"));
-            say("usage: onit VERB ... (\"onit help\" shows the verbs there are)");
-            exit::USAGE
-        }),
+        Some(word) => table::run(word, rest).unwrap_or_else(|| table::unknown(word)),
         None => {
-            say(table::overview().trim_end());
+            say(table::everyday().trim_end());
             exit::USAGE
         }
     }

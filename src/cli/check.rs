@@ -3,21 +3,24 @@
 use super::find::{Talk, Target, Trouble, worse};
 use super::goal::{Goal, Patience, Pending, wait};
 use super::words;
-use crate::machine::{Mono, Pid};
+use crate::machine::{Mono, Pid, Signal};
 use crate::sys::poll::{self, Poller};
 use crate::sys::{Errno, clock, process};
 use crate::{exit, sys::say::say};
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// What `./check` asks about tells nobody when it changes.
 const PAUSE: Duration = Duration::from_millis(400);
 const LOOK: Duration = Duration::from_millis(10);
+/// So many run side by side: a probe is no reason for a thousand processes.
+const AT_ONCE: usize = 64;
 
 /// Exit code 0: each is as it is wanted, and its ./check, if it has one, says that it is available.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Check {
     /// the services
@@ -80,8 +83,9 @@ pub fn until_available(talk: &mut Talk, targets: &[Target], patience: Patience) 
 
 fn until_one_is(talk: &mut Talk, target: &Target, place: &Path, patience: Patience) -> i32 {
     loop {
-        let up = talk.look(target).is_ok_and(|now| now.state == "up");
-        if up && passes(&target.name, place, patience.deadline()) {
+        let state = talk.look(target).map_or(String::new(), |now| now.state);
+        let up = state == "up";
+        if state == "done" || up && passes(&target.name, place, patience.deadline()) {
             return exit::OK;
         }
         if patience.is_over() {
@@ -96,23 +100,84 @@ fn until_one_is(talk: &mut Talk, target: &Target, place: &Path, patience: Patien
     }
 }
 
-/// Whether `./check` succeeds. As with `sv`, one that cannot be executed does not stand in the way, nor does one that a
-/// signal ends; one that takes too long does.
+/// Whether `./check` succeeds. One that takes too long does not.
 fn passes(name: &str, place: &Path, deadline: Option<Mono>) -> bool {
-    let started = Command::new("./check").current_dir(place).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-    let mut child = match started {
-        Ok(child) => child,
-        Err(error) => {
-            say(format_args!("onit: {name}: cannot run ./check: {error}"));
-            return true;
-        }
-    };
+    let Some(mut child) = start(name, &mut command(place)) else { return true };
     if has_ended_by(&mut child, deadline) {
-        return child.wait().is_ok_and(|end| end.code().is_none_or(|code| code == 0));
+        return child.wait().is_ok_and(says_yes);
     }
     let _ = child.kill();
     let _ = child.wait();
     false
+}
+
+fn command(place: &Path) -> Command {
+    let mut command = Command::new("./check");
+    command.current_dir(place).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// As with `sv`, a `./check` that cannot be executed does not stand in the way.
+fn start(name: &str, command: &mut Command) -> Option<Child> {
+    let started = command.spawn();
+    started.inspect_err(|error| say(format_args!("onit: {name}: cannot run ./check: {error}"))).ok()
+}
+
+/// As with `sv`, one that a signal ends does not stand in the way.
+fn says_yes(end: ExitStatus) -> bool {
+    end.code().is_none_or(|code| code == 0)
+}
+
+/// Ends one that leads a group of its own, and what it waits for.
+fn end(mut child: Child) {
+    let group = i32::try_from(child.id()).map(Pid);
+    let _ = group.map(|group| process::kill(group, Signal::KILL, crate::machine::Target::Group)); // it may have ended
+    let _ = child.wait();
+}
+
+/// What `./check` says in time of each of several services, all of which are asked at once; in their order.
+pub fn ask_all(services: &[(&str, &Path)], deadline: Mono) -> Vec<Answer> {
+    let mut answers = vec![Answer::Late; services.len()];
+    let mut waiting = services.iter().enumerate();
+    let mut running: Vec<(usize, Child)> = Vec::new();
+    while clock::now() < deadline {
+        while running.len() < AT_ONCE
+            && let Some((at, (name, place))) = waiting.next()
+        {
+            match start(name, command(place).stderr(Stdio::null()).process_group(0)) {
+                Some(child) => running.push((at, child)),
+                None => answers.get_mut(at).into_iter().for_each(|answer| *answer = Answer::Yes),
+            }
+        }
+        running.retain_mut(|(at, child)| match child.try_wait() {
+            Ok(None) => true,
+            ended => {
+                let yes = ended.ok().flatten().is_none_or(says_yes);
+                answers
+                    .get_mut(*at)
+                    .into_iter()
+                    .for_each(|answer| *answer = if yes { Answer::Yes } else { Answer::No });
+                false
+            }
+        });
+        if running.is_empty() && waiting.len() == 0 {
+            break;
+        }
+        let _ = poll::pause(LOOK);
+    }
+    running.into_iter().for_each(|(_, child)| end(child));
+    answers
+}
+
+/// What came of a `./check`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// The service is available.
+    Yes,
+    /// It is not.
+    No,
+    /// It took too long.
+    Late,
 }
 
 fn has_ended_by(child: &mut Child, deadline: Option<Mono>) -> bool {

@@ -74,7 +74,7 @@ fn elsewhere(told: i32, seen: Seen) -> String {
 
 fn title(service: &ServiceStatus, paint: Paint) -> String {
     let name = paint.tone(Tone::Strong, &paint::cut(&service.name, usize::MAX));
-    format!("{name}: {}", paint.tone(status::tone(service), words::state(service)))
+    format!("{name}: {}", paint.tone(status::tone(service), &words::standing(service)))
 }
 
 fn want(service: &ServiceStatus) -> String {
@@ -97,11 +97,15 @@ fn why(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
     let asked = lives.last().is_some_and(|life| life.asked);
     Some(match (service.state.as_str(), service.want.as_str()) {
         ("up", _) if service.paused => "STOP was sent; \"onit cont\" lets it go on".into(),
-        ("up", _) if !service.ready => "it runs, and has not said that it is ready".into(),
+        ("up", _) if service.ready == Some(false) => "it runs, and has not said that it is ready".into(),
         ("up", "once") => "it will not be started again when it ends".into(),
+        ("up", _) if service.ready.is_none() => {
+            "it runs; \"onit check\" asks its ./check whether it is available".into()
+        }
         ("up", _) => return None,
         ("refused", _) => "it is not supervised".into(),
         ("unknown", _) => "you may not look at its status".into(),
+        ("done", _) => "its run ended with 0, and it stays down until it is told \"up\"".into(),
         ("failed", _) => "its finish ended with 125: it stays down until it is told \"up\"".into(),
         ("backoff", _) if words::is_troubled(service) => "it could not be started, and waits for its next start".into(),
         ("backoff", _) => "it has ended, and waits for its next start".into(),
@@ -157,7 +161,7 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
     let process = logger.as_ref().and_then(seen);
     if let Some((_, logger)) = logger.as_ref().filter(|_| !service.logger) {
         let pid = process.map_or(String::new(), |(seen, told)| format!(" (pid {told}{})", elsewhere(told, seen)));
-        let state = paint.tone(status::tone(logger), words::state(logger));
+        let state = paint.tone(status::tone(logger), &words::standing(logger));
         let since = if logger.since > 0.0 { format!(" for {}", words::span(logger.seconds)) } else { String::new() };
         lines.push(heading(format!("{state}{pid}{since}")));
     }

@@ -6,12 +6,12 @@ use crate::client::Deadline;
 use crate::exit;
 use crate::sys::say::say;
 use crate::wire::api::Event;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use std::process::{Command, Stdio};
 
 /// Tells every transition of every service, or of those that are named, until it is ended. It goes on when the
 /// supervisor executes itself again, and ends when the supervisor has ended.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Events {
     /// names and globs

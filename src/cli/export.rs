@@ -4,35 +4,41 @@ use super::paint;
 use crate::exit;
 use crate::service_dir::{ServiceDir, cause, systemd};
 use crate::sys::say::say;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use std::path::PathBuf;
+use std::str::FromStr;
 
-/// Print a service in the words of another supervisor.
-#[derive(FromArgs, Debug)]
+/// Print a service in the words of another supervisor, on standard output: as a unit of systemd, with a comment for what
+/// has no equivalent there.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(help_triggers("-h", "--help"))]
 pub struct Export {
-    #[argh(subcommand)]
+    /// systemd: there is no other one yet
+    #[argh(positional, arg_name = "FORMAT")]
     format: Format,
-}
-
-#[derive(FromArgs, Debug)]
-#[argh(subcommand)]
-enum Format {
-    Systemd(Systemd),
-}
-
-/// As a unit of systemd, with a comment for what has no equivalent there.
-#[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "systemd")]
-struct Systemd {
     /// a service directory
-    #[argh(positional)]
+    #[argh(positional, arg_name = "DIR")]
     directory: PathBuf,
+}
+
+/// In whose words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Format {
+    Systemd,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Format, String> {
+        if word == "systemd" { Ok(Format::Systemd) } else { Err("the only format there is is systemd".into()) }
+    }
 }
 
 impl Export {
     /// Prints it. Returns the exit code.
     pub fn run(&self) -> i32 {
-        let Format::Systemd(Systemd { directory }) = &self.format;
+        let directory = &self.directory;
         let service = match ServiceDir::read(directory) {
             Ok(service) if service.run.is_some() || service.setup.is_some() => service,
             Ok(_) => {
@@ -44,6 +50,8 @@ impl Export {
                 return exit::SYSTEM;
             }
         };
-        paint::print(&systemd::unit(&service))
+        paint::print(&match self.format {
+            Format::Systemd => systemd::unit(&service),
+        })
     }
 }

@@ -46,7 +46,8 @@ pub fn pair(directory: &Path, name: &OsStr) -> Vec<ServiceStatus> {
     let look = |name: &str, path: &Path| {
         look(name, path).unwrap_or_else(|trouble| {
             let text = trouble.text.strip_prefix(&format!("{name}: ")).map(str::to_owned);
-            unsupervised(name, path, text.unwrap_or(trouble.text))
+            let unknown = unsupervised(name, path, text.unwrap_or(trouble.text));
+            ServiceStatus { state: "unknown".into(), ready: None, ..unknown }
         })
     };
     let mut found = vec![look(&name, &path)];
@@ -159,7 +160,7 @@ fn unsupervised(name: &str, path: &Path, why: String) -> ServiceStatus {
         pid: None,
         since: 0.0,
         seconds: 0.0,
-        ready: false,
+        ready: Some(false),
         paused: false,
         enabled: !path.join("down").exists(),
         restarts: UNKNOWN,
@@ -181,6 +182,7 @@ fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
     // s6 calls nobody ready who cannot say so.
     let can_say = !matches!(status.format, Format::S6 | Format::S6Long) || path.join("notification-fd").exists();
     let up = status.phase == Phase::Run;
+    let ready = (!path.join("check").exists()).then_some(true); // else only that knows
     let exit = status.last_exit.filter(|exit| !up || *exit != Exit::Code(0)); // s6: perhaps none has ended yet
     let since = status.since.duration_since(UNIX_EPOCH).unwrap_or_default();
     ServiceStatus {
@@ -189,7 +191,7 @@ fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
         pid: status.pid.map(|pid| pid.0),
         since: since.as_secs_f64(),
         seconds: clock::wall().saturating_sub(since).as_secs_f64(),
-        ready: up && status.ready.filter(|_| can_say).unwrap_or(true),
+        ready: if up { status.ready.filter(|_| can_say).or(ready) } else { Some(false) },
         paused: status.paused && status.pid.is_some(),
         exit: exit.map(ExitRecord::of),
         trouble: None,

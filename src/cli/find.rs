@@ -1,6 +1,6 @@
 //! Whom a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
 
-use super::{files, paint};
+use super::{files, near, paint};
 use crate::client::{Error, ErrorKind, api::Api};
 use crate::exit;
 use crate::machine::Pid;
@@ -44,8 +44,11 @@ impl Trouble {
 
     /// There is no such service.
     pub fn unknown(name: &str, directory: &Path) -> Trouble {
-        let place = directory.display();
-        Trouble::new(exit::UNKNOWN, format!("{name}: no such service in {place} (\"onit list\" shows those there are)"))
+        let names = fs::open_path(directory).and_then(fs::names).unwrap_or_default();
+        let names: Vec<_> = names.iter().filter(|name| is_service(name)).map(|name| name.to_string_lossy()).collect();
+        let (place, question) = (directory.display(), near::question(name, &names));
+        let list = "(\"onit list\" shows those there are)";
+        Trouble::new(exit::UNKNOWN, format!("{name}: no such service in {place}{question} {list}"))
     }
 
     /// Names whose bytes are no UTF-8 may look the same.
@@ -108,6 +111,8 @@ pub struct Talk {
     tried: Vec<(PathBuf, String)>,
     /// It is there, but does not answer.
     silent: bool,
+    /// Where one is that does not speak to us, and why.
+    forbidden: Option<(PathBuf, String)>,
 }
 
 impl Talk {
@@ -122,8 +127,14 @@ impl Talk {
         let patience = limit.map_or(PATIENCE, |limit| limit.clamp(MOMENT, PATIENCE));
         let named = std::env::var_os("SVDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
         let directory = named.clone().unwrap_or_else(|| PathBuf::from(SERVICES));
-        let mut talk =
-            Talk { api: None, socket: None, directory: fs::absolute(&directory), tried: Vec::new(), silent: false };
+        let mut talk = Talk {
+            api: None,
+            socket: None,
+            directory: fs::absolute(&directory),
+            tried: Vec::new(),
+            silent: false,
+            forbidden: None,
+        };
         for place in places(&directory, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR")) {
             match Api::connect_within(&place.socket, patience) {
                 Ok(api) => {
@@ -143,7 +154,11 @@ impl Talk {
                     return talk;
                 }
                 Err(error) => {
-                    talk.silent = error.kind() == ErrorKind::TimedOut && !(place.anybodys && named.is_some());
+                    let may_be_theirs = !(place.anybodys && named.is_some());
+                    talk.silent = error.kind() == ErrorKind::TimedOut && may_be_theirs;
+                    if error.kind() == ErrorKind::NotPermitted && may_be_theirs && talk.forbidden.is_none() {
+                        talk.forbidden = Some((place.socket.clone(), error.cause()));
+                    }
                     talk.tried.push((place.socket, error.cause()));
                     if talk.silent {
                         return talk;
@@ -176,8 +191,15 @@ impl Talk {
         self.silent.then(|| self.unreachable())
     }
 
-    /// Nobody answers.
+    /// Nobody answers, or nobody answers us.
     pub fn unreachable(&self) -> Trouble {
+        if let Some((socket, why)) = &self.forbidden {
+            let who = "its own user and root may ask it, and the groups of its --status-group and --control-group";
+            return Trouble::new(
+                exit::FAILED,
+                format!("you may not ask the supervisor at {}: {why}; {who}", socket.display()),
+            );
+        }
         let telling = |(path, why): &(PathBuf, String)| match why.as_str() {
             why if why == Errno::ENOENT.desc() => path.display().to_string(),
             why => format!("{}: {why}", path.display()),
@@ -204,11 +226,15 @@ impl Talk {
             None => {
                 let names = fs::open_path(&self.directory).and_then(fs::names).map_err(|errno| {
                     let why = format!("cannot read {}: {}", self.directory.display(), errno.desc());
+                    if errno == Errno::EACCES {
+                        return Trouble::new(exit::FAILED, why);
+                    }
                     Trouble::new(exit::SYSTEM, format!("{why}; {}", self.unreachable().text))
                 })?;
                 let mut services: Vec<_> = names.iter().flat_map(|name| files::pair(&self.directory, name)).collect();
                 services.sort_by(|one, other| paint::by_name(&one.name, &other.name));
-                if services.iter().all(|service| service.state == "refused") {
+                let unseen = |state: &str| state == "refused" || (state == "unknown" && self.forbidden.is_some());
+                if services.iter().all(|service| unseen(&service.state)) {
                     return Err(self.unreachable());
                 }
                 Ok(services)

@@ -22,8 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(7);
 pub enum Goal {
     /// `run` runs.
     Up,
-    /// And it counts as ready.
+    /// And it counts as ready, as far as anybody knows but its `check`.
     Ready,
+    /// It is ready, or has done what it was to do.
+    Served,
     /// Nothing runs, and nothing is about to be started.
     Down,
     /// It has ended and is not started again.
@@ -75,22 +77,27 @@ impl Goal {
     /// Whether it is so, by what is known now.
     pub fn verdict(&self, now: &ServiceStatus) -> Verdict {
         let state = now.state.as_str();
-        let (up, down) = (state == "up", matches!(state, "down" | "failed"));
+        let (up, done) = (state == "up", state == "done");
+        let (ready, down) = (up && now.ready != Some(false), done || matches!(state, "down" | "failed"));
         let met = match self {
             Goal::Up => up,
-            Goal::Ready => up && now.ready,
+            Goal::Ready => ready,
+            Goal::Served => ready || done,
             Goal::Down => down && now.want != "up",
-            Goal::Done => state == "failed" || (state == "down" && now.want != "up" && has_ended(now)),
+            Goal::Done => done || state == "failed" || (state == "down" && now.want != "up" && has_ended(now)),
             Goal::Started(before) => up || before.since < now.since,
-            Goal::Restarted(before) => up && now.ready && before.is_past(now),
+            Goal::Restarted(before) => (ready || done) && before.is_past(now),
             Goal::Ended(before) => before.pid.is_none() || before.pid != now.pid,
             Goal::Paused(paused) => now.pid.is_none() || now.paused == *paused,
-            Goal::Enabled(true) => up && now.ready && now.enabled,
+            Goal::Enabled(true) => (ready || done) && now.enabled,
             Goal::Enabled(false) => down && !now.enabled,
             Goal::Gone(before) => state == "refused" || (now.leaving && down) || (!now.leaving && before.is_past(now)),
         };
         let never = match self {
-            Goal::Up | Goal::Ready | Goal::Restarted(_) | Goal::Enabled(true) => matches!(state, "failed" | "refused"),
+            Goal::Up | Goal::Ready if done => true,
+            Goal::Up | Goal::Ready | Goal::Served | Goal::Restarted(_) | Goal::Enabled(true) => {
+                matches!(state, "failed" | "refused")
+            }
             Goal::Down | Goal::Done => state == "refused", // what nobody looks after tells nobody when it ends
             _ => false,
         };
@@ -104,8 +111,8 @@ impl Goal {
     /// The word behind "not", for a service that stands like this.
     fn name(&self, now: &ServiceStatus) -> &'static str {
         match self {
-            Goal::Ready if now.state == "up" => "ready",
-            Goal::Up | Goal::Ready => "up",
+            Goal::Ready | Goal::Served if now.state == "up" => "ready",
+            Goal::Up | Goal::Ready | Goal::Served => "up",
             Goal::Down => "down",
             Goal::Done => "done",
             Goal::Started(_) => "started",
@@ -369,7 +376,7 @@ mod tests {
             pid: Some(pid).filter(|pid| *pid > 0),
             since: 5.0,
             seconds: 1.0,
-            ready: state == "up",
+            ready: Some(state == "up"),
             enabled: true,
             ..ServiceStatus::default()
         }
@@ -387,11 +394,28 @@ mod tests {
         assert_eq!(verdicts(&Goal::Ready), [Met, NotYet, NotYet, Never, NotYet]);
         assert_eq!(verdicts(&Goal::Down), [NotYet, NotYet, Met, NotYet, NotYet]);
         assert_eq!(verdicts(&Goal::Done), [NotYet, NotYet, NotYet, Met, NotYet]);
-        let starting = ServiceStatus { ready: false, ..up.clone() };
+        let starting = ServiceStatus { ready: Some(false), ..up.clone() };
         assert_eq!((Goal::Up.verdict(&starting), Goal::Ready.verdict(&starting)), (Met, NotYet));
         assert_eq!(Goal::Down.verdict(&service("down", "up", 0)), NotYet, "it is about to be started");
         let refused = service("refused", "up", 0);
         assert_eq!((Goal::Down.verdict(&refused), Goal::Done.verdict(&refused)), (Never, Never));
+    }
+
+    #[test]
+    fn what_is_done_is_as_it_was_ordered_and_not_up() {
+        let done = service("done", "down", 0);
+        let verdict = |goal: Goal| goal.verdict(&done);
+        assert_eq!([verdict(Goal::Done), verdict(Goal::Down), verdict(Goal::Served)], [Met, Met, Met]);
+        assert_eq!([verdict(Goal::Up), verdict(Goal::Ready)], [Never, Never]);
+        let before = Before::of(&service("up", "up", 7));
+        assert_eq!([verdict(Goal::Restarted(before)), verdict(Goal::Enabled(true))], [Met, Met]);
+        assert_eq!(verdict(Goal::Restarted(Before::of(&done))), NotYet, "that was before");
+    }
+
+    #[test]
+    fn who_is_ready_by_its_check_alone_counts_until_that_is_run() {
+        let unknown = ServiceStatus { ready: None, ..service("up", "up", 7) };
+        assert_eq!([Goal::Ready, Goal::Served].map(|goal| goal.verdict(&unknown)), [Met, Met]);
     }
 
     #[test]
@@ -410,7 +434,7 @@ mod tests {
         assert_eq!(goal.verdict(&service("stopping", "up", 7)), NotYet);
         assert_eq!(goal.verdict(&service("up", "up", 8)), Met);
         assert_eq!(goal.verdict(&ServiceStatus { since: 6.0, ..up.clone() }), Met, "a pid may come again");
-        assert_eq!(goal.verdict(&ServiceStatus { ready: false, since: 6.0, ..up.clone() }), NotYet);
+        assert_eq!(goal.verdict(&ServiceStatus { ready: Some(false), since: 6.0, ..up.clone() }), NotYet);
         assert_eq!(Goal::Restarted(Before::of(&service("down", "down", 0))).verdict(&up), Met);
         assert_eq!(Goal::Ended(Before::of(&up)).verdict(&up), NotYet);
         assert_eq!(Goal::Ended(Before::of(&up)).verdict(&service("backoff", "up", 0)), Met);

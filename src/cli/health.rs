@@ -1,15 +1,23 @@
-//! `onit health`: is everything as it is wanted? For `HEALTHCHECK` and probes: fast, and one line.
+//! `onit health`: is everything as it is wanted, and available? For `HEALTHCHECK` and probes: fast, and one line.
 
-use super::find::{Talk, Trouble, worse};
+use super::check::{self, Answer};
+use super::find::{Talk, worse};
 use super::paint;
 use super::words;
 use crate::exit;
+use crate::sys::clock;
 use crate::wire::api::ServiceStatus;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Exit code 0: every service that is to be up is up, ready, and not flapping. 1: one is not; one line says which and why.
-#[derive(FromArgs, Debug)]
+/// All the checks together have this long.
+const CHECKS: Duration = Duration::from_secs(2);
+
+/// Exit code 0: every service that is to be up is up, ready, and not flapping, and its ./check, if it has one, succeeds
+/// (all are run at once, and have two seconds). 1: one is not; one line says which and why.
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Health {
     /// only these
@@ -45,12 +53,13 @@ impl Health {
         if let Some(trouble) = talk.silence() {
             return trouble.tell();
         }
-        let (services, code) = self.look(&mut talk);
+        let (services, places, code) = self.look(&mut talk);
         if code != exit::OK {
             return code;
         }
         let stopping = talk.api.as_ref().is_some_and(|api| api.hello().state == "stopping");
-        let report = report(&services, stopping);
+        let troubles = if stopping { Vec::new() } else { unavailable(&services, &places) };
+        let report = report(&services, &troubles, stopping);
         let told = match (&report.reason, self.json) {
             (_, true) => paint::print(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default())),
             (Some(reason), false) => paint::print(&format!("{reason}\n")),
@@ -59,27 +68,62 @@ impl Health {
         worse(told, if report.healthy { exit::OK } else { exit::FAILED })
     }
 
-    fn look(&self, talk: &mut Talk) -> (Vec<ServiceStatus>, i32) {
+    /// The services, the directory of each, and the exit code.
+    fn look(&self, talk: &mut Talk) -> (Vec<ServiceStatus>, Vec<PathBuf>, i32) {
         if self.services.is_empty() {
             return match talk.everything() {
-                Ok(services) => (services, exit::OK),
-                Err(trouble) => (Vec::new(), trouble.tell()),
+                Ok(services) => {
+                    let places = services.iter().map(|service| talk.place(&talk.target(&service.name))).collect();
+                    (services, places, exit::OK)
+                }
+                Err(trouble) => (Vec::new(), Vec::new(), trouble.tell()),
             };
         }
         let (targets, mut code) = talk.targets(&self.services);
-        let looked: Vec<Result<ServiceStatus, Trouble>> = targets.iter().map(|target| talk.look(target)).collect();
-        let services =
-            looked.into_iter().filter_map(|looked| looked.map_err(|trouble| code = worse(code, trouble.tell())).ok());
-        (services.collect(), code)
+        let (mut services, mut places) = (Vec::new(), Vec::new());
+        for target in &targets {
+            match talk.look(target) {
+                Ok(service) => {
+                    services.push(service);
+                    places.push(talk.place(target));
+                }
+                Err(trouble) => code = worse(code, trouble.tell()),
+            }
+        }
+        (services, places, code)
     }
 }
 
-fn report(services: &[ServiceStatus], stopping: bool) -> Report {
-    let case = |service: &ServiceStatus| {
-        let reason = words::amiss(service)?;
+/// What is amiss with each of these by its `./check`, which is asked where nothing else is amiss.
+fn unavailable(services: &[ServiceStatus], places: &[PathBuf]) -> Vec<Option<&'static str>> {
+    let has_check = |(service, place): &(&ServiceStatus, &PathBuf)| {
+        let may_be_well = service.state == "up" && service.ready.is_none() && words::amiss(service).is_none();
+        may_be_well && place.join("check").exists()
+    };
+    let all = services.iter().zip(places);
+    let asked: Vec<(&str, &Path)> =
+        all.clone().filter(has_check).map(|(service, place)| (service.name.as_str(), place.as_path())).collect();
+    let mut answers = check::ask_all(&asked, clock::now().after(CHECKS)).into_iter();
+    let mut asked = asked.into_iter().map(|(_, place)| place).peekable();
+    let answer = |(_, place): (&ServiceStatus, &PathBuf)| {
+        asked.next_if(|asked| *asked == place.as_path())?;
+        match answers.next()? {
+            Answer::Yes => None,
+            Answer::No => Some("not available: ./check does not succeed"),
+            Answer::Late => Some("not available: ./check has not ended within 2 seconds"),
+        }
+    };
+    all.map(answer).collect()
+}
+
+/// `unavailable`: what is amiss with each of them besides, as far as that is known.
+fn report(services: &[ServiceStatus], unavailable: &[Option<&str>], stopping: bool) -> Report {
+    let besides = unavailable.iter().copied().chain(std::iter::repeat(None));
+    let case = |(service, besides): (&ServiceStatus, Option<&str>)| {
+        let reason = words::amiss(service).or_else(|| besides.map(str::to_owned))?;
         Some(Case { name: service.name.clone(), state: words::state(service).to_owned(), reason })
     };
-    let unhealthy: Vec<Case> = services.iter().filter_map(case).collect();
+    let unhealthy: Vec<Case> = services.iter().zip(besides).filter_map(case).collect();
     let reason = match &unhealthy[..] {
         _ if stopping => Some("everything is being stopped".to_owned()),
         [] => None,
@@ -106,7 +150,7 @@ mod tests {
             pid: (state == "up").then_some(7),
             since: 5.0,
             seconds: 1.0,
-            ready: state == "up",
+            ready: Some(state == "up"),
             enabled: true,
             ..ServiceStatus::default()
         }
@@ -115,15 +159,17 @@ mod tests {
     #[test]
     fn one_line_says_what_is_amiss() {
         let fine = [service("web", "up", "up"), service("cron", "down", "down"), service("migrate", "down", "once")];
-        let good = report(&fine, false);
+        let good = report(&fine, &[], false);
         assert_eq!((good.healthy, good.services, good.reason, good.unhealthy.len()), (true, 3, None, 0));
-        assert_eq!(report(&fine, true).reason.as_deref(), Some("everything is being stopped"));
+        assert_eq!(report(&fine, &[], true).reason.as_deref(), Some("everything is being stopped"));
         let mut api = service("api", "backoff", "up");
         api.trouble = Some("cannot start ./run:\nPermission denied".into());
-        let reason = |services: &[ServiceStatus]| report(services, false).reason.expect("a reason");
+        let reason = |services: &[ServiceStatus]| report(services, &[], false).reason.expect("a reason");
         let line = "api: down, to be started again: cannot start ./run:?Permission denied";
         assert_eq!(reason(std::slice::from_ref(&api)), line);
         let many: Vec<_> = (0..9).map(|n| service(&format!("s{n}"), "failed", "up")).collect();
         assert_eq!(reason(&many), "s0: failed; and 8 more: s1, s2, s3, s4, s5, ..");
+        let checked = report(&fine, &[Some("not available")], false);
+        assert_eq!((checked.healthy, checked.reason.as_deref()), (false, Some("web: not available")));
     }
 }

@@ -9,6 +9,10 @@ use crate::sys::process;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+/// What it takes to look into a process of another user, as root too: a container often has it not.
+pub const LACKS_PTRACE: &str =
+    ": that takes CAP_SYS_PTRACE, which you have not (docker: --cap-add SYS_PTRACE), or its own user";
+
 /// A process that a supervisor tells of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
@@ -65,6 +69,11 @@ pub fn number(talk: &Talk, target: &Target, told: i32) -> Result<Pid, Trouble> {
 pub fn proc_of(talk: &Talk, target: &Target, told: i32) -> Result<PathBuf, Trouble> {
     match look(talk, target, told) {
         Seen::Here(pid) => Ok(PathBuf::from(format!("/proc/{pid}"))),
+        Seen::Probably(pid) if process::sees_ours() && !process::may_trace() => {
+            let (name, process) = (&target.name, format!("process {pid}"));
+            let why = format!("{name}: cannot see whether {process} is that of this service{LACKS_PTRACE}");
+            Err(Trouble::new(exit::FAILED, why))
+        }
         Seen::Probably(_) | Seen::Nowhere => Err(unseen(target, told)),
     }
 }

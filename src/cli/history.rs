@@ -5,13 +5,13 @@ use super::paint::{self, Cell, Colour, Table, Tone};
 use super::words;
 use crate::exit;
 use crate::wire::api::LifeRecord;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 const HEADINGS: &[&str] = &["STARTED", ">PID", ">READY AFTER", ">LIVED", "END"];
 
 /// The last lives of SVC, oldest first. Only the supervisor's memory has them: there are none where it is reached
 /// through files.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct History {
     /// the service

@@ -4,7 +4,8 @@ use super::find::{Talk, Target, Trouble};
 use super::here;
 use super::paint;
 use crate::exit;
-use argh::FromArgs;
+use crate::sys::process;
+use argh::{ArgsInfo, FromArgs};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
@@ -16,7 +17,7 @@ const SECRET: [&str; 9] = ["PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH
 const NONE: [&str; 5] = ["PWD", "OLDPWD", "SSH_AUTH_SOCK", "XDG_SESSION_ID", "XDG_SESSION_TYPE"];
 
 /// The names of all services, one a line.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct List {
     /// loggers too
@@ -43,7 +44,7 @@ impl List {
 }
 
 /// The process of SVC: of its run, or of its finish. Exit code 1: there is none.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Process {
     /// the service
@@ -78,7 +79,7 @@ fn pid(talk: &mut Talk, word: &str) -> Result<(Target, i32), Trouble> {
 }
 
 /// The environment that the process of SVC was started with. The values of names that look like secrets are masked.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Env {
     /// the service
@@ -99,7 +100,10 @@ impl Env {
         let told = pid(&mut talk, &self.service).and_then(|(target, pid)| {
             let environ = here::proc_of(&talk, &target, pid)?.join("environ");
             std::fs::read(&environ).map_err(|error| {
-                Trouble::new(exit::FAILED, format!("{}: cannot read {}: {error}", self.service, environ.display()))
+                let lacks = error.kind() == std::io::ErrorKind::PermissionDenied && !process::may_trace();
+                let hint = if lacks { here::LACKS_PTRACE } else { "" };
+                let (name, environ) = (&self.service, environ.display());
+                Trouble::new(exit::FAILED, format!("{name}: cannot read {environ}: {error}{hint}"))
             })
         });
         let variables = match told {
@@ -142,7 +146,7 @@ fn masked(name: &str, value: &str) -> String {
 }
 
 /// Let the supervisor look at the whole directory again, also at what was refused before.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Rescan {}
 

@@ -2,7 +2,7 @@
 
 use crate::exit;
 use crate::sys::say::say;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,19 @@ pub const INIT: [&str; 6] = ["halt", "init", "poweroff", "reboot", "shutdown", "
 
 /// Link the names of tools that onit can stand in for to this program: runsv, runsvdir, sv, supervise, svscan, svc, svok
 /// and svstat, unless an option says which.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(help_triggers("-h", "--help"))]
 pub struct Install {
-    /// where the links go
-    #[argh(positional)]
+    /// where the links go: /usr/local/bin, for example
+    #[argh(positional, arg_name = "DIR")]
     directory: PathBuf,
-    /// replace what stands in the way
+    /// replace what stands in the way; without it, that is an error, and the other links are made
     #[argh(switch, short = 'f')]
     force: bool,
-    /// docker-init, dumb-init and tini
+    /// these names: docker-init, dumb-init and tini, the inits of containers
     #[argh(switch)]
     container: bool,
-    /// init, telinit, shutdown, halt, poweroff and reboot
+    /// these names: init, telinit, shutdown, halt, poweroff and reboot, for the init of a machine
     #[argh(switch)]
     init: bool,
 }

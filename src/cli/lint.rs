@@ -5,15 +5,16 @@ use super::paint;
 use crate::exit;
 use crate::service_dir::{Finding, Severity, lint};
 use crate::sys::say::say;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use std::path::PathBuf;
 
 /// Examine service directories. Says nothing if all is well, else one line for each finding.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(help_triggers("-h", "--help"))]
 #[argh(error_code(0, "no errors, at most warnings"), error_code(1, "errors"), error_code(100, "wrong usage"))]
 pub struct Lint {
     /// service directories, and directories of services
-    #[argh(positional)]
+    #[argh(positional, arg_name = "DIR")]
     directories: Vec<PathBuf>,
     /// findings as a JSON array of objects; [] if there are none
     #[argh(switch)]

@@ -5,21 +5,22 @@ use crate::machine::Signal;
 use crate::machine::policy::Essential;
 use crate::service_dir::{
     Backoff, Condition, Error, Limit, Logger, MaxRestarts, NOT_YET, Readiness, Resource, Restart, Script,
-    ServiceBuilder, ServiceDir, Target, User,
+    ServiceBuilder, ServiceDir, TOOL_MISSING, Target, User,
 };
 use crate::sys::say::say;
 use crate::wire::svdir;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// Write a service directory that runs CMD.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(help_triggers("-h", "--help"))]
 #[argh(note = "CMD has to stay in the foreground.")]
 pub struct New {
     /// its name
-    #[argh(positional)]
+    #[argh(positional, arg_name = "NAME")]
     name: String,
     /// where it goes (default: $SVDIR, else /etc/service)
     #[argh(option)]
@@ -155,10 +156,11 @@ impl New {
         }
     }
 
-    /// Says which of the files that were asked for onit does not act on.
+    /// Says which of the files that were asked for onit does not act on, and which tools it takes that are not there.
     fn warn(&self, path: &Path) {
-        let written = ServiceDir::read(path).ok().filter(|_| self.target == Target::Onit);
-        for finding in written.iter().flat_map(|service| &service.findings).filter(|finding| finding.kind == NOT_YET) {
+        let matters = |kind| kind == TOOL_MISSING || (kind == NOT_YET && self.target == Target::Onit);
+        let written = ServiceDir::read(path).ok();
+        for finding in written.iter().flat_map(|service| &service.findings).filter(|finding| matters(finding.kind)) {
             say(finding);
         }
     }

@@ -3,14 +3,18 @@
 use super::check;
 use super::find::{Talk, Target, Trouble, Way, worse};
 use super::goal::{Before, Goal, Patience, Pending, wait};
+use super::leftover::Sessions;
 use super::{files, words};
 use crate::exit;
 use crate::wire::api::ServiceStatus;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use std::time::Duration;
 
+/// After these `run` is to have ended, and what it has started with it.
+const STOPPING: [&str; 4] = ["down", "restart", "exit", "disable"];
+
 /// SVC is a name, a glob, a path or "all".
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Order {
     /// the services
@@ -42,7 +46,8 @@ impl Order {
             return Trouble::new(exit::SYSTEM, failure.to_string()).tell();
         }
         let patience = Patience::new(Some(Patience::of_setter(self.timeout)), self.verbose);
-        let (pending, told) = give(&mut talk, verb, targets);
+        let mut sessions = Sessions::default();
+        let (pending, told) = give(&mut talk, verb, targets, &mut sessions);
         let code = worse(code, told);
         if self.no_wait {
             return code;
@@ -52,6 +57,7 @@ impl Order {
             _ => Vec::new(),
         };
         let waited = wait(&mut talk, pending, patience);
+        sessions.tell();
         match worse(code, waited) {
             exit::OK => check::until_available(&mut talk, &available, patience),
             code => code,
@@ -60,10 +66,15 @@ impl Order {
 }
 
 /// Gives the order to each of them. Returns for what is to be waited, and the exit code.
-fn give(talk: &mut Talk, verb: &str, targets: Vec<Target>) -> (Vec<Pending>, i32) {
+fn give(talk: &mut Talk, verb: &str, targets: Vec<Target>, sessions: &mut Sessions) -> (Vec<Pending>, i32) {
     let (mut pending, mut code) = (Vec::new(), exit::OK);
     for target in targets {
-        let given = talk.look(&target).and_then(|before| tell(talk, verb, &target).map(|()| before));
+        let given = talk.look(&target).and_then(|before| {
+            if STOPPING.contains(&verb) {
+                sessions.remember(talk, &target, &before);
+            }
+            tell(talk, verb, &target).map(|()| before)
+        });
         match given {
             Ok(before) => pending.extend(goal(verb, &before).map(|goal| Pending { target, goal })),
             Err(trouble) if trouble.code == exit::SYSTEM && verb == "exit" && talk.api.is_none() => {} // it has gone already
@@ -93,7 +104,7 @@ fn tell(talk: &mut Talk, verb: &str, target: &Target) -> Result<(), Trouble> {
 fn goal(verb: &str, before: &ServiceStatus) -> Option<Goal> {
     let then = Before::of(before);
     Some(match verb {
-        "up" => Goal::Ready,
+        "up" => Goal::Served,
         "down" => Goal::Down,
         "once" => Goal::Started(then),
         "restart" => Goal::Restarted(then),

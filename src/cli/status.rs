@@ -9,7 +9,7 @@ use crate::exit;
 use crate::machine::Mono;
 use crate::sys::{clock, poll, screen};
 use crate::wire::api::ServiceStatus;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const ELSEWHERE: &str = "(these PIDs are of another PID namespace; \"onit pid NA
 const HEADINGS: &[&str] = &["NAME", "STATE", ">PID", ">FOR", ">RESTARTS", "LAST EXIT / NEXT"];
 
 /// SVC is a name, a glob, a path or "all". One that is named is told at length.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Status {
     /// the services
@@ -176,7 +176,7 @@ fn row(service: &ServiceStatus) -> Vec<Cell> {
     let refused = matches!(service.state.as_str(), "refused" | "unknown");
     vec![
         service.name.as_str().into(),
-        Cell(tone, words::state(service).into()),
+        Cell(tone, words::standing(service)),
         service.pid.map_or(Cell(Tone::Quiet, "-".into()), |pid| pid.to_string().into()),
         if refused { Cell(Tone::Quiet, "-".into()) } else { words::span(service.seconds).into() },
         quiet(words::restarts(service), matches!(service.restarts, 0 | files::UNKNOWN)),
@@ -187,11 +187,11 @@ fn row(service: &ServiceStatus) -> Vec<Cell> {
 /// What a state looks like.
 pub fn tone(service: &ServiceStatus) -> Tone {
     match service.state.as_str() {
-        "failed" | "refused" => Tone::Bad,
+        "failed" | "refused" | "unknown" => Tone::Bad,
         _ if service.flapping.is_some() => Tone::Bad,
-        "up" if service.ready && !service.paused => Tone::Good,
+        "up" if service.ready != Some(false) && !service.paused => Tone::Good,
         "down" if service.want == "up" => Tone::Bad,
-        "down" => Tone::Quiet,
+        "down" | "done" => Tone::Quiet,
         _ => Tone::Busy,
     }
 }
@@ -311,7 +311,7 @@ mod tests {
             pid: Some(3449),
             since: 1.0,
             seconds: 12.0,
-            ready: true,
+            ready: Some(true),
             enabled: true,
             ..ServiceStatus::default()
         }

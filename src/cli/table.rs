@@ -2,9 +2,11 @@
 
 use super::paint;
 use super::wait;
-use super::{check, completion, events, export, health, history, inspect, install, lint, new, order, status, upgrade};
+use super::{
+    check, completion, events, export, health, history, inspect, install, lint, near, new, order, status, upgrade,
+};
 use crate::{exit, sys::say::say};
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 use std::ffi::OsString;
 
 /// A word behind `onit`.
@@ -21,50 +23,120 @@ pub struct Verb {
     pub takes: Takes,
     /// Its function; `None` if it is none of this room.
     pub run: Option<Run>,
+    /// Its options; `None` if its function is none of this room, or there are none.
+    pub info: Option<Info>,
 }
 
-/// What the words behind a verb are.
+/// What the words behind a verb are, its options excepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Takes {
-    /// Names of services.
+pub struct Takes {
+    /// The first one is one of these; with none, it is as the others.
+    pub first: &'static [&'static str],
+    /// The others.
+    pub rest: Words,
+}
+
+/// What a word is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Words {
+    /// The name of a service, or its path.
     Services,
-    /// One of these, and then names of services.
-    Then(&'static [&'static str]),
+    /// A directory.
+    Directories,
+    /// A program, and its words.
+    Commands,
+    /// The name of a user.
+    Users,
+    /// The name of a group.
+    Groups,
     /// One of these.
     OneOf(&'static [&'static str]),
-    /// Files.
-    Files,
-    /// Nothing.
-    Nothing,
+    /// Nobody knows, or nothing.
+    Free,
+}
+
+const SERVICES: Takes = then(&[], Words::Services);
+const DIRECTORIES: Takes = then(&[], Words::Directories);
+const COMMANDS: Takes = then(&[], Words::Commands);
+const NOTHING: Takes = then(&[], Words::Free);
+
+const fn then(first: &'static [&'static str], rest: Words) -> Takes {
+    Takes { first, rest }
 }
 
 /// The function of a verb: its words, and the exit code.
 pub type Run = fn(&'static Verb, &[OsString]) -> i32;
+/// What is known of its words.
+pub type Info = fn() -> CommandInfoWithArgs<'static>;
 
 /// They need no line each.
 const SIGNALS: &str = "signals";
 const NO_NAMES: &[&str] = &[];
 
+/// What somebody who has just come needs, in this order.
+const EVERYDAY: [&str; 10] =
+    ["run", "status", "start", "stop", "restart", "health", "history", "events", "new", "lint"];
+
 /// An order to services.
 const fn order(name: &'static str, also: &'static [&'static str], about: &'static str) -> Verb {
     let run: Run = |verb, args| verb.read(args, |order: order::Order| order.run(verb.name));
-    Verb { name, also, words: "[-v] [-t SEC] [--no-wait] SVC...", about, takes: Takes::Services, run: Some(run) }
+    let info: Info = <order::Order as ArgsInfo>::get_args_info;
+    Verb { also, ..ask(name, "[-v] [-t SEC] [--no-wait] SVC...", about, (run, info)) }
 }
 
-const fn ask(name: &'static str, words: &'static str, about: &'static str, run: Run) -> Verb {
-    Verb { name, also: NO_NAMES, words, about, takes: Takes::Services, run: Some(run) }
+const fn ask(name: &'static str, words: &'static str, about: &'static str, reader: (Run, Info)) -> Verb {
+    Verb { name, also: NO_NAMES, words, about, takes: SERVICES, run: Some(reader.0), info: Some(reader.1) }
 }
 
-/// The function of a verb whose words are of this type.
+/// The function of a verb whose words are of this type, and what is known of them.
 macro_rules! runs {
     ($words:ty) => {
-        |verb, args| verb.read(args, |words: $words| words.run())
+        (|verb, args| verb.read(args, |words: $words| words.run()), <$words as ArgsInfo>::get_args_info)
     };
 }
 
-const fn elsewhere(name: &'static str, words: &'static str, about: &'static str) -> Verb {
-    Verb { name, also: NO_NAMES, words, about, takes: Takes::Files, run: None }
+const fn elsewhere(name: &'static str, words: &'static str, about: &'static str, takes: Takes) -> Verb {
+    Verb { name, also: NO_NAMES, words, about, takes, run: None, info: None }
 }
+
+/// What `sv` is told to do.
+const OF_SV: &[&str] = &[
+    "status",
+    "up",
+    "down",
+    "once",
+    "pause",
+    "cont",
+    "hup",
+    "alarm",
+    "interrupt",
+    "quit",
+    "1",
+    "2",
+    "term",
+    "kill",
+    "exit",
+    "start",
+    "stop",
+    "reload",
+    "restart",
+    "shutdown",
+    "check",
+    "force-stop",
+    "force-reload",
+    "force-restart",
+    "force-shutdown",
+    "try-restart",
+];
+
+/// What stands behind `--` is not for us to read.
+const NEW: (Run, Info) = (
+    |verb, args| {
+        let (options, command) = new::split(args);
+        verb.read(options, |new: new::New| new.run(options, command))
+    },
+    <new::New as ArgsInfo>::get_args_info,
+);
 
 /// The words, in the order in which help shows them.
 pub const VERBS: &[(&str, &[Verb])] = &[
@@ -80,10 +152,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                     runs!(status::Status),
                 )
             },
-            Verb {
-                takes: Takes::Nothing,
-                ..ask("list", "[-a] [--json]", "the names of all services", runs!(inspect::List))
-            },
+            Verb { takes: NOTHING, ..ask("list", "[-a] [--json]", "the names of all services", runs!(inspect::List)) },
             ask(
                 "health",
                 "[--json] [SVC...]",
@@ -97,7 +166,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                 runs!(check::Check),
             ),
             Verb {
-                takes: Takes::Then(&["up", "ready", "down", "done"]),
+                takes: then(&["up", "ready", "down", "done"], Words::Services),
                 ..ask("wait", "up|ready|down|done [-t SEC] [--any] SVC...", "wait until it is so", runs!(wait::Wait))
             },
             ask("history", "[--json] SVC", "its last lives", runs!(history::History)),
@@ -117,7 +186,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             order("disable", &[], "make a file \"down\", and stop it"),
             order("exit", &["x", "e"], "stop it, and leave it"),
             Verb {
-                takes: Takes::Nothing,
+                takes: NOTHING,
                 ..ask("rescan", "", "look at the whole directory, also at what was refused", runs!(inspect::Rescan))
             },
         ],
@@ -144,18 +213,15 @@ pub const VERBS: &[(&str, &[Verb])] = &[
         "service directories",
         &[
             Verb {
-                takes: Takes::Files,
-                ..ask("new", "NAME [OPTIONS] -- CMD", "write a service directory that runs CMD", |verb, args| {
-                    let (options, command) = new::split(args);
-                    verb.read(options, |new: new::New| new.run(options, command))
-                })
+                takes: NOTHING,
+                ..ask("new", "NAME [OPTIONS] -- CMD", "write a service directory that runs CMD", NEW)
             },
             Verb {
-                takes: Takes::Files,
+                takes: DIRECTORIES,
                 ..ask("lint", "[--strict] [--json] DIR...", "examine service directories", runs!(lint::Lint))
             },
             Verb {
-                takes: Takes::Files,
+                takes: then(&["systemd"], Words::Directories),
                 ..ask("export", "systemd DIR", "print a service as a unit", runs!(export::Export))
             },
         ],
@@ -163,14 +229,14 @@ pub const VERBS: &[(&str, &[Verb])] = &[
     (
         "supervising",
         &[
-            elsewhere("run", "[-v] [DIR] [-- CMD]", "run the services in DIR ($SVDIR, /etc/service)"),
-            elsewhere("--", "CMD", "run CMD as a container's main process"),
+            elsewhere("run", "[-v] [DIR] [-- CMD]", "run the services in DIR ($SVDIR, /etc/service)", DIRECTORIES),
+            elsewhere("--", "CMD", "run CMD as a container's main process", COMMANDS),
             Verb {
-                takes: Takes::Nothing,
+                takes: NOTHING,
                 ..ask("upgrade", "[PID]", "let a running onit (1) become the one at its path", runs!(upgrade::Upgrade))
             },
             Verb {
-                takes: Takes::Files,
+                takes: DIRECTORIES,
                 ..ask(
                     "install",
                     "[-f] [--container] [--init] DIR",
@@ -178,35 +244,33 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                     runs!(install::Install),
                 )
             },
-            elsewhere("runsvdir", "[-P] DIR [LOG]", "as runit's runsvdir"),
-            elsewhere("runsv", "DIR", "as runit's runsv"),
-            elsewhere("svscan", "[DIR]", "as daemontools' svscan"),
-            elsewhere("supervise", "DIR", "as daemontools' supervise"),
-            elsewhere("sv", "...", "as runit's sv"),
-            elsewhere("svc", "...", "as daemontools' svc"),
-            elsewhere("svstat", "DIR...", "as daemontools' svstat"),
-            elsewhere("svok", "DIR", "as daemontools' svok"),
-            elsewhere("tini", "...", "as tini"),
-            elsewhere("dumb-init", "...", "as dumb-init"),
-            elsewhere("init", "", "PID 1 of a machine"),
-            elsewhere("poweroff", "[-f]", "ask PID 1 for it (-f: do it); also reboot, halt, kexec"),
+            elsewhere("runsvdir", "[-P] DIR [LOG]", "as runit's runsvdir", DIRECTORIES),
+            elsewhere("runsv", "DIR", "as runit's runsv", DIRECTORIES),
+            elsewhere("svscan", "[DIR]", "as daemontools' svscan", DIRECTORIES),
+            elsewhere("supervise", "DIR", "as daemontools' supervise", DIRECTORIES),
+            elsewhere("sv", "...", "as runit's sv", then(OF_SV, Words::Services)),
+            elsewhere("svc", "...", "as daemontools' svc", DIRECTORIES),
+            elsewhere("svstat", "DIR...", "as daemontools' svstat", DIRECTORIES),
+            elsewhere("svok", "DIR", "as daemontools' svok", DIRECTORIES),
+            elsewhere("tini", "...", "as tini", COMMANDS),
+            elsewhere("dumb-init", "...", "as dumb-init", COMMANDS),
+            elsewhere("init", "", "PID 1 of a machine", NOTHING),
+            elsewhere("poweroff", "[-f]", "ask PID 1 for it (-f: do it); also reboot, halt, kexec", NOTHING),
         ],
     ),
     (
         "other",
         &[
             Verb {
-                takes: Takes::Nothing,
-                ..ask("help", "[VERB]", "this, or more about one of them", |_, args| {
-                    help(args.first().and_then(|word| word.to_str()))
-                })
+                run: Some(|_, args| help(args.first().and_then(|word| word.to_str()))),
+                ..elsewhere("help", "[VERB|all]", "what is used every day; every verb; or more about one", NOTHING)
             },
             Verb {
-                takes: Takes::OneOf(&["bash", "zsh", "fish"]),
+                takes: then(&["bash", "zsh", "fish"], Words::Free),
                 ..ask(
                     "completion",
                     "bash|zsh|fish",
-                    "a script that completes verbs and services",
+                    "a script that completes verbs, options and services",
                     runs!(completion::Completion),
                 )
             },
@@ -222,6 +286,14 @@ pub fn verbs() -> impl Iterator<Item = &'static Verb> {
 /// The verb of this name.
 pub fn find(word: &str) -> Option<&'static Verb> {
     verbs().find(|verb| verb.name == word || verb.also.contains(&word))
+}
+
+/// There is no such verb. Returns the exit code.
+pub fn unknown(word: &str) -> i32 {
+    let words: Vec<&str> = verbs().flat_map(|verb| std::iter::once(&verb.name).chain(verb.also)).copied().collect();
+    let question = near::question(word, &words);
+    say(format_args!("onit: there is no verb {word}{question} (\"onit help\" shows verbs; a program: onit -- {word})"));
+    exit::USAGE
 }
 
 /// Runs what a word of this room stands for. `None`: it is another one's.
@@ -254,6 +326,12 @@ impl Verb {
         }
     }
 
+    fn wrong(&self, output: &str) -> String {
+        let info = self.info.map(|info| info());
+        let flags = info.iter().flat_map(|info| info.flags).filter(|flag| !flag.hidden);
+        wrong(output, &flags.map(|flag| flag.long.to_owned()).collect::<Vec<_>>())
+    }
+
     fn title(&self) -> String {
         format!("onit {}", self.name)
     }
@@ -265,10 +343,27 @@ impl Verb {
             let also = if self.also.is_empty() { String::new() } else { format!("Also: {}\n\n", self.also.join(", ")) };
             return paint::print(&folded(&format!("{}: {}\n\n{also}{output}\n", self.title(), self.about)));
         }
-        let why: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
-        let (name, why) = (self.name, why.join(" "));
+        let (name, why) = (self.name, self.wrong(output));
         say(format_args!("onit: {name}: {why} (\"onit help {name}\" says more)"));
         exit::USAGE
+    }
+}
+
+/// Which of the words is wrong, in our words.
+fn wrong(output: &str, options: &[String]) -> String {
+    let mut lines = output.lines().map(str::trim).filter(|line| !line.is_empty());
+    let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    if let Some(word) = first.strip_prefix("Unrecognized argument: ") {
+        let is_option = word.starts_with('-');
+        return match is_option {
+            true => format!("there is no option {word}{}", near::question(word, options)),
+            false => format!("{word} is one word too many"),
+        };
+    }
+    match first.strip_prefix("No value provided for option '").and_then(|rest| rest.strip_suffix("'.")) {
+        Some(option) => format!("{option} needs a value"),
+        None if first.starts_with("Required ") => format!("{second} is missing"),
+        None => format!("{first} {second}").trim_end().to_owned(),
     }
 }
 
@@ -292,20 +387,42 @@ fn folded(text: &str) -> String {
     folded
 }
 
-/// `onit help [VERB]`.
+/// `onit help [VERB|all]`.
 pub fn help(word: Option<&str>) -> i32 {
-    let Some(word) = word else { return paint::print(&overview()) };
+    let Some(word) = word else { return paint::print(&everyday()) };
     match find(word) {
-        Some(Verb { name: "help", .. }) => paint::print("usage: onit help [VERB]\n"),
+        _ if word == "all" => paint::print(&overview()),
+        Some(Verb { name: "help", .. }) => paint::print("usage: onit help [VERB|all]\n"),
         Some(verb) => match verb.run {
             Some(run) => run(verb, &["--help".into()]),
             None => paint::print(&format!("usage: onit {} {}\n\n{}\n", verb.name, verb.words, verb.about)),
         },
-        None => {
-            say(format_args!("onit: there is no such verb: {word} (\"onit help\" shows those there are)"));
-            exit::USAGE
-        }
+        None => unknown(word),
     }
+}
+
+/// What is needed every day.
+pub fn everyday() -> String {
+    let mut text = String::from("usage: onit VERB ...\n\n");
+    for word in EVERYDAY {
+        let Some(verb) = find(word) else { continue };
+        let words = without_options(&verb.words.replace("[OPTIONS] ", ""));
+        text += &format!("  {:<22}  {}\n", format!("{word} {words}").trim_end(), verb.about);
+    }
+    text += "\nonit help VERB tells more about one, with its options; onit help all shows all.\n\
+             SVC is a name in $SVDIR (/etc/service), a glob, a path that begins with / or .,\n\
+             or \"all\". In a container: onit -- CMD runs CMD as its main process.\n";
+    text
+}
+
+/// What may come behind a verb, without what stands in brackets and begins with a dash.
+fn without_options(words: &str) -> String {
+    let (mut bare, mut rest) = (String::new(), words);
+    while let Some((before, option)) = rest.split_once("[-") {
+        bare += before;
+        rest = option.split_once(']').map_or("", |(_, rest)| rest.trim_start());
+    }
+    bare + rest
 }
 
 /// All verbs, each with its line.
@@ -394,6 +511,29 @@ mod tests {
         assert_eq!(folded(&format!("  short\n\n{long}\n")), format!("  short\n\n{}\nand so on\n", "x".repeat(79)));
         assert_eq!(folded(&"y".repeat(90)), format!("{}\n", "y".repeat(90)));
         assert_eq!(folded(&"ab ".repeat(40)).lines().map(str::len).collect::<Vec<_>>(), [80, 39]);
+    }
+
+    #[test]
+    fn what_is_needed_every_day_fits_on_a_small_terminal() {
+        let text = everyday();
+        assert!(text.lines().count() <= 24 && text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(EVERYDAY.iter().all(|word| text.contains(&format!("\n  {word} "))), "{text}");
+        assert!(text.contains("\n  run [DIR] ") && text.contains("\n  new NAME -- CMD "), "{text}");
+    }
+
+    #[test]
+    fn wrong_words_are_told_in_ours() {
+        let options = ["--timeout", "--no-wait"].map(String::from);
+        for (theirs, ours) in [
+            ("Unrecognized argument: --bogus\n", "there is no option --bogus"),
+            ("Unrecognized argument: --no-wiat\n", "there is no option --no-wiat; did you mean --no-wait?"),
+            ("Unrecognized argument: b\n", "b is one word too many"),
+            ("No value provided for option '-t'.\n", "-t needs a value"),
+            ("Required positional arguments not provided:\n    SVC\n", "SVC is missing"),
+            ("Error parsing option '-t' with value 'x': no\n", "Error parsing option '-t' with value 'x': no"),
+        ] {
+            assert_eq!(wrong(theirs, &options), ours);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::exit;
 use crate::machine::{Mono, Pid, Signal, Target};
 use crate::sys::{Errno, clock, poll, process, say::say, shared::Shared};
 use crate::wire::ledger::{self, Fact, Words};
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
@@ -25,11 +25,13 @@ const YES: &[u8] = b"onit: goes on from ledger 2\n";
 const PROBE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Let a running supervisor become the onit that stands at its path now; services go on untouched.
-#[derive(FromArgs, Debug)]
+/// Let a running supervisor become the onit that stands at its path now; services go on untouched. What cannot be executed
+/// there, or is no onit, changes nothing, and is told. Exit code 0: the new one supervises.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(help_triggers("-h", "--help"))]
 pub struct Upgrade {
-    /// the supervisor (default: 1)
-    #[argh(positional, default = "1")]
+    /// the process of the supervisor (default: 1; "pidof onit" tells it)
+    #[argh(positional, default = "1", arg_name = "PID")]
     pid: i32,
     /// only say whether this program goes on from such a ledger
     #[argh(option, hidden_help)]

@@ -5,7 +5,7 @@ use super::find::{Talk, Target, Trouble, worse};
 use super::goal::{Goal, Patience, Pending, wait};
 use super::words;
 use crate::exit;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl FromStr for What {
 
 /// WHAT is "up" (it runs), "ready" (and counts as ready, and ./check succeeds), "down" (nothing runs), or "done" (it has
 /// ended and stays so).
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Wait {
     /// what for

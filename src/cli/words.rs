@@ -73,9 +73,15 @@ pub fn hint(record: &ExitRecord) -> Option<String> {
 pub fn state(service: &ServiceStatus) -> &str {
     match service.state.as_str() {
         "up" if service.paused => "paused",
-        "up" if !service.ready => "starting",
+        "up" if service.ready == Some(false) => "starting",
         state => state,
     }
+}
+
+/// The same; of what only its `check` knows, that nobody has asked it.
+pub fn standing(service: &ServiceStatus) -> String {
+    let state = state(service);
+    if state == "up" && service.ready.is_none() { format!("{state}, not checked") } else { state.to_owned() }
 }
 
 /// How often it was started again.
@@ -107,8 +113,8 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
     let short = |what: &str| Some(format!("{what} for {}", span(service.seconds)));
     match service.state.as_str() {
         "up" if service.paused => short("paused"),
-        "up" if service.ready => None,
-        "up" => short("not ready"),
+        "up" if service.ready == Some(false) => short("not ready"),
+        "up" => None,
         "backoff" => Some(because("down, to be started again".into())),
         "down" => Some(because("down".into())),
         state => Some(format!("{state} (pid {})", service.pid.unwrap_or(0))),
@@ -153,7 +159,7 @@ mod tests {
             pid: Some(7),
             since: 1.0,
             seconds: 75.0,
-            ready: true,
+            ready: Some(true),
             enabled: true,
             ..ServiceStatus::default()
         }
@@ -196,10 +202,13 @@ mod tests {
         assert!(is_fine(|s| (s.state, s.want, s.pid) = ("down".into(), "down".into(), None)));
         assert!(is_fine(|s| (s.state, s.want, s.pid) = ("down".into(), "once".into(), None)));
         assert!(is_fine(|s| s.want = "once".into()));
+        assert!(is_fine(|s| (s.state, s.want, s.pid) = ("done".into(), "down".into(), None)));
+        assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("unknown".into(), "down".into(), None)));
         assert!(is_fine(|s| (s.state, s.want) = ("stopping".into(), "down".into())));
         assert!(is_fine(|s| (s.flapping, s.want) = (Some(9), "down".into())));
         assert!(!is_fine(|s| s.flapping = Some(9)));
-        assert!(!is_fine(|s| s.ready = false));
+        assert!(!is_fine(|s| s.ready = Some(false)));
+        assert!(is_fine(|s| s.ready = None), "that only its check knows is for who runs it");
         assert!(!is_fine(|s| s.paused = true));
         assert!(!is_fine(|s| (s.state, s.pid) = ("down".into(), None)));
         assert!(!is_fine(|s| (s.state, s.pid) = ("backoff".into(), None)));
@@ -207,6 +216,14 @@ mod tests {
         assert!(!is_fine(|s| (s.state, s.pid) = ("failed".into(), None)));
         assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("failed".into(), "down".into(), None)));
         assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("refused".into(), "down".into(), None)));
+    }
+
+    #[test]
+    fn what_nobody_has_checked_is_not_said_to_be_ready() {
+        let told = |ready| standing(&ServiceStatus { ready, ..well() });
+        assert_eq!([Some(true), None, Some(false)].map(told), ["up", "up, not checked", "starting"]);
+        assert_eq!(standing(&ServiceStatus { ready: None, paused: true, ..well() }), "paused");
+        assert_eq!(standing(&ServiceStatus { ready: None, state: "down".into(), ..well() }), "down");
     }
 
     #[test]

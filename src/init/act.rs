@@ -102,7 +102,7 @@ impl Init {
             matches!(command, Command::Down | Command::Exit | Command::StopSignal | Command::Term | Command::Kill(_));
         if let Some(slot) = self.table.get_mut(at) {
             slot.asked |= ends && slot.service.view().phase == Phase::Run;
-            if starts && matches!(slot.standing(), Standing::Down | Standing::Failed) {
+            if starts && matches!(slot.standing(), Standing::Down | Standing::Done | Standing::Failed) {
                 slot.complaint = None; // what goes wrong now is news
             }
         }
@@ -382,12 +382,33 @@ impl Init {
         }
         if asked || view.leaving || view.want != Want::Up || !self.config.native {
             None
+        } else if life < SHORT_LIFE && exit.is_success() {
+            Some(self.news_of_a_daemon(at, pid, life))
         } else if life < SHORT_LIFE {
             Some(format!("{} within a second of its start; trying again", Ended(exit)))
         } else if exit.is_success() {
             None
         } else {
             Some(format!("{} after {}; starting it again", Ended(exit), Span(life)))
+        }
+    }
+
+    /// Tells the news of an end. That of one with 0 waits for `finish`: it may say that the service is done.
+    pub(super) fn tell_news(&mut self, at: SlotId, exit: Exit, news: String) {
+        match self.table.get_mut(at) {
+            Some(slot) if exit.is_success() && slot.service.view().phase == Phase::Finish => slot.news = Some(news),
+            Some(_) | None => self.complain(at, news),
+        }
+    }
+
+    /// `finish` has ended, and the service is to be started again.
+    pub(super) fn tell_late_news(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at).filter(|slot| slot.service.view().phase != Phase::Finish) else {
+            return;
+        };
+        let news = slot.news.take();
+        if let Some(news) = news.filter(|_| slot.service.view().want == Want::Up) {
+            self.complain(at, news);
         }
     }
 

@@ -25,6 +25,25 @@ usage: onit run [-v] [--log text|json] [--control-group GROUP]
            [--status-group GROUP] [--poll TIME|auto|never] [DIR] [[-g] [--rewrite SIGNAL=SIGNAL]...
            [--exit-map CODE=CODE]... -- CMD]";
 
+const ABOUT_RUN: &str = "
+Runs every service in DIR, else in $SVDIR, else in /etc/service, starts each of
+them again when it ends, and follows what changes in the directory. TERM and INT
+(^C) stop everything in order.
+
+  -v                     tell each change of a service, and why there is no socket
+  --log text|json        how lines on standard error look; text, if not given
+  --control-group GROUP  its members may look, and give orders
+  --status-group GROUP   its members may look
+  -- CMD                 and run CMD, when all services have been started; its end
+                         is the end of everything. onit -- CMD is the same
+                         without services. With it:
+  -g                     signals go to its process group
+  --rewrite SIG=SIG      it gets the second signal for the first one; 0 is none
+  --exit-map CODE=CODE   if it ends with the first code, onit does with the second
+
+$ONIT_STOP_TIMEOUT is how long all may take to end (9s), $ONIT_RUN the directory
+of the socket, $ONIT_CONTROL_GROUP and $ONIT_STATUS_GROUP are as the options.";
+
 type Args<'a> = &'a [OsString];
 
 /// `onit run [OPTIONS] [DIR] [-- CMD]`.
@@ -32,7 +51,7 @@ pub fn run(args: Args) -> i32 {
     if let [word] = args
         && (word == "-h" || word == "--help")
     {
-        return answer(RUN);
+        return answer(&format!("{RUN}\n{ABOUT_RUN}"));
     }
     match entrypoint::parse(args) {
         Ok(Words { directory, trace, voice, control_group, status_group, poll, main }) => {

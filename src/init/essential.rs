@@ -29,18 +29,26 @@ impl Init {
     pub(super) fn may_give_up_for_all(&mut self, at: SlotId, pid: Pid, exit: Exit) -> bool {
         let view = self.table.get(at).map(|slot| slot.service.view());
         let finishes = view.is_some_and(|view| view.phase == Phase::Finish && view.pid == Some(pid));
-        self.config.native && finishes && exit == Exit::GIVE_UP && self.essential(at) == Some(Essential::OnGiveup)
+        self.config.native && finishes && exit == Exit::GIVE_UP && self.is_fatal_for_good(at)
     }
 
-    /// Tells that `finish` has taken back the wish that the service be up, and what follows.
+    /// Whether everything ends if the service is not to be started again.
+    fn is_fatal_for_good(&mut self, at: SlotId) -> bool {
+        let end = self.table.get(at).and_then(|slot| slot.history.last_end());
+        end.is_some_and(|end| self.essential(at).is_some_and(|essential| essential.is_fatal_for_good(end.exit)))
+    }
+
+    /// Tells that `finish` has taken back the wish that the service be up, and what follows. That it is done is no news.
     pub(super) fn heed_giving_up(&mut self, at: SlotId, before: &View) {
         let Some(slot) = self.table.get(at) else { return };
         let (view, Some(End { exit, .. })) = (slot.service.view(), slot.history.last_end()) else { return };
         if before.phase != Phase::Finish || before.want != Want::Up || view.want != Want::Down {
             return;
         }
-        if self.essential(at) == Some(Essential::OnGiveup) {
+        if self.is_fatal_for_good(at) {
             self.end_all(at, exit);
+        } else if exit.is_success() {
+            self.table.get_mut(at).into_iter().for_each(|slot| slot.complaint = None);
         } else {
             self.complain(at, format!("{}, and ./finish says 125: not started again until told", Ended(exit)));
         }

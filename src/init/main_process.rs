@@ -129,6 +129,7 @@ impl Init {
         if self.system.is_up() {
             self.tell_manager("STOPPING=1");
             self.tell_event("stopping", None);
+            self.begin_notice_of_end();
         }
         if !self.code_stands {
             self.code = code;

@@ -7,6 +7,7 @@ mod act;
 mod adopt;
 pub mod api;
 mod backlog;
+mod background;
 pub mod boot;
 pub mod config;
 pub mod entry;
@@ -21,6 +22,7 @@ mod live;
 mod main_process;
 mod newroot;
 mod pending;
+mod notice;
 mod publish;
 mod reexec;
 mod report;
@@ -45,6 +47,7 @@ use ledger::Ledger;
 use live::Live;
 use main_process::Main;
 use pending::PendingChild;
+use notice::Notice;
 use scan::Scan;
 use std::collections::VecDeque;
 use table::{SlotId, Table};
@@ -92,6 +95,8 @@ pub struct Init {
     now: Mono,
     /// Whoever runs us was told that everything has started.
     announced: bool,
+    /// A line that is to come, for whoever sits in front.
+    notice: Option<Notice>,
     /// What we end with.
     code: i32,
     /// An essential service has said so; the end of the main process does not change it.
@@ -160,6 +165,7 @@ impl Init {
             searches_main: false,
             now: clock::now(),
             announced: false,
+            notice: None,
             code: crate::exit::OK,
             code_stands: false,
             goal: Goal::Exit,
@@ -206,6 +212,7 @@ impl Init {
         let has_started = self.system.is_up() && !self.has_backlog() && self.main != Main::Waiting;
         if has_started && !std::mem::replace(&mut self.announced, true) {
             self.tell_manager("READY=1");
+            self.begin_notice_of_start();
             self.note_whole();
         }
     }

@@ -46,7 +46,7 @@ impl Init {
             pid: view.pid.map(|pid| pid.0),
             since: unix(since),
             seconds: seconds(self.now.since(view.since)),
-            ready: view.phase == Phase::Run,
+            ready: if view.phase == Phase::Run && has_check(slot) { None } else { Some(view.phase == Phase::Run) },
             paused: view.paused,
             enabled: !fs::exists(&slot.dir, "down"),
             restarts: slot.history.restarts(),
@@ -59,16 +59,18 @@ impl Init {
     }
 
     pub(super) fn life_lines(&self, at: SlotId) -> Vec<Line> {
-        let lives = self.table.get(at).map_or(&[][..], |slot| slot.history.lives());
-        lives.iter().map(|life| Line::Life(self.life(life))).collect()
+        let Some(slot) = self.table.get(at) else { return Vec::new() };
+        let knows = !has_check(slot);
+        slot.history.lives().iter().map(|life| Line::Life(self.life(life, knows))).collect()
     }
 
-    fn life(&self, life: &Life) -> LifeRecord {
+    /// `knows`: whether who is up is ready.
+    fn life(&self, life: &Life, knows: bool) -> LifeRecord {
         let at = |instant: Mono| unix(stamp(instant, self.now));
         LifeRecord {
             pid: life.pid.0,
             start: at(life.start),
-            ready: life.ready.map(at),
+            ready: life.ready.filter(|_| knows).map(at),
             end: life.end.map(|end| at(end.at)),
             seconds: seconds(life.end.map_or(self.now, |end| end.at).since(life.start)),
             exit: life.end.map(|end| exit_record(end.exit)),
@@ -124,6 +126,11 @@ pub(super) fn refused_line(name: &OsStr, why: &str) -> Line {
 /// What can be seen of a service, and the word for it.
 pub(super) fn seen(slot: &Slot) -> (Standing, View) {
     (slot.standing(), slot.service.view())
+}
+
+/// Only `check` knows whether such a service is ready, and we do not run it.
+fn has_check(slot: &Slot) -> bool {
+    fs::exists(&slot.dir, "check")
 }
 
 fn text(name: &OsStr) -> String {

@@ -44,6 +44,8 @@ pub struct Slot {
     pub history: History,
     /// The last trouble that was told, so that it is told once.
     pub complaint: Option<String>,
+    /// What is to be told of its end if it is started again: `finish` may say that it is not.
+    pub news: Option<String>,
     /// The small files that made no sense, and what was told about each.
     pub odd: Vec<(&'static str, String)>,
     /// It left the directory, or all are told to end: it is not taken in again.
@@ -105,6 +107,7 @@ impl Slot {
             told: false,
             history: History::default(),
             complaint: None,
+            news: None,
             odd: Vec::new(),
             released: false,
             muted: false,
@@ -135,7 +138,7 @@ impl Slot {
 
     /// Where it stands.
     pub fn standing(&self) -> Standing {
-        self.service.view().standing(self.history.gave_up())
+        self.service.view().standing(self.history.end_of_last().filter(|_| self.service.is_at_rest()))
     }
 
     fn deadline(&self) -> Option<Mono> {

@@ -89,6 +89,7 @@ impl Init {
         self.orders(&ready);
         self.answer_clients();
         self.deadlines();
+        self.give_notice();
         self.look_at_directory(ready.contains(&Token::Directory));
         self.publish_touched();
         self.publish_first();
@@ -107,8 +108,15 @@ impl Init {
         if self.has_backlog() {
             return Some(self.now);
         }
-        let deadlines = [self.table.deadline(), self.scan.deadline(), self.system.deadline(), self.api.deadline()];
-        deadlines.into_iter().chain([self.pending_deadline()]).flatten().min()
+        let deadlines = [
+            self.table.deadline(),
+            self.scan.deadline(),
+            self.system.deadline(),
+            self.api.deadline(),
+            self.notice_deadline(),
+            self.pending_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     pub(super) fn has_backlog(&self) -> bool {
@@ -158,11 +166,12 @@ impl Init {
         if is_fatal {
             self.end_all(slot, exit);
         } else if let Some(news) = news {
-            self.complain(slot, news);
+            self.tell_news(slot, exit, news);
         }
         if let Some(before) = before {
             self.heed_giving_up(slot, &before);
         }
+        self.tell_late_news(slot);
         self.table.ledger.set(Fact::Fatal, 0);
     }
 
@@ -274,6 +283,7 @@ impl Init {
         if was_up {
             self.tell_manager("STOPPING=1");
             self.tell_event("stopping", None);
+            self.begin_notice_of_end();
         }
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
         self.note_whole();

@@ -58,6 +58,11 @@ impl Voice {
         self.speak(Level::Info, Some(service), news);
     }
 
+    /// Says how everything stands, for whoever sits in front.
+    pub fn announce(self, news: &dyn fmt::Display) {
+        self.speak(Level::Info, None, news);
+    }
+
     fn speak(self, level: Level, service: Option<&OsStr>, trouble: &dyn fmt::Display) {
         let name = service.map(OsStr::to_string_lossy);
         let service = service.map(one_line);

@@ -1,6 +1,6 @@
 //! The last lives of a service, and what they say about it.
 
-use super::{Exit, Mono, Pid};
+use super::{Exit, Mono, Outcome, Pid, Want};
 use std::time::Duration;
 
 /// How many lives are remembered.
@@ -23,6 +23,20 @@ pub struct End {
     pub asked: bool,
     /// And `finish` said that it is not to be started again.
     pub gave_up: bool,
+}
+
+impl End {
+    /// What came of a service that is wanted like this since. `None`: it is down because it was told to be, or its end was
+    /// not the last word.
+    pub fn outcome(self, want: Want) -> Option<Outcome> {
+        let done = self.exit.is_success();
+        match want {
+            Want::Up => None,
+            Want::Down | Want::Once if self.gave_up => Some(if done { Outcome::Done } else { Outcome::Failed }),
+            Want::Once if done && !self.asked => Some(Outcome::Done),
+            Want::Down | Want::Once => None,
+        }
+    }
 }
 
 /// One life of `run`.
@@ -97,9 +111,9 @@ impl History {
         self.lives.iter().rev().find_map(|life| life.end)
     }
 
-    /// Whether it is down because its `finish` said so.
-    pub fn gave_up(&self) -> bool {
-        self.lives.last().and_then(|life| life.end).is_some_and(|end| end.gave_up)
+    /// How it ended, if it has not been started again since.
+    pub fn end_of_last(&self) -> Option<End> {
+        self.lives.last().and_then(|life| life.end)
     }
 
     /// How often it has ended lately without being asked, if that is too often and it has not been up for long since.
@@ -175,11 +189,24 @@ mod tests {
     #[test]
     fn giving_up_holds_until_the_next_start() {
         let mut history = History::default();
+        let outcome = |history: &History| history.end_of_last().and_then(|end| end.outcome(Want::Down));
         live(&mut history, 0, 1, false);
-        assert!(!history.gave_up());
+        assert_eq!(outcome(&history), None);
         history.give_up();
-        assert!(history.gave_up());
+        assert_eq!(outcome(&history), Some(Outcome::Failed));
         history.begin(at(2), Pid(8));
-        assert!(!history.gave_up());
+        assert_eq!((history.end_of_last(), outcome(&history)), (None, None));
+    }
+
+    #[test]
+    fn who_ended_with_0_for_good_is_done_and_not_failed() {
+        let end = |code, asked, gave_up| End { at: at(1), exit: Exit::Code(code), asked, gave_up };
+        let outcomes = |end: End| [Want::Up, Want::Down, Want::Once].map(|want| end.outcome(want));
+        let (done, failed) = (Some(Outcome::Done), Some(Outcome::Failed));
+        assert_eq!(outcomes(end(0, false, true)), [None, done, done]);
+        assert_eq!(outcomes(end(3, false, true)), [None, failed, failed]);
+        assert_eq!(outcomes(end(0, false, false)), [None, None, done], "what was to run once has");
+        assert_eq!(outcomes(end(0, true, false)), [None; 3], "it is as it was told to be");
+        assert_eq!(outcomes(end(3, false, false)), [None; 3]);
     }
 }

@@ -17,6 +17,7 @@ mod simulation;
 pub mod stage;
 pub mod system;
 
+use history::End;
 use std::fmt;
 use std::time::Duration;
 
@@ -317,20 +318,32 @@ pub enum Standing {
     Stopping,
     /// `run` has ended and `finish` cleans up.
     Finishing,
-    /// `finish` said that it is not to be started again until somebody says so.
+    /// `run` has ended with 0, and is not to be started again until somebody says so.
+    Done,
+    /// It ended otherwise, and `finish` said that it is not to be started again until somebody says so.
+    Failed,
+}
+
+/// What came of a service that is not to be started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Its `run` ended with 0.
+    Done,
+    /// It did not, and its `finish` gave up.
     Failed,
 }
 
 impl Standing {
-    /// Where a service stands of which this is known; `failed`: it is not to be started again.
-    pub fn of(phase: Phase, want: Want, got_term: bool, failed: bool) -> Standing {
-        match phase {
-            Phase::Run if got_term => Standing::Stopping,
-            Phase::Run => Standing::Up,
-            Phase::Finish => Standing::Finishing,
-            Phase::Down if failed => Standing::Failed,
-            Phase::Down if want == Want::Up => Standing::Backoff,
-            Phase::Down => Standing::Down,
+    /// Where a service stands of which this is known.
+    pub fn of(phase: Phase, want: Want, got_term: bool, outcome: Option<Outcome>) -> Standing {
+        match (phase, outcome) {
+            (Phase::Run, _) if got_term => Standing::Stopping,
+            (Phase::Run, _) => Standing::Up,
+            (Phase::Finish, _) => Standing::Finishing,
+            (Phase::Down, Some(Outcome::Done)) => Standing::Done,
+            (Phase::Down, Some(Outcome::Failed)) => Standing::Failed,
+            (Phase::Down, None) if want == Want::Up => Standing::Backoff,
+            (Phase::Down, None) => Standing::Down,
         }
     }
 
@@ -342,16 +355,17 @@ impl Standing {
             Standing::Up => "up",
             Standing::Stopping => "stopping",
             Standing::Finishing => "finishing",
+            Standing::Done => "done",
             Standing::Failed => "failed",
         }
     }
 }
 
 impl View {
-    /// Where it stands; `gave_up`: its last life ended for good.
-    pub fn standing(&self, gave_up: bool) -> Standing {
+    /// Where it stands, if its last life ended like this.
+    pub fn standing(&self, last: Option<End>) -> Standing {
         let want = if self.leaving { Want::Down } else { self.want };
-        Standing::of(self.phase, want, self.got_term, gave_up && want != Want::Up)
+        Standing::of(self.phase, want, self.got_term, last.and_then(|end| end.outcome(want)))
     }
 }
 

@@ -136,6 +136,15 @@ impl Essential {
             Essential::OnGiveup => false,
         }
     }
+
+    /// Whether it ends everything that a service is not to be started again whose `run` ended like this. What is done has
+    /// not given up.
+    pub fn is_fatal_for_good(self, exit: Exit) -> bool {
+        match self {
+            Essential::OnGiveup => !exit.is_success(),
+            Essential::Always | Essential::OnFailure => false,
+        }
+    }
 }
 
 /// What the small files of one service say.

@@ -153,6 +153,15 @@ impl Service {
         }
     }
 
+    /// Whether nothing runs, and nothing starts until somebody says so.
+    pub fn is_at_rest(&self) -> bool {
+        match self.state {
+            State::Down { armed, .. } => !armed,
+            State::Gone => true,
+            State::Starting | State::Up { .. } | State::FinishDue { .. } | State::Finishing { .. } => false,
+        }
+    }
+
     /// What the outside may see.
     pub fn view(&self) -> View {
         let (phase, pid) = match self.state {

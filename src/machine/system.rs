@@ -120,6 +120,14 @@ impl System {
         matches!(self.0, State::Stopping { all: Patience::Over } | State::Sweeping { all: Patience::Over, .. })
     }
 
+    /// When patience is over, if it has an end.
+    pub fn kills_at(self) -> Option<Mono> {
+        match self.0 {
+            State::Up => None,
+            State::Ending { all } | State::Stopping { all } | State::Sweeping { all, .. } => all.deadline(),
+        }
+    }
+
     /// Whether new services are taken in.
     pub fn is_up(self) -> bool {
         self.0 == State::Up

@@ -154,7 +154,7 @@ pub(super) fn meant(name: &str, kinds: &[Kind]) -> Option<&'static str> {
 }
 
 /// How many letters are to be added, removed, replaced, or changed with their neighbours.
-fn distance(from: &str, to: &str) -> usize {
+pub(crate) fn distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
     for (y, a) in from.iter().enumerate() {

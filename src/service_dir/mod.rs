@@ -35,8 +35,9 @@ mod write;
 pub use builder::{Logger, Resource, Script, ServiceBuilder, User};
 pub use finding::{Finding, Severity};
 pub use known::Target;
+pub(crate) use known::distance;
 pub use program::Program;
-pub(crate) use program::cause;
+pub(crate) use program::{TOOL_MISSING, cause};
 pub(crate) use read::NOT_YET;
 pub use write::{Error, Written};
 

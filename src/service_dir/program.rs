@@ -213,8 +213,39 @@ fn examine_shell(program: &Program, text: &[u8], part: Part, findings: &mut Vec<
         let problem = "ends in CR LF: the CR becomes a part of the last word";
         findings.push(Finding::error("carriage-return", path, problem, mend).at(line));
     }
+    examine_tools(path, &reading, findings);
     if part == Part::Service {
         examine_stay(path, &reading, findings);
+    }
+}
+
+/// The kind of finding for a tool that is not there.
+pub(crate) const TOOL_MISSING: &str = "tool-missing";
+
+/// The package of what changes the user, the limits and the environment of a service, or writes its log.
+fn package_of(tool: &str) -> Option<&'static str> {
+    match tool {
+        "chpst" | "svlogd" => Some("runit"),
+        "setuidgid" | "envuidgid" | "envdir" | "softlimit" | "setlock" | "pgrphack" | "multilog" => Some("daemontools"),
+        tool if tool.starts_with("s6-") => Some("s6"),
+        _ => None,
+    }
+}
+
+/// Each of these tools that cannot be found is told once.
+fn examine_tools(path: &Path, reading: &Reading, findings: &mut Vec<Finding>) {
+    let mut told: Vec<&str> = Vec::new();
+    for (number, line) in &reading.lines {
+        for word in line.split([' ', '\t', ';', '&', '|', '(', ')']) {
+            let Some(package) = package_of(word).filter(|_| !told.contains(&word) && !is_in_path(word)) else {
+                continue;
+            };
+            told.push(word);
+            let mend = format!("install {package}, or see to the PATH of the supervisor");
+            findings.push(
+                Finding::warning(TOOL_MISSING, path, format!("there is no {word} in this PATH"), mend).at(*number),
+            );
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, IntoRawFd as _};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 /// Sends a signal to a child of ours, or to its process group. That it has just ended is no error.
 pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
@@ -118,10 +119,53 @@ pub fn children() -> Option<Vec<Pid>> {
     Some(children)
 }
 
+/// Where a process comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Its session: the process that leads it, or has led it.
+    pub session: Pid,
+    /// When it was started, counted as [`since_boot`] counts, to a hundredth of a second.
+    pub started: Duration,
+}
+
+/// Where a process comes from; `None` if it has ended, reaped or not.
+pub fn origin(pid: Pid) -> Option<Origin> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    if ["Z", "X"].contains(fields.first()?) {
+        return None;
+    }
+    let session = Pid(fields.get(3)?.parse().ok()?);
+    let ticks: u64 = fields.get(19)?.parse().ok()?; // a hundred a second, whatever the kernel counts in itself
+    Some(Origin { session, started: Duration::from_millis(ticks.saturating_mul(10)) })
+}
+
+/// How long the machine has been up.
+pub fn since_boot() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(text.split_ascii_whitespace().next()?.parse().ok()?).ok()
+}
+
+/// The processes of these sessions that have not ended, each with its session.
+pub fn members(sessions: &[Pid]) -> Vec<(Pid, Pid)> {
+    let entries = std::fs::read_dir("/proc").ok().filter(|_| sees_ours()).into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid));
+    let sessions = |pid| origin(pid).map(|origin| origin.session).filter(|session| sessions.contains(session));
+    pids.filter_map(|pid| sessions(pid).map(|session| (pid, session))).collect()
+}
+
 /// The name of a process, for people.
 pub fn name(pid: Pid) -> String {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     name.trim_end().replace(char::is_control, "?")
+}
+
+/// Whether we may look into processes of other users: whether we have CAP_SYS_PTRACE, as far as is known.
+pub fn may_trace() -> bool {
+    const CAP_SYS_PTRACE: u64 = 1 << 19;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    set.is_none_or(|set| set & CAP_SYS_PTRACE != 0)
 }
 
 /// Whether `/proc` shows our own PID namespace, and not that of whoever has mounted it.

@@ -150,7 +150,7 @@ pub struct Hello {
 pub struct ServiceStatus {
     /// Its name; `web/log` is the logger of `web`. Bytes that are no UTF-8 are replaced.
     pub name: String,
-    /// `down`, `backoff`, `up`, `stopping`, `finishing`, `failed`; `refused` if it is not supervised.
+    /// `down`, `backoff`, `up`, `stopping`, `finishing`, `done`, `failed`; `refused` if it is not supervised.
     pub state: String,
     /// What it was told to be: `up`, `down`, `once`.
     pub want: String,
@@ -162,8 +162,8 @@ pub struct ServiceStatus {
     pub since: f64,
     /// For how long that is.
     pub seconds: f64,
-    /// It counts as ready.
-    pub ready: bool,
+    /// It counts as ready; `null` if only its `check` knows.
+    pub ready: Option<bool>,
     /// STOP was sent, and no CONT since.
     pub paused: bool,
     /// There is no file `down`.
@@ -202,7 +202,7 @@ pub struct LifeRecord {
     pub pid: i32,
     /// When it was started.
     pub start: f64,
-    /// When it counted as ready.
+    /// When it counted as ready; `null` if it never did, or only its `check` knows.
     pub ready: Option<f64>,
     /// When it ended; `null` if it lives.
     pub end: Option<f64>,

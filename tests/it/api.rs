@@ -241,6 +241,30 @@ fn a_finish_that_gives_up_is_heard_and_seen() {
 }
 
 #[test]
+fn what_has_ended_with_0_for_good_is_done_and_no_news() {
+    let sv = SvDir::new();
+    let job = sv.service("job").run("exit 0").finish("exit 125").file("essential", "on-giveup").down().create();
+    let once = sv.service("once").run("sleep 0.1").down().create();
+    let onit = sv.start(UnderTest::Onit);
+    let mut client = Client::of(&sv);
+    assert_eq!(client.ask("subscribe"), Ok(vec![]));
+    for _ in 0..2 {
+        job.order(b"u");
+        let events = client.events_until("job finishing→done");
+        assert_eq!(events.last().map(String::as_str), Some("job finishing→done"), "{events:?}");
+        let status = client.status("job");
+        assert_eq!((status.state.as_str(), status.want.as_str(), status.trouble), ("done", "down", None));
+    }
+    for _ in 0..2 {
+        once.order(b"o");
+        let events = client.events_until("once up→done");
+        assert_eq!(events.iter().filter(|event| event.contains("done")).count(), 1, "not before it runs: {events:?}");
+    }
+    assert_eq!(onit.stderr(), "", "nor is it the end of everything");
+    assert_eq!(onit.ended(), None);
+}
+
+#[test]
 fn lives_are_remembered_also_by_the_one_who_goes_on_after_a_fault() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").create();

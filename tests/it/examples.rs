@@ -401,3 +401,43 @@ fn get(port: u16) -> Option<String> {
     server.read_to_string(&mut answer).ok()?;
     (!answer.is_empty()).then_some(answer)
 }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The first steps
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// What stands in README's first service is copied into two shells of somebody who has nothing yet.
+#[test]
+fn the_first_service_runs_as_it_is_copied() {
+    if let Some(why) = missing_tools(&["bash"]) {
+        skip!("{why}");
+    }
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README");
+    let part =
+        readme.split("## Your first service\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a part");
+    let blocks: Vec<&str> = part.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [first, second] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let sv = SvDir::new();
+    let home = sv.root().join("home");
+    fs::create_dir(&home).expect("a home");
+    let bin = crate::svdir::onit().parent().expect("a directory").to_owned();
+    let shell = |script: &str| {
+        let mut command = Command::new("bash");
+        command.args(["--norc", "-c", script]).env("HOME", &home).env_remove("SVDIR").current_dir(&home);
+        command.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH")));
+        command
+    };
+    let run = sv.spawn(shell(&first.replace("onit run", "exec onit run")));
+    let hello = Service::at(home.join("service/hello"));
+    hello.wait_up();
+    run.wait_for("its first line", SOON, || run.stdout().starts_with("hello, I am process ").then_some(()));
+    run.wait_for("the socket", SOON, || sv.live().join("api").exists().then_some(()));
+    let mut second = shell(&format!("set -e\n{second}"));
+    second.env("ONIT_RUN", sv.live());
+    let output = crate::svdir::output(second);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
+    assert!(output.stdout.contains("hello: up\n") && output.stdout.contains("SIGTERM, as it was told"), "{output:?}");
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.wait_end(SOON), Ending::Code(0));
+    assert_eq!(run.stderr(), "");
+}

@@ -324,9 +324,14 @@ impl Drop for Machine {
     }
 }
 
-/// What onit said on this console.
+/// What onit said on this console, but for what it always says there: what has come up, and what an end is about.
 fn said(console: &str) -> Vec<&str> {
-    console.lines().filter_map(|line| line.find("onit: ").map(|at| &line[at..])).collect() // behind a prompt, perhaps
+    let lines = console.lines().filter_map(|line| line.find("onit: ").map(|at| &line[at..])); // behind a prompt, perhaps
+    let usual = |line: &&str| {
+        let counts = line.contains("service up") || line.contains("services up");
+        counts || line.contains(": stopping ") || line.starts_with("onit: waiting for ")
+    };
+    lines.filter(|line| !usual(line)).collect()
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -351,6 +356,7 @@ fn an_initial_root_comes_up_survives_a_massacre_and_is_powered_off() {
     let mut machine = Machine::boot(&root, &Root::new(), "splash some=thing -- odd words");
     machine.sees("booted");
     machine.sees("a shell is here");
+    machine.sees("onit: 3 services up");
     machine.asks(
         "echo $PPID of $(cat /proc/1/comm), $(cat /mnt/name), $(umask), $(pwd)",
         "of init, little, 0022, /etc/service/shell",
@@ -362,6 +368,7 @@ fn an_initial_root_comes_up_survives_a_massacre_and_is_powered_off() {
     machine.types("kill -9 -1"); // everybody but this shell, which asks for it
     machine.asks("until [ $(cat /mnt/web | wc -l) = 2 ]; do sleep 0.1; done; echo web is back", "web is back");
     machine.types("onit poweroff");
+    machine.sees("onit: poweroff: stopping 3 services");
     machine.sees("shutdown poweroff: ");
     let console = machine.ends("reboot: Power down");
     let lines = said(&console);

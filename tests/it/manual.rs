@@ -130,8 +130,8 @@ fn every_order_and_every_state_is_told() {
     let understood = (0..=255u8).filter(|byte| !decode(*byte, Dialect::All).is_empty());
     assert_eq!(told, understood.map(|byte| char::from(byte).to_string()).collect());
 
-    use Standing::{Backoff, Down, Failed, Finishing, Stopping, Up};
-    let states = [Down, Backoff, Up, Stopping, Finishing, Failed].map(Standing::word);
+    use Standing::{Backoff, Done, Down, Failed, Finishing, Stopping, Up};
+    let states = [Down, Backoff, Up, Stopping, Finishing, Done, Failed].map(Standing::word);
     let table = part(&service, "Sh STATES").lines().filter_map(|line| line.strip_prefix(".It "));
     let told: BTreeSet<String> = table
         .filter(|row| !row.starts_with("Em "))
@@ -348,7 +348,7 @@ fn every_verb_is_told_with_its_other_names_and_its_options() {
             let mut entry = Entry { also: set(verb.also.iter().copied()), options: BTreeSet::new() };
             if ["orders", "signals"].contains(title) && verb.name != "rescan" {
                 assert_eq!(options(verb.name), of_orders, "{}", verb.name);
-            } else if verb.run.is_some() && verb.name != "help" || ["new", "lint", "export"].contains(&verb.name) {
+            } else if verb.info.is_some() {
                 entry.options = options(verb.name);
             } else if let Some(told) = told.get_mut(verb.name) {
                 told.options.clear(); // its options are in another page

@@ -955,6 +955,7 @@ const FAULTS: &[Fault] = &[
     (|g| g.script("db/run", "#!/bin/sh\nexec nginx -g 'daemon on;'\n"), &[("background", "db/run", Some(2), WARNING, "nginx")]),
     (|g| g.script("db/run", "#!/bin/sh\nexec start-stop-daemon --start --background \\\n  --exec /bin/x\n"), &[("background", "db/run", Some(2), WARNING, "start-stop-daemon")]),
     (|g| g.script("db/run", "#!/bin/sh\nexec 2>&1\nsleep \\\n 1000\n"), &[("no-exec", "db/run", Some(3), WARNING, "put exec")]),
+    (|g| g.script("db/run", "#!/bin/sh\nexec chpst -b x s6-no-such -u www sleep 1\n"), &[("tool-missing", "db/run", Some(2), WARNING, "s6-no-such")]),
     (|g| g.mode("db/run", 0o757), &[("world-writable", "db/run", None, ERROR, "chmod o-w")]),
     (|g| g.mode("db/run", 0o775), &[("group-writable", "db/run", None, WARNING, "chmod g-w")]),
     (|g| g.mode("db", 0o777), &[("world-writable", "db", None, ERROR, "chmod o-w")]),

@@ -246,6 +246,25 @@ fn when_the_terminal_goes_everything_ends() {
     wait_for("the end of the job", SOON, || (!procfs::is_alive(job)).then_some(()));
 }
 
+/// Elsewhere silence is kept.
+#[test]
+fn who_ends_it_at_a_terminal_is_told_what_it_waits_for() {
+    if let Some(why) = missing_tools(&["setsid"]) {
+        skip!("{why}");
+    }
+    let world = World::new(Onit);
+    let deaf = world.sv.service("deaf").run("trap '' TERM; echo $$ >pid; while :; do sleep .1; done").create();
+    let run = format!("ONIT_RUN={}", world.sv.live().display());
+    let words = [run.into(), crate::svdir::onit(), "run".into(), world.sv.path()].map(OsString::from);
+    let session = Session::start(&world, &words);
+    let pid = deaf.wait_pid("pid");
+    session.person.types("\x03");
+    session.person.sees(&format!("onit: waiting for deaf (pid {pid}); what still runs in "));
+    session.person.sees(", or at once with another ^C");
+    session.person.types("\x03");
+    assert_eq!(session.leader.wait_end(SOON), Ending::Code(0));
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // As a job of a shell
 // ---------------------------------------------------------------------------------------------------------------------

@@ -160,7 +160,20 @@ fn what_does_not_come_about_is_told_with_its_cause() {
         fails(&sv, &["down"], 100, &["which service?"]);
         fails(&sv, &["down", "--frobnicate", "web"], 100, &["--frobnicate", "onit help down"]);
         fails(&sv, &["wait", "soon", "web"], 100, &["up, ready, down or done"]);
-        assert!(verb(&sv, &["frobnicate"]).stderr.contains("onit: there is no verb frobnicate"));
+        fails(&sv, &["frobnicate"], 100, &["onit: there is no verb frobnicate (", "onit -- frobnicate"]);
+        fails(&sv, &["stauts"], 100, &["there is no verb stauts; did you mean status?"]);
+        fails(&sv, &["status", "wbe"], 4, &["onit: wbe: no such service in ", "did you mean web?"]);
+        fails(
+            &sv,
+            &["stop", "web", "--no-wiat"],
+            100,
+            &["no option --no-wiat; did you mean --no-wait?", "onit help down"],
+        );
+        fails(&sv, &["stop", "web", "-t"], 100, &["onit: down: -t needs a value"]);
+        fails(&sv, &["pid", "web", "deaf"], 100, &["onit: pid: deaf is one word too many"]);
+        fails(&sv, &["pid"], 100, &["onit: pid: SVC is missing"]);
+        fails(&sv, &["export", "upstart", "web"], 100, &["the only format there is is systemd"]);
+        fails(&sv, &["export", "systemd"], 100, &["onit: export: DIR is missing"]);
         let mut command = command(&sv, &["down", "deaf"]);
         command.env("SVWAIT", "0");
         assert_eq!(sv.run(command).code, 99, "SVWAIT is heeded");
@@ -302,6 +315,143 @@ fn health_says_what_is_amiss_in_one_line() {
     well(&sv, &["pause", "web"]);
     assert!(verb(&sv, &["health"]).stdout.starts_with("web: paused for "));
     well(&sv, &["cont", "web"]);
+}
+
+#[test]
+fn health_asks_every_check_at_once_and_status_says_that_nobody_has() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        let web = sv.service("web").run("exec sleep 1000").script("check", "test -e available").create();
+        for name in ["s1", "s2", "s3"] {
+            sv.service(name).run("exec sleep 1000").script("check", "exec sleep 1").create();
+        }
+        sv.service("plain").run("exec sleep 1000").create();
+        sv.service("off").run("exec sleep 1000").script("check", "exit 1").down().create();
+        let supervisor = start(&sv, which);
+        let up = || (well(&sv, &["status", "--json"]).matches("\"state\":\"up\"").count() == 5).then_some(());
+        supervisor.wait_for("all to be up", SOON, up);
+        let ready = |name: &str| json(&well(&sv, &["status", "--json", name]))[0]["ready"].as_bool();
+        assert_eq!([ready("web"), ready("plain"), ready("off")], [None, Some(true), Some(false)], "{which:?}");
+        assert!(well(&sv, &["status"]).lines().any(|line| line.contains("web ") && line.contains("up, not checked")));
+        assert!(well(&sv, &["status", "web"]).starts_with("web: up, not checked\n"));
+        assert!(well(&sv, &["status", "plain"]).starts_with("plain: up\n"));
+
+        let output = verb(&sv, &["health", "web", "plain", "off"]);
+        let told = "web: not available: ./check does not succeed\n";
+        assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (1, told, ""), "{which:?}");
+        web.write("available", "");
+        assert_eq!(well(&sv, &["health", "web", "plain", "off"]), "");
+        web.write_script("check", "sleep 1000 & echo $! >child; wait");
+        let report = verb(&sv, &["health", "--json", "web"]);
+        let reason = "web: not available: ./check has not ended within 2 seconds";
+        assert_eq!((report.code, &json(&report.stdout)["reason"]), (1, &reason.into()));
+        let child = web.wait_pid("child");
+        wait_for("the end of what the check waited for", SOON, || (!procfs::is_alive(child)).then_some(()));
+        // One after the other they would take longer than there is time.
+        web.write_script("check", "exit 0");
+        let healthy = || (verb(&sv, &["health"]).code == 0).then_some(());
+        wait_for("a quiet moment", SOON, healthy);
+    }
+}
+
+#[test]
+fn what_is_done_is_healthy_and_as_it_was_ordered() {
+    let sv = SvDir::new();
+    sv.service("job").run("exit 0").finish("exit 125").down().create();
+    sv.service("broken").run("exit 3").finish("exit 125").down().create();
+    let _onit = start(&sv, UnderTest::Onit);
+    assert_eq!(well(&sv, &["start", "-v", "job"]), "job: done\n");
+    well(&sv, &["wait", "done", "job"]);
+    assert_eq!(well(&sv, &["health"]), "");
+    fails(&sv, &["wait", "-t", "60", "up", "job"], 1, &["onit: job: not up: done, want down"]);
+    let detail = well(&sv, &["status", "job"]);
+    assert!(detail.starts_with("job: done\n") && detail.contains("its run ended with 0"), "{detail}");
+    fails(&sv, &["start", "broken"], 1, &["onit: broken: not up: failed: it ended with 3"]);
+    assert_eq!(verb(&sv, &["health"]).stdout, "broken: failed: it ended with 3\n");
+}
+
+#[test]
+fn what_a_service_leaves_behind_is_named() {
+    let sv = SvDir::new();
+    let leaver = sv.service("leaver").run("sleep 1000 & echo $! >child; trap 'exit 0' TERM; wait").create();
+    let daemon = "echo >>lives; [ -e child ] || { sleep 1000 & echo $! >child; }";
+    let daemon = sv.service("daemon").run(daemon).down().create();
+    let apart = "[ -e child ] || { setsid sh -c 'echo $$ >child; exec sleep 1000' & }\n\
+        while [ ! -s child ]; do sleep .01; done";
+    let apart = sv.service("apart").run(apart).down().create();
+    let tidy = sv.service("tidy").run("exec sleep 1000").create();
+    let onit = start(&sv, UnderTest::Onit);
+    let child = leaver.wait_pid("child");
+    tidy.wait_up();
+    for verb in ["restart", "stop"] {
+        let output = self::verb(&sv, &[verb, "leaver", "tidy"]);
+        let lines: Vec<&str> = output.stderr.lines().collect();
+        let named =
+            |line: &&str| line.starts_with("onit: leaver: stopped, but process ") && line.contains("(sleep) of its");
+        assert!(output.code == 0 && lines.len() == 1 && lines.iter().all(named), "{verb}: {output:?}");
+        assert!(verb == "stop" || lines[0].contains(&child.to_string()), "{output:?}");
+    }
+    daemon.order(b"u");
+    let child = daemon.wait_pid("child");
+    let question = format!("(does it go into the background? process {child} (sleep), of its session, still lives)");
+    onit.wait_said(&["onit: daemon: exited with 0 within a second of its start; trying again", &question]);
+    apart.order(b"u");
+    let child = apart.wait_pid("child");
+    onit.wait_said(&[
+        "onit: apart: exited with 0 within",
+        &format!("process {child} (s"),
+        ", started meanwhile, still lives)",
+    ]);
+    daemon.wait_text("lives", |text| text.lines().count() > 3); // it goes on, and is not told again
+    assert_eq!(onit.said(&["onit: daemon: "]).len(), 1, "{}", onit.stderr());
+}
+
+#[test]
+fn who_may_not_ask_is_told_so_and_not_that_nobody_runs() {
+    if let Some(why) = missing_tools(&["setpriv"]) {
+        skip!("{why}");
+    }
+    if !svdir::is_root() {
+        skip!("needs root to become somebody else");
+    }
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    let words = svdir::given_to(&sv, 0); // where another user can execute it
+    let _onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    for args in [&["status"][..], &["list"], &["health"], &["rescan"], &["history", "web"], &["events"]] {
+        let mut prefix = vec!["setpriv", "--reuid", "54325", "--regid", "54325", "--clear-groups"];
+        prefix.push(words[6].as_str());
+        let mut asks = Command::new(prefix[0]);
+        asks.args(&prefix[1..]).args(args).env("ONIT_RUN", sv.live());
+        let output = sv.run(asks);
+        assert!(output.stderr.contains("you may not ask the supervisor at "), "{args:?}: {output:?}");
+        assert!(output.code == 1 && !output.stderr.contains("is onit running?"), "{args:?}: {output:?}");
+    }
+    // Nor may root look into every process in a container.
+    let lacking = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"];
+    let output = sv.run(svdir::wrapped(&lacking, &command(&sv, &["env", "web"])));
+    assert!(output.code == 1 && output.stderr.contains("that takes CAP_SYS_PTRACE, which you have not"), "{output:?}");
+}
+
+#[test]
+fn a_service_that_needs_a_tool_that_is_not_there_is_told_of() {
+    let sv = SvDir::new();
+    let mut new = command(&sv, &["new", "web", "--user", "nobody", "--", "sleep", "1000"]);
+    let output = sv.run({
+        new.env("PATH", "/nowhere");
+        new
+    });
+    let told =
+        output.stderr.contains("web/run:") && output.stderr.contains("there is no chpst in this PATH; install runit");
+    assert!(output.code == 0 && told, "{output:?}");
+    let mut lint = command(&sv, &["lint", "service/web"]);
+    lint.env("PATH", "/nowhere");
+    let output = sv.run(lint);
+    assert!(output.code == 0 && output.stdout.contains("there is no chpst in this PATH"), "{output:?}");
 }
 
 #[test]
@@ -844,6 +994,18 @@ fn shells_complete_verbs_and_services() {
     assert_eq!(complete("onit wait re", 2), "ready");
     assert_eq!(complete("onit wait ready web", 3), "web web/log");
     assert_eq!(complete("onit completion z", 2), "zsh");
+    assert_eq!([complete("onit sto", 1), complete("onit start w", 2)], ["stop", "web web/log worker"]);
+    assert_eq!(complete("onit stop --no", 2), "--no-wait");
+    assert_eq!(complete("onit status --color a", 3), "auto always");
+    assert_eq!(complete("onit status --color = n", 4), "never");
+    assert_eq!(complete("onit stop -t ''", 3), "");
+    assert_eq!(complete("onit run --log j", 3), "json");
+    assert_eq!(complete("onit help al", 2), "all alrm alarm");
+    assert_eq!(complete("onit export ''", 2), "systemd");
+    for offers_no_file in ["onit status ''", "onit stop ''", "onit health ''", "onit sv up ''"] {
+        let count = offers_no_file.split(' ').count();
+        assert_eq!(complete(offers_no_file, count - 1), "web web/log worker", "{offers_no_file}");
+    }
     assert_eq!(complete("onit help hea", 2), "health");
     for shell in ["zsh", "fish"] {
         let path = script(shell).display().to_string();
@@ -859,12 +1021,33 @@ fn shells_complete_verbs_and_services() {
     );
     let names: Vec<&str> = fish.stdout.split_whitespace().collect();
     assert_eq!(names, ["web", "web/log", "worker"], "{fish:?}");
+    let complete = |words: &str| {
+        let code = format!("source {}; complete -C '{words}'", sv.root().join("fish").display());
+        let output = run("fish", &["--no-config"], &code);
+        let first = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+        (output.stdout.lines().map(first).collect::<Vec<_>>().join(" "), output.stderr)
+    };
+    for (words, offered) in [
+        ("onit sto", "stop"),
+        ("onit stop w", "web web/log worker"),
+        ("onit wait re", "ready"),
+        ("onit wait ready we", "web web/log"),
+        ("onit status --color al", "always"),
+        ("onit stop --no", "--no-wait"),
+        ("onit restart run w", "web web/log worker"),
+    ] {
+        assert_eq!(complete(words), (offered.to_owned(), String::new()), "{words}");
+    }
 }
 
 #[test]
 fn help_knows_every_verb() {
     let sv = SvDir::new();
-    let overview = well(&sv, &["help"]);
+    let everyday = well(&sv, &["help"]);
+    assert!(everyday.lines().count() <= 24, "{everyday}");
+    let alone = verb(&sv, &[]);
+    assert_eq!((alone.code, alone.stdout.as_str(), alone.stderr.as_str()), (100, "", everyday.as_str()));
+    let overview = well(&sv, &["help", "all"]);
     for verb in ["status", "restart", "winch", "health", "events", "completion", "run", "svscan"] {
         assert!(overview.contains(verb), "{verb}");
         assert!(well(&sv, &["help", verb]).contains(&format!("onit {verb}")), "{verb}");
@@ -877,6 +1060,14 @@ fn help_knows_every_verb() {
     }
     let usage = well(&sv, &["run", "--help"]);
     assert!(usage.starts_with("usage: onit run [-v]") && usage.lines().all(|line| line.len() <= 80), "{usage}");
-    assert_eq!(well(&sv, &["--help"]), overview);
-    fails(&sv, &["help", "frobnicate"], 100, &["there is no such verb"]);
+    assert!(
+        ["--control-group", "--rewrite", "--exit-map", "-g "].iter().all(|option| usage.contains(option)),
+        "{usage}"
+    );
+    assert_eq!(well(&sv, &["help", "run"]), usage);
+    assert_eq!(well(&sv, &["--help"]), everyday);
+    for verb in ["install", "upgrade", "export", "new", "lint", "status", "stop"] {
+        assert_eq!(well(&sv, &[verb, "-h"]), well(&sv, &["help", verb]), "{verb}");
+    }
+    fails(&sv, &["help", "frobnicate"], 100, &["there is no verb frobnicate"]);
 }

@@ -1,0 +1,63 @@
+//! A daemon that goes into the background leaves its supervisor: its `run` ends well, again and again, and nobody sees why.
+
+use super::Init;
+use super::table::SlotId;
+use super::voice::Ended;
+use crate::machine::{Exit, Pid};
+use crate::sys::process::{self, Origin};
+use std::time::Duration;
+
+/// So many of the children that nobody looks after are looked at, the newest first.
+const LOOKED_AT: usize = 64;
+/// Starts are counted in these.
+const TICK: Duration = Duration::from_millis(10);
+
+impl Init {
+    /// What is told of a `run` that has ended with 0 within a second of its start. Who was named is not looked for again.
+    pub(super) fn news_of_a_daemon(&self, at: SlotId, run: Pid, life: Duration) -> String {
+        let news = format!("{} within a second of its start; trying again", Ended(Exit::Code(0)));
+        let told = self.table.get(at).and_then(|slot| slot.complaint.as_ref());
+        if let Some(told) = told.filter(|told| told.len() > news.len() && told.starts_with(&news)) {
+            return told.clone();
+        }
+        match self.left_by(run, life) {
+            Some(left) => format!("{news} (does it go into the background? {left} still lives)"),
+            None => news,
+        }
+    }
+
+    /// A process that this one has left behind, in words. It has become our child, as every orphan among our descendants.
+    fn left_by(&self, run: Pid, life: Duration) -> Option<String> {
+        let began = process::since_boot()?.saturating_sub(life + TICK);
+        let strangers =
+            process::children()?.into_iter().rev().filter(|pid| !self.table.owns(*pid) && !self.main.is(*pid));
+        strangers.take(LOOKED_AT).find_map(|pid| {
+            let whose = belongs(process::origin(pid)?, run, began)?;
+            Some(format!("process {pid} ({}), {whose},", process::name(pid)))
+        })
+    }
+}
+
+/// Why a process may come from a `run` that began then. Who makes a session of its own is known by its age alone.
+fn belongs(origin: Origin, run: Pid, began: Duration) -> Option<&'static str> {
+    match origin {
+        Origin { session, .. } if session == run => Some("of its session"),
+        Origin { started, .. } if started >= began => Some("started meanwhile"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_is_known_by_its_session_or_by_its_age() {
+        let began = Duration::from_millis(5000);
+        let whose = |session, millis| {
+            belongs(Origin { session: Pid(session), started: Duration::from_millis(millis) }, Pid(7), began)
+        };
+        assert_eq!([whose(7, 5100), whose(7, 0)], [Some("of its session"); 2]);
+        assert_eq!([whose(8, 5000), whose(8, 4990)], [Some("started meanwhile"), None]);
+    }
+}
