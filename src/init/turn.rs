@@ -97,6 +97,7 @@ impl Init {
             self.deliver(); // nobody is told that something runs that does not
         }
         self.sweep();
+        self.feed_watchdog();
         self.note_whole();
     }
 
@@ -105,7 +106,8 @@ impl Init {
             return Some(self.now);
         }
         let deadlines = [self.table.deadline(), self.scan.deadline(), self.system.deadline(), self.api.deadline()];
-        deadlines.into_iter().flatten().min()
+        let watchdog = self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline());
+        deadlines.into_iter().chain([watchdog]).flatten().min()
     }
 
     pub(super) fn has_backlog(&self) -> bool {

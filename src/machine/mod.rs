@@ -14,6 +14,7 @@ pub mod service;
 mod simulation;
 pub mod stage;
 pub mod system;
+pub mod watchdog;
 
 use std::fmt;
 use std::time::Duration;

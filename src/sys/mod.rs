@@ -20,6 +20,7 @@ pub mod spawn;
 pub mod title;
 pub mod wait;
 pub mod watch;
+pub mod watchdog;
 
 pub use nix::errno::Errno;
 
