@@ -14,6 +14,7 @@ mod directory;
 mod entrypoint;
 mod examples;
 mod faults;
+mod images;
 mod isolation;
 mod loggers;
 mod machine;
