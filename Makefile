@@ -2,12 +2,14 @@
 CARGO  ?= cargo
 PREFIX ?= /usr/local
 MUSL    = $(shell uname -m)-unknown-linux-musl
+TARGET ?= $(MUSL)
 SHARE   = $(DESTDIR)$(PREFIX)/share
-STATIC  = target/$(MUSL)/release/onit
+STATIC  = target/$(TARGET)/release/onit
+CROSS   = -C linker=rust-lld -C link-self-contained=yes -C target-feature=+crt-static -C relocation-model=static
 
 # What the tests compare with, and run. Installed when we are root and something is missing.
 PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit \
-	qemu-system-x86 e2fsprogs xz-utils socat strace systemd python3 mandoc zsh fish
+	qemu-system-x86 qemu-system-arm e2fsprogs xz-utils socat strace systemd python3 mandoc zsh fish
 
 .PHONY: all run test bench soak mutants static install lint size packages
 
@@ -29,9 +31,12 @@ lint:
 	$(CARGO) clippy --quiet --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps
 
-# A static binary: against musl if that target can be had, else against the C library of this machine.
+# A static binary: against musl if that target can be had, else against the C library of this machine. For another
+# processor (TARGET=aarch64-unknown-linux-musl) Rust's own linker will do.
 static:
-	@if rustup target add $(MUSL) >/dev/null 2>&1; then \
+	@if [ "$(TARGET)" != "$(MUSL)" ]; then \
+	  rustup target add "$(TARGET)" >/dev/null && echo "static: $(TARGET)" && RUSTFLAGS="$(CROSS)" $(CARGO) build --release --target $(TARGET); \
+	elif rustup target add $(MUSL) >/dev/null 2>&1; then \
 	  echo "static: musl"; RUSTFLAGS="-C relocation-model=static" $(CARGO) build --release --target $(MUSL); \
 	else \
 	  echo "static: glibc with crt-static (the musl target is not to be had)"; \

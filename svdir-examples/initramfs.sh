@@ -10,7 +10,7 @@ trap 'rm -rf "$root"' EXIT
 mkdir -p "$root/bin" "$root/sbin" "$root/etc/onit" "$root/etc/service/shell"
 cp "$busybox" "$root/bin/busybox"
 cp "$onit" "$root/init"
-for name in poweroff reboot halt; do ln -s ../init "$root/sbin/$name"; done
+for name in onit poweroff reboot halt; do ln -s ../init "$root/sbin/$name"; done
 
 # Once, before the services: what this machine needs. onit has mounted /proc, /sys, /dev and /run.
 cat >"$root/etc/onit/boot" <<'EOF'
@@ -19,12 +19,15 @@ cat >"$root/etc/onit/boot" <<'EOF'
 ip link set lo up
 EOF
 
-# A shell on the console, for ever. `poweroff` ends the machine.
+# A shell on the console; after `exit` comes the next one. `onit status` shows it, `poweroff` ends the machine.
+# onit has made it the leader of a session, so cttyhack finds the real terminal, which then controls the session: ^C
+# works. (With setsid in front, which forks, the service would end at once.)
 cat >"$root/etc/service/shell/run" <<'EOF'
 #!/bin/busybox sh
 export PATH=/sbin:/bin HOME=/
-exec setsid cttyhack sh -l <>/dev/console >&0 2>&1
+exec cttyhack sh -l <>/dev/console >&0 2>&1
 EOF
+echo HUP >"$root/etc/service/shell/down-signal" # a shell at a terminal does not end at TERM
 
 chmod 755 "$root/etc/onit/boot" "$root/etc/service/shell/run"
 (cd "$root" && find . | "$busybox" cpio -o -H newc) 2>/dev/null | gzip >initramfs.gz

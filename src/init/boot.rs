@@ -10,10 +10,11 @@ use super::entry;
 use super::initctl::Initctl;
 use super::turn::DEATHS;
 use super::voice::{Ended, Span};
+use super::watchdog::Watchdog;
 use crate::exit;
 use crate::machine::request::{Goal, Realm, Request, request};
 use crate::machine::stage::{self, Next, Order, Part, Stage, Verdict};
-use crate::machine::{Exit, Mono, Pid, Signal, Target};
+use crate::machine::{Exit, Mono, Pid, Signal, Target, watchdog};
 use crate::sys::boot::{self, Terminal};
 use crate::sys::poll::Poller;
 use crate::sys::signals::Signals;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 /// Where a machine's own scripts are.
-const HOME: &str = "/etc/onit";
+pub(super) const HOME: &str = "/etc/onit";
 const RUNIT: &str = "/etc/runit";
 /// What the poller knows the descriptors by.
 const SIGNALS: u64 = 0;
@@ -130,6 +131,7 @@ pub(super) struct Life {
     /// runit's stage 2 runs.
     in_runit: bool,
     unreaped: bool,
+    pub(super) watchdog: Option<Watchdog>,
 }
 
 impl Life {
@@ -166,6 +168,7 @@ impl Life {
                         ctrl_alt_del: None,
                         in_runit: false,
                         unreaped: true,
+                        watchdog: None,
                     };
                 }
                 Err(errno) => {
@@ -182,6 +185,7 @@ impl Life {
             self.serve(config).take_down(is_runit());
         }
         self.attend_initctl();
+        self.start_watchdog_early();
         if self.words.emergency {
             self.rescue("asked for at boot");
         }
@@ -230,23 +234,23 @@ impl Life {
     /// The time in which services are supervised.
     fn serve(self, config: Config) -> Life {
         let words = self.words.clone();
-        let initctl = self.initctl;
+        let (initctl, watchdog) = (self.initctl, self.watchdog);
         drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
-        let (goal, at_once, initctl) = match Init::boot(entry::with_budget(Config { realm: Realm::Machine, ..config }))
-        {
-            Ok(init) => init.run_on_machine(initctl),
-            Err(errno) => {
-                let mut life = Life::again(words);
-                life.initctl = initctl;
-                life.attend_initctl();
-                life.rescue(&format!("cannot supervise: {}", errno.desc()));
-                return life;
-            }
-        };
+        let Served { goal, at_once, initctl, watchdog } =
+            match Init::boot(entry::with_budget(Config { realm: Realm::Machine, ..config })) {
+                Ok(init) => init.run_on_machine(initctl, watchdog),
+                Err(errno) => {
+                    let mut life = Life::again(words);
+                    (life.initctl, life.watchdog) = (initctl, watchdog);
+                    life.attend_initctl();
+                    life.rescue(&format!("cannot supervise: {}", errno.desc()));
+                    return life;
+                }
+            };
         rescue::disarm();
         last_words_of_a_panic();
         let mut life = Life::again(words);
-        life.initctl = initctl;
+        (life.initctl, life.watchdog) = (initctl, watchdog);
         life.attend_initctl();
         life.goal = Some(goal);
         life.at_once = at_once;
@@ -273,7 +277,7 @@ impl Life {
         let goal = self.goal.take();
         let (script, word) = match goal {
             _ if runit => (in_runit("3"), None),
-            goal => (in_home("shutdown"), Some(goal.map_or(Goal::PowerOff, machine_goal).word())),
+            goal => (in_home("shutdown"), Some(goal.map_or(Goal::PowerOff, |goal| self.last_goal(goal)).word())),
         };
         if runit {
             tell_runit(goal);
@@ -285,7 +289,7 @@ impl Life {
             }
         }
         // Whoever asked last has it.
-        let said = self.goal.or(goal).map(machine_goal);
+        let said = self.goal.or(goal).map(|goal| self.last_goal(goal));
         let goal = match said {
             None if runit && any_flag(&REBOOT) => Goal::Reboot,
             said => said.unwrap_or(Goal::PowerOff),
@@ -332,7 +336,8 @@ impl Life {
     pub(super) fn turn(&mut self, deadline: Option<Mono>) -> (Vec<(Pid, Exit)>, Mono) {
         let now = clock::now();
         let deadline = if std::mem::take(&mut self.unreaped) { Some(now) } else { deadline };
-        let _ = self.poller.wait(now, deadline).count();
+        let fed = self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline());
+        let _ = self.poller.wait(now, deadline.into_iter().chain(fed).min()).count();
         while let Some(signal) = self.signals.next() {
             if let Some(request) = request(Realm::Machine, signal) {
                 self.hear(request);
@@ -345,7 +350,11 @@ impl Life {
         if self.ctrl_alt_del.take_if(|pid| dead.iter().any(|(dead, _)| dead == pid)).is_some() {
             self.hear(Request::LookAtStopit);
         }
-        (dead, clock::now())
+        let now = clock::now();
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.turn(now);
+        }
+        (dead, now)
     }
 
     /// Reaps who has ended. What is more than one turn takes is left for the next.
@@ -394,6 +403,11 @@ impl Life {
         if self.ctrl_alt_del.is_none() && any_flag(&["/etc/runit/ctrlaltdel"]) {
             self.ctrl_alt_del = boot::start(&script, &[], Terminal::Shared).ok();
         }
+    }
+
+    /// What ends this machine when that was asked for.
+    pub(super) fn last_goal(&self, goal: Goal) -> Goal {
+        watchdog::last_goal(goal, self.watchdog.as_ref().map(|watchdog| watchdog.state))
     }
 
     pub(super) fn kernel_words(&self) -> &[OsString] {
@@ -456,14 +470,6 @@ fn limit(name: &str) -> Option<std::time::Duration> {
     })
 }
 
-/// What ends a machine when everything on it has ended by itself.
-pub(super) fn machine_goal(goal: Goal) -> Goal {
-    match goal {
-        Goal::Exit => Goal::PowerOff,
-        Goal::Halt | Goal::PowerOff | Goal::Reboot | Goal::Kexec => goal,
-    }
-}
-
 fn any_flag(paths: &[&str]) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     let set = |path: &&str| std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o100 != 0);
@@ -510,13 +516,23 @@ fn last_words_of_a_panic() {
     }));
 }
 
+/// What follows when the services have ended, and what goes on.
+pub(super) struct Served {
+    goal: Goal,
+    at_once: bool,
+    initctl: Initctl,
+    watchdog: Option<Watchdog>,
+}
+
 impl Init {
-    pub(super) fn run_on_machine(mut self, initctl: Initctl) -> (Goal, bool, Initctl) {
+    pub(super) fn run_on_machine(mut self, initctl: Initctl, watchdog: Option<Watchdog>) -> Served {
         self.attend_initctl(initctl);
+        self.take_watchdog(watchdog);
         while !self.is_over() {
             self.turn();
         }
-        (self.goal, self.at_once, self.initctl.unwrap_or_default())
+        let initctl = self.initctl.unwrap_or_default();
+        Served { goal: self.goal, at_once: self.at_once, initctl, watchdog: self.watchdog }
     }
 
     pub(super) fn obey_machine(&mut self, signal: Signal) {

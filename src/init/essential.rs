@@ -74,6 +74,7 @@ impl Init {
             self.leave_message(at, &why);
             self.code = exit.shell_code().into();
             self.code_stands = true;
+            self.starve_watchdog();
             self.tell_main_to_end();
             self.stop();
         }

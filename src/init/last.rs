@@ -2,7 +2,7 @@
 //!
 //! What may take for ever happens in a process of its own, which gets a time limit.
 
-use super::boot::{Life, machine_goal};
+use super::boot::Life;
 use crate::machine::request::Goal;
 use crate::machine::{Pid, Signal};
 use crate::sys::{Errno, boot, clock, process, say::say, wait};
@@ -32,6 +32,7 @@ impl Life {
         if !self.await_child("unmounting", UNMOUNT, boot::in_child(give_back)) {
             say("onit: unmounting has not ended; going on without");
         }
+        self.finish_watchdog(goal);
         // The process that calls it is ended by the kernel, so that it cannot be us.
         self.await_child("the reboot", REBOOT, boot::in_child(|| refused(goal)));
         say(format_args!("onit: this machine does not {}", goal.word()));
@@ -44,7 +45,8 @@ impl Life {
         self.rescue("nothing else is left");
         loop {
             if let Some(goal) = self.goal.take() {
-                self.end(machine_goal(goal));
+                let goal = self.last_goal(goal);
+                self.end(goal);
             }
             self.turn(None);
         }

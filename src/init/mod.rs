@@ -31,6 +31,7 @@ mod sweep;
 mod table;
 mod turn;
 mod voice;
+mod watchdog;
 
 use crate::machine::request::Goal;
 use crate::machine::system::System;
@@ -51,6 +52,7 @@ use notice::Notice;
 use scan::Scan;
 use std::collections::VecDeque;
 use table::{SlotId, Table};
+use watchdog::Watchdog;
 
 /// More than any table of services needs; what it may really have is the kernel's to say.
 const OPEN_FILES: u64 = 500_000;
@@ -107,6 +109,8 @@ pub struct Init {
     at_once: bool,
     /// Who speaks as to sysvinit's init is heard too: on a machine only.
     initctl: Option<Initctl>,
+    /// On a machine that wants one.
+    watchdog: Option<Watchdog>,
 }
 
 impl Init {
@@ -171,6 +175,7 @@ impl Init {
             goal: Goal::Exit,
             at_once: false,
             initctl: None,
+            watchdog: None,
         };
         init.make_group(estate.is_some());
         match estate {

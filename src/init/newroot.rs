@@ -29,6 +29,7 @@ impl Life {
         if let Err(why) = check(&root, &inits) {
             return self.rescue(&format!("cannot switch to the root {}: {why}", root.display()));
         }
+        self.hand_over_watchdog(&root);
         let _ = std::fs::remove_file(REQUEST); // it must not be read again in there
         for mount in MOVED {
             take_along(Path::new(mount), &root);
@@ -37,10 +38,12 @@ impl Life {
         if let Err(errno) = boot::enter_root(&root) {
             return self.rescue(&format!("cannot enter the root {}: {}", root.display(), errno.desc()));
         }
+        self.keep_watchdog_over_exec(true);
         for init in inits.iter().filter(|init| init.exists()) {
             let errno = boot::become_program(init, self.kernel_words());
             say(format_args!("onit: cannot execute {}: {}", init.display(), errno.desc()));
         }
+        self.keep_watchdog_over_exec(false);
         self.rescue("there is no init in the new root");
     }
 }

@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::live::Live;
 use super::table::{Files, Pair, Slot, SlotId};
 use super::voice::Named;
+use super::watchdog::Watchdog;
 use crate::machine::history::History;
 use crate::machine::request::Goal;
 use crate::machine::service::{Role, Service};
@@ -40,6 +41,7 @@ pub(super) struct Estate {
     pub(super) ledger: Ledger,
     slots: BTreeMap<SlotId, Slot>,
     live: Option<Live>,
+    watchdog: Option<Watchdog>,
     /// Records that could not be read. `None`: nothing could.
     lost: Option<usize>,
 }
@@ -63,7 +65,7 @@ pub(super) fn estate(config: &mut Config) -> Option<Estate> {
             claims(config).close_the_rest();
             let ledger = Ledger::begin();
             arm(ledger, config);
-            return Some(Estate { ledger, slots: BTreeMap::new(), live: None, lost: None });
+            return Some(Estate { ledger, slots: BTreeMap::new(), live: None, watchdog: None, lost: None });
         }
     };
     slow_down(ledger);
@@ -144,6 +146,7 @@ fn read(ledger: Ledger, config: &mut Config) -> Estate {
         (Some(dir), Some(lock)) => Some(Live::of(dir, lock, &config.root)),
         _ => None,
     };
+    let watchdog = held(Fact::Watchdog).map(|fd| Watchdog::succeed(fd, ledger));
     let (mut slots, mut lost) = (BTreeMap::new(), 0);
     for at in 0..usize::try_from(ledger.get(Fact::Records)).unwrap_or_default() {
         match ledger::entry(words, at) {
@@ -163,7 +166,7 @@ fn read(ledger: Ledger, config: &mut Config) -> Estate {
         .filter(|at| kept.binary_search(at).is_err())
         .for_each(|at| ledger.erase(at));
     claims.close_the_rest();
-    Estate { ledger, slots, live, lost: Some(lost) }
+    Estate { ledger, slots, live, watchdog, lost: Some(lost) }
 }
 
 fn who_keeps(services: usize, main: bool) -> String {
@@ -252,6 +255,7 @@ impl Init {
         ledger.set(Fact::System2, all);
         ledger.set(Fact::System3, orphans);
         self.note_main();
+        self.note_watchdog();
         let [blocked, ignored] = foreground::inherited();
         ledger.set(Fact::InheritedMask, blocked);
         ledger.set(Fact::InheritedIgnored, ignored);
@@ -275,7 +279,7 @@ impl Init {
     }
 
     /// Goes on with what we were left.
-    pub(super) fn succeed(&mut self, Estate { ledger, slots, live, lost }: Estate) {
+    pub(super) fn succeed(&mut self, Estate { ledger, slots, live, watchdog, lost }: Estate) {
         let Some(lost) = lost else {
             self.searches = true;
             self.searches_main = true;
@@ -285,6 +289,7 @@ impl Init {
         self.searches = lost > 0;
         self.recall_whole(ledger);
         self.live = live.unwrap_or_default();
+        self.watchdog = watchdog;
         for (at, slot) in slots {
             self.table.restore(at, slot);
         }

@@ -101,6 +101,7 @@ impl Init {
             self.deliver(); // nobody is told that something runs that does not
         }
         self.sweep();
+        self.feed_watchdog();
         self.note_whole();
     }
 
@@ -115,6 +116,7 @@ impl Init {
             self.api.deadline(),
             self.notice_deadline(),
             self.pending_deadline(),
+            self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline()),
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -16,6 +16,7 @@ pub mod service;
 mod simulation;
 pub mod stage;
 pub mod system;
+pub mod watchdog;
 
 use history::End;
 use std::fmt;

@@ -21,6 +21,7 @@ pub mod title;
 pub mod tracee;
 pub mod wait;
 pub mod watch;
+pub mod watchdog;
 
 pub use nix::errno::Errno;
 

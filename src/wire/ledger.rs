@@ -105,6 +105,10 @@ pub enum Fact {
     AtOnce,
     /// The descriptors from 3 on that were open for the main process, a bit each.
     Inherited,
+    /// The descriptor of the watchdog, and one.
+    Watchdog,
+    /// When it is fed next. All ones: never again.
+    FeedAt,
 }
 
 /// The cause: somebody asked for it.
@@ -410,7 +414,7 @@ fn read_text(words: &Words) -> Vec<u8> {
 
 /// Every descriptor that the ledger names. For who has nothing but system calls left: no memory is asked for.
 pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
-    let whole = [Fact::Front, Fact::View, Fact::ViewLock].into_iter();
+    let whole = [Fact::Front, Fact::View, Fact::ViewLock, Fact::Watchdog].into_iter();
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
     inherited(words).for_each(&mut *keep);
     let records = words.get(PAGE..).unwrap_or_default().chunks_exact(RECORD);
@@ -626,7 +630,7 @@ mod tests {
 
     /// Facts, journal and texts have places of their own.
     const _: () = {
-        assert!((Fact::Journal as usize) < JOURNAL_WORDS && (Fact::Inherited as usize) < PANIC_TEXT.at);
+        assert!((Fact::Journal as usize) < JOURNAL_WORDS && (Fact::FeedAt as usize) < PANIC_TEXT.at);
         assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= INBOX && INBOX + 16 <= PROGRAM.at);
         assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= PAGE && NAME < BEGUN);
     };

@@ -15,3 +15,4 @@ pub mod reason;
 pub mod status;
 pub mod svdir;
 pub mod tai;
+pub mod watchdog;

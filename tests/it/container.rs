@@ -392,7 +392,7 @@ fn libraries(program: &Path) -> Vec<String> {
 }
 
 /// The onit that goes into a container: the static one that we release where it can be built, else the one under test.
-fn onit() -> &'static Path {
+pub fn onit() -> &'static Path {
     static ONIT: OnceLock<PathBuf> = OnceLock::new();
     ONIT.get_or_init(|| match std::env::var_os("ONIT_BIN") {
         Some(bin) => bin.into(),

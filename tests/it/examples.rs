@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use crate::procfs;
 use crate::svdir::{Ending, SOON, Service, ServiceBuilder, Supervisor, SvDir, UnderTest, missing_tools, skip};
 
-const ENTRIES: [&str; 6] = ["checked", "clock", "flaky", "graceful", "redis", "web"];
+const ENTRIES: [&str; 7] = ["checked", "clock", "flaky", "getty", "graceful", "redis", "web"];
 
 /// Time for a process that was sent TERM to be gone; less than any sleep in the examples that TERM was to cut short.
 const DYING: Duration = Duration::from_secs(1);
@@ -204,7 +204,7 @@ fn all_of_them_run_and_end_together() {
         onit.wait_for(name, SOON, || svdir.existing(name).is_supervised().then_some(()));
     }
     let status = svdir.sv(&[&["status"], ENTRIES.as_slice()].concat());
-    assert_eq!(status.stdout.lines().filter(|line| line.starts_with("run: ") || line.starts_with("down: ")).count(), 6);
+    assert_eq!(status.stdout.lines().filter(|line| line.starts_with("run: ") || line.starts_with("down: ")).count(), 7);
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
     onit.wait_for("nothing to be left", DYING, || svdir.processes().is_empty().then_some(()));

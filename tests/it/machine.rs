@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::container;
 use crate::svdir::{find_in_path, is_root, missing_tools, onit, poll_until, skip};
 
 /// What a boot may take on a busy machine without hardware to help.
@@ -27,6 +28,16 @@ print "loaded\n"' -- "$@"
 /// What a disk needs. Which of them needs which differs from kernel to kernel.
 const MODULES: [&str; 6] =
     ["virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk"];
+
+/// A watchdog for which no hardware is needed; its rules are the kernel's, and its reset is one.
+const WATCHDOG: [&str; 2] = ["watchdog", "softdog"];
+/// What it says when it resets the machine.
+const RESET: &str = "softdog: Initiating system reboot";
+/// Stops a process as a debugger does: also one that no signal stops. 101 is ptrace(2), 16 PTRACE_ATTACH.
+const HOLD: &str =
+    r#"exec perl -e 'syscall(101, 16, $ARGV[0] + 0, 0, 0) == 0 or die "ptrace: $!\n"; sleep 1000' -- "$@""#;
+/// What Rust needs to link for another processor.
+const CROSS: &str = "-C linker=rust-lld -C link-self-contained=yes -C target-feature=+crt-static";
 
 /// What stands in the way of such tests.
 fn why_not() -> Option<String> {
@@ -57,6 +68,31 @@ fn sh(script: &str, dir: &Path) -> Result<String, String> {
 
 /// The unpacked Debian package, kept for the next time.
 fn package(name: &str) -> Result<PathBuf, String> {
+    let get = "apt-get download -q NAME >/dev/null 2>&1 || { apt-get update -q && apt-get download -q NAME; } >&2";
+    unpacked(name, &get.replace("NAME", name))
+}
+
+/// The same for 64-bit ARM, whatever this machine is: apt keeps what it has to know in a place of its own.
+fn arm_package(name: &str) -> Result<PathBuf, String> {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("apt-arm64");
+    fs::create_dir_all(place.join("lists/partial")).map_err(|error| error.to_string())?;
+    fs::create_dir_all(place.join("cache/archives/partial")).map_err(|error| error.to_string())?;
+    let options = format!(
+        "-o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o Dir::State={0} -o Dir::State::status=/dev/null \
+        -o Dir::Cache={0}/cache -o APT::Sandbox::User=root -o Acquire::Languages=none \
+        -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+        place.display()
+    );
+    let real = "apt-cache OPTIONS depends NAME | awk '/Depends: linux-image/ { print $2; exit }'";
+    let get = format!(
+        "ls {0}/lists/*Packages* >/dev/null 2>&1 || apt-get OPTIONS update -q >&2; real=$({real}); \
+        apt-get OPTIONS download -q ${{real:-NAME}} >&2",
+        place.display()
+    );
+    unpacked(&format!("{name}.arm64"), &get.replace("OPTIONS", &options).replace("NAME", name))
+}
+
+fn unpacked(name: &str, get: &str) -> Result<PathBuf, String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
@@ -65,8 +101,7 @@ fn package(name: &str) -> Result<PathBuf, String> {
         let new = cache.join(format!("{name}.new"));
         drop(fs::remove_dir_all(&new));
         fs::create_dir_all(&new).map_err(|error| error.to_string())?;
-        let get = "apt-get download -q NAME >/dev/null 2>&1 || { apt-get update -q && apt-get download -q NAME; } >&2";
-        sh(&format!("{}; dpkg -x *.deb . && rm *.deb", get.replace("NAME", name)), &new)?;
+        sh(&format!("{get}; dpkg -x *.deb . && rm *.deb"), &new)?;
         fs::rename(&new, &place).map_err(|error| error.to_string())?;
     }
     Ok(place)
@@ -131,8 +166,11 @@ impl Root {
 
     /// busybox under all its names, but for those that a test is about.
     fn busybox(&self) -> &Root {
-        let path = run(Command::new("sh").args(["-c", "command -v busybox"])).expect("busybox");
-        fs::copy(path.trim(), self.path("bin/busybox")).expect("copy busybox");
+        self.busybox_from(&find_in_path("busybox").expect("busybox"))
+    }
+
+    fn busybox_from(&self, path: &Path) -> &Root {
+        fs::copy(path, self.path("bin/busybox")).expect("copy busybox");
         for name in run(Command::new("busybox").arg("--list")).expect("names").lines() {
             let there = self.path(&format!("bin/{name}"));
             if !there.exists() && name != "init" {
@@ -164,9 +202,9 @@ impl Root {
         self.script(&format!("{services}/shell/run"), run)
     }
 
-    fn modules(&self) -> &Root {
+    fn modules(&self, modules: &[&str]) -> &Root {
         let from = kernel().as_ref().expect("a kernel");
-        for module in MODULES {
+        for module in modules {
             let find = format!("find {} -name '{module}.ko*'", from.display());
             let found = sh(&find, Path::new("/")).expect("a module");
             let (found, to) = (found.trim(), self.path(&format!("lib/{module}.ko")));
@@ -201,7 +239,19 @@ fn mount_disk(at: &str) -> String {
 /// An initial root with onit as `/init`, busybox, a shell on the console and this `boot` script.
 fn initial_root(boot: &str) -> Root {
     let root = Root::new();
-    root.onit("init").link("bin/onit", "/init").busybox().modules().shell("etc/service").script("etc/onit/boot", boot);
+    root.onit("init")
+        .link("bin/onit", "/init")
+        .busybox()
+        .modules(&MODULES)
+        .shell("etc/service")
+        .script("etc/onit/boot", boot);
+    root
+}
+
+/// The same with a watchdog, whose module the `boot` script loads.
+fn guarded_root(boot: &str) -> Root {
+    let root = initial_root(&format!("{boot}\nfor m in {}; do insmod /lib/$m.ko; done", WATCHDOG.join(" ")));
+    root.modules(&WATCHDOG).file("etc/onit/watchdog", "/dev/watchdog 15s\n");
     root
 }
 
@@ -219,22 +269,33 @@ struct Machine {
 impl Machine {
     /// Switches a machine on that has this initial root and a disk with that content.
     fn boot(initial: &Root, disk: &Root, words: &str) -> Machine {
+        Machine::boot_from(|initrd| initial.archive(initrd), disk, words)
+    }
+
+    /// The same with an initial root that is made at the path that is given.
+    fn boot_from(make: impl FnOnce(&Path), disk: &Root, words: &str) -> Machine {
+        let dir = tempfile::tempdir().expect("a directory");
+        make(&dir.path().join("initrd"));
+        disk.disk(&dir.path().join("disk"));
+        let kernel = sh("ls $PWD/boot/vmlinuz-*", kernel().as_ref().expect("a kernel")).expect("a kernel");
+        let console = if words.contains("console=") { "" } else { "console=ttyS0" };
+        let words = format!("{console} quiet panic=-1 {words}");
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-drive", "file=disk,format=raw,if=virtio", "-kernel", kernel.trim(), "-append", &words]);
+        Machine::switch_on(qemu, dir)
+    }
+
+    /// With what every machine has.
+    fn switch_on(mut qemu: Command, dir: TempDir) -> Machine {
         let mut running = RUNNING.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         while *running >= 2 {
             running = RUNNING.1.wait(running).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         *running += 1;
         drop(running);
-        let dir = tempfile::tempdir().expect("a directory");
-        initial.archive(&dir.path().join("initrd"));
-        disk.disk(&dir.path().join("disk"));
-        let kernel = sh("ls $PWD/boot/vmlinuz-*", kernel().as_ref().expect("a kernel")).expect("a kernel");
-        let console = if words.contains("console=") { "" } else { "console=ttyS0" };
-        let words = format!("{console} quiet panic=-1 {words}");
-        let mut qemu = Command::new("qemu-system-x86_64")
+        let mut qemu = qemu
             .args(["-accel", "tcg,thread=multi", "-m", "256", "-display", "none", "-no-reboot", "-serial", "stdio"])
-            .args(["-monitor", "unix:monitor,server,nowait", "-drive", "file=disk,format=raw,if=virtio"])
-            .args(["-nic", "none", "-initrd", "initrd", "-kernel", kernel.trim(), "-append", &words])
+            .args(["-monitor", "unix:monitor,server,nowait", "-nic", "none", "-initrd", "initrd"])
             .current_dir(dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -300,12 +361,26 @@ impl Machine {
         if words.contains("halted") {
             self.monitor("quit");
         }
-        let ended = poll_until(BOOT, || self.qemu.try_wait().expect("wait for qemu"));
-        assert!(ended.is_some(), "it is still on:\n{}", self.console());
+        self.is_without_power();
         let state = run(Command::new("dumpe2fs").args(["-h", "disk"]).current_dir(self.dir.path())).expect("dumpe2fs");
         let clean = state.lines().any(|line| line.starts_with("Filesystem state:") && line.ends_with(" clean"));
         assert!(clean && !state.contains("needs_recovery"), "a dirty disk: {state}\n{}", self.console());
         assert!(!self.console().contains("Kernel panic"), "{}", self.console());
+    }
+
+    /// qemu has ended.
+    #[track_caller]
+    fn is_without_power(&mut self) {
+        let ended = poll_until(BOOT, || self.qemu.try_wait().expect("wait for qemu"));
+        assert!(ended.is_some(), "it is still on:\n{}", self.console());
+    }
+
+    /// The watchdog resets it; nobody has asked the kernel for that.
+    #[track_caller]
+    fn is_reset(&mut self) {
+        self.sees(RESET);
+        self.is_without_power();
+        assert!(!self.console().contains("reboot: "), "{}", self.console());
     }
 
     /// What a file on the disk says, once the machine is off.
@@ -594,6 +669,174 @@ fn it_moves_from_the_initial_root_into_the_real_one() {
     machine.is_off("reboot: Power down"); // the kernel keeps the old program on its list of things to remove
     assert_eq!(machine.on_disk("/done"), "done\n");
     assert_eq!(said(&machine.console()), [""; 0]);
+}
+
+#[test]
+fn a_pid_1_that_stands_still_is_followed_by_a_reset_and_one_that_starts_again_is_not() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = guarded_root("");
+    root.program(&find_in_path("perl").expect("perl"), "bin/perl").script("bin/hold", HOLD);
+    let mut machine = Machine::boot(&root, &Root::new(), "");
+    machine.sees("a shell is here");
+    machine.asks("cd /sys/class/watchdog/watchdog0; cat state timeout", "active\n15\n");
+    machine.types("kill -SEGV 1");
+    machine.sees("onit: SIGSEGV: starting again");
+    machine.asks("onit upgrade; echo $? was the answer", "0 was the answer");
+    machine.asks("sleep 20; dmesg | grep -c 'did not stop'; echo it is fed", "0\nit is fed\n");
+    machine.types("hold 1");
+    machine.is_reset();
+}
+
+#[test]
+fn after_an_essential_service_an_end_that_hangs_is_cut_short_by_a_reset() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = guarded_root("");
+    root.script("etc/service/web/run", "until [ -e /go ]; do sleep 0.1; done; exit 3");
+    root.file("etc/service/web/essential", "always\n");
+    root.script("etc/onit/shutdown", "echo shutdown $1; sleep 1000");
+    let mut machine = Machine::boot(&root, &Root::new(), "");
+    machine.sees("a shell is here");
+    machine.types("echo >/go");
+    machine.sees("it is essential: stopping everything");
+    machine.sees("shutdown reboot");
+    machine.is_reset();
+}
+
+#[test]
+fn the_watchdog_goes_into_the_real_root_if_that_wants_it_and_a_machine_that_ends_in_order_is_not_reset() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let initial =
+        guarded_root(&format!("{}\nmkdir -p /run/onit; echo /new >/run/onit/switch-root", mount_disk("/new")));
+    for (wanted, state) in [(Some("20s\n"), "active\n20\n"), (None, "inactive\n")] {
+        let real = Root::new();
+        for dir in ["proc", "sys", "dev", "run", "tmp"] {
+            fs::create_dir_all(real.path(dir)).expect("mkdir");
+        }
+        real.onit("sbin/init").link("bin/onit", "/sbin/init").busybox().shell("etc/service");
+        wanted.iter().for_each(|wanted| _ = real.file("etc/onit/watchdog", wanted));
+        real.script("etc/onit/shutdown", "echo until then: $(cat /sys/class/watchdog/watchdog0/state)");
+        let mut machine = Machine::boot(&initial, &real, "");
+        machine.sees("a shell is here");
+        machine.asks("cd /sys/class/watchdog/watchdog0; cat state timeout; cd /", state);
+        machine.asks("dmesg | grep -c 'did not stop'; echo of them", "0\nof them\n");
+        machine.types("onit poweroff");
+        machine.sees(&format!("until then: {}", state.lines().next().expect("a state")));
+        machine.is_off("reboot: Power down");
+        assert_eq!(said(&machine.console()), [""; 0]);
+        assert!(!machine.console().contains(RESET));
+    }
+}
+
+#[test]
+fn the_example_of_an_initial_root_is_a_machine_with_one_shell() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("svdir-examples/initramfs.sh");
+    let make = |initrd: &Path| {
+        let dir = initrd.parent().expect("a directory");
+        run(Command::new(&example).arg(container::onit()).current_dir(dir)).expect("the example");
+        fs::rename(dir.join("initramfs.gz"), initrd).expect("an initial root");
+    };
+    let mut machine = Machine::boot_from(make, &Root::new(), "");
+    machine.sees("# ");
+    machine.asks("tty; PS1='first: '", "/dev/ttyS0");
+    machine.asks("sleep 3; [ $(onit pid shell) = $$ ] && echo it is $((1 + 1))", "it is 2");
+    machine.asks("echo there is $(ps | grep -c '[s]h -l')", "there is 1");
+    machine.types("echo sleeping; sleep 1000");
+    machine.sees("\nsleeping");
+    machine.types("\x03");
+    machine.asks("echo on with $((40 + 2))", "on with 42");
+    machine.types("exit");
+    machine.sees("# ");
+    machine.asks("[ $(onit pid shell) = $$ ] && echo the next is $((1 + 1))", "the next is 2");
+    machine.types("poweroff");
+    machine.is_off("reboot: Power down");
+    assert_eq!(said(&machine.console()), [""; 0], "nobody had to be killed");
+}
+
+#[test]
+fn the_example_of_a_serial_getty_lets_people_in_again_and_again() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = Root::new();
+    root.onit("init").link("bin/onit", "/init").busybox().file("etc/passwd", "root::0:0::/:/bin/sh\n");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("svdir-examples/getty");
+    for name in ["run", "down-signal", "down"] {
+        fs::copy(example.join(name), root.path(&format!("etc/service/getty/{name}"))).expect(name);
+    }
+    root.script("etc/onit/boot", "rm /etc/service/getty/down");
+    let mut machine = Machine::boot(&root, &Root::new(), "");
+    for time in ["first", "second"] {
+        machine.sees("login: ");
+        machine.types("root");
+        machine.sees("# ");
+        machine.asks(&format!("tty; echo {time} $((40 + 2))"), &format!("{time} 42"));
+        machine.types("exit");
+    }
+    machine.sees("login: ");
+    machine.types("root");
+    machine.sees("# ");
+    machine.types("onit poweroff");
+    machine.sees("reboot: Power down");
+    assert_eq!(said(&machine.console()), [""; 0], "nobody had to be killed");
+}
+
+/// onit for 64-bit ARM, linked with what Rust brings.
+fn arm_onit() -> Result<PathBuf, String> {
+    const TARGET: &str = "aarch64-unknown-linux-musl";
+    run(Command::new("rustup").args(["target", "add", TARGET])).map_err(|why| format!("no target: {why}"))?;
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("arm");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--quiet", "--bin", "onit", "--target", TARGET, "--target-dir"]).arg(&place);
+    run(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("RUSTFLAGS", CROSS))?;
+    Ok(place.join(TARGET).join("release/onit"))
+}
+
+#[test]
+fn on_64_bit_arm_it_comes_up_starts_services_survives_a_fault_and_is_powered_off() {
+    if let Some(why) = why_not().or_else(|| missing_tools(&["rustup", "qemu-system-aarch64"])) {
+        skip!("{why}");
+    }
+    let root = Root::new();
+    fs::copy(arm_onit().expect("it builds"), root.path("init")).expect("copy onit");
+    root.link("bin/onit", "/init");
+    root.busybox_from(&arm_package("busybox-static").expect("busybox").join("bin/busybox"));
+    root.script("etc/onit/boot", "echo this is $(uname -m)");
+    root.script("etc/service/web/run", "echo $$ >>/web; exec sleep 1000");
+    root.script("etc/service/logged/run", "exec echo from $(cat /proc/1/comm)");
+    root.script("etc/service/logged/log/run", "exec cat >>/log");
+    root.script("etc/service/absent/run", "").file("etc/service/absent/run", "#!/no/such/shell\n");
+    root.file("etc/service/shell/down-signal", "HUP");
+    let shell = "exec 2>&1 </dev/ttyAMA0 >/dev/ttyAMA0; stty -echo; echo a shell is here; exec sh";
+    root.script("etc/service/shell/run", shell);
+    let dir = tempfile::tempdir().expect("a directory");
+    root.archive(&dir.path().join("initrd"));
+    let kernel = arm_package("linux-image-cloud-arm64").expect("a kernel");
+    let kernel = sh("ls $PWD/boot/vmlinuz-*", &kernel).expect("a kernel");
+    let mut qemu = Command::new("qemu-system-aarch64");
+    qemu.args(["-M", "virt", "-cpu", "cortex-a57", "-kernel", kernel.trim()]);
+    qemu.args(["-append", "console=ttyAMA0 quiet panic=-1"]);
+    let mut machine = Machine::switch_on(qemu, dir);
+    machine.sees("this is aarch64");
+    machine.sees("a shell is here");
+    machine.asks("until grep from /log; do sleep 0.1; done", "from init");
+    machine.asks("onit status absent", "./run"); // why it does not run
+    machine.asks("kill $(onit pid web); until [ $(wc -l </web) = 2 ]; do sleep 0.1; done; echo again", "again");
+    machine.asks("onit pid web >/before; kill -SEGV 1; echo sent", "sent");
+    machine.sees("onit: SIGSEGV: starting again; ");
+    machine.asks("onit pid web | cmp - /before && echo it is the same", "it is the same");
+    machine.asks("onit upgrade; echo $? was the answer", "0 was the answer");
+    machine.types("onit poweroff");
+    machine.sees("reboot: Power down");
+    machine.is_without_power();
 }
 
 /// A root with Debian's runit in it, onit in runit-init's place, and busybox for everything else.

@@ -15,6 +15,7 @@ mod entrypoint;
 mod examples;
 mod exec;
 mod faults;
+mod images;
 mod isolation;
 mod loggers;
 mod machine;
