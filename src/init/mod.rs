@@ -42,6 +42,7 @@ use initctl::Initctl;
 use ledger::Ledger;
 use live::Live;
 use main_process::Main;
+use reexec::Care;
 use scan::Scan;
 use std::collections::VecDeque;
 use table::{SlotId, Table};
@@ -83,6 +84,8 @@ pub struct Init {
     searches: bool,
     /// And the main process may run.
     searches_main: bool,
+    /// After too many failures: what is left undone.
+    care: Care,
     /// Read once a turn.
     now: Mono,
     /// Whoever runs us was told that everything has started.
@@ -103,14 +106,17 @@ impl Init {
     /// Prepares everything that can fail.
     pub fn boot(mut config: Config) -> Result<Init, Errno> {
         let estate = reexec::estate(&mut config);
-        let mut spawner = Spawner::new()?;
+        let is_successor = estate.is_some();
+        let mut spawner = reexec::insist(is_successor, Spawner::new)?;
         let goes_on_after_faults = config.root != Root::Nothing;
         if goes_on_after_faults {
             signals::take_abort_as_a_fault();
         }
-        let signals = Signals::take_over()?;
-        let poller = Poller::new()?;
-        poller.add(&signals, turn::Token::Signals.pack())?;
+        let (signals, poller) = reexec::insist(is_successor, || {
+            let (signals, poller) = (Signals::take_over()?, Poller::new()?);
+            poller.add(&signals, turn::Token::Signals.pack())?;
+            Ok((signals, poller))
+        })?;
         if let Some(front) = &config.front {
             poller.add(front, turn::Token::Front.pack())?;
         }
@@ -125,7 +131,7 @@ impl Init {
         let main = if config.main.is_some() { Main::Waiting } else { Main::None };
         let ledger = match &estate {
             Some(estate) => estate.ledger,
-            None if goes_on_after_faults => Ledger::begin(),
+            None if goes_on_after_faults => Ledger::begin(config.voice),
             None => Ledger::default(), // nobody would read it
         };
         spawner.announce_to(ledger.newborn());
@@ -151,6 +157,7 @@ impl Init {
             open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
             searches: false,
             searches_main: false,
+            care: Care::None,
             now: clock::now(),
             announced: false,
             code: crate::exit::OK,
@@ -159,7 +166,7 @@ impl Init {
             at_once: false,
             initctl: None,
         };
-        init.make_group(estate.is_some());
+        init.make_group(is_successor);
         match estate {
             Some(estate) => init.succeed(estate),
             None => {

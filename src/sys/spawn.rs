@@ -29,7 +29,7 @@ const ARGS: usize = 6;
 /// linux/close_range.h
 const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
 /// Bytes of the kernel's set of signals.
-const KERNEL_SIGSET: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
+pub(super) const KERNEL_SIGSET: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
 
 /// What to start, and how.
 pub struct Plan<'a> {
