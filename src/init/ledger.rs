@@ -1,8 +1,9 @@
 //! The table as it is noted in shared memory while it changes, so that whoever goes on after us finds it.
 
 use super::table::{Pair, Slot, SlotId};
+use super::voice::Voice;
 use crate::machine::{Exit, Signal};
-use crate::sys::shared::Shared;
+use crate::sys::shared::{Refused, Shared};
 use crate::sys::signals::{self, Signals};
 use crate::sys::wait::{self, Reaped};
 use crate::sys::{fs, process, tracee};
@@ -19,14 +20,20 @@ const TRIES: u64 = 3;
 pub struct Ledger(Option<&'static Shared>);
 
 impl Ledger {
-    /// A new one, for us.
-    pub fn begin() -> Ledger {
-        let shared = Shared::create(c"onit", ledger::length(0)).ok();
-        if let Some(shared) = shared {
-            let _ = shared.grow(ledger::WHOLE); // without that room there is no history to go on with
-            ledger::begin(shared.words(), crate::sys::rescue::pid());
+    /// A new one, for us. That there is none is told: then nobody can go on after us.
+    pub fn begin(voice: Voice) -> Ledger {
+        match Shared::create(c"onit", ledger::length(0)) {
+            Ok(shared) => {
+                let _ = shared.grow(ledger::WHOLE); // without that room there is no history to go on with
+                ledger::begin(shared.words(), crate::sys::rescue::pid());
+                Ledger(Some(shared))
+            }
+            Err(Refused { call, errno }) => {
+                let cause = format!("cannot prepare for a fault of onit itself: {call}: {}", errno.desc());
+                voice.complain(None, &format_args!("{cause}; services run as usual, but a fault or SIGSEGV ends onit"));
+                Ledger(None)
+            }
         }
-        Ledger(shared)
     }
 
     /// The one that we were left.
@@ -82,16 +89,14 @@ impl Ledger {
 
     fn has_room_for(self, at: SlotId) -> bool {
         let Some(shared) = self.0 else { return false };
-        if at >= ledger::MOST {
+        if at < ledger::MOST && self.get(Fact::Records) > at as u64 {
+            return true;
+        }
+        if at >= ledger::MOST || shared.grow(ledger::length(at + 1)).is_err() {
+            self.set(Fact::Unnoted, 1);
             return false;
         }
-        let records = at as u64 + 1;
-        if self.get(Fact::Records) < records {
-            if shared.grow(ledger::length(at + 1)).is_err() {
-                return false;
-            }
-            self.set(Fact::Records, records);
-        }
+        ledger::count(self.words(), at + 1);
         true
     }
 

@@ -47,8 +47,9 @@ use initctl::Initctl;
 use ledger::Ledger;
 use live::Live;
 use main_process::Main;
-use pending::PendingChild;
 use notice::Notice;
+use pending::PendingChild;
+use reexec::Care;
 use scan::Scan;
 use std::collections::VecDeque;
 use table::{SlotId, Table};
@@ -93,6 +94,8 @@ pub struct Init {
     searches: bool,
     /// And the main process may run.
     searches_main: bool,
+    /// After too many failures: what is left undone.
+    care: Care,
     /// Read once a turn.
     now: Mono,
     /// Whoever runs us was told that everything has started.
@@ -117,15 +120,19 @@ impl Init {
     /// Prepares everything that can fail.
     pub fn boot(mut config: Config) -> Result<Init, Errno> {
         let estate = reexec::estate(&mut config);
-        let mut spawner = Spawner::new()?;
+        let is_successor = estate.is_some();
+        let mut spawner = reexec::insist(is_successor, Spawner::new)?;
         let goes_on_after_faults = config.root != Root::Nothing;
         if goes_on_after_faults {
             signals::take_abort_as_a_fault();
         }
-        let signals = Signals::take_over()?;
-        spawn::dump_no_core_in_shared_memory();
-        let poller = Poller::new()?;
-        poller.add(&signals, turn::Token::Signals.pack())?;
+        let (signals, poller) = reexec::insist(is_successor, || {
+            let signals = Signals::take_over()?;
+            spawn::dump_no_core_in_shared_memory();
+            let poller = Poller::new()?;
+            poller.add(&signals, turn::Token::Signals.pack())?;
+            Ok((signals, poller))
+        })?;
         if let Some(front) = &config.front {
             poller.add(front, turn::Token::Front.pack())?;
         }
@@ -140,7 +147,7 @@ impl Init {
         let main = if config.main.is_some() { Main::Waiting } else { Main::None };
         let ledger = match &estate {
             Some(estate) => estate.ledger,
-            None if goes_on_after_faults => Ledger::begin(),
+            None if goes_on_after_faults => Ledger::begin(config.voice),
             None => Ledger::default(), // nobody would read it
         };
         spawner.announce_to(ledger.newborn());
@@ -167,6 +174,7 @@ impl Init {
             open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
             searches: false,
             searches_main: false,
+            care: Care::None,
             now: clock::now(),
             announced: false,
             notice: None,
@@ -177,7 +185,7 @@ impl Init {
             initctl: None,
             watchdog: None,
         };
-        init.make_group(estate.is_some());
+        init.make_group(is_successor);
         match estate {
             Some(estate) => init.succeed(estate),
             None => {

@@ -11,6 +11,7 @@ use super::table::{Files, Pair, Slot, SlotId};
 use super::voice::Named;
 use super::watchdog::Watchdog;
 use crate::machine::history::History;
+use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
 use crate::machine::request::Goal;
 use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
@@ -19,7 +20,7 @@ use crate::sys::fs::FileId;
 use crate::sys::manager::Manager;
 use crate::sys::rescue::{self, Claims};
 use crate::sys::spawn::Spawner;
-use crate::sys::{Errno, clock, foreground, fs, poll, process};
+use crate::sys::{Errno, boot, clock, foreground, fs, is_passing, poll, process};
 use crate::wire::ledger::{self, Descriptors, Entry, Fact, Kind, Record};
 use crate::wire::status::Status;
 use std::collections::BTreeMap;
@@ -29,9 +30,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Failures that follow each other like this are slowed down: more than three in the time, one a pause.
-const OFTEN: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_secs(1);
+/// What a successor needs to begin is asked for so often, if the kernel lacks it: for ten seconds.
+const TRIES: usize = 100;
 
 /// How a process ended that somebody reaped and did not live to tell of.
 pub(super) const UNKNOWN: Exit = Exit::NOT_RUN;
@@ -39,6 +39,7 @@ pub(super) const UNKNOWN: Exit = Exit::NOT_RUN;
 /// What somebody left us.
 pub(super) struct Estate {
     pub(super) ledger: Ledger,
+    pub(super) care: Care,
     slots: BTreeMap<SlotId, Slot>,
     live: Option<Live>,
     watchdog: Option<Watchdog>,
@@ -63,33 +64,87 @@ pub(super) fn estate(config: &mut Config) -> Option<Estate> {
             let why = refusal.unwrap_or_default();
             config.voice.complain(None, &format_args!("the ledger cannot be read: {why}; looking for the services"));
             claims(config).close_the_rest();
-            let ledger = Ledger::begin();
+            let (ledger, care) = (Ledger::begin(config.voice), Care::begin(Recovery::HoldFaults));
             arm(ledger, config);
-            return Some(Estate { ledger, slots: BTreeMap::new(), live: None, watchdog: None, lost: None });
+            return Some(Estate { ledger, care, slots: BTreeMap::new(), live: None, watchdog: None, lost: None });
         }
     };
-    slow_down(ledger);
+    let care = Care::begin(note_failure(ledger));
+    ledger.set(Fact::Essentials, care.is_essential().into());
     if ledger.get(Fact::Cause) == ledger::UPGRADE {
         ledger.end_is_noted(); // an older version has nothing there
     }
     arm(ledger, config);
     ledger::take_back(ledger.words());
-    Some(read(ledger, config))
+    Some(read(ledger, care, config))
 }
 
-/// Whoever fails again and again leaves some time to the others.
-fn slow_down(ledger: Ledger) {
+/// Notes when somebody failed, and says how to go on.
+fn note_failure(ledger: Ledger) -> Recovery {
     if ledger.get(Fact::Cause) == ledger::UPGRADE {
-        return;
+        return Recovery::Complete;
     }
-    let failed = [Fact::Failed1, Fact::Failed2, Fact::Failed3];
-    let [first, second, third] = failed.map(|fact| ledger.get(fact));
-    if first != 0 && clock::now().since(Mono(first)) < OFTEN {
-        let _ = poll::pause(PAUSE);
-    }
+    let [first, second, third] = [Fact::Failed1, Fact::Failed2, Fact::Failed3].map(|fact| ledger.get(fact));
+    let now = clock::now();
     ledger.set(Fact::Failed1, second);
     ledger.set(Fact::Failed2, third);
-    ledger.set(Fact::Failed3, clock::now().0);
+    ledger.set(Fact::Failed3, now.0);
+    let sent = ledger.get(Fact::Cause) & rescue::SENT != 0;
+    let third_last = (first != 0).then_some(Mono(first));
+    recovery(now, Failure { third_last, sent, in_essentials: ledger.get(Fact::Essentials) != 0 })
+}
+
+/// What a successor leaves undone for a while, so that failures that follow each other do not keep it from its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Care {
+    /// Nothing.
+    None,
+    /// Faults that are sent wait until then.
+    HoldFaults(Mono),
+    /// And only the essentials are done.
+    Essentials(Mono),
+}
+
+impl Care {
+    /// To be said before [`arm`]: a fault may be waiting.
+    fn begin(recovery: Recovery) -> Care {
+        if recovery == Recovery::PauseFirst {
+            let _ = poll::pause(RESPITE);
+        }
+        if recovery != Recovery::Complete {
+            rescue::hold_sent_faults();
+        }
+        let until = clock::now().after(RESPITE);
+        match recovery {
+            Recovery::Complete => Care::None,
+            Recovery::HoldFaults => Care::HoldFaults(until),
+            Recovery::Essentials | Recovery::PauseFirst => Care::Essentials(until),
+        }
+    }
+
+    /// Until when.
+    pub(super) fn deadline(self) -> Option<Mono> {
+        match self {
+            Care::None => None,
+            Care::HoldFaults(until) | Care::Essentials(until) => Some(until),
+        }
+    }
+
+    pub(super) fn is_essential(self) -> bool {
+        matches!(self, Care::Essentials(_))
+    }
+}
+
+/// A successor has services that run already: it does not end for a lack of something that may be there again.
+pub(super) fn insist<T>(is_successor: bool, mut ask: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    let tries = if is_successor { TRIES } else { 1 };
+    for _ in 1..tries {
+        match ask() {
+            Err(errno) if is_passing(errno) => boot::rest(),
+            result => return result,
+        }
+    }
+    ask()
 }
 
 /// From now on a failure is followed by a new start.
@@ -131,7 +186,7 @@ fn claims(config: &Config) -> Claims {
     claims
 }
 
-fn read(ledger: Ledger, config: &mut Config) -> Estate {
+fn read(ledger: Ledger, care: Care, config: &mut Config) -> Estate {
     let words = ledger.words();
     let mut claims = claims(config);
     if let Some(shared) = ledger.shared() {
@@ -166,7 +221,7 @@ fn read(ledger: Ledger, config: &mut Config) -> Estate {
         .filter(|at| kept.binary_search(at).is_err())
         .for_each(|at| ledger.erase(at));
     claims.close_the_rest();
-    Estate { ledger, slots, live, watchdog, lost: Some(lost) }
+    Estate { ledger, care, slots, live, watchdog, lost: Some(lost) }
 }
 
 fn who_keeps(services: usize, main: bool) -> String {
@@ -279,14 +334,15 @@ impl Init {
     }
 
     /// Goes on with what we were left.
-    pub(super) fn succeed(&mut self, Estate { ledger, slots, live, watchdog, lost }: Estate) {
+    pub(super) fn succeed(&mut self, Estate { ledger, care, slots, live, watchdog, lost }: Estate) {
+        self.care = care;
         let Some(lost) = lost else {
             self.searches = true;
             self.searches_main = true;
             self.note_whole();
             return;
         };
-        self.searches = lost > 0;
+        self.searches = lost > 0 || ledger.get(Fact::Unnoted) != 0;
         self.recall_whole(ledger);
         self.live = live.unwrap_or_default();
         self.watchdog = watchdog;
@@ -451,7 +507,7 @@ impl Init {
                 let text = ledger::text(ledger.words(), ledger::PANIC_TEXT);
                 Some(String::from_utf8_lossy(&text).replace(char::is_control, " "))
             }
-            signal => Some(Named(Signal(i32::try_from(signal).unwrap_or_default())).to_string()),
+            signal => Some(Named(Signal(i32::try_from(signal & !rescue::SENT).unwrap_or_default())).to_string()),
         };
         ledger.set(Fact::Cause, 0);
         if let Some(cause) = cause {
@@ -483,6 +539,37 @@ impl Init {
             let view = slot.service.view();
             view.phase == Phase::Run && view.pid.is_some()
         })
+    }
+
+    // Failures that follow each other.
+
+    /// What the services need most: their ends are seen, and what is due is done. Orders, clients and the directory wait.
+    pub(super) fn essential_turn(&mut self, until: Mono) {
+        let deadlines = [Some(until), self.table.deadline(), self.system.deadline()];
+        let deadline = deadlines.into_iter().flatten().min().filter(|_| !self.unreaped).unwrap_or(self.now);
+        let waited = poll::input(&self.signals, deadline);
+        self.now = clock::now();
+        self.signals_and_deaths();
+        self.deadlines();
+        self.publish_touched();
+        self.settle();
+        self.note_whole();
+        if waited.is_err() || self.now >= until {
+            self.care = Care::HoldFaults(until);
+            self.table.ledger.set(Fact::Essentials, 0);
+        }
+    }
+
+    /// Faults that were sent are followed again, once a turn has been done in spite of them.
+    pub(super) fn end_care(&mut self) {
+        if self.care.deadline().is_some_and(|until| self.now >= until) {
+            self.care = Care::None;
+            rescue::let_sent_faults_through();
+        }
+        if let Some(errno) = rescue::refusal() {
+            let trouble = format!("cannot start again after a fault: {}; going on as before", errno.desc());
+            self.config.voice.complain(None, &trouble);
+        }
     }
 
     // On purpose.

@@ -2,6 +2,7 @@
 
 use super::Init;
 use super::main_process::Main;
+use super::reexec::Care;
 use super::table::SlotId;
 use crate::machine::policy::Leave;
 use crate::machine::request::{Realm, Request, request};
@@ -64,28 +65,14 @@ impl Token {
 
 impl Init {
     pub(super) fn turn(&mut self) {
+        if let Care::Essentials(until) = self.care {
+            return self.essential_turn(until);
+        }
         let deadline = self.nearest_deadline();
         let ready: Vec<Token> = self.poller.wait(self.now, deadline).map(Token::unpack).collect();
         self.now = clock::now();
         self.spawner.begin_turn();
-        // The signals are taken before the dead are, so that a death after this brings another one.
-        let signals: Vec<Signal> = {
-            let ledger = self.table.ledger;
-            std::iter::from_fn(|| ledger.take_signal(&self.signals)).take(SIGNALS).collect()
-        };
-        #[cfg(debug_assertions)]
-        crate::sys::rescue::fail_if_told();
-        if self.unreaped || signals.contains(&Signal::CHLD) {
-            if !signals.contains(&Signal::CONT) {
-                self.stop_if_main_has(); // whoever continues us has done so already
-            }
-            self.deaths();
-            self.hear_wish();
-        }
-        self.look_at_pending();
-        for signal in signals {
-            self.heed(signal);
-        }
+        self.signals_and_deaths();
         self.orders(&ready);
         self.answer_clients();
         self.deadlines();
@@ -103,6 +90,30 @@ impl Init {
         self.sweep();
         self.feed_watchdog();
         self.note_whole();
+        self.end_care();
+    }
+
+    /// The signals are taken before the dead are, so that a death after this brings another one.
+    pub(super) fn signals_and_deaths(&mut self) {
+        let signals: Vec<Signal> = {
+            let ledger = self.table.ledger;
+            std::iter::from_fn(|| ledger.take_signal(&self.signals)).take(SIGNALS).collect()
+        };
+        #[cfg(debug_assertions)]
+        if !self.care.is_essential() {
+            crate::sys::rescue::fail_if_told();
+        }
+        if self.unreaped || signals.contains(&Signal::CHLD) {
+            if !signals.contains(&Signal::CONT) {
+                self.stop_if_main_has(); // whoever continues us has done so already
+            }
+            self.deaths();
+            self.hear_wish();
+        }
+        self.look_at_pending();
+        for signal in signals {
+            self.heed(signal);
+        }
     }
 
     fn nearest_deadline(&self) -> Option<crate::machine::Mono> {
@@ -117,6 +128,7 @@ impl Init {
             self.notice_deadline(),
             self.pending_deadline(),
             self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline()),
+            self.care.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -321,7 +333,7 @@ impl Init {
         self.apply(at, Event::Command(Command::Exit));
     }
 
-    fn deadlines(&mut self) {
+    pub(super) fn deadlines(&mut self) {
         if let Some(order) = self.system.tick(self.now) {
             self.note_whole();
             self.follow(order);

@@ -10,6 +10,7 @@ pub mod history;
 pub mod main_process;
 pub mod pending;
 pub mod policy;
+pub mod recovery;
 pub mod request;
 pub mod service;
 #[cfg(test)]

@@ -202,7 +202,8 @@ pub fn start(program: &Path, words: &[&str], terminal: Terminal) -> Result<Pid, 
         if terminal == Terminal::Own {
             command.arg0("-sh"); // a shell for somebody who has just come
         }
-        let errno = signals::unblock_all().err().unwrap_or_else(|| failed(command.args(words).exec()));
+        signals::unblock_all();
+        let errno = failed(command.args(words).exec());
         say(format_args!("onit: cannot start {}: {}", program.display(), errno.desc()));
         NOT_EXECUTED
     })
@@ -234,7 +235,8 @@ pub fn in_child(work: impl FnOnce() -> i32) -> Result<Pid, Errno> {
 
 /// Becomes another program. Returns only the reason why not.
 pub fn become_program(program: &Path, words: &[OsString]) -> Errno {
-    signals::unblock_all().err().unwrap_or_else(|| failed(Command::new(program).args(words).exec()))
+    signals::unblock_all();
+    failed(Command::new(program).args(words).exec())
 }
 
 /// Sends a signal to a process that is no child of ours.

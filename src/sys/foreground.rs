@@ -3,6 +3,7 @@
 //! Unlike services it gets everything as we got it: the mask and the ignored signals, every descriptor, the terminal.
 
 use super::cgroup::Group;
+use super::signals::Action;
 use super::spawn::{Side, fork};
 use super::{Errno, checked, signals, tracee};
 use crate::machine::{Pid, Signal, Target};
@@ -27,26 +28,10 @@ static IGNORED: AtomicU64 = AtomicU64::new(0);
 /// Runs before Rust's runtime does, which ignores SIGPIPE and would be taken for our parent's wish. PID 1 lets signals wait
 /// before anything else: the C library blocks them for a moment when it is asked for ABRT, and then they would get lost.
 extern "C" fn note_signals() {
-    let before = if std::process::id() == 1 {
-        signals::hold_back()
-    } else {
-        SigSet::thread_get_mask().unwrap_or(SigSet::empty())
-    };
-    let mut ignored = 0;
-    let mut blocked = 0;
-    // SAFETY: both calls only write to what they are given; without a new action nothing changes.
-    unsafe {
-        for signal in 1..=64 {
-            blocked |= u64::from(libc::sigismember(before.as_ref(), signal) == 1) << (signal - 1);
-            let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-            if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
-                && action.assume_init().sa_sigaction == libc::SIG_IGN
-            {
-                ignored |= 1 << (signal - 1);
-            }
-        }
-    }
+    let blocked = if std::process::id() == 1 { signals::hold_back() } else { signals::mask(libc::SIG_BLOCK, 0) };
+    let ignored = signals::set_of(signals::ALL.filter(|signal| Action::now(*signal).is_ignored()));
     set_inherited([blocked, ignored]);
+    signals::install_first_handler();
 }
 
 /// What the main process gets: the blocked signals and the ignored ones.
@@ -159,15 +144,9 @@ fn name_listener(parent: nix::unistd::Pid) {
 
 fn restore_signals() {
     let [blocked, ignored] = inherited();
-    let among = |bits: u64| (1..=64).filter(move |signal| bits >> (signal - 1) & 1 == 1);
-    let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: SIG_IGN and SIG_DFL install no handler; sigemptyset(3) initialises the mask.
-    unsafe {
-        among(ignored).for_each(|signal| _ = libc::signal(signal, libc::SIG_IGN));
-        libc::sigemptyset(mask.as_mut_ptr());
-        among(blocked).for_each(|signal| _ = libc::sigaddset(mask.as_mut_ptr(), signal));
-        libc::sigprocmask(libc::SIG_SETMASK, mask.as_ptr(), std::ptr::null_mut());
-    }
+    let is_ignored = |signal: &i32| ignored & signals::set_of([*signal]) != 0;
+    signals::ALL.filter(is_ignored).for_each(|signal| signals::set_action(signal, Action::of(libc::SIG_IGN)));
+    signals::mask(libc::SIG_SETMASK, blocked);
 }
 
 /// As execvp(3): a file without a slash is looked for in `PATH`, and a text file that does not say who reads it is

@@ -25,6 +25,11 @@ pub mod watchdog;
 
 pub use nix::errno::Errno;
 
+/// Whether it is a lack of something that may be there again in a moment.
+pub fn is_passing(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOMEM | Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE)
+}
+
 /// The result of a raw call, as libc reports it: -1 is an error in `errno`.
 fn checked(result: libc::c_int) -> Result<libc::c_int, Errno> {
     Errno::result(result)

@@ -4,20 +4,25 @@
 //! at any moment, and also in a child that still shares our memory: that one just ends.
 
 use super::shared::Shared;
-use super::signals::FAULTS;
-use super::{Errno, checked, manager, raw};
+use super::signals::{self, FAULTS};
+use super::{Errno, checked, is_passing, manager, raw};
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_uint};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 /// The variable that leads to the ledger. Services do not get it.
 const VARIABLE: &str = "ONIT_LEDGER";
 /// Enough for the handler, whatever registers the processor has to save.
 const STACK: usize = 64 * 1024;
+/// In the word of the cause: the signal was sent, and says nothing about us.
+pub const SENT: u64 = 1 << 32;
+/// Where the kernel lacks memory, executing this program is tried so often, so many nanoseconds apart: for ten seconds.
+const TRIES: u32 = 100;
+const TRY_AGAIN: libc::c_long = 100_000_000;
 
 /// Calls its second argument for every descriptor that has to stay open.
 pub type Kept = fn(&[AtomicU64], &mut dyn FnMut(i32));
@@ -34,6 +39,13 @@ struct Plan {
 }
 
 static PLAN: AtomicPtr<Plan> = AtomicPtr::new(ptr::null_mut());
+
+/// Faults that are sent wait.
+static HOLDS: AtomicBool = AtomicBool::new(false);
+/// The last one that waits, or 0.
+static HELD: AtomicI32 = AtomicI32::new(0);
+/// Why this program could not be executed after a fault that was sent, or 0.
+static REFUSED: AtomicI32 = AtomicI32::new(0);
 
 struct Stack(UnsafeCell<[u8; STACK]>);
 
@@ -76,8 +88,29 @@ pub fn arm(
     for signal in FAULTS {
         handle(signal)?;
     }
-    mask(libc::SIG_UNBLOCK, &faults());
+    signals::mask(libc::SIG_UNBLOCK, signals::set_of(FAULTS));
     Ok(())
+}
+
+/// Faults that are sent wait from now on, so that whoever sends one after the other does not keep us from working. Those
+/// of our own cannot.
+pub fn hold_sent_faults() {
+    HOLDS.store(true, Ordering::Relaxed);
+}
+
+/// From now on they do not. Returns only if none has come.
+pub fn let_sent_faults_through() {
+    HOLDS.store(false, Ordering::Relaxed);
+    let held = HELD.swap(0, Ordering::Relaxed);
+    if let Some(plan) = plan().filter(|_| held != 0) {
+        plan.follow_sent(held);
+    }
+}
+
+/// Why a fault that was sent was not followed by a new start, if there was one since this was last asked.
+pub fn refusal() -> Option<Errno> {
+    let errno = REFUSED.swap(0, Ordering::Relaxed);
+    (errno != 0).then(|| Errno::from_raw(errno))
 }
 
 /// From now on a fault of ours does what it does in any program: there is nothing left to go on with.
@@ -89,45 +122,29 @@ pub fn disarm() {
     }
 }
 
-fn faults() -> libc::sigset_t {
-    // SAFETY: these calls change the set only.
-    unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        FAULTS.iter().for_each(|fault| _ = libc::sigaddset(&raw mut set, *fault));
-        set
-    }
-}
-
-/// Changes the mask, and returns what it was.
-fn mask(how: c_int, set: &libc::sigset_t) -> libc::sigset_t {
-    // SAFETY: reads one set and writes the other.
-    unsafe {
-        let mut before = std::mem::zeroed();
-        libc::sigprocmask(how, set, &raw mut before);
-        before
-    }
-}
-
 fn handle(signal: c_int) -> Result<(), Errno> {
     // SAFETY: a handler that makes system calls only, on a stack of its own, with everything blocked.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = on_fault as extern "C" fn(c_int) as usize;
-        action.sa_flags = libc::SA_ONSTACK;
+        action.sa_sigaction = on_fault as extern "C" fn(c_int, *const libc::siginfo_t, *mut c_void) as usize;
+        action.sa_flags = libc::SA_ONSTACK | libc::SA_SIGINFO | libc::SA_RESTART;
         libc::sigfillset(&raw mut action.sa_mask);
         checked(libc::sigaction(signal, &raw const action, ptr::null_mut())).map(drop)
     }
 }
 
-extern "C" fn on_fault(signal: c_int) {
-    // SAFETY: what `arm` has laid out is never changed.
-    let plan = unsafe { PLAN.load(Ordering::Acquire).as_ref() };
-    if let Some(plan) = plan.filter(|plan| plan.pid == own_pid()) {
-        if let Some(cause) = plan.ledger.words().get(plan.cause) {
-            cause.store(signal as u64, Ordering::Relaxed);
+extern "C" fn on_fault(signal: c_int, info: *const libc::siginfo_t, _: *mut c_void) {
+    // SAFETY: the kernel says where the signal comes from.
+    let sent = unsafe { info.as_ref() }.is_some_and(is_sent);
+    if let Some(plan) = plan() {
+        if sent && HOLDS.load(Ordering::Relaxed) {
+            return HELD.store(signal, Ordering::Relaxed);
         }
-        plan.execute(None);
+        if sent {
+            return plan.follow_sent(signal);
+        }
+        plan.note_cause(signal as u64);
+        plan.insist();
     } else {
         // SAFETY: ends this process, which shares memory with the supervisor.
         unsafe { raw::call(libc::SYS_exit_group, 111, 0, 0, 0) };
@@ -140,19 +157,56 @@ extern "C" fn on_fault(signal: c_int) {
     }
 }
 
+/// Whether another process has sent it. What abort(3) does is a fault of our own.
+fn is_sent(info: &libc::siginfo_t) -> bool {
+    // SAFETY: who has sent it is known of every signal that was sent.
+    info.si_code <= 0 && unsafe { info.si_pid() } as isize != own_pid()
+}
+
+/// How to go on, in the process that has laid it out.
+fn plan() -> Option<&'static Plan> {
+    // SAFETY: what `arm` has laid out is never changed.
+    unsafe { PLAN.load(Ordering::Acquire).as_ref() }.filter(|plan| plan.pid == own_pid())
+}
+
 fn own_pid() -> isize {
     // SAFETY: getpid(2) takes nothing.
     unsafe { raw::call(libc::SYS_getpid, 0, 0, 0, 0) }
 }
 
 impl Plan {
+    fn note_cause(&self, cause: u64) {
+        if let Some(word) = self.ledger.words().get(self.cause) {
+            word.store(cause, Ordering::Relaxed);
+        }
+    }
+
+    /// After a fault that was sent. If it does not work we are as good as before.
+    fn follow_sent(&self, signal: c_int) {
+        self.note_cause(signal as u64 | SENT);
+        REFUSED.store(self.execute(None), Ordering::Relaxed);
+        self.note_cause(0);
+    }
+
+    /// Executes this program, again and again if something is lacking. Returns only if that does not work.
+    fn insist(&self) {
+        for _ in 0..TRIES {
+            if !is_passing(Errno::from_raw(self.execute(None))) {
+                return;
+            }
+            let span = libc::timespec { tv_sec: 0, tv_nsec: TRY_AGAIN };
+            // SAFETY: nanosleep(2) reads the time. There is nothing else that we could do.
+            unsafe { raw::call(libc::SYS_nanosleep, &raw const span as usize, 0, 0, 0) };
+        }
+    }
+
     /// Executes this program, or the one that is given. Returns only if that does not work; nothing has changed then.
     fn execute(&self, program: Option<&CStr>) -> c_int {
         let inherit = |fd: i32, flags: c_int| {
             // SAFETY: sets the flag of a descriptor; a number that is not open is refused.
             unsafe { raw::call(libc::SYS_fcntl, fd as usize, libc::F_SETFD as usize, flags as usize, 0) };
         };
-        let before = mask(libc::SIG_BLOCK, &faults()); // until the next one is ready for them
+        let before = signals::mask(libc::SIG_BLOCK, signals::set_of(FAULTS)); // until the next one is ready for them
         let ledger = self.ledger.as_fd().as_raw_fd();
         (self.kept)(self.ledger.words(), &mut |fd| inherit(fd, 0));
         inherit(ledger, 0);
@@ -162,28 +216,27 @@ impl Plan {
             let (argv, envp) = (self.argv.as_ptr() as usize, self.envp.as_ptr() as usize);
             // SAFETY: both lists end with a null, and their words are there for ever.
             let result = unsafe { raw::call(libc::SYS_execve, attempt.as_ptr() as usize, argv, envp, 0) };
-            errno = raw::error(result).unwrap_or_default();
+            if !is_passing(Errno::from_raw(errno)) {
+                errno = raw::error(result).unwrap_or_default();
+            }
         }
         (self.kept)(self.ledger.words(), &mut |fd| inherit(fd, libc::FD_CLOEXEC));
         inherit(ledger, libc::FD_CLOEXEC);
-        mask(libc::SIG_SETMASK, &before);
+        signals::mask(libc::SIG_SETMASK, before);
         errno
     }
 }
 
 /// Executes this program again, now: the cause is noted already. Returns only if that does not work.
 pub fn start_again() {
-    // SAFETY: what `arm` has laid out is never changed.
-    if let Some(plan) = unsafe { PLAN.load(Ordering::Acquire).as_ref() }.filter(|plan| plan.pid == own_pid()) {
-        let _ = plan.execute(None);
+    if let Some(plan) = plan() {
+        plan.insist();
     }
 }
 
 /// Executes the program that stands at this path now. Returns only if that does not work, and then why.
 pub fn replace_by(program: &[u8]) -> Errno {
-    // SAFETY: what `arm` has laid out is never changed.
-    let plan = unsafe { PLAN.load(Ordering::Acquire).as_ref() };
-    match (plan, CString::new(program)) {
+    match (plan(), CString::new(program)) {
         (Some(plan), Ok(program)) => Errno::from_raw(plan.execute(Some(&program))),
         _ => Errno::ENOSYS,
     }

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-/// Addresses that are set aside, in words. More than the file may ever have.
+/// Addresses that are set aside, in words. More than the file may ever have; less where there are not so many.
 const ROOM: usize = 64 << 17;
 /// The file grows by this much, in words.
 const STEP: usize = 4096;
@@ -23,23 +23,36 @@ pub struct Shared {
     fd: OwnedFd,
     base: AtomicPtr<AtomicU64>,
     length: AtomicUsize,
+    room: usize,
+}
+
+/// What the kernel does not let us have, by the name of its call, and why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// The call.
+    pub call: &'static str,
+    /// Why.
+    pub errno: Errno,
 }
 
 impl Shared {
     /// New memory of this many words, all zero.
-    pub fn create(name: &CStr, words: usize) -> Result<&'static Shared, Errno> {
+    pub fn create(name: &CStr, words: usize) -> Result<&'static Shared, Refused> {
+        let refused = |call| move |errno| Refused { call, errno };
         let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
         // SAFETY: memfd_create(2) takes a name and a number.
         let create = |flags| checked(unsafe { libc::memfd_create(name.as_ptr(), flags) });
         let fd = match create(flags | NOEXEC_SEAL) {
             Err(Errno::EINVAL) => create(flags),
             result => result,
-        }?;
+        }
+        .map_err(refused("memfd_create"))?;
         // SAFETY: it is new, and nobody else's.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))?; // or to read it could be a fault
-        let shared = Shared::map(fd)?;
-        shared.grow(words)?;
+        let seal = fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)); // or to read it could be a fault
+        seal.map_err(refused("fcntl"))?;
+        let shared = Shared::map(fd).map_err(refused("mmap"))?;
+        shared.grow(words).map_err(refused("ftruncate"))?;
         Ok(shared)
     }
 
@@ -64,15 +77,15 @@ impl Shared {
 
     fn map(fd: OwnedFd) -> Result<&'static Shared, Errno> {
         let length = usize::try_from(fstat(&fd)?.st_size).unwrap_or_default() / WORD;
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping, which nothing else refers to. Behind the end of the file nobody looks.
-        let base =
-            unsafe { libc::mmap(std::ptr::null_mut(), ROOM * WORD, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
-        if base == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        let length = AtomicUsize::new(length.min(ROOM));
-        Ok(Box::leak(Box::new(Shared { fd, base: AtomicPtr::new(base.cast()), length })))
+        let mut room = ROOM;
+        let base = loop {
+            match set_aside(&fd, room) {
+                Err(Errno::ENOMEM) if room > STEP => room /= 2,
+                result => break result?,
+            }
+        };
+        let length = AtomicUsize::new(length.min(room));
+        Ok(Box::leak(Box::new(Shared { fd, base: AtomicPtr::new(base), length, room })))
     }
 
     /// From now on there are at least this many words.
@@ -80,13 +93,14 @@ impl Shared {
         if words <= self.length.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let length = words.next_multiple_of(STEP);
-        if length > ROOM {
-            return Err(Errno::ENOMEM);
-        }
-        let bytes = (length * WORD) as u64;
-        if super::process::file_size().is_some_and(|limit| limit < bytes) {
+        let may_be =
+            super::process::file_size().map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX) / WORD);
+        let length = words.next_multiple_of(STEP).min(may_be);
+        if words > length {
             return Err(Errno::EFBIG); // to try would bring a signal
+        }
+        if length > self.room {
+            return Err(Errno::ENOMEM);
         }
         ftruncate(&self.fd, i64::try_from(length * WORD).unwrap_or(i64::MAX))?;
         self.length.store(length, Ordering::Relaxed);
@@ -103,6 +117,21 @@ impl Shared {
     /// One of them.
     pub fn word(&'static self, at: usize) -> Option<&'static AtomicU64> {
         self.words().get(at)
+    }
+}
+
+/// Maps so many words of the file, and leaves as much room again to everything else.
+fn set_aside(fd: &OwnedFd, room: usize) -> Result<*mut AtomicU64, Errno> {
+    let (access, bytes) = (libc::PROT_READ | libc::PROT_WRITE, room * WORD);
+    // SAFETY: a new mapping, which nothing else refers to, and half of it given up again. Behind the end of the file nobody
+    // looks.
+    unsafe {
+        let base = libc::mmap(std::ptr::null_mut(), 2 * bytes, access, libc::MAP_SHARED, fd.as_raw_fd(), 0);
+        if base == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        libc::munmap(base.byte_add(bytes), bytes);
+        Ok(base.cast())
     }
 }
 

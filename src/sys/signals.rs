@@ -2,17 +2,23 @@
 //!
 //! With the default action everywhere and a mask that only the parent has, a child needs one call to start
 //! with clean signals, however many there are.
+//!
+//! Masks and actions are the kernel's own here. The C libraries keep signals 32 to 34 for their threads: glibc lets nobody
+//! block 32 and 33, musl leaves all three out of the masks that it returns, and neither says what they do. We have no
+//! threads, and whoever sends us such a signal, to pass it on, must not end us.
 
-use super::{Errno, checked};
+use super::spawn::KERNEL_SIGSET;
+use super::{Errno, checked, raw};
 use crate::machine::Signal;
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Faults of our own, which cannot usefully be blocked.
-pub(super) const FAULTS: [libc::c_int; 7] =
+pub(super) const FAULTS: [c_int; 7] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS];
 
 /// Room for what the kernel tells of one signal.
@@ -25,14 +31,11 @@ impl Signals {
     /// Sets every signal that is not [`rescue`](super::rescue)'s to its default action, blocks all that can be, and
     /// opens the descriptor. Faults stay blocked if they were: whoever follows one that failed may not be ready yet.
     pub fn take_over() -> Result<Signals, Errno> {
-        let handled = |signal: &libc::c_int| super::rescue::is_armed() && FAULTS.contains(signal);
-        for signal in (1..=libc::SIGRTMAX()).filter(|signal| !handled(signal)) {
-            // SAFETY: the default action installs no handler. Numbers that cannot be set are refused, harmlessly.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
-        let mask = all_but_faults();
-        mask.thread_block()?;
-        Ok(Signals(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+        let handled = |signal: &c_int| super::rescue::is_armed() && FAULTS.contains(signal);
+        ALL.filter(|signal| !handled(signal)).for_each(|signal| set_action(signal, Action::of(libc::SIG_DFL)));
+        hold_back();
+        let set = library_set(all_but_faults());
+        Ok(Signals(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
     /// The next signal, if one has come.
@@ -69,11 +72,13 @@ pub fn take_abort_as_a_fault() {
     ABORT_IS_A_FAULT.store(true, Ordering::Relaxed);
 }
 
-/// Written as the kernel reads it: no C library lets go of all the real-time signals, and each keeps others for itself.
-fn all_but_faults() -> SigSet {
+fn all_but_faults() -> u64 {
     let abort = ABORT_IS_A_FAULT.load(Ordering::Relaxed);
-    let faults = FAULTS.iter().filter(|fault| **fault != libc::SIGABRT || abort);
-    let wanted = faults.fold(u64::MAX, |mask, fault| mask & !(1 << (fault - 1)));
+    !set_of(FAULTS.into_iter().filter(|fault| *fault != libc::SIGABRT || abort))
+}
+
+/// The C library's type for a set, with the kernel's content.
+fn library_set(wanted: u64) -> SigSet {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     let words = set.as_mut_ptr().cast::<libc::c_ulong>();
     // SAFETY: a sigset_t is an array of words and has room for 64 signals; zeroed, it is an empty set.
@@ -86,15 +91,106 @@ fn all_but_faults() -> SigSet {
 }
 
 /// From now on signals wait until they are read: what is sent to PID 1 before would be lost. Returns those that had to
-/// wait already.
-pub fn hold_back() -> SigSet {
-    let before = all_but_faults().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-    before.unwrap_or_else(|_| SigSet::empty()) // it has no error for these arguments
+/// wait already, a bit each.
+pub fn hold_back() -> u64 {
+    mask(libc::SIG_BLOCK, all_but_faults())
 }
 
 /// Back to an empty mask, for a process that does not read [`Signals`].
-pub fn unblock_all() -> Result<(), Errno> {
-    SigSet::empty().thread_set_mask()
+pub fn unblock_all() {
+    mask(libc::SIG_SETMASK, 0);
+}
+
+/// Every number of a signal.
+pub(super) const ALL: std::ops::RangeInclusive<c_int> = 1..=64;
+
+/// A set of signals as the kernel has it: a bit each, from 1 on.
+pub(super) fn set_of(signals: impl IntoIterator<Item = c_int>) -> u64 {
+    signals.into_iter().fold(0, |set, signal| set | 1 << (signal - 1))
+}
+
+/// Changes the mask, and returns what it was.
+pub(super) fn mask(how: c_int, set: u64) -> u64 {
+    let (new, mut old) = (kernel_set(set), [0; 2]);
+    let (from, to) = (new.as_ptr() as usize, old.as_mut_ptr() as usize);
+    // SAFETY: rt_sigprocmask(2) reads one set and writes the other, and both have room for the largest there is.
+    unsafe { raw::call(libc::SYS_rt_sigprocmask, how as usize, from, to, KERNEL_SIGSET) };
+    of_kernel_set(old)
+}
+
+/// Those of the blocked signals that have come and wait.
+fn pending() -> u64 {
+    let mut set = [0; 2];
+    // SAFETY: rt_sigpending(2) writes to the set, which has room for the largest there is.
+    unsafe { raw::call(libc::SYS_rt_sigpending, set.as_mut_ptr() as usize, KERNEL_SIGSET, 0, 0) };
+    of_kernel_set(set)
+}
+
+fn kernel_set(set: u64) -> [u64; 2] {
+    [if LOW_WORD_FIRST { set.rotate_left(32) } else { set }, 0]
+}
+
+fn of_kernel_set([set, _]: [u64; 2]) -> u64 {
+    if LOW_WORD_FIRST { set.rotate_left(32) } else { set }
+}
+
+/// The kernel's set is an array of its own words.
+const LOW_WORD_FIRST: bool = cfg!(all(target_endian = "big", target_pointer_width = "32"));
+
+/// What a signal does: the kernel's `struct sigaction`, whose beginning is the handler on every machine but MIPS.
+#[derive(Clone, Copy)]
+pub(super) struct Action([usize; 8]);
+
+impl Action {
+    /// Nothing, or what it does by default.
+    pub(super) fn of(handler: libc::sighandler_t) -> Action {
+        Action([handler, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// What it does now.
+    pub(super) fn now(signal: c_int) -> Action {
+        let mut action = Action::of(libc::SIG_DFL);
+        let to = action.0.as_mut_ptr() as usize;
+        // SAFETY: rt_sigaction(2) writes to the action, which has more room than it needs.
+        unsafe { raw::call(libc::SYS_rt_sigaction, signal as usize, 0, to, KERNEL_SIGSET) };
+        action
+    }
+
+    /// Whether the signal is ignored.
+    pub(super) fn is_ignored(self) -> bool {
+        self.0.first() == Some(&libc::SIG_IGN)
+    }
+}
+
+/// From now on the signal does this. KILL and STOP cannot be changed, which does no harm.
+pub(super) fn set_action(signal: c_int, Action(action): Action) {
+    // SAFETY: rt_sigaction(2) reads the action, which is longer than it needs: none, the default, or what was there before.
+    unsafe { raw::call(libc::SYS_rt_sigaction, signal as usize, action.as_ptr() as usize, 0, KERNEL_SIGSET) };
+}
+
+/// Those of them that musl unblocks when a program installs its first handler, whatever the mask says.
+const UNBLOCKED_BY_LIBRARY: [c_int; 2] = [33, 34];
+
+/// Makes the C library do that now, and then restores the mask: Rust's runtime installs handlers before `main`, and what
+/// waits since before this program was executed would be its end. They are ignored meanwhile, and sent again.
+pub(super) fn install_first_handler() {
+    extern "C" fn nothing(_: c_int) {}
+    let some = libc::SIGURG; // any signal will do, and this one ends nobody
+    let mine = set_of(UNBLOCKED_BY_LIBRARY);
+    let (waiting, before) = (pending() & mine, mask(libc::SIG_BLOCK, mine));
+    let actions = UNBLOCKED_BY_LIBRARY.map(|signal| (signal, Action::now(signal)));
+    actions.iter().for_each(|(signal, _)| set_action(*signal, Action::of(libc::SIG_IGN)));
+    let old = Action::now(some);
+    // SAFETY: a handler that does nothing, for a moment.
+    unsafe { libc::signal(some, nothing as extern "C" fn(c_int) as libc::sighandler_t) };
+    set_action(some, old);
+    mask(libc::SIG_BLOCK, mine);
+    actions.iter().for_each(|(signal, action)| set_action(*signal, *action));
+    for signal in UNBLOCKED_BY_LIBRARY.into_iter().filter(|signal| waiting & set_of([*signal]) != 0) {
+        // SAFETY: two numbers; it is blocked.
+        unsafe { libc::kill(libc::getpid(), signal) };
+    }
+    mask(libc::SIG_SETMASK, before);
 }
 
 /// Sends a signal to a process or, with a negative number, to a process group.

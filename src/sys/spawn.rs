@@ -44,7 +44,7 @@ const FIRST_OF_OURS: usize = 3;
 /// Signals that dump core, but for those that [`rescue`](super::rescue) takes as faults.
 const CORE_DUMPING: [c_int; 3] = [libc::SIGQUIT, libc::SIGXCPU, libc::SIGXFSZ];
 /// Bytes of the kernel's set of signals.
-const KERNEL_SIGSET: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
+pub(super) const KERNEL_SIGSET: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
 
 /// What to start, and how.
 pub struct Plan<'a> {

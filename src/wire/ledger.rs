@@ -1,8 +1,11 @@
 //! The ledger: what a supervisor that fails leaves to the one that goes on, as words of a shared memory.
 //!
-//! A page of facts about the whole, behind it a record for each service, and far behind those the last lives of each. A
-//! record is changed under a journal: who fails in the middle of it leaves the record as it was. The lives stand apart,
+//! Two pages of facts about the whole, behind them a record for each service, and far behind those the last lives of each.
+//! A record is changed under a journal: a fault in the middle of it leaves the record as it was. The lives stand apart,
 //! first lives beside first lives: memory that is never written costs nothing, and few services have lived often.
+//!
+//! A wild pointer may have written anywhere. So each record has a checksum, and one that fails it is not believed; a fact
+//! stands in three places, and what two of them say counts.
 
 use crate::machine::history::{self, End, History, Life};
 use crate::machine::service::memory::{self, Memory};
@@ -13,24 +16,31 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"onitbook");
 /// Of this layout. Who changes anything here counts on.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
-/// Words in front of the records: a page.
-pub const PAGE: usize = 512;
+/// Words in front of the records.
+pub const FACTS: usize = 1024;
+/// Behind a fact by so many words stand its copies.
+const COPIES: [usize; 2] = [512, 768];
 /// Words of a record.
 pub const RECORD: usize = 32;
 /// As many records there may be.
 pub const MOST: usize = 1 << 16;
-/// Those of them that change under the journal. Behind them stand the name and how many lives there have been.
-const FIXED: usize = 9 + memory::WORDS;
+/// Those of them that say what the service is.
+const BODY: usize = 9 + memory::WORDS;
+/// Those that change under the journal: the body and its checksum. Behind them stand the name and how many lives there have
+/// been.
+const FIXED: usize = BODY + 1;
 const NAME: usize = FIXED + 1;
 /// Longer names are not kept: the directory knows them.
 const NAME_BYTES: usize = (BEGUN - NAME) * 8;
 const BEGUN: usize = RECORD - 1;
 /// Where the lives are.
-const LIVES: usize = PAGE + MOST * RECORD;
-/// Words of a life.
-const LIFE: usize = 4;
+const LIVES: usize = FACTS + MOST * RECORD;
+/// Words that say what a life was.
+const LIFE_BODY: usize = 4;
+/// The same and their checksum.
+const LIFE: usize = LIFE_BODY + 1;
 
 /// A fact about the whole, by its place in the page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,7 +102,7 @@ pub enum Fact {
     /// The record that is being changed, and one. What it was stands behind.
     Journal,
     /// The signal that is being obeyed, and in the upper half for which time.
-    Obeying = JOURNAL_WORDS + FIXED,
+    Obeying,
     /// Where the kernel writes a byte of an order. All ones: it has not.
     Order,
     /// For which service that is, and one, or [`FRONT`]; in the upper half for which time it is obeyed. Zero: it was.
@@ -109,6 +119,18 @@ pub enum Fact {
     Watchdog,
     /// When it is fed next. All ones: never again.
     FeedAt,
+    /// There was no room for the record of a service.
+    Unnoted,
+    /// Failures follow each other, and only the essentials are done.
+    Essentials,
+}
+
+impl Fact {
+    /// Whether it has no copies: another process, the kernel or the handler of a fault writes it.
+    fn is_single(self) -> bool {
+        use Fact::{Answer, AnswerErrno, Cause, Ended, Magic, Newborn, Order, Pid, Request, Version};
+        matches!(self, Magic | Version | Pid | Cause | Request | Answer | AnswerErrno | Newborn | Order | Ended)
+    }
 }
 
 /// The cause: somebody asked for it.
@@ -124,7 +146,7 @@ pub const UNWRITTEN: u64 = u64::MAX;
 /// The first descriptor behind standard error.
 const FIRST: i32 = 3;
 
-const JOURNAL_WORDS: usize = 36;
+const JOURNAL_WORDS: usize = 896;
 /// Where the words of a panic are.
 pub const PANIC_TEXT: Text = Text { at: 64, bytes: 376 };
 const INBOX: usize = 112;
@@ -183,17 +205,41 @@ pub struct Record {
     pub memory: Memory,
 }
 
-/// A fact.
+/// A fact: what most of its places say. A fault in the middle of a change leaves the old one or the new one.
 pub fn fact(words: &Words, fact: Fact) -> u64 {
-    words.get(fact as usize).map_or(0, |word| word.load(Ordering::Relaxed))
+    let at = |distance: usize| words.get(fact as usize + distance).map_or(0, |word| word.load(Ordering::Relaxed));
+    let (first, [second, third]) = (at(0), COPIES.map(at));
+    if second == third && !fact.is_single() { second } else { first }
 }
 
 /// A fact changes.
 pub fn set(words: &Words, fact: Fact, value: u64) {
-    if let Some(word) = words.get(fact as usize) {
-        word.store(value, Ordering::Relaxed);
+    let copies = COPIES.iter().filter(|_| !fact.is_single());
+    for distance in [0].iter().chain(copies) {
+        if let Some(word) = words.get(fact as usize + distance) {
+            word.store(value, Ordering::Relaxed);
+        }
+        compiler_fence(Ordering::SeqCst);
     }
-    compiler_fence(Ordering::SeqCst);
+}
+
+/// Another number if any of the words is another, or stands elsewhere. Zeros do not fit to zero.
+fn checksum(seed: u64, words: impl IntoIterator<Item = u64>) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let seed = seed.wrapping_add(1).wrapping_mul(ODD);
+    words.into_iter().fold(seed, |sum, word| sum.rotate_left(7) ^ word.wrapping_mul(ODD))
+}
+
+/// A number below 2^32, with a checksum in the upper half.
+fn seal(seed: u64, number: u64) -> u64 {
+    let number = number.min(u32::MAX.into());
+    number | checksum(seed, [number]) & !u64::from(u32::MAX)
+}
+
+/// And back. `None` if it is none.
+fn unseal(seed: u64, word: u64) -> Option<u64> {
+    let number = word & u64::from(u32::MAX);
+    (seal(seed, number) == word).then_some(number)
 }
 
 /// Where the kernel writes a signal that is taken: a `signalfd_siginfo`.
@@ -223,7 +269,7 @@ pub fn refusal(words: &Words, pid: u32) -> Option<String> {
         Some(format!("its version is {}, not {VERSION}", fact(words, Fact::Version)))
     } else if fact(words, Fact::Pid) != u64::from(pid) {
         Some("it is another process's".into())
-    } else if records.checked_mul(RECORD).and_then(|all| all.checked_add(PAGE)).is_none_or(|all| all > words.len()) {
+    } else if records.checked_mul(RECORD).and_then(|all| all.checked_add(FACTS)).is_none_or(|all| all > words.len()) {
         Some("it is cut short".into())
     } else {
         None
@@ -235,16 +281,23 @@ pub const WHOLE: usize = LIVES + history::KEPT * MOST * LIFE;
 
 /// How long a ledger with this many records is at least, in words.
 pub fn length(records: usize) -> usize {
-    PAGE + records * RECORD
+    FACTS + records * RECORD
 }
 
 fn place(at: usize) -> Option<std::ops::Range<usize>> {
-    let start = at.checked_mul(RECORD)?.checked_add(PAGE)?;
+    let start = at.checked_mul(RECORD)?.checked_add(FACTS)?;
     Some(start..start.checked_add(RECORD)?)
 }
 
 fn record_words(words: &Words, at: usize) -> Option<&Words> {
     words.get(place(at)?)
+}
+
+/// There is room for this many records now. New ones are empty.
+pub fn count(words: &Words, records: usize) {
+    let known = usize::try_from(fact(words, Fact::Records)).unwrap_or_default();
+    (known..records).for_each(|at| erase(words, at));
+    set(words, Fact::Records, records as u64);
 }
 
 /// Notes a record.
@@ -254,17 +307,18 @@ pub fn note(words: &Words, at: usize, record: &Record) {
 
 /// There is no such record any more.
 pub fn erase(words: &Words, at: usize) {
-    change(words, at, [0; FIXED]);
+    change(words, at, [0; BODY]);
 }
 
-fn change(words: &Words, at: usize, new: [u64; FIXED]) {
+fn change(words: &Words, at: usize, new: [u64; BODY]) {
     let (Some(record), Some(journal)) = (record_words(words, at), words.get(JOURNAL_WORDS..JOURNAL_WORDS + FIXED))
     else {
         return;
     };
     copy(record, journal);
     set(words, Fact::Journal, at as u64 + 1);
-    record.iter().zip(new).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
+    let sum = checksum(at as u64, new);
+    record.iter().zip(new.into_iter().chain([sum])).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
     compiler_fence(Ordering::SeqCst);
     set(words, Fact::Journal, 0);
 }
@@ -299,24 +353,33 @@ pub fn entry(words: &Words, at: usize) -> Entry {
     let mut fixed = [0; FIXED];
     let Some(record) = record_words(words, at) else { return Entry::Empty };
     fixed.iter_mut().zip(record).for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
-    if fixed.first() == Some(&0) {
-        return Entry::Empty;
+    let [body @ .., sum] = fixed;
+    if sum != checksum(at as u64, body) {
+        Entry::Damaged
+    } else if body == [0; BODY] {
+        Entry::Empty
+    } else {
+        Record::unpack(body).map_or(Entry::Damaged, Entry::Record)
     }
-    Record::unpack(fixed).map_or(Entry::Damaged, Entry::Record)
 }
 
 /// Notes the name of a record, if it is short enough.
 pub fn note_name(words: &Words, at: usize, name: &[u8]) {
     if let Some(record) = record_words(words, at) {
         let name = if name.len() > NAME_BYTES { &[] } else { name };
-        write_text(record.get(FIXED..BEGUN).unwrap_or_default(), name);
+        write_text(record.get(FIXED..BEGUN).unwrap_or_default(), name, name_sum(at, name));
     }
 }
 
 /// The name of a record, if it was noted.
 pub fn name(words: &Words, at: usize) -> Option<Vec<u8>> {
-    let name = read_text(record_words(words, at)?.get(FIXED..BEGUN)?);
-    (!name.is_empty() && !name.contains(&0)).then_some(name)
+    let place = record_words(words, at)?.get(FIXED..BEGUN)?;
+    let (name, sum) = (read_text(place), place.first()?.load(Ordering::Relaxed) >> 32);
+    (!name.is_empty() && !name.contains(&0) && sum == u64::from(name_sum(at, &name))).then_some(name)
+}
+
+fn name_sum(at: usize, name: &[u8]) -> u32 {
+    (checksum(at as u64, name.iter().map(|byte| u64::from(*byte))) >> 32) as u32
 }
 
 /// Notes the last life of a service, and how many there have been.
@@ -324,27 +387,35 @@ pub fn note_life(words: &Words, at: usize, history: &History) {
     let Some(record) = record_words(words, at) else { return };
     let last = history.begun().saturating_sub(1);
     if let Some((life, place)) = history.lives().last().zip(life_words(words, at, last)) {
-        place.iter().zip(pack_life(life)).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
+        let life = pack_life(life);
+        let sum = life_sum(at, last, life);
+        place.iter().zip(life.into_iter().chain([sum])).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
         compiler_fence(Ordering::SeqCst);
     }
     if let Some(begun) = record.get(BEGUN) {
-        begun.store(history.begun(), Ordering::Relaxed);
+        begun.store(seal(at as u64, history.begun()), Ordering::Relaxed);
     }
 }
 
 /// The last lives of a service. What is none is left out.
 pub fn history(words: &Words, at: usize) -> History {
     let Some(record) = record_words(words, at) else { return History::default() };
-    let begun = record.get(BEGUN).map_or(0, |begun| begun.load(Ordering::Relaxed));
+    let begun =
+        record.get(BEGUN).and_then(|begun| unseal(at as u64, begun.load(Ordering::Relaxed))).unwrap_or_default();
     let numbers = begun.saturating_sub(history::KEPT as u64)..begun;
     let lives = numbers.filter_map(|number| {
         let mut life = [0; LIFE];
         life.iter_mut()
             .zip(life_words(words, at, number)?)
             .for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
-        unpack_life(life)
+        let [life @ .., sum] = life;
+        unpack_life(life).filter(|_| sum == life_sum(at, number, life))
     });
     History::remembered(begun, lives)
+}
+
+fn life_sum(at: usize, number: u64, life: [u64; LIFE_BODY]) -> u64 {
+    checksum(number.wrapping_mul(MOST as u64).wrapping_add(at as u64), life)
 }
 
 fn life_words(words: &Words, at: usize, number: u64) -> Option<&Words> {
@@ -356,7 +427,7 @@ fn life_words(words: &Words, at: usize, number: u64) -> Option<&Words> {
 const ASKED_TO_END: u8 = 1;
 const GAVE_UP: u8 = 2;
 
-fn pack_life(life: &Life) -> [u64; LIFE] {
+fn pack_life(life: &Life) -> [u64; LIFE_BODY] {
     let [a, b, c, d] = life.pid.0.to_le_bytes();
     let [kind, value, core] = life.end.map_or([0; 3], |end| memory::exit_bytes(end.exit));
     let flags = life.end.map_or(0, |end| u8::from(end.asked) * ASKED_TO_END + u8::from(end.gave_up) * GAVE_UP);
@@ -365,7 +436,7 @@ fn pack_life(life: &Life) -> [u64; LIFE] {
     [life.start.0, ready, memory::instant(life.end.map(|end| end.at)), last]
 }
 
-fn unpack_life([start, ready, end, last]: [u64; LIFE]) -> Option<Life> {
+fn unpack_life([start, ready, end, last]: [u64; LIFE_BODY]) -> Option<Life> {
     let [a, b, c, d, kind, value, core, flags] = last.to_le_bytes();
     let pid = Some(i32::from_le_bytes([a, b, c, d])).filter(|pid| *pid > 0).map(Pid)?;
     let end = match memory::of_instant(end) {
@@ -382,7 +453,7 @@ fn unpack_life([start, ready, end, last]: [u64; LIFE]) -> Option<Life> {
 
 /// Notes a text; what does not fit is cut off.
 pub fn note_text(words: &Words, text: Text, bytes: &[u8]) {
-    write_text(words.get(text.at..text.at + 1 + text.bytes / 8).unwrap_or_default(), bytes);
+    write_text(words.get(text.at..text.at + 1 + text.bytes / 8).unwrap_or_default(), bytes, 0);
 }
 
 /// A text.
@@ -390,7 +461,8 @@ pub fn text(words: &Words, text: Text) -> Vec<u8> {
     read_text(words.get(text.at..text.at + 1 + text.bytes / 8).unwrap_or_default())
 }
 
-fn write_text(words: &Words, bytes: &[u8]) {
+/// The length stands in the lower half of the first word, and `sum` in the upper one.
+fn write_text(words: &Words, bytes: &[u8], sum: u32) {
     let Some((length, rest)) = words.split_first() else { return };
     length.store(0, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
@@ -400,12 +472,12 @@ fn write_text(words: &Words, bytes: &[u8]) {
         word.store(u64::from_le_bytes(eight), Ordering::Relaxed);
     }
     compiler_fence(Ordering::SeqCst);
-    length.store(bytes.len().min(rest.len() * 8) as u64, Ordering::Relaxed);
+    length.store(bytes.len().min(rest.len() * 8) as u64 | u64::from(sum) << 32, Ordering::Relaxed);
 }
 
 fn read_text(words: &Words) -> Vec<u8> {
     let Some((length, rest)) = words.split_first() else { return Vec::new() };
-    let length = usize::try_from(length.load(Ordering::Relaxed)).unwrap_or_default();
+    let length = length.load(Ordering::Relaxed) as u32 as usize;
     if length > rest.len() * 8 {
         return Vec::new();
     }
@@ -417,7 +489,7 @@ pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
     let whole = [Fact::Front, Fact::View, Fact::ViewLock, Fact::Watchdog].into_iter();
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
     inherited(words).for_each(&mut *keep);
-    let records = words.get(PAGE..).unwrap_or_default().chunks_exact(RECORD);
+    let records = words.get(FACTS..).unwrap_or_default().chunks_exact(RECORD);
     for record in records.take(usize::try_from(fact(words, Fact::Records)).unwrap_or_default()) {
         for word in record.get(4..7).unwrap_or_default() {
             let word = word.load(Ordering::Relaxed);
@@ -456,7 +528,7 @@ const RELEASED: u64 = 16;
 const SHOWN: u64 = 32;
 
 impl Record {
-    fn pack(&self) -> [u64; FIXED] {
+    fn pack(&self) -> [u64; BODY] {
         let (kind, partner) = match self.kind {
             Kind::Alone => (0, 0),
             Kind::Producer(logger) => (PRODUCER, logger),
@@ -467,7 +539,7 @@ impl Record {
         let pair = |low, high| noted(low) | noted(high) << 32;
         let stamp = self.shown.unwrap_or_default();
         let fds = self.fds;
-        let mut all = [0; FIXED];
+        let mut all = [0; BODY];
         let front = [
             VALID | kind | flags,
             partner.into(),
@@ -483,7 +555,7 @@ impl Record {
         all
     }
 
-    fn unpack(words: [u64; FIXED]) -> Option<Record> {
+    fn unpack(words: [u64; BODY]) -> Option<Record> {
         let (front, memory) = words.split_first_chunk()?;
         let [flags, partner, device, inode, dir_lock, control_ok, pipe_home, unix, nanos]: [u64; 9] = *front;
         let partner = u32::try_from(partner).ok()?;
@@ -526,7 +598,7 @@ mod tests {
     fn ledger(records: usize) -> Vec<AtomicU64> {
         let words: Vec<AtomicU64> = (0..length(records)).map(|_| AtomicU64::new(0)).collect();
         begin(&words, 7);
-        set(&words, Fact::Records, records as u64);
+        count(&words, records);
         words
     }
 
@@ -557,16 +629,88 @@ mod tests {
         assert_eq!(entry(&words, 1), Entry::Empty);
     }
 
+    fn fixed(words: &Words, at: usize) -> &Words {
+        &record_words(words, at).expect("a record")[..FIXED]
+    }
+
+    /// Changes a word as a wild pointer would.
+    fn damage(word: &AtomicU64, how: u64) {
+        word.fetch_xor(how, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_record_in_which_any_bit_is_another_is_not_believed() {
+        for noted in [Some(record(2, 10)), None] {
+            let words = ledger(2);
+            noted.iter().for_each(|record| note(&words, 1, record));
+            let entry_then = noted.map_or(Entry::Empty, Entry::Record);
+            for (word, bit) in fixed(&words, 1).iter().flat_map(|word| (0..64).map(move |bit| (word, bit))) {
+                assert_eq!(entry(&words, 1), entry_then);
+                damage(word, 1 << bit);
+                assert_eq!(entry(&words, 1), Entry::Damaged);
+                damage(word, 1 << bit);
+            }
+            fixed(&words, 1).iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            assert_eq!(entry(&words, 1), Entry::Damaged, "zeros too were not noted");
+            copy(fixed(&words, 0), fixed(&words, 1));
+            assert_eq!(entry(&words, 1), Entry::Damaged, "it is another's");
+        }
+    }
+
+    #[test]
+    fn a_name_and_lives_in_which_any_bit_is_another_are_not_believed() {
+        let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
+        begin(&words, 7);
+        count(&words, 2);
+        note(&words, 1, &record(2, 10));
+        note_name(&words, 1, b"a-long-name-of-w");
+        let mut lives = History::default();
+        lives.begin(Mono(1), Pid(1));
+        note_life(&words, 1, &lives);
+        let record = record_words(&words, 1).expect("a record");
+        for bit in 0..64 {
+            for word in &record[FIXED..NAME + 2] {
+                damage(word, 1 << bit);
+                assert_eq!((name(&words, 1), history(&words, 1)), (None, lives.clone()));
+                damage(word, 1 << bit);
+            }
+            for word in record[BEGUN..].iter().chain(life_words(&words, 1, 0).expect("a life")) {
+                damage(word, 1 << bit);
+                assert_eq!(
+                    (name(&words, 1), history(&words, 1).lives()),
+                    (Some(b"a-long-name-of-w".to_vec()), &[][..])
+                );
+                damage(word, 1 << bit);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fact_is_what_two_of_its_places_say() {
+        let words = ledger(2);
+        set(&words, Fact::Records, 7);
+        for place in [0].iter().chain(&COPIES) {
+            damage(&words[Fact::Records as usize + place], 1);
+            assert_eq!(fact(&words, Fact::Records), 7);
+            damage(&words[Fact::Records as usize + place], 1);
+        }
+        words[Fact::Cause as usize].store(11, Ordering::Relaxed);
+        assert_eq!(fact(&words, Fact::Cause), 11, "the handler of a fault writes one word");
+    }
+
     #[test]
     fn a_change_that_was_cut_short_did_not_happen() {
-        let (old, new) = (record(2, 10), record(9, 20).pack());
+        let old = record(2, 10);
+        let after = ledger(2);
+        note(&after, 1, &record(9, 20));
+        let new: Vec<u64> = fixed(&after, 1).iter().map(|word| word.load(Ordering::Relaxed)).collect();
         for done in 0..FIXED {
             let words = ledger(2);
             note(&words, 1, &old);
             copy(record_words(&words, 1).expect("a record"), &words[JOURNAL_WORDS..JOURNAL_WORDS + FIXED]);
             set(&words, Fact::Journal, 2);
-            for (word, new) in record_words(&words, 1).expect("a record").iter().zip(new).take(done) {
-                word.store(new, Ordering::Relaxed);
+            for (word, new) in record_words(&words, 1).expect("a record").iter().zip(&new).take(done) {
+                word.store(*new, Ordering::Relaxed);
             }
             take_back(&words);
             assert_eq!((entry(&words, 1), fact(&words, Fact::Journal)), (Entry::Record(old), 0));
@@ -595,7 +739,7 @@ mod tests {
         };
         assert_eq!(refusal(&ledger(3), 7), None);
         assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("it is none"));
-        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 2"));
+        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 3"));
         for records in [4, 1 << 40, u64::MAX] {
             assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
         }
@@ -630,9 +774,11 @@ mod tests {
 
     /// Facts, journal and texts have places of their own.
     const _: () = {
-        assert!((Fact::Journal as usize) < JOURNAL_WORDS && (Fact::FeedAt as usize) < PANIC_TEXT.at);
+        assert!((Fact::Essentials as usize) < PANIC_TEXT.at);
+        assert!(COPIES[0] + PANIC_TEXT.at <= COPIES[1] && COPIES[1] + PANIC_TEXT.at <= JOURNAL_WORDS);
+        assert!(JOURNAL_WORDS + FIXED <= FACTS);
         assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= INBOX && INBOX + 16 <= PROGRAM.at);
-        assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= PAGE && NAME < BEGUN);
+        assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= COPIES[0] && NAME < BEGUN);
     };
 
     proptest! {

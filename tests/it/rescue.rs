@@ -6,10 +6,13 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::signal::Signal;
-use onit::wire::ledger::{PAGE, RECORD};
+use onit::wire::ledger::{FACTS, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{given_to, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
@@ -218,6 +221,78 @@ fn who_fails_again_and_again_is_slowed_down_and_loses_nothing() {
     assert_eq!((web.wait_up(), onit.stderr().lines().count()), (pid, 6));
     web.order(b"t");
     web.wait_other(pid);
+}
+
+/// Does something a hundred times a second, until it is dropped.
+struct Again(std::sync::Arc<AtomicBool>, Option<thread::JoinHandle<()>>);
+
+impl Again {
+    fn and_again(what: impl Fn() + Send + 'static) -> Again {
+        let over = std::sync::Arc::new(AtomicBool::new(false));
+        let told = over.clone();
+        let thread = thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                what();
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Again(over, Some(thread))
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        drop(self.1.take().map(thread::JoinHandle::join));
+    }
+}
+
+#[test]
+fn who_sends_faults_all_the_time_does_not_keep_onit_from_its_work() {
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let onit = sv.start(UnderTest::Onit);
+    let pid = web.wait_up();
+    let (begun, supervisor) = (Instant::now(), onit.pid());
+    let storm = Again::and_again(move || send(supervisor, Signal::SIGSEGV));
+    wait_lines(&onit, "onit: SIGSEGV: starting again; 1 service keeps running", 4);
+    send(pid, Signal::SIGKILL);
+    let pid = web.wait_other(pid);
+    web.order(b"t");
+    let pid = web.wait_other(pid);
+    sleeper(&sv, "late").wait_up();
+    let (lines, seconds) = (onit.said(&["starting again"]).len(), begun.elapsed().as_secs());
+    assert!(lines as u64 <= seconds + 5, "{lines} in {seconds} s: the others get their time");
+    drop(storm);
+    assert_eq!(web.wait_up(), pid);
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn who_fails_in_every_turn_starts_services_again_nevertheless() {
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let told = sv.root().join("panic");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onit"));
+    command.arg("run").arg(sv.path()).env("ONIT_TEST_PANIC", &told);
+    let onit = sv.spawn(command);
+    let mut pid = web.wait_up();
+    let begun = Instant::now();
+    let always = Again::and_again(move || drop(fs::write(&told, "")));
+    onit.signal(Signal::SIGHUP);
+    wait_lines(&onit, "onit: panic at ", 4);
+    for _ in 0..2 {
+        send(pid, Signal::SIGKILL);
+        pid = web.wait_other(pid);
+    }
+    let (lines, seconds) = (onit.said(&["onit: panic at "]).len(), begun.elapsed().as_secs());
+    assert!(lines as u64 <= seconds + 5, "{lines} in {seconds} s: the others get their time");
+    drop(always);
+    assert_eq!(web.wait_up(), pid);
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
 }
 
 /// Lives for up to 70 ms, and tells if another one of it lives at the same time.
@@ -450,9 +525,13 @@ struct Trap {
 
 impl Trap {
     fn set(sv: &SvDir, pid: u32, At(call, nth, instead): At) -> Result<Trap, String> {
-        send(pid, Signal::SIGSTOP); // so that what comes until it is released comes in one turn
         let instead = if instead { "error=ENOSYS:" } else { "" };
-        let inject = format!("inject={call}:{instead}signal=SEGV:when={nth}");
+        Trap::inject(sv, pid, &format!("{call}:{instead}signal=SEGV:when={nth}"))
+    }
+
+    fn inject(sv: &SvDir, pid: u32, what: &str) -> Result<Trap, String> {
+        send(pid, Signal::SIGSTOP); // so that what comes until it is released comes in one turn
+        let inject = format!("inject={what}");
         let said = sv.root().join("strace");
         let mut command = Command::new("strace");
         command.args(["-o", "/dev/null", "-e", &inject, "-p", &pid.to_string()]);
@@ -566,6 +645,67 @@ fn a_fault_at_any_system_call_of_a_start_leaves_no_half_of_a_pair() {
 }
 
 #[test]
+fn a_lack_of_memory_or_descriptors_after_a_fault_is_waited_for() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    for lack in ["signalfd4:error=ENOMEM:when=1", "epoll_create1:error=EMFILE:when=1"] {
+        let sv = SvDir::new();
+        let web = sleeper(&sv, "web");
+        let onit = sv.start(UnderTest::Onit);
+        let pid = web.wait_up();
+        wait_idle(&onit);
+        let trap = Trap::inject(&sv, onit.pid(), lack).expect("a trap");
+        onit.signal(Signal::SIGSEGV);
+        trap.release();
+        onit.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
+        assert_eq!((web.wait_up(), onit.stderr().lines().count()), (pid, 1), "{lack}: {}", onit.stderr());
+    }
+}
+
+#[test]
+fn who_cannot_be_executed_again_after_a_fault_that_was_sent_goes_on() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let onit = sv.start(UnderTest::Onit);
+    let pid = web.wait_up();
+    let trap = Trap::inject(&sv, onit.pid(), "execve:error=ENOMEM:when=1..2").expect("a trap");
+    onit.signal(Signal::SIGSEGV);
+    trap.release();
+    onit.wait_said(&["onit: cannot start again after a fault: Cannot allocate memory; going on as before"]);
+    drop(trap);
+    web.order(b"t");
+    web.wait_other(pid);
+    onit.signal(Signal::SIGSEGV);
+    onit.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
+    assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn who_cannot_be_executed_again_after_a_fault_of_its_own_tries_for_a_while() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let told = sv.root().join("panic");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onit"));
+    command.arg("run").arg(sv.path()).env("ONIT_TEST_PANIC", &told);
+    let onit = sv.spawn(command);
+    let pid = web.wait_up();
+    let trap = Trap::inject(&sv, onit.pid(), "execve:error=EAGAIN:when=1..6").expect("a trap");
+    fs::write(&told, "").expect("write");
+    onit.signal(Signal::SIGHUP);
+    trap.release();
+    onit.wait_said(&["onit: panic at ", ": starting again; 1 service keeps running"]);
+    assert_eq!(web.wait_up(), pid);
+}
+
+#[test]
 fn a_main_process_that_starts_after_a_fault_gets_what_was_open_for_it() {
     if let Some(why) = why_no_traps() {
         skip!("{why}");
@@ -629,13 +769,17 @@ fn a_fault_at_any_system_call_after_the_end_of_an_essential_service_does_not_cha
 // A ledger that is no good
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Overwrites words of the ledger, as a wild pointer would.
-fn damage(pid: u32, word: u64, count: usize) {
+/// The memory in which it keeps its ledger.
+fn ledger(pid: u32) -> fs::File {
     let fds = fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors");
     let is_ledger = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link.starts_with("/memfd:onit (deleted)"));
     let ledger = fds.flatten().map(|entry| entry.path()).find(is_ledger).expect("a ledger");
-    let file = OpenOptions::new().write(true).open(ledger).expect("open");
-    file.write_all_at(&vec![0xa5; count * 8], word * 8).expect("write");
+    OpenOptions::new().read(true).write(true).open(ledger).expect("open")
+}
+
+/// Overwrites words of the ledger, as a wild pointer would.
+fn damage(pid: u32, word: u64, count: usize) {
+    ledger(pid).write_all_at(&vec![0xa5; count * 8], word * 8).expect("write");
 }
 
 /// It notes nothing any more.
@@ -680,7 +824,132 @@ fn a_ledger_that_is_none_is_told_and_the_running_services_are_found_by_their_sta
         skip!("{why}");
     }
     survives_damage(0, 1, &["onit: the ledger cannot be read: it is none; looking for the services"]);
-    survives_damage(3, 1, &["onit: the ledger cannot be read: it is cut short; looking for the services"]);
+    survives_damage(2, 1, &["onit: the ledger cannot be read: it is another process's; looking for the services"]);
+}
+
+/// Of two services and a logger, in many lives of several supervisors at the same time: one word of the ledger changes, and
+/// there is a fault.
+fn survive_each(words: impl Iterator<Item = u64>) {
+    let words: Vec<u64> = words.collect();
+    let live = |words: &[u64]| {
+        let sv = SvDir::new();
+        let web = sleeper(&sv, "web");
+        let pair = sv.service("pair").run("exec sleep 1000").log("exec cat").create_atomically();
+        let onit = sv.start(UnderTest::Onit);
+        let all = [web, pair.logger(), pair];
+        let before = all.clone().map(|service| service.wait_up());
+        for word in words {
+            wait_idle(&onit);
+            let (ledger, mut bytes, lines) = (ledger(onit.pid()), [0; 8], onit.stderr().lines().count());
+            ledger.read_exact_at(&mut bytes, word * 8).expect("read");
+            ledger.write_all_at(&bytes.map(|byte| byte ^ 0x25), word * 8).expect("write");
+            onit.signal(Signal::SIGSEGV);
+            onit.wait_for("a line", SOON, || (onit.stderr().lines().count() > lines).then_some(()));
+            wait_idle(&onit);
+            let after = all.clone().map(|service| service.wait_up());
+            assert_eq!((after, procfs::children(onit.pid()).len()), (before, 3), "word {word}: {}", onit.stderr());
+        }
+        onit.signal(Signal::SIGTERM);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+        assert_eq!(sv.processes(), [0u32; 0]);
+    };
+    let live = &live;
+    thread::scope(|scope| words.chunks(words.len().div_ceil(8)).for_each(|part| drop(scope.spawn(move || live(part)))));
+}
+
+#[test]
+fn whichever_word_of_a_record_is_another_no_service_is_started_twice() {
+    let record = |number: usize| (FACTS + RECORD * number) as u64;
+    survive_each((0..3).flat_map(|number| (0..24).chain([31]).map(move |word| record(number) + word)));
+}
+
+#[test]
+fn whichever_word_of_the_facts_is_another_no_service_is_started_twice() {
+    survive_each(0..48);
+}
+
+/// The file of the ledger may be so long.
+fn with_little_room(bytes: usize) -> (SvDir, Supervisor) {
+    let sv = SvDir::new();
+    let limit = format!("--fsize={bytes}:{bytes}");
+    for number in 0..4 {
+        sleeper(&sv, &format!("s{number}"));
+    }
+    let onit = sv.spawn(wrapped(&["prlimit", &limit], &UnderTest::Onit.command(&sv.path())));
+    (sv, onit)
+}
+
+#[test]
+fn services_for_which_the_ledger_has_no_room_are_not_started_twice() {
+    if let Some(why) = missing_tools(&["prlimit"]) {
+        skip!("{why}");
+    }
+    let (sv, onit) = with_little_room((FACTS + 2 * RECORD) * 8);
+    let pids = || (0..4).map(|number| sv.existing(&format!("s{number}")).wait_up()).collect::<Vec<_>>();
+    let before = pids();
+    for count in 1..=2 {
+        wait_idle(&onit);
+        onit.signal(Signal::SIGSEGV);
+        wait_lines(&onit, "onit: SIGSEGV: starting again", count);
+        wait_idle(&onit);
+        assert_eq!((pids(), procfs::children(onit.pid()).len()), (before.clone(), 4), "{}", onit.stderr());
+    }
+    assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
+}
+
+#[test]
+fn where_there_is_no_room_for_a_ledger_this_is_told_and_all_else_works() {
+    if let Some(why) = missing_tools(&["prlimit"]) {
+        skip!("{why}");
+    }
+    let (sv, onit) = with_little_room(4096);
+    let web = sv.existing("s0");
+    let pid = web.wait_up();
+    onit.wait_said(&[
+        "onit: cannot prepare for a fault of onit itself: ftruncate: File too large; services run as usual",
+    ]);
+    web.order(b"t");
+    let pid = web.wait_other(pid);
+    send(pid, Signal::SIGKILL);
+    web.wait_other(pid);
+    let answer = upgrade(&sv, onit.pid());
+    assert_eq!((answer.code, onit.stderr().lines().count()), (1, 1), "{answer:?} {}", onit.stderr());
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+}
+
+#[test]
+fn with_few_descriptors_or_without_the_call_for_it_that_there_is_no_ledger_is_told() {
+    if let Some(why) = why_no_traps().or_else(|| missing_tools(&["prlimit"])) {
+        skip!("{why}");
+    }
+    let refused = ["strace", "-D", "-o", "/dev/null", "-e", "inject=memfd_create:error=EPERM"];
+    for (prefix, cause) in
+        [(&["prlimit", "--nofile=8:8"][..], "Too many open files"), (&refused, "Operation not permitted")]
+    {
+        let sv = SvDir::new();
+        let onit = sv.spawn(wrapped(prefix, &UnderTest::Onit.command(&sv.path())));
+        onit.wait_said(&[&format!("onit: cannot prepare for a fault of onit itself: memfd_create: {cause}; ")]);
+        onit.signal(Signal::SIGTERM);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+    }
+}
+
+#[test]
+fn with_few_addresses_the_ledger_is_smaller_and_a_fault_is_survived() {
+    if let Some(why) = missing_tools(&["prlimit"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let limit = format!("--as={0}:{0}", 96 << 20);
+    let onit = sv.spawn(wrapped(&["prlimit", &limit], &UnderTest::Onit.command(&sv.path())));
+    let pid = web.wait_up();
+    for count in 1..=2 {
+        onit.signal(Signal::SIGSEGV);
+        wait_lines(&onit, "onit: SIGSEGV: starting again; 1 service keeps running", count);
+        assert_eq!((web.wait_up(), onit.stderr().lines().count()), (pid, count), "{}", onit.stderr());
+    }
 }
 
 #[test]
@@ -691,9 +960,113 @@ fn records_that_are_damaged_are_told_and_the_rest_is_good() {
     let told =
         ["onit: SIGSEGV: starting again", "of the services and loggers cannot be read in the ledger; looking for them"];
     for record in 0..4 {
-        survives_damage((PAGE + RECORD * record) as u64, 20, &told);
+        survives_damage((FACTS + RECORD * record) as u64, 20, &told);
     }
-    survives_damage(PAGE as u64, RECORD * 4, &told);
+    survives_damage(FACTS as u64, RECORD * 4, &told);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Signals that C libraries keep for their threads
+// ---------------------------------------------------------------------------------------------------------------------
+
+const KEPT_BY_LIBRARIES: [i32; 3] = [32, 33, 34];
+
+fn send_number(pid: u32, signal: i32) {
+    // SAFETY: kill(2) takes two numbers.
+    assert_eq!(unsafe { libc::kill(pid.cast_signed(), signal) }, 0);
+}
+
+/// Each of them is sent to a supervisor that stands still; then `what` happens to it, and it goes on.
+fn hear_them(sv: &SvDir, pid: u32, what: impl FnOnce() + Send) {
+    send(pid, Signal::SIGSTOP);
+    wait_for("it to stand still", SOON, || procfs::Glimpse::of(pid)?.is_stopped().then_some(()));
+    KEPT_BY_LIBRARIES.map(|signal| send_number(pid, signal));
+    thread::scope(|scope| {
+        let happens = scope.spawn(what);
+        let others = |pending: u64| pending & !KEPT_BY_LIBRARIES.iter().fold(0, |all, signal| all | 1 << (signal - 1));
+        wait_for("another signal", SOON, || {
+            procfs::Glimpse::of(pid).filter(|seen| others(seen.pending) != 0).map(drop)
+        });
+        send(pid, Signal::SIGCONT);
+        happens.join().expect("it happened");
+    });
+    let web = sv.existing("web");
+    let before = web.wait_up();
+    web.order(b"t");
+    web.wait_other(before);
+    KEPT_BY_LIBRARIES.map(|signal| send_number(pid, signal));
+    web.order(b"t");
+    let blocked = procfs::Glimpse::of(pid).expect("it lives").blocked;
+    assert!(KEPT_BY_LIBRARIES.iter().all(|signal| blocked >> (signal - 1) & 1 == 1), "{blocked:x}");
+}
+
+#[test]
+fn signals_that_c_libraries_keep_for_themselves_do_not_end_onit_however_it_is_executed_again() {
+    let sv = SvDir::new();
+    sleeper(&sv, "web");
+    let place = put(&sv, &onit());
+    let running = start_from(&sv, &place);
+    let pid = running.pid();
+    sv.existing("web").wait_up();
+    hear_them(&sv, pid, || send(pid, Signal::SIGSEGV));
+    running.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
+    hear_them(&sv, pid, || assert_eq!(upgrade(&sv, pid).code, 0));
+    fs::remove_file(&place).expect("rm");
+    hear_them(&sv, pid, || assert_eq!(upgrade(&sv, pid).code, 1));
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.wait_end(SOON), Ending::Code(0), "{}", running.stderr());
+}
+
+#[test]
+fn as_pid_1_the_same() {
+    if let Some(why) = why_no_namespace() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    sleeper(&sv, "web");
+    let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
+    sv.existing("web").wait_up();
+    let pid = inner(&unshare);
+    hear_them(&sv, pid, || send(pid, Signal::SIGSEGV));
+    unshare.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
+    send(pid, Signal::SIGTERM);
+    assert_eq!(unshare.wait_end(SOON), Ending::Code(0), "{}", unshare.stderr());
+}
+
+#[test]
+fn signals_that_c_libraries_keep_for_themselves_are_passed_on_to_the_command() {
+    let sv = SvDir::new();
+    for signal in KEPT_BY_LIBRARIES {
+        let onit = sv.spawn_words(&[onit().to_str().expect("a printable path"), "--", "sleep", "1000"]);
+        onit.wait_for("the command", SOON, || {
+            let command = procfs::children(onit.pid()).pop()?;
+            procfs::command_line(command).starts_with("sleep").then_some(())
+        });
+        send_number(onit.pid(), signal);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(128 + signal), "{}", onit.stderr());
+    }
+}
+
+/// coreutils can say that of 34 alone.
+#[test]
+fn the_command_gets_the_first_real_time_signal_as_it_was() {
+    if let Some(why) = missing_tools(&["env", "grep"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let show = ["--", "grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"];
+    for (how, line) in
+        [("--block-signal=RTMIN", "SigBlk:\t0000000200000000"), ("--ignore-signal=RTMIN", "SigIgn:\t0000000200000000")]
+    {
+        let words = [&["env", "--default-signal", how, onit().to_str().expect("a printable path")], &show[..]].concat();
+        let onit = sv.spawn_words(&words);
+        assert_eq!(
+            (onit.wait_end(SOON), onit.stdout().lines().any(|said| said == line)),
+            (Ending::Code(0), true),
+            "{}",
+            onit.stdout()
+        );
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
