@@ -112,7 +112,7 @@ impl Init {
         self.unreaped || self.scan.has_backlog() || !self.unpublished.is_empty()
     }
 
-    fn deaths(&mut self) {
+    pub(super) fn deaths(&mut self) {
         for _ in 0..DEATHS {
             self.settle();
             let reaped = self.table.ledger.reap();
