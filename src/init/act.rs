@@ -3,7 +3,7 @@
 use super::Init;
 use super::pending::PendingChild;
 use super::report::seen;
-use super::table::{Pair, SlotId};
+use super::table::{Pair, Slot, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
 use crate::machine::history::History;
 use crate::machine::policy::Limits;
@@ -358,12 +358,17 @@ impl Init {
         }
     }
 
-    /// One line about a service, unless it was the last one said about it.
+    /// One line about a service, unless it was the last one said about its life.
     pub(super) fn complain(&mut self, at: SlotId, trouble: String) {
+        self.complain_about(at, |slot| &mut slot.complaint, trouble);
+    }
+
+    /// One line about a service, unless it was the last one said about the same matter.
+    pub(super) fn complain_about(&mut self, at: SlotId, matter: fn(&mut Slot) -> &mut Option<String>, trouble: String) {
         let Some(slot) = self.table.get_mut(at) else { return };
-        if slot.complaint.as_ref() != Some(&trouble) {
+        if matter(slot).as_ref() != Some(&trouble) {
             self.config.voice.complain(Some(&slot.name), &trouble);
-            slot.complaint = Some(trouble);
+            *matter(slot) = Some(trouble);
         }
     }
 

@@ -2,21 +2,25 @@
 //! when every service that is to start has started, since that is what people wait for.
 
 use super::Init;
+use super::publish::{stamp, write};
 use super::table::{Files, Pair, Slot, SlotId};
 use super::turn::Token;
 use super::voice::Failure;
 use crate::machine::service::{Role, Service};
-use crate::machine::{Event, Want};
+use crate::machine::{Event, Mono, Pid, View, Want};
 use crate::sys::fs::{Ends, FileId};
-use crate::sys::{Errno, fs};
+use crate::sys::{Errno, fs, published};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 /// Descriptors that are kept free for passing needs.
 pub(super) const SPARE_FILES: u64 = 16;
 /// What could not be opened is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
+/// What is in `supervise` is for us, and for whom our user lets in.
+const PRIVATE: u32 = 0o700;
 
 /// A directory that is ours, and what may be wrong with its `supervise`.
 struct Claim {
@@ -24,6 +28,9 @@ struct Claim {
     dir: OwnedFd,
     files: Files,
     trouble: Option<Failure>,
+    service: Service,
+    /// Its process, and since when it runs, if somebody failed and left no word of it.
+    running: Option<(Pid, Mono)>,
     /// Its logger is to come.
     half: bool,
 }
@@ -37,14 +44,14 @@ pub(super) struct Refused {
 impl Init {
     /// Takes a service and its logger in, and starts them.
     pub(super) fn adopt(&mut self, name: OsString, id: FileId, dir: OwnedFd) -> Result<(), Refused> {
-        let claim = match self.claim(&name, id, dir) {
+        let claim = match self.claim(&name, id, dir, Role::Main) {
             Ok(claim) => claim,
             Err(failure) => return Err(Refused { name, failure }),
         };
         let logger = log_of(&name, &claim.dir)
             .and_then(|log| log.map(|log| self.claim_logger(&name, log)).transpose())
             .inspect_err(|_| self.hide(&name))?;
-        let at = self.insert(name.clone(), Claim { half: logger.is_some(), ..claim }, Role::Main, Pair::Alone);
+        let at = self.insert(name.clone(), Claim { half: logger.is_some(), ..claim }, Pair::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)
         {
@@ -69,16 +76,20 @@ impl Init {
     pub(super) fn adopt_missing_logger(&mut self, at: SlotId) {
         let Some(slot) = self.table.get(at).filter(|slot| matches!(slot.pair, Pair::Alone)) else { return };
         let joined = match log_of(&slot.name, &slot.dir) {
-            Ok(None) => return,
+            Ok(None) => Ok(()),
             Ok(Some(log)) => {
                 let name = slot.name.clone();
                 self.claim_logger(&name, log).and_then(|claim| self.join(at, claim))
             }
             Err(refused) => Err(refused),
         };
-        if let Err(Refused { failure, .. }) = joined {
-            let cause = self.config.voice.words(&failure);
-            self.complain(at, format!("log/: {cause}; running without it"));
+        match joined {
+            Ok(()) => _ = self.table.get_mut(at).and_then(|slot| slot.unlogged.take()),
+            Err(Refused { failure, .. }) => {
+                let cause = self.config.voice.words(&failure);
+                let trouble = format!("log/: {cause}; running without it");
+                self.complain_about(at, |slot| &mut slot.unlogged, trouble);
+            }
         }
     }
 
@@ -86,72 +97,112 @@ impl Init {
         let name = logger_name(name);
         fs::identity(&log)
             .map_err(|errno| Failure { verb: "open", path: "log", errno })
-            .and_then(|id| self.claim(&name, id, log))
+            .and_then(|id| self.claim(&name, id, log, Role::Logger))
             .map_err(|failure| Refused { name, failure })
     }
 
     /// Locks a service directory and opens its FIFOs. What is in nobody's power onit goes on without.
-    fn claim(&mut self, name: &OsStr, id: FileId, dir: OwnedFd) -> Result<Claim, Failure> {
+    fn claim(&mut self, name: &OsStr, id: FileId, dir: OwnedFd, role: Role) -> Result<Claim, Failure> {
         if self.table.holds(id) {
             // To open the lock again, and close it, would give it up.
             return Err(Failure { verb: "lock", path: "supervise/lock", errno: Errno::EAGAIN });
         }
+        let want = if fs::exists(&dir, "down") { Want::Down } else { Want::Up };
+        let running = self.find_running(&dir);
+        let service = match running {
+            Some((pid, since)) => Service::found(self.config.manners, role, want, pid, since),
+            None => Service::new(self.config.manners, role, want, self.now),
+        };
         let mut files = Files::default();
-        let trouble = match self.reach(name, &dir, &mut files) {
+        let trouble = match self.reach(name, &dir, &mut files, &service.view()) {
             Err(failure) if !self.config.native || is_refusal(failure.errno) => return Err(failure),
             result => result.err(),
         };
-        Ok(Claim { id, dir, files, trouble, half: false })
+        Ok(Claim { id, dir, files, trouble, service, running, half: false })
     }
 
     /// Opens `supervise` in the service directory or, if that is not for us to write, in the live view.
-    fn reach(&mut self, name: &OsStr, dir: &OwnedFd, files: &mut Files) -> Result<(), Failure> {
-        match self.open(dir, files) {
-            Err(failure) if self.config.native && is_barred(files, failure.errno) => {
+    fn reach(&mut self, name: &OsStr, dir: &OwnedFd, files: &mut Files, view: &View) -> Result<(), Failure> {
+        match self.open(dir, files, view) {
+            Err(failure) if self.config.native && is_barred(dir, files, failure.errno) => {
                 files.home = self.stand_in(name)?;
-                if files.home.is_some() { self.open(dir, files) } else { Err(failure) }
+                if files.home.is_some() { self.open(dir, files, view) } else { Err(failure) }
             }
             result => result,
         }
     }
 
     /// Opens what of `supervise` has to be there before the service starts, and is not open yet.
-    fn open(&self, dir: &OwnedFd, files: &mut Files) -> Result<(), Failure> {
-        if files.lock.is_none() {
-            files.lock = Some(lock(files.home.as_ref().unwrap_or(dir))?);
+    fn open(&self, dir: &OwnedFd, files: &mut Files, view: &View) -> Result<(), Failure> {
+        let was_open = files.control.is_some();
+        let home = files.home.as_ref().unwrap_or(dir);
+        if files.lock.is_none()
+            && !was_open
+            && let Some((lock, control)) = self.make_supervise(home, view)
+        {
+            (files.lock, files.control) = (Some(lock), Some(control));
         }
-        if files.control.is_none() {
-            let control = fifo(files.home.as_ref().unwrap_or(dir), "supervise/control", Ends::Both)?;
-            // As many services run as can be reached: each still needs `ok`. Some descriptors are for passing needs.
-            let spare = SPARE_FILES + self.unpublished.len() as u64;
-            if fs::is_last(&control, self.open_files_limit, spare) {
-                return Err(Failure { verb: "open", path: "supervise/ok", errno: Errno::EMFILE });
+        if files.lock.is_none() || files.control.is_none() {
+            let supervise = supervise(home)?;
+            if files.lock.is_none() {
+                files.lock = Some(lock(&supervise)?);
             }
-            files.control = Some(control);
+            if files.control.is_none() {
+                files.control = Some(fifo(&supervise, "supervise/control", Ends::Both)?);
+            }
         }
-        Ok(())
+        // As many services run as can be reached: each still needs `ok`. Some descriptors are for passing needs.
+        let spare = SPARE_FILES + self.unpublished.len() as u64;
+        let is_last = |control: &mut OwnedFd| fs::is_last(control, self.open_files_limit, spare);
+        match files.control.take_if(|control| !was_open && is_last(control)) {
+            Some(_) => Err(Failure { verb: "open", path: "supervise/ok", errno: Errno::EMFILE }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes all of `supervise` under another name first, so that nobody sees half of it. Returns its lock and control.
+    /// Where that is not to be had, because there is one already for example, it is completed in its place, and what is
+    /// wrong shows there.
+    fn make_supervise(&self, home: &OwnedFd, view: &View) -> Option<(OwnedFd, OwnedFd)> {
+        let (parent, name) = fs::vacancy(home, "supervise").ok()??;
+        let mut hidden = OsString::from(".");
+        hidden.push(&name);
+        hidden.push(format!(".{}", std::process::id()));
+        let made = self.fill_supervise(&parent, &hidden, view).and_then(|made| {
+            fs::rename_fresh_at(&parent, Path::new(&hidden), Path::new(&name))?;
+            Ok(made)
+        });
+        if made.is_err() {
+            let _ = fs::remove_all(&parent, &hidden);
+        }
+        made.ok()
+    }
+
+    fn fill_supervise(&self, parent: &OwnedFd, name: &OsStr, view: &View) -> Result<(OwnedFd, OwnedFd), Errno> {
+        let supervise = fs::make_dir_anew(parent, name, PRIVATE)?;
+        let lock = fs::lock(&supervise, "lock")?;
+        let control = fs::fifo(&supervise, "control", Ends::Both)?;
+        fs::make_fifo(&supervise, "ok")?;
+        let put = |name: &str, content: &[u8]| published::make(&supervise, name, content);
+        write(self.config.format, view, stamp(view.since, self.now), true, put).map_err(|failure| failure.errno)?;
+        Ok((lock, control))
     }
 
     /// `ok` is what tools look for, and then they read the status: so it is opened once that is written.
     pub(super) fn be_seen(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.ok.is_none()) else { return };
-        match fifo(slot.home(), "supervise/ok", Ends::Read) {
+        let ok = open_supervise(slot.home()).and_then(|supervise| fifo(supervise, "supervise/ok", Ends::Read));
+        match ok {
             Ok(ok) => slot.files.ok = Some(ok),
             Err(failure) => self.tell_out_of_reach(at, &failure),
         }
     }
 
-    fn insert(&mut self, name: OsString, claim: Claim, role: Role, pair: Pair) -> SlotId {
-        let want = if fs::exists(&claim.dir, "down") { Want::Down } else { Want::Up };
-        let running = self.find_running(&claim.dir);
-        let service = match running {
-            Some((pid, since)) => Service::found(self.config.manners, role, want, pid, since),
-            None => Service::new(self.config.manners, role, want, self.now),
-        };
-        let mut slot = Slot::new(name, claim.id, claim.dir, service, claim.files, pair);
+    fn insert(&mut self, name: OsString, claim: Claim, pair: Pair) -> SlotId {
+        let mut slot = Slot::new(name, claim.id, claim.dir, claim.service, claim.files, pair);
         slot.half = claim.half;
         let at = self.table.insert(slot);
-        if let Some((pid, since)) = running {
+        if let Some((pid, since)) = claim.running {
             self.table.own(pid, at);
             self.table.live(at, |history| history.begin(since, pid));
         }
@@ -177,7 +228,7 @@ impl Init {
     /// Gives a service its logger, and starts that.
     fn join(&mut self, at: SlotId, logger: Claim) -> Result<(), Refused> {
         let Some(name) = self.table.get(at).map(|slot| logger_name(&slot.name)) else { return Ok(()) };
-        let in_use = self.find_running(&logger.dir).and_then(|(pid, _)| fs::pipe_of(pid));
+        let in_use = logger.running.and_then(|(pid, _)| fs::pipe_of(pid));
         let (input, output) = match in_use.map_or_else(fs::pipe, Ok) {
             Ok(pipe) => pipe,
             Err(errno) => {
@@ -185,7 +236,7 @@ impl Init {
                 return Err(Refused { name, failure });
             }
         };
-        let logger = self.insert(name, logger, Role::Logger, Pair::Logger { producer: at, pipe: input });
+        let logger = self.insert(name, logger, Pair::Logger { producer: at, pipe: input });
         if let Some(slot) = self.table.get_mut(at) {
             slot.pair = Pair::Producer { logger, pipe: Some(output) };
             slot.half = false;
@@ -198,13 +249,18 @@ impl Init {
     // Trouble with `supervise`.
 
     fn tell_out_of_reach(&mut self, at: SlotId, failure: &Failure) {
-        let cause = self.config.voice.words(failure);
         let Some(slot) = self.table.get_mut(at) else { return };
         slot.reopen_at = (!is_lasting(failure.errno)).then(|| self.now.after(RETRY));
-        if self.config.native && is_barred(&slot.files, failure.errno) {
+        let leads = match fs::target(slot.home(), "supervise") {
+            Some(target) => format!(" (supervise is a link to {})", target.display()),
+            None => String::new(),
+        };
+        let cause = format!("{}{}", self.config.voice.words(failure), leads.replace(char::is_control, "?"));
+        if self.config.native && self.live.has_no_place() && is_barred(&slot.dir, &slot.files, failure.errno) {
             self.tell_no_view(at, &cause);
         } else {
-            self.complain(at, format!("{cause}; running, but out of reach for sv and svc"));
+            let trouble = format!("{cause}; running, but out of reach for sv and svc");
+            self.complain_about(at, |slot| &mut slot.out_of_reach, trouble);
         }
     }
 
@@ -234,14 +290,16 @@ impl Init {
     pub(super) fn open_again(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
         let (name, dir, mut files) = (slot.name.clone(), fs::copy(&slot.dir), std::mem::take(&mut slot.files));
+        let view = slot.service.view();
         let deaf = files.control.is_none();
         let opened = match dir {
-            Ok(dir) => self.reach(&name, &dir, &mut files),
+            Ok(dir) => self.reach(&name, &dir, &mut files, &view),
             Err(errno) => Err(Failure { verb: "open", path: "supervise", errno }),
         };
         if let Some(slot) = self.table.get_mut(at) {
             slot.files = files;
             slot.muted &= !deaf;
+            slot.out_of_reach.take_if(|_| opened.is_ok());
         }
         if deaf {
             self.hear(at);
@@ -278,23 +336,36 @@ fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)
 }
 
-/// Nothing of `supervise` could be opened, and to try again would not change that.
-fn is_barred(files: &Files, errno: Errno) -> bool {
-    files.home.is_none() && files.lock.is_none() && is_lasting(errno)
+/// Nothing of `supervise` could be opened, and to try again would not change that; or it is a link that leads where
+/// nothing can be made.
+fn is_barred(dir: &OwnedFd, files: &Files, errno: Errno) -> bool {
+    let leads_nowhere = || errno == Errno::ENOENT && fs::is_link(dir, OsStr::new("supervise"));
+    files.home.is_none() && files.lock.is_none() && (is_lasting(errno) || leads_nowhere())
 }
 
 fn is_lasting(errno: Errno) -> bool {
     matches!(errno, Errno::EROFS | Errno::EACCES | Errno::EPERM)
 }
 
-fn lock(dir: impl AsFd) -> Result<OwnedFd, Failure> {
-    fs::make_private_dir(&dir, "supervise").map_err(|errno| Failure { verb: "create", path: "supervise", errno })?;
-    fs::lock(&dir, "supervise/lock").map_err(|errno| {
+/// `supervise`, which is made if it is not there.
+fn supervise(home: &OwnedFd) -> Result<OwnedFd, Failure> {
+    fs::make_private_dir(home, "supervise").map_err(|errno| Failure { verb: "create", path: "supervise", errno })?;
+    open_supervise(home)
+}
+
+/// All of it is reached through its lock.
+fn open_supervise(home: &OwnedFd) -> Result<OwnedFd, Failure> {
+    fs::open_dir(home, OsStr::new("supervise")).map_err(|errno| Failure { verb: "open", path: "supervise/lock", errno })
+}
+
+fn lock(supervise: &OwnedFd) -> Result<OwnedFd, Failure> {
+    fs::lock(supervise, "lock").map_err(|errno| {
         let verb = if errno == Errno::EAGAIN { "lock" } else { "open" };
         Failure { verb, path: "supervise/lock", errno }
     })
 }
 
-fn fifo(dir: impl AsFd, path: &'static str, ends: Ends) -> Result<OwnedFd, Failure> {
-    fs::fifo(dir, path, ends).map_err(|errno| Failure { verb: "open", path, errno })
+fn fifo(supervise: impl AsFd, path: &'static str, ends: Ends) -> Result<OwnedFd, Failure> {
+    let name = path.strip_prefix("supervise/").unwrap_or(path);
+    fs::fifo(supervise, name, ends).map_err(|errno| Failure { verb: "open", path, errno })
 }

@@ -60,6 +60,11 @@ impl Live {
         self.view.as_ref().and_then(|view| fs::path_of(&view.dir))
     }
 
+    /// Whether there can be none.
+    pub(super) fn has_no_place(&self) -> bool {
+        self.why_not.is_some()
+    }
+
     /// The directory of the view, and its lock.
     pub(super) fn descriptors(&self) -> [Option<i32>; 2] {
         let view = self.view.as_ref();
@@ -181,11 +186,6 @@ pub(super) fn base(place: &Path) -> Result<OwnedFd, String> {
     }
 }
 
-/// Nobody but us can change what is in it.
-fn is_ours(owner: &Owner, us: u32) -> bool {
-    owner.user == us && owner.mode & 0o022 == 0
-}
-
 /// Nobody but us and root can take away what is ours in it. (Root's group is root: images for any user are made so.)
 fn is_safe(owner: &Owner, us: u32) -> bool {
     let sticky = owner.mode & 0o1000 != 0;
@@ -210,11 +210,10 @@ impl View {
     fn take(services: &Path, place: &Path) -> Result<View, Unfit> {
         let shown = place.display();
         let unfit = |why: String| Unfit { why, held: None };
-        let us = process::user();
         let base = base(place).map_err(unfit)?;
         let cannot = |errno: Errno| unfit(format!("cannot create {shown}/service: {}", errno.desc()));
         let dir = fs::make_dir(&base, OsStr::new("service"), SHARED).map_err(cannot)?;
-        if !fs::owner(&dir).is_ok_and(|owner| is_ours(&owner, us)) {
+        if !fs::is_ours_alone(&dir) {
             return Err(unfit(format!("others can change {shown}/service")));
         }
         let found = fs::entries(&dir).map_err(cannot)?;
@@ -337,9 +336,9 @@ mod tests {
         {
             assert!(!is_safe(&bad, 5), "{bad:?}");
         }
-        assert!(is_ours(&owner(5, 5, 0o755), 5) && is_ours(&owner(0, 7, 0o700), 0));
+        assert!(owner(5, 5, 0o755).keeps_others_out(5) && owner(0, 7, 0o700).keeps_others_out(0));
         for other in [owner(0, 0, 0o755), owner(5, 0, 0o775), owner(5, 5, 0o1777)] {
-            assert!(!is_ours(&other, 5), "{other:?}");
+            assert!(!other.keeps_others_out(5), "{other:?}");
         }
     }
 }

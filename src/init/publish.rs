@@ -4,6 +4,7 @@ use super::Init;
 use super::table::{Pair, SlotId};
 use super::voice::Failure;
 use crate::machine::{Event, Mono, View, Want};
+use crate::sys::published::Published;
 use crate::sys::{Errno, clock, fs};
 use crate::wire::status::{Format, Status, pid_line, stat_line};
 use crate::wire::tai::Tai;
@@ -13,11 +14,18 @@ use std::time::Duration;
 const RETRY: Duration = Duration::from_secs(1);
 /// Services whose status is written for the first time in one turn.
 const FIRSTS_A_TURN: usize = 64;
+/// After so many, deaths are looked for.
+const BETWEEN_DEATHS: usize = 16;
 
 impl Init {
-    /// Starting comes first: what nobody has seen yet is published when everything has started.
+    /// Starting comes first: what nobody has seen yet is published when everything has started. And deaths come first:
+    /// who has just got the signal that ends him may have ended by now, and then that is all there is to write.
     pub(super) fn publish_touched(&mut self) {
-        while let Some(at) = self.table.take_touched() {
+        for count in 0.. {
+            if count % BETWEEN_DEATHS == 0 && self.table.is_any_touched() {
+                self.deaths();
+            }
+            let Some(at) = self.table.take_touched() else { return };
             if self.table.get(at).is_some_and(|slot| slot.shown.is_none() && !slot.service.is_gone()) {
                 self.unpublished.push_back(at);
             } else {
@@ -53,8 +61,17 @@ impl Init {
             _ => stamp(view.since, self.now),
         };
         let old_pid = slot.shown.map(|(shown, _)| shown.pid);
-        match write(slot.home(), self.config.format, &view, stamp, old_pid != Some(view.pid)) {
-            Ok(()) => {
+        let written = Published::open(slot.home(), "supervise", !slot.files.renames_only)
+            .map_err(|errno| Failure { verb: "write", path: "supervise/status", errno })
+            .and_then(|mut files| {
+                let new_pid = old_pid != Some(view.pid);
+                write(self.config.format, &view, stamp, new_pid, |name, content| files.put(name, content))?;
+                Ok(files.exchanges())
+            });
+        match written {
+            Ok(exchanges) => {
+                slot.files.renames_only = !exchanges;
+                slot.out_of_date = None;
                 slot.shown = Some((view, stamp));
                 if slot.reopen_at.is_none() {
                     self.be_seen(at);
@@ -65,7 +82,8 @@ impl Init {
             Err(failure) => {
                 slot.rewrite_at = Some(self.now.after(RETRY));
                 let cause = self.config.voice.words(&failure);
-                self.complain(at, format!("{cause}; its status is out of date until that works"));
+                let trouble = format!("{cause}; its status is out of date until that works");
+                self.complain_about(at, |slot| &mut slot.out_of_date, trouble);
                 self.table.arm(at); // not touched: this turn has tried
             }
         }
@@ -141,9 +159,17 @@ pub(super) fn stamp(since: Mono, now: Mono) -> Tai {
     Tai { unix: wall.as_secs().cast_signed(), nanos: wall.subsec_nanos() }
 }
 
-fn write(dir: &std::os::fd::OwnedFd, format: Format, view: &View, stamp: Tai, new_pid: bool) -> Result<(), Failure> {
-    let put = |path: &'static str, content: &[u8]| {
-        fs::replace(dir, path, content).map_err(|errno: Errno| Failure { verb: "write", path, errno })
+/// Writes what can be seen of a service to the files in `supervise`, by `put`. The record is the last of them.
+pub(super) fn write(
+    format: Format,
+    view: &View,
+    stamp: Tai,
+    new_pid: bool,
+    mut put: impl FnMut(&str, &[u8]) -> Result<(), Errno>,
+) -> Result<(), Failure> {
+    let mut put = |path: &'static str, content: &[u8]| {
+        let name = path.strip_prefix("supervise/").unwrap_or(path);
+        put(name, content).map_err(|errno| Failure { verb: "write", path, errno })
     };
     let status = Status::of(view, stamp);
     match format {

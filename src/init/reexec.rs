@@ -247,7 +247,8 @@ fn slot(record: &Record, name: OsString, history: History, config: &Config, clai
     let Descriptors { dir, lock, control, ok, pipe, home } = record.fds;
     let mut claim = |fd: Option<i32>| fd.and_then(|fd| claims.claim(fd));
     let (dir, pipe) = (claim(dir), claim(pipe));
-    let files = Files { lock: claim(lock), control: claim(control), ok: claim(ok), home: claim(home) };
+    let files =
+        Files { lock: claim(lock), control: claim(control), ok: claim(ok), home: claim(home), ..Files::default() };
     let (dir, id) = (dir?, FileId { device: record.id.0, inode: record.id.1 });
     let (role, pair) = match (record.kind, pipe) {
         (Kind::Alone, _) => (Role::Main, Pair::Alone),

@@ -54,7 +54,7 @@ impl Init {
             exit: slot.history.last_end().map(|end| exit_record(end.exit)),
             next,
             logger: matches!(slot.pair, Pair::Logger { .. }),
-            trouble: slot.complaint.clone(),
+            trouble: slot.trouble().cloned(),
         })))
     }
 

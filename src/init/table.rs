@@ -7,6 +7,7 @@ use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, Standing, View};
 use crate::sys::fs::{self, FileId};
 use crate::wire::tai::Tai;
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -42,10 +43,17 @@ pub struct Slot {
     pub told: bool,
     /// Its last lives.
     pub history: History,
-    /// The last trouble that was told, so that it is told once.
+    /// The last trouble in its life that was told, so that it is told once.
     pub complaint: Option<String>,
     /// What is to be told of its end if it is started again: `finish` may say that it is not.
     pub news: Option<String>,
+    /// The last trouble with `supervise`, in the same way. It is a trouble of its own: who said one after the other
+    /// would say both again and again.
+    pub out_of_reach: Option<String>,
+    /// The last trouble with its status.
+    pub out_of_date: Option<String>,
+    /// The last trouble with its logger.
+    pub unlogged: Option<String>,
     /// The small files that made no sense, and what was told about each.
     pub odd: Vec<(&'static str, String)>,
     /// It left the directory, or all are told to end: it is not taken in again.
@@ -67,6 +75,8 @@ pub struct Files {
     pub control: Option<OwnedFd>,
     /// Held open so that others see that we are there. Never read.
     pub ok: Option<OwnedFd>,
+    /// Its file system cannot exchange two names.
+    pub renames_only: bool,
 }
 
 /// A service and its logger.
@@ -108,6 +118,9 @@ impl Slot {
             history: History::default(),
             complaint: None,
             news: None,
+            out_of_reach: None,
+            out_of_date: None,
+            unlogged: None,
             odd: Vec::new(),
             released: false,
             muted: false,
@@ -123,7 +136,7 @@ impl Slot {
 
     /// What is open of `supervise` and was removed there is ours no more. To be closed by whoever asks.
     pub fn give_up_removed(&mut self) -> Vec<OwnedFd> {
-        let Files { home, lock, control, ok } = &mut self.files;
+        let Files { home, lock, control, ok, renames_only: _ } = &mut self.files;
         let stood_in = home.take_if(|home| fs::is_removed(home));
         let home = home.as_ref().unwrap_or(&self.dir);
         let known = [(lock, "supervise/lock"), (control, "supervise/control"), (ok, "supervise/ok")];
@@ -134,6 +147,11 @@ impl Slot {
     /// Whether it is a logger.
     pub fn is_logger(&self) -> bool {
         matches!(self.pair, Pair::Logger { .. })
+    }
+
+    /// The last trouble that was told.
+    pub fn trouble(&self) -> Option<&String> {
+        [&self.complaint, &self.out_of_reach, &self.out_of_date, &self.unlogged].into_iter().find_map(Option::as_ref)
     }
 
     /// Where it stands.
@@ -157,7 +175,7 @@ pub struct Table {
     by_id: Index<FileId>,
     by_pid: Index<Pid>,
     deadlines: Index<Mono>,
-    touched: Vec<SlotId>,
+    touched: VecDeque<SlotId>,
     /// Where all this is noted.
     pub ledger: Ledger,
 }
@@ -338,7 +356,7 @@ impl Table {
         if let Some(slot) = self.get_mut(at)
             && !std::mem::replace(&mut slot.touched, true)
         {
-            self.touched.push(at);
+            self.touched.push_back(at);
         }
     }
 
@@ -357,9 +375,14 @@ impl Table {
         }
     }
 
-    /// A service that was touched and not been taken since.
+    /// Whether there is one that was touched.
+    pub fn is_any_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// The first service that was touched and has not been taken since.
     pub fn take_touched(&mut self) -> Option<SlotId> {
-        let at = self.touched.pop()?;
+        let at = self.touched.pop_front()?;
         if let Some(slot) = self.get_mut(at) {
             slot.touched = false;
         }

@@ -137,7 +137,7 @@ impl Init {
         self.unreaped || self.scan.has_backlog() || !self.unpublished.is_empty()
     }
 
-    fn deaths(&mut self) {
+    pub(super) fn deaths(&mut self) {
         for _ in 0..DEATHS {
             self.wait_for_exec();
             let reaped = self.table.ledger.reap();

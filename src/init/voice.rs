@@ -103,6 +103,9 @@ impl Voice {
         let Failure { verb, path, errno } = *failure;
         match (self, errno) {
             (Voice::Onit | Voice::Json, Errno::ENOTSUP) => format!("{path} is not a FIFO of ours"),
+            (Voice::Onit | Voice::Json, Errno::EMLINK) => {
+                format!("{path} is no lock file of ours (it is a link, or no plain file)")
+            }
             (Voice::Onit | Voice::Json, Errno::EAGAIN) if verb == "lock" => {
                 format!("{path} is held by another supervisor")
             }

@@ -4,7 +4,7 @@ use super::spawn::{Side, fork};
 use super::{Errno, checked, process, say::say, signals};
 use crate::machine::request::Goal;
 use crate::machine::{Pid, Signal};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, set_cad_enabled};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, stat, umask};
@@ -168,7 +168,7 @@ pub fn give_up_input() -> Result<(), Errno> {
 }
 
 fn open_terminal(path: &Path) -> Result<OwnedFd, Errno> {
-    open(path, OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
+    super::fs::open_at(super::fs::HERE, path, OFlag::O_RDWR, 0)
 }
 
 /// The terminal that the console is. `/dev/console` itself controls no session.

@@ -1,7 +1,7 @@
 //! A control group of everything that we start. However fast its processes fork, it ends at one stroke (cgroups(7)).
 
 use super::{Errno, checked, fs, process};
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use std::ffi::CStr;
@@ -23,7 +23,7 @@ impl Group {
     /// belongs to our user, who is not root, or it is all that is to be seen (`is_whole`). `None`: it was not, or the
     /// kernel is older than 5.14. `again`: we have made one before.
     pub fn make(own: &Path, is_whole: bool, again: bool) -> Option<Group> {
-        let parent = open(own, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+        let parent = fs::open_at(fs::HERE, own, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0).ok()?;
         // The first group of the machine has no type, and can be nobody's.
         let is_given = fs::exists(&parent, "cgroup.type") && (is_whole || is_marked(&parent) || is_our_user_s(&parent));
         if !is_given || !fs::exists(&parent, "cgroup.kill") {
@@ -50,7 +50,7 @@ impl Group {
     }
 
     fn tell(&self, name: &str, word: &[u8]) -> Result<(), Errno> {
-        let file = openat(&self.dir, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let file = fs::open_at(&self.dir, name, OFlag::O_WRONLY, 0)?;
         write(file, word).map(drop)
     }
 }

@@ -5,11 +5,10 @@
 use super::cgroup::Group;
 use super::signals::Action;
 use super::spawn::{Side, fork};
-use super::{Errno, checked, signals, tracee};
+use super::{Errno, checked, fs, signals, tracee};
 use crate::machine::{Pid, Signal, Target};
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::signal::SigSet;
-use nix::sys::stat::Mode;
 use nix::unistd::{getpgrp, getpid, tcgetpgrp, tcsetpgrp};
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
@@ -193,8 +192,7 @@ fn execute_file(file: &CStr, argv: &[CString]) -> Errno {
 /// The terminal of our session, whatever standard input is: in a pipe, a pager still reads it. Where there is no such
 /// device, standard input may be it.
 fn terminal() -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    open("/dev/tty", flags, Mode::empty()).or_else(|_| {
+    fs::open_at(fs::HERE, "/dev/tty", OFlag::O_RDWR, 0).or_else(|_| {
         // SAFETY: descriptor 0 is never closed by us; where it is not open this is refused.
         let copy = fcntl(unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) }, FcntlArg::F_DUPFD_CLOEXEC(3))?;
         // SAFETY: it was made just now and is nobody else's.

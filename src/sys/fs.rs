@@ -3,21 +3,27 @@
 use super::{Errno, checked};
 use nix::NixPath as _;
 use nix::dir::Dir;
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, open, openat, readlinkat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
 use nix::sys::statfs::statfs;
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, mkfifoat, read, symlinkat, unlinkat, write};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The small files of a service directory are read up to here.
 const SMALL: usize = 4096;
 /// A directory is opened for nothing but looking up names in it. That works without read permission.
-const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
+/// To read what is there, whatever it is, without waiting for anybody.
+const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK);
+/// Where nothing outlasts a boot.
+const RUN: &str = "/run";
+/// As many symbolic links as are followed to a directory that is to be made.
+const HOPS: usize = 8;
 /// Where relative paths begin.
 pub const HERE: BorrowedFd<'static> = AT_FDCWD;
 
@@ -30,9 +36,20 @@ pub struct FileId {
     pub inode: u64,
 }
 
+/// Opens a file. Nobody opens one in another way: what we execute gets none of them; and a terminal, wherever a name
+/// may lead to one, does not become that of our session, since then whoever types ^C there would stop everything.
+pub(super) fn open_at<P: nix::NixPath + ?Sized>(
+    dir: impl AsFd,
+    path: &P,
+    flags: OFlag,
+    mode: u32,
+) -> Result<OwnedFd, Errno> {
+    openat(dir, path, flags | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::from_bits_truncate(mode))
+}
+
 /// Opens a directory.
 pub fn open_dir(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
-    openat(at, name, DIRECTORY, Mode::empty())
+    open_at(at, name, DIRECTORY, 0)
 }
 
 /// Opens a directory by its path.
@@ -52,7 +69,7 @@ pub fn path_of(dir: impl AsFd) -> Option<PathBuf> {
 
 /// The working directory, to come back to. It must be readable, as it must for the tools that do the same.
 pub fn working_dir() -> Result<OwnedFd, Errno> {
-    open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    open_at(HERE, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)
 }
 
 /// Makes a directory the working directory. Only for who has a process of its own.
@@ -139,7 +156,7 @@ pub fn is_removed(dir: impl AsFd) -> bool {
 
 /// Whether what is open stands at this path now.
 pub fn stands_at(open: impl AsFd, dir: impl AsFd, path: &str) -> bool {
-    let there = fstatat(dir, path, AtFlags::empty());
+    let there = fstatat(dir, path, AtFlags::AT_SYMLINK_NOFOLLOW);
     there.is_ok_and(|stat| identity(open) == Ok(FileId { device: stat.st_dev, inode: stat.st_ino }))
 }
 
@@ -153,8 +170,7 @@ pub fn names(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
 
 /// All names in a directory, as they come.
 pub fn entries(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
-    let mut dir =
-        Dir::from_fd(openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)?;
+    let mut dir = Dir::from_fd(open_at(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?)?;
     let mut names = Vec::new();
     for entry in dir.iter() {
         let entry = entry?;
@@ -172,7 +188,7 @@ pub fn exists(dir: impl AsFd, path: impl AsRef<Path>) -> bool {
 }
 
 /// The same, where it matters that nobody can tell: only ENOENT means that there is nothing.
-pub fn look_up(dir: impl AsFd, name: &str) -> Result<bool, Errno> {
+pub fn look_up<P: nix::NixPath + ?Sized>(dir: impl AsFd, name: &P) -> Result<bool, Errno> {
     match fstatat(dir, name, AtFlags::empty()) {
         Ok(_) => Ok(true),
         Err(Errno::ENOENT) => Ok(false),
@@ -221,7 +237,7 @@ pub fn read_small(dir: impl AsFd, name: &str) -> Result<Option<String>, Errno> {
 
 /// The start of a small file of any content, in the same way.
 pub fn read_bytes(dir: impl AsFd, name: &str) -> Result<Option<Vec<u8>>, Errno> {
-    let file = match openat(dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()) {
+    let file = match open_at(dir, name, READ, 0) {
         Ok(file) => file,
         Err(Errno::ENOENT) => return Ok(None),
         Err(errno) => return Err(errno),
@@ -233,15 +249,17 @@ pub fn read_bytes(dir: impl AsFd, name: &str) -> Result<Option<Vec<u8>>, Errno> 
 
 /// The start of a file, as much as fits. Never waits, and allocates nothing for paths of less than 1,024 bytes.
 pub fn read_into<'b>(path: &Path, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
-    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let file = open_at(HERE, path, READ, 0)?;
     let length = read(&file, buffer)?;
     Ok(buffer.get(..length).unwrap_or_default())
 }
 
-/// Creates an empty file, or leaves the one that is there.
+/// Creates an empty file, or leaves what is there. A link that leads nowhere is not followed: EEXIST.
 pub fn touch(dir: impl AsFd, name: &str) -> Result<(), Errno> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    openat(dir, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+    match open_at(&dir, name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, 0o644) {
+        Err(Errno::EEXIST) if exists(&dir, name) => Ok(()),
+        result => result.map(drop),
+    }
 }
 
 /// Removes a file; that there was none is no error.
@@ -256,7 +274,7 @@ pub fn remove(dir: impl AsFd, name: impl AsRef<OsStr>) -> Result<(), Errno> {
 pub fn remove_all(dir: impl AsFd, name: &OsStr) -> Result<(), Errno> {
     match remove(&dir, name) {
         Err(Errno::EISDIR) => {
-            let inner = openat(&dir, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
+            let inner = open_at(&dir, name, DIRECTORY | OFlag::O_NOFOLLOW, 0)?;
             for entry in entries(&inner)? {
                 remove_all(&inner, &entry)?;
             }
@@ -273,17 +291,31 @@ pub fn rename(dir: impl AsFd, old: &OsStr, new: &OsStr) -> Result<(), Errno> {
 
 /// Gives what is under one path another one, if nothing has that yet: EEXIST otherwise.
 pub fn rename_fresh(old: &Path, new: &Path) -> Result<(), Errno> {
-    let (here, number, flags) = (libc::AT_FDCWD, libc::SYS_renameat2, libc::RENAME_NOREPLACE);
-    let result = old.with_nix_path(|old| {
-        // SAFETY: renameat2(2), which not every C library has, reads two strings that end in NUL.
-        new.with_nix_path(|new| unsafe { libc::syscall(number, here, old.as_ptr(), here, new.as_ptr(), flags) })
-    })??;
-    match Errno::result(result).map(drop) {
+    rename_fresh_at(HERE, old, new)
+}
+
+/// The same with paths from this directory on.
+pub fn rename_fresh_at(dir: impl AsFd, old: &Path, new: &Path) -> Result<(), Errno> {
+    match renameat2(&dir, old, new, libc::RENAME_NOREPLACE) {
         // A file system that cannot do that in one step. Without it only an empty directory can be lost.
-        Err(Errno::EINVAL | Errno::ENOSYS) if is_there(AT_FDCWD, new.as_os_str()) => Err(Errno::EEXIST),
-        Err(Errno::EINVAL | Errno::ENOSYS) => renameat(AT_FDCWD, old, AT_FDCWD, new),
+        Err(Errno::EINVAL | Errno::ENOSYS) if is_there(&dir, new.as_os_str()) => Err(Errno::EEXIST),
+        Err(Errno::EINVAL | Errno::ENOSYS) => renameat(&dir, old, &dir, new),
         result => result,
     }
+}
+
+/// Exchanges two names in one step. EINVAL or ENOSYS where that is not to be had.
+pub(super) fn exchange(dir: impl AsFd, one: &str, other: &str) -> Result<(), Errno> {
+    renameat2(dir, Path::new(one), Path::new(other), libc::RENAME_EXCHANGE)
+}
+
+fn renameat2(dir: impl AsFd, old: &Path, new: &Path, flags: libc::c_uint) -> Result<(), Errno> {
+    let (dir, number) = (dir.as_fd().as_raw_fd(), libc::SYS_renameat2);
+    let result = old.with_nix_path(|old| {
+        // SAFETY: renameat2(2), which not every C library has, reads two strings that end in NUL.
+        new.with_nix_path(|new| unsafe { libc::syscall(number, dir, old.as_ptr(), dir, new.as_ptr(), flags) })
+    })??;
+    Errno::result(result).map(drop)
 }
 
 /// Whether a name stands for a symbolic link to this target.
@@ -303,35 +335,25 @@ pub fn link(dir: impl AsFd, name: &OsStr, target: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Gives `name` this content in one step: a reader sees the old file or the new one, whole, also on a full disk.
-pub fn replace(dir: impl AsFd, name: &str, content: &[u8]) -> Result<(), Errno> {
-    let fresh = format!("{name}.new");
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(&dir, fresh.as_str(), flags | OFlag::O_NONBLOCK, Mode::from_bits_truncate(0o644))?;
-    let written = match write(&file, content) {
-        Ok(length) if length == content.len() => Ok(()),
-        Ok(_) => Err(Errno::ENOSPC),
-        Err(errno) => Err(errno),
-    };
-    let result = written.and_then(|()| renameat(&dir, fresh.as_str(), &dir, name));
-    if result.is_err() {
-        let _ = remove(&dir, &fresh);
-    }
-    result
-}
-
 /// Adds to a file that is there.
 pub fn append_to(path: &Path, content: &[u8]) -> Result<(), Errno> {
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    write(openat(AT_FDCWD, path, flags, Mode::empty())?, content).map(drop)
+    write(open_at(HERE, path, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK, 0)?, content).map(drop)
 }
 
 /// Makes a directory of this mode, or takes the one that is there, and opens it. A link is no directory.
 pub fn make_dir(at: impl AsFd, name: &OsStr, mode: u32) -> Result<OwnedFd, Errno> {
     match mkdirat(&at, name, Mode::from_bits_truncate(mode)) {
-        Ok(()) | Err(Errno::EEXIST) => openat(at, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()),
+        Ok(()) | Err(Errno::EEXIST) => open_at(at, name, DIRECTORY | OFlag::O_NOFOLLOW, 0),
         Err(errno) => Err(errno),
     }
+}
+
+/// Makes a directory of this mode and opens it. What had its name goes: we have left it when we failed.
+pub fn make_dir_anew(at: impl AsFd, name: &OsStr, mode: u32) -> Result<OwnedFd, Errno> {
+    if let Err(Errno::EEXIST) = mkdirat(&at, name, Mode::from_bits_truncate(mode)) {
+        remove_all(&at, name)?;
+    }
+    make_dir(at, name, mode)
 }
 
 /// Makes a directory of our own; the path ends with `XXXXXX`, which becomes something that is not there yet.
@@ -350,6 +372,13 @@ pub struct Owner {
     pub mode: u32,
 }
 
+impl Owner {
+    /// Whether nobody but this user (and root) can change what is in a directory of this owner.
+    pub fn keeps_others_out(&self, us: u32) -> bool {
+        self.user == us && self.mode & 0o022 == 0
+    }
+}
+
 /// Whose an open file is.
 pub fn owner(file: impl AsFd) -> Result<Owner, Errno> {
     fstat(file).map(|stat| Owner { user: stat.st_uid, group: stat.st_gid, mode: stat.st_mode })
@@ -360,25 +389,72 @@ pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Makes a directory for its owner alone. If the name is a symbolic link that leads nowhere, makes its target.
-pub fn make_private_dir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
-    let mode = Mode::from_bits_truncate(0o700);
-    match mkdirat(&dir, name, mode) {
-        Err(Errno::EEXIST) if !exists(&dir, name) => {
-            let target = readlinkat(&dir, name)?;
-            mkdirat(&dir, target.as_os_str(), mode)
-        }
-        Err(Errno::EEXIST) => Ok(()),
+/// Whether nobody but us (and root) can change which files stand in a directory.
+pub fn is_ours_alone(dir: impl AsFd) -> bool {
+    owner(dir).is_ok_and(|owner| owner.keeps_others_out(super::process::user()))
+}
+
+/// Makes a directory for its owner alone, if nothing has its name yet: see [`vacancy`].
+pub fn make_private_dir(dir: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let Some((parent, name)) = vacancy(dir, name)? else { return Ok(()) };
+    match mkdirat(parent, name.as_os_str(), Mode::from_bits_truncate(0o700)) {
+        Err(Errno::EEXIST) => Ok(()), // by now
         result => result,
     }
 }
 
+/// Where what is to have this name can be made: here, or where the link leads that stands here and leads nowhere. `None`
+/// if something is there. Directories on the way are made if they are below `/run`.
+pub fn vacancy(dir: &OwnedFd, name: &str) -> Result<Option<(OwnedFd, OsString)>, Errno> {
+    let (mut dir, mut name) = (copy(dir)?, OsString::from(name));
+    for _ in 0..HOPS {
+        match fstatat(&dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(Some((dir, name))),
+            Err(errno) => return Err(errno),
+            Ok(stat) if kind(&stat) != SFlag::S_IFLNK || look_up(&dir, name.as_os_str())? => return Ok(None),
+            Ok(_) => {}
+        }
+        let target = PathBuf::from(readlinkat(&dir, name.as_os_str())?);
+        let last = target.file_name().ok_or(Errno::ENOENT)?;
+        dir = open_making(&dir, target.parent().unwrap_or(Path::new("")))?;
+        name = last.to_owned();
+    }
+    Err(Errno::ELOOP)
+}
+
+/// Opens a directory by its path from here. What is missing is made if it is below `/run`.
+fn open_making(dir: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let mut at = if path.is_absolute() { open_path(Path::new("/"))? } else { copy(dir)? };
+    for part in path.components() {
+        at = match part {
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+            Component::ParentDir => open_dir(&at, OsStr::new(".."))?,
+            Component::Normal(name) => match open_dir(&at, name) {
+                Err(Errno::ENOENT) if path_of(&at).is_some_and(|path| path.starts_with(RUN)) => {
+                    make_dir(&at, name, 0o755)?
+                }
+                found => found?,
+            },
+        };
+    }
+    Ok(at)
+}
+
+/// What a link leads to. `None`: it is none.
+pub fn target(dir: impl AsFd, name: &str) -> Option<PathBuf> {
+    readlinkat(dir, name).ok().map(PathBuf::from)
+}
+
 /// Takes the lock file: by flock, as runit and daemontools do, and by fcntl, as s6 does. EAGAIN when either is
 /// held by somebody else. The lock lasts as long as the descriptor; the file must not be opened a second time,
-/// since closing any descriptor of it gives up the fcntl lock.
+/// since closing any descriptor of it gives up the fcntl lock. So what may be another service's lock is not even
+/// opened: EMLINK if it is a link, or no plain file.
 pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = openat(dir, path.as_ref(), flags, Mode::from_bits_truncate(0o600))?;
+    if !is_vacant_or_ours(&dir, path.as_ref(), SFlag::S_IFREG)? {
+        return Err(Errno::EMLINK);
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+    let file = open_at(dir, path.as_ref(), flags, 0o600)?;
     // SAFETY: flock(2) takes a descriptor that we hold, and a number.
     checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })?;
     let whole =
@@ -386,6 +462,16 @@ pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
     match fcntl(&file, FcntlArg::F_SETLK(&whole)) {
         Err(Errno::EACCES) => Err(Errno::EAGAIN),
         result => result.map(|_| file),
+    }
+}
+
+/// Whether nothing has this name, or a file of this kind which nobody else can have put there. What has several names
+/// may be another service's, unless nobody else can write to the directory.
+fn is_vacant_or_ours<P: nix::NixPath + ?Sized>(dir: impl AsFd, name: &P, wanted: SFlag) -> Result<bool, Errno> {
+    match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(kind(&stat) == wanted && (stat.st_nlink == 1 || is_ours_alone(dir))),
+        Err(Errno::ENOENT) => Ok(true),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -402,7 +488,7 @@ pub enum Holder {
 
 /// Looks who holds a lock file by fcntl. A process that looks at a lock of its own gives it up: it must not.
 pub fn lock_holder(path: &Path) -> Result<Holder, Errno> {
-    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let file = open_at(HERE, path, READ, 0)?;
     let mut found =
         libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
     fcntl(&file, FcntlArg::F_GETLK(&mut found))?;
@@ -421,8 +507,7 @@ pub fn writer(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// The same, but of whatever is there, for who must take a file for a FIFO as the tools do that are replaced.
 pub fn open_writer(path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    open(path.as_ref(), flags, Mode::empty())
+    open_at(HERE, path.as_ref(), OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0)
 }
 
 /// Writes all of it to a FIFO in one piece, or nothing: EAGAIN if it is full, EPIPE if nobody reads any more. At most
@@ -441,24 +526,30 @@ pub enum Ends {
 }
 
 /// Makes a FIFO for its owner alone, or takes the one that is there, and opens it. ENOTSUP when something else
-/// stands under that name: a link to a FIFO is something else, since it may lead out of our directory.
+/// stands under that name, which is not even opened: a link to a FIFO is something else, since it may lead out of our
+/// directory.
 pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
-    let fresh = match mkfifoat(&dir, name, Mode::from_bits_truncate(0o600)) {
-        Ok(()) => true,
-        Err(Errno::EEXIST) => false,
+    match make_fifo(&dir, name) {
+        Err(Errno::EEXIST) if !is_vacant_or_ours(&dir, name, SFlag::S_IFIFO)? => return Err(Errno::ENOTSUP),
+        Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno),
-    };
+    }
     let mode = if ends == Ends::Both { OFlag::O_RDWR } else { OFlag::O_RDONLY };
-    let fifo = match openat(dir, name, mode | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
-        Err(Errno::ELOOP) => return Err(Errno::ENOTSUP),
-        result => result?,
-    };
-    if fresh || kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
+    let fifo = open_at(dir, name, mode | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, 0).map_err(|errno| match errno {
+        Errno::ELOOP => Errno::ENOTSUP,
+        errno => errno,
+    })?;
+    if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
+}
+
+/// Makes a FIFO for its owner alone.
+pub fn make_fifo(dir: impl AsFd, name: &str) -> Result<(), Errno> {
+    mkfifoat(dir, name, Mode::from_bits_truncate(0o600))
 }
 
 /// Opens a file to read it, without waiting.
 pub fn open_reader(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
-    openat(dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+    open_at(dir, name, READ, 0)
 }
 
 /// Reads once. Returns what came.
@@ -480,7 +571,7 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// The pipe that is the standard input of a process: what is read from, what is written to.
 pub fn pipe_of(pid: crate::machine::Pid) -> Option<(OwnedFd, OwnedFd)> {
     let path = format!("/proc/{pid}/fd/0");
-    let end = |mode| open(path.as_str(), mode | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty()).ok();
+    let end = |mode| open_at(HERE, path.as_str(), mode, 0).ok();
     if stat(path.as_str()).ok().is_none_or(|stat| kind(&stat) != SFlag::S_IFIFO) {
         return None;
     }

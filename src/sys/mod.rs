@@ -9,6 +9,7 @@ pub mod fs;
 pub mod manager;
 pub mod poll;
 pub mod process;
+pub mod published;
 mod raw;
 pub mod rescue;
 pub mod say;

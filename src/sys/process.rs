@@ -1,9 +1,8 @@
 //! This process and its children: what it inherited, what it may use, whom it signals.
 
-use super::{Errno, checked, signals};
+use super::{Errno, checked, fs, signals};
 use crate::machine::{Pid, Signal, Target};
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use std::os::fd::{AsFd, IntoRawFd as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -44,7 +43,7 @@ extern "C" fn fill_descriptors() {
                 continue;
             }
             CLOSED.fetch_or(1 << fd, Ordering::Relaxed);
-            if libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) == -1 {
+            if libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_NOCTTY) == -1 {
                 libc::open(c"/".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY);
             }
         }
@@ -58,7 +57,7 @@ static BEFORE_MAIN: extern "C" fn() = fill_descriptors;
 /// Makes descriptors 0 to 2 exist, and every other one close when a program is executed.
 pub fn adopt_descriptors() {
     // An open file takes the lowest number that is free.
-    while let Ok(fd) = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
+    while let Ok(fd) = fs::open_at(fs::HERE, "/dev/null", OFlag::O_RDWR, 0) {
         let number = fd.into_raw_fd();
         if number > libc::STDERR_FILENO {
             // SAFETY: we have just opened it, and nobody else knows its number.
@@ -196,7 +195,7 @@ fn parent_if_known_as(pid: Pid, number: Pid) -> Option<Pid> {
 }
 
 /// Whether a process holds this file open; `None` if we may not know.
-pub fn holds(pid: Pid, file: super::fs::FileId) -> Option<bool> {
+pub fn holds(pid: Pid, file: fs::FileId) -> Option<bool> {
     use std::os::unix::fs::MetadataExt as _;
     let mut open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let is_it = |entry: std::fs::DirEntry| {

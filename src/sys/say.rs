@@ -1,8 +1,9 @@
 //! Speaking: one line, one write, to standard error; never blocking, never failing.
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use super::fs;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{SFlag, fstat};
 use std::fmt::Display;
 use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
@@ -47,14 +48,13 @@ fn write_now(stderr: BorrowedFd, text: &[u8]) {
 
 /// What we open ourselves need not wait. It may be somebody else's, or there may be no /proc.
 fn opened_anew() -> Option<OwnedFd> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    open("/proc/self/fd/2", flags, Mode::empty()).ok()
+    fs::open_at(fs::HERE, "/proc/self/fd/2", OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0).ok()
 }
 
 /// Nobody fills so much between two system calls.
 fn has_plenty_of_room(pipe: BorrowedFd) -> bool {
     let size = fcntl(pipe, FcntlArg::F_GETPIPE_SZ).map_or(0, |size| usize::try_from(size).unwrap_or(0));
-    super::fs::pending(pipe) + 8 * LINE < size
+    fs::pending(pipe) + 8 * LINE < size
 }
 
 /// From a pipe to another one a line can be moved without waiting. It takes a page there, however short it is.

@@ -1,9 +1,9 @@
 //! Memory that outlives the program, and that who may look into us can read: an open file without a name.
 
-use super::{Errno, checked};
+use super::{Errno, checked, fs};
 use crate::machine::Pid;
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
-use nix::sys::stat::{Mode, fstat};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -69,7 +69,7 @@ impl Shared {
         for entry in std::fs::read_dir(directory).map_err(cause)? {
             let path = entry.map_err(cause)?.path();
             if std::fs::read_link(&path).is_ok_and(|link| link.as_os_str() == "/memfd:onit (deleted)") {
-                return Shared::open(open(&path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?);
+                return Shared::open(fs::open_at(fs::HERE, &path, OFlag::O_RDWR, 0)?);
             }
         }
         Err(Errno::ENOENT)

@@ -15,10 +15,9 @@
 //! has not come that far, what it is going to use stays as it is, and others are started with a copy of the table.
 
 use super::cgroup::Group;
-use super::{Errno, checked, clock, raw};
+use super::{Errno, checked, clock, fs, raw};
 use crate::machine::{Mono, Pid};
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -193,7 +192,7 @@ impl Spawner {
     /// To be made before other descriptors are, so that it has the lowest.
     pub fn new() -> Result<Spawner, Errno> {
         // Where there is no /dev, a pipe that nobody writes to does as well.
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
+        let null = fs::open_at(fs::HERE, "/dev/null", OFlag::O_RDWR, 0);
         let null = null.or_else(|_| pipe2(OFlag::O_CLOEXEC).map(|(read, _)| read))?;
         let copy = || null.try_clone().map_err(|_| Errno::EMFILE);
         let places = [copy()?, copy()?];
