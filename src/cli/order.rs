@@ -42,7 +42,7 @@ impl Order {
             return Trouble::new(exit::SYSTEM, failure.to_string()).tell();
         }
         let patience = Patience::new(Some(Patience::of_setter(self.timeout)), self.verbose);
-        let (pending, told) = give(&mut talk, verb, targets);
+        let (pending, told) = give(&mut talk, verb, targets, patience);
         let code = worse(code, told);
         if self.no_wait {
             return code;
@@ -60,10 +60,11 @@ impl Order {
 }
 
 /// Gives the order to each of them. Returns for what is to be waited, and the exit code.
-fn give(talk: &mut Talk, verb: &str, targets: Vec<Target>) -> (Vec<Pending>, i32) {
+fn give(talk: &mut Talk, verb: &str, targets: Vec<Target>, patience: Patience) -> (Vec<Pending>, i32) {
     let (mut pending, mut code) = (Vec::new(), exit::OK);
     for target in targets {
-        let given = talk.look(&target).and_then(|before| tell(talk, verb, &target).map(|()| before));
+        let looked = talk.look_until(&target, patience.deadline());
+        let given = looked.and_then(|before| tell(talk, verb, &target).map(|()| before));
         match given {
             Ok(before) => pending.extend(goal(verb, &before).map(|goal| Pending { target, goal })),
             Err(trouble) if trouble.code == exit::SYSTEM && verb == "exit" && talk.api.is_none() => {} // it has gone already
@@ -93,7 +94,7 @@ fn tell(talk: &mut Talk, verb: &str, target: &Target) -> Result<(), Trouble> {
 fn goal(verb: &str, before: &ServiceStatus) -> Option<Goal> {
     let then = Before::of(before);
     Some(match verb {
-        "up" => Goal::Ready,
+        "up" => Goal::Launched(then),
         "down" => Goal::Down,
         "once" => Goal::Started(then),
         "restart" => Goal::Restarted(then),
@@ -101,8 +102,8 @@ fn goal(verb: &str, before: &ServiceStatus) -> Option<Goal> {
         "pause" => Goal::Paused(true),
         "cont" => Goal::Paused(false),
         "term" | "kill" => Goal::Ended(then),
-        "enable" => Goal::Enabled(true),
-        "disable" => Goal::Enabled(false),
+        "enable" => Goal::Enabled(then),
+        "disable" => Goal::Disabled,
         _ => return None,
     })
 }

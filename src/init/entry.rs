@@ -10,7 +10,7 @@ use super::{Init, Refused};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
-use crate::wire::svdir;
+use crate::wire::{api::DIRECTORY_VARIABLE, svdir};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub fn run(args: Args) -> i32 {
     match entrypoint::parse(args) {
         Ok(Words { directory, trace, voice, control_group, status_group, main }) => {
             let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
+            process::export(DIRECTORY_VARIABLE, fs::absolute(directory.as_ref()).as_os_str());
             let manager = Manager::from_environment();
             let groups = groups(voice, control_group, status_group);
             boot::supervise(Config { trace, voice, groups, main, manager, ..Config::onit(PathBuf::from(directory)) })
@@ -52,6 +53,7 @@ pub fn run(args: Args) -> i32 {
 /// `init`, and whatever the kernel says to PID 1.
 pub fn init(args: Args) -> i32 {
     let directory = std::env::var_os("SVDIR").unwrap_or_else(|| SERVICES.into());
+    process::export(DIRECTORY_VARIABLE, fs::absolute(directory.as_ref()).as_os_str());
     let manager = Manager::from_environment();
     let groups = groups(Voice::Onit, None, None);
     boot::init(Config { manager, groups, ..Config::onit(PathBuf::from(directory)) }, args)

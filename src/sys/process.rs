@@ -4,6 +4,7 @@ use super::{Errno, checked, signals};
 use crate::machine::{Pid, Signal, Target};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, IntoRawFd as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -17,6 +18,13 @@ pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
         Err(Errno::ESRCH) => Ok(()),
         result => result,
     }
+}
+
+/// From now on this is in our environment, and in that of every program that we start. To be called while there is a
+/// single thread, as there always is in a supervisor.
+pub fn export(name: &str, value: &OsStr) {
+    // SAFETY: this process has a single thread.
+    unsafe { std::env::set_var(name, value) };
 }
 
 /// Which of the descriptors 0 to 2 were closed when we were executed, a bit for each.
