@@ -4,15 +4,17 @@ use super::find::{Talk, Target, Way};
 use super::here::{self, Seen};
 use super::paint::{self, Paint, Tone};
 use super::{files, status, words};
+use crate::sys::fs;
 use crate::wire::api::{LifeRecord, ServiceStatus};
 use crate::wire::tai::Tai;
-use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// How many lines of the log are shown, out of how many bytes.
 const LINES: usize = 10;
 const TAIL: i64 = 16 * 1024;
+/// Where the log is, a logger's script says before so many bytes.
+const SCRIPT: u64 = 64 * 1024;
 /// `@` and what follows it in a line of multilog or svlogd -t.
 const LABEL: usize = 25;
 
@@ -26,6 +28,9 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
     let mut say = |name: &str, text: String| {
         lines.push(format!("  {} {text}", paint.tone(Tone::Quiet, &format!("{name:<9}"))));
     };
+    if talk.unusual_directory().is_some() {
+        say("directory", paint::cut(&talk.place(target).display().to_string(), usize::MAX));
+    }
     if let Some(pid) = service.pid {
         say("pid", process(pid, here::look(talk, target, pid), service.state == "finishing"));
     }
@@ -192,7 +197,8 @@ fn current(directory: &Path, logger: Option<(Seen, i32)>, elsewhere: bool) -> Op
         theirs(&targets.filter(|target| target.file_name().is_some_and(|name| name == "current")).min()?)
     });
     let custom = ["main/current", "current", "log/current"].map(|place| directory.join(place));
-    let script = std::fs::read_to_string(directory.join("run")).unwrap_or_default();
+    let script = fs::read_regular(&directory.join("run"), SCRIPT).unwrap_or_default();
+    let script = String::from_utf8_lossy(&script);
     let named = script.split_whitespace().filter_map(|word| {
         let word = Path::new(word.trim_matches(['"', '\'']));
         Some(if word.is_absolute() { theirs(word)? } else { directory.join(word) }.join("current"))
@@ -202,7 +208,7 @@ fn current(directory: &Path, logger: Option<(Seen, i32)>, elsewhere: bool) -> Op
 
 /// The last lines of a file.
 fn tail(file: &Path) -> Result<Vec<String>, std::io::Error> {
-    let mut file = File::open(file)?;
+    let mut file = fs::regular(file)?;
     let length = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
     let whole = file.seek(SeekFrom::End(-length.min(TAIL)))? == 0;
     let mut bytes = Vec::new();

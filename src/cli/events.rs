@@ -29,6 +29,9 @@ pub struct Events {
 impl Events {
     /// Tells, until there is nothing more to come. Returns the exit code.
     pub fn run(&self) -> i32 {
+        if self.services.iter().any(String::is_empty) {
+            return Trouble::empty().tell();
+        }
         let mut talk = Talk::open();
         let mut stopping = false;
         loop {

@@ -1,7 +1,6 @@
 //! Services through their files: where there is no socket, as with runit, daemontools and s6.
 
 use super::find::{Trouble, is_service};
-use crate::client::api::Api;
 use crate::client::{self, ErrorKind, Format, Service, Watch};
 use crate::exit;
 use crate::machine::{Exit, Mono, Phase, Want};
@@ -9,6 +8,7 @@ use crate::sys::poll::Poller;
 use crate::sys::{Errno, clock, fs};
 use crate::wire::api::{ExitRecord, ServiceStatus};
 use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -88,11 +88,12 @@ pub fn order(verb: &str, name: &str, path: &Path) -> Result<(), Trouble> {
     told.map_err(|error| trouble(name, &error))
 }
 
-/// Waits until one of these services may have changed, the socket has something to say, or the time has come.
+/// Waits until one of these services may have changed or come, the other descriptor has something to say, or the time
+/// has come.
 pub fn wait_for_change(
     watch: &mut Option<Watch>,
     paths: &[PathBuf],
-    api: Option<&Api>,
+    other: Option<BorrowedFd<'_>>,
     until: Option<Mono>,
 ) -> Result<(), Trouble> {
     let told = |error: client::Error| Trouble::new(exit::SYSTEM, error.to_string());
@@ -100,7 +101,7 @@ pub fn wait_for_change(
     let watch = match watch {
         Some(watch) => watch,
         None => {
-            let services: Vec<Service> = paths.iter().filter_map(|path| Service::open(path).ok()).collect();
+            let services: Vec<Service> = paths.iter().map(|path| Service::expected(path)).collect();
             match Watch::new(&services) {
                 Err(error) if matches!(error.kind(), ErrorKind::Limit(_)) => return pause(until).map_err(failed),
                 new => watch.insert(new.map_err(told)?),
@@ -112,8 +113,8 @@ pub fn wait_for_change(
     }
     let mut poller = Poller::new().map_err(failed)?;
     poller.add(&*watch, 0).map_err(failed)?;
-    if let Some(api) = api {
-        poller.add(api, 1).map_err(failed)?;
+    if let Some(other) = other {
+        poller.add(other, 1).map_err(failed)?;
     }
     poller.wait(clock::now(), until).for_each(drop);
     Ok(())
@@ -143,8 +144,12 @@ fn trouble(name: &str, error: &client::Error) -> Trouble {
     Trouble::new(code, format!("{name}: cannot {}: {}", error.operation(), error.cause()))
 }
 
-/// Makes or removes the file `down`, as onit and s6 do it themselves, and no other supervisor.
+/// Makes or removes the file `down`, as onit and s6 do it themselves, and no other supervisor. Only in a service
+/// directory: in a directory of services, or any other one that was named by mistake, it would mean nothing.
 fn switch(name: &str, path: &Path, enabled: bool) -> Result<(), Trouble> {
+    if !["run", "supervise"].iter().any(|file| path.join(file).symlink_metadata().is_ok()) {
+        return Err(Trouble::new(exit::FAILED, format!("{name}: is no service directory: there is no run in it")));
+    }
     let done =
         fs::open_path(path).and_then(|dir| if enabled { fs::remove(dir, "down") } else { fs::touch(dir, "down") });
     let verb = if enabled { "remove" } else { "create" };

@@ -1,11 +1,11 @@
 //! Whom a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
 
 use super::{files, near, paint};
-use crate::client::{Error, ErrorKind, api::Api};
+use crate::client::{Deadline, Error, ErrorKind, api::Api};
 use crate::exit;
-use crate::machine::Pid;
+use crate::machine::{Mono, Pid};
 use crate::sys::{Errno, fs, say::say};
-use crate::wire::api::ServiceStatus;
+use crate::wire::api::{DIRECTORY_VARIABLE, ServiceStatus};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,11 @@ impl Trouble {
         let (place, question) = (directory.display(), near::question(name, &names));
         let list = "(\"onit list\" shows those there are)";
         Trouble::new(exit::UNKNOWN, format!("{name}: no such service in {place}{question} {list}"))
+    }
+
+    /// A word that is empty, as that of a script whose variable is not set, names no service, and never all of them.
+    pub fn empty() -> Trouble {
+        Trouble::new(exit::USAGE, "the name of a service is empty (a variable that is not set?)")
     }
 
     /// Names whose bytes are no UTF-8 may look the same.
@@ -125,7 +130,7 @@ impl Talk {
     /// zero is asked.
     pub fn open_within(limit: Option<Duration>) -> Talk {
         let patience = limit.map_or(PATIENCE, |limit| limit.clamp(MOMENT, PATIENCE));
-        let named = std::env::var_os("SVDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let (named, is_ours) = named_directory();
         let directory = named.clone().unwrap_or_else(|| PathBuf::from(SERVICES));
         let mut talk = Talk {
             api: None,
@@ -135,8 +140,8 @@ impl Talk {
             silent: false,
             forbidden: None,
         };
-        for place in places(&directory, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR")) {
-            match Api::connect_within(&place.socket, patience) {
+        for place in places(&directory, is_ours, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR")) {
+            match Api::connect_trusted(&place.socket, patience, &directory) {
                 Ok(api) => {
                     let theirs = PathBuf::from(&api.hello().directory);
                     if place.anybodys && named.is_some() && !same(&theirs, &directory) {
@@ -156,6 +161,9 @@ impl Talk {
                 Err(error) => {
                     let may_be_theirs = !(place.anybodys && named.is_some());
                     talk.silent = error.kind() == ErrorKind::TimedOut && may_be_theirs;
+                    if error.kind() == ErrorKind::Untrusted {
+                        Trouble::new(exit::OK, format!("{}: {}", place.socket.display(), error.cause())).tell();
+                    }
                     if error.kind() == ErrorKind::NotPermitted && may_be_theirs && talk.forbidden.is_none() {
                         talk.forbidden = Some((place.socket.clone(), error.cause()));
                     }
@@ -184,6 +192,16 @@ impl Talk {
         let root = self.supervisor().map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
         let there = root.and_then(|root| Some(root.join(path.strip_prefix("/").ok()?)));
         there.filter(|there| there.exists()).unwrap_or_else(|| path.to_owned())
+    }
+
+    /// The sockets that were looked for and did not help.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        self.tried.iter().map(|(socket, _)| socket.clone()).collect()
+    }
+
+    /// The directory of services, if it is another one than whoever asks would think of.
+    pub fn unusual_directory(&self) -> Option<&Path> {
+        Some(&*self.directory).filter(|directory| *directory != Path::new(SERVICES))
     }
 
     /// Why whoever asks whether all is well is not helped by the files: they may be as they were before a supervisor hung.
@@ -262,11 +280,24 @@ impl Talk {
         (targets, code)
     }
 
+    /// The one service that a word names.
+    pub fn only(&mut self, word: &str) -> Result<Target, Trouble> {
+        let mut found = self.named(word, &mut None)?;
+        let count = found.len();
+        match found.pop() {
+            Some(target) if count == 1 => Ok(target),
+            _ => Err(Trouble::new(exit::USAGE, format!("{word}: {count} services, where one is needed"))),
+        }
+    }
+
     fn named(&mut self, word: &str, known: &mut Option<Vec<(String, bool)>>) -> Result<Vec<Target>, Trouble> {
+        if word.is_empty() {
+            return Err(Trouble::empty());
+        }
         if is_path(word) {
             return self.path(Path::new(word)).map(|target| vec![target]);
         }
-        if word != "all" && !is_glob(word) {
+        if !is_many(word) {
             return Ok(vec![self.target(word)]);
         }
         if known.is_none() {
@@ -329,6 +360,39 @@ impl Talk {
         }
     }
 
+    /// The same for who has some time: a service that has just been put into the directory is known before long.
+    pub fn look_until(&mut self, target: &Target, until: Option<Mono>) -> Result<ServiceStatus, Trouble> {
+        let answer = self.look(target);
+        let is_unknown =
+            |answer: &Result<_, Trouble>| answer.as_ref().is_err_and(|trouble| trouble.code == exit::UNKNOWN);
+        let place = self.place(target);
+        if !is_unknown(&answer)
+            || target.way != Way::Api
+            || !place.is_dir()
+            || !place.file_name().is_some_and(is_service)
+        {
+            return answer;
+        }
+        let failed = |error| Trouble::failed(&error);
+        self.api()?.subscribe().map_err(failed)?;
+        if self.api()?.hello().control {
+            self.api()?.rescan().map_err(failed)?; // where nothing tells that a directory has changed
+        }
+        loop {
+            let answer = self.look(target);
+            if !is_unknown(&answer) {
+                return answer;
+            }
+            let mut news = self.api()?.event(Deadline::at(until)).map_err(failed)?;
+            while news.as_ref().is_some_and(|event| event.name.as_ref() != Some(&target.name)) {
+                news = self.api()?.event(Deadline::at(until)).map_err(failed)?;
+            }
+            if news.is_none() {
+                return answer;
+            }
+        }
+    }
+
     fn looks_like_several(&self, name: &str) -> bool {
         let names = fs::open_path(&self.directory).and_then(fs::names).unwrap_or_default();
         names.iter().filter(|one| one.to_string_lossy() == name).count() > 1
@@ -361,17 +425,44 @@ struct Place {
     anybodys: bool,
 }
 
-/// In the order in which they are tried.
-fn places(directory: &Path, onit_run: &OsStr, runtime: &OsStr) -> Vec<Place> {
-    let place = |directory: PathBuf, beside, anybodys| Place { socket: directory.join(SOCKET), beside, anybodys };
-    if !onit_run.is_empty() {
-        return vec![place(PathBuf::from(onit_run), false, false)];
+/// Where services are looked for, if the environment says that: where the user says, or else where the supervisor does
+/// that runs us. And whether it was the supervisor.
+fn named_directory() -> (Option<PathBuf>, bool) {
+    let named = |name| Some(variable(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
+    match (named("SVDIR"), named(DIRECTORY_VARIABLE)) {
+        (None, Some(ours)) => (Some(ours), true),
+        (said, _) => (said, false),
     }
-    let mut places = vec![place(directory.join(".onit"), true, false), place(PathBuf::from("/run/onit"), false, true)];
+}
+
+/// In the order in which they are tried. `is_ours`: it is the directory of the supervisor that runs us, which need not be
+/// the one for which `ONIT_RUN` was set: that may have been the one that runs it.
+fn places(directory: &Path, is_ours: bool, onit_run: &OsStr, runtime: &OsStr) -> Vec<Place> {
+    let place = |directory: PathBuf, beside, anybodys| Place { socket: directory.join(SOCKET), beside, anybodys };
+    let beside = place(directory.join(".onit"), true, false);
+    if !onit_run.is_empty() {
+        let named = place(PathBuf::from(onit_run), false, is_ours);
+        return if is_ours { vec![named, beside] } else { vec![named] };
+    }
+    let mut places = vec![beside, place(PathBuf::from("/run/onit"), false, true)];
     if !runtime.is_empty() {
         places.push(place(Path::new(runtime).join("onit"), false, true));
     }
     places
+}
+
+/// Whether a service that nobody looks after stands in the directory of an onit that has not come to it yet.
+pub fn is_about_to_be_taken_in(service: &Path) -> bool {
+    let service = if service.ends_with("log") { service.parent().unwrap_or(service) } else { service };
+    let (Some(directory), Some(name)) = (service.parent(), service.file_name()) else { return false };
+    let places = places(directory, false, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"));
+    let theirs = places.into_iter().find_map(|place| {
+        let api = Api::connect_trusted(&place.socket, MOMENT, directory).ok()?;
+        (place.beside || same(Path::new(&api.hello().directory), directory)).then_some(api)
+    });
+    let Some(mut api) = theirs.filter(|_| is_service(name)) else { return false };
+    let is_refused = |one: &ServiceStatus| one.state == "refused" && name == OsStr::new(&one.name);
+    api.hello().state == "up" && api.all().is_ok_and(|all| !all.iter().any(is_refused))
 }
 
 fn variable(name: &str) -> OsString {
@@ -389,8 +480,9 @@ pub fn is_path(word: &str) -> bool {
     word.starts_with(['/', '.']) || word.ends_with('/')
 }
 
-fn is_glob(word: &str) -> bool {
-    word.contains(['*', '?', '['])
+/// Whether a word may name several services, so that it takes a list of them.
+pub fn is_many(word: &str) -> bool {
+    word == "all" || (!is_path(word) && word.contains(['*', '?', '[']))
 }
 
 /// Whether a name is what a pattern of the shell stands for. `*` and `?` do not stand for a slash, so that `*` means no
@@ -464,12 +556,17 @@ mod tests {
     #[test]
     fn a_socket_is_looked_for_beside_the_services_and_then_where_anybody_may_have_one() {
         let sockets = |run: &str, runtime: &str| {
-            let places = places("/sv".as_ref(), run.as_ref(), runtime.as_ref());
+            let places = places("/sv".as_ref(), false, run.as_ref(), runtime.as_ref());
             places.into_iter().map(|place| place.socket.display().to_string()).collect::<Vec<_>>()
         };
         assert_eq!(sockets("", ""), ["/sv/.onit/api", "/run/onit/api"]);
         assert_eq!(sockets("", "/run/user/7"), ["/sv/.onit/api", "/run/onit/api", "/run/user/7/onit/api"]);
         assert_eq!(sockets("/x", "/run/user/7"), ["/x/api"]);
+        let inside = places("/sv".as_ref(), true, "/x".as_ref(), "".as_ref());
+        assert_eq!(
+            inside.iter().map(|place| (place.beside, place.anybodys)).collect::<Vec<_>>(),
+            [(false, true), (true, false)]
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is waited for, and the waiting: event by event, never by asking again and again.
 
+use super::arrival::Arrival;
 use super::find::{Talk, Target, Trouble, Way, worse};
 use super::{files, status, words};
 use crate::client::{Deadline, ErrorKind, Watch};
@@ -8,6 +9,7 @@ use crate::sys::clock;
 use crate::wire::api::ServiceStatus;
 use crate::{exit, sys::say::say};
 use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Who waits for longer than this is told for whom.
@@ -24,12 +26,12 @@ pub enum Goal {
     Up,
     /// And it counts as ready, as far as anybody knows but its `check`.
     Ready,
-    /// It is ready, or has done what it was to do.
-    Served,
     /// Nothing runs, and nothing is about to be started.
     Down,
     /// It has ended and is not started again.
     Done,
+    /// It is ready, or has done what it was to do. That it could not be executed since then is an answer, too.
+    Launched(Before),
     /// It has been started since, or runs still.
     Started(Before),
     /// It runs as another process than then, and is ready.
@@ -38,8 +40,10 @@ pub enum Goal {
     Ended(Before),
     /// It is paused, or is not.
     Paused(bool),
-    /// It starts by itself and is ready; or it does neither.
-    Enabled(bool),
+    /// It starts by itself and is ready.
+    Enabled(Before),
+    /// It does neither.
+    Disabled,
     /// Nobody looks after it any more.
     Gone(Before),
 }
@@ -71,6 +75,12 @@ impl Before {
     fn is_past(self, now: &ServiceStatus) -> bool {
         self.pid != now.pid || self.since < now.since
     }
+
+    /// It was tried since then, and there is nothing that could be executed. The supervisor tries again, but whoever has
+    /// just asked for it wants to know.
+    fn has_failed(self, now: &ServiceStatus) -> bool {
+        self.since < now.since && now.pid.is_none() && words::is_troubled(now)
+    }
 }
 
 impl Goal {
@@ -82,22 +92,23 @@ impl Goal {
         let met = match self {
             Goal::Up => up,
             Goal::Ready => ready,
-            Goal::Served => ready || done,
+            Goal::Launched(_) => ready || done,
             Goal::Down => down && now.want != "up",
             Goal::Done => done || state == "failed" || (state == "down" && now.want != "up" && has_ended(now)),
-            Goal::Started(before) => up || before.since < now.since,
+            Goal::Started(before) => up || (before.since < now.since && !before.has_failed(now)),
             Goal::Restarted(before) => (ready || done) && before.is_past(now),
             Goal::Ended(before) => before.pid.is_none() || before.pid != now.pid,
             Goal::Paused(paused) => now.pid.is_none() || now.paused == *paused,
-            Goal::Enabled(true) => (ready || done) && now.enabled,
-            Goal::Enabled(false) => down && !now.enabled,
+            Goal::Enabled(_) => (ready || done) && now.enabled,
+            Goal::Disabled => down && !now.enabled,
             Goal::Gone(before) => state == "refused" || (now.leaving && down) || (!now.leaving && before.is_past(now)),
         };
         let never = match self {
-            Goal::Up | Goal::Ready if done => true,
-            Goal::Up | Goal::Ready | Goal::Served | Goal::Restarted(_) | Goal::Enabled(true) => {
-                matches!(state, "failed" | "refused")
+            Goal::Up | Goal::Ready => done || matches!(state, "failed" | "refused"),
+            Goal::Launched(before) | Goal::Restarted(before) | Goal::Enabled(before) => {
+                matches!(state, "failed" | "refused") || before.has_failed(now)
             }
+            Goal::Started(before) => before.has_failed(now),
             Goal::Down | Goal::Done => state == "refused", // what nobody looks after tells nobody when it ends
             _ => false,
         };
@@ -111,8 +122,8 @@ impl Goal {
     /// The word behind "not", for a service that stands like this.
     fn name(&self, now: &ServiceStatus) -> &'static str {
         match self {
-            Goal::Ready | Goal::Served if now.state == "up" => "ready",
-            Goal::Up | Goal::Ready | Goal::Served => "up",
+            Goal::Ready | Goal::Launched(_) if now.state == "up" => "ready",
+            Goal::Up | Goal::Ready | Goal::Launched(_) => "up",
             Goal::Down => "down",
             Goal::Done => "done",
             Goal::Started(_) => "started",
@@ -120,8 +131,8 @@ impl Goal {
             Goal::Ended(_) => "ended",
             Goal::Paused(true) => "paused",
             Goal::Paused(false) => "continued",
-            Goal::Enabled(true) => "enabled and up",
-            Goal::Enabled(false) => "disabled and down",
+            Goal::Enabled(_) => "enabled and up",
+            Goal::Disabled => "disabled and down",
             Goal::Gone(_) => "gone",
         }
     }
@@ -150,13 +161,15 @@ pub struct Patience {
     pub verbose: bool,
     /// One of the services is enough.
     pub any: bool,
+    /// What is not there yet may come.
+    pub for_arrival: bool,
 }
 
 impl Patience {
     /// So long from now; `None`: as long as it takes.
     pub fn new(limit: Option<Duration>, verbose: bool) -> Patience {
         let start = clock::now();
-        Patience { start, deadline: limit.map(|limit| start.after(limit)), verbose, any: false }
+        Patience { start, deadline: limit.map(|limit| start.after(limit)), verbose, any: false, for_arrival: false }
     }
 
     /// As long as a setter waits: what was said, else `$SVWAIT`, else seven seconds.
@@ -234,6 +247,7 @@ impl Waiting<'_> {
         match self.talk.look(&one.target) {
             Ok(now) => match one.goal.verdict(&now) {
                 Verdict::NotYet => return false,
+                Verdict::Never if self.may_come() && now.state == "refused" => return false,
                 Verdict::Met => self.succeed(one, Some(&now)),
                 Verdict::Never => self.fail(one, &now, exit::FAILED),
             },
@@ -244,12 +258,18 @@ impl Waiting<'_> {
                 self.lost = true;
                 return false;
             }
+            Err(trouble) if trouble.code == exit::UNKNOWN && self.patience.for_arrival => return false,
             Err(trouble) => {
                 self.progress.clear();
                 self.code = worse(self.code, trouble.tell());
             }
         }
         true
+    }
+
+    /// There is no supervisor that could say that it refuses a service; one is waited for.
+    fn may_come(&self) -> bool {
+        self.patience.for_arrival && self.talk.api.is_none()
     }
 
     fn succeed(&mut self, one: &Pending, now: Option<&ServiceStatus>) {
@@ -290,12 +310,18 @@ impl Waiting<'_> {
         }
         let names = self.pending.iter().map(|one| one.target.name.as_str());
         let until = self.progress.tell(names).into_iter().chain(self.patience.deadline).min();
+        let arrival = match self.arrival()? {
+            Arriving::Here => return Ok(None),
+            Arriving::Yet(arrival) => Some(arrival),
+            Arriving::Unneeded => None,
+        };
         let path = |one: &Pending| if let Way::Files(path) = &one.target.way { Some(path.clone()) } else { None };
         let paths: Vec<_> = self.pending.iter().filter_map(path).collect();
         if !paths.is_empty() {
             // What comes through the socket meanwhile is read when its services are looked at.
             let api = self.talk.api.as_ref().filter(|_| paths.len() < self.pending.len());
-            return files::wait_for_change(&mut self.watch, &paths, api, until).map(|()| None);
+            let other = api.map(AsFd::as_fd).or(arrival.as_ref().map(AsFd::as_fd));
+            return files::wait_for_change(&mut self.watch, &paths, other, until).map(|()| None);
         }
         match self.talk.api()?.event(Deadline::at(until)) {
             Ok(Some(event)) => Ok(event.name),
@@ -305,11 +331,41 @@ impl Waiting<'_> {
         }
     }
 
+    /// A supervisor that has come meanwhile knows more than the files do. Its socket is watched for before it is looked
+    /// for.
+    fn arrival(&mut self) -> Result<Arriving, Trouble> {
+        if !self.may_come() {
+            return Ok(Arriving::Unneeded);
+        }
+        let arrival = Arrival::of(&self.talk.sockets())
+            .map_err(|errno| Trouble::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc())))?;
+        let mut talk = Talk::open_within(self.patience.deadline.map(|until| until.since(clock::now())));
+        let Some(api) = &mut talk.api else { return Ok(Arriving::Yet(arrival)) };
+        api.subscribe().map_err(|error| Trouble::failed(&error))?;
+        *self.talk = talk;
+        for one in &mut self.pending {
+            if let Ok(target) = self.talk.only(&one.target.name) {
+                one.target = target;
+            }
+        }
+        Ok(Arriving::Here)
+    }
+
     fn again(&mut self) -> Result<Option<String>, Trouble> {
         *self.talk = status::again(self.talk, self.patience.deadline)?;
         self.talk.api()?.subscribe().map_err(|error| Trouble::failed(&error))?;
         Ok(None)
     }
+}
+
+/// Whether a supervisor is to come.
+enum Arriving {
+    /// It has come.
+    Here,
+    /// It is told when it may have.
+    Yet(Arrival),
+    /// There is one, or none is waited for.
+    Unneeded,
 }
 
 /// Where a service stands, for whoever had hoped for something else.

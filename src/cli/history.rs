@@ -38,11 +38,7 @@ impl History {
     }
 
     fn lives(&self, talk: &mut Talk) -> Result<Vec<LifeRecord>, Trouble> {
-        let (targets, code) = talk.targets(std::slice::from_ref(&self.service));
-        let [target] = &targets[..] else {
-            let text = format!("{}: {} services, where one is needed", self.service, targets.len());
-            return Err(Trouble::new(if code == exit::OK { exit::USAGE } else { code }, text));
-        };
+        let target = talk.only(&self.service)?;
         if target.way != Way::Api {
             return Err(match talk.api {
                 Some(_) => Trouble::new(exit::FAILED, format!("{}: its files do not tell its history", target.name)),

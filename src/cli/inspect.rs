@@ -37,9 +37,15 @@ impl List {
         };
         let wanted = services.into_iter().filter(|service| self.all || !service.logger);
         let terminal = std::io::stdout().is_terminal() && !self.json;
-        let shown = |name: String| if terminal { paint::cut(&name, usize::MAX) } else { name };
-        let names: Vec<String> = wanted.map(|service| shown(service.name)).collect();
-        if self.json { paint::print(&paint::json(&names)) } else { paint::print_lines(&names) }
+        let names: Vec<String> = wanted.map(|service| service.name).collect();
+        match (self.json, terminal) {
+            (true, _) => paint::print(&paint::json(&names)),
+            (false, true) => paint::print_lines(&names),
+            // As ls does: a program that reads the names gets the names.
+            (false, false) => {
+                paint::print_bytes(names.iter().map(|name| format!("{name}\n")).collect::<String>().as_bytes())
+            }
+        }
     }
 }
 
@@ -66,16 +72,12 @@ impl Process {
 
 /// The one service that a word names, and what its supervisor calls its process.
 fn pid(talk: &mut Talk, word: &str) -> Result<(Target, i32), Trouble> {
-    let (targets, code) = talk.targets(&[word.to_owned()]);
-    let [target] = &targets[..] else {
-        let text = format!("{word}: {} services, where one is needed", targets.len());
-        return Err(Trouble::new(if code == exit::OK { exit::USAGE } else { code }, text));
-    };
-    let now = talk.look(target)?;
+    let target = talk.only(word)?;
+    let now = talk.look(&target)?;
     let pid = now
         .pid
         .ok_or_else(|| Trouble::new(exit::FAILED, format!("{word}: it does not run: {}", super::goal::stands(&now))));
-    Ok((target.clone(), pid?))
+    Ok((target, pid?))
 }
 
 /// The environment that the process of SVC was started with. The values of names that look like secrets are masked.
@@ -111,23 +113,36 @@ impl Env {
             Err(trouble) => return trouble.tell(),
         };
         if self.json {
-            return paint::print(&format!("{}\n", serde_json::to_string(&variables).unwrap_or_default()));
+            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+            let all: BTreeMap<_, _> = variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+            return paint::print_bytes(format!("{}\n", serde_json::to_string(&all).unwrap_or_default()).as_bytes());
         }
-        let lines: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        paint::print_lines(&lines)
+        let terminal = std::io::stdout().is_terminal();
+        let line = |(name, value): (Vec<u8>, Vec<u8>)| {
+            let line = [&name[..], b"=", &value].concat();
+            [&paint::escaped(&line, terminal)[..], b"\n"].concat()
+        };
+        let lines: Vec<Vec<u8>> = variables.into_iter().map(line).collect();
+        paint::print_bytes(&lines.concat())
     }
 }
 
-/// The variables in `/proc/PID/environ`, by name.
-fn variables(environ: &[u8], show: bool) -> BTreeMap<String, String> {
+/// The variables in `/proc/PID/environ`, by name. They are bytes, and UTF-8 by custom only.
+fn variables(environ: &[u8], show: bool) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let entries = environ.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
     let pairs = entries.filter_map(|entry| {
-        let text = String::from_utf8_lossy(entry);
-        let (name, value) = text.split_once('=')?;
-        let value = if show || value.is_empty() { value.to_owned() } else { masked(name, value) };
-        Some((name.to_owned(), value))
+        let (name, value) = entry.split_at_checked(entry.iter().position(|byte| *byte == b'=')?)?;
+        let value = value.get(1..)?;
+        let shown = if show || value.is_empty() { None } else { mask(name, value) };
+        Some((name.to_vec(), shown.unwrap_or_else(|| value.to_vec())))
     });
     pairs.collect()
+}
+
+/// What is shown in place of this value; `None` if it looks like no secret.
+fn mask(name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+    let (name, text) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+    Some(masked(&name, &text)).filter(|shown| **shown != *text).map(String::into_bytes)
 }
 
 /// The value, without what looks like a secret: all of it, or what stands before the `@` of a URL.
@@ -183,8 +198,12 @@ mod tests {
     #[test]
     fn an_environment_is_read_as_it_stands() {
         let read = variables(b"B=2=3\0A=x\ny\0EMPTY_TOKEN=\0TOKEN=t\0junk\0", false);
-        let list: Vec<_> = read.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(list, ["A=x\ny", "B=2=3", "EMPTY_TOKEN=", &format!("TOKEN={MASK}")]);
-        assert_eq!(variables(b"TOKEN=t\0", true).get("TOKEN").map(String::as_str), Some("t"));
+        let list: Vec<_> = read.iter().map(|(name, value)| [&name[..], b"=", value].concat()).collect();
+        let masked = format!("TOKEN={MASK}");
+        assert_eq!(list, [b"A=x\ny", &b"B=2=3"[..], b"EMPTY_TOKEN=", masked.as_bytes()]);
+        let one = |environ: &[u8], show| variables(environ, show).into_values().next();
+        assert_eq!(one(b"TOKEN=t\0", true), Some(b"t".to_vec()));
+        assert_eq!(one(b"\xfe=\xff\0", false), Some(b"\xff".to_vec()));
+        assert_eq!(one(b"TOKEN=\xff\0", false), Some(MASK.as_bytes().to_vec()));
     }
 }

@@ -1,6 +1,7 @@
 //! Short-lived verbs, and the tools of others that onit stands in for.
 #![forbid(unsafe_code)]
 
+mod arrival;
 pub mod check;
 pub mod completion;
 mod detail;

@@ -47,7 +47,7 @@ impl Order {
         }
         let patience = Patience::new(Some(Patience::of_setter(self.timeout)), self.verbose);
         let mut sessions = Sessions::default();
-        let (pending, told) = give(&mut talk, verb, targets, &mut sessions);
+        let (pending, told) = give(&mut talk, verb, targets, patience, &mut sessions);
         let code = worse(code, told);
         if self.no_wait {
             return code;
@@ -66,10 +66,17 @@ impl Order {
 }
 
 /// Gives the order to each of them. Returns for what is to be waited, and the exit code.
-fn give(talk: &mut Talk, verb: &str, targets: Vec<Target>, sessions: &mut Sessions) -> (Vec<Pending>, i32) {
+fn give(
+    talk: &mut Talk,
+    verb: &str,
+    targets: Vec<Target>,
+    patience: Patience,
+    sessions: &mut Sessions,
+) -> (Vec<Pending>, i32) {
     let (mut pending, mut code) = (Vec::new(), exit::OK);
     for target in targets {
-        let given = talk.look(&target).and_then(|before| {
+        let looked = talk.look_until(&target, patience.deadline());
+        let given = looked.and_then(|before| {
             if STOPPING.contains(&verb) {
                 sessions.remember(talk, &target, &before);
             }
@@ -104,7 +111,7 @@ fn tell(talk: &mut Talk, verb: &str, target: &Target) -> Result<(), Trouble> {
 fn goal(verb: &str, before: &ServiceStatus) -> Option<Goal> {
     let then = Before::of(before);
     Some(match verb {
-        "up" => Goal::Served,
+        "up" => Goal::Launched(then),
         "down" => Goal::Down,
         "once" => Goal::Started(then),
         "restart" => Goal::Restarted(then),
@@ -112,8 +119,8 @@ fn goal(verb: &str, before: &ServiceStatus) -> Option<Goal> {
         "pause" => Goal::Paused(true),
         "cont" => Goal::Paused(false),
         "term" | "kill" => Goal::Ended(then),
-        "enable" => Goal::Enabled(true),
-        "disable" => Goal::Enabled(false),
+        "enable" => Goal::Enabled(then),
+        "disable" => Goal::Disabled,
         _ => return None,
     })
 }

@@ -3,6 +3,7 @@
 use crate::exit;
 use crate::sys::say::say;
 use crate::sys::screen;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
@@ -225,21 +226,78 @@ pub fn by_name(one: &str, other: &str) -> Ordering {
     key(one).cmp(&key(other)).then_with(|| one.cmp(other))
 }
 
+/// Whether a character does something to a terminal instead of being shown.
+fn is_active(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
+}
+
+/// A text in which parts may have been written by anybody, without what they could do to a terminal: of all control
+/// sequences, our own colours are left.
+fn disarmed(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_active) {
+        return Cow::Borrowed(text);
+    }
+    let (mut safe, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(c) = rest.chars().next() {
+        let length = colour(rest).unwrap_or(c.len_utf8());
+        let (piece, behind) = rest.split_at(length);
+        safe.push_str(if is_active(c) && length == c.len_utf8() { "?" } else { piece });
+        rest = behind;
+    }
+    Cow::Owned(safe)
+}
+
+/// How long the colour is that a text begins with.
+fn colour(text: &str) -> Option<usize> {
+    let numbers = text.strip_prefix("\x1b[")?;
+    let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    numbers.get(end..)?.starts_with('m').then_some(2 + end + 1)
+}
+
+/// Bytes that are shown as they are, but for what a terminal would obey, which becomes `\x1b`, `\n` and the like; on a
+/// terminal, also what is no UTF-8. So a program that reads them from a pipe gets every byte that is text in some way.
+pub fn escaped(bytes: &[u8], terminal: bool) -> Vec<u8> {
+    let mut safe = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' | '\r' => safe.extend(c.escape_default().to_string().bytes()),
+                c if is_active(c) => safe.extend(format!("\\x{:02x}", u32::from(c)).bytes()),
+                c => safe.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        for byte in chunk.invalid() {
+            if terminal { safe.extend(format!("\\x{byte:02x}").bytes()) } else { safe.push(*byte) }
+        }
+    }
+    safe
+}
+
 /// Writes to standard output. Returns the exit code. Why it fails is told, but not that nobody reads any more.
 pub fn print(text: &str) -> i32 {
-    write(text)
+    print_bytes(disarmed(text).as_bytes())
+}
+
+/// The same, and nothing is changed: for what only programs read, and for what is [`escaped`].
+pub fn print_bytes(bytes: &[u8]) -> i32 {
+    write(bytes)
         .map_or_else(|kind| if kind == ErrorKind::BrokenPipe { exit::FAILED } else { exit::SYSTEM }, |()| exit::OK)
 }
 
 /// The same for what may have been heard well enough: that nobody reads any more is no failure. Anything else that
 /// keeps it from being written is told, and leaves its exit code.
 pub fn report(text: &str) -> Result<(), i32> {
-    write(text).map_err(|kind| if kind == ErrorKind::BrokenPipe { exit::OK } else { exit::SYSTEM })
+    draw(&disarmed(text))
 }
 
-fn write(text: &str) -> Result<(), ErrorKind> {
+/// The same for a screen, which is full of control sequences; what stands between them was [`cut`].
+pub fn draw(screen: &str) -> Result<(), i32> {
+    write(screen.as_bytes()).map_err(|kind| if kind == ErrorKind::BrokenPipe { exit::OK } else { exit::SYSTEM })
+}
+
+fn write(bytes: &[u8]) -> Result<(), ErrorKind> {
     let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
     written.map_err(|error| {
         if error.kind() != ErrorKind::BrokenPipe {
             say(format_args!("onit: cannot write to standard output: {error}"));
@@ -303,6 +361,27 @@ mod tests {
         assert_eq!(
             [cut("abcdef", 6), cut("abcdef", 5), cut("a\x1bb", 9), cut("abc", 1)],
             ["abcdef", "abc..", "a?b", "."]
+        );
+    }
+
+    #[test]
+    fn colours_are_all_that_a_terminal_obeys() {
+        assert_eq!(disarmed("plain\ttext\n"), "plain\ttext\n");
+        assert_eq!(
+            disarmed("\x1b[1;31mred\x1b[0m \x1b[2J\x1b]0;x\x07 \x1b[31"),
+            "\x1b[1;31mred\x1b[0m ?[2J?]0;x? ?[31"
+        );
+        assert_eq!(disarmed("\u{9b}2J\r\x7f"), "?2J??");
+    }
+
+    #[test]
+    fn what_is_escaped_can_be_told_from_anything_else() {
+        let shown = |bytes: &[u8], terminal| String::from_utf8_lossy(&escaped(bytes, terminal)).into_owned();
+        assert_eq!(shown(b"a\x1b[2J\x07\n\t\\z\x7f", false), "a\\x1b[2J\\x07\\n\t\\z\\x7f");
+        assert_eq!(shown("ü\u{9b}".as_bytes(), false), "ü\\x9b");
+        assert_eq!(
+            (escaped(b"x\xff\xfey", false), shown(b"x\xff\xfey", true)),
+            (b"x\xff\xfey".to_vec(), "x\\xff\\xfey".into())
         );
     }
 

@@ -75,6 +75,9 @@ impl Status {
                 if talk.is_elsewhere() {
                     lines.push(ELSEWHERE.into());
                 }
+                if let Some(directory) = talk.unusual_directory().filter(|_| std::io::stdout().is_terminal()) {
+                    lines.push(paint::cut(&format!("(the services in {})", directory.display()), usize::MAX));
+                }
                 lines
             }
         };
@@ -123,8 +126,9 @@ impl Status {
                     break;
                 }
                 let drawn = self.draw(&services, screen);
+                let show = if screen { paint::draw } else { paint::report };
                 if last.as_ref() != Some(&drawn)
-                    && let Err(code) = paint::report(&drawn)
+                    && let Err(code) = show(&drawn)
                 {
                     return code;
                 }

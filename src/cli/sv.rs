@@ -1,8 +1,10 @@
 //! `sv`: orders for services, and what became of them, as runit's `sv` has it to the byte.
 //!
-//! Sources: `sv(8)` and `sv.c` of runit 2.1.2, as Debian has it. Of 2.3 two things are different: there the exit code of
-//! `status` as an init script is that of the service (here: of its logger, if it has one), and `check` is not content
-//! with a service that is wanted up and has no process.
+//! Sources: `sv(8)` and `sv.c` of runit 2.1.2, as Debian has it. As in 2.3, the exit code of `status` as an init script is
+//! that of the service, whatever its logger does; there, `check` is not content with a service that is wanted up and has
+//! no process.
+//!
+//! A service that has just been put into the directory of an onit is waited for, as long as for what it is told.
 //!
 //! It looks again when something has happened, and not every 0.42 seconds. That time is left in two places: what is
 //! allowed to take N seconds is given up at the first multiple of it that is more, as ever; and while `./check` says no,
@@ -13,10 +15,10 @@ mod order;
 mod speak;
 mod wait;
 
-use super::{getopt, print};
+use super::{arrival, getopt, print};
 use crate::exit;
-use crate::sys::clock;
-use order::Order;
+use crate::sys::{clock, fs};
+use order::{Act, Order};
 use speak::Sv;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -132,7 +134,11 @@ fn obey(words: &Words, init_script: bool) -> Ends<i32> {
     let mut sv = Sv::new(order, init_script, &place)?;
     sv.look_at_clock();
     let mut awaited = Vec::new();
+    let limit = start.after(patience(words.seconds));
     for (number, name) in (0..).zip(&words.services) {
+        if order.act != Act::Status && !order.letters.starts_with(b"x") {
+            arrival::service(&fs::absolute(&place_of(name, &place)), limit);
+        }
         if sv.enter(name)
             && let Some(before) = sv.act(name)?
         {
@@ -141,9 +147,15 @@ fn obey(words: &Words, init_script: bool) -> Ends<i32> {
         sv.leave()?;
     }
     if order.waits || words.verbose {
-        wait::wait(&mut sv, awaited, start.after(patience(words.seconds)))?;
+        wait::wait(&mut sv, awaited, limit)?;
     }
     Ok(sv.code())
+}
+
+/// Where a service is. What is no path is one of the services.
+fn place_of(name: &[u8], services: &OsStr) -> PathBuf {
+    let path = Path::new(OsStr::from_bytes(name));
+    if speak::is_path(name) { path.to_owned() } else { Path::new(services).join(path) }
 }
 
 /// How long "more than this many seconds" is for who looks every [`STEP`].

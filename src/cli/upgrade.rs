@@ -6,7 +6,7 @@
 
 use crate::exit;
 use crate::machine::{Mono, Pid, Signal, Target};
-use crate::sys::{Errno, clock, poll, process, say::say, shared::Shared};
+use crate::sys::{Errno, clock, fs, poll, process, say::say, shared::Shared};
 use crate::wire::ledger::{self, Fact, Words};
 use argh::{ArgsInfo, FromArgs};
 use std::ffi::OsString;
@@ -24,6 +24,9 @@ const YES: &[u8] = b"onit: goes on from ledger 3\n";
 /// So long a program may take to say it.
 const PROBE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
+/// No onit is larger, in bytes.
+const LARGEST: u64 = 256 << 20;
+const PIECE: usize = 1 << 20;
 
 /// Let a running supervisor become the onit that stands at its path now; services go on untouched. What cannot be executed
 /// there, or is no onit, changes nothing, and is told. Exit code 0: the new one supervises.
@@ -103,7 +106,24 @@ fn can_go_on(pid: i32, program: &Path, version: u64) -> bool {
     let place = Path::new(&format!("/proc/{pid}/root")).join(program.strip_prefix("/").unwrap_or(program));
     match owner(pid).filter(|_| is_beside_us(pid)) {
         Some((user, group)) => try_out(&place, (user, group), version, &word),
-        None => std::fs::read(place).map_or(true, |bytes| bytes.windows(word.len()).any(|part| part == word)),
+        None => has_word(&place, &word).unwrap_or(true),
+    }
+}
+
+/// Whether a program has this word in it, as far as is read of one.
+fn has_word(place: &Path, word: &[u8]) -> std::io::Result<bool> {
+    let mut program = fs::regular(place)?.take(LARGEST);
+    let (mut piece, mut seen) = (vec![0; PIECE], Vec::new());
+    loop {
+        let length = program.read(&mut piece)?;
+        seen.extend_from_slice(piece.get(..length).unwrap_or_default());
+        if seen.windows(word.len()).any(|part| part == word) {
+            return Ok(true);
+        }
+        if length == 0 {
+            return Ok(false);
+        }
+        seen.drain(..seen.len().saturating_sub(word.len())); // it may go on in the next piece
     }
 }
 

@@ -1,9 +1,8 @@
 //! `onit wait`: until services are up, ready, down or done.
 
-use super::check;
-use super::find::{Talk, Target, Trouble, worse};
+use super::find::{Talk, Target, Trouble, is_many, worse};
 use super::goal::{Goal, Patience, Pending, wait};
-use super::words;
+use super::{arrival, check, words};
 use crate::exit;
 use argh::{ArgsInfo, FromArgs};
 use std::str::FromStr;
@@ -43,7 +42,7 @@ pub struct Wait {
     /// the services
     #[argh(positional, arg_name = "SVC")]
     services: Vec<String>,
-    /// wait no longer than this; without it, for ever
+    /// wait no longer than this, also for a service or a supervisor that is not there yet; without it, for ever
     #[argh(option, short = 't', arg_name = "SEC", from_str_fn(words::patience))]
     timeout: Option<Duration>,
     /// until it is so for one of them
@@ -60,7 +59,16 @@ impl Wait {
         if self.services.is_empty() {
             return Trouble::new(exit::USAGE, "wait: for which service? (\"all\" is every one)").tell();
         }
+        let mut patience = Patience::new(self.timeout, self.verbose);
+        patience.any = self.any;
+        patience.for_arrival = self.timeout.is_some();
         let mut talk = Talk::open_within(self.timeout);
+        if patience.for_arrival && self.services.iter().any(|word| is_many(word)) {
+            talk = match arrival::supervisor(talk, patience.deadline()) {
+                Ok(talk) => talk,
+                Err(trouble) => return trouble.tell(),
+            };
+        }
         let (targets, code) = talk.targets(&self.services);
         if let Some(api) = &mut talk.api
             && let Err(failure) = api.subscribe()
@@ -73,8 +81,6 @@ impl Wait {
             What::Down => Goal::Down,
             What::Done => Goal::Done,
         };
-        let mut patience = Patience::new(self.timeout, self.verbose);
-        patience.any = self.any;
         let available: Vec<Target> = if self.what == What::Ready && !self.any { targets.clone() } else { Vec::new() };
         let pending = targets.into_iter().map(|target| Pending { target, goal: goal.clone() }).collect();
         let waited = worse(code, wait(&mut talk, pending, patience));

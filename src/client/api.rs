@@ -17,7 +17,7 @@
 //! What is refused has its kind in [`ErrorKind`], [`Declined`](ErrorKind::Declined) if there is none for it, and the
 //! supervisor's own words as its [cause](Error::cause).
 
-use super::{Deadline, Error, ErrorKind, Result};
+use super::{Deadline, Error, ErrorKind, Result, trust};
 use crate::machine::Pid;
 use crate::sys::{Errno, clock, socket};
 use crate::wire::api;
@@ -69,8 +69,24 @@ impl Api {
     /// # Errors
     /// As [`connect`](Api::connect).
     pub fn connect_within(path: impl AsRef<Path>, patience: Duration) -> Result<Api> {
+        Api::connect_if(path.as_ref(), patience, |_| None)
+    }
+
+    /// The same where a socket was found and not named: whoever answers there is believed only if nobody else could have
+    /// put it there than who may rule the services of this directory.
+    ///
+    /// # Errors
+    /// As [`connect`](Api::connect); [`Untrusted`](ErrorKind::Untrusted).
+    pub fn connect_trusted(path: impl AsRef<Path>, patience: Duration, services: &Path) -> Result<Api> {
         let path = path.as_ref();
+        Api::connect_if(path, patience, |stream| trust::doubt(stream, path, services))
+    }
+
+    fn connect_if(path: &Path, patience: Duration, doubt: impl Fn(&UnixStream) -> Option<String>) -> Result<Api> {
         let stream = socket::call(path, patience).map_err(|errno| unreachable(path, errno))?;
+        if let Some(doubt) = doubt(&stream) {
+            return Err(Error::new(path, "connect", ErrorKind::Untrusted).saying(doubt));
+        }
         let hello = Hello {
             api: 0,
             version: String::new(),
@@ -190,7 +206,7 @@ impl Api {
             request.push(b' ');
             request.extend_from_slice(name.as_bytes());
         }
-        if request.contains(&b'\n') || request.len() > api::LONGEST {
+        if request.contains(&b'\n') || request.len() > api::LONGEST || name.is_some_and(OsStr::is_empty) {
             return Err((ErrorKind::BadName, None));
         }
         request.push(b'\n');

@@ -56,6 +56,8 @@ pub enum ErrorKind {
     Closed,
     /// What is said at the api socket is no line of the protocol, or one of another version.
     Garbled,
+    /// Who answers at the api socket may not be believed: anybody could have put it there.
+    Untrusted,
     /// No request at the api socket can say such a name.
     BadName,
     /// `systemctl` ended with this code (-1: by a signal).
@@ -156,6 +158,7 @@ impl Error {
             (ErrorKind::Declined, _) => "the supervisor says no".into(),
             (ErrorKind::Closed, _) => "the supervisor has hung up".into(),
             (ErrorKind::Garbled, _) => "the supervisor speaks another language".into(),
+            (ErrorKind::Untrusted, _) => "anybody could have put it there".into(),
             (ErrorKind::BadName, _) => "no service can have such a name".into(),
             (ErrorKind::Refused(code), _) => format!("systemctl ended with {code}"),
             (ErrorKind::Limit(name), _) => format!("the limit {name} is reached"),
@@ -183,7 +186,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match error.kind {
             ErrorKind::NoService | ErrorKind::NoSupervisor => io::ErrorKind::NotFound,
-            ErrorKind::NotPermitted => io::ErrorKind::PermissionDenied,
+            ErrorKind::NotPermitted | ErrorKind::Untrusted => io::ErrorKind::PermissionDenied,
             ErrorKind::TimedOut | ErrorKind::NotItsTurn => io::ErrorKind::TimedOut,
             ErrorKind::NoSuchCommand(_) | ErrorKind::NoReadiness(_) => io::ErrorKind::Unsupported,
             ErrorKind::BadRecord(_) | ErrorKind::Garbled => io::ErrorKind::InvalidData,

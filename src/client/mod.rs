@@ -34,6 +34,7 @@ mod kind;
 mod manager;
 mod service;
 mod systemd;
+mod trust;
 mod until;
 mod watch;
 

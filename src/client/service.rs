@@ -57,13 +57,22 @@ impl Service {
         }
     }
 
+    /// The service that is, or will be, in this directory.
+    pub(crate) fn expected(path: &Path) -> Service {
+        Service::at(fs::absolute(path))
+    }
+
     /// The service of this name, as `sv` has it: what begins with a dot or a slash, or ends with a slash, is a path;
     /// anything else is looked for in `$SVDIR`, and if that is not set, in `/etc/service`.
     ///
     /// # Errors
-    /// As [`open`](Service::open).
+    /// As [`open`](Service::open); [`BadName`](ErrorKind::BadName) if the name is empty.
     pub fn named(name: impl AsRef<OsStr>) -> Result<Service> {
-        Service::open(place_of(name.as_ref(), std::env::var_os("SVDIR")))
+        let name = name.as_ref();
+        if name.is_empty() {
+            return Err(Error::new(Path::new(""), "open it", ErrorKind::BadName));
+        }
+        Service::open(place_of(name, std::env::var_os("SVDIR")))
     }
 
     /// All services in a directory of services, by name. Names that begin with a dot are none.
@@ -372,7 +381,6 @@ impl fmt::Debug for Service {
 /// Where `sv` looks for a service of this name.
 fn place_of(name: &OsStr, services: Option<OsString>) -> PathBuf {
     match name.as_bytes() {
-        [] => ".".into(),
         [b'.' | b'/', ..] | [.., b'/'] => name.into(),
         _ => Path::new(&services.unwrap_or_else(|| SERVICES.into())).join(name),
     }
@@ -428,6 +436,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_empty_name_is_that_of_no_service() {
+        assert_eq!(Service::named("").expect_err("it is none").kind(), ErrorKind::BadName);
+        assert_eq!(Service::open("").expect_err("it is none").kind(), ErrorKind::NoService);
+    }
+
+    #[test]
     fn a_name_is_looked_for_where_sv_looks() {
         let place = |name: &str, services: Option<&str>| place_of(name.as_ref(), services.map(OsString::from));
         for (name, with, without) in [
@@ -437,7 +451,6 @@ mod tests {
             (".web", ".web", ".web"),
             ("/srv/web", "/srv/web", "/srv/web"),
             ("web/", "web/", "web/"),
-            ("", ".", "."),
         ] {
             assert_eq!((place(name, Some("/sv")), place(name, None)), (with.into(), without.into()), "{name}");
         }

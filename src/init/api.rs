@@ -347,11 +347,9 @@ impl Init {
         }
         self.api.tried = true;
         let services = fs::absolute(services);
-        if let Err(why) = self.listen_somewhere(&services)
-            && self.config.trace
-        // whoever looks for it is told, and the files of each service are enough
-        {
-            self.config.voice.complain(None, &format_args!("there is no api socket: {why}"));
+        if let Err(why) = self.listen_somewhere(&services) {
+            let then = "the verbs go by the files of each service, and know less";
+            self.config.voice.complain(None, &format_args!("there is no api socket: {why}; {then}"));
         }
     }
 

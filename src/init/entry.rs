@@ -10,7 +10,7 @@ use super::{Init, Refused, scan};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
-use crate::wire::svdir;
+use crate::wire::{api::DIRECTORY_VARIABLE, svdir};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,6 +60,7 @@ pub fn run(args: Args) -> i32 {
             if let Some(code) = unfit(voice, &directory) {
                 return code;
             }
+            process::export(DIRECTORY_VARIABLE, fs::absolute(&directory).as_os_str());
             let manager = Manager::from_environment();
             let groups = groups(voice, control_group, status_group);
             let poll = poll.unwrap_or_else(|| poll_from_environment(voice));
@@ -76,6 +77,7 @@ pub fn run(args: Args) -> i32 {
 /// `init`, and whatever the kernel says to PID 1.
 pub fn init(args: Args) -> i32 {
     let directory = std::env::var_os("SVDIR").unwrap_or_else(|| SERVICES.into());
+    process::export(DIRECTORY_VARIABLE, fs::absolute(directory.as_ref()).as_os_str());
     let manager = Manager::from_environment();
     let groups = groups(Voice::Onit, None, None);
     let poll = poll_from_environment(Voice::Onit);

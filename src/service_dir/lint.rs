@@ -102,6 +102,15 @@ impl Lint {
             self.findings.push(Finding::warning("name-ignored", place, problem, "rename it, or link NAME@x to it"));
         }
         let text = shown(name);
+        if text == "all" {
+            let problem = "has a name that means every service to the verbs of onit";
+            self.findings.push(Finding::warning(
+                "name-odd",
+                place,
+                problem,
+                "rename it, or give its path to the verbs",
+            ));
+        }
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) || text.starts_with('-') {
             let problem = format!("{text:?} is hard to give to a command");
             self.findings.push(Finding::warning(

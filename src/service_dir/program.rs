@@ -2,9 +2,9 @@
 
 use super::finding::Finding;
 use super::shell::{self, Reading};
+use crate::sys::fs;
 use std::ffi::OsStr;
-use std::fs::{File, Metadata};
-use std::io::Read as _;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -55,9 +55,8 @@ pub(super) fn examine(path: &Path, part: Part, findings: &mut Vec<Finding>) -> O
     }
     examine_writers(path, &metadata, findings);
     let mut program = Program { path: path.to_owned(), interpreter: Vec::new() };
-    let mut text = Vec::new();
-    match File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)) {
-        Ok(_) => examine_text(&mut program, &text, part, findings),
+    match fs::read_regular(path, LONGEST) {
+        Ok(text) => examine_text(&mut program, &text, part, findings),
         Err(error) => {
             let problem = format!("cannot be read: {}", cause(&error));
             findings.push(Finding::warning("unreadable", path, problem, "look at it as another user"));
@@ -68,12 +67,7 @@ pub(super) fn examine(path: &Path, part: Part, findings: &mut Vec<Finding>) -> O
 
 /// Whether a script itself takes the variables of `env/`: with chpst or envdir, or file by file.
 pub(super) fn reads_env(script: &Path) -> bool {
-    let mut text = Vec::new();
-    let is_file = std::fs::metadata(script).is_ok_and(|metadata| metadata.is_file());
-    let read = |text| File::open(script).and_then(|file| file.take(LONGEST).read_to_end(text));
-    if !is_file || read(&mut text).is_err() {
-        return false;
-    }
+    let Ok(text) = fs::read_regular(script, LONGEST) else { return false };
     let text = String::from_utf8_lossy(&text).replace("/bin/env", "");
     ["/env", "env/", "envdir", "chpst"].iter().any(|word| text.contains(word))
 }

@@ -8,11 +8,12 @@ use super::finding::Finding;
 use super::known::{self, CONTROLS, FOREIGN, Kind};
 use super::program::{self, Part, Program, cause, examine_writers, shown, what};
 use super::shell;
+use crate::sys::fs;
 use crate::wire::svdir;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -358,9 +359,7 @@ impl Reader<'_> {
 
 /// As much of a variable as any program can be given, and a byte more.
 fn read_variable(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path)?.take(shell::WORD as u64 + 1).read_to_end(&mut content)?;
-    Ok(content)
+    fs::read_regular(path, shell::WORD as u64 + 1)
 }
 
 /// The letter of a command that goes by this name.

@@ -11,12 +11,12 @@ use super::builder::ServiceBuilder;
 use super::known::Target;
 use super::plan::{Content, Plan};
 use super::program::cause;
-use crate::sys::{Errno, fs as sys_fs};
+use crate::sys::{Errno, fs as sys_fs, fs::read_regular};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -175,6 +175,9 @@ impl ServiceBuilder {
     }
 }
 
+/// No list of files is longer, in bytes.
+const LONGEST_MANIFEST: u64 = 1 << 20;
+
 /// Keeps other builders out of a directory while this lives. It does not wait: whoever may read the directory can keep us
 /// out. Where there are no locks, nobody is kept out.
 fn alone(path: &Path) -> Result<Option<File>, Error> {
@@ -227,7 +230,7 @@ fn is(place: &Path, content: &Content) -> bool {
     metadata.is_file()
         && length
         && executable == content.executable
-        && fs::read(place).is_ok_and(|is| is == content.bytes)
+        && read_regular(place, content.bytes.len() as u64 + 1).is_ok_and(|is| is == content.bytes)
 }
 
 /// The files of a directory that are ours.
@@ -248,8 +251,7 @@ impl Manifest {
     fn read(path: &Path) -> Option<Manifest> {
         let place = path.join(MANIFEST);
         place.symlink_metadata().ok().filter(|metadata| metadata.is_file())?;
-        let mut text = Vec::new();
-        File::open(place).ok()?.read_to_end(&mut text).ok()?;
+        let text = read_regular(&place, LONGEST_MANIFEST).ok()?;
         let mut lines = text.split(|byte| *byte == b'\n');
         (lines.next()? == MANIFEST_HEAD.as_bytes()).then_some(())?;
         let files = lines.map(|line| PathBuf::from(OsString::from_vec(line.to_vec())));

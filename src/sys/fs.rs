@@ -8,6 +8,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
 use nix::sys::statfs::statfs;
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, mkfifoat, read, symlinkat, unlinkat, write};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -247,11 +249,69 @@ pub fn read_bytes(dir: impl AsFd, name: &str) -> Result<Option<Vec<u8>>, Errno> 
     Ok(Some(text.get(..length).unwrap_or_default().to_vec()))
 }
 
-/// The start of a file, as much as fits. Never waits, and allocates nothing for paths of less than 1,024 bytes.
+/// The start of a file, as much as fits. Never waits, and allocates nothing for paths of less than 1,024 bytes. EINVAL
+/// for what is no regular file: nothing is read of it.
 pub fn read_into<'b>(path: &Path, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
     let file = open_at(HERE, path, READ, 0)?;
+    if kind(&fstat(&file)?) != SFlag::S_IFREG {
+        return Err(Errno::EINVAL);
+    }
     let length = read(&file, buffer)?;
     Ok(buffer.get(..length).unwrap_or_default())
+}
+
+/// File systems whose files only look like files: to read one may wait, never end, or take away what somebody else was
+/// to read. proc, sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2, pstore, selinuxfs, bpf, efivarfs.
+const OF_THE_KERNEL: [u64; 11] = [
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x6165_676c,
+    0xf97c_ff8c,
+    0xcafe_4a11,
+    0xde5e_81e4,
+];
+
+/// Opens a file of somebody else's to read it. ENOTSUP if it is no regular file with a content of its own: nothing is
+/// opened then, so no FIFO is waited for, no device begins to do something, and no log of the kernel is emptied.
+pub fn open_regular(dir: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let found = open_at(&dir, path, OFlag::O_PATH, 0)?;
+    if kind(&fstat(&found)?) != SFlag::S_IFREG || is_of_the_kernel(&found) {
+        return Err(Errno::ENOTSUP);
+    }
+    match open_at(HERE, format!("/proc/self/fd/{}", found.as_raw_fd()).as_str(), READ, 0) {
+        // There is no /proc: whoever has put another file in its place meanwhile gains nothing by it.
+        Err(Errno::ENOENT) => {
+            let file = open_at(dir, path, READ, 0)?;
+            if identity(&file)? == identity(&found)? { Ok(file) } else { Err(Errno::ENOTSUP) }
+        }
+        result => result,
+    }
+}
+
+fn is_of_the_kernel(file: &OwnedFd) -> bool {
+    let kind = nix::sys::statfs::fstatfs(file).map(|fs| fs.filesystem_type().0 as u64 & 0xffff_ffff);
+    kind.is_ok_and(|kind| OF_THE_KERNEL.contains(&kind))
+}
+
+/// The content of a file of somebody else's, up to so many bytes; see [`open_regular`].
+pub fn read_regular(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let file = regular(path)?;
+    let mut content = Vec::new();
+    file.take(limit).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The same file, opened.
+pub fn regular(path: &Path) -> std::io::Result<File> {
+    open_regular(HERE, path).map(File::from).map_err(|errno| match errno {
+        Errno::ENOTSUP => std::io::Error::other("it is no regular file"),
+        errno => errno.into(),
+    })
 }
 
 /// Creates an empty file, or leaves what is there. A link that leads nowhere is not followed: EEXIST.

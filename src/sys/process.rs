@@ -3,6 +3,7 @@
 use super::{Errno, checked, fs, signals};
 use crate::machine::{Pid, Signal, Target};
 use nix::fcntl::OFlag;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, IntoRawFd as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -22,6 +23,11 @@ pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
 /// Whether there is a process of this number.
 pub fn is_there(pid: Pid) -> bool {
     signals::send(pid.0, Signal(0)) != Err(Errno::ESRCH)
+/// From now on this is in our environment, and in that of every program that we start. To be called while there is a
+/// single thread, as there always is in a supervisor.
+pub fn export(name: &str, value: &OsStr) {
+    // SAFETY: this process has a single thread.
+    unsafe { std::env::set_var(name, value) };
 }
 
 /// Which of the descriptors 0 to 2 were closed when we were executed, a bit for each.

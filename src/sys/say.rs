@@ -17,6 +17,7 @@ const LINE: usize = 4096;
 pub fn say(line: impl Display) {
     let mut text = Vec::with_capacity(160);
     let _ = write!(text, "{line}");
+    disarm(&mut text);
     text.truncate(LINE - 1);
     text.push(b'\n');
     // SAFETY: descriptor 2 is never closed by us, and is only borrowed for these two calls.
@@ -24,6 +25,19 @@ pub fn say(line: impl Display) {
     let mut ready = [PollFd::new(stderr, PollFlags::POLLOUT)];
     if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
         write_now(stderr, &text);
+    }
+}
+
+/// A name, or what another program has said, is a part of many lines, and is to change no terminal that shows them.
+/// `text` is UTF-8, where what stands behind 0xC2 is a control character up to 0x9F.
+fn disarm(text: &mut [u8]) {
+    let mut last = 0;
+    for byte in text {
+        let was = *byte;
+        if (was < b' ' && !matches!(was, b'\n' | b'\t')) || was == 0x7f || (last == 0xc2 && was < 0xa0) {
+            *byte = b'?';
+        }
+        last = was;
     }
 }
 
@@ -71,6 +85,18 @@ fn pass_on(pipe: BorrowedFd, text: &[u8]) -> Result<usize, super::Errno> {
 mod tests {
     use super::*;
     use std::os::fd::AsFd as _;
+
+    #[test]
+    fn no_line_changes_a_terminal() {
+        let shown = |text: &str| {
+            let mut text = text.as_bytes().to_vec();
+            disarm(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        assert_eq!(shown("\x1b[2J\x07a\r\x7f\tb\n"), "?[2J?a??\tb\n");
+        assert_eq!(shown("größe \u{a0}中 €"), "größe \u{a0}中 €");
+        assert_eq!(shown("\u{9b}31m").matches('?').count(), 1);
+    }
 
     #[test]
     fn a_pipe_takes_a_line_whole_or_not_at_all_and_nobody_waits() {

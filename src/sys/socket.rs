@@ -47,17 +47,25 @@ pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {
     match connect(&path) {
         Ok(_) | Err(Errno::EAGAIN) => return Err(Errno::EADDRINUSE),
         Err(Errno::ECONNREFUSED) if super::fs::is_socket(dir, name) => super::fs::remove(dir, name)?,
+        Err(_) if super::fs::is_there(dir, name.as_ref()) => return Err(Errno::EADDRINUSE),
         Err(_) => {} // bind(2) says what is wrong
     }
+    // It gets its name when it is listened to: who waits for the name to come can connect at once.
+    let unheard = format!("{name}.new");
+    super::fs::remove(dir, &unheard)?;
     let listener = fresh()?;
     // The umask is left alone: whoever failed while it was another would hand that on. The file has the mode of the
     // socket, less the umask; what that takes away comes back before anybody can connect.
     let mode = Mode::from_bits_truncate(mode);
     fchmod(&listener, mode)?;
-    bind(listener.as_raw_fd(), &UnixAddr::new(&path)?)?;
-    fchmodat(dir, name, mode, FchmodatFlags::FollowSymlink)?;
-    nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
-    Ok(Listener(listener))
+    bind(listener.as_raw_fd(), &UnixAddr::new(&within(dir, &unheard))?)?;
+    let heard = fchmodat(dir, unheard.as_str(), mode, FchmodatFlags::FollowSymlink)
+        .and_then(|()| nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?))
+        .and_then(|()| super::fs::rename(dir, unheard.as_ref(), name.as_ref()));
+    if heard.is_err() {
+        let _ = super::fs::remove(dir, &unheard);
+    }
+    heard.map(|()| Listener(listener))
 }
 
 /// Connects without waiting. ECONNREFUSED if nobody listens; EAGAIN if whoever does has no time.
@@ -181,6 +189,11 @@ impl Connection {
 pub fn server(stream: &UnixStream) -> Option<Pid> {
     let pid = getsockopt(stream, PeerCredentials).ok()?.pid();
     (pid > 0).then_some(Pid(pid))
+}
+
+/// The user who listens at the other end, as users are numbered here.
+pub fn server_user(stream: &UnixStream) -> Option<u32> {
+    getsockopt(stream, PeerCredentials).ok().map(|credentials| credentials.uid())
 }
 
 /// `unix(7)`: the credentials are those of the moment of connect(2); the groups need Linux 4.13.

@@ -15,6 +15,11 @@ pub const VERSION: u32 = 1;
 /// The longest request, in bytes, its newline not counted.
 pub const LONGEST: usize = 1024;
 
+const EMPTY_NAME: &str = "the name of the service is empty";
+
+/// The variable that names the directory of services to those who run in one of them.
+pub const DIRECTORY_VARIABLE: &str = "ONIT_SVDIR";
+
 /// What somebody asks for. Names are bytes: a service may be called anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
@@ -66,11 +71,14 @@ impl Request<'_> {
     pub fn parse(line: &[u8]) -> Result<Request<'_>, &'static str> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (verb, name) = match line.iter().position(|byte| *byte == b' ') {
-            Some(at) => (line.get(..at).unwrap_or_default(), line.get(at + 1..).filter(|name| !name.is_empty())),
+            Some(at) => (line.get(..at).unwrap_or_default(), line.get(at + 1..)),
             None => (line, None),
         };
         let verb = std::str::from_utf8(verb).map_err(|_| "no such verb")?;
         match (verb, name) {
+            // Not "all": it is what a script says whose variable is not set.
+            ("status" | "history", Some([])) => Err(EMPTY_NAME),
+            (verb, Some([])) if order(verb).is_some() => Err(EMPTY_NAME),
             ("hello", None) => Ok(Request::Hello),
             ("status", name) => Ok(Request::Status(name)),
             ("history", Some(name)) => Ok(Request::History(name)),
@@ -284,6 +292,11 @@ mod tests {
         for bad in [&b""[..], b"up", b"up ", b"history", b"hello x", b"rescan x", b"nope", b"nope x", b" up x", b"\xff"]
         {
             assert!(Request::parse(bad).is_err(), "{bad:?}");
+        }
+        for (verb, _) in ORDERS.iter().chain(&[("status", &b""[..]), ("history", b"")]) {
+            for end in ["", "\r"] {
+                assert_eq!(Request::parse(format!("{verb} {end}").as_bytes()), Err(EMPTY_NAME), "{verb}");
+            }
         }
     }
 

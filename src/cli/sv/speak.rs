@@ -63,8 +63,7 @@ impl<'a> Sv<'a> {
 
     /// Makes a service directory the working directory. A name that is no path is one of the services.
     pub fn enter(&mut self, name: &[u8]) -> bool {
-        let is_path = matches!(name, [] | [b'/' | b'.', ..] | [.., b'/']);
-        let entered = if is_path { Ok(()) } else { fs::enter(self.services) };
+        let entered = if is_path(name) { Ok(()) } else { fs::enter(self.services) };
         let entered = entered.and_then(|()| fs::enter(OsStr::from_bytes(name)));
         entered.map_err(|errno| self.fail(name, "unable to change to service directory", Some(errno))).is_ok()
     }
@@ -126,15 +125,15 @@ impl<'a> Sv<'a> {
     /// it said before is returned; `None` if it was not reached.
     pub fn send(&mut self, name: &[u8], letters: &[u8]) -> Option<Status> {
         let Known::Status(status, _) = self.ask(name) else { return None };
-        let known = match letters.first() {
-            Some(b'u') => status.want == Want::Up,
-            Some(b'd') => status.want == Want::Down && status.got_term, // or else it is `once`
-            _ => false,
-        };
-        if known {
+        let control = fs::open_writer("supervise/control");
+        // An order that was given just now may not have been read yet, and then the record does not know of it. To be told
+        // "up" twice does no harm; "down" would send a second TERM.
+        let unread = control.as_ref().map_or(0, fs::pending);
+        // Down without a TERM is `once`.
+        if letters.starts_with(b"d") && status.want == Want::Down && status.got_term && unread == 0 {
             return Some(status);
         }
-        match fs::open_writer("supervise/control").map(|control| fs::send(control, letters)) {
+        match control.map(|control| fs::send(control, letters)) {
             Ok(Ok(())) => return Some(status),
             Ok(Err(errno)) => drop(self.warn(name, "unable to write to supervise/control", Some(errno))),
             Err(Errno::ENXIO) => self.not_running(name, letters),
@@ -151,14 +150,14 @@ impl<'a> Sv<'a> {
             Known::Nothing if self.init_script => return Err(LSB_UNKNOWN),
             Known::Nothing => return Ok(()),
         };
-        let mut shown = self.show(&status, name, name);
+        let shown = self.show(&status, name, name);
         let logger = [name, b"/log"].concat();
         match fs::enter(OsStr::new("log")) {
             Ok(()) => {
                 self.line.extend(b"; ");
                 // With no supervisor there is no line: what can be read here would be about another service.
                 if let Known::Status(status, _) = self.ask(&logger) {
-                    shown = self.show(&status, b"log", name);
+                    let _ = self.show(&status, b"log", name); // its state is not that of the service, as since runit 2.3
                     self.end_line();
                 }
             }
@@ -239,6 +238,11 @@ impl<'a> Sv<'a> {
         self.line.extend([kind.as_bytes(), name, b": ", what.as_bytes(), &why].concat());
         self.end_line();
     }
+}
+
+/// What is looked for where we were started, and not among the services. So is what has no name, and not found there.
+pub fn is_path(name: &[u8]) -> bool {
+    matches!(name, [] | [b'/' | b'.', ..] | [.., b'/'])
 }
 
 fn word(phase: Phase) -> &'static [u8] {

@@ -4,10 +4,9 @@ use super::Reader;
 use crate::service_dir::finding::Finding;
 use crate::service_dir::program::{cause, what};
 use crate::service_dir::{Limit, Settings};
+use crate::sys::fs;
 use crate::wire::svdir::{self, Readiness, Restart};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,11 +61,14 @@ impl Reader<'_> {
             self.error("not-a-file", name, format!("is no file, but {}", what(&metadata)), mend);
             return None;
         }
-        let mut text = Vec::new();
-        if let Err(error) = File::open(self.path.join(name)).and_then(|file| file.take(SMALL).read_to_end(&mut text)) {
-            self.warn("unreadable", name, format!("cannot be read: {}", cause(&error)), "look at it as another user");
-            return None;
-        }
+        let text = match fs::read_regular(&self.path.join(name), SMALL) {
+            Ok(text) => text,
+            Err(error) => {
+                let problem = format!("cannot be read: {}", cause(&error));
+                self.warn("unreadable", name, problem, "look at it as another user");
+                return None;
+            }
+        };
         if text.trim_ascii().is_empty() {
             self.error("value-empty", name, "is empty, and the default holds", mend);
             return None;
