@@ -461,17 +461,17 @@ mod tests {
     fn what_is_done_is_as_it_was_ordered_and_not_up() {
         let done = service("done", "down", 0);
         let verdict = |goal: Goal| goal.verdict(&done);
-        assert_eq!([verdict(Goal::Done), verdict(Goal::Down), verdict(Goal::Served)], [Met, Met, Met]);
+        assert_eq!([verdict(Goal::Done), verdict(Goal::Down), verdict(Goal::Launched(before))], [Met, Met, Met]);
         assert_eq!([verdict(Goal::Up), verdict(Goal::Ready)], [Never, Never]);
         let before = Before::of(&service("up", "up", 7));
-        assert_eq!([verdict(Goal::Restarted(before)), verdict(Goal::Enabled(true))], [Met, Met]);
+        assert_eq!([verdict(Goal::Restarted(before)), verdict(Goal::Enabled(before))], [Met, Met]);
         assert_eq!(verdict(Goal::Restarted(Before::of(&done))), NotYet, "that was before");
     }
 
     #[test]
     fn who_is_ready_by_its_check_alone_counts_until_that_is_run() {
         let unknown = ServiceStatus { ready: None, ..service("up", "up", 7) };
-        assert_eq!([Goal::Ready, Goal::Served].map(|goal| goal.verdict(&unknown)), [Met, Met]);
+        assert_eq!([Goal::Ready, Goal::Launched(Before::of(&unknown))].map(|goal| goal.verdict(&unknown)), [Met, Met]);
     }
 
     #[test]

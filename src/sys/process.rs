@@ -23,6 +23,8 @@ pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
 /// Whether there is a process of this number.
 pub fn is_there(pid: Pid) -> bool {
     signals::send(pid.0, Signal(0)) != Err(Errno::ESRCH)
+}
+
 /// From now on this is in our environment, and in that of every program that we start. To be called while there is a
 /// single thread, as there always is in a supervisor.
 pub fn export(name: &str, value: &OsStr) {
