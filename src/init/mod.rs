@@ -17,6 +17,7 @@ mod initctl;
 mod last;
 mod ledger;
 mod live;
+mod main_log;
 mod main_process;
 mod newroot;
 mod publish;
@@ -28,6 +29,7 @@ mod table;
 mod turn;
 mod voice;
 
+use crate::machine::main_process::FAULTS_AND_ABRT;
 use crate::machine::request::Goal;
 use crate::machine::system::System;
 use crate::machine::{Mono, Pid, Signal};
@@ -105,16 +107,15 @@ impl Init {
         let estate = reexec::estate(&mut config);
         let mut spawner = Spawner::new()?;
         let goes_on_after_faults = config.root != Root::Nothing;
-        if goes_on_after_faults {
-            signals::take_abort_as_a_fault();
-        }
+        let own_faults = config.main.as_ref().filter(|_| !goes_on_after_faults).map(|main| main.manners.own_faults);
+        signals::take_as_faults(own_faults.unwrap_or(FAULTS_AND_ABRT));
         let signals = Signals::take_over()?;
         let poller = Poller::new()?;
         poller.add(&signals, turn::Token::Signals.pack())?;
         if let Some(front) = &config.front {
             poller.add(front, turn::Token::Front.pack())?;
         }
-        if config.native {
+        if config.native && config.main.as_ref().is_none_or(|main| main.manners.adopts) {
             process::become_subreaper();
         }
         let open_files = process::raise_open_files(OPEN_FILES);

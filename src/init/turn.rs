@@ -1,6 +1,7 @@
 //! One turn of the loop.
 
 use super::Init;
+use super::main_log::MainEvent;
 use super::main_process::Main;
 use super::table::SlotId;
 use crate::machine::policy::Leave;
@@ -74,6 +75,9 @@ impl Init {
         };
         #[cfg(debug_assertions)]
         crate::sys::rescue::fail_if_told();
+        if signals.contains(&Signal::CHLD) {
+            self.log_main(MainEvent::Received(Signal::CHLD));
+        }
         if self.unreaped || signals.contains(&Signal::CHLD) {
             if !signals.contains(&Signal::CONT) {
                 self.stop_if_main_has(); // whoever continues us has done so already
@@ -119,6 +123,7 @@ impl Init {
             self.childless = reaped == Reaped::Childless;
             let Reaped::Child(pid, exit) = reaped else {
                 self.unreaped = false;
+                self.log_main(MainEvent::AllReaped { childless: self.childless });
                 return;
             };
             self.dying.retain(|dying| *dying != pid);
@@ -127,7 +132,7 @@ impl Init {
             } else if let Some(slot) = self.owner_of(pid) {
                 self.service_ended(slot, pid, exit);
             } else {
-                self.orphan_ended(pid);
+                self.orphan_ended(pid, exit);
             }
         }
         self.unreaped = true;

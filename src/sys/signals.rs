@@ -7,9 +7,10 @@ use super::{Errno, checked};
 use crate::machine::Signal;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Faults of our own, which cannot usefully be blocked.
 pub(super) const FAULTS: [libc::c_int; 7] =
@@ -61,19 +62,26 @@ impl AsFd for Signals {
     }
 }
 
-/// Whether ABRT is taken as a fault of ours; else it is a signal like any other.
-static ABORT_IS_A_FAULT: AtomicBool = AtomicBool::new(false);
+/// A bit for each signal, from 1 on, that is a fault of ours also when it was sent; each other one is read.
+static OWN_FAULTS: AtomicU64 = AtomicU64::new(bits(&FAULTS) & !bits(&[libc::SIGABRT]));
 
-/// From now on ABRT is about us. To be said before [`Signals::take_over`].
-pub fn take_abort_as_a_fault() {
-    ABORT_IS_A_FAULT.store(true, Ordering::Relaxed);
+const fn bits(signals: &[libc::c_int]) -> u64 {
+    match signals {
+        [] => 0,
+        [first, rest @ ..] => 1 << (*first - 1) | bits(rest),
+    }
+}
+
+/// From now on these signals are about us. To be said before [`Signals::take_over`]. One that is not among them ends us
+/// all the same when it is a fault: the kernel does not let that wait.
+pub fn take_as_faults(signals: &[Signal]) {
+    let faults = signals.iter().fold(0, |faults, signal| faults | bits(&[signal.0]));
+    OWN_FAULTS.store(faults, Ordering::Relaxed);
 }
 
 /// Written as the kernel reads it: no C library lets go of all the real-time signals, and each keeps others for itself.
 fn all_but_faults() -> SigSet {
-    let abort = ABORT_IS_A_FAULT.load(Ordering::Relaxed);
-    let faults = FAULTS.iter().filter(|fault| **fault != libc::SIGABRT || abort);
-    let wanted = faults.fold(u64::MAX, |mask, fault| mask & !(1 << (fault - 1)));
+    let wanted = !OWN_FAULTS.load(Ordering::Relaxed);
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     let words = set.as_mut_ptr().cast::<libc::c_ulong>();
     // SAFETY: a sigset_t is an array of words and has room for 64 signals; zeroed, it is an empty set.
@@ -101,4 +109,11 @@ pub fn unblock_all() -> Result<(), Errno> {
 pub(super) fn send(pid: libc::pid_t, signal: Signal) -> Result<(), Errno> {
     // SAFETY: kill(2) takes two numbers.
     checked(unsafe { libc::kill(pid, signal.0) }).map(drop)
+}
+
+/// What the C library calls a signal: `Terminated`.
+pub fn description(signal: Signal) -> String {
+    // SAFETY: returns a text that stays as it is until the next call; this process has a single thread.
+    let text = unsafe { libc::strsignal(signal.0).as_ref().map(|text| CStr::from_ptr(text)) };
+    text.map_or_else(|| format!("Unknown signal {}", signal.0), |text| text.to_string_lossy().into_owned())
 }
