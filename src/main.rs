@@ -51,12 +51,12 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "svc" => svc::svc(args),
         "svstat" => svstat::svstat(args),
         "svok" => svok::svok(args),
-        "tini" | "tini-static" | "docker-init" => entrypoint::tini(args),
+        "tini" | "tini-static" | "docker-init" => entrypoint::tini::tini(args),
         "init" if std::process::id() == 1 => entry::init(args),
         "init" | "telinit" => power::telinit(args),
         "poweroff" | "reboot" | "halt" | "kexec" => power::power(name, args),
         "shutdown" => power::shutdown(args),
-        "dumb-init" => entrypoint::dumb_init(args),
+        "dumb-init" => entrypoint::dumb_init::dumb_init(args),
         _ => return None,
     })
 }

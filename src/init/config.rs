@@ -1,6 +1,7 @@
 //! What one run of the supervisor is told: whose manners, whose words, which directory.
 
 use super::api::Groups;
+use super::main_log::MainLog;
 use super::voice::Voice;
 use crate::machine::Signal;
 use crate::machine::main_process::MainManners;
@@ -98,8 +99,8 @@ pub struct MainConfig {
     pub manners: MainManners,
     /// We get this signal when our parent ends.
     pub death_signal: Option<Signal>,
-    /// Each orphan that is reaped is told (tini's `-w`).
-    pub tell_orphans: bool,
+    /// In whose words it is told what becomes of it.
+    pub log: MainLog,
 }
 
 impl Config {

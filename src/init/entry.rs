@@ -168,7 +168,9 @@ pub fn runsvdir(args: Args) -> i32 {
     };
     let log = log.is_some_and(|log| is_log_area(directory, log));
     let config = Config { new_session: own_session, ..Config::runsvdir(PathBuf::from(directory)) };
-    supervise_behind_a_front(config, Manner::Runsvdir, log)
+    let flag = if own_session { "-P" } else { "--" };
+    let words = ["onit", "runsvdir", flag].map(OsString::from).into_iter().chain([directory.clone()]).collect();
+    supervise_behind_a_front(config, Manner::Runsvdir, directory, log, words)
 }
 
 fn is_log_area(directory: &OsStr, log: &OsString) -> bool {
@@ -189,7 +191,8 @@ pub fn svscan(args: Args) -> i32 {
         say(format_args!("svscan: fatal: unable to chdir to {}: {reason}", directory.display()));
         return exit::SYSTEM;
     }
-    supervise_behind_a_front(Config::svscan(PathBuf::from(directory)), Manner::Svscan, false)
+    let words = vec!["onit".into(), "svscan".into(), directory.to_owned()];
+    supervise_behind_a_front(Config::svscan(PathBuf::from(directory)), Manner::Svscan, directory, false, words)
 }
 
 /// `runsv DIR`.
@@ -211,12 +214,13 @@ pub fn supervise(args: Args) -> i32 {
 }
 
 /// As PID 1 there is nobody to leave behind: the front would take everything with it.
-fn supervise_behind_a_front(config: Config, manner: Manner, log: bool) -> i32 {
+fn supervise_behind_a_front(config: Config, manner: Manner, directory: &OsStr, log: bool, words: Vec<OsString>) -> i32 {
     process::adopt_descriptors();
-    if std::process::id() == 1 || rescue::is_heir() {
-        return supervise_all(config);
+    let behind = front::behind();
+    if behind.is_some() || std::process::id() == 1 || rescue::is_heir() {
+        return supervise_all(Config { front: behind, ..config });
     }
-    match front::split(manner, log) {
+    match front::split(manner, directory, log, &words) {
         Ok(front) => supervise_all(Config { front: Some(front), ..config }),
         Err(errno) => {
             say(format_args!("onit: cannot start: {}", errno.desc()));

@@ -1,12 +1,16 @@
-//! The command lines that name a main process: onit's own, tini's and dumb-init's. The program's name, or `--`, ends
+//! The command lines that name a main process: onit's own, and in rooms of their own tini's and dumb-init's. The program's name, or `--`, ends
 //! our options, whatever follows.
 
+pub mod dumb_init;
+pub mod tini;
+
+use super::boot;
 use super::config::{Config, MainConfig, Poll, Root};
+use super::main_log::MainLog;
 use super::voice::Voice;
-use super::{boot, entry};
 use crate::exit;
+use crate::machine::Target;
 use crate::machine::main_process::MainManners;
-use crate::machine::{Signal, Target};
 use crate::sys::{foreground, say::say};
 use crate::wire::svdir;
 use std::ffi::{CString, OsString};
@@ -109,101 +113,65 @@ fn value(words: &mut lexopt::Parser) -> Result<String, String> {
 fn main_of(argv: impl IntoIterator<Item = OsString>, manners: MainManners) -> Option<MainConfig> {
     let argv: Vec<CString> = argv.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect();
     let descriptors = foreground::inherited_descriptors();
-    (!argv.is_empty()).then_some(MainConfig { argv, descriptors, manners, death_signal: None, tell_orphans: false })
+    (!argv.is_empty()).then_some(MainConfig { argv, descriptors, manners, death_signal: None, log: MainLog::Onit })
 }
 
 fn alone(main: MainConfig) -> Config {
     Config { root: Root::Nothing, main: Some(main), ..Config::onit(Default::default()) }
 }
 
-/// `tini [-s] [-g] [-p SIGNAL] [-e CODE] [-v] [-w] [--] CMD`, with tini's environment.
-pub fn tini(args: &[OsString]) -> i32 {
-    let set = |name| std::env::var_os(name).is_some();
-    let to = if set("TINI_KILL_PROCESS_GROUP") { Target::Group } else { Target::Process };
-    let mut manners = MainManners { to, sweep: false, ..MainManners::ONIT };
-    let (mut death_signal, mut tell_orphans, mut argv) = (None, false, Vec::new());
-    let mut words = lexopt::Parser::from_args(args);
-    while let Some(option) = words.next().transpose() {
-        use lexopt::Arg::{Long, Short, Value};
-        match option {
-            Ok(Short('s' | 'v')) => {} // we are a subreaper anyway, and have nothing more to say
-            Ok(Short('g')) => manners.to = Target::Group,
-            Ok(Short('w')) => tell_orphans = true,
-            Ok(Short('e')) => match value(&mut words).ok().and_then(|code| code.parse().ok()) {
-                Some(code) => manners.exit_map.push((code, 0)),
-                None => return wrong("tini: -e takes an exit code, 0 to 255"),
-            },
-            Ok(Short('p')) => match value(&mut words).ok().and_then(|name| svdir::signal(&name)) {
-                Some(signal) => death_signal = Some(signal),
-                None => return wrong("tini: -p takes the name of a signal"),
-            },
-            Ok(Long("version")) => {
-                return entry::answer(concat!("tini version 0.19.0 (onit ", env!("CARGO_PKG_VERSION"), ")"));
-            }
-            Ok(Short('h')) => return entry::answer(TINI),
-            Ok(Short('l')) => return entry::answer("onit: MIT or Apache-2.0"),
-            Ok(Value(program)) => {
-                argv = rest(program, &mut words);
-                break;
-            }
-            Ok(Short(_) | Long(_)) | Err(_) => return wrong(TINI),
-        }
-    }
-    match main_of(argv, manners) {
-        Some(main) => boot::supervise(alone(MainConfig { death_signal, tell_orphans, ..main })),
-        None => wrong(TINI),
-    }
-}
-
-/// `dumb-init [-c] [-r SIGNAL:SIGNAL] [-v] [--] CMD`, with dumb-init's environment.
-pub fn dumb_init(args: &[OsString]) -> i32 {
-    let mut session = std::env::var_os("DUMB_INIT_SETSID").is_none_or(|value| value != "0");
-    let mut rewrite = Vec::new();
-    let mut argv = Vec::new();
-    let mut words = lexopt::Parser::from_args(args);
-    while let Some(option) = words.next().transpose() {
-        use lexopt::Arg::{Long, Short, Value};
-        match option {
-            Ok(Short('c') | Long("single-child")) => session = false,
-            Ok(Short('v') | Long("verbose")) => {}
-            Ok(Short('r') | Long("rewrite")) => {
-                match value(&mut words).ok().and_then(|text| svdir::rewrite(&text, ':')) {
-                    Some(pair) => rewrite.push(pair),
-                    None => return wrong("dumb-init: --rewrite takes SIGNAL:SIGNAL"),
-                }
-            }
-            Ok(Short('V') | Long("version")) => {
-                return entry::answer(concat!("dumb-init v1.2.5 (onit ", env!("CARGO_PKG_VERSION"), ")"));
-            }
-            Ok(Short('h') | Long("help")) => return entry::answer(DUMB_INIT),
-            Ok(Value(program)) => {
-                argv = rest(program, &mut words);
-                break;
-            }
-            Ok(Short(_) | Long(_)) | Err(_) => return wrong(DUMB_INIT),
-        }
-    }
-    let to = if session { Target::Group } else { Target::Process };
-    if session {
-        // A session without a terminal of ours would never be continued.
-        let stops = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(|signal| (signal, Some(Signal::STOP)));
-        rewrite.splice(0..0, stops);
-    }
-    match main_of(argv, MainManners { to, rewrite, new_session: session, ..MainManners::ONIT }) {
-        Some(main) => boot::supervise(alone(main)),
-        None => wrong(DUMB_INIT),
-    }
-}
-
-const TINI: &str = "usage: tini [-s] [-g] [-w] [-v] [-p SIGNAL] [-e CODE] [--] PROGRAM [ARGS]";
-const DUMB_INIT: &str = "usage: dumb-init [-c] [-v] [-r SIGNAL:SIGNAL] [--] PROGRAM [ARGS]";
-
+/// The words of a command line from the program on.
 fn rest(program: OsString, words: &mut lexopt::Parser) -> Vec<OsString> {
     let others = words.raw_args().map(Iterator::collect).unwrap_or_default();
     std::iter::once(program).chain::<Vec<OsString>>(others).collect()
 }
 
-fn wrong(message: &str) -> i32 {
-    say(message);
-    exit::FAILED
+/// How we were called, if that is the tool's name, for its messages begin with it; else the tool's name.
+fn called(tool: &str) -> String {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let is_tool = std::path::Path::new(&called).file_name().is_some_and(|name| name == tool);
+    if is_tool { called.to_string_lossy().into_owned() } else { tool.to_owned() }
+}
+
+/// What getopt(3) says about an option that is wrong.
+fn option_error(program: &str, option: &Result<lexopt::Arg, lexopt::Error>) -> String {
+    let missing = |option: &str| match option.strip_prefix("--") {
+        Some(_) => format!("{program}: option '{option}' requires an argument"),
+        None => format!("{program}: option requires an argument -- '{}'", option.trim_start_matches('-')),
+    };
+    match option {
+        Ok(lexopt::Arg::Short(letter)) => format!("{program}: invalid option -- '{letter}'"),
+        Ok(lexopt::Arg::Long(name)) => format!("{program}: unrecognized option '--{name}'"),
+        Err(lexopt::Error::MissingValue { option: Some(option) }) => missing(option),
+        Err(lexopt::Error::UnexpectedValue { option, .. }) => {
+            format!("{program}: option '{option}' doesn't allow an argument")
+        }
+        Ok(lexopt::Arg::Value(word)) => format!("{program}: unexpected argument '{}'", word.display()),
+        Err(error) => format!("{program}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_option_is_refused_in_the_words_of_getopt() {
+        for (words, said) in [
+            ("-x", "tool: invalid option -- 'x'"),
+            ("--nonsense", "tool: unrecognized option '--nonsense'"),
+            ("-r", "tool: option requires an argument -- 'r'"),
+            ("--rewrite", "tool: option '--rewrite' requires an argument"),
+            ("--verbose=2 x", "tool: option '--verbose' doesn't allow an argument"),
+        ] {
+            let mut parser = lexopt::Parser::from_args(words.split(' '));
+            let first = parser.next().map(|option| option.expect("an option"));
+            let wrong = match &first {
+                Ok(lexopt::Arg::Short('r') | lexopt::Arg::Long("rewrite")) => parser.value().map(lexopt::Arg::Value),
+                Ok(lexopt::Arg::Long("verbose")) => parser.next().map(|option| option.expect("what follows")),
+                _ => first,
+            };
+            assert_eq!(option_error("tool", &wrong), said, "{words}");
+        }
+    }
 }

@@ -7,7 +7,8 @@ use crate::exit;
 use crate::machine::Signal;
 use crate::sys::signals::{self, Signals};
 use crate::sys::spawn::{Side, fork};
-use crate::sys::{Errno, clock, fs, poll::Poller, process, title};
+use crate::sys::{Errno, clock, fs, poll::Poller, process, rescue, title};
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 
 /// The part of the log argument that stays: `log: `.
@@ -16,6 +17,9 @@ const SIGNALS: u64 = 0;
 const LOG: u64 = 1;
 /// The supervisor has ended.
 const SUPERVISOR: u64 = 2;
+
+/// The variable that tells the supervisor the descriptor through which the front speaks.
+const VARIABLE: &str = "ONIT_FRONT";
 
 /// What the front does with signals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,8 +30,17 @@ pub(super) enum Manner {
     Svscan,
 }
 
-/// Splits the process. The supervisor gets the descriptor through which the front speaks; the front never returns.
-pub(super) fn split(manner: Manner, log: bool) -> Result<OwnedFd, Errno> {
+/// What the supervisor behind a front has from it; `None` if we are none.
+pub(super) fn behind() -> Option<OwnedFd> {
+    let hear = process::inherited_descriptor(VARIABLE)?;
+    rescue::keep_name();
+    Some(hear)
+}
+
+/// Splits the process; the front never returns. The supervisor behind it executes this program again with these words,
+/// so that it has another name and title: who looks for the tool, or ends it by its name, means the front alone. If that
+/// does not work, it gets the descriptor through which the front speaks here.
+pub(super) fn split(manner: Manner, directory: &OsStr, log: bool, words: &[OsString]) -> Result<OwnedFd, Errno> {
     let (hear, speak) = fs::pipe()?;
     let errors = if log { Some(fs::pipe()?) } else { None };
     if manner == Manner::Runsvdir {
@@ -38,6 +51,7 @@ pub(super) fn split(manner: Manner, log: bool) -> Result<OwnedFd, Errno> {
             if let Some((_, write)) = &errors {
                 process::become_stderr(write)?;
             }
+            process::execute_again(words, VARIABLE, &hear);
             Ok(hear)
         }
         Side::Parent(_) => {
@@ -45,7 +59,10 @@ pub(super) fn split(manner: Manner, log: bool) -> Result<OwnedFd, Errno> {
             let errors = errors.map(|(read, _write)| read);
             std::process::exit(match manner {
                 Manner::Runsvdir => stand_in(&speak, errors.as_ref()).unwrap_or(100),
-                Manner::Svscan => stand_still(&speak).unwrap_or(111),
+                Manner::Svscan => {
+                    let _ = std::env::set_current_dir(directory); // it could be opened
+                    stand_still(&speak).unwrap_or(111)
+                }
             })
         }
     }

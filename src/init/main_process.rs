@@ -3,9 +3,10 @@
 use super::Init;
 use super::config::Root;
 use super::ledger::Ledger;
+use super::main_log::MainEvent;
 use super::reexec::UNKNOWN;
 use super::voice::Failure;
-use crate::machine::main_process::ends_all;
+use crate::machine::main_process::{Leads, ends_all};
 use crate::machine::{Exit, Pid, Signal, Target};
 use crate::sys::{foreground, process, rescue};
 use crate::wire::ledger::Fact;
@@ -55,14 +56,16 @@ impl Init {
         let plan = foreground::Plan {
             argv: &config.argv,
             descriptors: &config.descriptors,
-            new_session: config.manners.new_session,
+            leads: config.manners.leads,
+            leaves_directory: config.manners.leaves_directory,
             death_signal: config.death_signal,
             open_files: self.open_files,
             group: self.spawner.group(),
         };
-        match foreground::start(&plan) {
+        match foreground::start(&plan, &config.log) {
             Ok(pid) => {
                 self.main = Main::Here(pid);
+                self.log_main(MainEvent::Started(pid));
                 std::mem::take(&mut self.early).into_iter().for_each(|signal| self.forward(signal));
                 self.note_whole();
             }
@@ -120,7 +123,14 @@ impl Init {
 
     pub(super) fn main_ended(&mut self, pid: Pid, exit: Exit) {
         foreground::take_back_terminal(pid);
+        self.log_main(MainEvent::Reaped(pid, exit));
         let code = self.config.main.as_ref().map_or(0, |main| main.manners.code(exit));
+        let manners = self.config.main.as_ref().map(|main| &main.manners);
+        if let Some(signal) = manners.and_then(|manners| manners.last_signal()) {
+            let _ = process::kill(pid, signal, Target::Group);
+        }
+        let passed = manners.and_then(|manners| manners.forward(Signal::TERM));
+        self.log_main(MainEvent::Ended { exit, passed });
         self.main_is_over(code.into());
     }
 
@@ -144,6 +154,9 @@ impl Init {
 
     /// What is sent to us is meant for the main process; with services, some of it for all.
     pub(super) fn obey_beside_main(&mut self, signal: Signal) {
+        if signal != Signal::CHLD && self.main.is_to_come_or_here() {
+            self.log_main(MainEvent::Received(signal));
+        }
         if self.main == Main::Waiting && !self.early.contains(&signal) {
             self.early.push(signal);
         }
@@ -167,11 +180,23 @@ impl Init {
 
     pub(super) fn forward(&self, signal: Signal) {
         let (Main::Here(pid), Some(config)) = (self.main, &self.config.main) else { return };
-        if signal == Signal::CONT {
-            return foreground::continue_main(pid);
+        let passed = config.manners.forward(signal);
+        match passed {
+            Some(Signal::CONT) if config.manners.leads == Leads::Group => foreground::continue_main(pid),
+            Some(signal) => foreground::tell(pid, signal, config.manners.to),
+            None => {}
         }
-        if let Some(signal) = config.manners.forward(signal) {
-            foreground::tell(pid, signal, config.manners.to);
+        self.log_main(MainEvent::Forwarded { signal, passed });
+        if config.manners.stops_at(signal) {
+            self.log_main(MainEvent::Stopping);
+            foreground::stop_ourselves();
+        }
+    }
+
+    /// Says what becomes of the main process, in the words of the tool that we stand in for.
+    pub(super) fn log_main(&self, event: MainEvent) {
+        if let Some(config) = &self.config.main {
+            config.log.log(event, config.argv.first());
         }
     }
 
@@ -185,9 +210,7 @@ impl Init {
         if wants_terminal && foreground::is_in_front() {
             foreground::continue_main(pid); // somebody brought us to the front in the meantime
         } else if wants_terminal || foreground::is_at_terminal(pid) {
-            foreground::stop_with_main(Target::Group);
-        } else if config.manners.new_session {
-            foreground::stop_with_main(Target::Process); // from here its terminal cannot be seen
+            foreground::stop_with_main();
         }
     }
 

@@ -19,6 +19,7 @@ mod initctl;
 mod last;
 mod ledger;
 mod live;
+mod main_log;
 mod main_process;
 mod newroot;
 mod notice;
@@ -33,6 +34,7 @@ mod turn;
 mod voice;
 mod watchdog;
 
+use crate::machine::main_process::FAULTS_AND_ABRT;
 use crate::machine::request::Goal;
 use crate::machine::system::System;
 use crate::machine::{Mono, Pid, Signal};
@@ -123,9 +125,8 @@ impl Init {
         let is_successor = estate.is_some();
         let mut spawner = reexec::insist(is_successor, Spawner::new)?;
         let goes_on_after_faults = config.root != Root::Nothing;
-        if goes_on_after_faults {
-            signals::take_abort_as_a_fault();
-        }
+        let own_faults = config.main.as_ref().filter(|_| !goes_on_after_faults).map(|main| main.manners.own_faults);
+        signals::take_as_faults(own_faults.unwrap_or(FAULTS_AND_ABRT));
         let (signals, poller) = reexec::insist(is_successor, || {
             let signals = Signals::take_over()?;
             spawn::dump_no_core_in_shared_memory();
@@ -136,7 +137,7 @@ impl Init {
         if let Some(front) = &config.front {
             poller.add(front, turn::Token::Front.pack())?;
         }
-        if config.native {
+        if config.native && config.main.as_ref().is_none_or(|main| main.manners.adopts) {
             process::become_subreaper();
         }
         let open_files = process::raise_open_files(OPEN_FILES);

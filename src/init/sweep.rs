@@ -6,8 +6,9 @@
 //! share the machine's PID namespace. Where we may make a control group, what is in it can be killed at one stroke.
 
 use super::Init;
+use super::main_log::MainEvent;
 use crate::machine::request::Realm;
-use crate::machine::{Pid, Signal, Target};
+use crate::machine::{Exit, Pid, Signal, Target};
 use crate::sys::cgroup::Group;
 use crate::sys::process;
 use crate::wire::{cgroup, mounts};
@@ -91,10 +92,9 @@ impl Init {
         }
     }
 
-    pub(super) fn orphan_ended(&mut self, pid: Pid) {
+    pub(super) fn orphan_ended(&mut self, pid: Pid, exit: Exit) {
         self.swept.retain(|swept| *swept != pid);
-        if self.config.main.as_ref().is_some_and(|main| main.tell_orphans) {
-            self.config.voice.complain(None, &format_args!("reaped zombie process with pid={pid}"));
-        }
+        self.log_main(MainEvent::Reaped(pid, exit));
+        self.log_main(MainEvent::Orphan(pid));
     }
 }

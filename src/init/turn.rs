@@ -1,6 +1,7 @@
 //! One turn of the loop.
 
 use super::Init;
+use super::main_log::MainEvent;
 use super::main_process::Main;
 use super::reexec::Care;
 use super::table::SlotId;
@@ -103,6 +104,9 @@ impl Init {
         if !self.care.is_essential() {
             crate::sys::rescue::fail_if_told();
         }
+        if signals.contains(&Signal::CHLD) {
+            self.log_main(MainEvent::Received(Signal::CHLD));
+        }
         if self.unreaped || signals.contains(&Signal::CHLD) {
             if !signals.contains(&Signal::CONT) {
                 self.stop_if_main_has(); // whoever continues us has done so already
@@ -147,6 +151,7 @@ impl Init {
                 Reaped::Stopped => continue,
                 Reaped::NoneYet | Reaped::Childless => {
                     self.unreaped = false;
+                    self.log_main(MainEvent::AllReaped { childless: self.childless });
                     return;
                 }
             };
@@ -156,7 +161,7 @@ impl Init {
             } else if let Some(slot) = self.owner_of(pid) {
                 self.service_ended(slot, pid, exit);
             } else if !self.scan.has_looked(pid, exit) {
-                self.orphan_ended(pid);
+                self.orphan_ended(pid, exit);
             }
         }
         self.unreaped = true;

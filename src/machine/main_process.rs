@@ -5,6 +5,35 @@ use super::{Exit, Signal, Target};
 /// One signal for another; `None`: the signal is dropped.
 pub type Rewrite = (Signal, Option<Signal>);
 
+/// What the main process leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leads {
+    /// Nothing: it is in our process group.
+    Nothing,
+    /// A process group, in front of the terminal if we were there.
+    Group,
+    /// A session, with our terminal (dumb-init).
+    Session,
+}
+
+/// When we stop, as a job of a shell does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stops {
+    /// When the terminal has stopped the main process.
+    WithMain,
+    /// When we get TSTP, TTIN or TTOU, which are passed on before (dumb-init).
+    AsTold,
+}
+
+/// The signals of faults, but for ABRT.
+const FAULTS: &[Signal] = &[Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP, Signal::SYS];
+/// The signals of faults.
+pub const FAULTS_AND_ABRT: &[Signal] =
+    &[Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP, Signal::SYS, Signal::ABRT];
+
+/// By these a terminal stops whoever is in its background, or in front of it at ^Z.
+const TERMINAL_STOPS: [Signal; 3] = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
+
 /// How the main process is to be treated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MainManners {
@@ -14,16 +43,57 @@ pub struct MainManners {
     pub rewrite: Vec<Rewrite>,
     /// Exit codes that are replaced.
     pub exit_map: Vec<(u8, u8)>,
-    /// It leads a session of its own, with our terminal (dumb-init), and not just a process group.
-    pub new_session: bool,
+    /// What it leads.
+    pub leads: Leads,
+    /// When we stop.
+    pub stops: Stops,
+    /// The signals of faults that are about us when they are sent; the others are passed on. A fault of our own ends us
+    /// in any case.
+    pub own_faults: &'static [Signal],
+    /// Orphans become our children also if we are not PID 1.
+    pub adopts: bool,
     /// What it leaves behind is ended before we end.
     pub sweep: bool,
+    /// We leave our directory, for it may be unmounted (dumb-init).
+    pub leaves_directory: bool,
 }
 
 impl MainManners {
     /// onit's own.
-    pub const ONIT: MainManners =
-        MainManners { to: Target::Process, rewrite: Vec::new(), exit_map: Vec::new(), new_session: false, sweep: true };
+    pub const ONIT: MainManners = MainManners {
+        to: Target::Process,
+        rewrite: Vec::new(),
+        exit_map: Vec::new(),
+        leads: Leads::Group,
+        stops: Stops::WithMain,
+        own_faults: FAULTS,
+        adopts: true,
+        sweep: true,
+        leaves_directory: false,
+    };
+
+    /// tini's, but for its options: it adopts nobody, ends nobody, and ABRT ends it.
+    pub fn tini() -> MainManners {
+        MainManners { own_faults: FAULTS_AND_ABRT, adopts: false, sweep: false, ..MainManners::ONIT }
+    }
+
+    /// dumb-init's. A session has no terminal of ours: who was stopped by TSTP there would never be continued.
+    pub fn dumb_init(session: bool, mut rewrite: Vec<Rewrite>) -> MainManners {
+        if session {
+            rewrite.splice(0..0, TERMINAL_STOPS.map(|signal| (signal, Some(Signal::STOP))));
+        }
+        MainManners {
+            to: if session { Target::Group } else { Target::Process },
+            rewrite,
+            leads: if session { Leads::Session } else { Leads::Nothing },
+            stops: Stops::AsTold,
+            own_faults: &[],
+            adopts: false,
+            sweep: false,
+            leaves_directory: true,
+            ..MainManners::ONIT
+        }
+    }
 
     /// What the main process gets for a signal that was sent to us.
     pub fn forward(&self, signal: Signal) -> Option<Signal> {
@@ -31,15 +101,24 @@ impl MainManners {
         match signal {
             Signal::CHLD => None, // is about us
             // The terminal's word to whoever is in the background; nobody sends it to be forwarded.
-            Signal::TTIN | Signal::TTOU => rewritten.flatten(),
+            Signal::TTIN | Signal::TTOU if self.stops == Stops::WithMain => rewritten.flatten(),
             _ => rewritten.unwrap_or(Some(signal)),
         }
     }
 
-    /// Whether we stop as well when it was stopped by this signal: when it was the terminal's, or stands for that.
+    /// Whether we stop as well when it was stopped by this signal: when it was the terminal's.
     pub fn stops_with(&self, signal: Signal) -> bool {
-        let stands_for = self.new_session && signal == Signal::STOP;
-        [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal) || stands_for
+        self.stops == Stops::WithMain && TERMINAL_STOPS.contains(&signal)
+    }
+
+    /// Whether we stop when this signal was sent to us, whatever became of it.
+    pub fn stops_at(&self, signal: Signal) -> bool {
+        self.stops == Stops::AsTold && TERMINAL_STOPS.contains(&signal)
+    }
+
+    /// What is left of its session gets this when it has ended; without a session, nobody does.
+    pub fn last_signal(&self) -> Option<Signal> {
+        self.forward(Signal::TERM).filter(|_| self.leads == Leads::Session)
     }
 
     /// The code that we end with once it has ended.
@@ -86,11 +165,34 @@ mod tests {
 
     #[test]
     fn only_what_a_terminal_stops_stops_us() {
-        let session = MainManners { new_session: true, ..MainManners::ONIT };
         for number in 1..=64 {
-            assert_eq!(MainManners::ONIT.stops_with(Signal(number)), [20, 21, 22].contains(&number), "{number}");
-            assert_eq!(session.stops_with(Signal(number)), [19, 20, 21, 22].contains(&number), "{number}");
+            let (signal, is_terminals) = (Signal(number), [20, 21, 22].contains(&number));
+            assert_eq!(MainManners::ONIT.stops_with(signal), is_terminals, "{number}");
+            assert!(!MainManners::ONIT.stops_at(signal), "{number}");
+            let dumb = MainManners::dumb_init(false, Vec::new());
+            assert_eq!((dumb.stops_with(signal), dumb.stops_at(signal)), (false, is_terminals), "{number}");
         }
+    }
+
+    #[test]
+    fn as_dumb_init_every_signal_but_chld_is_passed_on_and_a_session_is_stopped_by_stop() {
+        let alone = MainManners::dumb_init(false, Vec::new());
+        let session = MainManners::dumb_init(true, vec![(Signal::TTIN, Some(Signal::HUP))]);
+        for number in (1..=64).filter(|number| *number != Signal::CHLD.0) {
+            assert_eq!(alone.forward(Signal(number)), Some(Signal(number)), "{number}");
+        }
+        let stops = TERMINAL_STOPS.map(|signal| session.forward(signal));
+        assert_eq!(stops, [Some(Signal::STOP), Some(Signal::HUP), Some(Signal::STOP)]);
+    }
+
+    #[test]
+    fn the_rest_of_a_session_gets_what_stands_for_term_and_nobody_else_gets_anything() {
+        let session = |rewrite: &[Rewrite]| MainManners::dumb_init(true, rewrite.to_vec()).last_signal();
+        assert_eq!(session(&[]), Some(Signal::TERM));
+        assert_eq!(session(&[(Signal::TERM, Some(Signal::INT))]), Some(Signal::INT));
+        assert_eq!(session(&[(Signal::TERM, None)]), None);
+        let others = [MainManners::ONIT, MainManners::tini(), MainManners::dumb_init(false, Vec::new())];
+        assert!(others.iter().all(|manners| manners.last_signal().is_none()));
     }
 
     #[test]

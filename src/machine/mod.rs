@@ -59,6 +59,12 @@ impl Signal {
     pub const INT: Signal = Signal(libc::SIGINT);
     pub const QUIT: Signal = Signal(libc::SIGQUIT);
     pub const ABRT: Signal = Signal(libc::SIGABRT);
+    pub const ILL: Signal = Signal(libc::SIGILL);
+    pub const TRAP: Signal = Signal(libc::SIGTRAP);
+    pub const BUS: Signal = Signal(libc::SIGBUS);
+    pub const FPE: Signal = Signal(libc::SIGFPE);
+    pub const SEGV: Signal = Signal(libc::SIGSEGV);
+    pub const SYS: Signal = Signal(libc::SIGSYS);
     pub const KILL: Signal = Signal(libc::SIGKILL);
     pub const USR1: Signal = Signal(libc::SIGUSR1);
     pub const USR2: Signal = Signal(libc::SIGUSR2);

@@ -6,6 +6,7 @@ use super::cgroup::Group;
 use super::signals::Action;
 use super::spawn::{Side, fork};
 use super::{Errno, checked, fs, signals, tracee};
+use crate::machine::main_process::Leads;
 use crate::machine::{Pid, Signal, Target};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::signal::SigSet;
@@ -14,11 +15,6 @@ use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// What a shell says when there is no such program.
-const NOT_FOUND: i32 = 127;
-/// What a shell says when it cannot be executed.
-const NOT_EXECUTABLE: i32 = 126;
 
 /// The signals as whoever executed us left them: one bit for each that was blocked, from 1 on, or ignored.
 static BLOCKED: AtomicU64 = AtomicU64::new(0);
@@ -69,8 +65,10 @@ pub struct Plan<'a> {
     pub argv: &'a [CString],
     /// The descriptors it inherits beside the first three.
     pub descriptors: &'a [RawFd],
-    /// It leads a session of its own, with our terminal, and not just a process group.
-    pub new_session: bool,
+    /// What it leads.
+    pub leads: Leads,
+    /// We leave our working directory to it, and stand in `/` from now on.
+    pub leaves_directory: bool,
     /// We get this signal when our parent ends, and with us the main process.
     pub death_signal: Option<Signal>,
     /// The limit of open files that it gets; else ours.
@@ -79,28 +77,54 @@ pub struct Plan<'a> {
     pub group: Option<&'a Group>,
 }
 
-/// Starts it. That it cannot be executed shows in its exit code, 126 or 127, as in a shell, and in a line.
-pub fn start(plan: &Plan) -> Result<Pid, Errno> {
+/// What happens to the terminal on the way, and the end of it all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// We have left the terminal; as the leader of its session, or not.
+    Left {
+        /// Then the kernel sends HUP and CONT.
+        leader: bool,
+    },
+    /// There is no terminal of ours to leave.
+    NotLeft(Errno),
+    /// A signal that came of it, and is not passed on.
+    HandedOff(Signal),
+    /// There is no terminal for the session of the main process.
+    NotTaken(Errno),
+    /// It leads a session.
+    Session,
+}
+
+/// How it is said what happens, here and in the child.
+pub trait Report {
+    /// Says so, or does not care.
+    fn step(&self, step: Step);
+    /// It cannot be executed: says so. Returns the exit code.
+    fn exec_failed(&self, name: &CStr, errno: Errno) -> i32;
+}
+
+/// Starts it. That it cannot be executed shows in its exit code, and in a line.
+pub fn start(plan: &Plan, report: &impl Report) -> Result<Pid, Errno> {
     let in_front = is_in_front();
     let us = getpid();
-    if plan.new_session {
-        leave_terminal();
+    if plan.leads == Leads::Session {
+        leave_terminal(report);
     }
     if let Some(signal) = plan.death_signal {
         // SAFETY: prctl(2) with numbers only.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.0, 0, 0, 0) };
     }
+    let directory = plan.leaves_directory.then(super::process::leave_directory).flatten();
     match fork()? {
         Side::Child => {
-            let errno = become_main(plan, in_front, us);
-            let name = plan.argv.first().map(|name| name.to_string_lossy()).unwrap_or_default();
-            super::say::say(format_args!("onit: cannot run {name}: {}", errno.desc()));
-            let code = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+            let _ = directory.map(nix::unistd::fchdir);
+            let errno = become_main(plan, report, in_front, us);
+            let code = report.exec_failed(plan.argv.first().map_or(c"", CString::as_c_str), errno);
             // SAFETY: ends this process, and leaves what it shares with its parent alone.
             unsafe { libc::_exit(code) }
         }
         Side::Parent(pid) => {
-            if !plan.new_session {
+            if plan.leads == Leads::Group {
                 let _ = set_group(pid); // whoever comes first; before any signal can be meant for the group
             }
             Ok(pid)
@@ -108,17 +132,24 @@ pub fn start(plan: &Plan) -> Result<Pid, Errno> {
     }
 }
 
-fn become_main(plan: &Plan, in_front: bool, parent: nix::unistd::Pid) -> Errno {
+fn become_main(plan: &Plan, report: &impl Report, in_front: bool, parent: nix::unistd::Pid) -> Errno {
     let _ = plan.group.map(Group::join);
-    if plan.new_session {
-        super::process::lead_session();
-        // SAFETY: a number only. Standard input becomes our terminal if it is one and nobody's: none is taken away.
-        unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
-    } else {
-        let _ = set_group(Pid(0));
-        if in_front {
-            put_in_front(getpid());
+    match plan.leads {
+        Leads::Session => {
+            super::process::lead_session();
+            // SAFETY: numbers only. Standard input becomes our terminal if it is one and nobody's: none is taken away.
+            if let Err(errno) = checked(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) }) {
+                report.step(Step::NotTaken(errno));
+            }
+            report.step(Step::Session);
         }
+        Leads::Group => {
+            let _ = set_group(Pid(0));
+            if in_front {
+                put_in_front(getpid());
+            }
+        }
+        Leads::Nothing => {}
     }
     for fd in plan.descriptors {
         // SAFETY: sets a flag of a descriptor that was there when we were executed.
@@ -222,16 +253,22 @@ fn put_in_front(group: nix::unistd::Pid) {
 
 /// Leaves our terminal to the session of the main process. If it was our session's, the kernel tells us, as everybody in
 /// front of it, that it hung up; that is no news for the main process.
-fn leave_terminal() {
+fn leave_terminal(report: &impl Report) {
     // SAFETY: takes no argument.
-    let left = unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY) } == 0;
-    if left && nix::unistd::getsid(None) == Ok(getpid()) {
+    if let Err(errno) = checked(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY) }) {
+        return report.step(Step::NotLeft(errno));
+    }
+    let leader = nix::unistd::getsid(None) == Ok(getpid());
+    report.step(Step::Left { leader });
+    if leader {
         let mut words = SigSet::empty();
         words.add(nix::sys::signal::Signal::SIGHUP);
         words.add(nix::sys::signal::Signal::SIGCONT);
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: reads the set and the time; who sent the signal is not asked.
-        while unsafe { libc::sigtimedwait(words.as_ref(), std::ptr::null_mut(), &at_once) } > 0 {}
+        let next = || unsafe { libc::sigtimedwait(words.as_ref(), std::ptr::null_mut(), &at_once) };
+        std::iter::from_fn(|| Some(next()).filter(|signal| *signal > 0))
+            .for_each(|signal| report.step(Step::HandedOff(Signal(signal))));
     }
 }
 
@@ -265,19 +302,21 @@ pub fn has_stopped(main: Pid) -> Option<Signal> {
     (pid != 0).then_some(Signal(status))
 }
 
-/// Stops ourselves, and our process group if the terminal would have done so had the main process been in our place, so
-/// that the shell that waits for us has its prompt again. Returns when somebody continues us; at once where nobody
-/// could: the kernel stops neither PID 1 nor a group that no shell looks after.
-pub fn stop_with_main(whom: Target) {
+/// Stops ourselves and our process group, as the terminal would have done had the main process been in our place, so that
+/// the shell that waits for us has its prompt again. Returns when somebody continues us; at once where nobody could: the
+/// kernel stops neither PID 1 nor a group that no shell looks after.
+pub fn stop_with_main() {
     let mut stop = SigSet::empty();
     stop.add(nix::sys::signal::Signal::SIGTSTP);
     let _ = stop.thread_unblock();
-    let whom = match whom {
-        Target::Process => getpid().as_raw(),
-        Target::Group => 0,
-    };
-    let _ = signals::send(whom, Signal::TSTP);
+    let _ = signals::send(0, Signal::TSTP);
     let _ = stop.thread_block();
+}
+
+/// Stops ourselves, as we were told to. Returns when somebody continues us; at once as PID 1, which the kernel does not
+/// stop.
+pub fn stop_ourselves() {
+    let _ = signals::send(getpid().as_raw(), Signal::STOP);
 }
 
 /// Sends the main process a signal. As long as it does not lead its group, just after its start, or when it has left it,

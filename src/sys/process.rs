@@ -2,9 +2,10 @@
 
 use super::{Errno, checked, fs, signals};
 use crate::machine::{Pid, Signal, Target};
-use nix::fcntl::OFlag;
-use std::ffi::OsStr;
-use std::os::fd::{AsFd, IntoRawFd as _};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd as _, IntoRawFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -101,6 +102,47 @@ fn close_on_exec_one_by_one() {
 pub fn become_subreaper() {
     // SAFETY: prctl(2) with numbers only.
     let _ = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+}
+
+/// Whether orphans among our descendants become our children: whoever executed us may have said so.
+pub fn is_reaper() -> bool {
+    let mut is_subreaper: libc::c_int = 0;
+    // SAFETY: prctl(2) writes a number to where it is told.
+    let told = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut is_subreaper, 0, 0, 0) } == 0;
+    std::process::id() == 1 || told && is_subreaper != 0
+}
+
+/// Stands in `/` from now on. Returns the directory that was left, if it can be opened.
+pub fn leave_directory() -> Option<OwnedFd> {
+    let left = super::fs::open_at(super::fs::HERE, ".", OFlag::O_PATH | OFlag::O_DIRECTORY, 0).ok();
+    let _ = nix::unistd::chdir("/");
+    left
+}
+
+/// Executes this program again, as the same process, with these words as its arguments, and with a variable that holds
+/// the number of a descriptor that it gets. Returns only if that does not work.
+pub fn execute_again(words: &[OsString], variable: &str, kept: &OwnedFd) -> Errno {
+    let words: Vec<CString> = words.iter().filter_map(|word| CString::new(word.as_bytes()).ok()).collect();
+    // SAFETY: this process has a single thread.
+    unsafe { std::env::set_var(variable, kept.as_raw_fd().to_string()) };
+    let _ = fcntl(kept, FcntlArg::F_SETFD(FdFlag::empty()));
+    let program = super::rescue::program_path().and_then(|path| CString::new(path.into_os_string().into_vec()).ok());
+    let errno = match nix::unistd::execv(&program.unwrap_or_else(|| c"/proc/self/exe".to_owned()), &words) {
+        Ok(never) => match never {},
+        Err(errno) => errno,
+    };
+    let _ = fcntl(kept, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    // SAFETY: as above.
+    unsafe { std::env::remove_var(variable) };
+    errno
+}
+
+/// A descriptor whose number is in a variable, left there by [`execute_again`]. Services do not hear of it.
+pub fn inherited_descriptor(variable: &str) -> Option<OwnedFd> {
+    let number = std::env::var(variable).ok()?;
+    // SAFETY: this process has a single thread.
+    unsafe { std::env::remove_var(variable) };
+    super::rescue::Claims::default().claim(number.parse().ok()?)
 }
 
 /// Our children, those that have ended too; `None` where there is no `/proc` to tell, or one of another PID namespace,
@@ -214,7 +256,6 @@ pub fn holds(pid: Pid, file: fs::FileId) -> Option<bool> {
 
 /// The words that a process was started with; `None` if it is not to be seen.
 pub fn words(pid: Pid) -> Option<Vec<std::ffi::OsString>> {
-    use std::os::unix::ffi::OsStringExt as _;
     let text = std::fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|text| !text.is_empty())?;
     let text = text.strip_suffix(b"\0").unwrap_or(&text);
     Some(text.split(|byte| *byte == 0).map(|word| std::ffi::OsString::from_vec(word.to_vec())).collect())

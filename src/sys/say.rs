@@ -15,16 +15,25 @@ const LINE: usize = 4096;
 /// Writes `line` and a newline to standard error. A reader that does not read, or a closed standard error, costs
 /// this line and nothing else: who supervises must not wait for who reads.
 pub fn say(line: impl Display) {
+    // SAFETY: descriptor 2 is never closed by us, and is only borrowed for this call.
+    say_to(unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) }, &line);
+}
+
+/// The same, to standard output.
+pub fn print(line: impl Display) {
+    // SAFETY: as above.
+    say_to(unsafe { BorrowedFd::borrow_raw(libc::STDOUT_FILENO) }, &line);
+}
+
+fn say_to(fd: BorrowedFd, line: &dyn Display) {
     let mut text = Vec::with_capacity(160);
     let _ = write!(text, "{line}");
     disarm(&mut text);
     text.truncate(LINE - 1);
     text.push(b'\n');
-    // SAFETY: descriptor 2 is never closed by us, and is only borrowed for these two calls.
-    let stderr = unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) };
-    let mut ready = [PollFd::new(stderr, PollFlags::POLLOUT)];
+    let mut ready = [PollFd::new(fd, PollFlags::POLLOUT)];
     if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
-        write_now(stderr, &text);
+        write_now(fd, &text);
     }
 }
 
@@ -42,27 +51,28 @@ fn disarm(text: &mut [u8]) {
 }
 
 /// A terminal has room for a part of a line and then waits for whoever reads it; of a pipe or a socket others may take
-/// the last room. None of these ways waits, and those who share standard error with us do not notice.
-fn write_now(stderr: BorrowedFd, text: &[u8]) {
-    let Ok(stat) = fstat(stderr) else { return };
+/// the last room. None of these ways waits, and those who share the descriptor with us do not notice.
+fn write_now(to: BorrowedFd, text: &[u8]) {
+    let Ok(stat) = fstat(to) else { return };
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     if kind == SFlag::S_IFSOCK {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         // SAFETY: send(2) reads as many bytes as there are in `text`.
-        let _ = unsafe { libc::send(stderr.as_raw_fd(), text.as_ptr().cast(), text.len(), flags) };
+        let _ = unsafe { libc::send(to.as_raw_fd(), text.as_ptr().cast(), text.len(), flags) };
         return;
     }
-    let waits = kind == SFlag::S_IFIFO || nix::unistd::isatty(stderr).unwrap_or(false);
-    let _ = match waits.then(opened_anew).flatten() {
+    let waits = kind == SFlag::S_IFIFO || nix::unistd::isatty(to).unwrap_or(false);
+    let _ = match waits.then(|| opened_anew(to)).flatten() {
         Some(own) => nix::unistd::write(own, text),
-        None if kind == SFlag::S_IFIFO && !has_plenty_of_room(stderr) => pass_on(stderr, text),
-        None => nix::unistd::write(stderr, text),
+        None if kind == SFlag::S_IFIFO && !has_plenty_of_room(to) => pass_on(to, text),
+        None => nix::unistd::write(to, text),
     };
 }
 
 /// What we open ourselves need not wait. It may be somebody else's, or there may be no /proc.
-fn opened_anew() -> Option<OwnedFd> {
-    fs::open_at(fs::HERE, "/proc/self/fd/2", OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0).ok()
+fn opened_anew(fd: BorrowedFd) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    fs::open_at(fs::HERE, path.as_str(), OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0).ok()
 }
 
 /// Nobody fills so much between two system calls.

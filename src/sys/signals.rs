@@ -12,10 +12,10 @@ use super::{Errno, checked, raw};
 use crate::machine::Signal;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Faults of our own, which cannot usefully be blocked.
 pub(super) const FAULTS: [c_int; 7] =
@@ -64,17 +64,26 @@ impl AsFd for Signals {
     }
 }
 
-/// Whether ABRT is taken as a fault of ours; else it is a signal like any other.
-static ABORT_IS_A_FAULT: AtomicBool = AtomicBool::new(false);
+/// A bit for each signal, from 1 on, that is a fault of ours also when it was sent; each other one is read.
+static OWN_FAULTS: AtomicU64 = AtomicU64::new(bits(&FAULTS) & !bits(&[libc::SIGABRT]));
 
-/// From now on ABRT is about us. To be said before [`Signals::take_over`].
-pub fn take_abort_as_a_fault() {
-    ABORT_IS_A_FAULT.store(true, Ordering::Relaxed);
+const fn bits(signals: &[libc::c_int]) -> u64 {
+    match signals {
+        [] => 0,
+        [first, rest @ ..] => 1 << (*first - 1) | bits(rest),
+    }
 }
 
+/// From now on these signals are about us. To be said before [`Signals::take_over`]. One that is not among them ends us
+/// all the same when it is a fault: the kernel does not let that wait.
+pub fn take_as_faults(signals: &[Signal]) {
+    let faults = signals.iter().fold(0, |faults, signal| faults | bits(&[signal.0]));
+    OWN_FAULTS.store(faults, Ordering::Relaxed);
+}
+
+/// No C library lets go of all the real-time signals, and each keeps others for itself.
 fn all_but_faults() -> u64 {
-    let abort = ABORT_IS_A_FAULT.load(Ordering::Relaxed);
-    !set_of(FAULTS.into_iter().filter(|fault| *fault != libc::SIGABRT || abort))
+    !OWN_FAULTS.load(Ordering::Relaxed)
 }
 
 /// The C library's type for a set, with the kernel's content.
@@ -197,4 +206,11 @@ pub(super) fn install_first_handler() {
 pub(super) fn send(pid: libc::pid_t, signal: Signal) -> Result<(), Errno> {
     // SAFETY: kill(2) takes two numbers.
     checked(unsafe { libc::kill(pid, signal.0) }).map(drop)
+}
+
+/// What the C library calls a signal: `Terminated`.
+pub fn description(signal: Signal) -> String {
+    // SAFETY: returns a text that stays as it is until the next call; this process has a single thread.
+    let text = unsafe { libc::strsignal(signal.0).as_ref().map(|text| CStr::from_ptr(text)) };
+    text.map_or_else(|| format!("Unknown signal {}", signal.0), |text| text.to_string_lossy().into_owned())
 }

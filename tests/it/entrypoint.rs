@@ -123,7 +123,14 @@ impl World {
         let mut command = Command::new("env");
         // A group of its own: who is stopped may stop its group, and the tests are not to be in it.
         command.arg("--default-signal").args(words).current_dir(self.root()).process_group(0);
-        for name in ["LISTEN_PID", "TINI_SUBREAPER", "TINI_KILL_PROCESS_GROUP", "DUMB_INIT_SETSID"] {
+        for name in [
+            "LISTEN_PID",
+            "TINI_SUBREAPER",
+            "TINI_KILL_PROCESS_GROUP",
+            "TINI_VERBOSITY",
+            "DUMB_INIT_SETSID",
+            "DUMB_INIT_DEBUG",
+        ] {
             command.env_remove(name);
         }
         command.envs(self.variables.lock().expect("no panic while locked").iter().copied());
@@ -275,13 +282,13 @@ const DIFFERENCES: &[Difference] = &[
         "100",
         "without -- it is a second DIR",
     ),
-    differs(&[DumbInit], "a command that is not there", "2, one line", NO_TABLE_OF_CODES),
-    differs(&[DumbInit], "a path that is not there", "2, one line", NO_TABLE_OF_CODES),
-    differs(&[DumbInit], "an empty word as the command", "2, one line", NO_TABLE_OF_CODES),
-    differs(&[DumbInit], "a file that is not executable", "2, one line", NO_TABLE_OF_CODES),
-    differs(&[DumbInit], "a directory", "2, one line", NO_TABLE_OF_CODES),
-    differs(&[DumbInit], "a path through a file", "2, one line", NO_TABLE_OF_CODES),
-    differs(&[DumbInit], "a script whose interpreter is missing", "2, one line", NO_TABLE_OF_CODES),
+    differs(DUMBS, "a command that is not there", "2, one line", NO_TABLE_OF_CODES),
+    differs(DUMBS, "a path that is not there", "2, one line", NO_TABLE_OF_CODES),
+    differs(DUMBS, "an empty word as the command", "2, one line", NO_TABLE_OF_CODES),
+    differs(DUMBS, "a file that is not executable", "2, one line", NO_TABLE_OF_CODES),
+    differs(DUMBS, "a directory", "2, one line", NO_TABLE_OF_CODES),
+    differs(DUMBS, "a path through a file", "2, one line", NO_TABLE_OF_CODES),
+    differs(DUMBS, "a script whose interpreter is missing", "2, one line", NO_TABLE_OF_CODES),
     differs(&[Catatonit], "a command that is not there", "1, one line", NO_TABLE_OF_CODES),
     differs(&[Catatonit], "a path that is not there", "1, one line", NO_TABLE_OF_CODES),
     differs(&[Catatonit], "an empty word as the command", "1, one line", NO_TABLE_OF_CODES),
@@ -289,7 +296,7 @@ const DIFFERENCES: &[Difference] = &[
     differs(&[Catatonit], "a directory", "1, one line", NO_TABLE_OF_CODES),
     differs(&[Catatonit], "a path through a file", "1, one line", NO_TABLE_OF_CODES),
     differs(&[Catatonit], "a script whose interpreter is missing", "1, one line", NO_TABLE_OF_CODES),
-    differs(&[Tini], "a path through a file", "1, one line", "knows two causes, and this is a third"),
+    differs(TINIS, "a path through a file", "1, one line", "knows two causes, and this is a third"),
     differs(OTHERS, "no command", "1, says so", "their code for wrong use"),
     differs(OTHERS, "no arguments", "1, says so", "their code for wrong use"),
     differs(OTHERS, "an option nobody knows", "1, says so", "their code for wrong use"),
@@ -329,6 +336,13 @@ const DIFFERENCES: &[Difference] = &[
         "ABRT is a fault to it; CONT is for the command only, as it never stops with it",
     ),
     differs(
+        &[OnitAsTini],
+        "signals that reach the command",
+        "reaches it: 1 2 3 10 12 13 14 15 16 20 23 24 25 26 27 28 29 30 34 40 64; \
+        reaches its group: 18; is kept: 17 21 22; ends us: 4 5 6 7 8 11 31",
+        "ABRT is a fault to it, too; it stops with the command, and so CONT is for all that was stopped",
+    ),
+    differs(
         &[Catatonit],
         "signals that reach the command",
         "reaches it: 1 2 3 10 12 13 14 15 16 18 23 24 25 26 27 28 29 30 34 40 64; \
@@ -336,25 +350,26 @@ const DIFFERENCES: &[Difference] = &[
         "as tini, and it swallows TSTP",
     ),
     differs(
-        &[DumbInit],
+        DUMBS,
         "signals that reach the command",
         "reaches it: 1 2 3 4 5 6 7 8 10 11 12 13 14 15 16 18 23 24 25 26 27 28 29 30 31 34 40 64; \
         is kept: 17; reaches it and stops us: 20 21 22",
         "faults are signals like others to it, and it stops when it is told to, whatever the command does",
     ),
     differs(&[Tini, Catatonit], "SIGCHLD ignored on entry", "hangs", "the kernel reaps, and they wait for ever"),
-    differs(&[DumbInit], "orphans while the command lives", "not adopted", "adopts as PID 1 only"),
+    differs(DUMBS, "orphans while the command lives", "not adopted", "adopts as PID 1 only"),
     differs(
         &[DumbInit],
         "a signal that was there before us",
         NOT_LOOKED_AT,
         "what its child gets before exec may be lost",
     ),
-    differs(&[OnitAsDumbInit], "a command that stops and is continued", "stops too, 5", "its STOP stands for TSTP"),
     differs(TINIS, "what is left when the command ends", "lives on, 3", ENDS_AT_ONCE),
     differs(TINIS, "what is left and deaf", "lives on, 3", ENDS_AT_ONCE),
-    differs(&[DumbInit, Catatonit], "what is left when the command ends", "lives on, 3", ENDS_AT_ONCE),
-    differs(&[DumbInit, Catatonit], "what is left and deaf", "lives on, 3", ENDS_AT_ONCE),
+    differs(DUMBS, "what is left when the command ends", "lives on, 3", ENDS_AT_ONCE),
+    differs(DUMBS, "what is left and deaf", "lives on, 3", ENDS_AT_ONCE),
+    differs(&[Catatonit], "what is left when the command ends", "lives on, 3", ENDS_AT_ONCE),
+    differs(&[Catatonit], "what is left and deaf", "lives on, 3", ENDS_AT_ONCE),
 ];
 
 /// Looks at everything before it complains: the whole difference is worth more than its first line.
@@ -886,12 +901,71 @@ const TINI_SCENARIOS: &[Scenario] = &[
     scenario("without -p", "lives on", |w| parent_ends(w, &["-s"])),
     scenario("-p takes whole names", "1, says so", |w| refusal(w, &["-s", "-p", "TERM", "--", "true"])),
     scenario("-p takes no other names", "1, says so", |w| refusal(w, &["-s", "-p", "SIGFOO", "--", "true"])),
+    scenario("a code that is none", "1 [FATAL tini (N)] Not a valid option for -e: 256", |w| {
+        lines_with(w, &["-e", "256", "true"], "FATAL")
+    }),
+    scenario("an option nobody knows", "1 TINI: invalid option -- 'x'", |w| lines_with(w, &["-x", "true"], "invalid")),
+    scenario("a command that is not there", "127 [FATAL tini (N)] exec ./no failed: No such file or directory", |w| {
+        lines_with(w, &["-s", "./no"], "FATAL")
+    }),
+    scenario(
+        "not adopting is told",
+        "0 [WARN  tini (N)] Tini is not running as PID 1 and isn't registered as a child \
+        subreaper.",
+        |w| lines_with(w, &["true"], "WARN "),
+    ),
+    scenario("what -vvv says", TINI_SAYS, |w| lines_with(w, &["-svvv", "sh", "-c", "kill -KILL $$"], "[")),
+    scenario("TINI_VERBOSITY", "3 [DEBUG tini (N)] Received SIGCHLD", |w| {
+        w.with("TINI_VERBOSITY", "3");
+        lines_with(w, &["-s", "--", "sh", "-c", "exit 3"], "SIGCHLD")
+    }),
 ];
 
-const TINI_DIFFERENCES: &[Difference] = &[
-    differs(&[OnitAsTini], "without either, not PID 1", "adopted and reaped", "there is no reason not to"),
-    differs(&[OnitAsTini], "-p takes whole names", "0, silently", "and short ones"),
-];
+const TINI_SAYS: &str = "137 \
+    [DEBUG tini (N)] Reaped child with pid: 'N' | \
+    [INFO  tini (N)] Main child exited with signal (with signal 'Killed') | \
+    [INFO  tini (N)] Spawned child process 'sh' with pid 'N' | \
+    [TRACE tini (N)] Registered as child subreaper";
+
+/// The code, and the lines with this in them, in order and without repetition. Numbers of processes are N.
+fn lines_with(world: &World, arguments: &[&str], part: &str) -> String {
+    let running = world.start(&world.words(arguments));
+    let code = ending(&running, SOON);
+    let text = running.stdout() + &running.stderr();
+    let tool = world.words(&[])[0].to_string_lossy().into_owned();
+    let name = world.who.tool().to_uppercase();
+    // How often somebody looks for children, and when a signal is taken, is left to each.
+    let varies = ["No child to", "SIGCHLD", "Exiting: "].into_iter().filter(|varies| *varies != part);
+    let varies: Vec<&str> = varies.collect();
+    let shown = |line: &str| {
+        let line = line.strip_prefix(&format!("{tool}:")).map_or(line.to_owned(), |rest| format!("{name}:{rest}"));
+        without_pids(&line)
+    };
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter(|line| line.contains(part) && !varies.iter().any(|varies| line.contains(varies)))
+        .map(shown)
+        .collect();
+    lines.sort();
+    lines.dedup();
+    format!("{code} {}", lines.join(" | "))
+}
+
+/// Numbers in brackets, in quotes behind `pid`, and behind `PID`.
+fn without_pids(line: &str) -> String {
+    let mut text = line.to_owned();
+    for before in ["tini (", "pid '", "pid: '", "PID "] {
+        if let Some(at) = text.find(before).map(|at| at + before.len()) {
+            let digits = text[at..].chars().take_while(char::is_ascii_digit).count();
+            if digits > 0 {
+                text.replace_range(at..at + digits, "N");
+            }
+        }
+    }
+    text
+}
+
+const TINI_DIFFERENCES: &[Difference] = NONE;
 
 compared! {
     tini_is_what_we_take_it_for: Tini, TINI_SCENARIOS, TINI_DIFFERENCES;
@@ -953,7 +1027,7 @@ const DUMB_SCENARIOS: &[Scenario] = &[
     scenario("--verbose --single-child", "7", |w| code_of(w, &["--verbose", "--single-child"], "exit 7")),
     scenario("by default, the group", "child, command", |w| targets(w, &[])),
     scenario("--single-child", "command", |w| targets(w, &["--single-child"])),
-    scenario("DUMB_INIT_SETSID=0", "command, our session, a group of its own", |w| {
+    scenario("DUMB_INIT_SETSID=0", "command, our session, our group", |w| {
         w.with("DUMB_INIT_SETSID", "0");
         format!("{}, {}", targets(w, &[]), session_and_group(w))
     }),
@@ -992,17 +1066,46 @@ const DUMB_SCENARIOS: &[Scenario] = &[
         let told = poll_until(SOON, || Some(w.text("told")).filter(|told| !told.is_empty()));
         format!("told {}, {code}", told.unwrap_or_default().trim_end())
     }),
+    scenario("what is left in the session and deaf", "lives on, 3", |w| {
+        w.write("stay", "#!/bin/sh\ntrap '' TERM; echo $$ >left; exec sleep 1000\n", 0o755);
+        let code = code_of(w, &[], "./stay & until [ -s left ]; do sleep 0.01; done; exit 3");
+        format!("{}, {code}", if procfs::is_alive(w.pid("left")) { "lives on" } else { "is ended" })
+    }),
+    scenario("where it stands, and where the command does", "/, here", |w| {
+        let script = "readlink /proc/$PPID/cwd; readlink /proc/$$/cwd";
+        let text = w.outcome(&w.entry(&[], &shell(script))).1;
+        let here = fs::canonicalize(w.root()).expect("our directory").display().to_string();
+        text.lines().map(|line| if line == here { "here" } else { line }).collect::<Vec<_>>().join(", ")
+    }),
+    scenario("a signal that was sent as by a fault, in a session", "reaches its group", |w| {
+        Listener::start(w, &[]).after(11)
+    }),
+    scenario("a command that is not there", "2 [dumb-init] ./no: No such file or directory", |w| {
+        lines_with(w, &["./no"], "[dumb-init]")
+    }),
+    scenario("an option nobody knows", "1 DUMB-INIT: unrecognized option '--yolo'", |w| lines_with(w, &["--yolo"], "")),
+    scenario("no command", "1 Try DUMB-INIT --help for full usage. | Usage: DUMB-INIT [option] program [args]", |w| {
+        let tool = w.words(&[])[0].to_string_lossy().into_owned();
+        lines_with(w, &[], "").replace(&tool, "DUMB-INIT")
+    }),
+    scenario("what -r takes", "1 Usage: -r option takes <signum>:<signum>, where <signum> is between 1 and 31.", |w| {
+        lines_with(w, &["-r", "1:32", "true"], "Usage: -r")
+    }),
+    scenario("what -v says", DUMB_INIT_SAYS, |w| lines_with(w, &["-v", "sh", "-c", "exit 3"], "[")),
+    scenario("what -v -c says", DUMB_INIT_SAYS_ALONE, |w| lines_with(w, &["-v", "-c", "sh", "-c", "exit 3"], "[")),
 ];
 
-const ONTO_STDOUT: &str = "an answer that was asked for goes to stdout";
+const DUMB_INIT_SAYS: &str = "3 [dumb-init] A child with PID N exited with exit status 3. | \
+    [dumb-init] Child exited with status 3. Goodbye. | [dumb-init] Child spawned with PID N. | \
+    [dumb-init] Forwarded signal 15 to children. | [dumb-init] Received signal 17. | \
+    [dumb-init] Unable to attach to controlling tty (errno=25 Inappropriate ioctl for device). | \
+    [dumb-init] Unable to detach from controlling tty (errno=25 Inappropriate ioctl for device). | \
+    [dumb-init] setsid complete.";
+const DUMB_INIT_SAYS_ALONE: &str = "3 [dumb-init] A child with PID N exited with exit status 3. | \
+    [dumb-init] Child exited with status 3. Goodbye. | [dumb-init] Child spawned with PID N. | \
+    [dumb-init] Forwarded signal 15 to children. | [dumb-init] Received signal 17.";
 
-const DUMB_DIFFERENCES: &[Difference] = &[
-    differs(&[OnitAsDumbInit], "-V", "0, stdout: dumb-init v1.2.5", ONTO_STDOUT),
-    differs(&[OnitAsDumbInit], "--version", "0, stdout: dumb-init v1.2.5", ONTO_STDOUT),
-    differs(&[OnitAsDumbInit], "--help", "0, stdout", ONTO_STDOUT),
-    differs(&[OnitAsDumbInit], "-r by name", "0, silently", "names are known"),
-    differs(&[DumbInit], "DUMB_INIT_SETSID=0", "command, our session, our group", "no setsid and no group either"),
-];
+const DUMB_DIFFERENCES: &[Difference] = NONE;
 
 compared! {
     dumb_init_is_what_we_take_it_for: DumbInit, DUMB_SCENARIOS, DUMB_DIFFERENCES;
