@@ -67,7 +67,7 @@ const fn then(first: &'static [&'static str], rest: Words) -> Takes {
 /// The function of a verb: its words, and the exit code.
 pub type Run = fn(&'static Verb, &[OsString]) -> i32;
 /// What is known of its words.
-pub type Info = fn() -> CommandInfoWithArgs<'static>;
+pub type Info = fn() -> CommandInfoWithArgs;
 
 /// They need no line each.
 const SIGNALS: &str = "signals";

@@ -2,10 +2,10 @@
 //! machine and on a terminal only; elsewhere silence says that all is well.
 
 use super::Init;
-use super::boot::machine_goal;
 use super::config::Root;
 use super::voice::Span;
 use crate::machine::request::Realm;
+use crate::machine::watchdog::last_goal;
 use crate::machine::{Mono, Phase, Standing, Want};
 use crate::sys::process;
 use std::ffi::OsStr;
@@ -47,7 +47,8 @@ impl Init {
     pub(super) fn begin_notice_of_end(&mut self) {
         let on_machine = self.config.realm == Realm::Machine;
         if on_machine {
-            let (goal, running) = (machine_goal(self.goal).word(), self.running().count());
+            let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.state);
+            let (goal, running) = (last_goal(self.goal, watchdog).word(), self.running().count());
             self.config.voice.announce(&format_args!("{goal}: stopping {}", counted(running)));
         }
         let is_seen = on_machine || (self.config.root != Root::Nothing && std::io::stderr().is_terminal());
@@ -78,7 +79,9 @@ impl Init {
             let view = slot.service.view();
             slot.standing() == Standing::Failed || (view.want == Want::Up && view.phase != Phase::Run)
         });
-        let refused = self.scan.refused().map(|(name, _)| name.to_owned());
+        let first = self.scan.next_refused(None);
+        let refused = std::iter::successors(first, |(name, _)| self.scan.next_refused(Some(name)));
+        let refused = refused.map(|(name, _)| name.to_owned());
         let failed: Vec<_> = fails.map(|slot| slot.name.clone()).chain(refused).collect();
         let up = format!("{} up", counted(self.running().count()));
         match failed.len() {

@@ -553,7 +553,7 @@ impl Init {
         self.signals_and_deaths();
         self.deadlines();
         self.publish_touched();
-        self.settle();
+        self.wait_for_exec();
         self.note_whole();
         if waited.is_err() || self.now >= until {
             self.care = Care::HoldFaults(until);

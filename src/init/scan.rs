@@ -230,7 +230,7 @@ impl Init {
         match self.scan.names(&path) {
             Ok(names) => {
                 self.scan.search_at = None; // all that is there is looked at
-                self.claim();
+                self.claim_directory();
                 names.into_iter().for_each(|name| self.scan.backlog.push(name));
                 self.table.names().cloned().for_each(|name| self.scan.backlog.push(name));
                 self.scan.aliases.keys().cloned().for_each(|name| self.scan.backlog.push(name));
@@ -303,7 +303,7 @@ impl Init {
     }
 
     /// Says to whoever is told to serve this very directory that we do.
-    fn claim(&mut self) {
+    fn claim_directory(&mut self) {
         let Some(id) = self.scan.dir.as_ref().and_then(|dir| fs::identity(dir).ok()) else { return };
         if self.config.native && self.scan.claim.as_ref().is_none_or(|(known, _)| *known != id) {
             self.scan.claim = socket::claim(&claim_on(id)).ok().map(|claim| (id, claim));
