@@ -612,7 +612,8 @@ mod tests {
     fn one_that_answers_for_nobody_names_every_place() {
         let missing = |path: &str| (PathBuf::from(path), Errno::ENOENT.desc().to_owned());
         let tried = vec![missing("/etc/service/.onit/api"), ("/run/onit/api".into(), "serves /srv".to_owned())];
-        let talk = Talk { api: None, socket: None, directory: "/etc/service".into(), tried, silent: false };
+        let directory = "/etc/service".into();
+        let talk = Talk { api: None, socket: None, directory, tried, silent: false, forbidden: None };
         assert_eq!(
             talk.unreachable().text,
             "no supervisor answers for /etc/service (tried /etc/service/.onit/api, /run/onit/api: serves /srv): \

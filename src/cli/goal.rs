@@ -461,9 +461,9 @@ mod tests {
     fn what_is_done_is_as_it_was_ordered_and_not_up() {
         let done = service("done", "down", 0);
         let verdict = |goal: Goal| goal.verdict(&done);
+        let before = Before::of(&service("up", "up", 7));
         assert_eq!([verdict(Goal::Done), verdict(Goal::Down), verdict(Goal::Launched(before))], [Met, Met, Met]);
         assert_eq!([verdict(Goal::Up), verdict(Goal::Ready)], [Never, Never]);
-        let before = Before::of(&service("up", "up", 7));
         assert_eq!([verdict(Goal::Restarted(before)), verdict(Goal::Enabled(before))], [Met, Met]);
         assert_eq!(verdict(Goal::Restarted(Before::of(&done))), NotYet, "that was before");
     }

@@ -1,6 +1,6 @@
 //! A program that the kernel does not load at once: whoever executes it waits, and nobody else does.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
