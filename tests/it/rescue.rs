@@ -1058,7 +1058,9 @@ fn the_command_gets_the_first_real_time_signal_as_it_was() {
     for (how, line) in
         [("--block-signal=RTMIN", "SigBlk:\t0000000200000000"), ("--ignore-signal=RTMIN", "SigIgn:\t0000000200000000")]
     {
-        let words = [&["env", "--default-signal", how, onit().to_str().expect("a printable path")], &show[..]].concat();
+        let program = onit();
+        let program = program.to_str().expect("a printable path");
+        let words = [&["env", "--default-signal", how, program], &show[..]].concat();
         let onit = sv.spawn_words(&words);
         assert_eq!(
             (onit.wait_end(SOON), onit.stdout().lines().any(|said| said == line)),
