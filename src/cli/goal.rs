@@ -475,6 +475,18 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_executed_since_the_order_is_not_waited_for() {
+        let mut broken = service("backoff", "up", 0);
+        broken.exit = Some(crate::wire::api::ExitRecord::of(crate::machine::Exit::NOT_RUN));
+        broken.trouble = Some("cannot start ./run".into());
+        let earlier = Before::of(&ServiceStatus { since: 4.0, ..broken.clone() });
+        let (same, goals) = (Before::of(&broken), [Goal::Launched, Goal::Restarted, Goal::Started, Goal::Enabled]);
+        assert!(goals.iter().all(|goal| goal(earlier).verdict(&broken) == Never));
+        assert!(goals.iter().all(|goal| goal(same).verdict(&broken) == NotYet), "it was so before");
+        assert_eq!(Goal::Ready.verdict(&broken), NotYet, "whoever only waits hopes for the next time");
+    }
+
+    #[test]
     fn what_is_told_by_files_is_done_when_it_is_down_and_stays_so() {
         let by_files = |want| ServiceStatus { restarts: files::UNKNOWN, ..service("down", want, 0) };
         let verdicts = ["down", "once", "up"].map(|want| Goal::Done.verdict(&by_files(want)));

@@ -671,3 +671,25 @@ pub fn write_byte(fd: impl AsFd, byte: u8) {
 pub fn is_last(fd: impl AsFd, limit: u64, spare: u64) -> bool {
     u64::try_from(fd.as_fd().as_raw_fd()).is_ok_and(|number| number + spare >= limit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_with_a_content_of_its_own_is_read() {
+        let root = tempfile::tempdir().expect("a directory");
+        let fifo = root.path().join("fifo");
+        mkfifoat(HERE, &fifo, Mode::from_bits_truncate(0o600)).expect("mkfifo");
+        for strange in [&fifo, root.path(), Path::new("/dev/zero"), Path::new("/proc/kmsg"), Path::new("/sys/kernel")] {
+            assert_eq!(open_regular(HERE, strange).err(), Some(Errno::ENOTSUP), "{}", strange.display());
+        }
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink("/proc/version", &link).expect("symlink");
+        assert_eq!(read_regular(&link, 9).expect_err("it is the kernel's").to_string(), "it is no regular file");
+        let large = root.path().join("large");
+        File::create(&large).and_then(|file| file.set_len(10 << 30)).expect("a hole");
+        assert_eq!(read_regular(&large, 5).expect("read"), [0; 5]);
+        assert_eq!(open_regular(HERE, &root.path().join("nothing")).err(), Some(Errno::ENOENT));
+    }
+}

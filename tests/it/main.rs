@@ -20,6 +20,7 @@ mod isolation;
 mod loggers;
 mod machine;
 mod manual;
+mod orders;
 mod personalities;
 mod pid1;
 mod procfs;

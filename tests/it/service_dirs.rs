@@ -1050,6 +1050,7 @@ const FAULTS: &[Fault] = &[
     (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.file("w@/instances", "3\n"); g.file("web/after.d/w@1", "") },
         &[("name-ignored", "w@", None, WARNING, "template")]),
     (|g| g.script("a b/run", "#!/bin/sh\nexec x\n"), &[("name-odd", "a b", None, WARNING, "blanks")]),
+    (|g| g.script("all/run", "#!/bin/sh\nexec x\n"), &[("name-odd", "all", None, WARNING, "every service")]),
     (|g| g.link("dbx", "db"), &[("name-twice", "dbx", None, WARNING, "the same directory as db")]),
     (|g| g.link("x", "nowhere"), &[("link-dead", "x", None, ERROR, "cannot be followed")]),
     (|g| g.dir("x"), &[("run-missing", "x/run", None, ERROR, "no run")]),

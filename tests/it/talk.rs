@@ -34,7 +34,25 @@ const FAKE_DOWN: &str =
 const FAKE_ENCORE: &str =
     "$ printf '\\100\\0\\0\\0\\377\\377\\377\\377\\0\\0\\0\\0\\322\\004\\0\\0\\0u\\3\\0' >../fake/supervise/status";
 
+/// A service that its init script has stopped, with a logger that goes on.
+const STOPPED: &str = "service pair\n  run exec sleep 1000\n  log/run exec cat\nwait pair: run\nwait pair/log: run\n\
+    $ ln -s \"$(command -v sv)\" ../pair; ../pair stop";
+
 const DIFFERENCES: &[Difference] = &[
+    Difference {
+        why: "as in runit 2.3, the exit code of an init script is that of the service, whose logger runs on",
+        scene: &[STOPPED],
+        command: "../pair status",
+        stock: &["down: pair: Xs, normally up; run: log: (pid P) Xs", "[0]"],
+        ours: &["down: pair: Xs, normally up; run: log: (pid P) Xs", "[3]"],
+    },
+    Difference {
+        why: "the same the other way round",
+        scene: &[STOPPED, "$ ../pair start; sv down pair/log\nwait pair/log: down"],
+        command: "../pair status",
+        stock: &["run: pair: (pid P) Xs; down: log: Xs, normally up", "[3]"],
+        ours: &["run: pair: (pid P) Xs; down: log: Xs, normally up", "[0]"],
+    },
     Difference {
         why: "what has started in the same second as sv may be the old process: another stamp is the proof of a restart",
         scene: &[FAKE],

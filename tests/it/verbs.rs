@@ -14,20 +14,20 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// `onit ARGS…`, which finds the socket of the supervisor of this directory.
-fn command(sv: &SvDir, args: &[&str]) -> Command {
+pub fn command(sv: &SvDir, args: &[&str]) -> Command {
     let mut command = Command::new(svdir::onit());
     command.args(args).env("ONIT_RUN", sv.live()).env_remove("SVWAIT").env("TZ", "UTC0").current_dir(sv.root());
     command
 }
 
 #[track_caller]
-fn verb(sv: &SvDir, args: &[&str]) -> Output {
+pub fn verb(sv: &SvDir, args: &[&str]) -> Output {
     sv.run(command(sv, args))
 }
 
 /// A verb that is to succeed. What it printed.
 #[track_caller]
-fn well(sv: &SvDir, args: &[&str]) -> String {
+pub fn well(sv: &SvDir, args: &[&str]) -> String {
     let output = verb(sv, args);
     assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{args:?}: {output:?}");
     output.stdout
@@ -35,7 +35,7 @@ fn well(sv: &SvDir, args: &[&str]) -> String {
 
 /// A verb that is to fail like this, with these words on standard error.
 #[track_caller]
-fn fails(sv: &SvDir, args: &[&str], code: i32, words: &[&str]) {
+pub fn fails(sv: &SvDir, args: &[&str], code: i32, words: &[&str]) {
     let output = verb(sv, args);
     assert_eq!(output.code, code, "{args:?}: {output:?}");
     assert!(words.iter().all(|word| output.stderr.contains(word)), "{args:?}: {}", output.stderr);
@@ -43,7 +43,7 @@ fn fails(sv: &SvDir, args: &[&str], code: i32, words: &[&str]) {
 }
 
 /// Starts a supervisor and waits until the verbs reach it.
-fn start(sv: &SvDir, which: UnderTest) -> Supervisor {
+pub fn start(sv: &SvDir, which: UnderTest) -> Supervisor {
     let supervisor = sv.start(which);
     let reaches = || (verb(sv, &["status", "--json"]).code == 0).then_some(());
     supervisor.wait_for("a status", SOON, reaches);
@@ -151,9 +151,12 @@ fn what_does_not_come_about_is_told_with_its_cause() {
             procfs::Glimpse::of(pid(&deaf)?).filter(|seen| seen.ignored & (1 << 14) != 0).map(drop)
         });
         fails(&sv, &["down", "-t", "0.2", "deaf"], 99, &["onit: deaf: not down after 0s: stopping (pid "]);
-        fails(&sv, &["up", "-t", "300ms", "broken", "web"], 99, &["onit: broken: not up after 0s: "]);
-        if which == UnderTest::Onit {
-            fails(&sv, &["up", "-t", "300ms", "broken"], 99, &["cannot start ./run: Permission denied"]);
+        match which {
+            UnderTest::Onit => {
+                let why = ["onit: broken: not up: ", "cannot start ./run: Permission denied"];
+                fails(&sv, &["up", "-t", "60", "broken", "web"], 1, &why);
+            }
+            _ => fails(&sv, &["up", "-t", "300ms", "broken", "web"], 99, &["onit: broken: not up after 0s: "]),
         }
         fails(&sv, &["up", "nope", "web"], 4, &["onit: nope: no such service in ", "onit list"]);
         fails(&sv, &["status", "z*"], 4, &["onit: z*: no such service in "]);
