@@ -102,7 +102,7 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
         return Some(because("failed".into()));
     }
     if service.state == "unknown" {
-        return service.trouble.clone(); // why it may not be looked at
+        return Some(because("unknown".into()));
     }
     if service.want == "down" || service.leaving || (service.want == "once" && service.pid.is_none()) {
         return None;

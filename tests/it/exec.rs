@@ -14,7 +14,10 @@ use crate::svdir::{poll_until, send, skip, wait_for};
 
 /// A write lease on a file, as file servers take it: whoever opens or executes the file waits until it is given back, up to
 /// 45 seconds (`/proc/sys/fs/lease-break-time`).
-struct Lease(OwnedFd);
+struct Lease {
+    /// Closed, it is given back.
+    _file: OwnedFd,
+}
 
 impl Lease {
     /// The system's word for why there is none, if there is none.
@@ -27,7 +30,7 @@ impl Lease {
             libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG);
             libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
         };
-        if taken == -1 { Err(std::io::Error::last_os_error()) } else { Ok(Lease(file)) }
+        if taken == -1 { Err(std::io::Error::last_os_error()) } else { Ok(Lease { _file: file }) }
     }
 }
 

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use nix::sys::signal::Signal;
 use onit::wire::ledger::{FACTS, RECORD};
 
@@ -980,7 +979,7 @@ fn send_number(pid: u32, signal: i32) {
 fn hear_them(sv: &SvDir, pid: u32, what: impl FnOnce() + Send) {
     send(pid, Signal::SIGSTOP);
     wait_for("it to stand still", SOON, || procfs::Glimpse::of(pid)?.is_stopped().then_some(()));
-    KEPT_BY_LIBRARIES.map(|signal| send_number(pid, signal));
+    KEPT_BY_LIBRARIES.iter().for_each(|signal| send_number(pid, *signal));
     thread::scope(|scope| {
         let happens = scope.spawn(what);
         let others = |pending: u64| pending & !KEPT_BY_LIBRARIES.iter().fold(0, |all, signal| all | 1 << (signal - 1));
@@ -994,7 +993,7 @@ fn hear_them(sv: &SvDir, pid: u32, what: impl FnOnce() + Send) {
     let before = web.wait_up();
     web.order(b"t");
     web.wait_other(before);
-    KEPT_BY_LIBRARIES.map(|signal| send_number(pid, signal));
+    KEPT_BY_LIBRARIES.iter().for_each(|signal| send_number(pid, *signal));
     web.order(b"t");
     let blocked = procfs::Glimpse::of(pid).expect("it lives").blocked;
     assert!(KEPT_BY_LIBRARIES.iter().all(|signal| blocked >> (signal - 1) & 1 == 1), "{blocked:x}");
