@@ -199,6 +199,12 @@ impl Talk {
         self.tried.iter().map(|(socket, _)| socket.clone()).collect()
     }
 
+    /// Where those show that they are there who look after a service of the directory and have no socket.
+    pub fn doors(&self) -> Vec<PathBuf> {
+        let names = fs::open_path(&self.directory).and_then(fs::names).unwrap_or_default();
+        names.iter().map(|name| self.directory.join(name).join("supervise/ok")).collect()
+    }
+
     /// The directory of services, if it is another one than whoever asks would think of.
     pub fn unusual_directory(&self) -> Option<&Path> {
         Some(&*self.directory).filter(|directory| *directory != Path::new(SERVICES))

@@ -372,7 +372,9 @@ enum Arriving {
 pub fn stands(now: &ServiceStatus) -> String {
     words::amiss(now).unwrap_or_else(|| {
         let pid = now.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-        format!("{}{pid}, want {}", words::state(now), now.want)
+        let why = now.trouble.as_deref().filter(|_| words::is_troubled(now));
+        let why = why.map_or(String::new(), |why| format!(": {why}"));
+        format!("{}{pid}, want {}{why}", words::state(now), now.want)
     })
 }
 

@@ -55,8 +55,15 @@ fn sleeper(sv: &SvDir, name: &str) -> Service {
 #[track_caller]
 fn is_restarted(other: &Service) {
     let pid = other.wait_up();
-    send(pid, Signal::SIGKILL);
+    other.order(b"k"); // an end that was ordered is no news
     other.wait_other(pid);
+}
+
+/// The first order to a service, which it may be about to be supervised for.
+#[track_caller]
+fn start_it(service: &Service, order: &[u8]) {
+    service.wait_for("it to be supervised", |_| true);
+    service.order(order);
 }
 
 /// The process of a service that has not become its program yet.
@@ -77,7 +84,7 @@ fn a_run_that_is_not_loaded_holds_up_nobody_else_and_runs_when_it_is() {
     }
     let onit = sv.start(UnderTest::Onit);
     other.wait_up();
-    waiting.iter().for_each(|(service, _)| service.order(b"u"));
+    waiting.iter().for_each(|(service, _)| start_it(service, b"u"));
     let pids: Vec<u32> = waiting.iter().map(|(service, _)| newborn(service)).collect();
     is_restarted(&other);
     for ((service, lease), pid) in waiting.into_iter().zip(pids) {
@@ -93,7 +100,7 @@ fn a_newborn_child_that_somebody_stops_is_continued() {
     let other = sleeper(&sv, "other");
     let (web, lease) = leased!(sv, "web", "run");
     let _onit = sv.start(UnderTest::Onit);
-    web.order(b"u");
+    start_it(&web, b"u");
     let pid = newborn(&web);
     send(pid, Signal::SIGSTOP);
     is_restarted(&other);
@@ -106,7 +113,7 @@ fn a_newborn_child_that_is_paused_on_purpose_stays_paused() {
     let sv = SvDir::new();
     let (web, lease) = leased!(sv, "web", "run");
     let _onit = sv.start(UnderTest::Onit);
-    web.order(b"u");
+    start_it(&web, b"u");
     let pid = newborn(&web);
     web.order(b"p");
     wait_for("the child to stop", SOON, || Glimpse::of(pid).filter(Glimpse::is_stopped));
@@ -123,7 +130,7 @@ fn a_program_that_is_never_loaded_is_told_and_tried_again() {
     let other = sleeper(&sv, "other");
     let (web, lease) = leased!(sv, "web", "run");
     let onit = sv.start(UnderTest::Onit);
-    web.order(b"u");
+    start_it(&web, b"u");
     let pid = newborn(&web);
     let cause = "it was stopped, or its file system does not answer";
     let line = format!("onit: web: ./run could not be executed within 10s ({cause}); killing it and trying again");
@@ -144,7 +151,7 @@ fn what_fails_late_is_told_as_what_fails_at_once() {
         Err(error) => skip!("no lease can be had here: {error}"),
     };
     let onit = sv.start(UnderTest::Onit);
-    web.order(b"u");
+    start_it(&web, b"u");
     newborn(&web);
     drop(lease);
     let cause = "No such file or directory (its interpreter /no/such/shell is missing)";
@@ -161,7 +168,7 @@ fn finish_and_control_scripts_that_are_not_loaded_hold_up_nobody_else() {
     let other = sleeper(&sv, "other");
     let (web, lease) = leased!(sv, "web", "control/t");
     let _onit = sv.start(UnderTest::Onit);
-    web.order(b"u");
+    start_it(&web, b"u");
     let pid = web.wait_pid("ran");
     web.order(b"t");
     is_restarted(&other);
@@ -184,7 +191,7 @@ fn what_is_told_to_a_newborn_child_reaches_it() {
     let sv = SvDir::new();
     let (web, lease) = leased!(sv, "web", "run");
     let onit = sv.start(UnderTest::Onit);
-    web.order(b"o");
+    start_it(&web, b"o");
     let first = newborn(&web);
     send(first, Signal::SIGQUIT); // a core dump of it would be one of ours
     web.wait_text("ends", |text| text == "131 0\n");
@@ -208,7 +215,7 @@ fn after_a_fault_of_onit_a_newborn_child_goes_on() {
     let (web, lease) = leased!(sv, "web", "run");
     let onit = sv.start(UnderTest::Onit);
     other.wait_up();
-    web.order(b"u");
+    start_it(&web, b"u");
     let pid = newborn(&web);
     onit.signal(Signal::SIGSEGV);
     onit.wait_said(&["onit: SIGSEGV: starting again; 2 services keep running"]);
@@ -239,7 +246,7 @@ fn who_waits_for_nobody_sleeps() {
     let sv = SvDir::new();
     let (web, lease) = leased!(sv, "web", "run");
     let onit = sv.start(UnderTest::Onit);
-    web.order(b"u");
+    start_it(&web, b"u");
     newborn(&web);
     drop(lease);
     web.wait_pid("ran");

@@ -71,7 +71,7 @@ fn a_traced_service_is_killed_in_the_middle_of_everything() {
     let onit = sv.start(UnderTest::Onit);
     let pid = other.wait_up();
     onit.wait_for("it to be let go on again and again", SOON, || (onit.stdout().len() > 100).then_some(()));
-    send(pid, Signal::SIGKILL);
+    other.order(b"k"); // an end that was ordered is no news
     other.wait_other(pid);
     web.order(b"xk");
     onit.wait_for("the service to be gone", SOON, || (!web.is_supervised()).then_some(()));
