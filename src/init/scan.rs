@@ -453,6 +453,6 @@ pub(super) fn server_of(path: &Path) -> Option<Option<Pid>> {
     let owner = fs::owner(&dir).ok()?.user;
     let server = socket::claimant(&claim_on(fs::identity(&dir).ok()?))?;
     let may_serve = [0, owner, process::user()].contains(&server.user);
-    let lives = server.pid.is_none_or(|pid| process::is_there(pid));
+    let lives = server.pid.is_none_or(process::is_there);
     (may_serve && lives).then_some(server.pid)
 }
