@@ -191,14 +191,12 @@ fn a_place_in_the_hands_of_others_is_not_taken() {
 // The view
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// The words that run onit on this directory as a user to whom nothing of it belongs, with a place for its view.
+/// The words that run onit on this directory as a user to whom no service belongs.
 pub fn as_a_stranger(sv: &SvDir, uid: u32) -> Vec<String> {
     let words = given_to(sv, uid);
     for path in sv.path().read_dir().expect("service/").map(|entry| entry.expect("an entry").path()) {
         give(&path, 0);
     }
-    fs::create_dir_all(sv.live()).expect("mkdir");
-    give(&sv.live(), uid);
     words
 }
 

@@ -386,6 +386,26 @@ fn a_supervise_that_is_a_link_to_nothing_is_made_where_the_link_leads() {
 }
 
 #[test]
+fn the_troubles_of_a_service_and_of_its_logger_are_told_once_each_with_where_the_links_lead() {
+    let sv = SvDir::new();
+    let other = sleeper(&sv, "other");
+    let nowhere = sv.root().join("no/such");
+    let web = sv.service("web").run("exec sleep 1000").log("exec cat");
+    web.symlink("supervise", nowhere.join("web")).symlink("log/supervise", nowhere.join("log")).create();
+    fs::write(sv.live(), "in the way").expect("write");
+    let onit = sv.start(UnderTest::Onit);
+    for link in ["web", "log"] {
+        onit.wait_said(&["onit: web", &nowhere.join(link).display().to_string()]);
+    }
+    let said = onit.said(&["onit: web"]);
+    for _ in 0..3 {
+        onit.signal(Signal::SIGHUP); // all that was in vain is tried again
+        unaffected(&other);
+    }
+    assert_eq!(onit.said(&["onit: web"]), said);
+}
+
+#[test]
 fn a_supervise_that_is_removed_under_a_running_service_is_told_and_the_service_goes_on() {
     let sv = SvDir::new();
     let (other, web) = (sleeper(&sv, "other"), sleeper(&sv, "web"));

@@ -90,6 +90,14 @@ pub fn command_line(pid: u32) -> String {
     String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ")
 }
 
+/// Whether `pidof` and `pkill -x` take it for the tool of this name: by its short name or by its first word.
+pub fn is_called(pid: u32, name: &str) -> bool {
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let words = command_line(pid);
+    let first = words.split(' ').next().unwrap_or_default();
+    comm.trim_end() == name || Path::new(first).file_name().is_some_and(|word| word == name)
+}
+
 /// Every process whose environment holds `NAME=VALUE` (`mark`) or that works inside `dir`.
 ///
 /// Two signs, because a test may clear the environment of a service and may start one that changes directory; what does
