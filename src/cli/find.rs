@@ -615,6 +615,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_word_names_nobody() {
+        let directory = "/etc/service".into();
+        let mut talk = Talk { api: None, socket: None, directory, tried: Vec::new(), silent: false, forbidden: None };
+        assert_eq!(talk.only(""), Err(Trouble::empty()));
+    }
+
+    #[test]
     fn one_that_answers_for_nobody_names_every_place() {
         let missing = |path: &str| (PathBuf::from(path), Errno::ENOENT.desc().to_owned());
         let tried = vec![missing("/etc/service/.onit/api"), ("/run/onit/api".into(), "serves /srv".to_owned())];
