@@ -32,6 +32,8 @@ pub(super) enum Token {
     Api,
     Client(usize),
     Initctl,
+    /// Somebody asks who serves the directory.
+    Claim,
     Control(SlotId),
 }
 
@@ -47,7 +49,8 @@ impl Token {
             Token::Api => 3,
             Token::Initctl => 4,
             Token::Client(at) => CLIENT | at as u64,
-            Token::Control(slot) => slot as u64 + 5,
+            Token::Claim => 5,
+            Token::Control(slot) => slot as u64 + 6,
         }
     }
 
@@ -59,7 +62,8 @@ impl Token {
             3 => Token::Api,
             4 => Token::Initctl,
             client if client >= CLIENT => Token::Client((client - CLIENT) as usize),
-            slot => Token::Control((slot - 5) as SlotId),
+            5 => Token::Claim,
+            slot => Token::Control((slot - 6) as SlotId),
         }
     }
 }
@@ -79,6 +83,9 @@ impl Init {
         self.deadlines();
         self.give_notice();
         self.look_at_directory(ready.contains(&Token::Directory));
+        if ready.contains(&Token::Claim) {
+            self.turn_away();
+        }
         self.publish_touched();
         self.publish_first();
         self.wait_for_exec();
@@ -213,7 +220,7 @@ impl Init {
                 Token::Api => self.welcome(),
                 Token::Client(at) => self.serve(*at),
                 Token::Initctl => self.hear_initctl(),
-                Token::Signals | Token::Directory => {} // come in their turn
+                Token::Signals | Token::Directory | Token::Claim => {} // come in their turn
             }
         }
     }

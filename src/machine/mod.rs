@@ -71,6 +71,7 @@ impl Signal {
     pub const ALRM: Signal = Signal(libc::SIGALRM);
     pub const TERM: Signal = Signal(libc::SIGTERM);
     pub const CHLD: Signal = Signal(libc::SIGCHLD);
+    pub const PIPE: Signal = Signal(libc::SIGPIPE);
     pub const CONT: Signal = Signal(libc::SIGCONT);
     pub const STOP: Signal = Signal(libc::SIGSTOP);
     pub const TSTP: Signal = Signal(libc::SIGTSTP);

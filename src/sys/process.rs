@@ -177,10 +177,24 @@ pub struct Origin {
     pub started: Duration,
 }
 
+/// What the kernel says of a process behind its name, from its state on (proc_pid_stat(5)).
+fn stat_fields(stat: &str) -> Option<Vec<&str>> {
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().collect())
+}
+
+/// Whether a process was forked and has not executed a program since (`PF_FORKNOEXEC`). Where there is no /proc nobody
+/// can tell, and it has.
+pub fn has_not_executed(pid: Pid) -> bool {
+    const FORKNOEXEC: u64 = 0x40;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = stat_fields(&stat).and_then(|fields| fields.get(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & FORKNOEXEC != 0)
+}
+
 /// Where a process comes from; `None` if it has ended, reaped or not.
 pub fn origin(pid: Pid) -> Option<Origin> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let fields = stat_fields(&stat)?;
     if ["Z", "X"].contains(fields.first()?) {
         return None;
     }

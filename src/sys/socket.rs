@@ -18,6 +18,8 @@ const GROUPS: usize = 1024;
 
 /// How many may wait to be accepted.
 const BACKLOG: i32 = 128;
+/// So many who have asked who has a word are turned away at a time.
+const TURNED_AWAY: usize = 16;
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
 /// Where connections come from.
@@ -95,9 +97,26 @@ fn reach(stream: UnixStream, address: &UnixAddr) -> Result<UnixStream, Errno> {
 }
 
 /// A word that one process at a time has in a network namespace, for as long as this is open. There is no file, so it
-/// works also where nothing can be written, and for every user; nobody is ever accepted.
-pub struct Claim {
-    _open: OwnedFd,
+/// works also where nothing can be written, and for every user. Who connects knows by that who has it, and is then in
+/// the way of others until he is turned away.
+pub struct Claim(OwnedFd);
+
+impl AsFd for Claim {
+    /// Has input when somebody is to be turned away.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Claim {
+    /// Closes the connections that wait, a few at a time.
+    pub fn turn_away(&self) {
+        for _ in 0..TURNED_AWAY {
+            let Ok(stream) = accept4(self.0.as_raw_fd(), FLAGS) else { return };
+            // SAFETY: it is new, and nobody else's.
+            drop(unsafe { OwnedFd::from_raw_fd(stream) });
+        }
+    }
 }
 
 /// Who has claimed a word.
@@ -114,7 +133,7 @@ pub fn claim(word: &str) -> Result<Claim, Errno> {
     let socket = fresh()?;
     bind(socket.as_raw_fd(), &UnixAddr::new_abstract(word.as_bytes())?)?;
     nix::sys::socket::listen(&socket, Backlog::new(BACKLOG)?)?;
-    Ok(Claim { _open: socket })
+    Ok(Claim(socket))
 }
 
 /// Who has claimed a word; `None` if nobody has, or if it cannot be found out.

@@ -479,7 +479,7 @@ fn a_service_in_the_view_of_another_is_not_started_a_second_time() {
     assert_eq!(first.wait_end(SOON), Ending::Code(0));
     assert_ne!(web.wait_other(pid), pid);
     in_view(&sv, "web/log").wait_up();
-    assert_eq!(second.stderr().lines().count(), 1, "{}", second.stderr());
+    assert_eq!(second.said(&["web"]).len(), 1, "{}", second.stderr());
 }
 
 #[test]

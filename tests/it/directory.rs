@@ -187,6 +187,7 @@ fn two_links_to_one_directory_are_one_service() {
     symlink(web.path(), sv.path().join("one")).expect("symlink");
     let pid = web.wait_up();
     symlink(web.path(), sv.path().join("two")).expect("symlink");
+    onit.wait_said(&["onit: two: is the same directory as one"]);
     let alias = |name: &str, known: &str| {
         format!("onit: {name}: is the same directory as {known}: they are one service, which goes by that name\n")
     };
