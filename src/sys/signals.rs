@@ -94,6 +94,11 @@ pub fn take_as_faults(signals: &[Signal]) {
     OWN_FAULTS.store(faults, Ordering::Relaxed);
 }
 
+/// Those of them that were held back before it was known that they are about us do what they do.
+pub fn let_own_faults_through() {
+    mask(libc::SIG_UNBLOCK, OWN_FAULTS.load(Ordering::Relaxed));
+}
+
 /// No C library lets go of all the real-time signals, and each keeps others for itself.
 fn all_but_faults() -> u64 {
     !OWN_FAULTS.load(Ordering::Relaxed)

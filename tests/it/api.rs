@@ -19,7 +19,7 @@ struct Client(BufReader<UnixStream>);
 
 impl Client {
     fn connect(path: &Path) -> Client {
-        let stream = wait_for("the socket", SOON, || UnixStream::connect(path).ok());
+        let stream = wait_for("the socket", SOON * 3, || UnixStream::connect(path).ok());
         stream.set_read_timeout(Some(SOON)).expect("a time limit");
         Client(BufReader::new(stream))
     }
@@ -544,7 +544,7 @@ fn who_may_only_look_cannot_slow_down_restarts_and_orders() {
     let (begun, before) = (std::time::Instant::now(), busy());
     for _ in 0..3 {
         let pid = web.wait_up();
-        crate::svdir::send(pid, Signal::SIGKILL);
+        web.order(b"k");
         web.wait_other(pid);
         assert_eq!(client.statuses("status").len(), 301);
         assert_eq!(client.ask("cont web"), Ok(vec![]));

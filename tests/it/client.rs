@@ -830,6 +830,7 @@ fn no_more_than_asked_for_at_once() {
     let _onit = sv.start(UnderTest::Onit);
     for directory in &directories {
         directory.wait_text("ready", |text| text == "\n");
+        directory.wait_up();
     }
     let manager = Manager::new(directories.each_ref().map(open)).at_once(1);
     let outcomes = manager.down(SOON);

@@ -76,8 +76,8 @@ fn a_link_to_a_file_of_others_is_not_written_through() {
     in_place_of_each_file(|secret, path| symlink(secret, path).expect("a link"));
 }
 
-/// With this in the place of its lock, the liar is refused when onit starts, and the victim is not.
-fn the_liar_is_refused(put: impl Fn(&Path, &Path)) {
+/// With this in the place of its lock, the liar is out of reach when onit starts, and the victim is not.
+fn the_liar_is_out_of_reach(put: impl Fn(&Path, &Path)) {
     let sv = SvDir::new();
     let (liar, victim) = (sleeper(&sv, "aaa"), sleeper(&sv, "web"));
     let first = sv.start(UnderTest::Onit);
@@ -90,7 +90,7 @@ fn the_liar_is_refused(put: impl Fn(&Path, &Path)) {
     first.signal(Signal::SIGTERM);
     assert_eq!(first.wait_end(SOON), Ending::Code(0));
     let second = sv.start(UnderTest::Onit);
-    second.wait_said(&["onit: aaa: ", "supervise/lock", "; not supervised until that is mended"]);
+    second.wait_said(&["onit: aaa: ", "supervise/lock is no lock file of ours", "; running, but out of reach"]);
     victim.wait_up();
     assert_eq!((liar.is_supervised(), second.stderr().lines().count()), (false, 1), "{}", second.stderr());
 }
@@ -100,7 +100,7 @@ fn a_lock_that_is_a_link_to_that_of_another_service_is_no_harm_to_that() {
     if let Some(why) = why_not() {
         skip!("{why}");
     }
-    the_liar_is_refused(|victims, lock| symlink(victims, lock).expect("a link"));
+    the_liar_is_out_of_reach(|victims, lock| symlink(victims, lock).expect("a link"));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_lock_that_is_another_name_of_that_of_another_service_is_no_harm_to_that() {
     if let Some(why) = why_not() {
         skip!("{why}");
     }
-    the_liar_is_refused(|victims, lock| fs::hard_link(victims, lock).expect("a link"));
+    the_liar_is_out_of_reach(|victims, lock| fs::hard_link(victims, lock).expect("a link"));
 }
 
 #[test]

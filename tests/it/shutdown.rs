@@ -233,7 +233,7 @@ fn wrong_words_are_named_and_nothing_starts() {
     said(&["--exit-map", "256=0", "--", "true"], "--exit-map 256=0 is not CODE=CODE");
     said(&["-g", "true"], "true is no option; the command stands behind --");
     said(&["run", "a", "b"], "unexpected argument");
-    said(&["nginx", "-g"], "onit: there is no verb nginx; to run a program, say onit -- nginx");
+    said(&["nginx", "-g"], "onit: there is no verb nginx (\"onit help\" shows verbs; a program: onit -- nginx)");
 }
 
 #[test]
