@@ -631,10 +631,14 @@ fn where_others_can_change_the_directory_unseen_it_is_looked_at_and_elsewhere_no
     if crate::svdir::poll_until(Duration::from_secs(2), || onit.ended()).is_some() {
         skip!("there is no overlay here: {}", onit.stderr());
     }
-    inside.wait_up();
+    // From here the status is seen, but a FIFO of the overlay is another one.
+    let runs = |service: &Service| {
+        let status = || service.status().filter(|status| status.phase() == Phase::Run);
+        onit.wait_for("the service to run", SOON, || status().map(drop));
+    };
+    runs(&inside);
     // What comes to the upper directory itself, the overlay is not told.
-    let later = sv.service_at(upper.join("later")).run("exec sleep 1000").create_atomically();
-    later.wait_up();
+    runs(&sv.service_at(upper.join("later")).run("exec sleep 1000").create_atomically());
     assert_eq!(onit.stderr(), "");
 }
 
