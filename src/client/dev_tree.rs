@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long what is stopped at the end of a tree may take before it is killed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who runs the tree.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -199,6 +199,8 @@ impl DevTree {
         let services = Service::all_in(self.services()).unwrap_or_default();
         if !runs {
             Manager::new(services.clone()).perform(&Operation::Exit, deadline); // nobody has told them
+        }
+        if !runs || !ended {
             services.iter().for_each(|service| self.kill_orphans(service));
         }
         let outcomes = Manager::new(services).wait(Until::Gone, deadline);

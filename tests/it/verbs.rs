@@ -109,7 +109,7 @@ fn a_file_down_that_cannot_be_made_or_removed_is_told_to_who_asked() {
         let _supervisor = start(&sv, which);
         nowhere.wait_for("it to be looked after", |_| true);
         let only = |what: &'static str| if which == UnderTest::Onit { what } else { "" };
-        let created = ["onit: nowhere: cannot create down: No such file or directory", only("; it is only stopped")];
+        let created = ["onit: nowhere: cannot create down: ", only("; it is only stopped")];
         fails(&sv, &["disable", "nowhere"], 1, &created);
         let removed = ["onit: full: cannot remove down: Is a directory", only("; it is only started")];
         fails(&sv, &["enable", "-t", "60", "full"], 1, &removed);
@@ -259,6 +259,7 @@ fn a_table_on_a_terminal_is_in_colour_and_no_wider() {
     sv.service("web").run("exec sleep 1000").create();
     let _onit = start(&sv, UnderTest::Onit);
     sv.existing("web").wait_up();
+    sv.existing(name).wait_for("to be looked after", |_| true);
     let seen = |args: &[&str], no_color: bool| {
         let (mut master, slave) = crate::terminal::pair();
         let mut resize = Command::new("stty");
@@ -500,7 +501,7 @@ fn a_job_is_done_when_it_has_ended_whoever_looks_after_it() {
             well(&sv, &["status", "--json", "job"]).contains("\"state\":\"down\"").then_some(())
         });
         well(&sv, &["once", "job"]);
-        fails(&sv, &["wait", "-t", "0.1", "done", "job"], 99, &["onit: job: not done after 0s: up (pid "]);
+        fails(&sv, &["wait", "-t", "0.1", "done", "job"], 99, &["onit: job: not done after ", "s: up (pid "]);
         fs::write(job.path().join("go"), "go\n").expect("written");
         assert_eq!(well(&sv, &["wait", "-t", "60", "-v", "done", "job"]), "job: down\n", "{which:?}");
         well(&sv, &["up", "job"]);
