@@ -13,8 +13,8 @@ const LOOKED_AT: usize = 64;
 const TICK: Duration = Duration::from_millis(10);
 
 impl Init {
-    /// What is told of a `run` that has ended with 0 within a second of its start. Of one that does so again and again nobody is
-    /// looked for a second time.
+    /// What is told of a `run` that has ended with 0 within a second of its start. Of one that does so again and again
+    /// nobody is looked for a second time.
     pub(super) fn news_of_a_daemon(&self, at: SlotId, run: Pid, life: Duration) -> String {
         let news = format!("{} within a second of its start; trying again", Ended(Exit::Code(0)));
         let told = self.table.get(at).and_then(|slot| slot.complaint.as_ref());

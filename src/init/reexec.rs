@@ -547,9 +547,9 @@ impl Init {
 
     /// What the services need most: their ends are seen, and what is due is done. Orders, clients and the directory wait.
     pub(super) fn essential_turn(&mut self, until: Mono) {
-        let watchdog = self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline());
-        let deadlines = [Some(until), self.table.deadline(), self.system.deadline(), self.pending_deadline(), watchdog];
-        let deadline = deadlines.into_iter().flatten().min().filter(|_| !self.unreaped).unwrap_or(self.now);
+        let needs = [self.table.deadline(), self.system.deadline(), self.pending_deadline(), self.watchdog_deadline()];
+        let deadlines = needs.into_iter().chain([Some(until)]);
+        let deadline = deadlines.flatten().min().filter(|_| !self.unreaped).unwrap_or(self.now);
         let waited = poll::input(&self.signals, deadline);
         self.now = clock::now();
         self.spawner.begin_turn();

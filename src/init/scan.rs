@@ -12,7 +12,7 @@ use super::turn::Token;
 use super::voice::Failure;
 use crate::machine::{Exit, Mono, Pid};
 use crate::sys::fs::{FileId, Stamp};
-use crate::sys::socket::{self, Claim};
+use crate::sys::socket::{self, Listener};
 use crate::sys::watch::{self, Change, Watch};
 use crate::sys::{Errno, boot, clock, fs, process};
 use crate::wire::svdir;
@@ -59,7 +59,7 @@ pub(super) struct Scan {
     aliases: BTreeMap<OsString, FileId>,
     complaint: Option<String>,
     /// What says that we serve this very directory.
-    claim: Option<(FileId, Claim)>,
+    claim: Option<(FileId, Listener)>,
 }
 
 /// How the directory is looked at where a watch does not tell everything.
@@ -324,8 +324,9 @@ impl Init {
 
     /// Who has asked who serves the directory knows it by now.
     pub(super) fn turn_away(&self) {
-        if let Some((_, claim)) = &self.scan.claim {
-            claim.turn_away();
+        let Some((_, claim)) = &self.scan.claim else { return };
+        if claim.accept().is_err() {
+            let _ = self.poller.remove(claim); // short of descriptors, it would wake us again and again
         }
     }
 

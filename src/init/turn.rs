@@ -83,9 +83,6 @@ impl Init {
         self.deadlines();
         self.give_notice();
         self.look_at_directory(ready.contains(&Token::Directory));
-        if ready.contains(&Token::Claim) {
-            self.turn_away();
-        }
         self.publish_touched();
         self.publish_first();
         self.wait_for_exec();
@@ -138,7 +135,7 @@ impl Init {
             self.api.deadline(),
             self.notice_deadline(),
             self.pending_deadline(),
-            self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline()),
+            self.watchdog_deadline(),
             self.care.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -220,7 +217,8 @@ impl Init {
                 Token::Api => self.welcome(),
                 Token::Client(at) => self.serve(*at),
                 Token::Initctl => self.hear_initctl(),
-                Token::Signals | Token::Directory | Token::Claim => {} // come in their turn
+                Token::Claim => self.turn_away(),
+                Token::Signals | Token::Directory => {} // come in their turn
             }
         }
     }

@@ -258,14 +258,19 @@ fn parent_if_known_as(pid: Pid, number: Pid) -> Option<Pid> {
     (last("NSpid").or_else(|| last("Pid")) == Some(number.0)).then(|| last("PPid").map(Pid))?
 }
 
-/// Whether a process holds this file open; `None` if we may not know.
+/// Whether a process holds this file open; `None` if we may not know. Who may list the descriptors of a process need not
+/// be allowed to see what they are.
 pub fn holds(pid: Pid, file: fs::FileId) -> Option<bool> {
     use std::os::unix::fs::MetadataExt as _;
-    let mut open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let is_it = |entry: std::fs::DirEntry| {
-        std::fs::metadata(entry.path()).is_ok_and(|it| (it.dev(), it.ino()) == (file.device, file.inode))
-    };
-    Some(open.any(|entry| entry.is_ok_and(is_it)))
+    let mut held = Some(false);
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
+        match std::fs::metadata(entry.path()) {
+            Ok(it) if (it.dev(), it.ino()) == (file.device, file.inode) => return Some(true),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => held = None,
+            Ok(_) | Err(_) => {}
+        }
+    }
+    held
 }
 
 /// The words that a process was started with; `None` if it is not to be seen.

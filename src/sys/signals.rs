@@ -47,9 +47,9 @@ impl Signals {
     /// leaves it to its successor.
     pub fn next_to(&self, inbox: &Inbox) -> Option<Signal> {
         loop {
-            let length =
-                // SAFETY: read(2) writes as many bytes as there are in `inbox` at most.
-                unsafe { libc::read(self.0.as_raw_fd(), inbox.as_ptr().cast_mut().cast(), size_of::<Inbox>()) };
+            let to = inbox.as_ptr().cast_mut().cast();
+            // SAFETY: read(2) writes as many bytes as there are in `inbox` at most.
+            let length = unsafe { libc::read(self.0.as_raw_fd(), to, size_of::<Inbox>()) };
             let signal = (length > 0).then(|| written(inbox)).flatten()?;
             if signal != Signal::PIPE || sender(inbox) != Some(std::process::id()) {
                 return Some(signal);

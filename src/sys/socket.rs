@@ -18,8 +18,6 @@ const GROUPS: usize = 1024;
 
 /// How many may wait to be accepted.
 const BACKLOG: i32 = 128;
-/// So many who have asked who has a word are turned away at a time.
-const TURNED_AWAY: usize = 16;
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
 /// Where connections come from.
@@ -96,29 +94,6 @@ fn reach(stream: UnixStream, address: &UnixAddr) -> Result<UnixStream, Errno> {
     nix::sys::socket::connect(stream.as_raw_fd(), address).map(|()| stream)
 }
 
-/// A word that one process at a time has in a network namespace, for as long as this is open. There is no file, so it
-/// works also where nothing can be written, and for every user. Who connects knows by that who has it, and is then in
-/// the way of others until he is turned away.
-pub struct Claim(OwnedFd);
-
-impl AsFd for Claim {
-    /// Has input when somebody is to be turned away.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl Claim {
-    /// Closes the connections that wait, a few at a time.
-    pub fn turn_away(&self) {
-        for _ in 0..TURNED_AWAY {
-            let Ok(stream) = accept4(self.0.as_raw_fd(), FLAGS) else { return };
-            // SAFETY: it is new, and nobody else's.
-            drop(unsafe { OwnedFd::from_raw_fd(stream) });
-        }
-    }
-}
-
 /// Who has claimed a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claimant {
@@ -128,12 +103,14 @@ pub struct Claimant {
     pub user: u32,
 }
 
-/// Claims a word. EADDRINUSE if another process has it.
-pub fn claim(word: &str) -> Result<Claim, Errno> {
+/// Claims a word that one process at a time has in a network namespace, for as long as this is open. There is no file,
+/// so it works also where nothing can be written, and for every user. Who connects knows by that who has it, and is in
+/// the way of others until he is accepted. EADDRINUSE if another process has it.
+pub fn claim(word: &str) -> Result<Listener, Errno> {
     let socket = fresh()?;
     bind(socket.as_raw_fd(), &UnixAddr::new_abstract(word.as_bytes())?)?;
     nix::sys::socket::listen(&socket, Backlog::new(BACKLOG)?)?;
-    Ok(Claim(socket))
+    Ok(Listener(socket))
 }
 
 /// Who has claimed a word; `None` if nobody has, or if it cannot be found out.
@@ -272,7 +249,10 @@ mod tests {
         let first = claim(&word).expect("claimed");
         assert_eq!(claim(&word).err(), Some(Errno::EADDRINUSE));
         let us = Claimant { pid: Some(Pid(std::process::id().cast_signed())), user: nix::unistd::geteuid().as_raw() };
-        assert_eq!((claimant(&word), claimant(&word)), (Some(us), Some(us)));
+        for _ in 0..=2 * BACKLOG {
+            assert_eq!(claimant(&word), Some(us));
+            assert!(first.accept().is_ok_and(|one| one.is_some()), "nobody stays in the way of the next one");
+        }
         drop(first);
         assert_eq!(claimant(&word), None);
         assert!(claim(&word).is_ok());

@@ -407,10 +407,8 @@ fn static_onit() -> Option<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--quiet", "--bin", "onit", "--target", &target, "--target-dir"]).arg(&place);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("RUSTFLAGS", "-C relocation-model=static");
-    cargo.envs(
-        [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("OPT_LEVEL", "1")]
-            .map(|(name, value)| (format!("CARGO_PROFILE_RELEASE_{name}"), value)),
-    );
+    cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
     let built = svdir::spawn(cargo.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())).wait();
     built.is_ok_and(|status| status.success()).then(|| place.join(target).join("release/onit"))
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -31,18 +31,12 @@ fn delegate(service: &Service) {
     }
 }
 
-/// A file of root's.
-fn secret(sv: &SvDir) -> (PathBuf, &'static str) {
-    let (path, text) = (sv.root().join("secret"), "root:secret\n");
-    fs::write(&path, text).expect("write");
-    (path, text)
-}
-
 /// Puts this in the place of each file of `supervise` in turn, and has the service restarted.
 fn in_place_of_each_file(put: impl Fn(&Path, &Path)) {
     let sv = SvDir::new();
     let web = sleeper(&sv, "web");
-    let (secret, text) = secret(&sv);
+    let (secret, text) = (sv.root().join("secret"), "root:secret\n");
+    fs::write(&secret, text).expect("write");
     let onit = sv.start(UnderTest::Onit);
     web.wait_up();
     delegate(&web);
@@ -158,27 +152,12 @@ fn a_terminal_in_the_place_of_a_small_file_does_not_become_that_of_onit() {
     web.order(b"d");
     web.wait_down();
     // setsid(1) forks if it has to.
-    let leader = procfs::tree(wrapper.pid()).into_iter().find(|pid| leads_a_session(*pid)).expect("onit");
-    assert_eq!(terminal_of(leader), 0, "no terminal");
+    let leader = procfs::tree(wrapper.pid()).into_iter().find(|pid| procfs::leads_a_session(*pid)).expect("onit");
+    assert!(!procfs::has_terminal(leader));
     let pid = other.wait_up();
     nix::unistd::write(&pty.master, b"\x03").expect("^C");
     other.order(b"t");
     other.wait_other(pid);
     send(leader, Signal::SIGTERM);
     assert_eq!(wrapper.wait_end(SOON), Ending::Code(0));
-}
-
-/// Of the fields of `/proc/PID/stat`, those behind the name.
-fn stat(pid: u32) -> Vec<i64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = text.rsplit(')').next().unwrap_or_default();
-    fields.split_ascii_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect()
-}
-
-fn leads_a_session(pid: u32) -> bool {
-    stat(pid).get(2) == Some(&i64::from(pid))
-}
-
-fn terminal_of(pid: u32) -> i64 {
-    stat(pid)[3]
 }

@@ -803,7 +803,8 @@ pub fn wrapped(prefix: &[&str], command: &Command) -> Command {
     outer
 }
 
-/// Gives the directory, and a place for the live view, to another user, and returns the words that run onit on it as that user. Only root can do that.
+/// Gives the directory, and a place for the live view, to another user, and returns the words that run onit on it as
+/// that user. Only root can do that.
 pub fn given_to(sv: &SvDir, uid: u32) -> Vec<String> {
     use std::os::unix::fs::{PermissionsExt, chown};
     let copy = sv.root().join("onit");
