@@ -51,10 +51,10 @@ bench: packages static
 	ONIT=$(CURDIR)/$(STATIC) $(CARGO) bench
 
 # What takes too long for every day.
-soak: static
-	@.ci/packages qemu-system-x86 busybox-static
+soak: packages static
 	tests/soak/ten-thousand $(STATIC)
 	WALKS=100000 $(CARGO) test --quiet --lib walks
+	ORPHANS=100000 $(CARGO) test --quiet --test it a_storm_of_orphans
 
 mutants:
 	tests/mutants/run
