@@ -54,6 +54,7 @@ bench: packages static
 soak: packages static
 	tests/soak/ten-thousand $(STATIC)
 	WALKS=100000 $(CARGO) test --quiet --lib walks
+	ONIT_SEQUENCES=2000 ONIT_AT_ONCE=120 $(CARGO) test --quiet --test it every_history
 	ORPHANS=100000 $(CARGO) test --quiet --test it a_storm_of_orphans
 
 mutants:

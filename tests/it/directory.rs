@@ -52,8 +52,8 @@ fn a_new_service_starts_and_a_removed_one_stops_at_once() {
     // The best of several: a busy machine may be slow once, who polls is slow always.
     let rounds: Vec<_> = (0..5).map(round).collect();
     let best = (rounds.iter().map(|r| r.0).min(), rounds.iter().map(|r| r.1).min());
-    let second = Some(Duration::from_millis(500));
-    assert!(best.0 < second && best.1 < second, "start and stop took {rounds:?}");
+    let polled = Some(Duration::from_millis(2500));
+    assert!(best.0 < polled && best.1 < polled, "start and stop took {rounds:?}");
     assert_eq!(onit.stderr(), "");
 }
 
