@@ -20,8 +20,9 @@ all:
 run: all
 	@exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u CARGO target/release/onit run svdir-examples
 
+# All but the soak.
 test: packages lint
-	$(CARGO) test --quiet
+	$(CARGO) test --quiet -- --skip ::soak::
 
 packages:
 	@.ci/packages $(PACKAGES)
@@ -55,6 +56,7 @@ soak: packages static
 	tests/soak/ten-thousand $(STATIC)
 	WALKS=100000 $(CARGO) test --quiet --lib walks
 	ONIT_SEQUENCES=2000 ONIT_AT_ONCE=120 $(CARGO) test --quiet --test it every_history
+	$(CARGO) test --quiet --test it ::soak::
 	ORPHANS=100000 $(CARGO) test --quiet --test it a_storm_of_orphans
 
 mutants:
