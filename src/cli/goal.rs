@@ -4,10 +4,10 @@ use super::arrival::Arrival;
 use super::find::{Talk, Target, Trouble, Way, worse};
 use super::{files, status, words};
 use crate::client::{Deadline, ErrorKind, Watch};
+use crate::exit;
 use crate::machine::Mono;
 use crate::sys::clock;
 use crate::wire::api::ServiceStatus;
-use crate::{exit, sys::say::say};
 use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -197,7 +197,8 @@ impl Patience {
 pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
     let progress = Progress::new(patience);
     let (code, told) = (exit::OK, exit::OK);
-    let mut waiting = Waiting { talk, pending, patience, code, told, met: 0, progress, watch: None, lost: false };
+    let (held, watch) = (Vec::new(), None);
+    let mut waiting = Waiting { talk, pending, patience, code, told, met: 0, held, progress, watch, lost: false };
     waiting.look(None);
     while !waiting.is_over() {
         if patience.is_over() {
@@ -206,11 +207,17 @@ pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
         }
         match waiting.next() {
             Ok(name) => waiting.look(name.as_deref()),
-            Err(trouble) => return worse(waiting.code, trouble.tell()),
+            Err(trouble) => {
+                waiting.complain(trouble);
+                break;
+            }
         }
     }
     waiting.progress.clear();
-    if patience.any && waiting.met > 0 { waiting.told } else { worse(waiting.code, waiting.told) }
+    if patience.any && waiting.met > 0 {
+        return waiting.told;
+    }
+    waiting.held.iter().map(Trouble::tell).chain([waiting.told]).fold(waiting.code, worse)
 }
 
 struct Waiting<'a> {
@@ -221,6 +228,8 @@ struct Waiting<'a> {
     /// What came of telling that it is so.
     told: i32,
     met: usize,
+    /// Where one service is enough: what there is to say of the others, if none will do.
+    held: Vec<Trouble>,
     progress: Progress,
     watch: Option<Watch>,
     /// The supervisor has hung up.
@@ -259,10 +268,7 @@ impl Waiting<'_> {
                 return false;
             }
             Err(trouble) if trouble.code == exit::UNKNOWN && self.patience.for_arrival => return false,
-            Err(trouble) => {
-                self.progress.clear();
-                self.code = worse(self.code, trouble.tell());
-            }
+            Err(trouble) => self.complain(trouble),
         }
         true
     }
@@ -285,11 +291,18 @@ impl Waiting<'_> {
     }
 
     fn fail(&mut self, one: &Pending, now: &ServiceStatus, code: i32) {
-        self.progress.clear();
         let (name, goal) = (super::paint::cut(&one.target.name, usize::MAX), one.goal.name(now));
         let after = if code == exit::LATE { format!(" after {}", self.patience.passed()) } else { String::new() };
-        say(format_args!("onit: {name}: not {goal}{after}: {}", stands(now)));
-        self.code = worse(self.code, code);
+        self.complain(Trouble::new(code, format!("{name}: not {goal}{after}: {}", stands(now))));
+    }
+
+    fn complain(&mut self, trouble: Trouble) {
+        if self.patience.any {
+            self.held.push(trouble);
+        } else {
+            self.progress.clear();
+            self.code = worse(self.code, trouble.tell());
+        }
     }
 
     /// The time is over.
@@ -298,7 +311,7 @@ impl Waiting<'_> {
             match self.talk.look(&one.target) {
                 Ok(now) if one.goal.verdict(&now) == Verdict::Met => self.succeed(&one, Some(&now)),
                 Ok(now) => self.fail(&one, &now, exit::LATE),
-                Err(trouble) => self.code = worse(self.code, trouble.tell()),
+                Err(trouble) => self.complain(trouble),
             }
         }
     }

@@ -7,6 +7,7 @@
 
 use super::Init;
 use super::config::Root;
+use super::door::Door;
 use super::live;
 use super::report::refused_line;
 use super::table::{Pair, SlotId};
@@ -14,7 +15,7 @@ use super::turn::Token;
 use crate::machine::Mono;
 use crate::machine::allowance::Allowance;
 use crate::sys::fs::{self, FileId};
-use crate::sys::socket::{self, Connection, Listener, Peer};
+use crate::sys::socket::{self, Connection, Peer};
 use crate::sys::{Errno, process};
 use crate::wire::api::{Done, Error, LONGEST, Line, Request};
 use std::collections::VecDeque;
@@ -38,7 +39,7 @@ const STEPS: usize = 64;
 /// Others than those who may give orders cost so many steps at once, and in the long run so many each millisecond.
 const GUESTS: Allowance = Allowance::new(4096, 8);
 /// As many are accepted at once, and in the long run each millisecond, who may not give orders.
-const DOOR: Allowance = Allowance::new(256, 2);
+const ARRIVALS: Allowance = Allowance::new(256, 2);
 /// When one of these is used up, it is left alone for so long.
 const REST: Duration = Duration::from_millis(8);
 /// Read from one client in one turn.
@@ -51,8 +52,6 @@ const TOO_MUCH: usize = 4 << 20;
 const TOO_MUCH_TOGETHER: usize = 8 << 20;
 /// A client that has taken nothing for this long, although there was something, is dropped.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Without a descriptor for the next client, it is looked for again after this.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Who may do what, beside root and our own user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -92,15 +91,14 @@ impl Groups {
 /// The socket and everybody who is connected to it.
 pub(super) struct Api {
     tried: bool,
-    listener: Option<Listener>,
+    pub(super) door: Option<Door>,
     /// Where it stands, and the link that leads there.
     places: Vec<Place>,
     clients: Vec<Option<Client>>,
     /// Somebody wants everything to be looked at.
     rescan: bool,
-    /// Nothing is accepted until then.
-    full_until: Option<Mono>,
-    door: Allowance,
+    /// Who may not give orders and comes in.
+    arrivals: Allowance,
     guests: Allowance,
     /// Until then there is no step for those who may not give orders.
     guests_rest_until: Option<Mono>,
@@ -114,12 +112,11 @@ impl Default for Api {
     fn default() -> Api {
         Api {
             tried: false,
-            listener: None,
+            door: None,
             places: Vec::new(),
             clients: Vec::new(),
             rescan: false,
-            full_until: None,
-            door: DOOR,
+            arrivals: ARRIVALS,
             guests: GUESTS,
             guests_rest_until: None,
             last_guest: 0,
@@ -270,7 +267,7 @@ impl Api {
         let stalled = stalled.map(|client| client.active.after(PATIENCE));
         let due = self.clients.iter().flatten().filter(|client| client.is_due());
         let due = due.map(|client| self.guests_rest_until.filter(|_| client.is_guest()).unwrap_or_default());
-        stalled.chain(due).chain(self.full_until).min()
+        stalled.chain(due).chain(self.door.as_ref().and_then(Door::deadline)).min()
     }
 
     /// Who waits for an answer: those of one kind, each once, beginning behind this one.
@@ -358,12 +355,11 @@ impl Init {
         if !self.api.places.iter().all(Place::is_ours) {
             self.stop_listening(); // who is connected stays
         }
-        self.api.tried = self.api.listener.is_some();
+        self.api.tried = self.api.door.is_some();
     }
 
     fn stop_listening(&mut self) {
-        self.api.listener = None;
-        self.api.full_until = None;
+        self.api.door = None;
         std::mem::take(&mut self.api.places).iter().for_each(Place::clear);
     }
 
@@ -392,8 +388,7 @@ impl Init {
         let dir = live::base(place)?;
         let listener = socket::listen(&dir, NAME, self.config.groups.mode()).map_err(cannot)?;
         let socket = fs::identity_at(&dir, OsStr::new(NAME)).map_err(cannot)?;
-        self.poller.add(&listener, Token::Api.pack()).map_err(cannot)?;
-        self.api.listener = Some(listener);
+        self.api.door = Some(Door::new(&self.poller, listener, Token::Api.pack()).map_err(cannot)?);
         self.api.places.push(Place { dir, what: Put::Socket(socket) });
         Ok(())
     }
@@ -421,23 +416,12 @@ impl Init {
     /// Lets in who waits.
     pub(super) fn welcome(&mut self) {
         for _ in 0..ACCEPTS {
-            let Some(listener) = self.api.listener.as_ref().filter(|_| self.api.full_until.is_none()) else { return };
-            if !self.api.door.take(self.now, 1) {
-                return self.hold_the_door(REST);
+            let Some(door) = &mut self.api.door else { return };
+            if !self.api.arrivals.take(self.now, 1) {
+                return door.shut(&self.poller, self.now.after(REST));
             }
-            match listener.accept() {
-                Ok(None) => return,
-                Ok(Some((connection, peer))) => self.let_in(connection, &peer),
-                Err(_) => return self.hold_the_door(RETRY),
-            }
-        }
-    }
-
-    /// There is no descriptor left, or too many come: who waits goes on waiting, and does not wake us.
-    fn hold_the_door(&mut self, span: Duration) {
-        if let Some(listener) = &self.api.listener {
-            let _ = self.poller.listen(listener, Token::Api.pack(), false);
-            self.api.full_until = Some(self.now.after(span));
+            let Some((connection, peer)) = door.accept(&self.poller, self.now) else { return };
+            self.let_in(connection, &peer);
         }
     }
 
@@ -458,7 +442,7 @@ impl Init {
             interest: (true, false),
         };
         if !client.is_guest() {
-            self.api.door.give_back(1);
+            self.api.arrivals.give_back(1);
         }
         let at = self.api.place();
         if self.poller.add(&client.connection, Token::Client(at).pack()).is_ok()
@@ -658,12 +642,6 @@ impl Init {
     pub(super) fn deliver(&mut self) {
         if std::mem::take(&mut self.api.rescan) {
             self.rescan();
-        }
-        if self.api.full_until.is_some_and(|at| at <= self.now)
-            && let Some(listener) = &self.api.listener
-        {
-            self.api.full_until = None;
-            let _ = self.poller.listen(listener, Token::Api.pack(), true);
         }
         let now = self.now;
         for at in 0..self.api.clients.len() {

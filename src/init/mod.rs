@@ -10,6 +10,7 @@ mod background;
 mod backlog;
 pub mod boot;
 pub mod config;
+mod door;
 pub mod entry;
 pub mod entrypoint;
 mod essential;

@@ -71,7 +71,8 @@ impl Init {
 
     fn urge(&mut self, child: &mut PendingChild) {
         let paused = self.table.get(child.at).is_some_and(|slot| slot.service.view().paused);
-        let signal = match child.exec.tick(self.now, paused && child.script == Script::Run) {
+        let (paused, pid) = (paused && child.script == Script::Run, child.pid);
+        let signal = match child.exec.tick(self.now, paused, || process::is_runnable(pid)) {
             Some(Order::Continue) => Signal::CONT,
             Some(Order::Kill) => {
                 self.tell_timeout(child);

@@ -8,13 +8,13 @@ use super::Init;
 use super::adopt::Refused;
 use super::backlog::{Backlog, Memo};
 use super::config::Poll;
+use super::door::Door;
 use super::turn::Token;
 use super::voice::Failure;
 use crate::machine::{Exit, Mono, Pid};
 use crate::sys::fs::{FileId, Stamp};
-use crate::sys::socket::{self, Listener};
 use crate::sys::watch::{self, Change, Watch};
-use crate::sys::{Errno, boot, clock, fs, process};
+use crate::sys::{Errno, boot, clock, fs, process, socket};
 use crate::wire::svdir;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -59,7 +59,7 @@ pub(super) struct Scan {
     aliases: BTreeMap<OsString, FileId>,
     complaint: Option<String>,
     /// What says that we serve this very directory.
-    claim: Option<(FileId, Listener)>,
+    pub(super) claim: Option<(FileId, Door)>,
 }
 
 /// How the directory is looked at where a watch does not tell everything.
@@ -101,7 +101,8 @@ impl Scan {
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        [self.backlog.deadline(), self.poll.at, self.search_at].into_iter().flatten().min()
+        let door = self.claim.as_ref().and_then(|(_, door)| door.deadline());
+        [self.backlog.deadline(), self.poll.at, self.search_at, door].into_iter().flatten().min()
     }
 
     /// A service was let go. If it is still there, it comes back.
@@ -315,18 +316,15 @@ impl Init {
     fn claim_directory(&mut self) {
         let Some(id) = self.scan.dir.as_ref().and_then(|dir| fs::identity(dir).ok()) else { return };
         if self.config.native && self.scan.claim.as_ref().is_none_or(|(known, _)| *known != id) {
-            self.scan.claim = socket::claim(&claim_on(id)).ok().map(|claim| (id, claim));
-            if let Some((_, claim)) = &self.scan.claim {
-                let _ = self.poller.add(claim, Token::Claim.pack()); // without it, some of many who ask are not told
-            }
+            let claim = socket::claim(&claim_on(id)).and_then(|it| Door::new(&self.poller, it, Token::Claim.pack()));
+            self.scan.claim = claim.ok().map(|door| (id, door));
         }
     }
 
     /// Who has asked who serves the directory knows it by now.
-    pub(super) fn turn_away(&self) {
-        let Some((_, claim)) = &self.scan.claim else { return };
-        if claim.accept().is_err() {
-            let _ = self.poller.remove(claim); // short of descriptors, it would wake us again and again
+    pub(super) fn turn_away(&mut self) {
+        if let Some((_, door)) = &mut self.scan.claim {
+            drop(door.accept(&self.poller, self.now));
         }
     }
 

@@ -348,6 +348,8 @@ impl Init {
             self.note_whole();
             self.follow(order);
         }
+        let doors = self.api.door.iter_mut().chain(self.scan.claim.iter_mut().map(|(_, door)| door));
+        doors.for_each(|door| door.tick(&self.poller, self.now));
         for _ in 0..TIMERS {
             let Some(at) = self.table.due(self.now) else { return };
             if let Some(slot) = self.table.get_mut(at) {

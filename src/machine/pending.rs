@@ -2,7 +2,7 @@
 //!
 //! Nobody reports that it has, so it is looked at: often at first, and less and less often. Somebody may have stopped it,
 //! so it is continued. At last it is killed, and its end is reported as any. One that the kernel cannot kill costs nothing
-//! more.
+//! more. One that only waits for a processor gets its time again: to start it anew would make its turn come later still.
 
 use super::Mono;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LONGEST_SPAN: Duration = Duration::from_millis(250);
 /// It is continued as often.
 const CONTINUE_EVERY: Duration = Duration::from_secs(1);
-/// Whoever has not executed its program by then is killed.
+/// Whoever has not executed its program by then is killed, unless it waits for a processor.
 pub const EXEC_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,8 +57,8 @@ impl PendingExec {
     }
 
     /// It was looked at, and has not executed its program yet. As long as it is `paused`, stopped on purpose, its time does
-    /// not run.
-    pub fn tick(&mut self, now: Mono, paused: bool) -> Option<Order> {
+    /// not run. Whether it `is_runnable` is asked when its time has come.
+    pub fn tick(&mut self, now: Mono, paused: bool, is_runnable: impl FnOnce() -> bool) -> Option<Order> {
         let State::Waiting { span, look_at, continue_at, kill_at } = self.0 else { return None };
         if now < look_at {
             return None;
@@ -68,6 +68,8 @@ impl PendingExec {
         let (continue_again, timeout) = (now.after(CONTINUE_EVERY), now.after(EXEC_TIMEOUT));
         let (state, order) = if paused {
             (State::Waiting { span, look_at, continue_at: continue_again, kill_at: timeout }, None)
+        } else if kill_at <= now && is_runnable() {
+            (State::Waiting { span, look_at, continue_at, kill_at: timeout }, None)
         } else if kill_at <= now {
             (State::Killed, Some(Order::Kill))
         } else if continue_at <= now {
@@ -96,10 +98,14 @@ mod tests {
     /// Ticks at each deadline until this many milliseconds have passed. Returns when something was done, and how often it
     /// was looked at.
     fn live(child: &mut PendingExec, until: u64, paused: bool) -> (Vec<(Order, u64)>, usize) {
+        live_as(child, until, paused, false)
+    }
+
+    fn live_as(child: &mut PendingExec, until: u64, paused: bool, runnable: bool) -> (Vec<(Order, u64)>, usize) {
         let (mut done, mut looks) = (Vec::new(), 0);
         while let Some(at) = child.deadline().filter(|at| *at <= millis(until)) {
             looks += 1;
-            done.extend(child.tick(at, paused).map(|order| (order, at.0 / 1_000_000)));
+            done.extend(child.tick(at, paused, || runnable).map(|order| (order, at.0 / 1_000_000)));
         }
         (done, looks)
     }
@@ -115,7 +121,7 @@ mod tests {
         assert!((1_000..1_300).contains(&continued[0].1), "{done:?}");
         assert!(looks < 50, "looked at {looks} times");
         assert!(child.is_killed() && child.deadline().is_none(), "it costs nothing more");
-        assert_eq!(child.tick(millis(100_000), false), None);
+        assert_eq!(child.tick(millis(100_000), false, || true), None);
     }
 
     #[test]
@@ -124,11 +130,11 @@ mod tests {
         let mut looks = Vec::new();
         while let Some(at) = child.deadline().filter(|at| *at <= millis(900)) {
             assert_eq!(
-                (child.tick(millis(at.0 / 1_000_000 - 1), false), child.deadline()),
+                (child.tick(millis(at.0 / 1_000_000 - 1), false, || false), child.deadline()),
                 (None, Some(at)),
                 "too early"
             );
-            child.tick(at, false);
+            child.tick(at, false, || false);
             looks.push(at.0 / 1_000_000);
         }
         assert_eq!(looks, [10, 30, 70, 150, 310, 560, 810]);
@@ -143,5 +149,15 @@ mod tests {
         let (done, _) = live(&mut child, 200_000, false);
         let last = done.last().expect("something was done");
         assert!(last.0 == Order::Kill && (109_700..110_300).contains(&last.1), "{done:?}");
+    }
+
+    #[test]
+    fn what_waits_for_a_processor_is_not_killed_however_long_it_takes() {
+        let mut child = PendingExec::new(millis(0));
+        let (done, _) = live_as(&mut child, 3_600_000, false, true);
+        assert!(!child.is_killed() && done.iter().all(|(order, _)| *order == Order::Continue), "{done:?}");
+        let (done, _) = live(&mut child, 3_700_000, false);
+        let last = done.last().expect("something was done");
+        assert!(last.0 == Order::Kill && (3_600_000..3_610_600).contains(&last.1), "stopped after that: {done:?}");
     }
 }

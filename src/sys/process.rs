@@ -191,6 +191,12 @@ pub fn has_not_executed(pid: Pid) -> bool {
     flags.is_some_and(|flags| flags & FORKNOEXEC != 0)
 }
 
+/// Whether a process has a processor or waits for one. Where there is no /proc nobody can tell, and it has none.
+pub fn is_runnable(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat_fields(&stat).is_some_and(|fields| fields.first() == Some(&"R"))
+}
+
 /// Where a process comes from; `None` if it has ended, reaped or not.
 pub fn origin(pid: Pid) -> Option<Origin> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

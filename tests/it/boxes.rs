@@ -312,19 +312,6 @@ fn storm_in(bundle: Bundle) -> Bundle {
     bundle.program_from(&program, "/bin/storm")
 }
 
-/// Clock ticks that it ran, in its own code and in the kernel's.
-fn ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("alive");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split(' ').collect();
-    [12, 13].map(|field: usize| fields[field].parse::<u64>().expect("a number")).iter().sum()
-}
-
-fn voluntary_switches(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
-    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a count");
-    line.trim().parse().expect("a number")
-}
-
 #[test]
 fn a_storm_of_orphans_leaves_no_zombie_costs_about_what_it_costs_tini_and_then_it_sleeps() {
     if let Some(why) = why_no_containers().or_else(|| missing_tools(&["tini", "cc"])) {
@@ -341,20 +328,20 @@ fn a_storm_of_orphans_leaves_no_zombie_costs_about_what_it_costs_tini_and_then_i
         container
             .wait_for("the last zombie to go", SOON, || (procfs::children(container.pid()).len() == 51).then_some(()));
     }
-    let (cost, theirs) = (ticks(ours.pid()), ticks(theirs.pid()));
-    println!("{cost} ticks, tini {theirs}");
+    let (cost, theirs) = (procfs::cpu(ours.pid()), procfs::cpu(theirs.pid()));
+    println!("{cost:?}, tini {theirs:?}");
     // They share the machine with each other and with other tests: twice as much would be a mistake, less is noise, and
-    // a tick is coarse.
-    assert!(cost <= 2 * theirs + 20, "{cost} ticks, and tini {theirs}");
+    // the kernel counts in hundredths.
+    assert!(cost <= 2 * theirs + Duration::from_millis(200), "{cost:?}, and tini {theirs:?}");
     assert!(procfs::children(ours.pid()).into_iter().all(procfs::is_alive));
     // What has just happened may still be published.
     wait_for("rest", SOON, || {
-        let before = voluntary_switches(ours.pid());
+        let before = procfs::naps(ours.pid());
         thread::sleep(Duration::from_millis(300));
-        (voluntary_switches(ours.pid()) == before).then_some(())
+        (procfs::naps(ours.pid()) == before).then_some(())
     });
-    let before = voluntary_switches(ours.pid());
+    let before = procfs::naps(ours.pid());
     assert_eq!(poll_until(Duration::from_secs(10), || ours.ended()), None);
-    assert_eq!(voluntary_switches(ours.pid()), before, "it woke up although nothing happened");
+    assert_eq!(procfs::naps(ours.pid()), before, "it woke up although nothing happened");
     assert_eq!(ours.stderr(), "");
 }

@@ -19,9 +19,9 @@ fn a_thousand_services_run_answer_idle_and_end() {
     wait_for("all to be up", LONG, || all.iter().all(up).then_some(()));
 
     wait_for("three seconds without a context switch", LONG, || {
-        let before = switches(onit.pid());
+        let before = procfs::naps(onit.pid());
         std::thread::sleep(IDLE);
-        (switches(onit.pid()) == before).then_some(())
+        (procfs::naps(onit.pid()) == before).then_some(())
     });
 
     let old = all[999].status().and_then(|status| status.pid()).expect("a process");
@@ -34,10 +34,4 @@ fn a_thousand_services_run_answer_idle_and_end() {
     assert_eq!(sv.processes(), [0u32; 0]);
     assert!(all.iter().all(|service| service.status().is_some_and(|status| status.stat == "down\n")));
     assert!(!procfs::is_alive(old));
-}
-
-fn switches(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let counts = status.lines().filter(|line| line.contains("ctxt_switches"));
-    counts.filter_map(|line| line.split_ascii_whitespace().last()?.parse::<u64>().ok()).sum()
 }
