@@ -39,7 +39,7 @@ impl Trouble {
 
     /// A request that failed.
     pub fn failed(error: &Error) -> Trouble {
-        Trouble { hung_up: error.kind() == ErrorKind::Closed, ..Trouble::new(exit::SYSTEM, error.cause()) }
+        Trouble { hung_up: error.kind() == ErrorKind::Closed, ..Trouble::new(exit::SYSTEM, error.why()) }
     }
 
     /// There is no such service.
@@ -162,12 +162,12 @@ impl Talk {
                     let may_be_theirs = !(place.anybodys && named.is_some());
                     talk.silent = error.kind() == ErrorKind::TimedOut && may_be_theirs;
                     if error.kind() == ErrorKind::Untrusted {
-                        Trouble::new(exit::OK, format!("{}: {}", place.socket.display(), error.cause())).tell();
+                        Trouble::new(exit::OK, format!("{}: {}", place.socket.display(), error.why())).tell();
                     }
                     if error.kind() == ErrorKind::NotPermitted && may_be_theirs && talk.forbidden.is_none() {
-                        talk.forbidden = Some((place.socket.clone(), error.cause()));
+                        talk.forbidden = Some((place.socket.clone(), error.why()));
                     }
-                    talk.tried.push((place.socket, error.cause()));
+                    talk.tried.push((place.socket, error.why()));
                     if talk.silent {
                         return talk;
                     }

@@ -9,7 +9,8 @@ use crate::machine::Command;
 const AT_ONCE: usize = 16;
 
 /// What is to be done with a service, and when it counts as done.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Operation {
     /// Ordered up; done when `run` runs.
@@ -60,7 +61,7 @@ impl Operation {
 }
 
 fn waiting(until: Until) -> String {
-    format!("wait until {until}")
+    format!("wait until {}", until.sentence())
 }
 
 /// What came of it, for one service.
