@@ -20,16 +20,17 @@ all:
 run: all
 	@exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u CARGO target/release/onit run svdir-examples
 
+# All but the soak.
 test: packages lint
-	$(CARGO) test --quiet
+	$(CARGO) test --quiet --all-features -- --skip ::soak::
 
 packages:
 	@.ci/packages $(PACKAGES)
 
 lint:
 	$(CARGO) fmt --check
-	$(CARGO) clippy --quiet --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps
+	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --all-features
 
 # A static binary: against musl if that target can be had, else against the C library of this machine. For another
 # processor (TARGET=aarch64-unknown-linux-musl) Rust's own linker will do.
@@ -51,10 +52,12 @@ bench: packages static
 	ONIT=$(CURDIR)/$(STATIC) $(CARGO) bench
 
 # What takes too long for every day.
-soak: static
-	@.ci/packages qemu-system-x86 busybox-static
+soak: packages static
 	tests/soak/ten-thousand $(STATIC)
 	WALKS=100000 $(CARGO) test --quiet --lib walks
+	ONIT_SEQUENCES=2000 ONIT_AT_ONCE=120 $(CARGO) test --quiet --test it every_history
+	$(CARGO) test --quiet --test it ::soak::
+	ORPHANS=100000 $(CARGO) test --quiet --test it a_storm_of_orphans
 
 mutants:
 	tests/mutants/run

@@ -72,6 +72,7 @@ const ELSEWHERE: &[(&str, &str, bool, &str)] = &[
     ("run", "--log", true, "how lines on standard error look"),
     ("run", "--control-group", true, "its members may give orders"),
     ("run", "--status-group", true, "its members may look"),
+    ("run", "--poll", true, "how often to look at DIR"),
     ("run", "-g", false, "signals go to the group of CMD"),
     ("run", "--rewrite", true, "CMD gets another signal"),
     ("run", "--exit-map", true, "another exit code"),
@@ -83,6 +84,7 @@ const ELSEWHERE: &[(&str, &str, bool, &str)] = &[
 fn value(verb: &str, option: &str) -> Words {
     match (verb, option) {
         ("run", "log") => Words::OneOf(&["text", "json"]),
+        ("run", "poll") => Words::OneOf(&["auto", "never"]),
         (_, "color") => Words::OneOf(&["auto", "always", "never"]),
         (_, "target") => Words::OneOf(&["onit", "runit", "daemontools", "s6"]),
         (_, "essential") => Words::OneOf(&["always", "on-failure", "on-giveup"]),
@@ -415,7 +417,9 @@ mod tests {
             assert!(offered.iter().any(|(name, _)| *name == word), "{word}");
         }
         assert!(offered.iter().all(|(name, _)| name.len() > 1 && *name != "--"));
-        for option in ["'status --color'", "'stop -t'", "'new --target'", "--no-wait", "--watch", "--control-group"] {
+        for option in
+            ["'status --color'", "'stop -t'", "'new --target'", "--no-wait", "--watch", "--control-group", "--poll"]
+        {
             assert!(script.contains(option), "{option}");
         }
         for blank in ["DESCRIBED", "WORDS", "VALUES", "OPTIONS", "FIRST", "REST"].map(|name| format!("@{name}@")) {

@@ -17,6 +17,7 @@
 //! What is refused has its kind in [`ErrorKind`], [`Declined`](ErrorKind::Declined) if there is none for it, and the
 //! supervisor's own words as its [source](std::error::Error::source).
 
+use super::find::Directory;
 use super::{Deadline, Error, ErrorKind, Result, trust};
 use crate::machine::Pid;
 use crate::sys::{Errno, clock, socket};
@@ -63,7 +64,25 @@ impl Api {
         Api::connect_within(path, PATIENCE)
     }
 
-    /// The same for who has less time than ten seconds: a supervisor that takes longer than this with any answer does
+    /// Connects to the supervisor that the verbs of onit would ask: of the services in `$SVDIR`, else of those among which
+    /// we run, else in /etc/service. It is looked for in their `.onit` or where `$ONIT_RUN` says, then in /run/onit and in
+    /// `$XDG_RUNTIME_DIR/onit`.
+    ///
+    /// # Errors
+    /// As [`connect`](Api::connect); [`Untrusted`](ErrorKind::Untrusted).
+    pub fn find() -> Result<Api> {
+        Directory::from_environment().find(PATIENCE)
+    }
+
+    /// The same for the services in this directory.
+    ///
+    /// # Errors
+    /// As [`find`](Api::find).
+    pub fn find_for(services: impl AsRef<Path>) -> Result<Api> {
+        Directory::named(services.as_ref()).find(PATIENCE)
+    }
+
+    /// The same as [`connect`](Api::connect) for who has less time than ten seconds: a supervisor that takes longer than this with any answer does
     /// not answer.
     ///
     /// # Errors

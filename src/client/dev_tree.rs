@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long what is stopped at the end of a tree may take before it is killed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// What has lived so long is up, and not about to end as soon as it was started.
 const STEADY: Duration = Duration::from_secs(1);
 
@@ -203,6 +203,8 @@ impl DevTree {
         let services = Service::all_in(self.services()).unwrap_or_default();
         if !runs {
             Manager::new(services.clone()).perform(&Operation::Exit, deadline); // nobody has told them
+        }
+        if !runs || !ended {
             services.iter().for_each(|service| self.kill_orphans(service));
         }
         let outcomes = Manager::new(services).wait(Until::Gone, deadline);

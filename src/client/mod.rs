@@ -27,9 +27,11 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub(crate) mod check;
 mod control;
 mod dev_tree;
 mod error;
+pub(crate) mod find;
 mod kind;
 mod manager;
 mod service;

@@ -16,7 +16,9 @@ pub enum Until {
     Up,
     /// Nothing runs, `finish` included, and nothing is about to be started.
     Down,
-    /// It has said that it is ready. An error at once where that never shows, see [`ErrorKind::NoReadiness`].
+    /// It is ready. Under s6 it has said so itself; under onit it is up and its `./check`, if it has one, ends with 0. That
+    /// is run by us, again and again, as `sv check` and `onit check` do. An error at once where readiness never shows, see
+    /// [`ErrorKind::NoReadiness`].
     Ready,
     /// `run` runs as another process than in this earlier status, or for the first time if there was none.
     Restarted(Option<Status>),

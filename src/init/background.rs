@@ -13,11 +13,12 @@ const LOOKED_AT: usize = 64;
 const TICK: Duration = Duration::from_millis(10);
 
 impl Init {
-    /// What is told of a `run` that has ended with 0 within a second of its start. Who was named is not looked for again.
+    /// What is told of a `run` that has ended with 0 within a second of its start. Of one that does so again and again
+    /// nobody is looked for a second time.
     pub(super) fn news_of_a_daemon(&self, at: SlotId, run: Pid, life: Duration) -> String {
         let news = format!("{} within a second of its start; trying again", Ended(Exit::Code(0)));
         let told = self.table.get(at).and_then(|slot| slot.complaint.as_ref());
-        if let Some(told) = told.filter(|told| told.len() > news.len() && told.starts_with(&news)) {
+        if let Some(told) = told.filter(|told| told.starts_with(&news)) {
             return told.clone();
         }
         match self.left_by(run, life) {
@@ -29,8 +30,7 @@ impl Init {
     /// A process that this one has left behind, in words. It has become our child, as every orphan among our descendants.
     fn left_by(&self, run: Pid, life: Duration) -> Option<String> {
         let began = process::since_boot()?.saturating_sub(life + TICK);
-        let strangers =
-            process::children()?.into_iter().rev().filter(|pid| !self.table.owns(*pid) && !self.main.is(*pid));
+        let strangers = process::children()?.into_iter().rev().filter(|pid| !self.is_known_child(*pid));
         strangers.take(LOOKED_AT).find_map(|pid| {
             let whose = belongs(process::origin(pid)?, run, began)?;
             Some(format!("process {pid} ({}), {whose},", process::name(pid)))

@@ -10,39 +10,41 @@ use super::{Init, Refused, scan};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
-use crate::wire::{api::DIRECTORY_VARIABLE, svdir};
+use crate::wire::api::DIRECTORY_VARIABLE;
+use crate::wire::svdir::{self, SERVICES};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where services are looked for when nothing says otherwise.
-const SERVICES: &str = "/etc/service";
 /// Shorter areas for errors are refused, as runit does.
 const LEAST_LOG: usize = 7;
 
 const RUN: &str = "\
 usage: onit run [-v] [--log text|json] [--control-group GROUP]
-           [--status-group GROUP] [--poll TIME|auto|never] [DIR] [[-g] [--rewrite SIGNAL=SIGNAL]...
-           [--exit-map CODE=CODE]... -- CMD]";
+           [--status-group GROUP] [--poll TIME|auto|never] [DIR]
+           [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]";
 
 const ABOUT_RUN: &str = "
 Runs every service in DIR, else in $SVDIR, else in /etc/service, starts each of
 them again when it ends, and follows what changes in the directory. TERM and INT
 (^C) stop everything in order.
 
-  -v                     tell each change of a service, and why there is no socket
+  -v                     tell each change of a service
   --log text|json        how lines on standard error look; text, if not given
   --control-group GROUP  its members may look, and give orders
   --status-group GROUP   its members may look
-  -- CMD                 and run CMD, when all services have been started; its end
+  --poll TIME            look at DIR this often; auto, the default, is every 5s
+                         where others can change it unseen
+  -- CMD                 and run CMD, once all services are started; its end
                          is the end of everything. onit -- CMD is the same
                          without services. With it:
   -g                     signals go to its process group
   --rewrite SIG=SIG      it gets the second signal for the first one; 0 is none
-  --exit-map CODE=CODE   if it ends with the first code, onit does with the second
+  --exit-map CODE=CODE   onit ends with the second code in place of the first
 
 $ONIT_STOP_TIMEOUT is how long all may take to end (9s), $ONIT_RUN the directory
-of the socket, $ONIT_CONTROL_GROUP and $ONIT_STATUS_GROUP are as the options.";
+of the socket; $ONIT_CONTROL_GROUP, $ONIT_STATUS_GROUP and $ONIT_POLL are as the
+options.";
 
 type Args<'a> = &'a [OsString];
 

@@ -1,5 +1,5 @@
-//! The command lines that name a main process: onit's own, and in rooms of their own tini's and dumb-init's. The program's name, or `--`, ends
-//! our options, whatever follows.
+//! The command lines that name a main process: onit's own, and in rooms of their own tini's and dumb-init's. The
+//! program's name, or `--`, ends our options, whatever follows.
 
 pub mod dumb_init;
 pub mod tini;

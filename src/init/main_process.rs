@@ -82,8 +82,13 @@ impl Init {
     fn find_main(&mut self) -> Option<Pid> {
         let may_run = std::mem::take(&mut self.searches_main);
         let children = process::children().filter(|_| may_run)?;
-        let mut strangers = children.into_iter().filter(|pid| !self.table.owns(*pid));
+        let mut strangers = children.into_iter().filter(|pid| !self.is_known_child(*pid));
         strangers.next().filter(|_| strangers.next().is_none())
+    }
+
+    /// Whether we know whose process it is.
+    pub(super) fn is_known_child(&self, pid: Pid) -> bool {
+        self.table.owns(pid) || self.main.is(pid) || self.scan.is_looker(pid)
     }
 
     pub(super) fn note_main(&self) {

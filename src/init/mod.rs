@@ -127,6 +127,9 @@ impl Init {
         let goes_on_after_faults = config.root != Root::Nothing;
         let own_faults = config.main.as_ref().filter(|_| !goes_on_after_faults).map(|main| main.manners.own_faults);
         signals::take_as_faults(own_faults.unwrap_or(FAULTS_AND_ABRT));
+        if !goes_on_after_faults {
+            signals::let_own_faults_through();
+        }
         let (signals, poller) = reexec::insist(is_successor, || {
             let signals = Signals::take_over()?;
             spawn::dump_no_core_in_shared_memory();

@@ -1,12 +1,13 @@
 //! Children that were not executed in time: each is looked after by itself, and nobody else waits for it.
 //!
-//! Whoever fails leaves them to the next one as processes that run. That one does not know how far they have come.
+//! Whoever fails leaves them to the next one, to whom they do not answer any more: it has to look how far they have come.
 
 use super::Init;
+use super::report::seen;
 use super::table::SlotId;
 use super::voice::{Span, script_name};
 use crate::machine::pending::{EXEC_TIMEOUT, Order, PendingExec};
-use crate::machine::{Exit, Mono, Pid, Script, Signal, Target};
+use crate::machine::{Exit, Mono, Phase, Pid, Script, Signal, Target};
 use crate::sys::{Errno, process};
 
 /// A child that has not executed its program yet, as far as is known.
@@ -16,11 +17,13 @@ pub(super) struct PendingChild {
     at: SlotId,
     script: Script,
     exec: PendingExec,
+    /// It was started by somebody who has failed.
+    inherited: bool,
 }
 
 impl PendingChild {
     pub(super) fn new(pid: Pid, at: SlotId, script: Script, now: Mono) -> PendingChild {
-        PendingChild { pid, at, script, exec: PendingExec::new(now) }
+        PendingChild { pid, at, script, exec: PendingExec::new(now), inherited: false }
     }
 }
 
@@ -32,14 +35,53 @@ impl Init {
     /// Takes the answers that have come, and does something about those that have not.
     pub(super) fn look_at_pending(&mut self) {
         for mut child in std::mem::take(&mut self.pending) {
-            match self.spawner.answer(child.pid) {
-                Some(Ok(())) => {}
+            let answer = if child.inherited {
+                (!process::has_not_executed(child.pid)).then_some(Ok(()))
+            } else {
+                self.spawner.answer(child.pid)
+            };
+            match answer {
+                // Its end comes, and that it was killed before it had its program is known here.
+                Some(Ok(())) if child.exec.is_killed() => self.pending.push(child),
+                Some(Ok(())) => self.note_executed(&child),
                 Some(Err(errno)) => self.exec_failed(&child, errno),
                 None => {
                     self.urge(&mut child);
                     self.pending.push(child);
                 }
             }
+        }
+    }
+
+    /// Somebody has failed, and left this `run` behind. A `finish` and a `control` have their own limits.
+    pub(super) fn inherit_pending(&mut self, at: SlotId) {
+        let Some(view) = self.table.get(at).map(|slot| slot.service.view()) else { return };
+        let is_new = self.now.since(view.since) <= EXEC_TIMEOUT * 2;
+        let run = view.pid.filter(|_| view.phase == Phase::Run && (is_new || view.paused));
+        if let Some(pid) = run.filter(|pid| process::has_not_executed(*pid)) {
+            self.expect_exec(PendingChild { inherited: true, ..PendingChild::new(pid, at, Script::Run, self.now) });
+        }
+    }
+
+    /// A child has not executed its program in time, and may do so yet.
+    pub(super) fn expect_exec(&mut self, child: PendingChild) {
+        if child.script == Script::Run {
+            self.set_pending(child.at, true);
+        }
+        self.pending.push(child);
+    }
+
+    fn note_executed(&mut self, child: &PendingChild) {
+        if child.script == Script::Run {
+            self.set_pending(child.at, false);
+        }
+    }
+
+    fn set_pending(&mut self, at: SlotId, is_pending: bool) {
+        if let Some(slot) = self.table.get_mut(at) {
+            let before = seen(slot);
+            slot.is_pending = is_pending;
+            self.tell_change(at, before, None);
         }
     }
 

@@ -401,6 +401,7 @@ impl Init {
         for pid in pids {
             self.table.own(pid, at);
         }
+        self.inherit_pending(at);
         self.hear(at);
         self.heed_orders_again(at);
         self.table.touch(at);
@@ -546,14 +547,17 @@ impl Init {
 
     /// What the services need most: their ends are seen, and what is due is done. Orders, clients and the directory wait.
     pub(super) fn essential_turn(&mut self, until: Mono) {
-        let deadlines = [Some(until), self.table.deadline(), self.system.deadline()];
-        let deadline = deadlines.into_iter().flatten().min().filter(|_| !self.unreaped).unwrap_or(self.now);
+        let needs = [self.table.deadline(), self.system.deadline(), self.pending_deadline(), self.watchdog_deadline()];
+        let deadlines = needs.into_iter().chain([Some(until)]);
+        let deadline = deadlines.flatten().min().filter(|_| !self.unreaped).unwrap_or(self.now);
         let waited = poll::input(&self.signals, deadline);
         self.now = clock::now();
+        self.spawner.begin_turn();
         self.signals_and_deaths();
         self.deadlines();
         self.publish_touched();
         self.wait_for_exec();
+        self.feed_watchdog();
         self.note_whole();
         if waited.is_err() || self.now >= until {
             self.care = Care::HoldFaults(until);

@@ -12,7 +12,7 @@ use super::turn::Token;
 use super::voice::Failure;
 use crate::machine::{Exit, Mono, Pid};
 use crate::sys::fs::{FileId, Stamp};
-use crate::sys::socket::{self, Claim};
+use crate::sys::socket::{self, Listener};
 use crate::sys::watch::{self, Change, Watch};
 use crate::sys::{Errno, boot, clock, fs, process};
 use crate::wire::svdir;
@@ -59,12 +59,14 @@ pub(super) struct Scan {
     aliases: BTreeMap<OsString, FileId>,
     complaint: Option<String>,
     /// What says that we serve this very directory.
-    claim: Option<(FileId, Claim)>,
+    claim: Option<(FileId, Listener)>,
 }
 
 /// How the directory is looked at where a watch does not tell everything.
 #[derive(Default)]
 struct Polling {
+    /// How often, if at all, as it was when the directory was listed last: who asks its file system waits for that.
+    every: Option<Duration>,
     at: Option<Mono>,
     /// What the directory was when it was listed last.
     stamp: Option<Stamp>,
@@ -142,9 +144,14 @@ impl Scan {
         }
     }
 
+    /// Whether this process looks at the directory for us.
+    pub(super) fn is_looker(&self, pid: Pid) -> bool {
+        self.poll.looker == Some(pid)
+    }
+
     /// The process that looks has ended. Or it was another one.
     pub(super) fn has_looked(&mut self, pid: Pid, exit: Exit) -> bool {
-        let ours = self.poll.looker == Some(pid);
+        let ours = self.is_looker(pid);
         if ours {
             self.poll.looker = None;
             self.look_at_all |= self.takes_in() && (exit != Exit::Code(UNCHANGED) || !self.poll.settled);
@@ -153,9 +160,9 @@ impl Scan {
     }
 
     /// The time has come to see whether anything has changed. Whoever cannot watch must look at it all.
-    fn look(&mut self, now: Mono, every: Duration) {
+    fn look(&mut self, now: Mono) {
         let Some(path) = &self.path else { return };
-        self.poll.at = Some(now.after(every));
+        self.poll.at = Some(now.after(self.poll.every.unwrap_or(SLOW)));
         if self.watch.is_none() {
             self.look_at_all = true;
         } else if self.poll.looker.is_none() {
@@ -180,8 +187,7 @@ impl Init {
         }
         self.scan.backlog.wake(self.now);
         if self.scan.poll.at.is_some_and(|at| at <= self.now) {
-            let every = self.interval().unwrap_or(SLOW);
-            self.scan.look(self.now, every);
+            self.scan.look(self.now);
         }
         let searches = self.scan.search_at.is_some_and(|at| at <= self.now);
         if !self.scan.has_backlog() && !searches {
@@ -243,9 +249,12 @@ impl Init {
                 if errno != Errno::ENOENT {
                     self.scan.wait_until(self.now.after(SLOW));
                 }
+                self.scan.poll.settled = false; // however it looks: what is in it is not known
             }
         }
-        self.scan.poll.at = self.scan.poll.at.or_else(|| self.interval().map(|every| self.now.after(every)));
+        self.scan.poll.every = self.interval();
+        let next = self.scan.poll.every.map(|every| self.now.after(every));
+        self.scan.poll.at = self.scan.poll.at.or(next);
     }
 
     fn note_stamp(&mut self, path: &Path) {
@@ -307,6 +316,17 @@ impl Init {
         let Some(id) = self.scan.dir.as_ref().and_then(|dir| fs::identity(dir).ok()) else { return };
         if self.config.native && self.scan.claim.as_ref().is_none_or(|(known, _)| *known != id) {
             self.scan.claim = socket::claim(&claim_on(id)).ok().map(|claim| (id, claim));
+            if let Some((_, claim)) = &self.scan.claim {
+                let _ = self.poller.add(claim, Token::Claim.pack()); // without it, some of many who ask are not told
+            }
+        }
+    }
+
+    /// Who has asked who serves the directory knows it by now.
+    pub(super) fn turn_away(&self) {
+        let Some((_, claim)) = &self.scan.claim else { return };
+        if claim.accept().is_err() {
+            let _ = self.poller.remove(claim); // short of descriptors, it would wake us again and again
         }
     }
 

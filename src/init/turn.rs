@@ -32,6 +32,8 @@ pub(super) enum Token {
     Api,
     Client(usize),
     Initctl,
+    /// Somebody asks who serves the directory.
+    Claim,
     Control(SlotId),
 }
 
@@ -47,7 +49,8 @@ impl Token {
             Token::Api => 3,
             Token::Initctl => 4,
             Token::Client(at) => CLIENT | at as u64,
-            Token::Control(slot) => slot as u64 + 5,
+            Token::Claim => 5,
+            Token::Control(slot) => slot as u64 + 6,
         }
     }
 
@@ -59,7 +62,8 @@ impl Token {
             3 => Token::Api,
             4 => Token::Initctl,
             client if client >= CLIENT => Token::Client((client - CLIENT) as usize),
-            slot => Token::Control((slot - 5) as SlotId),
+            5 => Token::Claim,
+            slot => Token::Control((slot - 6) as SlotId),
         }
     }
 }
@@ -131,7 +135,7 @@ impl Init {
             self.api.deadline(),
             self.notice_deadline(),
             self.pending_deadline(),
-            self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline()),
+            self.watchdog_deadline(),
             self.care.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -213,6 +217,7 @@ impl Init {
                 Token::Api => self.welcome(),
                 Token::Client(at) => self.serve(*at),
                 Token::Initctl => self.hear_initctl(),
+                Token::Claim => self.turn_away(),
                 Token::Signals | Token::Directory => {} // come in their turn
             }
         }

@@ -140,6 +140,11 @@ impl Init {
         self.watchdog = self.watchdog.take().or(watchdog).or_else(|| Watchdog::start(false));
     }
 
+    /// When it is to be fed.
+    pub(super) fn watchdog_deadline(&self) -> Option<Mono> {
+        self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline())
+    }
+
     pub(super) fn feed_watchdog(&mut self) {
         let now = self.now;
         if let Some(watchdog) = &mut self.watchdog {

@@ -76,6 +76,7 @@ impl Signal {
     pub const ALRM: Signal = Signal(libc::SIGALRM);
     pub const TERM: Signal = Signal(libc::SIGTERM);
     pub const CHLD: Signal = Signal(libc::SIGCHLD);
+    pub const PIPE: Signal = Signal(libc::SIGPIPE);
     pub const CONT: Signal = Signal(libc::SIGCONT);
     pub const STOP: Signal = Signal(libc::SIGSTOP);
     pub const TSTP: Signal = Signal(libc::SIGTSTP);
@@ -328,6 +329,8 @@ pub enum Standing {
     Down,
     /// Nothing runs; it is about to be started.
     Backoff,
+    /// `run` has a process, which has not executed its program yet. Only the supervisor itself knows.
+    Starting,
     /// `run` lives.
     Up,
     /// `run` was sent the stop signal and has not ended yet.
@@ -369,6 +372,7 @@ words!(
     "standing of a service",
     Down = "down",
     Backoff = "backoff",
+    Starting = "starting",
     Up = "up",
     Stopping = "stopping",
     Finishing = "finishing",

@@ -164,3 +164,15 @@ impl Limits {
         Limits { stop_signal: Signal::TERM, kill_after: None, finish_limit: manners.finish_limit }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_done_has_not_given_up() {
+        let fatal = |essential: Essential| [0, 3].map(|code| essential.is_fatal_for_good(Exit::Code(code)));
+        assert_eq!(fatal(Essential::OnGiveup), [false, true]);
+        assert_eq!([Essential::Always, Essential::OnFailure].map(fatal), [[false; 2]; 2], "that was its end");
+    }
+}

@@ -225,11 +225,16 @@ fn use_terminal(terminal: Terminal) -> Result<(), Errno> {
     nix::unistd::dup2_stderr(&fd)
 }
 
-/// Does something that may take for ever in a process of its own, which ends with the code that it returns.
+/// Does something that may take for ever in a process of its own, which ends with the code that it returns. It can be
+/// ended, and keeps nothing of ours open.
 pub fn in_child(work: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     match fork()? {
         Side::Parent(pid) => Ok(pid),
-        Side::Child => std::process::exit(work()),
+        Side::Child => {
+            super::rescue::Claims::default().close_the_rest();
+            signals::unblock_all();
+            std::process::exit(work())
+        }
     }
 }
 

@@ -529,10 +529,14 @@ pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
 /// may be another service's, unless nobody else can write to the directory.
 fn is_vacant_or_ours<P: nix::NixPath + ?Sized>(dir: impl AsFd, name: &P, wanted: SFlag) -> Result<bool, Errno> {
     match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(kind(&stat) == wanted && (stat.st_nlink == 1 || is_ours_alone(dir))),
+        Ok(stat) => Ok(is_ours(&stat, dir, wanted)),
         Err(Errno::ENOENT) => Ok(true),
         Err(errno) => Err(errno),
     }
+}
+
+fn is_ours(stat: &FileStat, dir: impl AsFd, wanted: SFlag) -> bool {
+    kind(stat) == wanted && (stat.st_nlink == 1 || is_ours_alone(dir))
 }
 
 /// Who holds somebody else's lock file by fcntl, as s6 and onit do.
@@ -595,11 +599,12 @@ pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
         Err(errno) => return Err(errno),
     }
     let mode = if ends == Ends::Both { OFlag::O_RDWR } else { OFlag::O_RDONLY };
-    let fifo = open_at(dir, name, mode | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, 0).map_err(|errno| match errno {
+    let fifo = open_at(&dir, name, mode | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, 0).map_err(|errno| match errno {
         Errno::ELOOP => Errno::ENOTSUP,
         errno => errno,
     })?;
-    if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
+    // Somebody may have put another one there since.
+    if is_ours(&fstat(&fifo)?, dir, SFlag::S_IFIFO) { Ok(fifo) } else { Err(Errno::ENOTSUP) }
 }
 
 /// Makes a FIFO for its owner alone.

@@ -177,10 +177,24 @@ pub struct Origin {
     pub started: Duration,
 }
 
+/// What the kernel says of a process behind its name, from its state on (proc_pid_stat(5)).
+fn stat_fields(stat: &str) -> Option<Vec<&str>> {
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().collect())
+}
+
+/// Whether a process was forked and has not executed a program since (`PF_FORKNOEXEC`). Where there is no /proc nobody
+/// can tell, and it has.
+pub fn has_not_executed(pid: Pid) -> bool {
+    const FORKNOEXEC: u64 = 0x40;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = stat_fields(&stat).and_then(|fields| fields.get(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & FORKNOEXEC != 0)
+}
+
 /// Where a process comes from; `None` if it has ended, reaped or not.
 pub fn origin(pid: Pid) -> Option<Origin> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let fields = stat_fields(&stat)?;
     if ["Z", "X"].contains(fields.first()?) {
         return None;
     }
@@ -244,14 +258,19 @@ fn parent_if_known_as(pid: Pid, number: Pid) -> Option<Pid> {
     (last("NSpid").or_else(|| last("Pid")) == Some(number.0)).then(|| last("PPid").map(Pid))?
 }
 
-/// Whether a process holds this file open; `None` if we may not know.
+/// Whether a process holds this file open; `None` if we may not know. Who may list the descriptors of a process need not
+/// be allowed to see what they are.
 pub fn holds(pid: Pid, file: fs::FileId) -> Option<bool> {
     use std::os::unix::fs::MetadataExt as _;
-    let mut open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let is_it = |entry: std::fs::DirEntry| {
-        std::fs::metadata(entry.path()).is_ok_and(|it| (it.dev(), it.ino()) == (file.device, file.inode))
-    };
-    Some(open.any(|entry| entry.is_ok_and(is_it)))
+    let mut held = Some(false);
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
+        match std::fs::metadata(entry.path()) {
+            Ok(it) if (it.dev(), it.ino()) == (file.device, file.inode) => return Some(true),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => held = None,
+            Ok(_) | Err(_) => {}
+        }
+    }
+    held
 }
 
 /// The words that a process was started with; `None` if it is not to be seen.

@@ -32,7 +32,10 @@ fn say_to(fd: BorrowedFd, line: &dyn Display) {
     text.truncate(LINE - 1);
     text.push(b'\n');
     let mut ready = [PollFd::new(fd, PollFlags::POLLOUT)];
-    if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
+    let has_room = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|n| n > 0);
+    // Who writes to a pipe that nobody reads gets a signal, which is passed on to a main process.
+    let is_read = ready.iter().all(|fd| fd.revents().is_some_and(|seen| !seen.contains(PollFlags::POLLERR)));
+    if has_room && is_read {
         write_now(fd, &text);
     }
 }

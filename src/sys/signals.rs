@@ -46,9 +46,16 @@ impl Signals {
     /// The same. The kernel writes it to `inbox`, which may be in memory that outlives us: who fails before it notes it
     /// leaves it to its successor.
     pub fn next_to(&self, inbox: &Inbox) -> Option<Signal> {
-        // SAFETY: read(2) writes as many bytes as there are in `inbox` at most.
-        let length = unsafe { libc::read(self.0.as_raw_fd(), inbox.as_ptr().cast_mut().cast(), size_of::<Inbox>()) };
-        (length > 0).then(|| written(inbox)).flatten()
+        loop {
+            let to = inbox.as_ptr().cast_mut().cast();
+            // SAFETY: read(2) writes as many bytes as there are in `inbox` at most.
+            let length = unsafe { libc::read(self.0.as_raw_fd(), to, size_of::<Inbox>()) };
+            let signal = (length > 0).then(|| written(inbox)).flatten()?;
+            if signal != Signal::PIPE || sender(inbox) != Some(std::process::id()) {
+                return Some(signal);
+            }
+            inbox.iter().for_each(|word| word.store(0, Ordering::Relaxed)); // we wrote to who has just stopped reading
+        }
     }
 }
 
@@ -62,6 +69,12 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Who sent it: `ssi_pid`, behind `ssi_signo`, `ssi_errno` and `ssi_code` (signalfd(2)).
+fn sender(inbox: &Inbox) -> Option<u32> {
+    let [_, _, _, _, a, b, c, d] = inbox.get(1)?.load(Ordering::Relaxed).to_ne_bytes();
+    Some(u32::from_ne_bytes([a, b, c, d]))
 }
 
 /// A bit for each signal, from 1 on, that is a fault of ours also when it was sent; each other one is read.
@@ -79,6 +92,11 @@ const fn bits(signals: &[libc::c_int]) -> u64 {
 pub fn take_as_faults(signals: &[Signal]) {
     let faults = signals.iter().fold(0, |faults, signal| faults | bits(&[signal.0]));
     OWN_FAULTS.store(faults, Ordering::Relaxed);
+}
+
+/// Those of them that were held back before it was known that they are about us do what they do.
+pub fn let_own_faults_through() {
+    mask(libc::SIG_UNBLOCK, OWN_FAULTS.load(Ordering::Relaxed));
 }
 
 /// No C library lets go of all the real-time signals, and each keeps others for itself.

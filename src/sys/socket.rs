@@ -94,12 +94,6 @@ fn reach(stream: UnixStream, address: &UnixAddr) -> Result<UnixStream, Errno> {
     nix::sys::socket::connect(stream.as_raw_fd(), address).map(|()| stream)
 }
 
-/// A word that one process at a time has in a network namespace, for as long as this is open. There is no file, so it
-/// works also where nothing can be written, and for every user; nobody is ever accepted.
-pub struct Claim {
-    _open: OwnedFd,
-}
-
 /// Who has claimed a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claimant {
@@ -109,12 +103,14 @@ pub struct Claimant {
     pub user: u32,
 }
 
-/// Claims a word. EADDRINUSE if another process has it.
-pub fn claim(word: &str) -> Result<Claim, Errno> {
+/// Claims a word that one process at a time has in a network namespace, for as long as this is open. There is no file,
+/// so it works also where nothing can be written, and for every user. Who connects knows by that who has it, and is in
+/// the way of others until he is accepted. EADDRINUSE if another process has it.
+pub fn claim(word: &str) -> Result<Listener, Errno> {
     let socket = fresh()?;
     bind(socket.as_raw_fd(), &UnixAddr::new_abstract(word.as_bytes())?)?;
     nix::sys::socket::listen(&socket, Backlog::new(BACKLOG)?)?;
-    Ok(Claim { _open: socket })
+    Ok(Listener(socket))
 }
 
 /// Who has claimed a word; `None` if nobody has, or if it cannot be found out.
@@ -253,7 +249,10 @@ mod tests {
         let first = claim(&word).expect("claimed");
         assert_eq!(claim(&word).err(), Some(Errno::EADDRINUSE));
         let us = Claimant { pid: Some(Pid(std::process::id().cast_signed())), user: nix::unistd::geteuid().as_raw() };
-        assert_eq!((claimant(&word), claimant(&word)), (Some(us), Some(us)));
+        for _ in 0..=2 * BACKLOG {
+            assert_eq!(claimant(&word), Some(us));
+            assert!(first.accept().is_ok_and(|one| one.is_some()), "nobody stays in the way of the next one");
+        }
         drop(first);
         assert_eq!(claimant(&word), None);
         assert!(claim(&word).is_ok());

@@ -146,7 +146,7 @@ impl Room {
 /// Waits until somebody says that this word, which is 1, has changed, or the deadline has come.
 fn futex_wait(word: &AtomicU32, deadline: Mono) {
     let until = libc::timespec {
-        tv_sec: (deadline.0 / 1_000_000_000) as libc::time_t,
+        tv_sec: (deadline.0 / 1_000_000_000) as _,
         tv_nsec: (deadline.0 % 1_000_000_000) as libc::c_long,
     };
     let nobody = ptr::null::<c_void>();

@@ -658,6 +658,15 @@ mod tests {
     }
 
     #[test]
+    fn a_record_whose_words_have_changed_places_is_not_believed() {
+        let words = ledger(2);
+        note(&words, 1, &record(2, 10));
+        let [one, other] = [BODY - 2, BODY - 1].map(|at| &fixed(&words, 1)[at]);
+        other.store(one.swap(other.load(Ordering::Relaxed), Ordering::Relaxed), Ordering::Relaxed);
+        assert_eq!(entry(&words, 1), Entry::Damaged);
+    }
+
+    #[test]
     fn a_name_and_lives_in_which_any_bit_is_another_are_not_believed() {
         let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
         begin(&words, 7);

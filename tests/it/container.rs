@@ -391,7 +391,8 @@ fn libraries(program: &Path) -> Vec<String> {
     listed.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).map(str::to_owned).collect()
 }
 
-/// The onit that goes into a container: the static one that we release where it can be built, else the one under test.
+/// The onit that goes into a container: a static one where it can be built, else the one under test. It is what we
+/// release but for the last optimisations, which take minutes.
 pub fn onit() -> &'static Path {
     static ONIT: OnceLock<PathBuf> = OnceLock::new();
     ONIT.get_or_init(|| match std::env::var_os("ONIT_BIN") {
@@ -406,6 +407,8 @@ fn static_onit() -> Option<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--quiet", "--bin", "onit", "--target", &target, "--target-dir"]).arg(&place);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("RUSTFLAGS", "-C relocation-model=static");
+    cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
     let built = svdir::spawn(cargo.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())).wait();
     built.is_ok_and(|status| status.success()).then(|| place.join(target).join("release/onit"))
 }

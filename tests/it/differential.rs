@@ -341,10 +341,10 @@ fn onit_as_runsv_lives_every_history_as_runsv_does() {
         skip!("{why}");
     }
     let contest = Contest::between(UnderTest::Runsv, UnderTest::OnitAs("runsv"));
-    let (first, default_count) = number_from_env("ONIT_SEED").map_or((1, 2000), |seed| (seed, 1));
+    let (first, default_count) = number_from_env("ONIT_SEED").map_or((1, 200), |seed| (seed, 1));
     let seeds = seeds(first, number_from_env("ONIT_SEQUENCES").unwrap_or(default_count));
     let refusals = Refusals::default();
-    let at_once = number_from_env("ONIT_AT_ONCE").unwrap_or(120) as usize;
+    let at_once = number_from_env("ONIT_AT_ONCE").unwrap_or(40) as usize;
     let mismatches = tournament(&contest, None, &seeds, at_once, &refusals);
     assert!(mismatches.is_empty(), "{}", reports(&contest, mismatches));
     let refused = lock(&refusals.0);
@@ -364,13 +364,13 @@ fn the_real_runsv_lives_every_history_as_itself() {
         skip!("{why}");
     }
     let contest = Contest::between(UnderTest::Runsv, UnderTest::Runsv);
-    let (first, default_count) = number_from_env("ONIT_SEED").map_or((1_000_000, 100), |seed| (seed, 1));
+    let (first, default_count) = number_from_env("ONIT_SEED").map_or((1_000_000, 40), |seed| (seed, 1));
     let seeds = seeds(first, number_from_env("ONIT_SEQUENCES").unwrap_or(default_count));
     let mismatches = tournament(
         &contest,
         None,
         &seeds,
-        number_from_env("ONIT_AT_ONCE").unwrap_or(50) as usize,
+        number_from_env("ONIT_AT_ONCE").unwrap_or(20) as usize,
         &Refusals::default(),
     );
     assert!(mismatches.is_empty(), "{}", reports(&contest, mismatches));

@@ -322,6 +322,42 @@ fn a_killed_front_leaves_its_services_supervised() {
     }
 }
 
+/// Whoever looks for the tool by its name finds one process, and where that stands, as with the real tool; its end, of
+/// whatever kind, is no end of services.
+fn a_front_is_found_by_its_name_alone(tool: &str, program: &Path) {
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let pair = sv.service("pair").run("exec sleep 1000").log("exec cat").create_atomically();
+    let mut command = Command::new(program);
+    command.args((tool == "runsvdir").then_some("-P")).arg("service").current_dir(sv.root());
+    let front = sv.spawn(command);
+    let running = [web.wait_up(), pair.wait_up(), pair.logger().wait_up()];
+    let called = || sv.processes().into_iter().filter(|pid| procfs::is_called(*pid, tool)).collect::<Vec<_>>();
+    assert_eq!(called(), [front.pid()], "{program:?}");
+    let stands = fs::read_link(format!("/proc/{}/cwd", front.pid())).expect("a directory");
+    let place = if tool == "svscan" { sv.path() } else { sv.root().to_owned() };
+    assert_eq!(stands, fs::canonicalize(place).expect("a directory"), "{program:?}");
+    send(front.pid(), Signal::SIGTERM);
+    front.wait_end(SOON);
+    assert_eq!((called(), running.map(procfs::is_alive)), (vec![], [true; 3]), "{program:?}");
+    send(running[0], Signal::SIGKILL);
+    web.wait_other(running[0]);
+}
+
+#[test]
+fn who_looks_for_svscan_or_runsvdir_by_name_finds_the_front_alone() {
+    if let Some(why) = missing_tools(&["svscan", "runsvdir"]) {
+        skip!("{why}");
+    }
+    let bin = tempfile::tempdir().expect("a directory");
+    let install = Command::new(onit()).arg("install").arg(bin.path()).status().expect("onit");
+    assert!(install.success());
+    for tool in ["svscan", "runsvdir"] {
+        a_front_is_found_by_its_name_alone(tool, Path::new(tool));
+        a_front_is_found_by_its_name_alone(tool, &bin.path().join(tool));
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // install
 // ---------------------------------------------------------------------------------------------------------------------
@@ -382,7 +418,7 @@ fn install_makes_the_names_of_inits_for_who_asks_for_them() {
         assert!(answer.code == 100 && answer.stderr.starts_with("usage: "), "{name}: {answer:?}");
     }
     assert!(said("tini", "--version").stdout.starts_with("tini version 0.19.0"));
-    assert!(said("dumb-init", "--version").stdout.starts_with("dumb-init v1.2.5"));
+    assert!(said("dumb-init", "--version").stderr.starts_with("dumb-init v1.2.5"));
 }
 
 #[test]

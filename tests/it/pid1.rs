@@ -273,7 +273,7 @@ fn a_program_without_dashes_in_a_container_is_told_instead_of_taken_for_the_kern
     command.args(["nginx", "-g", "daemon off;"]);
     let unshare = sv.spawn(as_pid_1(&command));
     assert_eq!(unshare.wait_end(SOON), Ending::Code(100), "{}", unshare.stderr());
-    unshare.wait_said(&["onit: there is no verb nginx; to run a program, say onit -- nginx"]);
+    unshare.wait_said(&["onit: there is no verb nginx (\"onit help\" shows verbs; a program: onit -- nginx)"]);
 }
 
 /// Processes that hear nothing, and fork whenever one of them has gone.

@@ -90,6 +90,14 @@ pub fn command_line(pid: u32) -> String {
     String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ")
 }
 
+/// Whether `pidof` and `pkill -x` take it for the tool of this name: by its short name or by its first word.
+pub fn is_called(pid: u32, name: &str) -> bool {
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let words = command_line(pid);
+    let first = words.split(' ').next().unwrap_or_default();
+    comm.trim_end() == name || Path::new(first).file_name().is_some_and(|word| word == name)
+}
+
 /// Every process whose environment holds `NAME=VALUE` (`mark`) or that works inside `dir`.
 ///
 /// Two signs, because a test may clear the environment of a service and may start one that changes directory; what does
@@ -112,10 +120,25 @@ fn works_in(pid: u32, dir: &Path) -> bool {
     fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd: PathBuf| cwd.starts_with(dir))
 }
 
+/// The numbers of `/proc/PID/stat` behind the name and the state.
+fn numbers(pid: u32) -> Vec<i128> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields = stat.rsplit(')').next().expect("fields").split_ascii_whitespace().skip(1);
+    fields.map(|field| field.parse().expect("a number")).collect()
+}
+
+/// Whether a process leads a session.
+pub fn leads_a_session(pid: u32) -> bool {
+    numbers(pid)[2] == i128::from(pid)
+}
+
+/// Whether a process has a controlling terminal.
+pub fn has_terminal(pid: u32) -> bool {
+    numbers(pid)[3] != 0
+}
+
 /// How long a process has been on a processor.
 pub fn cpu(pid: u32) -> std::time::Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_ascii_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
-    std::time::Duration::from_millis(ticks * 10)
+    let ticks: i128 = numbers(pid)[10..12].iter().sum();
+    std::time::Duration::from_millis(u64::try_from(ticks).expect("a time") * 10)
 }

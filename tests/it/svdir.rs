@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use crate::procfs;
 
 /// Long enough for anything that happens "at once", however busy the machine is.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Leaves the test and says why, aloud: a test that silently does nothing is worse than none. With `CI=true` it fails.
 macro_rules! skip {
@@ -803,13 +803,15 @@ pub fn wrapped(prefix: &[&str], command: &Command) -> Command {
     outer
 }
 
-/// Gives the directory to another user, and returns the words that run onit on it as that user. Only root can do that.
+/// Gives the directory, and a place for the live view, to another user, and returns the words that run onit on it as
+/// that user. Only root can do that.
 pub fn given_to(sv: &SvDir, uid: u32) -> Vec<String> {
     use std::os::unix::fs::{PermissionsExt, chown};
     let copy = sv.root().join("onit");
     copy_program(&onit(), &copy);
     fs::set_permissions(sv.root(), fs::Permissions::from_mode(0o755)).expect("chmod");
-    let mut next = vec![sv.path()];
+    fs::create_dir_all(sv.live()).expect("mkdir");
+    let mut next = vec![sv.path(), sv.live()];
     while let Some(path) = next.pop() {
         chown(&path, Some(uid), Some(uid)).expect("chown");
         next.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));

@@ -109,7 +109,7 @@ fn a_file_down_that_cannot_be_made_or_removed_is_told_to_who_asked() {
         let _supervisor = start(&sv, which);
         nowhere.wait_for("it to be looked after", |_| true);
         let only = |what: &'static str| if which == UnderTest::Onit { what } else { "" };
-        let created = ["onit: nowhere: cannot create down: No such file or directory", only("; it is only stopped")];
+        let created = ["onit: nowhere: cannot create down: File exists", only("; it is only stopped")];
         fails(&sv, &["disable", "nowhere"], 1, &created);
         let removed = ["onit: full: cannot remove down: Is a directory", only("; it is only started")];
         fails(&sv, &["enable", "-t", "60", "full"], 1, &removed);
@@ -150,13 +150,13 @@ fn what_does_not_come_about_is_told_with_its_cause() {
         wait_for("it to be deaf", SOON, || {
             procfs::Glimpse::of(pid(&deaf)?).filter(|seen| seen.ignored & (1 << 14) != 0).map(drop)
         });
-        fails(&sv, &["down", "-t", "0.2", "deaf"], 99, &["onit: deaf: not down after 0s: stopping (pid "]);
+        fails(&sv, &["down", "-t", "0.2", "deaf"], 99, &["onit: deaf: not down after ", "s: stopping (pid "]);
         match which {
             UnderTest::Onit => {
                 let why = ["onit: broken: not up: ", "cannot start ./run: Permission denied"];
                 fails(&sv, &["up", "-t", "60", "broken", "web"], 1, &why);
             }
-            _ => fails(&sv, &["up", "-t", "300ms", "broken", "web"], 99, &["onit: broken: not up after 0s: "]),
+            _ => fails(&sv, &["up", "-t", "300ms", "broken", "web"], 99, &["onit: broken: not up after "]),
         }
         fails(&sv, &["up", "nope", "web"], 4, &["onit: nope: no such service in ", "onit list"]);
         fails(&sv, &["status", "z*"], 4, &["onit: z*: no such service in "]);
@@ -259,6 +259,7 @@ fn a_table_on_a_terminal_is_in_colour_and_no_wider() {
     sv.service("web").run("exec sleep 1000").create();
     let _onit = start(&sv, UnderTest::Onit);
     sv.existing("web").wait_up();
+    sv.existing(name).wait_for("to be looked after", |_| true);
     let seen = |args: &[&str], no_color: bool| {
         let (mut master, slave) = crate::terminal::pair();
         let mut resize = Command::new("stty");
@@ -476,7 +477,8 @@ fn waiting_ends_when_it_is_so_and_not_before() {
         let mut said = String::new();
         assert!(waiting.wait().expect("an end").success());
         waiting.stdout.take().expect("a pipe").read_to_string(&mut said).expect("text");
-        assert_eq!(said, "job: down\n", "{which:?}");
+        let done = if which == UnderTest::Onit { "job: done\n" } else { "job: down\n" };
+        assert_eq!(said, done, "{which:?}");
         assert_eq!(verb(&sv, &["wait", "-t", "0.1", "up", "job", "web"]).code, 99);
         well(&sv, &["up", "web"]);
         well(&sv, &["wait", "up", "--any", "job", "web"]);
@@ -500,9 +502,10 @@ fn a_job_is_done_when_it_has_ended_whoever_looks_after_it() {
             well(&sv, &["status", "--json", "job"]).contains("\"state\":\"down\"").then_some(())
         });
         well(&sv, &["once", "job"]);
-        fails(&sv, &["wait", "-t", "0.1", "done", "job"], 99, &["onit: job: not done after 0s: up (pid "]);
+        fails(&sv, &["wait", "-t", "0.1", "done", "job"], 99, &["onit: job: not done after ", "s: up (pid "]);
         fs::write(job.path().join("go"), "go\n").expect("written");
-        assert_eq!(well(&sv, &["wait", "-t", "60", "-v", "done", "job"]), "job: down\n", "{which:?}");
+        let done = if which == UnderTest::Onit { "job: done\n" } else { "job: down\n" };
+        assert_eq!(well(&sv, &["wait", "-t", "60", "-v", "done", "job"]), done, "{which:?}");
         well(&sv, &["up", "job"]);
         fs::write(job.path().join("go"), "go\n").expect("written");
         fails(&sv, &["wait", "-t", "0.1", "done", "job"], 99, &["not done"]); // it comes again
@@ -741,8 +744,9 @@ fn what_cannot_be_written_is_told_with_its_cause() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").create();
     sv.service("broken").file_with_mode("run", "#!/bin/sh\n", 0o644).create();
-    let _onit = start(&sv, UnderTest::Onit);
+    let onit = start(&sv, UnderTest::Onit);
     web.wait_up();
+    onit.wait_said(&["onit: broken: cannot start ./run: Permission denied"]);
     let full = || fs::File::options().write(true).open("/dev/full").expect("a full device").into();
     for (args, code, told) in ends_with(&sv, full) {
         assert_eq!(code, Some(111), "{args:?}: {told}");
@@ -991,7 +995,7 @@ fn shells_complete_verbs_and_services() {
         assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
         output.stdout.lines().next().unwrap_or_default().to_owned()
     };
-    assert_eq!(complete("onit sta", 1), "status");
+    assert_eq!(complete("onit sta", 1), "status start");
     assert_eq!(complete("onit restart w", 2), "web web/log worker");
     assert_eq!(complete("onit d wo", 2), "worker");
     assert_eq!(complete("onit wait re", 2), "ready");
