@@ -22,15 +22,15 @@ run: all
 
 # All but the soak.
 test: packages lint
-	$(CARGO) test --quiet -- --skip ::soak::
+	$(CARGO) test --quiet --all-features -- --skip ::soak::
 
 packages:
 	@.ci/packages $(PACKAGES)
 
 lint:
 	$(CARGO) fmt --check
-	$(CARGO) clippy --quiet --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps
+	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --all-features
 
 # A static binary: against musl if that target can be had, else against the C library of this machine. For another
 # processor (TARGET=aarch64-unknown-linux-musl) Rust's own linker will do.

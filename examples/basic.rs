@@ -44,7 +44,7 @@ fn restart(service: &Service) -> Result<()> {
     // Ready is more than up, where the supervisor records it.
     match service.wait(Until::Ready, patience) {
         Ok(_) => say("and it is ready"),
-        Err(error) => say(&error.cause()),
+        Err(error) => say(&std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)),
     }
     Ok(())
 }

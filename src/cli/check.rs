@@ -3,6 +3,7 @@
 use super::find::{Talk, Target, Trouble, worse};
 use super::goal::{Goal, Patience, Pending, wait};
 use super::words;
+use crate::client::check::{LOOK, PAUSE, command, says_yes};
 use crate::machine::{Mono, Pid, Signal};
 use crate::sys::poll::{self, Poller};
 use crate::sys::{Errno, clock, process};
@@ -10,12 +11,9 @@ use crate::{exit, sys::say::say};
 use argh::{ArgsInfo, FromArgs};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// What `./check` asks about tells nobody when it changes.
-const PAUSE: Duration = Duration::from_millis(400);
-const LOOK: Duration = Duration::from_millis(10);
 /// So many run side by side: a probe is no reason for a thousand processes.
 const AT_ONCE: usize = 64;
 
@@ -111,21 +109,10 @@ fn passes(name: &str, place: &Path, deadline: Option<Mono>) -> bool {
     false
 }
 
-fn command(place: &Path) -> Command {
-    let mut command = Command::new("./check");
-    command.current_dir(place).stdin(Stdio::null()).stdout(Stdio::null());
-    command
-}
-
 /// As with `sv`, a `./check` that cannot be executed does not stand in the way.
 fn start(name: &str, command: &mut Command) -> Option<Child> {
     let started = command.spawn();
     started.inspect_err(|error| say(format_args!("onit: {name}: cannot run ./check: {error}"))).ok()
-}
-
-/// As with `sv`, one that a signal ends does not stand in the way.
-fn says_yes(end: ExitStatus) -> bool {
-    end.code().is_none_or(|code| code == 0)
 }
 
 /// Ends one that leads a group of its own, and what it waits for.

@@ -108,6 +108,9 @@ fn why(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
             "it runs; \"onit check\" asks its ./check whether it is available".into()
         }
         ("up", _) => return None,
+        ("starting", _) => {
+            "its run is being executed; a file system that is slow, or a stopped process, delays that".into()
+        }
         ("refused", _) => "it is not supervised".into(),
         ("unknown", _) => "you may not look at its status".into(),
         ("done", _) => "its run ended with 0, and it stays down until it is told \"up\"".into(),

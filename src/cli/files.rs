@@ -28,7 +28,7 @@ pub fn look(name: &str, path: &Path) -> Result<ServiceStatus, Trouble> {
         Err(error) => match error.kind() {
             ErrorKind::NoSupervisor => Ok(unsupervised(name, path, NOBODY.into())),
             ErrorKind::NotPermitted => {
-                let why = format!("cannot {}: {}", error.operation(), error.cause());
+                let why = format!("cannot {}: {}", error.operation(), error.why());
                 Ok(ServiceStatus { state: "unknown".into(), ..unsupervised(name, path, why) })
             }
             _ => Err(trouble(name, &error)),
@@ -58,7 +58,7 @@ pub fn pair(directory: &Path, name: &OsStr) -> Vec<ServiceStatus> {
     found
 }
 
-/// An order, by its name in [`crate::wire::api::ORDERS`].
+/// An order, by the word of an [`Order`](crate::wire::api::Order).
 pub fn order(verb: &str, name: &str, path: &Path) -> Result<(), Trouble> {
     let service = open(name, path)?;
     let told = match verb {
@@ -141,7 +141,7 @@ fn trouble(name: &str, error: &client::Error) -> Trouble {
         ErrorKind::TimedOut => exit::LATE,
         _ => exit::FAILED,
     };
-    Trouble::new(code, format!("{name}: cannot {}: {}", error.operation(), error.cause()))
+    Trouble::new(code, format!("{name}: cannot {}: {}", error.operation(), error.why()))
 }
 
 /// Makes or removes the file `down`, as onit and s6 do it themselves, and no other supervisor. Only in a service

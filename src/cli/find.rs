@@ -1,24 +1,22 @@
 //! Whom a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
 
 use super::{files, near, paint};
+use crate::client::find::{Directory, Miss, same};
 use crate::client::{Deadline, Error, ErrorKind, api::Api};
 use crate::exit;
 use crate::machine::{Mono, Pid};
 use crate::sys::{Errno, fs, say::say};
-use crate::wire::api::{DIRECTORY_VARIABLE, ServiceStatus};
-use std::ffi::{OsStr, OsString};
+use crate::wire::api::ServiceStatus;
+use crate::wire::svdir::SERVICES;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where services are looked for when nothing says otherwise.
-const SERVICES: &str = "/etc/service";
 /// A supervisor that takes longer with an answer than this does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// One that is asked by somebody in a hurry has this long.
 const MOMENT: Duration = Duration::from_secs(1);
-/// The socket, in each of its places.
-const SOCKET: &str = "api";
 
 /// Why a verb does not come about: its exit code, and a line for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,7 +37,7 @@ impl Trouble {
 
     /// A request that failed.
     pub fn failed(error: &Error) -> Trouble {
-        Trouble { hung_up: error.kind() == ErrorKind::Closed, ..Trouble::new(exit::SYSTEM, error.cause()) }
+        Trouble { hung_up: error.kind() == ErrorKind::Closed, ..Trouble::new(exit::SYSTEM, error.why()) }
     }
 
     /// There is no such service.
@@ -130,48 +128,28 @@ impl Talk {
     /// zero is asked.
     pub fn open_within(limit: Option<Duration>) -> Talk {
         let patience = limit.map_or(PATIENCE, |limit| limit.clamp(MOMENT, PATIENCE));
-        let (named, is_ours) = named_directory();
-        let directory = named.clone().unwrap_or_else(|| PathBuf::from(SERVICES));
+        let directory = Directory::from_environment();
+        let (found, misses) = directory.search(patience);
+        let is_silent = |miss: &Miss| miss.may_be_theirs && miss.error.kind() == ErrorKind::TimedOut;
+        let is_forbidden = |miss: &&Miss| miss.may_be_theirs && miss.error.kind() == ErrorKind::NotPermitted;
+        let why = |miss: &Miss| (miss.socket.clone(), miss.error.why());
+        for miss in misses.iter().filter(|miss| miss.error.kind() == ErrorKind::Untrusted) {
+            Trouble::new(exit::OK, format!("{}: {}", miss.socket.display(), miss.error.why())).tell();
+        }
         let mut talk = Talk {
             api: None,
             socket: None,
-            directory: fs::absolute(&directory),
-            tried: Vec::new(),
-            silent: false,
-            forbidden: None,
+            directory: fs::absolute(&directory.path),
+            tried: misses.iter().map(why).collect(),
+            silent: misses.iter().any(is_silent),
+            forbidden: misses.iter().find(is_forbidden).map(why),
         };
-        for place in places(&directory, is_ours, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR")) {
-            match Api::connect_trusted(&place.socket, patience, &directory) {
-                Ok(api) => {
-                    let theirs = PathBuf::from(&api.hello().directory);
-                    if place.anybodys && named.is_some() && !same(&theirs, &directory) {
-                        talk.tried.push((place.socket, format!("serves {}", theirs.display())));
-                        continue;
-                    }
-                    // Beside the services it is theirs, whatever the directory is called where the supervisor lives.
-                    if !place.beside {
-                        talk.directory = theirs;
-                    }
-                    (talk.api, talk.socket) = (Some(api), Some(place.socket));
-                    if !place.beside && talk.is_elsewhere() {
-                        talk.directory = talk.as_seen_there(&talk.directory);
-                    }
-                    return talk;
-                }
-                Err(error) => {
-                    let may_be_theirs = !(place.anybodys && named.is_some());
-                    talk.silent = error.kind() == ErrorKind::TimedOut && may_be_theirs;
-                    if error.kind() == ErrorKind::Untrusted {
-                        Trouble::new(exit::OK, format!("{}: {}", place.socket.display(), error.cause())).tell();
-                    }
-                    if error.kind() == ErrorKind::NotPermitted && may_be_theirs && talk.forbidden.is_none() {
-                        talk.forbidden = Some((place.socket.clone(), error.cause()));
-                    }
-                    talk.tried.push((place.socket, error.cause()));
-                    if talk.silent {
-                        return talk;
-                    }
-                }
+        if let Some((api, place)) = found {
+            // Beside the services it is theirs, whatever the directory is called where the supervisor lives.
+            let theirs = PathBuf::from(&api.hello().directory);
+            (talk.api, talk.socket) = (Some(api), Some(place.socket));
+            if !place.beside {
+                talk.directory = if talk.is_elsewhere() { talk.as_seen_there(&theirs) } else { theirs };
             }
         }
         talk
@@ -421,64 +399,15 @@ impl Talk {
     }
 }
 
-/// A place where a socket may be.
-#[derive(PartialEq, Eq, Debug)]
-struct Place {
-    socket: PathBuf,
-    /// Beside the services.
-    beside: bool,
-    /// The supervisor of any directory may have bound it.
-    anybodys: bool,
-}
-
-/// Where services are looked for, if the environment says that: where the user says, or else where the supervisor does
-/// that runs us. And whether it was the supervisor.
-fn named_directory() -> (Option<PathBuf>, bool) {
-    let named = |name| Some(variable(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
-    match (named("SVDIR"), named(DIRECTORY_VARIABLE)) {
-        (None, Some(ours)) => (Some(ours), true),
-        (said, _) => (said, false),
-    }
-}
-
-/// In the order in which they are tried. `is_ours`: it is the directory of the supervisor that runs us, which need not be
-/// the one for which `ONIT_RUN` was set: that may have been the one that runs it.
-fn places(directory: &Path, is_ours: bool, onit_run: &OsStr, runtime: &OsStr) -> Vec<Place> {
-    let place = |directory: PathBuf, beside, anybodys| Place { socket: directory.join(SOCKET), beside, anybodys };
-    let beside = place(directory.join(".onit"), true, false);
-    if !onit_run.is_empty() {
-        let named = place(PathBuf::from(onit_run), false, is_ours);
-        return if is_ours { vec![named, beside] } else { vec![named] };
-    }
-    let mut places = vec![beside, place(PathBuf::from("/run/onit"), false, true)];
-    if !runtime.is_empty() {
-        places.push(place(Path::new(runtime).join("onit"), false, true));
-    }
-    places
-}
-
 /// Whether a service that nobody looks after stands in the directory of an onit that has not come to it yet.
 pub fn is_about_to_be_taken_in(service: &Path) -> bool {
     let service = if service.ends_with("log") { service.parent().unwrap_or(service) } else { service };
     let (Some(directory), Some(name)) = (service.parent(), service.file_name()) else { return false };
-    let places = places(directory, false, &variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"));
-    let theirs = places.into_iter().find_map(|place| {
-        let api = Api::connect_trusted(&place.socket, MOMENT, directory).ok()?;
-        (place.beside || same(Path::new(&api.hello().directory), directory)).then_some(api)
-    });
-    let Some(mut api) = theirs.filter(|_| is_service(name)) else { return false };
+    let (found, _) = Directory::named(directory).search(MOMENT);
+    let theirs = found.filter(|(api, place)| place.beside || same(Path::new(&api.hello().directory), directory));
+    let Some((mut api, _)) = theirs.filter(|_| is_service(name)) else { return false };
     let is_refused = |one: &ServiceStatus| one.state == "refused" && name == OsStr::new(&one.name);
     api.hello().state == "up" && api.all().is_ok_and(|all| !all.iter().any(is_refused))
-}
-
-fn variable(name: &str) -> OsString {
-    std::env::var_os(name).unwrap_or_default()
-}
-
-/// Whether both are one directory.
-fn same(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| fs::open_path(path).and_then(fs::identity);
-    one == other || identity(one).is_ok_and(|id| identity(other) == Ok(id))
 }
 
 /// What `sv` takes for a path.
@@ -558,22 +487,6 @@ pub fn is_service(name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_socket_is_looked_for_beside_the_services_and_then_where_anybody_may_have_one() {
-        let sockets = |run: &str, runtime: &str| {
-            let places = places("/sv".as_ref(), false, run.as_ref(), runtime.as_ref());
-            places.into_iter().map(|place| place.socket.display().to_string()).collect::<Vec<_>>()
-        };
-        assert_eq!(sockets("", ""), ["/sv/.onit/api", "/run/onit/api"]);
-        assert_eq!(sockets("", "/run/user/7"), ["/sv/.onit/api", "/run/onit/api", "/run/user/7/onit/api"]);
-        assert_eq!(sockets("/x", "/run/user/7"), ["/x/api"]);
-        let inside = places("/sv".as_ref(), true, "/x".as_ref(), "".as_ref());
-        assert_eq!(
-            inside.iter().map(|place| (place.beside, place.anybodys)).collect::<Vec<_>>(),
-            [(false, true), (true, false)]
-        );
-    }
 
     #[test]
     fn paths_are_told_from_names_as_sv_does() {

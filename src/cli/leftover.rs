@@ -21,7 +21,7 @@ pub struct Sessions(Vec<(String, Pid)>);
 impl Sessions {
     /// Remembers a service as it is before it is stopped, if its process is to be seen here.
     pub fn remember(&mut self, talk: &Talk, target: &Target, before: &ServiceStatus) {
-        let run = before.pid.filter(|_| matches!(before.state.as_str(), "up" | "stopping"));
+        let run = before.pid.filter(|_| matches!(before.state.as_str(), "starting" | "up" | "stopping"));
         if let Some(Seen::Here(pid)) = run.map(|pid| here::look(talk, target, pid)) {
             self.0.push((target.name.clone(), pid));
         }

@@ -141,7 +141,7 @@ impl New {
         }
         let svdir = || std::env::var_os("SVDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
         let directory = self.dir.clone().or_else(svdir);
-        let path = directory.unwrap_or_else(|| "/etc/service".into()).join(&self.name);
+        let path = directory.unwrap_or_else(|| svdir::SERVICES.into()).join(&self.name);
         match self.builder(command).write(&path) {
             Ok(_) => {
                 self.warn(&path);

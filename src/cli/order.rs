@@ -6,6 +6,7 @@ use super::goal::{Before, Goal, Patience, Pending, wait};
 use super::leftover::Sessions;
 use super::{files, words};
 use crate::exit;
+use crate::machine::UnknownWord;
 use crate::wire::api::ServiceStatus;
 use argh::{ArgsInfo, FromArgs};
 use std::time::Duration;
@@ -104,7 +105,8 @@ fn tell(talk: &mut Talk, verb: &str, target: &Target) -> Result<(), Trouble> {
         return by_file
             .map_err(|trouble| Trouble::new(exit::FAILED, format!("{}; you may not give orders", trouble.text)));
     }
-    api.order(verb, &target.name).map_err(|error| Trouble::of(&target.name, &error, &directory))
+    let order = verb.parse().map_err(|why: UnknownWord| Trouble::new(exit::USAGE, why.to_string()))?;
+    api.order(order, &target.name).map_err(|error| Trouble::of(&target.name, &error, &directory))
 }
 
 /// When the order has had its effect; `None` if that does not show.
@@ -128,7 +130,7 @@ fn goal(verb: &str, before: &ServiceStatus) -> Option<Goal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::api::ORDERS;
+    use crate::wire::api;
 
     #[test]
     fn options_are_read_as_sv_users_write_them() {
@@ -140,8 +142,8 @@ mod tests {
 
     #[test]
     fn every_order_can_be_given_through_files() {
-        for (verb, _) in ORDERS {
-            let trouble = files::order(verb, "web", "/nowhere/web".as_ref()).expect_err("there is none");
+        for verb in api::Order::ALL {
+            let trouble = files::order(verb.word(), "web", "/nowhere/web".as_ref()).expect_err("there is none");
             assert_eq!(trouble.code, exit::UNKNOWN, "{verb}: {}", trouble.text);
         }
     }

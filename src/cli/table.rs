@@ -459,7 +459,7 @@ pub fn overview() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::api::ORDERS;
+    use crate::wire::api::Order;
 
     #[test]
     fn every_word_stands_once() {
@@ -471,8 +471,8 @@ mod tests {
 
     #[test]
     fn every_order_of_the_api_is_a_verb() {
-        for (order, _) in ORDERS {
-            assert!(find(order).is_some_and(|verb| verb.name == *order && verb.run.is_some()), "{order}");
+        for order in Order::ALL.iter().map(|order| order.word()) {
+            assert!(find(order).is_some_and(|verb| verb.name == order && verb.run.is_some()), "{order}");
         }
     }
 

@@ -213,6 +213,7 @@ mod tests {
         assert!(!is_fine(|s| (s.state, s.pid) = ("down".into(), None)));
         assert!(!is_fine(|s| (s.state, s.pid) = ("backoff".into(), None)));
         assert!(!is_fine(|s| s.state = "finishing".into()));
+        assert!(!is_fine(|s| s.state = "starting".into()));
         assert!(!is_fine(|s| (s.state, s.pid) = ("failed".into(), None)));
         assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("failed".into(), "down".into(), None)));
         assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("refused".into(), "down".into(), None)));

@@ -1,11 +1,11 @@
 //! The api socket, from the side of whoever asks. What is sent and answered stands in [`crate::wire::api`].
 //!
 //! ```no_run
-//! use onit::client::{Deadline, api::Api};
+//! use onit::client::{Deadline, api::{Api, Order}};
 //!
 //! let mut api = Api::connect("/run/onit/api")?;
 //! api.subscribe()?;
-//! api.order("up", "web")?;
+//! api.order(Order::Up, "web")?;
 //! while api.status("web")?.state != "up" {
 //!     api.event(Deadline::NEVER)?;
 //! }
@@ -15,14 +15,15 @@
 //! Whoever subscribes first, then orders, then looks, misses nothing.
 //!
 //! What is refused has its kind in [`ErrorKind`], [`Declined`](ErrorKind::Declined) if there is none for it, and the
-//! supervisor's own words as its [cause](Error::cause).
+//! supervisor's own words as its [source](std::error::Error::source).
 
+use super::find::Directory;
 use super::{Deadline, Error, ErrorKind, Result, trust};
 use crate::machine::Pid;
 use crate::sys::{Errno, clock, socket};
 use crate::wire::api;
 #[doc(inline)]
-pub use crate::wire::api::{Event, ExitRecord, Hello, LifeRecord, Line, ORDERS, ServiceStatus};
+pub use crate::wire::api::{Event, ExitRecord, Hello, LifeRecord, Line, Order, ServiceStatus};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _};
@@ -63,7 +64,25 @@ impl Api {
         Api::connect_within(path, PATIENCE)
     }
 
-    /// The same for who has less time than ten seconds: a supervisor that takes longer than this with any answer does
+    /// Connects to the supervisor that the verbs of onit would ask: of the services in `$SVDIR`, else of those among which
+    /// we run, else in /etc/service. It is looked for in their `.onit` or where `$ONIT_RUN` says, then in /run/onit and in
+    /// `$XDG_RUNTIME_DIR/onit`.
+    ///
+    /// # Errors
+    /// As [`connect`](Api::connect); [`Untrusted`](ErrorKind::Untrusted).
+    pub fn find() -> Result<Api> {
+        Directory::from_environment().find(PATIENCE)
+    }
+
+    /// The same for the services in this directory.
+    ///
+    /// # Errors
+    /// As [`find`](Api::find).
+    pub fn find_for(services: impl AsRef<Path>) -> Result<Api> {
+        Directory::named(services.as_ref()).find(PATIENCE)
+    }
+
+    /// The same as [`connect`](Api::connect) for who has less time than ten seconds: a supervisor that takes longer than this with any answer does
     /// not answer.
     ///
     /// # Errors
@@ -146,13 +165,13 @@ impl Api {
         Ok(lines.filter_map(|line| if let Line::Life(life) = line { Some(life) } else { None }).collect())
     }
 
-    /// One of the verbs in [`ORDERS`]. When this returns the order has been taken, and may not have had its effect.
+    /// An order. When this returns the order has been taken, and may not have had its effect.
     ///
     /// # Errors
     /// As [`request`](Api::request); [`NotPermitted`](ErrorKind::NotPermitted) if we may only look,
     /// [`Busy`](ErrorKind::Busy) if it takes no more orders for now.
-    pub fn order(&mut self, verb: &str, name: impl AsRef<OsStr>) -> Result<()> {
-        self.request(verb, Some(name.as_ref())).map(drop)
+    pub fn order(&mut self, order: Order, name: impl AsRef<OsStr>) -> Result<()> {
+        self.request(order.word(), Some(name.as_ref())).map(drop)
     }
 
     /// The directory of services is looked at.

@@ -1,7 +1,7 @@
 //! A private tree of services for development and tests: no root, nothing installed, nothing left behind.
 
-use super::{Deadline, Error, ErrorKind, Manager, Operation, Result, Service, Until};
-use crate::machine::{Pid, Signal, Target};
+use super::{Deadline, Error, ErrorKind, Manager, Operation, Result, Service, Status, Until, Watch};
+use crate::machine::{Phase, Pid, Signal, Target};
 use crate::sys::poll::Poller;
 use crate::sys::{clock, fs, process};
 use std::ffi::{OsStr, OsString};
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How long what is stopped at the end of a tree may take before it is killed.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What has lived so long is up, and not about to end as soon as it was started.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// Who runs the tree.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,14 +128,16 @@ impl DevTree {
         }
     }
 
-    /// Lets a service run from now on, and waits until it does. The tree has to be started.
+    /// Lets a service run from now on, and waits until it has done so for a second. The tree has to be started.
     ///
     /// # Errors
+    /// [`Ended`](ErrorKind::Ended) if it has ended within its first second, as one does that is started again and again.
     /// As [`enable`](DevTree::enable) and [`Service::wait`].
     pub fn up(&self, name: impl AsRef<OsStr>, deadline: impl Into<Deadline>) -> Result<Service> {
         let (service, deadline) = (self.enable(name)?, deadline.into());
         service.wait(Until::Supervised, deadline)?;
-        service.wait(Until::Up, deadline)?;
+        let first = service.wait(Until::Up, deadline)?;
+        stays_up(&service, first, deadline)?;
         Ok(service)
     }
 
@@ -235,6 +239,24 @@ impl DevTree {
             }
         }
     }
+}
+
+/// Waits until the process that this status tells of has lived for a second.
+fn stays_up(service: &Service, first: Option<Status>, deadline: Deadline) -> Result<()> {
+    let trouble = |kind| Err(Error::new(service.path(), "wait until it is up", kind));
+    let Some(first) = first else { return trouble(ErrorKind::NoSupervisor) };
+    let lived = first.since.elapsed().unwrap_or_default();
+    let steady = Deadline::after(STEADY.saturating_sub(lived));
+    let mut watch = Watch::or_look()?;
+    watch.add(service)?;
+    while let Some(change) = watch.next_by(steady.min(deadline))? {
+        match change.new {
+            Some(now) if now.phase == Phase::Run && now.pid == first.pid => {}
+            Some(_) => return trouble(ErrorKind::Ended),
+            None => return trouble(ErrorKind::NoSupervisor),
+        }
+    }
+    if steady.has_passed() { Ok(()) } else { trouble(ErrorKind::TimedOut) }
 }
 
 /// Whether a child of ours, which nobody has waited for, ends in time.

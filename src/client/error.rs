@@ -17,18 +17,28 @@ use std::path::{Path, PathBuf};
 /// ```
 ///
 /// [`Debug`] is the same line and the [kind](Error::kind): a `main` that returns an error, and an `unwrap`, show it so.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// The end of that line alone, for those who have said the rest, is its [source](std::error::Error::source): a
+/// [`Cause`]. Whoever prints the whole chain of sources says it twice.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Error {
     path: PathBuf,
     operation: String,
+    cause: Cause,
+}
+
+/// Why something could not be done: the [source](std::error::Error::source) of an [`Error`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Cause {
     file: Option<&'static str>,
     /// Why, in words that say more than the kind.
     words: Option<String>,
     kind: ErrorKind,
 }
 
-/// Why.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Why, for programs. [`Display`](fmt::Display) says it in general words.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// There is no such directory.
@@ -39,6 +49,8 @@ pub enum ErrorKind {
     NotPermitted,
     /// The deadline has come.
     TimedOut,
+    /// It has ended within a second of its start, so that it cannot be said to be up.
+    Ended,
     /// The deadline came before it was this one's turn among many: nothing was sent to it.
     NotItsTurn,
     /// This kind of supervisor has no such command.
@@ -50,7 +62,7 @@ pub enum ErrorKind {
     BadRecord(Bad),
     /// It is being done already, or takes no more orders for now.
     Busy,
-    /// Who was asked at the api socket says no, for a reason of its own: see [`Error::cause`].
+    /// Who was asked at the api socket says no, for a reason of its own: see [`Cause`].
     Declined,
     /// Who was asked at the api socket has hung up. It may come back: a supervisor that executes itself again does.
     Closed,
@@ -73,7 +85,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(super) fn new(path: &Path, operation: impl Into<String>, kind: ErrorKind) -> Error {
-        Error { path: path.to_owned(), operation: operation.into(), file: None, words: None, kind }
+        Error { path: path.to_owned(), operation: operation.into(), cause: Cause { file: None, words: None, kind } }
     }
 
     /// Trouble with one of the files of a service.
@@ -85,7 +97,11 @@ impl Error {
             Errno::ENOENT | Errno::ENOTDIR => ErrorKind::NoService,
             errno => ErrorKind::System(errno as i32),
         };
-        Error { file: Some(file), ..Error::new(path, operation, kind) }
+        Error {
+            path: path.to_owned(),
+            operation: operation.into(),
+            cause: Cause { file: Some(file), words: None, kind },
+        }
     }
 
     /// Trouble that the standard library has with a file.
@@ -110,7 +126,7 @@ impl Error {
 
     /// The same trouble, in these words.
     pub(super) fn saying(self, words: impl Into<String>) -> Error {
-        Error { words: Some(words.into()), ..self }
+        Error { cause: Cause { words: Some(words.into()), ..self.cause }, ..self }
     }
 
     /// The same trouble, met while doing something else.
@@ -125,7 +141,7 @@ impl Error {
 
     /// Why.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.cause.kind
     }
 
     /// The service directory, unit or socket that it is about.
@@ -138,53 +154,88 @@ impl Error {
         &self.operation
     }
 
-    /// Why, in words: the end of the line, for those who have said the rest.
-    pub fn cause(&self) -> String {
-        if let Some(words) = &self.words {
-            return words.clone();
+    /// Why, in words: the end of the line.
+    pub(crate) fn why(&self) -> String {
+        self.cause.to_string()
+    }
+}
+
+impl Cause {
+    /// The same, for programs.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.words, self.kind, self.file) {
+            (Some(words), _, _) => f.write_str(words),
+            (None, kind @ (ErrorKind::NotPermitted | ErrorKind::System(_)), Some(file)) => write!(f, "{file}: {kind}"),
+            (None, kind @ ErrorKind::BadRecord(_), _) => write!(f, "supervise/status: {kind}"),
+            (None, kind, _) => kind.fmt(f),
         }
-        match (self.kind, self.file) {
-            (ErrorKind::NoService, _) => "no such service".into(),
-            (ErrorKind::NoSupervisor, _) => "no supervisor".into(),
-            (ErrorKind::NotPermitted, None) => "not permitted".into(),
-            (ErrorKind::NotPermitted, Some(file)) => format!("{file}: not permitted"),
-            (ErrorKind::TimedOut, _) => "timed out".into(),
-            (ErrorKind::NotItsTurn, _) => "its turn did not come in time".into(),
-            (ErrorKind::NoSuchCommand(kind), _) => format!("{kind} knows no such command"),
-            (ErrorKind::NoReadiness(Kind::S6), _) => "it has no notification-fd".into(),
-            (ErrorKind::NoReadiness(kind), _) => format!("{kind} does not record readiness"),
-            (ErrorKind::BadRecord(bad), _) => format!("supervise/status: {bad}"),
-            (ErrorKind::Busy, _) => "it runs already".into(),
-            (ErrorKind::Declined, _) => "the supervisor says no".into(),
-            (ErrorKind::Closed, _) => "the supervisor has hung up".into(),
-            (ErrorKind::Garbled, _) => "the supervisor speaks another language".into(),
-            (ErrorKind::Untrusted, _) => "anybody could have put it there".into(),
-            (ErrorKind::BadName, _) => "no service can have such a name".into(),
-            (ErrorKind::Refused(code), _) => format!("systemctl ended with {code}"),
-            (ErrorKind::Limit(name), _) => format!("the limit {name} is reached"),
-            (ErrorKind::System(errno), None) => Errno::from_raw(errno).desc().into(),
-            (ErrorKind::System(errno), Some(file)) => format!("{file}: {}", Errno::from_raw(errno).desc()),
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::NoService => f.write_str("no such service"),
+            ErrorKind::NoSupervisor => f.write_str("no supervisor"),
+            ErrorKind::NotPermitted => f.write_str("not permitted"),
+            ErrorKind::TimedOut => f.write_str("timed out"),
+            ErrorKind::Ended => f.write_str("it ended within a second of its start"),
+            ErrorKind::NotItsTurn => f.write_str("its turn did not come in time"),
+            ErrorKind::NoSuchCommand(kind) => write!(f, "{kind} knows no such command"),
+            ErrorKind::NoReadiness(Kind::S6) => f.write_str("it has no notification-fd"),
+            ErrorKind::NoReadiness(kind) => write!(f, "{kind} does not record readiness"),
+            ErrorKind::BadRecord(bad) => bad.fmt(f),
+            ErrorKind::Busy => f.write_str("it runs already"),
+            ErrorKind::Declined => f.write_str("the supervisor says no"),
+            ErrorKind::Closed => f.write_str("the supervisor has hung up"),
+            ErrorKind::Garbled => f.write_str("the supervisor speaks another language"),
+            ErrorKind::Untrusted => f.write_str("anybody could have put it there"),
+            ErrorKind::BadName => f.write_str("no service can have such a name"),
+            ErrorKind::Refused(code) => write!(f, "systemctl ended with {code}"),
+            ErrorKind::Limit(name) => write!(f, "the limit {name} is reached"),
+            ErrorKind::System(errno) => f.write_str(Errno::from_raw(*errno).desc()),
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: cannot {}: {}", self.path.display(), self.operation, self.cause())
+        write!(f, "{}: cannot {}: {}", self.path.display(), self.operation, self.cause)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self} ({:?})", self.kind)
+        write!(f, "{self} ({:?})", self.cause.kind)
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    /// The [`Cause`].
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+impl std::error::Error for Cause {
+    /// The trouble with a status record, where it is that.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            ErrorKind::BadRecord(bad) => Some(bad),
+            _ => None,
+        }
+    }
+}
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
-        let kind = match error.kind {
+        let kind = match error.kind() {
             ErrorKind::NoService | ErrorKind::NoSupervisor => io::ErrorKind::NotFound,
             ErrorKind::NotPermitted | ErrorKind::Untrusted => io::ErrorKind::PermissionDenied,
             ErrorKind::TimedOut | ErrorKind::NotItsTurn => io::ErrorKind::TimedOut,
@@ -193,7 +244,7 @@ impl From<Error> for io::Error {
             ErrorKind::Closed => io::ErrorKind::ConnectionAborted,
             ErrorKind::BadName => io::ErrorKind::InvalidInput,
             ErrorKind::Busy => io::ErrorKind::ResourceBusy,
-            ErrorKind::Refused(_) | ErrorKind::Declined => io::ErrorKind::Other,
+            ErrorKind::Refused(_) | ErrorKind::Declined | ErrorKind::Ended => io::ErrorKind::Other,
             ErrorKind::Limit(_) => io::ErrorKind::QuotaExceeded,
             ErrorKind::System(errno) => io::Error::from_raw_os_error(errno).kind(),
         };
@@ -236,10 +287,12 @@ mod tests {
     #[test]
     fn the_own_words_of_who_was_asked_are_the_cause() {
         let error = Error::new(Path::new("/run/onit/api"), "ask for up of web", ErrorKind::Busy);
-        assert_eq!(error.cause(), "it runs already");
+        assert_eq!(error.why(), "it runs already");
         let error = error.saying("its control script runs");
         let line = "/run/onit/api: cannot ask for up of web: its control script runs";
         assert_eq!((error.to_string(), format!("{error:?}")), (line.into(), format!("{line} (Busy)")));
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(source.as_deref(), Some("its control script runs"));
     }
 
     #[test]

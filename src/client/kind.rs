@@ -1,11 +1,10 @@
 //! What differs between supervisors: one value.
 
-use crate::machine::Command;
+use crate::machine::{Command, words};
 use crate::wire::control::Dialect;
-use std::fmt;
 
 /// Whose supervisor looks after a service.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Kind {
     /// onit, by its own rules. (Called as one of the others, it is one of the others.)
@@ -47,15 +46,13 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Onit => "onit",
-            Kind::Runit => "runit",
-            Kind::Daemontools => "daemontools",
-            Kind::Encore => "daemontools-encore",
-            Kind::S6 => "s6",
-            Kind::Systemd => "systemd",
-        })
-    }
-}
+words!(
+    Kind,
+    "kind of supervisor",
+    Onit = "onit",
+    Runit = "runit",
+    Daemontools = "daemontools",
+    Encore = "daemontools-encore",
+    S6 = "s6",
+    Systemd = "systemd",
+);

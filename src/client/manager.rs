@@ -1,15 +1,19 @@
 //! The same operation on many services, some at a time, within one time limit.
 
+use super::check::Asking;
 use super::until::Sight;
 use super::watch::Watch;
-use super::{Deadline, Error, ErrorKind, Result, Service, Status, Until};
+use super::{Deadline, Error, ErrorKind, Kind, Result, Service, Status, Until};
 use crate::machine::Command;
+use crate::sys::clock;
+use std::io;
 
 /// As many services are dealt with at a time, if nothing else is said.
 const AT_ONCE: usize = 16;
 
 /// What is to be done with a service, and when it counts as done.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Operation {
     /// Ordered up; done when `run` runs.
@@ -60,7 +64,7 @@ impl Operation {
 }
 
 fn waiting(until: Until) -> String {
-    format!("wait until {until}")
+    format!("wait until {}", until.sentence())
 }
 
 /// What came of it, for one service.
@@ -151,6 +155,8 @@ struct Work {
     at: usize,
     /// What is waited for; `None` before the order is sent.
     until: Option<Until>,
+    /// Where its `./check` is what says that it is ready.
+    check: Option<Asking>,
 }
 
 /// One result for each service; `None` for those whose turn has not come in time.
@@ -172,15 +178,17 @@ fn perform(
             && let Some((service, it)) = queue.next()
         {
             match watch.enter(it) {
-                Ok(at) => works.push(Work { service, at, until: None }),
+                Ok(at) => works.push(Work { service, at, until: None, check: None }),
                 Err(error) => put(&mut results, service, Err(error.during(operation.words()))),
             }
         }
         if works.is_empty() {
             return results;
         }
-        let at = match watch.step(deadline) {
-            Ok(Some((at, _))) => at,
+        let asked = works.iter().filter_map(|work| work.check.as_ref()?.deadline(clock::now())).min();
+        let concerned = match watch.step(deadline.min(Deadline(asked))) {
+            Ok(Some((at, _))) => vec![at],
+            Ok(None) if !deadline.has_passed() => works.iter().map(|work| work.at).collect(),
             Ok(None) => {
                 for work in works.drain(..) {
                     watch.leave(work.at);
@@ -204,13 +212,15 @@ fn perform(
                 continue;
             }
         };
-        let Some(place) = works.iter().position(|work| work.at == at) else { continue };
-        let (Some(work), sight) = (works.get_mut(place), watch.sight(at)) else { continue };
-        let Some(service) = services.get(work.service) else { continue };
-        if let Some(result) = go_on(work, service, operation, sight) {
-            put(&mut results, work.service, result);
-            works.swap_remove(place);
-            watch.leave(at);
+        for at in concerned {
+            let Some(place) = works.iter().position(|work| work.at == at) else { continue };
+            let (Some(work), sight) = (works.get_mut(place), watch.sight(at)) else { continue };
+            let Some(service) = services.get(work.service) else { continue };
+            if let Some(result) = go_on(work, service, operation, sight) {
+                put(&mut results, work.service, result);
+                works.swap_remove(place);
+                watch.leave(at);
+            }
         }
     }
 }
@@ -220,16 +230,42 @@ fn go_on(work: &mut Work, service: &Service, operation: &Operation, sight: Sight
     let until = match work.until {
         Some(until) => until,
         None => match operation.begin(service, sight) {
-            Ok(Some(until)) => *work.until.insert(until),
+            Ok(Some(until)) => {
+                let by_check = until == Until::Ready && service.kind() == Ok(Kind::Onit);
+                work.check = by_check.then(|| Asking::new(service.path()));
+                *work.until.insert(until)
+            }
             Ok(None) => return Some(Ok(None)),
             Err(error) => return Some(Err(error)),
         },
     };
-    match until.is_met(sight) {
+    let met = match &mut work.check {
+        Some(check) => match is_available(check, sight) {
+            Ok(met) => met,
+            Err(why) => {
+                let error = Error::of_io(service.path(), &waiting(until), &why);
+                let words = format!("./check: {}", error.why());
+                return Some(Err(error.saying(words)));
+            }
+        },
+        None => until.is_met(sight),
+    };
+    match met {
         Ok(true) => Some(Ok(sight.status.filter(|_| until != Until::Gone))),
         Ok(false) => None,
         Err(ErrorKind::NoSupervisor) => Some(Err(service.unsupervised(&waiting(until)))),
         Err(kind) => Some(Err(Error::new(service.path(), waiting(until), kind))),
+    }
+}
+
+/// Whether it is up and its `./check` says yes.
+fn is_available(check: &mut Asking, sight: Sight) -> io::Result<std::result::Result<bool, ErrorKind>> {
+    match Until::Up.is_met(sight) {
+        Ok(true) => check.look(clock::now()).map(Ok),
+        other => {
+            check.stop();
+            Ok(other)
+        }
     }
 }
 

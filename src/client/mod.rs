@@ -27,9 +27,11 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub(crate) mod check;
 mod control;
 mod dev_tree;
 mod error;
+pub(crate) mod find;
 mod kind;
 mod manager;
 mod service;
@@ -38,14 +40,14 @@ mod trust;
 mod until;
 mod watch;
 
-pub use crate::machine::{Command, Exit, Phase, Pid, Signal, Standing, Target, Want};
+pub use crate::machine::{Command, Exit, Phase, Pid, Signal, Standing, Target, UnknownWord, Want};
 #[doc(inline)]
 pub use crate::wire::status::Bad;
 #[doc(inline)]
 pub use crate::wire::status::any::{Format, Status};
 pub use control::Control;
 pub use dev_tree::{DevTree, Scanner};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Cause, Error, ErrorKind, Result};
 pub use kind::Kind;
 pub use manager::{Manager, Operation, Outcome};
 pub use service::Service;

@@ -7,6 +7,7 @@ use crate::sys::fs::{self, Holder};
 use crate::sys::{Errno, process};
 use crate::wire::control;
 use crate::wire::status::any::{Format, LONGEST};
+use crate::wire::svdir::SERVICES;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,8 +16,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where services are looked for by name, if `$SVDIR` does not say.
-const SERVICES: &str = "/etc/service";
 /// Called like this, onit keeps the manners of the tool of that name, and understands its orders only.
 const PERSONALITIES: [&str; 4] = ["runsv", "runsvdir", "supervise", "svscan"];
 

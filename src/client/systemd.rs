@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Command as Program, Output, Stdio};
 
 /// Whose unit it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Scope {
     /// The machine's.
     System,
@@ -26,7 +27,8 @@ pub enum Scope {
 /// println!("{}", web.status()?.standing().word());
 /// # Ok::<(), onit::client::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Unit {
     name: OsString,
     scope: Scope,
@@ -82,7 +84,7 @@ impl Unit {
             }
             _ => {
                 let error = Error::of_io(Path::new(&self.name), operation, why);
-                let words = format!("systemctl: {}", error.cause());
+                let words = format!("systemctl: {}", error.why());
                 error.saying(words)
             }
         }

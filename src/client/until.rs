@@ -1,20 +1,24 @@
 //! What is waited for, and for how long.
 
 use super::{ErrorKind, Kind, Status};
-use crate::machine::{Mono, Phase, Want};
+use crate::machine::{Mono, Phase, UnknownWord, Want};
 use crate::sys::clock;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What is waited for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Until {
     /// `run` runs.
     Up,
     /// Nothing runs, `finish` included, and nothing is about to be started.
     Down,
-    /// It has said that it is ready. An error at once where that never shows, see [`ErrorKind::NoReadiness`].
+    /// It is ready. Under s6 it has said so itself; under onit it is up and its `./check`, if it has one, ends with 0. That
+    /// is run by us, again and again, as `sv check` and `onit check` do. An error at once where readiness never shows, see
+    /// [`ErrorKind::NoReadiness`].
     Ready,
     /// `run` runs as another process than in this earlier status, or for the first time if there was none.
     Restarted(Option<Status>),
@@ -73,9 +77,10 @@ fn kind(status: &Status) -> Kind {
     }
 }
 
-impl fmt::Display for Until {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Until {
+    /// What an error says was waited for.
+    pub(super) fn sentence(self) -> &'static str {
+        match self {
             Until::Up => "it is up",
             Until::Down => "it is down",
             Until::Ready => "it is ready",
@@ -83,7 +88,45 @@ impl fmt::Display for Until {
             Until::Started(_) => "it was started",
             Until::Supervised => "it is supervised",
             Until::Gone => "its supervisor is gone",
-        })
+        }
+    }
+
+    /// The word for it; an earlier status is not told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Until::Up => "up",
+            Until::Down => "down",
+            Until::Ready => "ready",
+            Until::Restarted(_) => "restarted",
+            Until::Started(_) => "started",
+            Until::Supervised => "supervised",
+            Until::Gone => "gone",
+        }
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl FromStr for Until {
+    type Err = UnknownWord;
+
+    /// By its [word](Until::word); `restarted` and `started` compare with no earlier status.
+    fn from_str(word: &str) -> Result<Until, UnknownWord> {
+        let all = [
+            Until::Up,
+            Until::Down,
+            Until::Ready,
+            Until::Restarted(None),
+            Until::Started(None),
+            Until::Supervised,
+            Until::Gone,
+        ];
+        let meant = all.into_iter().find(|until| until.word() == word);
+        meant.ok_or_else(|| UnknownWord::new("state to wait for", word))
     }
 }
 
@@ -103,6 +146,14 @@ impl Deadline {
     /// At this moment of our clock; never, if there is none.
     pub(crate) fn at(moment: Option<Mono>) -> Deadline {
         Deadline(moment)
+    }
+
+    /// The earlier one.
+    pub(super) fn min(self, other: Deadline) -> Deadline {
+        match (self.0, other.0) {
+            (Some(one), Some(other)) => Deadline(Some(one.min(other))),
+            (one, other) => Deadline(one.or(other)),
+        }
     }
 
     /// It has come.
@@ -196,5 +247,15 @@ mod tests {
         let silent = Sight { alive: true, status: None };
         assert_eq!((Until::Gone.is_met(silent), Until::Supervised.is_met(silent)), (Ok(false), Ok(false)));
         assert_eq!(met(Until::Supervised, DOWN), Ok(true));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_read_from_its_word() {
+        for until in [Until::Up, Until::Ready, Until::Restarted(None), Until::Gone] {
+            assert_eq!(until.to_string().parse(), Ok(until));
+        }
+        let error = "redy".parse::<Until>().expect_err("it is misspelt");
+        assert_eq!(error.to_string(), "\"redy\" is no state to wait for");
+        assert!(Kind::ALL.iter().all(|kind| kind.to_string().parse() == Ok(*kind)));
     }
 }

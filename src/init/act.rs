@@ -217,6 +217,7 @@ impl Init {
         match (self.spawner.spawn(&plan), script) {
             (Ok(pid), Script::Run) => {
                 self.starting = Some(at);
+                self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
                 Answer::Runs(pid)
             }
             (Ok(pid), Script::Finish(_) | Script::Control(_)) => match self.spawner.wait_for_exec() {
@@ -225,7 +226,7 @@ impl Init {
                     Answer::Not(Refusal::Exec)
                 }
                 Some((_, Exec::Pending)) => {
-                    self.pending.push(PendingChild::new(pid, at, script, self.now));
+                    self.expect_exec(PendingChild::new(pid, at, script, self.now));
                     Answer::Runs(pid)
                 }
                 Some((_, Exec::Done)) | None => Answer::Runs(pid),
@@ -243,7 +244,7 @@ impl Init {
         match (self.starting.take(), waited) {
             (Some(at), Some((pid, Exec::Failed(errno)))) => self.run_failed(at, pid, errno),
             (Some(at), Some((pid, Exec::Pending))) => {
-                self.pending.push(PendingChild::new(pid, at, Script::Run, self.now));
+                self.expect_exec(PendingChild::new(pid, at, Script::Run, self.now));
             }
             (Some(_), Some((_, Exec::Done)) | None) | (None, _) => {}
         }

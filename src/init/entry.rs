@@ -10,13 +10,12 @@ use super::{Init, Refused, scan};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
-use crate::wire::{api::DIRECTORY_VARIABLE, svdir};
+use crate::wire::api::DIRECTORY_VARIABLE;
+use crate::wire::svdir::{self, SERVICES};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where services are looked for when nothing says otherwise.
-const SERVICES: &str = "/etc/service";
 /// Shorter areas for errors are refused, as runit does.
 const LEAST_LOG: usize = 7;
 

@@ -3,6 +3,7 @@
 //! Whoever fails leaves them to the next one, to whom they do not answer any more: it has to look how far they have come.
 
 use super::Init;
+use super::report::seen;
 use super::table::SlotId;
 use super::voice::{Span, script_name};
 use crate::machine::pending::{EXEC_TIMEOUT, Order, PendingExec};
@@ -42,7 +43,7 @@ impl Init {
             match answer {
                 // Its end comes, and that it was killed before it had its program is known here.
                 Some(Ok(())) if child.exec.is_killed() => self.pending.push(child),
-                Some(Ok(())) => {}
+                Some(Ok(())) => self.note_executed(&child),
                 Some(Err(errno)) => self.exec_failed(&child, errno),
                 None => {
                     self.urge(&mut child);
@@ -58,7 +59,29 @@ impl Init {
         let is_new = self.now.since(view.since) <= EXEC_TIMEOUT * 2;
         let run = view.pid.filter(|_| view.phase == Phase::Run && (is_new || view.paused));
         if let Some(pid) = run.filter(|pid| process::has_not_executed(*pid)) {
-            self.pending.push(PendingChild { inherited: true, ..PendingChild::new(pid, at, Script::Run, self.now) });
+            self.expect_exec(PendingChild { inherited: true, ..PendingChild::new(pid, at, Script::Run, self.now) });
+        }
+    }
+
+    /// A child has not executed its program in time, and may do so yet.
+    pub(super) fn expect_exec(&mut self, child: PendingChild) {
+        if child.script == Script::Run {
+            self.set_pending(child.at, true);
+        }
+        self.pending.push(child);
+    }
+
+    fn note_executed(&mut self, child: &PendingChild) {
+        if child.script == Script::Run {
+            self.set_pending(child.at, false);
+        }
+    }
+
+    fn set_pending(&mut self, at: SlotId, is_pending: bool) {
+        if let Some(slot) = self.table.get_mut(at) {
+            let before = seen(slot);
+            slot.is_pending = is_pending;
+            self.tell_change(at, before, None);
         }
     }
 

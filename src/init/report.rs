@@ -38,6 +38,7 @@ impl Init {
             _ => stamp(view.since, self.now),
         };
         let next = slot.service.next_start().map(|at| seconds(at.since(self.now)));
+        let is_up = view.phase == Phase::Run && !slot.is_pending;
         Some(Line::Service(Box::new(ServiceStatus {
             name: text(&slot.name),
             state: slot.standing().word().into(),
@@ -46,7 +47,7 @@ impl Init {
             pid: view.pid.map(|pid| pid.0),
             since: unix(since),
             seconds: seconds(self.now.since(view.since)),
-            ready: if view.phase == Phase::Run && has_check(slot) { None } else { Some(view.phase == Phase::Run) },
+            ready: if is_up && has_check(slot) { None } else { Some(is_up) },
             paused: view.paused,
             enabled: !fs::exists(&slot.dir, "down"),
             restarts: slot.history.restarts(),

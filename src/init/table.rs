@@ -41,6 +41,8 @@ pub struct Slot {
     pub asked: bool,
     /// That its `run` could not be executed was told, so that its end is no news.
     pub told: bool,
+    /// Its `run` has a process that has not executed its program yet.
+    pub is_pending: bool,
     /// Its last lives.
     pub history: History,
     /// The last trouble in its life that was told, so that it is told once.
@@ -115,6 +117,7 @@ impl Slot {
             half: false,
             asked: false,
             told: false,
+            is_pending: false,
             history: History::default(),
             complaint: None,
             news: None,
@@ -156,7 +159,10 @@ impl Slot {
 
     /// Where it stands.
     pub fn standing(&self) -> Standing {
-        self.service.view().standing(self.history.end_of_last().filter(|_| self.service.is_at_rest()))
+        match self.service.view().standing(self.history.end_of_last().filter(|_| self.service.is_at_rest())) {
+            Standing::Up if self.is_pending => Standing::Starting,
+            standing => standing,
+        }
     }
 
     fn deadline(&self) -> Option<Mono> {

@@ -18,10 +18,13 @@ mod simulation;
 pub mod stage;
 pub mod system;
 pub mod watchdog;
+mod word;
 
 use history::End;
 use std::fmt;
 use std::time::Duration;
+pub use word::UnknownWord;
+pub(crate) use word::words;
 
 /// An instant of the monotonic clock, in nanoseconds since an arbitrary start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -40,7 +43,8 @@ impl Mono {
 }
 
 /// A process that we started and have not reaped yet. Always positive.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pid(pub i32);
 
 impl fmt::Display for Pid {
@@ -50,7 +54,8 @@ impl fmt::Display for Pid {
 }
 
 /// A signal number; real-time signals are in range (1 to 64).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Signal(pub i32);
 
 impl Signal {
@@ -107,7 +112,8 @@ impl Signal {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Exit {
     /// It returned this code, 0 to 255.
     Code(u8),
@@ -141,7 +147,8 @@ impl Exit {
 }
 
 /// Whom a signal is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Target {
     /// The one process that we started.
     Process,
@@ -150,7 +157,8 @@ pub enum Target {
 }
 
 /// An order to one service. The bytes that carry them are in `wire::control`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Command {
     /// Start, and start again whenever it ends.
     Up,
@@ -181,7 +189,7 @@ pub enum Command {
 }
 
 /// What a service was told to be. What it is, is in its state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Want {
     /// Running; started again whenever it ends.
     Up,
@@ -304,7 +312,7 @@ pub struct View {
 }
 
 /// What of a service runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Phase {
     /// Nothing.
     Down,
@@ -315,12 +323,14 @@ pub enum Phase {
 }
 
 /// Where a service stands, in the word that people and programs are told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Standing {
     /// Nothing runs, and nothing is about to.
     Down,
     /// Nothing runs; it is about to be started.
     Backoff,
+    /// `run` has a process, which has not executed its program yet. Only the supervisor itself knows.
+    Starting,
     /// `run` lives.
     Up,
     /// `run` was sent the stop signal and has not ended yet.
@@ -334,7 +344,7 @@ pub enum Standing {
 }
 
 /// What came of a service that is not to be started again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Outcome {
     /// Its `run` ended with 0.
     Done,
@@ -355,20 +365,20 @@ impl Standing {
             (Phase::Down, None) => Standing::Down,
         }
     }
-
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Standing::Down => "down",
-            Standing::Backoff => "backoff",
-            Standing::Up => "up",
-            Standing::Stopping => "stopping",
-            Standing::Finishing => "finishing",
-            Standing::Done => "done",
-            Standing::Failed => "failed",
-        }
-    }
 }
+
+words!(
+    Standing,
+    "standing of a service",
+    Down = "down",
+    Backoff = "backoff",
+    Starting = "starting",
+    Up = "up",
+    Stopping = "stopping",
+    Finishing = "finishing",
+    Done = "done",
+    Failed = "failed",
+);
 
 impl View {
     /// Where it stands, if its last life ended like this.
@@ -378,13 +388,25 @@ impl View {
     }
 }
 
-impl Want {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Want::Up => "up",
-            Want::Down => "down",
-            Want::Once => "once",
+words!(Want, "want of a service", Up = "up", Down = "down", Once = "once");
+words!(Phase, "phase of a service", Down = "down", Run = "run", Finish = "finish");
+
+impl fmt::Display for Signal {
+    /// `TERM`; a real-time signal is `RTMIN+3`, and any other one its number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name().and_then(|name| name.strip_prefix("SIG")) {
+            Some(name) => f.pad(name),
+            None if (Signal::RTMIN.0..=64).contains(&self.0) => write!(f, "RTMIN+{}", self.0 - Signal::RTMIN.0),
+            None => self.0.fmt(f),
         }
+    }
+}
+
+impl std::str::FromStr for Signal {
+    type Err = UnknownWord;
+
+    /// As [`Signal::named`].
+    fn from_str(text: &str) -> Result<Signal, UnknownWord> {
+        Signal::named(text).ok_or_else(|| UnknownWord::new("signal", text))
     }
 }

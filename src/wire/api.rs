@@ -7,7 +7,7 @@
 //! Instants are seconds since 1970 on the wall clock, spans are seconds. New keys may come at any time; a key that is
 //! there never changes its meaning within a version.
 
-use crate::machine::Exit;
+use crate::machine::{Exit, words};
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol.
@@ -37,33 +37,107 @@ pub enum Request<'a> {
     Subscribe,
 }
 
-/// The verbs that are orders, and what they are in the bytes of `supervise/control`. The one place where this stands.
-pub const ORDERS: &[(&str, &[u8])] = &[
-    ("up", b"u"),
-    ("down", b"d"),
-    ("once", b"o"),
-    ("restart", b"rcu"),
-    ("exit", b"x"),
-    ("reload", b"h"),
-    ("pause", b"p"),
-    ("cont", b"c"),
-    ("term", b"t"),
-    ("kill", b"k"),
-    ("hup", b"h"),
-    ("int", b"i"),
-    ("quit", b"q"),
-    ("alrm", b"a"),
-    ("usr1", b"1"),
-    ("usr2", b"2"),
-    ("abrt", b"b"),
-    ("winch", b"y"),
-    ("enable", b"U"),
-    ("disable", b"D"),
-];
+/// An order to one service, by the verb that asks for it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Order {
+    /// Start it, and start it again whenever it ends.
+    Up,
+    /// The stop signal and CONT, and do not start it again.
+    Down,
+    /// Start it, and do not start it again when it ends.
+    Once,
+    /// The stop signal, CONT, and up.
+    Restart,
+    /// Stop it, and leave its directory.
+    Exit,
+    /// HUP, by the name that people look for.
+    Reload,
+    /// STOP.
+    Pause,
+    /// CONT.
+    Cont,
+    /// The signal TERM.
+    Term,
+    /// The signal KILL.
+    Kill,
+    /// The signal HUP.
+    Hup,
+    /// The signal INT.
+    Int,
+    /// The signal QUIT.
+    Quit,
+    /// The signal ALRM.
+    Alrm,
+    /// The signal USR1.
+    Usr1,
+    /// The signal USR2.
+    Usr2,
+    /// The signal ABRT.
+    Abrt,
+    /// The signal WINCH.
+    Winch,
+    /// Remove the file `down`, and up.
+    Enable,
+    /// Make the file `down`, and down.
+    Disable,
+}
+
+words!(
+    Order,
+    "order",
+    Up = "up",
+    Down = "down",
+    Once = "once",
+    Restart = "restart",
+    Exit = "exit",
+    Reload = "reload",
+    Pause = "pause",
+    Cont = "cont",
+    Term = "term",
+    Kill = "kill",
+    Hup = "hup",
+    Int = "int",
+    Quit = "quit",
+    Alrm = "alrm",
+    Usr1 = "usr1",
+    Usr2 = "usr2",
+    Abrt = "abrt",
+    Winch = "winch",
+    Enable = "enable",
+    Disable = "disable",
+);
+
+impl Order {
+    /// What it is in the bytes of `supervise/control`. The one place where this stands.
+    pub fn bytes(self) -> &'static [u8] {
+        match self {
+            Order::Up => b"u",
+            Order::Down => b"d",
+            Order::Once => b"o",
+            Order::Restart => b"rcu",
+            Order::Exit => b"x",
+            Order::Reload => b"h",
+            Order::Pause => b"p",
+            Order::Cont => b"c",
+            Order::Term => b"t",
+            Order::Kill => b"k",
+            Order::Hup => b"h",
+            Order::Int => b"i",
+            Order::Quit => b"q",
+            Order::Alrm => b"a",
+            Order::Usr1 => b"1",
+            Order::Usr2 => b"2",
+            Order::Abrt => b"b",
+            Order::Winch => b"y",
+            Order::Enable => b"U",
+            Order::Disable => b"D",
+        }
+    }
+}
 
 /// The bytes of `supervise/control` for a verb.
 pub fn order(verb: &str) -> Option<&'static [u8]> {
-    ORDERS.iter().find(|(known, _)| *known == verb).map(|(_, bytes)| *bytes)
+    verb.parse().ok().map(Order::bytes)
 }
 
 impl Request<'_> {
@@ -293,7 +367,7 @@ mod tests {
         {
             assert!(Request::parse(bad).is_err(), "{bad:?}");
         }
-        for (verb, _) in ORDERS.iter().chain(&[("status", &b""[..]), ("history", b"")]) {
+        for verb in Order::ALL.iter().map(|order| order.word()).chain(["status", "history"]) {
             for end in ["", "\r"] {
                 assert_eq!(Request::parse(format!("{verb} {end}").as_bytes()), Err(EMPTY_NAME), "{verb}");
             }
@@ -310,8 +384,8 @@ mod tests {
 
     #[test]
     fn every_order_is_understood_by_a_service() {
-        for (verb, bytes) in ORDERS {
-            assert!(bytes.iter().all(|byte| !decode(*byte, Dialect::All).is_empty()), "{verb}");
+        for verb in Order::ALL {
+            assert!(verb.bytes().iter().all(|byte| !decode(*byte, Dialect::All).is_empty()), "{verb}");
         }
         assert_eq!(order("int"), Some(&b"i"[..]));
         let restart: Vec<_> = b"rcu".iter().flat_map(|byte| decode(*byte, Dialect::All)).collect();

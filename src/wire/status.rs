@@ -50,7 +50,8 @@ pub struct Status {
 }
 
 /// Why bytes are no record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Bad {
     /// No record has so many bytes, or this one has more.
     Length(usize),
@@ -66,6 +67,8 @@ impl fmt::Display for Bad {
         }
     }
 }
+
+impl std::error::Error for Bad {}
 
 impl Status {
     /// The record of what the outside may see.

@@ -9,6 +9,9 @@ use crate::machine::policy::Essential;
 use std::fmt;
 use std::time::Duration;
 
+/// Where the service directories are, if nothing says otherwise.
+pub const SERVICES: &str = "/etc/service";
+
 /// A time in a file that s6 defines: a bare number is milliseconds and 0 is for ever; `500ms`, `10s`, `5m` and
 /// `1h` are understood too. `None` when it is neither.
 pub fn limit(text: &str) -> Option<Option<Duration>> {

@@ -2,7 +2,7 @@
 
 use crate::svdir::{SOON, SvDir, UnderTest, is_root, missing_tools, poll_until, skip, wait_for};
 use nix::sys::signal::Signal;
-use onit::client::api::Api;
+use onit::client::api::{Api, Order};
 use onit::client::{Deadline, ErrorKind};
 use onit::wire::api::{Event, Line, ServiceStatus};
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ fn the_library_asks_orders_and_listens() {
     api.subscribe().expect("subscribed");
     assert_eq!(api.event(Duration::ZERO).expect("nothing yet"), None);
     assert_eq!(api.status("web").expect("a status").state, "down");
-    api.order("up", "web").expect("ordered");
+    api.order(Order::Up, "web").expect("ordered");
     while api.status("web").expect("a status").state != "up" {
         assert!(api.event(SOON).expect("an event").is_some(), "nothing happens");
     }
@@ -113,8 +113,8 @@ fn the_library_asks_orders_and_listens() {
 
     for (error, kind, line) in [
         (api.status("nosuch").map(drop), ErrorKind::NoService, "ask for status of nosuch: no such service: nosuch"),
-        (api.order("jump", "web"), ErrorKind::Declined, "ask for jump of web: no such verb"),
-        (api.order("up", "a\nb"), ErrorKind::BadName, "ask for up of a\nb: no service can have such a name"),
+        (api.request("jump", Some("web".as_ref())).map(drop), ErrorKind::Declined, "ask for jump of web: no such verb"),
+        (api.order(Order::Up, "a\nb"), ErrorKind::BadName, "ask for up of a\nb: no service can have such a name"),
     ] {
         let error = error.expect_err(line);
         assert_eq!((error.kind(), error.path()), (kind, &*socket));
@@ -128,7 +128,12 @@ fn the_library_asks_orders_and_listens() {
         }
     };
     assert_eq!(last.kind(), ErrorKind::Closed);
-    assert_eq!(last.cause(), "the supervisor has hung up");
+    assert_eq!(why(&last), "the supervisor has hung up");
+}
+
+/// What an error says behind its last colon.
+fn why(error: &onit::client::Error) -> String {
+    std::error::Error::source(error).expect("a source").to_string()
 }
 
 /// A supervisor that is stopped takes the connection and says nothing; one that is none says something else.
@@ -146,7 +151,7 @@ fn the_library_is_not_told_nonsense() {
             });
             let error = Api::connect(&socket).expect_err("no supervisor");
             assert_eq!(error.kind(), ErrorKind::Garbled);
-            let cause = error.cause();
+            let cause = why(&error);
             assert!(cause.starts_with("the supervisor speaks another language: ") && cause.contains(what), "{cause}");
         });
     }
@@ -428,6 +433,8 @@ fn the_socket_stands_beside_the_services_and_a_link_leads_there() {
     let api = sv.path().join(".onit/api");
     let first = start();
     assert!(Client::connect(&api).ask("hello").is_ok());
+    let found = Api::find_for(sv.path()).expect("found beside the services");
+    assert_eq!(found.supervisor().map(|pid| pid.0 as u32), Some(first.pid()));
     wait_for("the link", SOON, || (std::fs::read_link(run.join("onit/api")).ok()? == api).then_some(()));
     first.signal(Signal::SIGKILL);
     first.wait_end(SOON);
@@ -436,6 +443,7 @@ fn the_socket_stands_beside_the_services_and_a_link_leads_there() {
     second.signal(Signal::SIGTERM);
     second.wait_end(SOON);
     assert!(!api.exists() && std::fs::symlink_metadata(run.join("onit/api")).is_err(), "nothing is left behind");
+    assert_eq!(Api::find_for(sv.path()).expect_err("nobody is there").kind(), ErrorKind::NoSupervisor);
 }
 
 #[test]

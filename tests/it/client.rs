@@ -576,9 +576,8 @@ fn errors_tell_what_where_and_why() {
     line(web.wait(Until::Up, short).map(drop), ErrorKind::TimedOut, "PATH: cannot wait until it is up: timed out");
     let gone = web.wait(Until::Gone, short).map(drop);
     line(gone, ErrorKind::TimedOut, "PATH: cannot wait until its supervisor is gone: timed out");
-    let ready = web.wait(Until::Ready, SOON).map(drop);
-    let why = "PATH: cannot wait until it is ready: runit does not record readiness";
-    line(ready, ErrorKind::NoReadiness(Kind::Runit), why);
+    let ready = web.wait(Until::Ready, short).map(drop);
+    line(ready, ErrorKind::TimedOut, "PATH: cannot wait until it is ready: timed out");
     onit.signal(Posix::SIGKILL);
     web.wait(Until::Gone, SOON).expect("gone");
 
@@ -693,6 +692,69 @@ fn readiness_is_seen_where_s6_records_it() {
     svdir::wait_for("the FIFO", SOON, || ready.path().join("go").exists().then_some(()));
     ready.write("go", "now\n");
     assert_eq!(done(services[1].wait(Until::Ready, SOON)).ready, Some(true));
+}
+
+#[test]
+fn under_onit_who_is_up_is_ready_when_its_check_says_so() {
+    let sv = SvDir::new();
+    let plain = sv.service("plain").run("exec sleep 1000").create();
+    let checked = sv.service("checked").run("exec sleep 1000").script("check", "exec test -e open").create();
+    let broken = sv.service("broken").run("exec sleep 1000").file("check", "no program\n").create();
+    let _onit = sv.start(UnderTest::Onit);
+    for service in [&plain, &checked, &broken] {
+        service.wait_up();
+    }
+    assert_eq!(done(open(&plain).wait(Until::Ready, SOON)).phase, Phase::Run);
+    let web = open(&checked);
+    assert_eq!(kind_of(web.wait(Until::Ready, Duration::from_millis(50))), ErrorKind::TimedOut);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| Manager::new([web.clone(), open(&plain)]).wait(Until::Ready, SOON));
+        checked.write("open", "");
+        let outcomes = waiting.join().expect("outcomes");
+        assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()), "{outcomes:?}");
+    });
+    web.perform(Operation::Down, SOON).expect("down");
+    assert_eq!(kind_of(web.wait(Until::Ready, Duration::from_millis(50))), ErrorKind::TimedOut, "it is not up");
+    let error = open(&broken).wait(Until::Ready, SOON).expect_err("it cannot be executed");
+    assert_eq!(error.kind(), ErrorKind::NotPermitted);
+    assert!(error.to_string().ends_with("cannot wait until it is ready: ./check: not permitted"), "{error}");
+}
+
+#[test]
+fn readiness_is_no_word_of_runsv() {
+    if let Some(why) = RUNSV.missing() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let directory = sv.service("web").run("exec sleep 1000").create();
+    let _runsv = RUNSV.start(&sv, &directory);
+    directory.wait_up();
+    let error = open(&directory).wait(Until::Ready, SOON).expect_err("it cannot tell");
+    assert_eq!(error.kind(), ErrorKind::NoReadiness(Kind::Runit));
+    assert!(error.to_string().ends_with("cannot wait until it is ready: runit does not record readiness"), "{error}");
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn what_the_library_tells_goes_through_json_and_back() {
+    fn there_and_back<T>(value: &T, text: &str)
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let written = serde_json::to_string(value).expect("it is written");
+        assert!(text.is_empty() || written == text, "{written}");
+        assert_eq!(&serde_json::from_str::<T>(&written).expect("it is read"), value);
+    }
+    there_and_back(&Kind::Encore, "\"daemontools-encore\"");
+    there_and_back(&onit::client::api::Order::Restart, "\"restart\"");
+    there_and_back(&Until::Ready, "");
+    there_and_back(&Operation::Wait(Until::Down), "");
+    let sv = SvDir::new();
+    let directory = sv.service("web").run("exec sleep 1000").create();
+    let _onit = sv.start(UnderTest::Onit);
+    directory.wait_up();
+    there_and_back(&open(&directory).status().expect("a status"), "");
+    assert!(serde_json::from_str::<Kind>("\"systemv\"").is_err());
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn every_request_is_told_and_every_limit_is_the_program_s() {
         .map(|word| word.trim_matches([' ', '|', ',', '.']).to_owned())
         .collect();
     let known = ["hello", "status", "history", "subscribe", "rescan"];
-    assert_eq!(told, set(known.into_iter().chain(api::ORDERS.iter().map(|(verb, _)| *verb))));
+    assert_eq!(told, set(known.into_iter().chain(api::Order::ALL.iter().map(|order| order.word()))));
 
     for (text, place) in [
         (format!("at most {} bytes", api::LONGEST), "Sh LIMITS"),

@@ -59,6 +59,13 @@ fn a_tree_lives_and_leaves_nothing_under_runsvdir() {
 }
 
 #[test]
+fn a_service_that_ends_again_and_again_is_not_up() {
+    let mut tree = with_service("loop", "exit 1");
+    tree.start(Scanner::Onit(onit())).expect("started");
+    assert_eq!(tree.up("loop", SOON).expect_err("it does not stay").kind(), ErrorKind::Ended);
+}
+
+#[test]
 fn a_tree_says_where_its_onit_can_be_asked() {
     let mut tree = with_service("web", "exec sleep 1000");
     let late = tree.up("web", std::time::Duration::ZERO).expect_err("nobody runs the tree");

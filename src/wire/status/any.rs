@@ -37,7 +37,8 @@ const WANT_UP: u8 = 4;
 const READY: u8 = 8;
 
 /// Whose record it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Format {
     /// daemontools: 18 bytes.
@@ -71,7 +72,8 @@ impl Format {
 }
 
 /// What a supervisor says about a service.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Status {
     /// Whose record this was read from.
     pub format: Format,

@@ -1,0 +1,85 @@
+//! `./check` says whether a service is available, as with `sv`.
+
+use crate::machine::Mono;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// What `./check` asks about tells nobody when it changes: so long after an answer it is asked again.
+pub(crate) const PAUSE: Duration = Duration::from_millis(400);
+/// How often one that runs is looked at, where nothing tells when it ends.
+pub(crate) const LOOK: Duration = Duration::from_millis(10);
+
+/// How it is run in this service directory.
+pub(crate) fn command(service: &Path) -> Command {
+    let mut command = Command::new("./check");
+    command.current_dir(service).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// As with `sv`, one that a signal ends does not stand in the way.
+pub(crate) fn says_yes(end: ExitStatus) -> bool {
+    end.code().is_none_or(|code| code == 0)
+}
+
+/// Asks `./check` again and again, without waiting for it.
+pub(super) struct Asking {
+    service: PathBuf,
+    state: State,
+}
+
+enum State {
+    /// The service is not up.
+    Idle,
+    /// It is asked then.
+    Pause(Mono),
+    Runs(Child),
+}
+
+impl Asking {
+    /// Of the service in this directory.
+    pub(super) fn new(service: &Path) -> Asking {
+        Asking { service: service.to_owned(), state: State::Idle }
+    }
+
+    /// When it is to be looked at again.
+    pub(super) fn deadline(&self, now: Mono) -> Option<Mono> {
+        match &self.state {
+            State::Idle => None,
+            State::Pause(until) => Some(*until),
+            State::Runs(_) => Some(now.after(LOOK)),
+        }
+    }
+
+    /// The service is up. Whether it is available, as far as is known; where there is no `./check`, it is.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub(super) fn look(&mut self, now: Mono) -> io::Result<bool> {
+        match &self.state {
+            State::Pause(until) if *until > now => return Ok(false),
+            State::Idle | State::Pause(_) if !self.service.join("check").exists() => return Ok(true),
+            State::Idle | State::Pause(_) => self.state = State::Runs(command(&self.service).spawn()?),
+            State::Runs(_) => {}
+        }
+        let State::Runs(child) = &mut self.state else { return Ok(false) };
+        let Some(end) = child.try_wait()? else { return Ok(false) };
+        self.state = State::Pause(now.after(PAUSE));
+        Ok(says_yes(end))
+    }
+
+    /// The service is not up: nobody waits for what is said about it.
+    pub(super) fn stop(&mut self) {
+        self.state = State::Idle;
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if let State::Runs(child) = self {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
