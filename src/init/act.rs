@@ -76,6 +76,9 @@ impl Init {
         ended: &mut Option<Exit>,
         last: bool,
     ) {
+        if self.starting == Some(at) && self.api.has_subscribers() {
+            self.wait_for_exec(); // they are told whether it runs, or is about to
+        }
         let Some(now) = self.table.get(at).map(seen) else { return };
         let passing = now.1.phase == Phase::Finish && now.1.pid.is_none();
         if let Some(before) = told.filter(|before| *before != now && (last || !passing)) {

@@ -65,23 +65,17 @@ impl Init {
 
     /// A child has not executed its program in time, and may do so yet.
     pub(super) fn expect_exec(&mut self, child: PendingChild) {
-        if child.script == Script::Run {
-            self.set_pending(child.at, true);
+        if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
+            slot.is_pending = true;
         }
         self.pending.push(child);
     }
 
     fn note_executed(&mut self, child: &PendingChild) {
-        if child.script == Script::Run {
-            self.set_pending(child.at, false);
-        }
-    }
-
-    fn set_pending(&mut self, at: SlotId, is_pending: bool) {
-        if let Some(slot) = self.table.get_mut(at) {
+        if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
             let before = seen(slot);
-            slot.is_pending = is_pending;
-            self.tell_change(at, before, None);
+            slot.is_pending = false;
+            self.tell_change(child.at, before, None);
         }
     }
 

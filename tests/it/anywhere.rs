@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use crate::container::{Bundle, Container, why_no_containers};
 use crate::procfs;
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
-use crate::svdir::{given_to, is_root, missing_tools, skip, wrapped};
+use crate::svdir::{as_many, given_to, is_root, missing_tools, skip, wrapped};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // In containers
@@ -54,11 +54,10 @@ fn as_any_user_on_any_root_services_run_and_are_reached_wherever_there_is_a_plac
         skip!("{why}");
     }
     std::thread::scope(|scope| {
-        for (uid, read_only) in [(0, false), (0, true), (12345, false), (12345, true)] {
+        for (n, (uid, read_only)) in [(0, false), (0, true), (12345, false), (12345, true)].into_iter().enumerate() {
             scope.spawn(move || {
-                for run in [Run::Absent, Run::OfRoot, Run::Tmpfs, Run::Noexec, Run::OfTheUser] {
-                    anywhere(uid, read_only, run);
-                }
+                let runs = [Run::Absent, Run::OfRoot, Run::Tmpfs, Run::Noexec, Run::OfTheUser];
+                runs.into_iter().cycle().skip(n).take(as_many(5)).for_each(|run| anywhere(uid, read_only, run));
             });
         }
     });

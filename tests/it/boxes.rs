@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::container::{Bundle, Container, why_no_containers};
 use crate::procfs::{self, Glimpse};
-use crate::svdir::{Ending, SOON, missing_tools, poll_until, send, skip, wait_for};
+use crate::svdir::{Ending, SOON, as_many, missing_tools, poll_until, send, skip, wait_for};
 
 /// Lets some threads, each with a bundle of its own, do the work on all of `items`.
 fn share<T: Sync>(items: &[T], work: impl Fn(Bundle, &T) -> Bundle + Sync) {
@@ -128,7 +128,7 @@ fn term_at_any_moment_of_the_start_ends_the_container() {
     if let Some(why) = why_no_containers() {
         skip!("{why}");
     }
-    let numbers: Vec<u32> = (0..200).collect();
+    let numbers: Vec<usize> = (0..as_many(200)).collect();
     share(&numbers, |bundle, number| {
         let dumb_init = bundle.root().join("bin/dumb-init");
         let bundle = if dumb_init.is_symlink() { bundle } else { bundle.symlink("/bin/dumb-init", "onit") };
@@ -279,8 +279,8 @@ fn the_command_beside_services_ends_first_and_its_code_is_the_containers() {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /// Processes that lose their parent in one storm: `ORPHANS`, for the test that takes long.
-fn orphans() -> u32 {
-    std::env::var("ORPHANS").map_or(10_000, |number| number.parse().expect("ORPHANS is a number"))
+fn orphans() -> usize {
+    std::env::var("ORPHANS").map_or(as_many(10_000), |number| number.parse().expect("ORPHANS is a number"))
 }
 
 /// Families of forty lose their parent, half of them before they end.

@@ -408,7 +408,7 @@ fn static_onit() -> Option<PathBuf> {
     cargo.args(["build", "--release", "--quiet", "--bin", "onit", "--target", &target, "--target-dir"]).arg(&place);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("RUSTFLAGS", "-C relocation-model=static");
     cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+    cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env_remove("RUSTC_WORKSPACE_WRAPPER");
     let built = svdir::spawn(cargo.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())).wait();
     built.is_ok_and(|status| status.success()).then(|| place.join(target).join("release/onit"))
 }

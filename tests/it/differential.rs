@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::svdir::{SOON, SvDir, UnderTest, missing_tools, skip};
+use crate::svdir::{SOON, SvDir, UnderTest, as_many, missing_tools, skip};
 
 use foresight::{Difference, Foresight, Refusal, Target};
 use play::{Seen, Side, Step};
@@ -341,7 +341,7 @@ fn onit_as_runsv_lives_every_history_as_runsv_does() {
         skip!("{why}");
     }
     let contest = Contest::between(UnderTest::Runsv, UnderTest::OnitAs("runsv"));
-    let (first, default_count) = number_from_env("ONIT_SEED").map_or((1, 200), |seed| (seed, 1));
+    let (first, default_count) = number_from_env("ONIT_SEED").map_or((1, as_many(200) as u64), |seed| (seed, 1));
     let seeds = seeds(first, number_from_env("ONIT_SEQUENCES").unwrap_or(default_count));
     let refusals = Refusals::default();
     let at_once = number_from_env("ONIT_AT_ONCE").unwrap_or(40) as usize;
@@ -364,7 +364,7 @@ fn the_real_runsv_lives_every_history_as_itself() {
         skip!("{why}");
     }
     let contest = Contest::between(UnderTest::Runsv, UnderTest::Runsv);
-    let (first, default_count) = number_from_env("ONIT_SEED").map_or((1_000_000, 40), |seed| (seed, 1));
+    let (first, default_count) = number_from_env("ONIT_SEED").map_or((1_000_000, as_many(40) as u64), |seed| (seed, 1));
     let seeds = seeds(first, number_from_env("ONIT_SEQUENCES").unwrap_or(default_count));
     let mismatches = tournament(
         &contest,

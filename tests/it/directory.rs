@@ -10,7 +10,7 @@ use nix::fcntl::{RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 
 use crate::procfs;
-use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest, is_root, skip};
+use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest, as_many, is_root, skip};
 
 fn sleeper(sv: &SvDir, name: &str) -> Service {
     sv.service(name).run("exec sleep 1000").create_atomically()
@@ -475,33 +475,32 @@ fn where_nothing_can_be_watched_new_services_are_found_all_the_same() {
 /// What a rename costs does not depend on how many services there are.
 #[test]
 fn a_storm_of_renames_among_many_services_costs_little_and_the_last_one_is_up_at_once() {
-    const SERVICES: usize = 1500;
-    const RENAMES: usize = 600;
+    let (services, renames) = (as_many(1500), as_many(600));
     let sv = SvDir::new();
-    for number in 0..SERVICES {
+    for number in 0..services {
         sv.service(&format!("s{number:04}")).run("exec sleep 1000").down().create();
     }
-    for number in 0..RENAMES {
+    for number in 0..renames {
         sv.service(&format!(".n{number:04}")).run("exec sleep 1000").down().create();
     }
     let (onit, _) = start(&sv);
     let before = memory(onit.pid());
-    for number in 0..RENAMES {
+    for number in 0..renames {
         rename(sv.path().join(format!(".n{number:04}")), sv.path().join(format!("n{number:04}")));
         // Every turn is to see a few of them, as when a person or a program makes them.
         std::thread::sleep(Duration::from_millis(1));
     }
     let end = Instant::now();
-    let last = sv.existing(&format!("n{:04}", RENAMES - 1));
+    let last = sv.existing(&format!("n{:04}", renames - 1));
     last.wait_for("supervision", |status| status.phase() == Phase::Down);
     assert!(end.elapsed() < Duration::from_secs(10), "it took {:?}", end.elapsed());
     let grown = memory(onit.pid()).saturating_sub(before);
-    assert!(grown < 12 << 20, "{RENAMES} services and their renames cost {grown} bytes");
+    assert!(grown < 12 << 20, "{renames} services and their renames cost {grown} bytes");
     // Names within the directory: one and the same, over and over.
     let (here, there) = (sv.path().join("s0000"), sv.path().join("t0000"));
     let web = sleeper(&sv, "web");
     let pid = web.wait_up();
-    for _ in 0..RENAMES {
+    for _ in 0..renames {
         rename(&here, &there);
         rename(&there, &here);
         rename(web.path(), sv.path().join("www"));

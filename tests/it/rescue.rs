@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use onit::wire::ledger::{FACTS, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
-use crate::svdir::{given_to, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
+use crate::svdir::{as_many, given_to, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 use crate::{anywhere, procfs, traced};
 
 const SERVICES: usize = 100;
@@ -1098,7 +1098,7 @@ fn onit_is_replaced_a_hundred_times_and_no_service_notices() {
     let place = put(&sv, &onit());
     let running = start_from(&sv, &place);
     let crowd = crowd.up();
-    for round in 0..100 {
+    for round in 0..as_many(100) {
         if round % 10 == 0 {
             put(&sv, &onit());
         }

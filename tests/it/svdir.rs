@@ -19,7 +19,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, Once, mpsc};
+use std::sync::{LazyLock, Mutex, Once, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,19 @@ use crate::procfs;
 
 /// Long enough for anything that happens "at once", however busy the machine is.
 pub const SOON: Duration = Duration::from_secs(60);
+
+/// So many of something that costs much; a tenth where the host of this machine takes it away from us for more than a
+/// tenth of the time in which it has something to do.
+pub fn as_many(number: usize) -> usize {
+    static STARVED: LazyLock<bool> = LazyLock::new(|| {
+        let stat = fs::read_to_string("/proc/stat").expect("/proc/stat");
+        let words = stat.lines().next().expect("a line").split_ascii_whitespace().skip(1);
+        let times: Vec<u64> = words.map(|word| word.parse().expect("a number")).collect();
+        let (idle, stolen) = (times[3] + times[4], times[7]);
+        stolen * 10 > times[..8].iter().sum::<u64>() - idle
+    });
+    if *STARVED { number.div_ceil(10) } else { number }
+}
 
 /// Leaves the test and says why, aloud: a test that silently does nothing is worse than none. With `CI=true` it fails.
 macro_rules! skip {
