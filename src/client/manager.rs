@@ -188,7 +188,9 @@ fn perform(
         let asked = works.iter().filter_map(|work| work.check.as_ref()?.deadline(clock::now())).min();
         let concerned = match watch.step(deadline.min(Deadline(asked))) {
             Ok(Some((at, _))) => vec![at],
-            Ok(None) if !deadline.has_passed() => works.iter().map(|work| work.at).collect(),
+            Ok(None) if !deadline.has_passed() => {
+                works.iter().filter(|work| work.check.is_some()).map(|work| work.at).collect()
+            }
             Ok(None) => {
                 for work in works.drain(..) {
                     watch.leave(work.at);
