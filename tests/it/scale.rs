@@ -27,7 +27,7 @@ fn a_thousand_services_run_answer_idle_and_end() {
 
     let last = all.last().expect("a service");
     let old = last.status().and_then(|status| status.pid()).expect("a process");
-    assert_eq!(sv.sv(&["-w60", "restart", &last.name()]).code, 0);
+    assert_eq!(sv.sv(&["-w60", "restart", last.name()]).code, 0);
     assert_ne!(last.status().and_then(|status| status.pid()), Some(old));
     assert!(up(&all[0]) && up(&all[1]), "the others go on");
 
