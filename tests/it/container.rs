@@ -391,8 +391,7 @@ fn libraries(program: &Path) -> Vec<String> {
     listed.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).map(str::to_owned).collect()
 }
 
-/// The onit that goes into a container: a static one where it can be built, else the one under test. It is what we
-/// release but for the last optimisations, which take minutes.
+/// The onit that goes into a container: a static one where it can be built, else the one under test.
 pub fn onit() -> &'static Path {
     static ONIT: OnceLock<PathBuf> = OnceLock::new();
     ONIT.get_or_init(|| match std::env::var_os("ONIT_BIN") {
@@ -402,15 +401,12 @@ pub fn onit() -> &'static Path {
 }
 
 fn static_onit() -> Option<PathBuf> {
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let place = svdir::onit().parent()?.parent()?.join("container");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--quiet", "--bin", "onit", "--target", &target, "--target-dir"]).arg(&place);
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("RUSTFLAGS", "-C relocation-model=static");
-    cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env_remove("RUSTC_WORKSPACE_WRAPPER");
-    let built = svdir::spawn(cargo.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())).wait();
-    built.is_ok_and(|status| status.success()).then(|| place.join(target).join("release/onit"))
+    let mut make = Command::new("make");
+    make.args(["--silent", "boxed"]).arg(format!("BOXED={}", place.display()));
+    make.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let built = svdir::spawn(&mut make).wait().is_ok_and(|status| status.success());
+    built.then(|| place.join(format!("{}-unknown-linux-musl/release/onit", std::env::consts::ARCH)))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
