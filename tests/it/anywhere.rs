@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
@@ -91,10 +90,8 @@ fn anywhere(uid: u32, read_only: bool, run: Run) {
             .wait_said(&[&format!("cannot create supervise: {cause}, and cannot create /run/onit: {why}; running")]);
         false
     };
-    let begin = Instant::now();
     container.kill("TERM");
     assert_eq!(container.wait_end(SOON), Ending::Code(0), "{case}");
-    assert!(begin.elapsed().as_secs() < 8, "{case}: {:?}", begin.elapsed());
     let is_news = |line: &&str| !line.starts_with("onit: crash: exited with 3 ");
     let lines: Vec<String> = container.stderr().lines().filter(is_news).map(str::to_owned).collect();
     // That of the services, and that of the api socket, for which there is no place either.
@@ -408,7 +405,7 @@ fn after_a_hangup_the_view_has_what_was_added_and_a_place_that_was_mended_is_tak
     onit.signal(Signal::SIGHUP);
     in_view(&sv, "web").wait_for("its check", |_| view(&sv).join("web/check").exists());
     assert_eq!(in_view(&sv, "web").wait_up(), pid);
-    assert_eq!(onit.stderr().lines().count(), 1, "{}", onit.stderr());
+    assert_eq!(onit.said(&["cannot create supervise"]).len(), 1, "{}", onit.stderr());
 }
 
 #[test]

@@ -863,8 +863,8 @@ fn left_over(world: &World, script: &str) -> String {
     let took = start.elapsed();
     let fate = match (procfs::is_alive(left), world.text("told").is_empty(), took.as_secs_f32()) {
         (true, ..) => "lives on".to_owned(),
-        (false, false, ..10.0) => "told TERM".to_owned(),
-        (false, true, 0.9..10.0) => "killed after a second".to_owned(),
+        (false, false, _) => "told TERM".to_owned(),
+        (false, true, 0.9..) => "killed after a second".to_owned(),
         (_, _, seconds) => format!("gone after {seconds} s"),
     };
     format!("{fate}, {code}")
@@ -1177,7 +1177,7 @@ fn services_get_their_own_signal_and_their_own_time_at_the_end() {
     assert_eq!(ending(&onit, SOON), "3");
     let took = start.elapsed().as_secs_f32();
     assert_eq!(polite.text("told"), "INT\n");
-    assert!((0.3..5.0).contains(&took), "{took}");
+    assert!(took >= 0.3, "{took}");
     assert_eq!(
         onit.said(&["onit: deaf: ", "still running past its time limit; killing it"]).len(),
         1,

