@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::svdir::{SOON, SvDir, UnderTest, as_many, missing_tools, skip};
+use crate::svdir::{SOON, SvDir, UnderTest, as_many, is_starved, missing_tools, skip};
 
 use foresight::{Difference, Foresight, Refusal, Target};
 use play::{Seen, Side, Step};
@@ -344,7 +344,7 @@ fn onit_as_runsv_lives_every_history_as_runsv_does() {
     let (first, default_count) = number_from_env("ONIT_SEED").map_or((1, as_many(200) as u64), |seed| (seed, 1));
     let seeds = seeds(first, number_from_env("ONIT_SEQUENCES").unwrap_or(default_count));
     let refusals = Refusals::default();
-    let at_once = number_from_env("ONIT_AT_ONCE").unwrap_or(40) as usize;
+    let at_once = number_from_env("ONIT_AT_ONCE").unwrap_or(as_many(40) as u64) as usize;
     let mismatches = tournament(&contest, None, &seeds, at_once, &refusals);
     assert!(mismatches.is_empty(), "{}", reports(&contest, mismatches));
     let refused = lock(&refusals.0);
@@ -370,7 +370,7 @@ fn the_real_runsv_lives_every_history_as_itself() {
         &contest,
         None,
         &seeds,
-        number_from_env("ONIT_AT_ONCE").unwrap_or(20) as usize,
+        number_from_env("ONIT_AT_ONCE").unwrap_or(as_many(20) as u64) as usize,
         &Refusals::default(),
     );
     assert!(mismatches.is_empty(), "{}", reports(&contest, mismatches));
@@ -452,8 +452,8 @@ fn onit_as_runsv_restarts_at_the_pace_of_runsv() {
                 let (run, finish, expected) = *case;
                 let period = pace(which, run, finish);
                 // Starting two shells takes its time, above all on a busy machine; starting early is never right.
-                let early = expected - 0.02;
-                assert!((early..expected + 0.3).contains(&period), "{which:?} {case:?}: a start every {period:.2} s");
+                let (early, late) = (expected - 0.02, if is_starved() { f64::INFINITY } else { expected + 0.3 });
+                assert!((early..late).contains(&period), "{which:?} {case:?}: a start every {period:.2} s");
             });
         }
     });
@@ -468,7 +468,7 @@ fn pace(which: UnderTest, run: &str, finish: Option<&str>) -> f64 {
     }
     let service = service.create();
     let supervisor = sv.start_on(which, &service);
-    let starts: Vec<f64> = supervisor.wait_for("five starts", SOON, || {
+    let starts: Vec<f64> = supervisor.wait_for("five starts", SOON * 3, || {
         let starts: Vec<f64> = service.text("starts").lines().filter_map(|line| line.parse().ok()).collect();
         (starts.len() >= 5).then_some(starts)
     });
