@@ -130,7 +130,6 @@ impl Talk {
         let patience = limit.map_or(PATIENCE, |limit| limit.clamp(MOMENT, PATIENCE));
         let directory = Directory::from_environment();
         let (found, misses) = directory.search(patience);
-        let is_silent = |miss: &Miss| miss.may_be_theirs && miss.error.kind() == ErrorKind::TimedOut;
         let is_forbidden = |miss: &&Miss| miss.may_be_theirs && miss.error.kind() == ErrorKind::NotPermitted;
         let why = |miss: &Miss| (miss.socket.clone(), miss.error.why());
         for miss in misses.iter().filter(|miss| miss.error.kind() == ErrorKind::Untrusted) {
@@ -141,7 +140,7 @@ impl Talk {
             socket: None,
             directory: fs::absolute(&directory.path),
             tried: misses.iter().map(why).collect(),
-            silent: misses.iter().any(is_silent),
+            silent: misses.iter().any(Miss::is_silent),
             forbidden: misses.iter().find(is_forbidden).map(why),
         };
         if let Some((api, place)) = found {

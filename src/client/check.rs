@@ -52,11 +52,16 @@ impl Asking {
         }
     }
 
-    /// The service is up. Whether it is available, as far as is known; where there is no `./check`, it is.
+    /// Whether the service is available, as far as is known; where there is no `./check`, it is if it is up. What is said
+    /// about one that is not up is for nobody.
     ///
     /// # Errors
     /// It cannot be run.
-    pub(super) fn look(&mut self, now: Mono) -> io::Result<bool> {
+    pub(super) fn look(&mut self, is_up: bool, now: Mono) -> io::Result<bool> {
+        if !is_up {
+            self.state = State::Idle;
+            return Ok(false);
+        }
         match &self.state {
             State::Pause(until) if *until > now => return Ok(false),
             State::Idle | State::Pause(_) if !self.service.join("check").exists() => return Ok(true),
@@ -67,11 +72,6 @@ impl Asking {
         let Some(end) = child.try_wait()? else { return Ok(false) };
         self.state = State::Pause(now.after(PAUSE));
         Ok(says_yes(end))
-    }
-
-    /// The service is not up: nobody waits for what is said about it.
-    pub(super) fn stop(&mut self) {
-        self.state = State::Idle;
     }
 }
 

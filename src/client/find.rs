@@ -39,6 +39,13 @@ pub(crate) struct Miss {
     pub may_be_theirs: bool,
 }
 
+impl Miss {
+    /// Who is there does not answer, and may be the one.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.may_be_theirs && self.error.kind() == ErrorKind::TimedOut
+    }
+}
+
 impl Directory {
     /// Where the user says, or else where the supervisor does that runs us.
     pub(crate) fn from_environment() -> Directory {
@@ -66,9 +73,8 @@ impl Directory {
                     .saying(format!("serves {}", api.hello().directory)),
                 Err(error) => error,
             };
-            let is_silent = error.kind() == ErrorKind::TimedOut && may_be_theirs;
             misses.push(Miss { socket: place.socket, error, may_be_theirs });
-            if is_silent {
+            if misses.last().is_some_and(Miss::is_silent) {
                 break;
             }
         }

@@ -241,33 +241,26 @@ fn go_on(work: &mut Work, service: &Service, operation: &Operation, sight: Sight
             Err(error) => return Some(Err(error)),
         },
     };
+    let never = |kind| match kind {
+        ErrorKind::NoSupervisor => service.unsupervised(&waiting(until)),
+        kind => Error::new(service.path(), waiting(until), kind),
+    };
+    let cannot_ask = |why: io::Error| {
+        let error = Error::of_io(service.path(), &waiting(until), &why);
+        let words = format!("./check: {}", error.why());
+        error.saying(words)
+    };
     let met = match &mut work.check {
-        Some(check) => match is_available(check, sight) {
-            Ok(met) => met,
-            Err(why) => {
-                let error = Error::of_io(service.path(), &waiting(until), &why);
-                let words = format!("./check: {}", error.why());
-                return Some(Err(error.saying(words)));
-            }
-        },
-        None => until.is_met(sight),
+        Some(check) => {
+            let is_up = Until::Up.is_met(sight).map_err(never);
+            is_up.and_then(|is_up| check.look(is_up, clock::now()).map_err(cannot_ask))
+        }
+        None => until.is_met(sight).map_err(never),
     };
     match met {
         Ok(true) => Some(Ok(sight.status.filter(|_| until != Until::Gone))),
         Ok(false) => None,
-        Err(ErrorKind::NoSupervisor) => Some(Err(service.unsupervised(&waiting(until)))),
-        Err(kind) => Some(Err(Error::new(service.path(), waiting(until), kind))),
-    }
-}
-
-/// Whether it is up and its `./check` says yes.
-fn is_available(check: &mut Asking, sight: Sight) -> io::Result<std::result::Result<bool, ErrorKind>> {
-    match Until::Up.is_met(sight) {
-        Ok(true) => check.look(clock::now()).map(Ok),
-        other => {
-            check.stop();
-            Ok(other)
-        }
+        Err(error) => Some(Err(error)),
     }
 }
 
