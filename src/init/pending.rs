@@ -75,7 +75,9 @@ impl Init {
         if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
             let before = seen(slot);
             slot.is_pending = false;
-            self.tell_change(child.at, before, None);
+            if seen(slot) != before {
+                self.tell_change(child.at, before, None); // who was told to stop meanwhile is stopping, as before
+            }
         }
     }
 

@@ -278,6 +278,12 @@ const DIFFERENCES: &[Difference] = &[
     differs(&[OnitBesideServices], "signals that reach the command", NOT_LOOKED_AT, ENDS_ALL),
     differs(
         &[OnitBesideServices],
+        "environment",
+        "+ONIT_SVDIR=ROOT/service",
+        "what the command asks with onit's verbs is about the services beside it",
+    ),
+    differs(
+        &[OnitBesideServices],
         "options after the command are the command's",
         "100",
         "without -- it is a second DIR",
@@ -563,7 +569,7 @@ fn transparent(world: &World, before: &[&str], look: &[&str]) -> String {
     match (difference.is_empty(), without == with) {
         (true, true) => "as without".to_owned(),
         (true, false) => "in another order".to_owned(),
-        _ => difference.join(", "),
+        _ => difference.join(", ").replace(&*world.root().to_string_lossy(), "ROOT"),
     }
 }
 

@@ -161,7 +161,7 @@ fn the_image_of_the_example_serves_its_page_and_ends_with_its_server() {
     let container = bundle.start();
     is_healthy_and_answers(&container, &health);
     let log = "/etc/service/clock/log/main/current";
-    container.wait_for("a line in the log", SOON, || container.text(log).starts_with('@').then_some(()));
+    container.wait_for("a line in the log", SOON, || container.text(log).contains("UTC").then_some(()));
     assert_eq!(container.exec(["sh", "-c", "kill -9 $(onit pid web)"]).code, 0);
     assert_eq!(container.wait_end(SOON), Ending::Code(137), "{}", container.stderr());
     assert_eq!(container.said(&["web: "]).len(), 1, "{}", container.stderr());
@@ -184,7 +184,8 @@ fn the_pod_and_the_compose_file_of_the_examples_run_that_image_without_any_privi
     let bundle = bundle.uid(12345).read_only().no_capabilities().no_new_privileges().mount_tmpfs("/run", "mode=1777");
     let of_pod = (list_at(&pod, &["args:"]), list_at(&pod, &["readinessProbe:", "command:"]));
     let of_compose = (entrypoint, list_at(&compose, &["healthcheck:"]).split_off(1));
-    let mut bundle = bundle;
+    // Before 1.2, runc gives a file system in memory the mode of the directory that it covers.
+    let mut bundle = bundle.dir("/run", 0o1777);
     for (args, health) in [of_pod, of_compose] {
         bundle = bundle.args(args.iter().map(String::as_str));
         let container = bundle.start();
