@@ -81,13 +81,17 @@ pub fn until_available(talk: &mut Talk, targets: &[Target], patience: Patience) 
 
 fn until_one_is(talk: &mut Talk, target: &Target, place: &Path, patience: Patience) -> i32 {
     loop {
-        let state = talk.look(target).map_or(String::new(), |now| now.state);
-        let up = state == "up";
-        if state == "done" || up && passes(&target.name, place, patience.deadline()) {
+        let state = talk.look(target).map(|now| now.state).ok();
+        let up = state.as_deref() == Some("up");
+        if state.as_deref() == Some("done") || up && passes(&target.name, place, patience.deadline()) {
             return exit::OK;
         }
         if patience.is_over() {
-            let what = if up { "./check does not succeed" } else { "it is not up any more" };
+            let what = match state {
+                Some(_) if up => "./check does not succeed",
+                Some(_) => "it is not up any more",
+                None => "its supervisor does not answer in time",
+            };
             say(format_args!("onit: {}: not available: {what}", target.name));
             return exit::LATE;
         }

@@ -384,12 +384,12 @@ impl Init {
         if view.phase != Phase::Run || view.pid != Some(pid) {
             return None;
         }
-        let asked = std::mem::take(&mut slot.asked) | std::mem::take(&mut slot.told);
+        let (asked, told) = (std::mem::take(&mut slot.asked), std::mem::take(&mut slot.told));
         let life = self.now.since(view.since);
-        if life >= SHORT_LIFE {
-            slot.complaint = None;
+        if life >= SHORT_LIFE && !told {
+            slot.complaint = None; // who could not be executed has not lived, however long that took
         }
-        if asked || view.leaving || view.want != Want::Up || !self.config.native {
+        if asked || told || view.leaving || view.want != Want::Up || !self.config.native {
             None
         } else if life < SHORT_LIFE && exit.is_success() {
             Some(self.news_of_a_daemon(at, pid, life))

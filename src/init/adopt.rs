@@ -108,7 +108,7 @@ impl Init {
             return Err(Failure { verb: "lock", path: "supervise/lock", errno: Errno::EAGAIN });
         }
         let want = if fs::exists(&dir, "down") { Want::Down } else { Want::Up };
-        let running = self.find_running(&dir);
+        let running = self.find_running(name, &dir);
         let service = match running {
             Some((pid, since)) => Service::found(self.config.manners, role, want, pid, since),
             None => Service::new(self.config.manners, role, want, self.now),

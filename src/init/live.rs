@@ -60,6 +60,11 @@ impl Live {
         self.view.as_ref().and_then(|view| fs::path_of(&view.dir))
     }
 
+    /// What the view has for a service, or for a logger.
+    pub(super) fn entry(&self, name: &OsStr) -> Option<OwnedFd> {
+        fs::open_dir(&self.view.as_ref()?.dir, name).ok()
+    }
+
     /// Whether there can be none.
     pub(super) fn has_no_place(&self) -> bool {
         self.why_not.is_some()

@@ -139,7 +139,7 @@ impl Init {
             Ok((signals, poller))
         })?;
         if let Some(front) = &config.front {
-            poller.add(front, turn::Token::Front.pack())?;
+            reexec::insist(is_successor, || poller.add(front, turn::Token::Front.pack()))?;
         }
         if config.native && config.main.as_ref().is_none_or(|main| main.manners.adopts) {
             process::become_subreaper();

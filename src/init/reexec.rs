@@ -24,7 +24,7 @@ use crate::sys::{Errno, boot, clock, foreground, fs, is_passing, poll, process};
 use crate::wire::ledger::{self, Descriptors, Entry, Fact, Kind, Record};
 use crate::wire::status::Status;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -133,6 +133,17 @@ impl Care {
     pub(super) fn is_essential(self) -> bool {
         matches!(self, Care::Essentials(_))
     }
+}
+
+/// Our exit code, and whether it is decided: also 0 may be.
+fn packed_code(code: i32, stands: bool) -> u64 {
+    u64::from(code.cast_unsigned()) | u64::from(stands) << 32
+}
+
+/// An older onit noted the code alone.
+fn unpacked_code(word: u64) -> (i32, bool) {
+    let code = i32::try_from(word & u64::from(u32::MAX)).unwrap_or_default();
+    (code, word >> 32 != 0 || code != crate::exit::OK)
 }
 
 /// A successor has services that run already: it does not end for a lack of something that may be there again.
@@ -323,7 +334,7 @@ impl Init {
         ledger.set(Fact::View, ledger::noted(view));
         ledger.set(Fact::ViewLock, ledger::noted(lock));
         ledger.set(Fact::AtOnce, self.at_once.into());
-        ledger.set(Fact::Code, u64::from(self.code.cast_unsigned()));
+        ledger.set(Fact::Code, packed_code(self.code, self.code_stands));
         ledger.set(Fact::Goal, self.goal.number());
         ledger.set(Fact::TakesIn, self.scan.takes_in().into());
         ledger.set(Fact::Front, ledger::noted(self.config.front.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
@@ -379,8 +390,7 @@ impl Init {
         foreground::set_inherited([ledger.get(Fact::InheritedMask), ledger.get(Fact::InheritedIgnored)]);
         self.announced = ledger.get(Fact::Announced) != 0;
         self.at_once = ledger.get(Fact::AtOnce) != 0;
-        self.code = i32::try_from(ledger.get(Fact::Code)).unwrap_or_default();
-        self.code_stands = self.code != crate::exit::OK;
+        (self.code, self.code_stands) = unpacked_code(ledger.get(Fact::Code));
         self.goal = Goal::numbered(ledger.get(Fact::Goal)).unwrap_or(Goal::Exit);
         if ledger.get(Fact::TakesIn) == 0 || !self.system.is_up() {
             self.scan.stop_taking_in();
@@ -524,10 +534,14 @@ impl Init {
     }
 
     /// The process of a service of which there is no word, and since when, by its status.
-    pub(super) fn find_running(&self, dir: &OwnedFd) -> Option<(Pid, Mono)> {
+    pub(super) fn find_running(&self, name: &OsStr, dir: &OwnedFd) -> Option<(Pid, Mono)> {
         if !self.searches {
             return None;
         }
+        self.running_by(dir).or_else(|| self.running_by(&self.live.entry(name)?))
+    }
+
+    fn running_by(&self, dir: &OwnedFd) -> Option<(Pid, Mono)> {
         let status = Status::unpack(&fs::read_bytes(dir, "supervise/status").ok()??).ok()?;
         let pid = status.pid.filter(|pid| status.phase == Phase::Run && !self.table.owns(*pid))?;
         let age =

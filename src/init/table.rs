@@ -250,6 +250,9 @@ impl Table {
             self.forget_as_named(&slot.name, at);
         }
         self.by_id.remove(&slot.id, at);
+        if let Some(pid) = slot.service.view().pid {
+            self.by_pid.remove(&pid, at); // it was found, and its service could not be taken in
+        }
         Some(slot)
     }
 

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::procfs;
-use crate::svdir::{Ending, SOON, Service, ServiceBuilder, Supervisor, SvDir, UnderTest, missing_tools, skip};
+use crate::svdir::{
+    Ending, SOON, Service, ServiceBuilder, Supervisor, SvDir, UnderTest, is_starved, missing_tools, skip,
+};
 
 const ENTRIES: [&str; 7] = ["checked", "clock", "flaky", "getty", "graceful", "redis", "web"];
 
@@ -335,7 +337,7 @@ impl Supervised {
         let code = if self.which == UnderTest::Onit { 0 } else { 111 };
         assert_eq!(self.supervisor.wait_end(SOON), Ending::Code(code), "{}", self.supervisor.stderr());
         // runsvdir ends before its services, onit after them: then only what they have killed themselves is on its way.
-        let patience = if self.which == UnderTest::Onit { DYING } else { SOON };
+        let patience = if self.which == UnderTest::Onit && !is_starved() { DYING } else { SOON };
         self.supervisor.wait_for("nothing to be left", patience, || self.svdir.processes().is_empty().then_some(()));
     }
 }

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::procfs;
 use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest};
-use crate::svdir::{is_root, missing_tools, onit, send, skip, wait_for, wrapped};
+use crate::svdir::{as_many, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 
 /// What stands in the way of such tests.
 fn why_not() -> Option<String> {
@@ -77,14 +77,15 @@ fn orphans_that_died_while_it_could_not_look_are_reaped_however_many_they_are() 
     }
     let sv = SvDir::new();
     let storm = sv.service("storm").run("while [ ! -e go ]; do sleep 0.05; done; exec ./storm");
-    let storm = storm.exec("storm", &STORM.replace("1 .. 500", "1 .. 150")).create_atomically();
+    let storm = storm.exec("storm", &STORM.replace("1 .. 500", &format!("1 .. {}", as_many(150)))).create_atomically();
     let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
     let onit = inner(&unshare);
     storm.wait_up();
     send(onit, Signal::SIGSTOP);
     storm.write("go", "");
     storm.wait_text("done", |text| text == "done\n");
-    unshare.wait_for("six thousand zombies", SOON, || (procfs::children(onit).len() > 6_000).then_some(()));
+    let many = as_many(6_000);
+    unshare.wait_for("so many zombies", SOON, || (procfs::children(onit).len() > many).then_some(()));
     send(onit, Signal::SIGCONT);
     unshare.wait_for("no zombie", SOON, || (procfs::children(onit).len() == 1).then_some(()));
 }

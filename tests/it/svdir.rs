@@ -86,20 +86,22 @@ pub fn wait_for<T>(what: &str, deadline: Duration, look: impl FnMut() -> Option<
     poll_until(deadline, look).unwrap_or_else(|| panic!("waited {deadline:?} in vain for {what}"))
 }
 
-/// Polls `look` until it finds something or the deadline passes. The pauses grow, so that a hundred waiters stay cheap.
+/// Polls `look` until it finds something or the deadline passes. The pauses grow, and none is shorter than the look before
+/// it took, so that a hundred waiters stay cheap.
 pub fn poll_until<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(2);
     loop {
         // Asked before the look, so that the last look is never older than the deadline.
-        let last = start.elapsed() >= deadline;
+        let begun = start.elapsed();
+        let last = begun >= deadline;
         if let Some(found) = look() {
             return Some(found);
         }
         if last {
             return None;
         }
-        thread::sleep(pause);
+        thread::sleep(pause.max(start.elapsed() - begun));
         pause = (pause * 3 / 2).min(Duration::from_millis(50));
     }
 }
