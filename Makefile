@@ -15,32 +15,36 @@ PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-stat
 # What is looked at besides: `lint`, or `format` alone where clippy is told to compile.
 LINT   ?= lint
 
-.PHONY: all run test bench soak mutants static boxed install lint format size packages
+.PHONY: all help run test bench soak mutants static boxed install lint format size packages
 
-all:
+all:	## build target/release/onit
 	$(CARGO) build --release
 
+help:	## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while read -r target text; do \
+	  printf '%-10s%s\n' "$$target" "$$text"; done
+
 # Without what cargo and make put into the environment: it is that of the services.
-run: all
+run: all	## build, and run the services in svdir-examples/
 	@exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u CARGO target/release/onit run svdir-examples
 
 # All but the soak.
-test: packages $(LINT)
+test: packages $(LINT)	## formatting, lints, all tests but the soak (as root it installs missing tools)
 	$(CARGO) test --quiet --all-features --no-fail-fast -- --skip ::soak::
 
-packages:
+packages:	## install what the tests compare with, as root
 	@.ci/packages $(PACKAGES)
 
-format:
+format:	## check the formatting
 	$(CARGO) fmt --check
 
-lint: format
+lint: format	## check the formatting, clippy and the documentation
 	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --all-features
 
 # A static binary: against musl if that target can be had, else against the C library of this machine. For another
 # processor (TARGET=aarch64-unknown-linux-musl) Rust's own linker will do.
-static:
+static:	## one file without libraries; TARGET=aarch64-unknown-linux-musl: for 64-bit ARM
 	@if [ "$(TARGET)" != "$(MUSL)" ]; then \
 	  rustup target add "$(TARGET)" >/dev/null && echo "static: $(TARGET)" && RUSTFLAGS="$(CROSS)" $(CARGO) build --release --target $(TARGET); \
 	elif rustup target add $(MUSL) >/dev/null 2>&1; then \
@@ -52,30 +56,30 @@ static:
 	fi
 
 # The static binary that tests put into containers: what is released, but for the last optimisations, which take minutes.
-boxed:
+boxed:	## the static binary that tests put into containers
 	@rustup target add $(MUSL) >/dev/null 2>&1; \
 	env -u RUSTC_WORKSPACE_WRAPPER RUSTFLAGS="-C relocation-model=static" CARGO_PROFILE_RELEASE_LTO=off \
 	  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 	  $(CARGO) build --release --quiet --bin onit --target $(MUSL) --target-dir $(BOXED)
 
-size: static
+size: static	## show the size of the static binary
 	@stat -c '%n: %s bytes' $(STATIC)
 
-bench: packages static
+bench: packages static	## compare with other supervisors on this machine
 	ONIT=$(CURDIR)/$(STATIC) $(CARGO) bench
 
 # What takes too long for every day.
-soak: packages static
+soak: packages static	## what takes too long for every day (10,000 services, storms, other kernels)
 	tests/soak/ten-thousand $(STATIC)
 	WALKS=100000 $(CARGO) test --quiet --lib walks
 	ONIT_SEQUENCES=2000 ONIT_AT_ONCE=120 $(CARGO) test --quiet --test it every_history
 	$(CARGO) test --quiet --test it ::soak::
 	ORPHANS=100000 $(CARGO) test --quiet --test it a_storm_of_orphans
 
-mutants:
+mutants:	## break the source in many places: the tests must notice each
 	tests/mutants/run
 
-install: static
+install: static	## install program, manual pages and completions to PREFIX, below DESTDIR
 	install -D -m 755 $(STATIC) $(DESTDIR)$(PREFIX)/bin/onit
 	for page in man/*; do install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit; done
 	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
