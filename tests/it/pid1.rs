@@ -53,7 +53,8 @@ fn twenty_thousand_orphans_leave_no_zombie_and_the_services_do_not_notice() {
     }
     let sv = SvDir::new();
     let web = sleeper(&sv, "web");
-    let storm = sv.service("storm").exec("run", STORM).create_atomically();
+    let storm = sv.service("storm");
+    let storm = storm.exec("run", &STORM.replace("1 .. 500", &format!("1 .. {}", as_many(500)))).create_atomically();
     let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
     let (onit, pid, mut restarts) = (inner(&unshare), web.wait_up(), 0);
     let mut last = pid;

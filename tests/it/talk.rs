@@ -95,7 +95,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         why: "a check that hangs does not hang sv: -w is a limit for it too",
         scene: &[WEB, "$ printf '#!/bin/sh\\nexec sleep 1000\\n' >web/check; chmod 755 web/check"],
-        command: "timeout 5 sv -w0 check web",
+        command: "timeout 20 sv -w0 check web",
         stock: &["[124]"],
         ours: &["timeout: run: web: (pid P) Xs", "[1]"],
     },

@@ -138,6 +138,9 @@ fn the_stop_signal_of_a_service_is_the_one_that_restarts_it() {
 
 #[test]
 fn what_does_not_come_about_is_told_with_its_cause() {
+    if is_starved() {
+        return println!("skipped: what ends at once is seen running where the machine stands still");
+    }
     for which in [UnderTest::Onit, UnderTest::Runsvdir] {
         if let Some(why) = missing_tools(which.needs()) {
             skip!("{why}");
@@ -366,6 +369,9 @@ fn health_asks_every_check_at_once_and_status_says_that_nobody_has() {
 
 #[test]
 fn what_is_done_is_healthy_and_as_it_was_ordered() {
+    if is_starved() {
+        return println!("skipped: what ends at once is seen running where the machine stands still");
+    }
     let sv = SvDir::new();
     sv.service("job").run("exit 0").finish("exit 125").down().create();
     sv.service("broken").run("exit 3").finish("exit 125").down().create();
