@@ -71,7 +71,7 @@ impl Init {
         match written {
             Ok(exchanges) => {
                 slot.files.renames_only = !exchanges;
-                slot.out_of_date = None;
+                (slot.out_of_date, slot.is_place_missing) = (None, false);
                 slot.shown = Some((view, stamp));
                 if slot.reopen_at.is_none() {
                     self.be_seen(at);
@@ -79,6 +79,11 @@ impl Init {
                 self.table.note(at);
             }
             Err(failure) if released && failure.errno == Errno::ENOENT => {} // its directory was removed
+            Err(failure) if failure.errno == Errno::ENOENT && !slot.is_place_missing => {
+                // It may be on its way out of the directory.
+                (slot.is_place_missing, slot.rewrite_at) = (true, Some(self.now.after(RETRY)));
+                self.table.arm(at);
+            }
             Err(failure) => {
                 slot.rewrite_at = Some(self.now.after(RETRY));
                 let cause = self.config.voice.words(&failure);

@@ -9,6 +9,7 @@ use super::adopt::Refused;
 use super::backlog::{Backlog, Memo};
 use super::config::Poll;
 use super::door::Door;
+use super::table::SlotId;
 use super::turn::Token;
 use super::voice::Failure;
 use crate::machine::{Exit, Mono, Pid};
@@ -373,7 +374,9 @@ impl Init {
 
     /// Another name of a service. That it is none of its own is said once.
     fn found_alias(&mut self, name: OsString, known: &OsStr, id: FileId, before: Option<FileId>) {
-        if before != Some(id) && self.config.native {
+        // Two names of one directory that are both no link: it is being renamed at this very moment.
+        let is_link = |name| self.scan.dir.as_ref().is_some_and(|dir| fs::is_link(dir, name));
+        if before != Some(id) && self.config.native && (is_link(&name) || is_link(known)) {
             let known = known.to_string_lossy().replace(char::is_control, "?");
             let line = format_args!("is the same directory as {known}: they are one service, which goes by that name");
             self.config.voice.complain(Some(&name), &line);
@@ -448,9 +451,21 @@ impl Init {
                     self.scan.aliases.remove(&alias);
                     self.rename(at, alias);
                 }
-                None => self.release(at), // and when it has gone, its name is looked at again
+                None => match self.name_by_now(at) {
+                    Some(name) => self.scan.backlog.push(name), // it is being renamed at this very moment
+                    None => self.release(at),                   // and when it has gone, its name is looked at again
+                },
             }
         }
+    }
+
+    /// The name that the kernel knows a service's directory by, if it stands in ours and that is the name of a service.
+    fn name_by_now(&self, at: SlotId) -> Option<OsString> {
+        let dir = &self.table.get(at)?.dir;
+        let path = fs::path_of(dir).filter(|_| !fs::is_removed(dir))?;
+        let parent = fs::open_path(path.parent()?).and_then(fs::identity);
+        let is_ours = parent.is_ok() && parent.ok() == self.scan.dir.as_ref().and_then(|dir| fs::identity(dir).ok());
+        path.file_name().filter(|name| is_ours && self.is_service_name(name)).map(OsStr::to_owned)
     }
 }
 

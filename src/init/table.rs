@@ -54,6 +54,8 @@ pub struct Slot {
     pub out_of_reach: Option<String>,
     /// The last trouble with its status.
     pub out_of_date: Option<String>,
+    /// The place of its status was not there the last time.
+    pub is_place_missing: bool,
     /// The last trouble with its logger.
     pub unlogged: Option<String>,
     /// The small files that made no sense, and what was told about each.
@@ -123,6 +125,7 @@ impl Slot {
             news: None,
             out_of_reach: None,
             out_of_date: None,
+            is_place_missing: false,
             unlogged: None,
             odd: Vec::new(),
             released: false,

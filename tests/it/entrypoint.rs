@@ -633,6 +633,11 @@ struct Listener<'w> {
     command: u32,
 }
 
+fn wait_until_it_has_noted_all(pid: u32) {
+    let quiet = || Glimpse::of(pid).is_none_or(|glimpse| glimpse.pending == 0 && glimpse.state == 'S');
+    wait_for("all signals to be noted", SOON, || quiet().then_some(()));
+}
+
 impl<'w> Listener<'w> {
     fn start(world: &'w World, options: &[&str]) -> Self {
         for file in ["heard", "child", "command"] {
@@ -642,13 +647,6 @@ impl<'w> Listener<'w> {
         let command = world.pid("command");
         world.pid("child");
         Self { world, running, command }
-    }
-
-    /// The child is told in the same call or not at all.
-    fn wait_until_the_child_has_noted_all(&self) {
-        let child = self.world.pid("child");
-        let quiet = || Glimpse::of(child).is_none_or(|glimpse| glimpse.pending == 0 && glimpse.state == 'S');
-        wait_for("the child to have noted it", SOON, || quiet().then_some(()));
     }
 
     /// What happened after this signal: who heard what, who stopped, who ended.
@@ -688,13 +686,15 @@ impl<'w> Listener<'w> {
                     }
                     if self.running.ended().is_none() {
                         wait_for("the fence", SOON, || new().contains(&passed).then_some(()));
+                        // With it come the fence and what continues them, whichever is taken first.
+                        [self.running.pid(), self.command].into_iter().for_each(wait_until_it_has_noted_all);
                     }
                     return event.to_owned();
                 }
                 None => return "makes it deaf".to_owned(),
             }
         }
-        self.wait_until_the_child_has_noted_all();
+        wait_until_it_has_noted_all(self.world.pid("child")); // it is told in the same call or not at all
         let fences = [Signal::SIGURG, Signal::SIGWINCH].map(|fence| fence as i32).into_iter().filter(|&f| f != number);
         let fences: Vec<String> = fences.flat_map(|f| [format!("command {f}"), format!("child {f}")]).collect();
         let mut heard: Vec<String> = new().into_iter().filter(|line| !fences.contains(line)).collect();
@@ -735,7 +735,7 @@ fn targets(world: &World, options: &[&str]) -> String {
     let listener = Listener::start(world, options);
     world.send(listener.running.pid(), 15);
     wait_for("TERM", SOON, || world.text("heard").contains("command 15").then_some(()));
-    listener.wait_until_the_child_has_noted_all();
+    wait_until_it_has_noted_all(world.pid("child"));
     let heard = world.text("heard");
     let mut who: Vec<&str> = heard.lines().filter_map(|line| line.strip_suffix(" 15")).collect();
     who.sort_unstable();
@@ -1054,7 +1054,7 @@ const DUMB_SCENARIOS: &[Scenario] = &[
         w.send(listener.running.pid(), 20);
         wait_for("TERM", SOON, || w.text("heard").contains("command 15").then_some(()));
         w.send(listener.running.pid(), Signal::SIGCONT as i32);
-        listener.wait_until_the_child_has_noted_all();
+        wait_until_it_has_noted_all(w.pid("child"));
         let heard = w.text("heard");
         let mut heard: Vec<&str> = heard.lines().filter(|line| !line.ends_with(" 18")).collect();
         heard.sort_unstable();

@@ -138,9 +138,6 @@ fn the_stop_signal_of_a_service_is_the_one_that_restarts_it() {
 
 #[test]
 fn what_does_not_come_about_is_told_with_its_cause() {
-    if is_starved() {
-        return println!("skipped: what ends at once is seen running where the machine stands still");
-    }
     for which in [UnderTest::Onit, UnderTest::Runsvdir] {
         if let Some(why) = missing_tools(which.needs()) {
             skip!("{why}");
@@ -157,6 +154,7 @@ fn what_does_not_come_about_is_told_with_its_cause() {
         });
         fails(&sv, &["down", "-t", "0.2", "deaf"], 99, &["onit: deaf: not down after ", "s: stopping (pid "]);
         match which {
+            UnderTest::Onit if is_starved() => {} // what waits long for its exec is seen running
             UnderTest::Onit => {
                 let why = ["onit: broken: not up: ", "cannot start ./run: Permission denied"];
                 fails(&sv, &["up", "-t", "60", "broken", "web"], 1, &why);
@@ -369,20 +367,20 @@ fn health_asks_every_check_at_once_and_status_says_that_nobody_has() {
 
 #[test]
 fn what_is_done_is_healthy_and_as_it_was_ordered() {
-    if is_starved() {
-        return println!("skipped: what ends at once is seen running where the machine stands still");
-    }
     let sv = SvDir::new();
     sv.service("job").run("exit 0").finish("exit 125").down().create();
     sv.service("broken").run("exit 3").finish("exit 125").down().create();
     let _onit = start(&sv, UnderTest::Onit);
-    assert_eq!(well(&sv, &["start", "-v", "job"]), "job: done\n");
+    let said = well(&sv, &["start", "-v", "job"]);
+    assert!(said == "job: done\n" || said.starts_with("job: up (pid "), "it may be seen before its end: {said}");
     well(&sv, &["wait", "done", "job"]);
     assert_eq!(well(&sv, &["health"]), "");
     fails(&sv, &["wait", "-t", "60", "up", "job"], 1, &["onit: job: not up: done, want down"]);
     let detail = well(&sv, &["status", "job"]);
     assert!(detail.starts_with("job: done\n") && detail.contains("its run ended with 0"), "{detail}");
-    fails(&sv, &["start", "broken"], 1, &["onit: broken: not up: failed: it ended with 3"]);
+    verb(&sv, &["start", "broken"]); // what it says depends on whether it was seen before its end
+    wait_for("its end", SOON, || (verb(&sv, &["health"]).code != 0).then_some(()));
+    fails(&sv, &["wait", "-t", "60", "up", "broken"], 1, &["onit: broken: not up: failed: it ended with 3"]);
     assert_eq!(verb(&sv, &["health"]).stdout, "broken: failed: it ended with 3\n");
 }
 

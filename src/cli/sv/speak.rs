@@ -137,6 +137,8 @@ impl<'a> Sv<'a> {
             Ok(Ok(())) => return Some(status),
             Ok(Err(errno)) => drop(self.warn(name, "unable to write to supervise/control", Some(errno))),
             Err(Errno::ENXIO) => self.not_running(name, letters),
+            // Who may not give an order is not told so when it is carried out already.
+            Err(Errno::EACCES) if letters.starts_with(b"u") && status.want == Want::Up => return Some(status),
             Err(errno) => drop(self.warn(name, "unable to open supervise/control", Some(errno))),
         }
         None
