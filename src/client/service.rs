@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Called like this, onit keeps the manners of the tool of that name, and understands its orders only.
+/// Called like this, onit has the personality of the tool of that name, and understands its orders only.
 const PERSONALITIES: [&str; 4] = ["runsv", "runsvdir", "supervise", "svscan"];
 
 /// A service directory, by its path. Everything is looked up anew each time, so a service that is replaced, or gets
@@ -178,7 +178,7 @@ impl Service {
             Format::Encore => Kind::Encore,
             Format::Runit if !self.0.stat.exists() => Kind::Encore, // without a process they write the same
             Format::Runit => match fs::lock_holder(&self.0.lock) {
-                Ok(Holder::Process(pid)) if keeps_its_own_manners(pid) => Kind::Onit, // runit does not lock so
+                Ok(Holder::Process(pid)) if has_its_own_personality(pid) => Kind::Onit, // runit does not lock so
                 _ => Kind::Runit,
             },
         })
@@ -388,7 +388,7 @@ fn place_of(name: &OsStr, services: Option<OsString>) -> PathBuf {
 const READ: &str = "read its status";
 
 /// Whether this process is an onit that is not called as one of the others.
-fn keeps_its_own_manners(pid: Pid) -> bool {
+fn has_its_own_personality(pid: Pid) -> bool {
     let Some(words) = process::words(pid) else { return false };
     let is_other = |word: &OsString| {
         let name = Path::new(word).file_name().unwrap_or_default();

@@ -295,10 +295,10 @@ impl Init {
 
     /// The small files are read when they matter, so that a change holds at once.
     fn read_limits(&mut self, at: SlotId) {
-        if !self.config.native {
+        if !self.config.personality.reads_small_files {
             return;
         }
-        let mut limits = Limits::of(self.config.manners);
+        let mut limits = Limits::of(self.config.personality.service);
         if let Some(signal) = self.read_fact(at, "down-signal", svdir::signal) {
             limits.stop_signal = signal;
         }
@@ -389,7 +389,7 @@ impl Init {
         if life >= SHORT_LIFE && !told {
             slot.complaint = None; // who could not be executed has not lived, however long that took
         }
-        if asked || told || view.leaving || view.want != Want::Up || !self.config.native {
+        if asked || told || view.leaving || view.want != Want::Up || !self.config.personality.tells_news {
             None
         } else if life < SHORT_LIFE && exit.is_success() {
             Some(self.news_of_a_daemon(at, pid, life))

@@ -110,12 +110,12 @@ impl Init {
         let want = if fs::exists(&dir, "down") { Want::Down } else { Want::Up };
         let running = self.find_running(name, &dir);
         let service = match running {
-            Some((pid, since)) => Service::found(self.config.manners, role, want, pid, since),
-            None => Service::new(self.config.manners, role, want, self.now),
+            Some((pid, since)) => Service::found(self.config.personality.service, role, want, pid, since),
+            None => Service::new(self.config.personality.service, role, want, self.now),
         };
         let mut files = Files::default();
         let trouble = match self.reach(name, &dir, &mut files, &service.view()) {
-            Err(failure) if !self.config.native || is_refusal(failure.errno) => return Err(failure),
+            Err(failure) if !self.config.personality.mirrors || is_refusal(failure.errno) => return Err(failure),
             result => result.err(),
         };
         Ok(Claim { id, dir, files, trouble, service, running, half: false })
@@ -124,7 +124,7 @@ impl Init {
     /// Opens `supervise` in the service directory or, if that is not for us to write, in the live view.
     fn reach(&mut self, name: &OsStr, dir: &OwnedFd, files: &mut Files, view: &View) -> Result<(), Failure> {
         match self.open(dir, files, view) {
-            Err(failure) if self.config.native && is_barred(dir, files, failure.errno) => {
+            Err(failure) if self.config.personality.mirrors && is_barred(dir, files, failure.errno) => {
                 files.home = self.stand_in(name)?;
                 if files.home.is_some() { self.open(dir, files, view) } else { Err(failure) }
             }
@@ -184,7 +184,8 @@ impl Init {
         let control = fs::fifo(&supervise, "control", Ends::Both)?;
         fs::make_fifo(&supervise, "ok")?;
         let put = |name: &str, content: &[u8]| published::make(&supervise, name, content);
-        write(self.config.format, view, stamp(view.since, self.now), true, put).map_err(|failure| failure.errno)?;
+        write(self.config.personality.format, view, stamp(view.since, self.now), true, put)
+            .map_err(|failure| failure.errno)?;
         Ok((lock, control))
     }
 
@@ -256,7 +257,10 @@ impl Init {
             None => String::new(),
         };
         let cause = format!("{}{}", self.config.voice.words(failure), leads.replace(char::is_control, "?"));
-        if self.config.native && self.live.has_no_place() && is_barred(&slot.dir, &slot.files, failure.errno) {
+        if self.config.personality.mirrors
+            && self.live.has_no_place()
+            && is_barred(&slot.dir, &slot.files, failure.errno)
+        {
             self.tell_no_view(at, &cause);
         } else {
             let trouble = format!("{cause}; running, but out of reach for sv and svc");

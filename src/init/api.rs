@@ -339,7 +339,7 @@ impl Init {
     /// Makes the socket, once, when everything has started.
     pub(super) fn open_api(&mut self) {
         let Root::Directory(services) = &self.config.root else { return };
-        if self.api.tried || !self.config.native || self.has_backlog() {
+        if self.api.tried || !self.config.personality.has_api || self.has_backlog() {
             return;
         }
         self.api.tried = true;

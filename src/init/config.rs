@@ -1,16 +1,14 @@
-//! What one run of the supervisor is told: whose manners, whose words, which directory.
+//! What one run of the supervisor is told: as which tool, in whose words, which directory.
 
 use super::api::Groups;
 use super::main_log::MainLog;
+use super::personality::Personality;
 use super::voice::Voice;
 use crate::machine::Signal;
-use crate::machine::main_process::MainManners;
-use crate::machine::policy::Manners;
+use crate::machine::main_process::MainOptions;
 use crate::machine::request::Realm;
 use crate::machine::system::STOP_BUDGET;
 use crate::sys::manager::Manager;
-use crate::wire::control::Dialect;
-use crate::wire::status::Format;
 use crate::wire::svdir;
 use std::ffi::CString;
 use std::os::fd::{OwnedFd, RawFd};
@@ -51,28 +49,18 @@ impl Poll {
     }
 }
 
-/// Everything that differs between onit and the tools it can stand in for.
+/// What one run is told.
 pub struct Config {
     /// What is supervised.
     pub root: Root,
-    /// The habits of each service.
-    pub manners: &'static Manners,
-    /// Which control bytes are understood.
-    pub dialect: Dialect,
-    /// Which status record is written.
-    pub format: Format,
+    /// As which tool.
+    pub personality: &'static Personality,
     /// In whose words trouble is told.
     pub voice: Voice,
     /// Every program leads a session of its own.
     pub new_session: bool,
-    /// A service that leaves the directory is stopped.
-    pub stop_removed: bool,
-    /// A `supervise` that cannot be written is no obstacle, `timeout-…` and `down-signal` are read.
-    pub native: bool,
     /// The order to stop has this long to be followed; a second one cuts it short.
     pub stop_budget: Option<Duration>,
-    /// HUP stops everything and we end with this code. Else it is a reason to look at the directory.
-    pub hangup: Option<i32>,
     /// Every transition is told.
     pub trace: bool,
     /// Whoever was asked to run this directory, and may leave before us.
@@ -96,7 +84,7 @@ pub struct MainConfig {
     /// The descriptors that it inherits beside the first three.
     pub descriptors: Vec<RawFd>,
     /// How it is treated.
-    pub manners: MainManners,
+    pub options: MainOptions,
     /// We get this signal when our parent ends.
     pub death_signal: Option<Signal>,
     /// In whose words it is told what becomes of it.
@@ -106,17 +94,18 @@ pub struct MainConfig {
 impl Config {
     /// onit itself.
     pub fn onit(directory: PathBuf) -> Config {
+        let stop_budget = Some(STOP_BUDGET);
+        Config { new_session: true, stop_budget, ..Config::of(&Personality::ONIT, Root::Directory(directory)) }
+    }
+
+    /// As that tool, as it is without options.
+    pub fn of(personality: &'static Personality, root: Root) -> Config {
         Config {
-            root: Root::Directory(directory),
-            manners: &Manners::ONIT,
-            dialect: Dialect::All,
-            format: Format::Runit,
-            voice: Voice::Onit,
-            new_session: true,
-            stop_removed: true,
-            native: true,
-            stop_budget: Some(STOP_BUDGET),
-            hangup: None,
+            root,
+            personality,
+            voice: personality.voice,
+            new_session: false,
+            stop_budget: None,
             trace: false,
             front: None,
             manager: None,
@@ -124,48 +113,6 @@ impl Config {
             poll: Poll::default(),
             realm: Realm::Process,
             main: None,
-        }
-    }
-
-    /// runit's runsvdir.
-    pub fn runsvdir(directory: PathBuf) -> Config {
-        Config { root: Root::Directory(directory), hangup: Some(111), ..Config::runit("runsvdir") }
-    }
-
-    /// runit's runsv.
-    pub fn runsv(service: PathBuf) -> Config {
-        Config { root: Root::Service(service), hangup: Some(0), ..Config::runit("runsv") }
-    }
-
-    fn runit(tool: &'static str) -> Config {
-        Config {
-            manners: &Manners::RUNSV,
-            dialect: Dialect::Runit,
-            voice: Voice::Tool(tool),
-            new_session: false,
-            native: false,
-            stop_budget: None,
-            ..Config::onit(PathBuf::new())
-        }
-    }
-
-    /// daemontools' svscan.
-    pub fn svscan(directory: PathBuf) -> Config {
-        Config { root: Root::Directory(directory), stop_removed: false, ..Config::daemontools("svscan") }
-    }
-
-    /// daemontools' supervise.
-    pub fn supervise(service: PathBuf) -> Config {
-        Config { root: Root::Service(service), ..Config::daemontools("supervise") }
-    }
-
-    fn daemontools(tool: &'static str) -> Config {
-        Config {
-            manners: &Manners::SUPERVISE,
-            dialect: Dialect::Daemontools,
-            format: Format::Daemontools,
-            hangup: Some(0),
-            ..Config::runit(tool)
         }
     }
 }

@@ -5,6 +5,7 @@ use super::boot;
 use super::config::{Config, Poll, Root};
 use super::entrypoint::{self, Words};
 use super::front::{self, Manner};
+use super::personality::Personality;
 use super::voice::{Failure, Voice};
 use super::{Init, Refused, scan};
 use crate::exit;
@@ -169,7 +170,8 @@ pub fn runsvdir(args: Args) -> i32 {
         }
     };
     let log = log.is_some_and(|log| is_log_area(directory, log));
-    let config = Config { new_session: own_session, ..Config::runsvdir(PathBuf::from(directory)) };
+    let config =
+        Config { new_session: own_session, ..Config::of(&Personality::RUNSVDIR, Root::Directory(directory.into())) };
     let flag = if own_session { "-P" } else { "--" };
     let words = ["onit", "runsvdir", flag].map(OsString::from).into_iter().chain([directory.clone()]).collect();
     supervise_behind_a_front(config, Manner::Runsvdir, directory, log, words)
@@ -194,7 +196,13 @@ pub fn svscan(args: Args) -> i32 {
         return exit::SYSTEM;
     }
     let words = vec!["onit".into(), "svscan".into(), directory.to_owned()];
-    supervise_behind_a_front(Config::svscan(PathBuf::from(directory)), Manner::Svscan, directory, false, words)
+    supervise_behind_a_front(
+        Config::of(&Personality::SVSCAN, Root::Directory(directory.into())),
+        Manner::Svscan,
+        directory,
+        false,
+        words,
+    )
 }
 
 /// `runsv DIR`.
@@ -203,7 +211,7 @@ pub fn runsv(args: Args) -> i32 {
         say("usage: runsv dir\n");
         return exit::FAILED;
     };
-    supervise_one(Config::runsv(PathBuf::from(service)))
+    supervise_one(Config::of(&Personality::RUNSV, Root::Service(service.into())))
 }
 
 /// `supervise DIR`.
@@ -212,7 +220,7 @@ pub fn supervise(args: Args) -> i32 {
         say("supervise: usage: supervise dir");
         return exit::USAGE;
     };
-    supervise_one(Config::supervise(PathBuf::from(service)))
+    supervise_one(Config::of(&Personality::SUPERVISE, Root::Service(service.into())))
 }
 
 /// As PID 1 there is nobody to leave behind: the front would take everything with it.
@@ -250,7 +258,9 @@ pub(super) fn with_budget(config: Config) -> Config {
 
 /// How long everything may take to end, as `ONIT_STOP_TIMEOUT` says.
 fn stop_budget(config: &Config) -> Option<Duration> {
-    let Some(text) = std::env::var_os("ONIT_STOP_TIMEOUT").filter(|_| config.native) else { return config.stop_budget };
+    let Some(text) = std::env::var_os("ONIT_STOP_TIMEOUT").filter(|_| config.personality.escalates) else {
+        return config.stop_budget;
+    };
     let text = text.to_string_lossy();
     svdir::budget(&text).unwrap_or_else(|| {
         let cause = format!("ONIT_STOP_TIMEOUT says {text:?}, which is no time; going by the default of 9s");

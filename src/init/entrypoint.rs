@@ -10,7 +10,7 @@ use super::main_log::MainLog;
 use super::voice::Voice;
 use crate::exit;
 use crate::machine::Target;
-use crate::machine::main_process::MainManners;
+use crate::machine::main_process::MainOptions;
 use crate::sys::{foreground, say::say};
 use crate::wire::svdir;
 use std::ffi::{CString, OsString};
@@ -62,22 +62,22 @@ pub fn main_process(args: &[OsString]) -> i32 {
 pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
     let end = args.iter().position(|word| word == "--");
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));
-    let (mut directory, mut trace, mut manners) = (None, false, MainManners::ONIT);
+    let (mut directory, mut trace, mut options) = (None, false, MainOptions::ONIT);
     let (mut voice, mut control_group, mut status_group, mut poll) = (Voice::Onit, None, None, None);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
         match option {
             Short('v') => trace = true,
-            Short('g') => manners.to = Target::Group,
+            Short('g') => options.to = Target::Group,
             Long("rewrite") => {
                 let text = value(&mut words)?;
                 let pair = svdir::rewrite(&text, '=').ok_or(format!("--rewrite {text} is not SIGNAL=SIGNAL"))?;
-                manners.rewrite.push(pair);
+                options.rewrite.push(pair);
             }
             Long("exit-map") => {
                 let text = value(&mut words)?;
-                manners.exit_map.push(svdir::exit_map(&text).ok_or(format!("--exit-map {text} is not CODE=CODE"))?);
+                options.exit_map.push(svdir::exit_map(&text).ok_or(format!("--exit-map {text} is not CODE=CODE"))?);
             }
             Long("log") => {
                 voice = match value(&mut words)?.as_str() {
@@ -97,7 +97,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
             Short(_) | Long(_) | Value(_) => return Err(option.unexpected().to_string()),
         }
     }
-    let main = main_of(argv.iter().skip(1).cloned(), manners);
+    let main = main_of(argv.iter().skip(1).cloned(), options);
     if end.is_some() && main.is_none() {
         Err("there is no command behind --".into())
     } else {
@@ -110,10 +110,10 @@ fn value(words: &mut lexopt::Parser) -> Result<String, String> {
 }
 
 /// The main process that a command line names; `None` if it names none.
-fn main_of(argv: impl IntoIterator<Item = OsString>, manners: MainManners) -> Option<MainConfig> {
+fn main_of(argv: impl IntoIterator<Item = OsString>, options: MainOptions) -> Option<MainConfig> {
     let argv: Vec<CString> = argv.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect();
     let descriptors = foreground::inherited_descriptors();
-    (!argv.is_empty()).then_some(MainConfig { argv, descriptors, manners, death_signal: None, log: MainLog::Onit })
+    (!argv.is_empty()).then_some(MainConfig { argv, descriptors, options, death_signal: None, log: MainLog::Onit })
 }
 
 fn alone(main: MainConfig) -> Config {

@@ -16,7 +16,7 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 impl Init {
     /// Whether the end of this process, which nobody asked for, is the end of all.
     pub(super) fn is_fatal(&mut self, at: SlotId, pid: Pid, exit: Exit) -> bool {
-        let Some(slot) = self.table.get(at).filter(|_| self.config.native) else { return false };
+        let Some(slot) = self.table.get(at).filter(|_| self.config.personality.reads_small_files) else { return false };
         let view = slot.service.view();
         let wanted = view.want != Want::Down && !view.leaving;
         if !wanted || slot.asked || view.phase != Phase::Run || view.pid != Some(pid) {
@@ -29,7 +29,7 @@ impl Init {
     pub(super) fn may_give_up_for_all(&mut self, at: SlotId, pid: Pid, exit: Exit) -> bool {
         let view = self.table.get(at).map(|slot| slot.service.view());
         let finishes = view.is_some_and(|view| view.phase == Phase::Finish && view.pid == Some(pid));
-        self.config.native && finishes && exit == Exit::GIVE_UP && self.is_fatal_for_good(at)
+        self.config.personality.reads_small_files && finishes && exit == Exit::GIVE_UP && self.is_fatal_for_good(at)
     }
 
     /// Whether everything ends if the service is not to be started again.

@@ -56,8 +56,8 @@ impl Init {
         let plan = foreground::Plan {
             argv: &config.argv,
             descriptors: &config.descriptors,
-            leads: config.manners.leads,
-            leaves_directory: config.manners.leaves_directory,
+            leads: config.options.leads,
+            leaves_directory: config.options.leaves_directory,
             death_signal: config.death_signal,
             open_files: self.open_files,
             group: self.spawner.group(),
@@ -129,12 +129,12 @@ impl Init {
     pub(super) fn main_ended(&mut self, pid: Pid, exit: Exit) {
         foreground::take_back_terminal(pid);
         self.log_main(MainEvent::Reaped(pid, exit));
-        let code = self.config.main.as_ref().map_or(0, |main| main.manners.code(exit));
-        let manners = self.config.main.as_ref().map(|main| &main.manners);
-        if let Some(signal) = manners.and_then(|manners| manners.last_signal()) {
+        let code = self.config.main.as_ref().map_or(0, |main| main.options.code(exit));
+        let options = self.config.main.as_ref().map(|main| &main.options);
+        if let Some(signal) = options.and_then(|options| options.last_signal()) {
             let _ = process::kill(pid, signal, Target::Group);
         }
-        let passed = manners.and_then(|manners| manners.forward(Signal::TERM));
+        let passed = options.and_then(|options| options.forward(Signal::TERM));
         self.log_main(MainEvent::Ended { exit, passed });
         self.main_is_over(code.into());
     }
@@ -185,14 +185,14 @@ impl Init {
 
     pub(super) fn forward(&self, signal: Signal) {
         let (Main::Here(pid), Some(config)) = (self.main, &self.config.main) else { return };
-        let passed = config.manners.forward(signal);
+        let passed = config.options.forward(signal);
         match passed {
-            Some(Signal::CONT) if config.manners.leads == Leads::Group => foreground::continue_main(pid),
-            Some(signal) => foreground::tell(pid, signal, config.manners.to),
+            Some(Signal::CONT) if config.options.leads == Leads::Group => foreground::continue_main(pid),
+            Some(signal) => foreground::tell(pid, signal, config.options.to),
             None => {}
         }
         self.log_main(MainEvent::Forwarded { signal, passed });
-        if config.manners.stops_at(signal) {
+        if config.options.stops_at(signal) {
             self.log_main(MainEvent::Stopping);
             foreground::stop_ourselves();
         }
@@ -208,7 +208,7 @@ impl Init {
     /// Who waits for us as for a job sees that it was stopped.
     pub(super) fn stop_if_main_has(&self) {
         let (Main::Here(pid), Some(config)) = (self.main, &self.config.main) else { return };
-        let Some(signal) = foreground::has_stopped(pid).filter(|signal| config.manners.stops_with(*signal)) else {
+        let Some(signal) = foreground::has_stopped(pid).filter(|signal| config.options.stops_with(*signal)) else {
             return;
         };
         let wants_terminal = [Signal::TTIN, Signal::TTOU].contains(&signal);

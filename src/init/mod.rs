@@ -25,6 +25,7 @@ mod main_process;
 mod newroot;
 mod notice;
 mod pending;
+pub mod personality;
 mod publish;
 mod reexec;
 mod report;
@@ -126,7 +127,7 @@ impl Init {
         let is_successor = estate.is_some();
         let mut spawner = reexec::insist(is_successor, Spawner::new)?;
         let goes_on_after_faults = config.root != Root::Nothing;
-        let own_faults = config.main.as_ref().filter(|_| !goes_on_after_faults).map(|main| main.manners.own_faults);
+        let own_faults = config.main.as_ref().filter(|_| !goes_on_after_faults).map(|main| main.options.own_faults);
         signals::take_as_faults(own_faults.unwrap_or(FAULTS_AND_ABRT));
         if !goes_on_after_faults {
             signals::let_own_faults_through();
@@ -141,7 +142,7 @@ impl Init {
         if let Some(front) = &config.front {
             reexec::insist(is_successor, || poller.add(front, turn::Token::Front.pack()))?;
         }
-        if config.native && config.main.as_ref().is_none_or(|main| main.manners.adopts) {
+        if config.personality.owns_descendants && config.main.as_ref().is_none_or(|main| main.options.adopts) {
             process::become_subreaper();
         }
         let open_files = process::raise_open_files(OPEN_FILES);

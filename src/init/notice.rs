@@ -52,7 +52,8 @@ impl Init {
             self.config.voice.announce(&format_args!("{goal}: stopping {}", counted(running)));
         }
         let is_seen = on_machine || (self.config.root != Root::Nothing && std::io::stderr().is_terminal());
-        self.notice = (self.config.native && is_seen).then(|| Notice { at: self.now.after(AFTER), of: News::WaitsFor });
+        self.notice = (self.config.personality.tells_news && is_seen)
+            .then(|| Notice { at: self.now.after(AFTER), of: News::WaitsFor });
     }
 
     /// Says what is due.

@@ -65,7 +65,7 @@ impl Init {
             .map_err(|errno| Failure { verb: "write", path: "supervise/status", errno })
             .and_then(|mut files| {
                 let new_pid = old_pid != Some(view.pid);
-                write(self.config.format, &view, stamp, new_pid, |name, content| files.put(name, content))?;
+                write(self.config.personality.format, &view, stamp, new_pid, |name, content| files.put(name, content))?;
                 Ok(files.exchanges())
             });
         match written {
@@ -141,7 +141,7 @@ impl Init {
     fn let_go(&mut self, service: SlotId, logger: Option<SlotId>) {
         if let Some(logger) = logger {
             let lost = self.unread(logger);
-            if lost > 0 && self.config.native {
+            if lost > 0 && self.config.personality.tells_news {
                 self.tell(logger, &format_args!("{lost} bytes were left unread in its pipe, and are lost"));
             }
             self.publish(logger);

@@ -270,7 +270,7 @@ fn slot(record: &Record, name: OsString, history: History, config: &Config, clai
     if fs::identity(&dir) != Ok(id) {
         return None;
     }
-    let service = Service::remembered(config.manners, role, record.memory)?;
+    let service = Service::remembered(config.personality.service, role, record.memory)?;
     let mut slot = Slot::new(name, id, dir, service, files, pair);
     slot.shown = record.shown.map(|stamp| (slot.service.view(), stamp));
     slot.asked = record.asked;
@@ -505,7 +505,7 @@ impl Init {
                 self.release(at);
             }
         }
-        if self.system.is_killing() && self.config.native {
+        if self.system.is_killing() && self.config.personality.escalates {
             self.kill_main();
             self.table.all().into_iter().for_each(|at| self.apply(at, Event::Hurry));
         }

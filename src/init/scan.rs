@@ -316,7 +316,7 @@ impl Init {
     /// Says to whoever is told to serve this very directory that we do.
     fn claim_directory(&mut self) {
         let Some(id) = self.scan.dir.as_ref().and_then(|dir| fs::identity(dir).ok()) else { return };
-        if self.config.native && self.scan.claim.as_ref().is_none_or(|(known, _)| *known != id) {
+        if self.config.personality.has_api && self.scan.claim.as_ref().is_none_or(|(known, _)| *known != id) {
             let claim = socket::claim(&claim_on(id)).and_then(|it| Door::new(&self.poller, it, Token::Claim.pack()));
             self.scan.claim = claim.ok().map(|door| (id, door));
         }
@@ -351,7 +351,7 @@ impl Init {
     /// Names with a leading dot are hidden; `NAME@` is a template for services, and none itself.
     fn is_service_name(&self, name: &OsStr) -> bool {
         let name = name.as_bytes();
-        !(name.starts_with(b".") || self.config.native && name.ends_with(b"@"))
+        !(name.starts_with(b".") || self.config.personality.has_templates && name.ends_with(b"@"))
     }
 
     fn found(&mut self, name: OsString, dir: OwnedFd, id: FileId, memo: Memo) {
@@ -376,7 +376,7 @@ impl Init {
     fn found_alias(&mut self, name: OsString, known: &OsStr, id: FileId, before: Option<FileId>) {
         // Two names of one directory that are both no link: it is being renamed at this very moment.
         let is_link = |name| self.scan.dir.as_ref().is_some_and(|dir| fs::is_link(dir, name));
-        if before != Some(id) && self.config.native && (is_link(&name) || is_link(known)) {
+        if before != Some(id) && self.config.personality.tells_news && (is_link(&name) || is_link(known)) {
             let known = known.to_string_lossy().replace(char::is_control, "?");
             let line = format_args!("is the same directory as {known}: they are one service, which goes by that name");
             self.config.voice.complain(Some(&name), &line);
@@ -386,7 +386,7 @@ impl Init {
 
     /// A directory that has just come, and lacks a `run`, is given a moment. Returns when to look again.
     fn is_being_made(&self, dir: &OwnedFd, memo: &Memo) -> Option<(Mono, Memo)> {
-        if !self.config.native || self.searches || is_complete(dir) {
+        if !self.config.personality.awaits_complete || self.searches || is_complete(dir) {
             return None;
         }
         let is_new = || fs::last_change(dir).is_some_and(|at| clock::wall().saturating_sub(at) < MAKING);
@@ -441,7 +441,7 @@ impl Init {
             }
             let id = slot.id;
             let replaced = self.scan.dir.as_ref().is_some_and(|dir| fs::is_dir(dir, &name));
-            if self.is_named(&name, id) || !(replaced || self.config.stop_removed) {
+            if self.is_named(&name, id) || !(replaced || self.config.personality.stops_removed) {
                 continue;
             }
             let others = self.scan.aliases.iter().filter(|(_, other)| **other == id).map(|(alias, _)| alias);

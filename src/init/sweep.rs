@@ -16,8 +16,8 @@ use crate::wire::{cgroup, mounts};
 impl Init {
     /// Whether we end what nobody supervises. On a machine the `shutdown` script comes before that.
     pub(super) fn sweeps(&self) -> bool {
-        let here = self.config.native && self.config.realm != Realm::Machine;
-        here && self.config.main.as_ref().is_none_or(|main| main.manners.sweep)
+        let here = self.config.personality.owns_descendants && self.config.realm != Realm::Machine;
+        here && self.config.main.as_ref().is_none_or(|main| main.options.sweep)
     }
 
     /// What we start goes into a control group of its own, if ours was given to us. PID 1 needs none: it can signal all

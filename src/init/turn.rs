@@ -240,7 +240,7 @@ impl Init {
         if !matches!(self.main, Main::None) {
             return self.obey_beside_main(signal);
         }
-        match (request(self.config.realm, signal), self.config.hangup) {
+        match (request(self.config.realm, signal), self.config.personality.hangup) {
             (Some(Request::Rescan), Some(code)) if signal == Signal::HUP => {
                 self.code = code;
                 self.stop();
@@ -279,9 +279,9 @@ impl Init {
     }
 
     pub(super) fn obey_byte(&mut self, at: SlotId, byte: u8) {
-        for command in control::decode(byte, self.config.dialect) {
+        for command in control::decode(byte, self.config.personality.dialect) {
             let starts = matches!(command, Command::Up | Command::Once);
-            if self.system.is_up() || !starts || !self.config.native {
+            if self.system.is_up() || !starts || !self.config.personality.escalates {
                 self.apply(at, Event::Command(*command));
             }
         }
@@ -312,7 +312,7 @@ impl Init {
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
         self.note_whole();
         self.table.ledger.forget_what_is_obeyed(); // a second order would be for more haste
-        self.follow(if was_up || self.config.native { order } else { Order::StopAll });
+        self.follow(if was_up || self.config.personality.escalates { order } else { Order::StopAll });
     }
 
     pub(super) fn follow(&mut self, order: Order) {
@@ -337,7 +337,7 @@ impl Init {
     pub(super) fn release(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
         slot.released = true;
-        if self.config.manners.leave == Leave::Wait {
+        if self.config.personality.service.leave == Leave::Wait {
             self.apply(at, Event::Command(Command::Down));
         }
         self.apply(at, Event::Command(Command::Exit));

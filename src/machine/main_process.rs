@@ -36,7 +36,7 @@ const TERMINAL_STOPS: [Signal; 3] = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
 
 /// How the main process is to be treated.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MainManners {
+pub struct MainOptions {
     /// Who gets the signals.
     pub to: Target,
     /// Signals that are replaced; the last one named counts.
@@ -58,9 +58,9 @@ pub struct MainManners {
     pub leaves_directory: bool,
 }
 
-impl MainManners {
+impl MainOptions {
     /// onit's own.
-    pub const ONIT: MainManners = MainManners {
+    pub const ONIT: MainOptions = MainOptions {
         to: Target::Process,
         rewrite: Vec::new(),
         exit_map: Vec::new(),
@@ -73,16 +73,16 @@ impl MainManners {
     };
 
     /// tini's, but for its options: it adopts nobody, ends nobody, and ABRT ends it.
-    pub fn tini() -> MainManners {
-        MainManners { own_faults: FAULTS_AND_ABRT, adopts: false, sweep: false, ..MainManners::ONIT }
+    pub fn tini() -> MainOptions {
+        MainOptions { own_faults: FAULTS_AND_ABRT, adopts: false, sweep: false, ..MainOptions::ONIT }
     }
 
     /// dumb-init's. A session has no terminal of ours: who was stopped by TSTP there would never be continued.
-    pub fn dumb_init(session: bool, mut rewrite: Vec<Rewrite>) -> MainManners {
+    pub fn dumb_init(session: bool, mut rewrite: Vec<Rewrite>) -> MainOptions {
         if session {
             rewrite.splice(0..0, TERMINAL_STOPS.map(|signal| (signal, Some(Signal::STOP))));
         }
-        MainManners {
+        MainOptions {
             to: if session { Target::Group } else { Target::Process },
             rewrite,
             leads: if session { Leads::Session } else { Leads::Nothing },
@@ -91,7 +91,7 @@ impl MainManners {
             adopts: false,
             sweep: false,
             leaves_directory: true,
-            ..MainManners::ONIT
+            ..MainOptions::ONIT
         }
     }
 
@@ -138,8 +138,8 @@ pub fn ends_all(signal: Signal) -> bool {
 mod tests {
     use super::*;
 
-    fn manners(rewrite: &[Rewrite], exit_map: &[(u8, u8)]) -> MainManners {
-        MainManners { rewrite: rewrite.to_vec(), exit_map: exit_map.to_vec(), ..MainManners::ONIT }
+    fn rules(rewrite: &[Rewrite], exit_map: &[(u8, u8)]) -> MainOptions {
+        MainOptions { rewrite: rewrite.to_vec(), exit_map: exit_map.to_vec(), ..MainOptions::ONIT }
     }
 
     #[test]
@@ -147,19 +147,17 @@ mod tests {
         for number in 1..=64 {
             let signal = Signal(number);
             let about_us = [Signal::CHLD, Signal::TTIN, Signal::TTOU].contains(&signal);
-            assert_eq!(MainManners::ONIT.forward(signal), (!about_us).then_some(signal), "{number}");
+            assert_eq!(MainOptions::ONIT.forward(signal), (!about_us).then_some(signal), "{number}");
         }
     }
 
     #[test]
     fn signals_are_rewritten_or_dropped() {
-        let dumb = manners(
-            &[(Signal::TERM, Some(Signal::QUIT)), (Signal::HUP, None), (Signal::TTIN, Some(Signal::STOP))],
-            &[],
-        );
+        let dumb =
+            rules(&[(Signal::TERM, Some(Signal::QUIT)), (Signal::HUP, None), (Signal::TTIN, Some(Signal::STOP))], &[]);
         assert_eq!(dumb.forward(Signal::TERM), Some(Signal::QUIT));
         assert_eq!((dumb.forward(Signal::HUP), dumb.forward(Signal::TTIN)), (None, Some(Signal::STOP)));
-        let twice = manners(&[(Signal::TERM, None), (Signal::TERM, Some(Signal::INT))], &[]);
+        let twice = rules(&[(Signal::TERM, None), (Signal::TERM, Some(Signal::INT))], &[]);
         assert_eq!(twice.forward(Signal::TERM), Some(Signal::INT));
     }
 
@@ -167,17 +165,17 @@ mod tests {
     fn only_what_a_terminal_stops_stops_us() {
         for number in 1..=64 {
             let (signal, is_terminals) = (Signal(number), [20, 21, 22].contains(&number));
-            assert_eq!(MainManners::ONIT.stops_with(signal), is_terminals, "{number}");
-            assert!(!MainManners::ONIT.stops_at(signal), "{number}");
-            let dumb = MainManners::dumb_init(false, Vec::new());
+            assert_eq!(MainOptions::ONIT.stops_with(signal), is_terminals, "{number}");
+            assert!(!MainOptions::ONIT.stops_at(signal), "{number}");
+            let dumb = MainOptions::dumb_init(false, Vec::new());
             assert_eq!((dumb.stops_with(signal), dumb.stops_at(signal)), (false, is_terminals), "{number}");
         }
     }
 
     #[test]
     fn as_dumb_init_every_signal_but_chld_is_passed_on_and_a_session_is_stopped_by_stop() {
-        let alone = MainManners::dumb_init(false, Vec::new());
-        let session = MainManners::dumb_init(true, vec![(Signal::TTIN, Some(Signal::HUP))]);
+        let alone = MainOptions::dumb_init(false, Vec::new());
+        let session = MainOptions::dumb_init(true, vec![(Signal::TTIN, Some(Signal::HUP))]);
         for number in (1..=64).filter(|number| *number != Signal::CHLD.0) {
             assert_eq!(alone.forward(Signal(number)), Some(Signal(number)), "{number}");
         }
@@ -187,21 +185,21 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_session_gets_what_stands_for_term_and_nobody_else_gets_anything() {
-        let session = |rewrite: &[Rewrite]| MainManners::dumb_init(true, rewrite.to_vec()).last_signal();
+        let session = |rewrite: &[Rewrite]| MainOptions::dumb_init(true, rewrite.to_vec()).last_signal();
         assert_eq!(session(&[]), Some(Signal::TERM));
         assert_eq!(session(&[(Signal::TERM, Some(Signal::INT))]), Some(Signal::INT));
         assert_eq!(session(&[(Signal::TERM, None)]), None);
-        let others = [MainManners::ONIT, MainManners::tini(), MainManners::dumb_init(false, Vec::new())];
-        assert!(others.iter().all(|manners| manners.last_signal().is_none()));
+        let others = [MainOptions::ONIT, MainOptions::tini(), MainOptions::dumb_init(false, Vec::new())];
+        assert!(others.iter().all(|rules| rules.last_signal().is_none()));
     }
 
     #[test]
     fn codes_are_those_of_a_shell_and_may_be_mapped() {
         let killed = |signal| Exit::Signal { signal, core: false };
-        assert_eq!(MainManners::ONIT.code(Exit::Code(7)), 7);
-        assert_eq!(MainManners::ONIT.code(killed(Signal::TERM)), 143);
-        assert_eq!(MainManners::ONIT.code(killed(Signal(64))), 192);
-        assert_eq!(manners(&[], &[(143, 0), (7, 3)]).code(killed(Signal::TERM)), 0);
+        assert_eq!(MainOptions::ONIT.code(Exit::Code(7)), 7);
+        assert_eq!(MainOptions::ONIT.code(killed(Signal::TERM)), 143);
+        assert_eq!(MainOptions::ONIT.code(killed(Signal(64))), 192);
+        assert_eq!(rules(&[], &[(143, 0), (7, 3)]).code(killed(Signal::TERM)), 0);
     }
 
     #[test]

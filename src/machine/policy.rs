@@ -32,7 +32,7 @@ pub enum Leave {
 
 /// How a supervisor behaves where daemontools, runit and onit itself differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Manners {
+pub struct ServiceRules {
     pause: Pause,
     /// `up` and `once` start a service that pauses before its next start.
     pub up_ends_pause: bool,
@@ -54,9 +54,9 @@ pub struct Manners {
     pub control_limit: Duration,
 }
 
-impl Manners {
+impl ServiceRules {
     /// onit's own.
-    pub const ONIT: Manners = Manners {
+    pub const ONIT: ServiceRules = ServiceRules {
         pause: Pause::AfterStart,
         up_ends_pause: true,
         leave: Leave::Stop,
@@ -70,18 +70,18 @@ impl Manners {
     };
 
     /// runit's runsv.
-    pub const RUNSV: Manners = Manners {
+    pub const RUNSV: ServiceRules = ServiceRules {
         pause: Pause::AfterEnd,
         up_ends_pause: false,
         down_stays: true,
         finish_gives_up: false,
         fork_pause: Duration::from_secs(5),
         finish_limit: None,
-        ..Manners::ONIT
+        ..ServiceRules::ONIT
     };
 
     /// daemontools' supervise.
-    pub const SUPERVISE: Manners = Manners {
+    pub const SUPERVISE: ServiceRules = ServiceRules {
         up_ends_pause: false,
         leave: Leave::Wait,
         scripts: false,
@@ -89,7 +89,7 @@ impl Manners {
         pause_needs_process: true,
         fork_pause: Duration::from_secs(5),
         finish_limit: None,
-        ..Manners::ONIT
+        ..ServiceRules::ONIT
     };
 
     /// The earliest instant of the next start after a life from `started` to `ended`.
@@ -160,8 +160,8 @@ pub struct Limits {
 
 impl Limits {
     /// What holds for a service that says nothing.
-    pub fn of(manners: &Manners) -> Limits {
-        Limits { stop_signal: Signal::TERM, kill_after: None, finish_limit: manners.finish_limit }
+    pub fn of(rules: &ServiceRules) -> Limits {
+        Limits { stop_signal: Signal::TERM, kill_after: None, finish_limit: rules.finish_limit }
     }
 }
 

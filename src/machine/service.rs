@@ -5,7 +5,7 @@
 
 pub mod memory;
 
-use super::policy::{DRAIN_LIMIT, INSIST, Leave, Limits, Manners};
+use super::policy::{DRAIN_LIMIT, INSIST, Leave, Limits, ServiceRules};
 use super::{Action, Actions, Command, Event, Exit, Mono, Phase, Pid, Refusal, Script, Signal, Target, View, Want};
 
 /// What a service is for another: loggers have no scripts of their own and end when their input does.
@@ -75,7 +75,7 @@ struct Draining {
 /// The machine of one service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
-    manners: &'static Manners,
+    rules: &'static ServiceRules,
     role: Role,
     limits: Limits,
     want: Want,
@@ -93,11 +93,11 @@ pub struct Service {
 
 impl Service {
     /// A service under supervision since `now`, with no process yet. It starts at [`Event::Begin`], if wanted up.
-    pub fn new(manners: &'static Manners, role: Role, want: Want, now: Mono) -> Service {
+    pub fn new(rules: &'static ServiceRules, role: Role, want: Want, now: Mono) -> Service {
         Service {
-            manners,
+            rules,
             role,
-            limits: Limits::of(manners),
+            limits: Limits::of(rules),
             want,
             leaving: false,
             hurried: false,
@@ -196,7 +196,7 @@ impl Service {
     }
 
     fn has_scripts(&self) -> bool {
-        self.manners.scripts && self.role == Role::Main && !self.hurried
+        self.rules.scripts && self.role == Role::Main && !self.hurried
     }
 
     // Orders.
@@ -206,7 +206,7 @@ impl Service {
             return Actions::NONE;
         }
         // A logger leaves because its input has ended, which no order takes back.
-        if self.role == Role::Main && self.manners.stays(command) {
+        if self.role == Role::Main && self.rules.stays(command) {
             self.leaving = false;
         }
         match command {
@@ -215,7 +215,7 @@ impl Service {
             Command::Down => self.down(now, Want::Down),
             Command::NoRestart => self.no_restart(),
             Command::Exit => self.exit(now),
-            Command::Term if self.manners.leave == Leave::Wait => {
+            Command::Term if self.rules.leave == Leave::Wait => {
                 self.deliver(now, command, Signal::TERM, Target::Process)
             }
             Command::Term => self.stop(now, Signal::TERM),
@@ -240,7 +240,7 @@ impl Service {
         match &mut self.state {
             State::Down { armed, not_before } => {
                 *armed = true;
-                if self.manners.up_ends_pause {
+                if self.rules.up_ends_pause {
                     *not_before = now;
                 }
             }
@@ -290,7 +290,7 @@ impl Service {
             return Actions::NONE; // a logger leaves when its input ends, or what it was still to read is lost
         }
         self.leaving = true;
-        match self.manners.leave {
+        match self.rules.leave {
             Leave::Stop => self.down(now, Want::Down),
             Leave::Wait => {
                 if let State::Down { .. } = self.state {
@@ -311,7 +311,7 @@ impl Service {
 
     fn set_paused(&mut self, paused: bool) {
         let alive = matches!(self.state, State::Up { .. });
-        self.paused = paused && (alive || !self.manners.pause_needs_process);
+        self.paused = paused && (alive || !self.rules.pause_needs_process);
     }
 
     fn stop(&mut self, now: Mono, signal: Signal) -> Actions {
@@ -367,7 +367,7 @@ impl Service {
             return actions;
         }
         actions.push(Action::Signal(pid, Signal::CONT, Target::Process));
-        if self.manners.pause_needs_process {
+        if self.rules.pause_needs_process {
             self.paused = false;
         }
         if let (State::Up { kill_at, .. }, Some(patience)) = (&mut self.state, self.limits.kill_after) {
@@ -403,7 +403,7 @@ impl Service {
 
     fn spawned(&mut self, now: Mono, pid: Pid) -> Actions {
         if let Hook::Asked { command, then } = self.hook {
-            let kill_at = now.after(self.manners.control_limit);
+            let kill_at = now.after(self.rules.control_limit);
             self.hook = Hook::Running { pid, command, then, kill_at, late: false };
             return Actions::NONE;
         }
@@ -435,7 +435,7 @@ impl Service {
                 self.cycle_ended(now, now, false)
             }
             (State::Starting, Refusal::Fork) => {
-                self.state = State::Down { armed: true, not_before: self.manners.next_fork(now) };
+                self.state = State::Down { armed: true, not_before: self.rules.next_fork(now) };
                 Actions::NONE
             }
             (State::Starting, Refusal::Absent | Refusal::Exec) => {
@@ -443,7 +443,7 @@ impl Service {
                 self.run_ended(now, Exit::NOT_RUN, now)
             }
             (State::FinishDue { exit, started, again, .. }, Refusal::Fork) => {
-                self.state = State::FinishDue { exit, started, again, at: self.manners.next_fork(now) };
+                self.state = State::FinishDue { exit, started, again, at: self.rules.next_fork(now) };
                 Actions::NONE
             }
             (State::FinishDue { started, again, .. }, Refusal::Absent) => self.cycle_ended(now, started, again),
@@ -475,7 +475,7 @@ impl Service {
         match self.state {
             State::Up { pid, started, .. } if pid == dead => self.run_ended(now, exit, started),
             State::Finishing { pid, started, again, .. } if pid == dead => {
-                if self.manners.finish_gives_up && exit == Exit::GIVE_UP && !again {
+                if self.rules.finish_gives_up && exit == Exit::GIVE_UP && !again {
                     self.want = Want::Down;
                 }
                 self.cycle_ended(now, started, again)
@@ -504,11 +504,11 @@ impl Service {
     fn cycle_ended(&mut self, now: Mono, started: Mono, again: bool) -> Actions {
         self.got_term = false;
         self.since = now;
-        if self.manners.pause_needs_process {
+        if self.rules.pause_needs_process {
             self.paused = false;
         }
         let armed = self.want == Want::Up || again;
-        self.state = State::Down { armed, not_before: self.manners.next_start(started, now) };
+        self.state = State::Down { armed, not_before: self.rules.next_start(started, now) };
         if armed && self.has_time_to_drain(now) {
             return Action::LookAtInput.into(); // what it leaves in the pipe is not lost as long as there is time
         }

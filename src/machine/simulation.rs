@@ -17,7 +17,7 @@ mod promises;
 mod transitions;
 mod walks;
 
-use super::policy::{Leave, Limits, Manners};
+use super::policy::{Leave, Limits, ServiceRules};
 use super::service::{Role, Service};
 use super::{Action, Command, Event, Exit, Mono, Phase, Pid, Refusal, Script, Signal, Target, Want};
 use std::time::Duration;
@@ -97,7 +97,7 @@ struct Known {
     down_since: Mono,
     /// One start was ordered, whatever is wanted later.
     owed: bool,
-    /// Somebody asked for the next start, with manners in which that ends a pause.
+    /// Somebody asked for the next start, with rules in which that ends a pause.
     hasty: bool,
     attempted: Option<Mono>,
     stop_sent: bool,
@@ -107,7 +107,7 @@ struct Known {
 #[derive(Clone, Debug)]
 struct World {
     service: Service,
-    manners: &'static Manners,
+    rules: &'static ServiceRules,
     role: Role,
     limits: Limits,
     programs: Programs,
@@ -123,13 +123,13 @@ struct World {
 
 impl World {
     /// Supervision has not begun yet.
-    fn new(manners: &'static Manners, role: Role, want: Want) -> World {
+    fn new(rules: &'static ServiceRules, role: Role, want: Want) -> World {
         let now = Mono(1_000_000_000);
         World {
-            service: Service::new(manners, role, want, now),
-            manners,
+            service: Service::new(rules, role, want, now),
+            rules,
             role,
-            limits: Limits::of(manners),
+            limits: Limits::of(rules),
             programs: Programs::RUN_AND_FINISH,
             now,
             born: 0,
@@ -151,12 +151,12 @@ impl World {
     }
 
     /// `run` lives, and has for a while.
-    fn up(manners: &'static Manners) -> World {
-        World::up_as(manners, Role::Main)
+    fn up(rules: &'static ServiceRules) -> World {
+        World::up_as(rules, Role::Main)
     }
 
-    fn up_as(manners: &'static Manners, role: Role) -> World {
-        let mut world = World::new(manners, role, Want::Up);
+    fn up_as(rules: &'static ServiceRules, role: Role) -> World {
+        let mut world = World::new(rules, role, Want::Up);
         assert_eq!(world.begin(), "run");
         world.pass(10 * SECOND);
         world
@@ -213,7 +213,7 @@ impl World {
             self.known.down_since = self.now;
         }
         let gives_up = matches!(dead.script, Script::Finish(_)) && exit == Exit::GIVE_UP && !self.known.owed;
-        if gives_up && self.manners.finish_gives_up {
+        if gives_up && self.rules.finish_gives_up {
             self.known.want = Want::Down;
         }
         self.tell(Event::Died(dead.pid, exit))
@@ -308,7 +308,7 @@ impl World {
 
     /// The supervisor fails between two steps, and another one goes on from what it noted.
     fn forget_and_remember(&mut self) {
-        let again = Service::remembered(self.manners, self.role, self.service.memory());
+        let again = Service::remembered(self.rules, self.role, self.service.memory());
         assert_eq!(again.as_ref(), Some(&self.service), "what is noted is what is");
         self.service = again.expect("compared");
     }
@@ -390,7 +390,7 @@ impl World {
         let limit = match script {
             Script::Run => None,
             Script::Finish(_) => self.limits.finish_limit,
-            Script::Control(_) => Some(self.manners.control_limit),
+            Script::Control(_) => Some(self.rules.control_limit),
         };
         if !is_control(script) {
             self.known.paused = false;
@@ -411,11 +411,11 @@ impl World {
             Command::Up | Command::Once => {
                 known.want = if command == Command::Up { Want::Up } else { Want::Once };
                 known.owed = phase != Phase::Run;
-                known.hasty = self.manners.up_ends_pause && phase == Phase::Down;
+                known.hasty = self.rules.up_ends_pause && phase == Phase::Down;
             }
             Command::Down => (known.want, known.owed) = (Want::Down, false),
             Command::NoRestart => (known.want, known.owed) = (Want::Once, false),
-            Command::Exit if self.role == Role::Main && self.manners.leave == Leave::Stop => {
+            Command::Exit if self.role == Role::Main && self.rules.leave == Leave::Stop => {
                 (known.want, known.owed) = (Want::Down, false);
             }
             Command::Exit if self.role == Role::Main && phase == Phase::Down => known.owed = false,
@@ -476,7 +476,7 @@ impl World {
         assert_eq!(view.want, self.known.want, "the last order holds");
         let since = if view.phase == Phase::Down { self.known.down_since } else { self.known.up_since };
         assert_eq!(view.since, since, "since when {view:?}");
-        if self.manners.pause_needs_process {
+        if self.rules.pause_needs_process {
             assert!(!view.paused || view.phase == Phase::Run, "what is paused lives");
         } else {
             assert_eq!(view.paused, self.known.paused, "the last of pause, continue and start holds");

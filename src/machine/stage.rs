@@ -13,7 +13,7 @@ pub const PAUSE: Duration = Duration::from_secs(5);
 pub enum Part {
     /// onit's `boot`.
     Boot,
-    /// runit's stage 1: the same, in runit's manners.
+    /// runit's stage 1: the same, in runit's rules.
     RunitBoot,
     /// runit's stage 2: what runs while the machine is up.
     RunitUp,

@@ -1,7 +1,7 @@
 //! The bytes of `supervise/control`, and the names of the programs under `control/`.
 //!
 //! Sources: runit's `sv(8)` and `runsv(8)`, daemontools' `svc`, s6's `s6-svc`. Where two of them use one byte for
-//! different things (`x`), the service keeps runit's meaning, or daemontools' when it is supervised in its manners.
+//! different things (`x`), the service keeps runit's meaning, or daemontools' when it is supervised as by it.
 
 use crate::machine::{Command, Signal, Target};
 

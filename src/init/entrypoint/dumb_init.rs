@@ -6,7 +6,7 @@ use super::super::main_log::MainLog;
 use super::{alone, called, main_of, option_error, rest};
 use crate::exit;
 use crate::machine::Signal;
-use crate::machine::main_process::{MainManners, Rewrite};
+use crate::machine::main_process::{MainOptions, Rewrite};
 use crate::sys::say::say;
 use std::ffi::OsString;
 
@@ -74,7 +74,7 @@ pub fn dumb_init(args: &[OsString]) -> i32 {
             (_, option) => return wrong(&option_error(&called("dumb-init"), &option)),
         }
     }
-    match main_of(argv, MainManners::dumb_init(session, rewrite)) {
+    match main_of(argv, MainOptions::dumb_init(session, rewrite)) {
         Some(main) => {
             if debug && says("DUMB_INIT_DEBUG", "1") {
                 say("[dumb-init] Running in debug mode.");

@@ -5,7 +5,7 @@ use super::super::main_log::{MainEvent, MainLog};
 use super::super::{boot, entry};
 use super::{alone, called, main_of, option_error, rest};
 use crate::exit;
-use crate::machine::main_process::MainManners;
+use crate::machine::main_process::MainOptions;
 use crate::machine::{Signal, Target};
 use crate::sys::{process, say::say};
 use crate::wire::svdir;
@@ -33,9 +33,9 @@ is a number, 1 if it is not set.";
 /// `tini [-s] [-g] [-p SIGNAL] [-e CODE] [-v] [-w] [--] CMD`, with tini's environment.
 pub fn tini(args: &[OsString]) -> i32 {
     let set = |name| std::env::var_os(name).is_some();
-    let mut manners = MainManners { adopts: set("TINI_SUBREAPER"), ..MainManners::tini() };
+    let mut options = MainOptions { adopts: set("TINI_SUBREAPER"), ..MainOptions::tini() };
     if set("TINI_KILL_PROCESS_GROUP") {
-        manners.to = Target::Group;
+        options.to = Target::Group;
     }
     let (mut death_signal, mut verbosity, mut warn_on_reap, mut argv) = (None, 1, false, Vec::new());
     if args.len() == 1 && args.first().is_some_and(|word| word == "--version") {
@@ -45,9 +45,9 @@ pub fn tini(args: &[OsString]) -> i32 {
     while let Some(option) = words.next().transpose() {
         use lexopt::Arg::{Long, Short, Value};
         match option {
-            Ok(Short('s')) => manners.adopts = true,
+            Ok(Short('s')) => options.adopts = true,
             Ok(Short('v')) => verbosity += 1,
-            Ok(Short('g')) => manners.to = Target::Group,
+            Ok(Short('g')) => options.to = Target::Group,
             Ok(Short('w')) => warn_on_reap = true,
             Ok(Short(letter @ ('e' | 'p'))) => {
                 let text = match words.value() {
@@ -55,7 +55,7 @@ pub fn tini(args: &[OsString]) -> i32 {
                     Err(error) => return wrong(&option_error(&called("tini"), &Err(error))),
                 };
                 match (letter, text.parse(), signal(&text)) {
-                    ('e', Ok(code), _) => manners.exit_map.push((code, 0)),
+                    ('e', Ok(code), _) => options.exit_map.push((code, 0)),
                     ('p', _, Some(signal)) => death_signal = Some(signal),
                     _ => {
                         say(format_args!(
@@ -80,8 +80,8 @@ pub fn tini(args: &[OsString]) -> i32 {
         verbosity = text.trim().parse().unwrap_or(0);
     }
     let log = MainLog::Tini { verbosity, warn_on_reap };
-    let adopts = manners.adopts;
-    let Some(main) = main_of(argv, manners) else {
+    let adopts = options.adopts;
+    let Some(main) = main_of(argv, options) else {
         say(format_args!("tini ({VERSION})\n{USAGE}"));
         return exit::FAILED;
     };

@@ -1,13 +1,13 @@
 //! A service as a few plain words, and back: what outlives the program that supervises.
 
-use super::{Draining, Hook, Limits, Manners, Role, Service, State, Then};
+use super::{Draining, Hook, Limits, Role, Service, ServiceRules, State, Then};
 use crate::machine::{Action, Actions, Command, Exit, Mono, Pid, Signal, Target, Want};
 use std::time::Duration;
 
 /// How many words.
 pub const WORDS: usize = 11;
 
-/// Everything about a service but its manners and its role.
+/// Everything about a service but its rules and its role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Memory(pub [u64; WORDS]);
 
@@ -39,7 +39,7 @@ impl Service {
     /// What there is to remember of it.
     pub fn memory(&self) -> Memory {
         let Service {
-            manners: _,
+            rules: _,
             role: _,
             limits,
             want,
@@ -109,7 +109,7 @@ impl Service {
     }
 
     /// The service that this is the memory of. `None` if it is nobody's.
-    pub fn remembered(manners: &'static Manners, role: Role, Memory(words): Memory) -> Option<Service> {
+    pub fn remembered(rules: &'static ServiceRules, role: Role, Memory(words): Memory) -> Option<Service> {
         let [bits, pids, since, a, b, hook_at, until, unread, order, kill_after, finish_limit] = words;
         let [tag, hook, want, flags, stop_signal, kind, value, core] = bits.to_le_bytes();
         let flag = |at: u8| flags & (1 << at) != 0;
@@ -139,7 +139,7 @@ impl Service {
             _ => return None,
         };
         Some(Service {
-            manners,
+            rules,
             role,
             limits: Limits {
                 stop_signal: signal_of(stop_signal)?,
@@ -164,9 +164,9 @@ impl Service {
     }
 
     /// A service that runs already, and of which nothing else is known.
-    pub fn found(manners: &'static Manners, role: Role, want: Want, pid: Pid, since: Mono) -> Service {
+    pub fn found(rules: &'static ServiceRules, role: Role, want: Want, pid: Pid, since: Mono) -> Service {
         let state = State::Up { pid, started: since, kill_at: None };
-        Service { state, ..Service::new(manners, role, want, since) }
+        Service { state, ..Service::new(rules, role, want, since) }
     }
 
     /// Its processes: that of `run` or `finish`, and that of `control/X`.

@@ -9,36 +9,36 @@ const KILLED: Exit = Exit::Signal { signal: Signal::KILL, core: false };
 const MILLI: Duration = Duration::from_millis(1);
 
 /// The supervisors with `finish` and `control/X`.
-const SCRIPTED: [&Manners; 2] = [&Manners::ONIT, &Manners::RUNSV];
+const SCRIPTED: [&ServiceRules; 2] = [&ServiceRules::ONIT, &ServiceRules::RUNSV];
 
 fn up() -> World {
-    World::up(&Manners::ONIT)
+    World::up(&ServiceRules::ONIT)
 }
 
-fn down(manners: &'static Manners) -> World {
-    let mut world = World::new(manners, Role::Main, Want::Down);
+fn down(rules: &'static ServiceRules) -> World {
+    let mut world = World::new(rules, Role::Main, Want::Down);
     assert_eq!(world.begin(), "");
     world
 }
 
 fn logger() -> World {
-    World::up_as(&Manners::ONIT, Role::Logger)
+    World::up_as(&ServiceRules::ONIT, Role::Logger)
 }
 
 fn kill_after(after: Duration) -> Limits {
-    Limits { kill_after: Some(after), ..Limits::of(&Manners::ONIT) }
+    Limits { kill_after: Some(after), ..Limits::of(&ServiceRules::ONIT) }
 }
 
 // up, once, and what is wanted at the beginning
 
 #[test]
 fn wanted_up_it_starts_when_supervision_begins() {
-    assert_eq!(World::new(&Manners::ONIT, Role::Main, Want::Up).begin(), "run");
+    assert_eq!(World::new(&ServiceRules::ONIT, Role::Main, Want::Up).begin(), "run");
 }
 
 #[test]
 fn wanted_down_it_starts_when_told_up() {
-    let mut world = down(&Manners::ONIT);
+    let mut world = down(&ServiceRules::ONIT);
     world.pass(60 * SECOND);
     assert_eq!(world.order(Command::Up), "run");
     assert_eq!(world.order(Command::Up), "", "it already runs");
@@ -46,7 +46,7 @@ fn wanted_down_it_starts_when_told_up() {
 
 #[test]
 fn once_starts_it_and_its_end_is_the_end() {
-    let mut world = down(&Manners::ONIT);
+    let mut world = down(&ServiceRules::ONIT);
     assert_eq!(world.order(Command::Once), "run");
     assert_eq!(world.ends(Exit::Code(3)), "finish 3");
     assert_eq!(world.ends(Exit::Code(0)), "");
@@ -75,7 +75,7 @@ fn a_finish_that_gives_up_ends_the_restarts_until_somebody_says_up() {
     world.ends(Exit::GIVE_UP);
     assert_eq!(world.service.view().want, Want::Up, "who said up meanwhile means it");
     assert!(world.service.deadline().is_some());
-    let mut runsv = World::up(&Manners::RUNSV);
+    let mut runsv = World::up(&ServiceRules::RUNSV);
     runsv.ends(Exit::Code(3));
     runsv.ends(Exit::GIVE_UP);
     assert_eq!(runsv.service.view().want, Want::Up, "runit knows no giving up");
@@ -83,8 +83,8 @@ fn a_finish_that_gives_up_ends_the_restarts_until_somebody_says_up() {
 
 #[test]
 fn once_during_finish_is_kept() {
-    for manners in SCRIPTED {
-        let mut world = World::up(manners);
+    for rules in SCRIPTED {
+        let mut world = World::up(rules);
         world.order(Command::Down);
         assert_eq!(world.ends(TERMINATED), "finish TERM");
         assert_eq!(world.order(Command::Once), "");
@@ -107,7 +107,7 @@ fn once_during_finish_is_taken_back_by_down() {
 
 #[test]
 fn no_restart_starts_nothing_and_lets_run_be_the_last() {
-    let mut world = down(&Manners::ONIT);
+    let mut world = down(&ServiceRules::ONIT);
     assert_eq!(world.order(Command::NoRestart), "");
     assert_eq!(world.service.view().want, Want::Once);
     let mut world = up();
@@ -119,7 +119,7 @@ fn no_restart_starts_nothing_and_lets_run_be_the_last() {
 
 #[test]
 fn no_restart_calls_off_the_start_that_a_pause_delays() {
-    let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN);
     world.begin();
     world.ends(Exit::Code(1));
     assert!(world.service.deadline().is_some());
@@ -131,8 +131,8 @@ fn no_restart_calls_off_the_start_that_a_pause_delays() {
 
 #[test]
 fn down_sends_term_then_cont_and_it_stays_down() {
-    for manners in [&Manners::ONIT, &Manners::RUNSV, &Manners::SUPERVISE] {
-        let mut world = World::up(manners);
+    for rules in [&ServiceRules::ONIT, &ServiceRules::RUNSV, &ServiceRules::SUPERVISE] {
+        let mut world = World::up(rules);
         assert_eq!(world.order(Command::Down), "TERM run, CONT run");
         assert!(world.service.view().got_term);
         world.settle();
@@ -143,7 +143,7 @@ fn down_sends_term_then_cont_and_it_stays_down() {
 
 #[test]
 fn down_sends_the_stop_signal_of_the_service() {
-    let mut world = up().limited(Limits { stop_signal: Signal::INT, ..Limits::of(&Manners::ONIT) });
+    let mut world = up().limited(Limits { stop_signal: Signal::INT, ..Limits::of(&ServiceRules::ONIT) });
     assert_eq!(world.order(Command::Down), "INT run, CONT run");
     assert!(world.service.view().got_term);
 }
@@ -158,8 +158,8 @@ fn down_then_up_is_a_restart() {
 
 #[test]
 fn down_calls_off_the_start_that_a_pause_delays() {
-    for manners in [&Manners::ONIT, &Manners::RUNSV, &Manners::SUPERVISE] {
-        let mut world = World::new(manners, Role::Main, Want::Up).with(Programs::RUN);
+    for rules in [&ServiceRules::ONIT, &ServiceRules::RUNSV, &ServiceRules::SUPERVISE] {
+        let mut world = World::new(rules, Role::Main, Want::Up).with(Programs::RUN);
         world.begin();
         world.ends(Exit::Code(1));
         assert_eq!(world.order(Command::Down), "");
@@ -184,7 +184,7 @@ fn term_while_wanted_down_continues_it_too() {
 
 #[test]
 fn the_restart_order_of_s6_sends_the_stop_signal() {
-    let mut world = up().limited(Limits { stop_signal: Signal::QUIT, ..Limits::of(&Manners::ONIT) });
+    let mut world = up().limited(Limits { stop_signal: Signal::QUIT, ..Limits::of(&ServiceRules::ONIT) });
     assert_eq!(world.order(Command::Term), "TERM run");
     assert_eq!(world.order(Command::StopSignal), "QUIT run");
 }
@@ -211,7 +211,7 @@ fn signals_go_to_the_process_or_to_its_group_as_ordered() {
 #[test]
 fn signals_while_nothing_runs_go_nowhere() {
     for command in COMMANDS.into_iter().filter(|c| !matches!(c, Command::Up | Command::Once)) {
-        let sent = down(&Manners::ONIT).order(command);
+        let sent = down(&ServiceRules::ONIT).order(command);
         let expected = match command {
             Command::Disable => "create down",
             Command::Enable => "remove down",
@@ -237,8 +237,8 @@ fn of_all_signals_only_kill_reaches_finish() {
 
 #[test]
 fn kill_during_finish_ends_finish_and_does_not_repeat_it() {
-    for manners in SCRIPTED {
-        let mut world = World::up(manners);
+    for rules in SCRIPTED {
+        let mut world = World::up(rules);
         world.order(Command::Down);
         world.ends(TERMINATED);
         assert_eq!(world.order(Command::Kill(Target::Process)), "KILL finish TERM");
@@ -267,8 +267,8 @@ fn down_continues_what_was_paused_and_as_in_runit_the_flag_stays() {
 
 #[test]
 fn in_runit_a_service_that_is_down_can_be_called_paused_until_it_starts() {
-    for manners in SCRIPTED {
-        let mut world = down(manners);
+    for rules in SCRIPTED {
+        let mut world = down(rules);
         world.order(Command::Pause(Target::Process));
         assert!(world.service.view().paused);
         world.order(Command::Up);
@@ -278,11 +278,11 @@ fn in_runit_a_service_that_is_down_can_be_called_paused_until_it_starts() {
 
 #[test]
 fn in_daemontools_only_a_living_process_is_paused() {
-    let mut world = down(&Manners::SUPERVISE);
+    let mut world = down(&ServiceRules::SUPERVISE);
     world.order(Command::Pause(Target::Process));
     assert!(!world.service.view().paused);
     for end in [Command::Down, Command::Kill(Target::Process)] {
-        let mut world = World::up(&Manners::SUPERVISE);
+        let mut world = World::up(&ServiceRules::SUPERVISE);
         world.order(Command::Pause(Target::Process));
         assert!(world.service.view().paused);
         world.order(end);
@@ -305,8 +305,8 @@ fn finish_is_not_paused_because_run_was() {
 
 #[test]
 fn exit_stops_it_and_supervision_ends_after_finish() {
-    for manners in SCRIPTED {
-        let mut world = World::up(manners);
+    for rules in SCRIPTED {
+        let mut world = World::up(rules);
         assert_eq!(world.order(Command::Exit), "TERM run, CONT run");
         assert!(world.service.view().leaving);
         assert_eq!(world.ends(TERMINATED), "finish TERM");
@@ -318,8 +318,8 @@ fn exit_stops_it_and_supervision_ends_after_finish() {
 
 #[test]
 fn exit_while_down_ends_supervision_at_once() {
-    for manners in [&Manners::ONIT, &Manners::RUNSV, &Manners::SUPERVISE] {
-        let mut world = down(manners);
+    for rules in [&ServiceRules::ONIT, &ServiceRules::RUNSV, &ServiceRules::SUPERVISE] {
+        let mut world = down(rules);
         world.order(Command::Exit);
         assert!(world.service.is_gone());
     }
@@ -327,7 +327,7 @@ fn exit_while_down_ends_supervision_at_once() {
 
 #[test]
 fn exit_calls_off_the_start_that_a_pause_delays() {
-    let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN);
     world.begin();
     world.ends(Exit::Code(1));
     world.order(Command::Exit);
@@ -336,7 +336,7 @@ fn exit_calls_off_the_start_that_a_pause_delays() {
 
 #[test]
 fn exit_then_kill_still_waits_for_the_death_and_for_finish() {
-    let mut world = World::up(&Manners::RUNSV);
+    let mut world = World::up(&ServiceRules::RUNSV);
     assert_eq!(world.orders([Command::Exit, Command::Kill(Target::Process)])[1], "KILL run");
     assert_eq!(world.ends(KILLED), "finish KILL");
     world.ends(Exit::Code(0));
@@ -345,28 +345,28 @@ fn exit_then_kill_still_waits_for_the_death_and_for_finish() {
 
 #[test]
 fn exit_is_taken_back_by_up_and_in_runit_by_down_too() {
-    for (manners, command, stays) in [
-        (&Manners::ONIT, Command::Up, true),
-        (&Manners::ONIT, Command::Once, true),
-        (&Manners::ONIT, Command::Down, false),
-        (&Manners::ONIT, Command::NoRestart, false),
-        (&Manners::ONIT, Command::Term, false),
-        (&Manners::RUNSV, Command::Up, true),
-        (&Manners::RUNSV, Command::Down, true),
-        (&Manners::RUNSV, Command::NoRestart, true),
-        (&Manners::RUNSV, Command::Term, false),
-        (&Manners::SUPERVISE, Command::Up, false),
-        (&Manners::SUPERVISE, Command::Down, false),
+    for (rules, command, stays) in [
+        (&ServiceRules::ONIT, Command::Up, true),
+        (&ServiceRules::ONIT, Command::Once, true),
+        (&ServiceRules::ONIT, Command::Down, false),
+        (&ServiceRules::ONIT, Command::NoRestart, false),
+        (&ServiceRules::ONIT, Command::Term, false),
+        (&ServiceRules::RUNSV, Command::Up, true),
+        (&ServiceRules::RUNSV, Command::Down, true),
+        (&ServiceRules::RUNSV, Command::NoRestart, true),
+        (&ServiceRules::RUNSV, Command::Term, false),
+        (&ServiceRules::SUPERVISE, Command::Up, false),
+        (&ServiceRules::SUPERVISE, Command::Down, false),
     ] {
-        let mut world = World::up(manners);
+        let mut world = World::up(rules);
         world.orders([Command::Exit, command]);
-        assert_eq!(world.service.view().leaving, !stays, "{manners:?} {command:?}");
+        assert_eq!(world.service.view().leaving, !stays, "{rules:?} {command:?}");
     }
 }
 
 #[test]
 fn in_daemontools_exit_sends_nothing_and_waits() {
-    let mut world = World::up(&Manners::SUPERVISE);
+    let mut world = World::up(&ServiceRules::SUPERVISE);
     assert_eq!(world.order(Command::Exit), "");
     assert!(world.service.view().leaving && world.service.view().want == Want::Up);
     world.ends(Exit::Code(0));
@@ -376,7 +376,7 @@ fn in_daemontools_exit_sends_nothing_and_waits() {
 #[test]
 fn in_daemontools_down_and_exit_stop_and_leave_in_either_order() {
     for orders in [[Command::Down, Command::Exit], [Command::Exit, Command::Down]] {
-        let mut world = World::up(&Manners::SUPERVISE);
+        let mut world = World::up(&ServiceRules::SUPERVISE);
         assert_eq!(world.orders(orders).concat(), "TERM run, CONT run");
         world.ends(TERMINATED);
         assert!(world.service.is_gone());
@@ -385,7 +385,7 @@ fn in_daemontools_down_and_exit_stop_and_leave_in_either_order() {
 
 #[test]
 fn gone_is_final() {
-    let mut world = down(&Manners::ONIT);
+    let mut world = down(&ServiceRules::ONIT);
     world.order(Command::Exit);
     let view = world.service.view();
     for command in COMMANDS {
@@ -414,7 +414,7 @@ fn a_run_that_cannot_be_executed_counts_as_an_end_with_111() {
     for refusal in [Refusal::Absent, Refusal::Exec] {
         let run = Some(refusal);
         let mut world =
-            World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs { run, ..Programs::RUN_AND_FINISH });
+            World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs { run, ..Programs::RUN_AND_FINISH });
         assert_eq!(world.begin(), format!("no run: {refusal:?}, finish 111"));
         assert_eq!(world.ends(Exit::Code(0)), "");
         assert_eq!(world.wait(SECOND), format!("no run: {refusal:?}, finish 111"));
@@ -429,7 +429,7 @@ fn a_finish_that_cannot_be_executed_counts_as_having_run() {
 
 #[test]
 fn daemontools_has_neither_finish_nor_hooks() {
-    let mut world = World::up(&Manners::SUPERVISE).hooked(&COMMANDS);
+    let mut world = World::up(&ServiceRules::SUPERVISE).hooked(&COMMANDS);
     assert_eq!(world.order(Command::Term), "TERM run");
     assert_eq!(world.ends(TERMINATED), "run");
 }
@@ -442,14 +442,14 @@ fn finish_has_five_seconds_unless_the_service_says_otherwise() {
     assert_eq!(world.wait(INSIST), "kill late finish 0", "and again");
     assert_eq!(world.ends(KILLED), "run");
 
-    let mut world = up().limited(Limits { finish_limit: Some(SECOND), ..Limits::of(&Manners::ONIT) });
+    let mut world = up().limited(Limits { finish_limit: Some(SECOND), ..Limits::of(&ServiceRules::ONIT) });
     world.ends(Exit::Code(0));
     assert_eq!(world.wait(SECOND), "kill late finish 0");
 }
 
 #[test]
 fn in_runit_finish_has_no_time_limit() {
-    let mut world = World::up(&Manners::RUNSV);
+    let mut world = World::up(&ServiceRules::RUNSV);
     world.ends(Exit::Code(0));
     assert_eq!(world.service.deadline(), None);
 }
@@ -459,8 +459,8 @@ fn in_runit_finish_has_no_time_limit() {
 #[test]
 fn a_failed_fork_of_run_is_tried_again() {
     let run = Some(Refusal::Fork);
-    for (manners, pause) in [(&Manners::ONIT, 1), (&Manners::RUNSV, 5), (&Manners::SUPERVISE, 5)] {
-        let mut world = World::new(manners, Role::Main, Want::Up).with(Programs { run, ..Programs::RUN });
+    for (rules, pause) in [(&ServiceRules::ONIT, 1), (&ServiceRules::RUNSV, 5), (&ServiceRules::SUPERVISE, 5)] {
+        let mut world = World::new(rules, Role::Main, Want::Up).with(Programs { run, ..Programs::RUN });
         assert_eq!(world.begin(), "no run: Fork");
         assert_eq!(world.wait(pause * SECOND), "no run: Fork");
         world.programs = Programs::RUN;
@@ -470,7 +470,7 @@ fn a_failed_fork_of_run_is_tried_again() {
 
 #[test]
 fn a_failed_fork_does_not_use_up_once() {
-    let mut world = down(&Manners::ONIT).with(Programs { run: Some(Refusal::Fork), ..Programs::RUN });
+    let mut world = down(&ServiceRules::ONIT).with(Programs { run: Some(Refusal::Fork), ..Programs::RUN });
     assert_eq!(world.order(Command::Once), "no run: Fork");
     world.programs = Programs::RUN;
     assert_eq!(world.wait(SECOND), "run");
@@ -479,8 +479,8 @@ fn a_failed_fork_does_not_use_up_once() {
 #[test]
 fn a_failed_fork_of_finish_is_tried_again_with_the_same_exit() {
     let finish = Some(Refusal::Fork);
-    for (manners, pause) in [(&Manners::ONIT, 1), (&Manners::RUNSV, 5)] {
-        let mut world = World::up(manners).with(Programs { finish, ..Programs::RUN });
+    for (rules, pause) in [(&ServiceRules::ONIT, 1), (&ServiceRules::RUNSV, 5)] {
+        let mut world = World::up(rules).with(Programs { finish, ..Programs::RUN });
         assert_eq!(world.ends(Exit::Code(7)), "no finish 7: Fork");
         assert_eq!((world.service.view().phase, world.service.view().pid), (Phase::Finish, None));
         assert_eq!(world.wait(pause * SECOND), "no finish 7: Fork");
@@ -506,8 +506,8 @@ fn exit_waits_for_the_finish_that_could_not_be_started() {
 // Pauses between starts
 
 /// From the end of a life of this length (and of a `finish` of that length) to the next start.
-fn pause_after(manners: &'static Manners, run: Duration, finish: Duration) -> Duration {
-    let mut world = World::new(manners, Role::Main, Want::Up);
+fn pause_after(rules: &'static ServiceRules, run: Duration, finish: Duration) -> Duration {
+    let mut world = World::new(rules, Role::Main, Want::Up);
     world.begin();
     world.pass(run);
     if world.ends(Exit::Code(0)) == "finish 0" {
@@ -525,7 +525,7 @@ fn pause_after(manners: &'static Manners, run: Duration, finish: Duration) -> Du
 
 #[test]
 fn onit_starts_it_a_second_after_the_last_start() {
-    let pause = |run, finish| pause_after(&Manners::ONIT, run * MILLI, finish * MILLI);
+    let pause = |run, finish| pause_after(&ServiceRules::ONIT, run * MILLI, finish * MILLI);
     assert_eq!(pause(0, 0), 1000 * MILLI);
     assert_eq!(pause(300, 0), 700 * MILLI);
     assert_eq!(pause(300, 400), 300 * MILLI);
@@ -535,7 +535,7 @@ fn onit_starts_it_a_second_after_the_last_start() {
 
 #[test]
 fn runsv_starts_it_a_second_after_the_end_of_a_cycle_shorter_than_a_second() {
-    let pause = |run, finish| pause_after(&Manners::RUNSV, run * MILLI, finish * MILLI);
+    let pause = |run, finish| pause_after(&ServiceRules::RUNSV, run * MILLI, finish * MILLI);
     assert_eq!(pause(0, 0), 1000 * MILLI);
     assert_eq!(pause(300, 0), 1000 * MILLI);
     assert_eq!(pause(300, 400), 1000 * MILLI);
@@ -546,17 +546,19 @@ fn runsv_starts_it_a_second_after_the_end_of_a_cycle_shorter_than_a_second() {
 
 #[test]
 fn supervise_starts_it_a_second_after_the_last_start() {
-    let pause = |run| pause_after(&Manners::SUPERVISE, run * MILLI, Duration::ZERO);
+    let pause = |run| pause_after(&ServiceRules::SUPERVISE, run * MILLI, Duration::ZERO);
     assert_eq!(pause(0), 1000 * MILLI);
     assert_eq!(pause(300), 700 * MILLI);
     assert_eq!(pause(1500), Duration::ZERO);
 }
 
 #[test]
-fn up_ends_the_pause_but_not_in_the_manners_of_others() {
+fn up_ends_the_pause_but_not_in_the_personalities_of_others() {
     for command in [Command::Up, Command::Once] {
-        for (manners, started) in [(&Manners::ONIT, "run"), (&Manners::RUNSV, ""), (&Manners::SUPERVISE, "")] {
-            let mut world = World::new(manners, Role::Main, Want::Up).with(Programs::RUN);
+        for (rules, started) in
+            [(&ServiceRules::ONIT, "run"), (&ServiceRules::RUNSV, ""), (&ServiceRules::SUPERVISE, "")]
+        {
+            let mut world = World::new(rules, Role::Main, Want::Up).with(Programs::RUN);
             world.begin();
             world.ends(Exit::Code(1));
             assert_eq!(world.order(command), started);
@@ -569,7 +571,7 @@ fn up_ends_the_pause_but_not_in_the_manners_of_others() {
 
 #[test]
 fn a_late_timer_starts_it_at_once() {
-    let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN);
     world.begin();
     world.ends(Exit::Code(1));
     world.pass(999 * MILLI);
@@ -583,7 +585,7 @@ fn a_late_timer_starts_it_at_once() {
 #[test]
 fn control_u_runs_before_each_start_and_its_result_is_ignored() {
     for exit in [Exit::Code(0), Exit::Code(1), TERMINATED] {
-        let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).hooked(&[Command::Up]);
+        let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).hooked(&[Command::Up]);
         assert_eq!(world.begin(), "control/u");
         assert_eq!((world.service.view().phase, world.service.is_busy()), (Phase::Down, true));
         assert_eq!(world.hook_ends(exit), "run");
@@ -596,7 +598,7 @@ fn control_u_runs_before_each_start_and_its_result_is_ignored() {
 #[test]
 fn down_while_control_u_runs_prevents_the_start() {
     for command in [Command::Down, Command::NoRestart, Command::Exit] {
-        let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up).hooked(&[Command::Up]);
+        let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).hooked(&[Command::Up]);
         world.begin();
         assert_eq!(world.order(command), "");
         assert!(!world.service.is_gone(), "control/u still runs");
@@ -703,7 +705,7 @@ fn a_signal_whose_process_has_gone_meanwhile_is_not_sent_to_the_next() {
 
 #[test]
 fn a_hook_that_outlives_the_pause_does_not_lengthen_it() {
-    let mut world = World::new(&Manners::ONIT, Role::Main, Want::Up);
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
     world.begin();
     let mut world = world.with(Programs { hooks: &[Command::Term], ..Programs::RUN });
     world.order(Command::Term);
@@ -814,7 +816,7 @@ fn a_logger_that_does_not_end_with_its_input_gets_term_and_then_kill() {
 
 #[test]
 fn a_crashed_logger_is_started_again_for_what_is_left() {
-    let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Up);
+    let mut world = World::new(&ServiceRules::ONIT, Role::Logger, Want::Up);
     world.begin();
     world.ends(Exit::Code(1));
     assert_eq!(world.drain(true), "");
@@ -826,7 +828,7 @@ fn a_crashed_logger_is_started_again_for_what_is_left() {
 
 #[test]
 fn a_failed_fork_does_not_give_up_what_is_left() {
-    let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Up);
+    let mut world = World::new(&ServiceRules::ONIT, Role::Logger, Want::Up);
     world.begin();
     world.ends(Exit::Code(1));
     world.drain(true);
@@ -870,7 +872,7 @@ fn a_draining_logger_that_never_reads_is_given_up_after_its_time() {
 
 #[test]
 fn a_logger_that_is_not_up_does_not_start_for_an_empty_pipe() {
-    let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Up);
+    let mut world = World::new(&ServiceRules::ONIT, Role::Logger, Want::Up);
     world.begin();
     world.ends(Exit::Code(1));
     assert_eq!(world.drain(false), "");
@@ -879,7 +881,7 @@ fn a_logger_that_is_not_up_does_not_start_for_an_empty_pipe() {
 
 #[test]
 fn a_logger_that_was_told_down_does_not_start_to_drain() {
-    let mut world = World::new(&Manners::ONIT, Role::Logger, Want::Down);
+    let mut world = World::new(&ServiceRules::ONIT, Role::Logger, Want::Down);
     world.begin();
     assert_eq!(world.drain(true), "");
     assert!(world.service.is_gone());
@@ -925,13 +927,13 @@ fn hurry_kills_what_runs_and_starts_no_finish() {
 
 #[test]
 fn hurry_ends_what_waits() {
-    assert_eq!(down(&Manners::ONIT).hurry(), "");
-    let mut pausing = World::new(&Manners::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    assert_eq!(down(&ServiceRules::ONIT).hurry(), "");
+    let mut pausing = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN);
     pausing.begin();
     pausing.ends(Exit::Code(1));
     let mut unfinished = up().with(Programs { finish: Some(Refusal::Fork), ..Programs::RUN });
     unfinished.ends(Exit::Code(1));
-    for mut world in [down(&Manners::SUPERVISE), pausing, unfinished] {
+    for mut world in [down(&ServiceRules::SUPERVISE), pausing, unfinished] {
         assert_eq!(world.hurry(), "");
         assert!(world.service.is_gone());
     }

@@ -43,10 +43,10 @@ struct Row {
     last: Option<Event>,
 }
 
-/// Every state that these manners have.
-fn rows(manners: &'static Manners, role: Role) -> Vec<Row> {
-    let limits = Limits { kill_after: Some(3 * SECOND), ..Limits::of(manners) };
-    let fresh = |want| World::new(manners, role, want).limited(limits);
+/// Every state that these rules have.
+fn rows(rules: &'static ServiceRules, role: Role) -> Vec<Row> {
+    let limits = Limits { kill_after: Some(3 * SECOND), ..Limits::of(rules) };
+    let fresh = |want| World::new(rules, role, want).limited(limits);
     let up = || {
         let mut world = fresh(Want::Up).with(Programs::RUN);
         world.begin();
@@ -91,7 +91,7 @@ fn rows(manners: &'static Manners, role: Role) -> Vec<Row> {
     }
     rows.push(state("leaving", after(up(), Command::Exit)));
     rows.push(state("gone", after(fresh(Want::Down), Command::Exit)));
-    if !manners.scripts {
+    if !rules.scripts {
         rows.push(asked("run?", fresh(Want::Up), Event::Begin));
         return rows;
     }
@@ -167,9 +167,9 @@ struct Line {
     outcome: String,
 }
 
-fn lines(manners: &'static Manners, role: Role) -> Vec<Line> {
+fn lines(rules: &'static ServiceRules, role: Role) -> Vec<Line> {
     let mut lines = Vec::new();
-    for row in rows(manners, role) {
+    for row in rows(rules, role) {
         for (event, told, span) in events(&row) {
             let outcome = outcome(&row, told, span);
             lines.push(Line { state: row.name, event, outcome });
@@ -250,17 +250,17 @@ fn seen(world: &World, asked: bool) -> String {
 /// All of onit's own, and of the others what differs.
 fn table() -> String {
     let mut table = String::from(LEGEND);
-    let own = lines(&Manners::ONIT, Role::Main);
+    let own = lines(&ServiceRules::ONIT, Role::Main);
     let mut section = |title: &str, lines: &[Line]| {
         write!(table, "\n== {title}\n\n{}", folded(lines)).expect("a String takes all");
     };
     section("onit", &own);
-    for (title, manners, role) in [
-        ("onit, a logger, where it differs", &Manners::ONIT, Role::Logger),
-        ("as runsv, where it differs", &Manners::RUNSV, Role::Main),
-        ("as supervise, where it differs", &Manners::SUPERVISE, Role::Main),
+    for (title, rules, role) in [
+        ("onit, a logger, where it differs", &ServiceRules::ONIT, Role::Logger),
+        ("as runsv, where it differs", &ServiceRules::RUNSV, Role::Main),
+        ("as supervise, where it differs", &ServiceRules::SUPERVISE, Role::Main),
     ] {
-        let mut lines = lines(manners, role);
+        let mut lines = lines(rules, role);
         lines.retain(|line| !own.contains(line));
         section(title, &lines);
     }

@@ -88,7 +88,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
 /// A service, its world, and what happens to it.
 #[derive(Clone, Debug)]
 struct Walk {
-    manners: &'static Manners,
+    rules: &'static ServiceRules,
     role: Role,
     want: Want,
     programs: Programs,
@@ -98,20 +98,20 @@ struct Walk {
 
 prop_compose! {
     fn walks()(
-        manners in select(vec![&Manners::ONIT, &Manners::RUNSV, &Manners::SUPERVISE]),
+        rules in select(vec![&ServiceRules::ONIT, &ServiceRules::RUNSV, &ServiceRules::SUPERVISE]),
         role in select(vec![Role::Main, Role::Main, Role::Logger]),
         want in select(vec![Want::Up, Want::Down, Want::Once]),
         programs in programs(),
         limits in limits(),
         happenings in prop::collection::vec(happenings(), 0..50),
     ) -> Walk {
-        Walk { manners, role, want, programs, limits, happenings }
+        Walk { rules, role, want, programs, limits, happenings }
     }
 }
 
 impl Walk {
     fn walked(self) -> World {
-        let mut world = World::new(self.manners, self.role, self.want).with(self.programs).limited(self.limits);
+        let mut world = World::new(self.rules, self.role, self.want).with(self.programs).limited(self.limits);
         world.begin();
         for happening in self.happenings {
             world.turn(happening);
@@ -172,7 +172,7 @@ proptest! {
             Role::Main => drop(world.order(Command::Exit)),
             Role::Logger => drop(world.drain(true)),
         }
-        let waits = world.role == Role::Main && world.manners.leave == Leave::Wait;
+        let waits = world.role == Role::Main && world.rules.leave == Leave::Wait;
         prop_assert!(world.settle() <= PATIENCE);
         prop_assert!(world.service.is_gone() || waits, "{world:?}");
         if let Some(run) = world.living.iter().position(|p| p.script == Script::Run) {

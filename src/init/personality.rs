@@ -1,0 +1,95 @@
+//! Where the tools that onit can stand in for differ from it, and from each other: one row for each.
+
+use super::voice::Voice;
+use crate::machine::policy::ServiceRules;
+use crate::wire::control::Dialect;
+use crate::wire::status::Format;
+
+/// What one tool does, and another does not.
+#[derive(Debug)]
+pub struct Personality {
+    /// The rules by which a service lives.
+    pub service: &'static ServiceRules,
+    /// Which control bytes are understood.
+    pub dialect: Dialect,
+    /// Which status record is written.
+    pub format: Format,
+    /// In whose words messages are written.
+    pub voice: Voice,
+    /// A service that leaves the directory is stopped.
+    pub stops_removed: bool,
+    /// HUP stops everything, and this is the exit code then. Else it is a reason to look at the directory.
+    pub hangup: Option<i32>,
+    /// Our own small files are read: `timeout-…`, `down-signal`, `essential`.
+    pub reads_small_files: bool,
+    /// `NAME@` is a template for services.
+    pub has_templates: bool,
+    /// A service directory that is being made has a moment until it is complete.
+    pub awaits_complete: bool,
+    /// Where `supervise` cannot be made, the service runs all the same, and has its files in the runtime mirror.
+    pub mirrors: bool,
+    /// There is an api socket, and whoever is told to serve this directory too finds out that we do.
+    pub has_api: bool,
+    /// The end of a service that nobody asked for is told, and so is what has taken longer than one would think.
+    pub tells_news: bool,
+    /// Once everything is to stop, no order starts a service again; a second order to stop everything escalates, and
+    /// `ONIT_STOP_TIMEOUT` says when that happens by itself.
+    pub escalates: bool,
+    /// Orphans become our children, and what is left of the services is killed in the end.
+    pub owns_descendants: bool,
+}
+
+impl Personality {
+    /// onit itself.
+    pub const ONIT: Personality = Personality {
+        service: &ServiceRules::ONIT,
+        dialect: Dialect::All,
+        format: Format::Runit,
+        voice: Voice::Onit,
+        stops_removed: true,
+        hangup: None,
+        reads_small_files: true,
+        has_templates: true,
+        awaits_complete: true,
+        mirrors: true,
+        has_api: true,
+        tells_news: true,
+        escalates: true,
+        owns_descendants: true,
+    };
+
+    /// runit's runsvdir.
+    pub const RUNSVDIR: Personality = Personality {
+        service: &ServiceRules::RUNSV,
+        dialect: Dialect::Runit,
+        voice: Voice::Tool("runsvdir"),
+        hangup: Some(111),
+        reads_small_files: false,
+        has_templates: false,
+        awaits_complete: false,
+        mirrors: false,
+        has_api: false,
+        tells_news: false,
+        escalates: false,
+        owns_descendants: false,
+        ..Personality::ONIT
+    };
+
+    /// runit's runsv.
+    pub const RUNSV: Personality =
+        Personality { voice: Voice::Tool("runsv"), hangup: Some(0), ..Personality::RUNSVDIR };
+
+    /// daemontools' svscan.
+    pub const SVSCAN: Personality =
+        Personality { voice: Voice::Tool("svscan"), stops_removed: false, ..Personality::SUPERVISE };
+
+    /// daemontools' supervise.
+    pub const SUPERVISE: Personality = Personality {
+        service: &ServiceRules::SUPERVISE,
+        dialect: Dialect::Daemontools,
+        format: Format::Daemontools,
+        voice: Voice::Tool("supervise"),
+        hangup: Some(0),
+        ..Personality::RUNSVDIR
+    };
+}
