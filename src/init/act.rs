@@ -5,9 +5,8 @@ use super::pending::PendingChild;
 use super::report::seen;
 use super::table::{Pair, Slot, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
-use crate::machine::history::History;
 use crate::machine::policy::Limits;
-use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, Standing, View, Want};
+use crate::machine::{Command, Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, Standing, View, Want};
 use crate::sys::spawn::{Exec, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::ledger::Fact;
@@ -19,53 +18,33 @@ use std::time::Duration;
 /// Who dies sooner after its start is in trouble.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
-/// Whether a script is worth a process, and the line to say if not.
-enum Answer {
-    Runs(Pid),
-    Not(Refusal),
-}
-
 impl Init {
-    /// One event for one service, with everything that follows from it at once.
-    pub(super) fn apply(&mut self, at: SlotId, event: Event) {
-        if let Event::Command(command) = event {
-            self.prepare(at, command);
-        }
-        let Some(before) = self.table.get(at).map(|slot| slot.service.view()) else { return };
-        let mut next = Some(event);
+    /// One event for one service, with everything that follows from it at once. What it means for others is returned.
+    pub(super) fn apply(&mut self, at: SlotId, event: Event) -> Option<Outcome> {
+        let before = self.table.get(at).map(|slot| slot.service.view())?;
+        let (mut next, mut outcome) = (Some(event), None);
         let (mut told, mut ended) = (self.table.get(at).map(seen), None);
         while let Some(event) = next.take() {
-            let Some(slot) = self.table.get_mut(at) else { return };
-            let view = slot.service.view();
+            self.look_up(at, event);
+            let Some(slot) = self.table.get_mut(at) else { break };
             if let Event::Died(pid, exit) = event
-                && view.pid == Some(pid)
+                && slot.service.view().pid == Some(pid)
             {
                 ended = Some(exit);
             }
-            let actions = slot.service.step(self.now, event);
-            self.note_step(at, event);
-            if matches!(event, Event::Died(..)) {
-                self.note_giving_up(at, &view);
-            }
+            let step = slot.service.step(self.now, event);
+            self.note_step(at, event, step.outcome);
             self.tell_if_changed(at, &mut told, &mut ended, false);
-            for action in actions {
-                next = self.perform(at, action);
-            }
+            step.effects().for_each(|effect| self.perform(at, effect));
+            next = step.start.map(|script| self.start(at, script));
+            outcome = outcome.or(step.outcome);
         }
         self.tell_if_changed(at, &mut told, &mut ended, true);
         self.table.ledger.set(Fact::Doing, 0);
         self.trace(at, &before);
         self.table.touch(at);
         self.heed_orders_again(at);
-    }
-
-    /// `finish` took back the wish that the service be up.
-    fn note_giving_up(&mut self, at: SlotId, before: &View) {
-        let after = self.table.get(at).map(|slot| slot.service.view());
-        let has_ended = after.is_some_and(|after| after.phase == Phase::Down && after.want == Want::Down);
-        if before.phase == Phase::Finish && before.want == Want::Up && has_ended {
-            self.table.live(at, History::give_up);
-        }
+        outcome
     }
 
     /// Tells who listens of each change. That `finish` is looked for is told if it takes its time.
@@ -88,26 +67,84 @@ impl Init {
     }
 
     /// What is about to be done is noted before, so that it is done if we fail.
-    fn note_step(&self, at: SlotId, event: Event) {
-        self.table.ledger.set(Fact::Doing, at as u64 + 1);
+    fn note_step(&self, at: SlotId, event: Event, outcome: Option<Outcome>) {
+        let ledger = self.table.ledger;
+        ledger.set(Fact::Doing, at as u64 + 1);
+        if let Some(Outcome::EssentialEnded(_)) = outcome {
+            ledger.set(Fact::Fatal, at as u64 + 1);
+        }
+        if let Event::Spawned(_) | Event::Died(..) = event {
+            self.table.note_life(at);
+        }
         self.table.note(at);
         if let Event::Spawned(_) = event {
-            self.table.ledger.child_is_noted();
+            ledger.child_is_noted();
         }
     }
 
-    fn prepare(&mut self, at: SlotId, command: Command) {
-        if let Command::Down | Command::Exit | Command::StopSignal = command {
+    // What a machine has to know is looked up when it matters, so that a change holds at once.
+
+    fn look_up(&mut self, at: SlotId, event: Event) {
+        let Some(slot) = self.table.get(at) else { return };
+        let view = slot.service.view();
+        let is_end_of = |phase: Phase, pid: Pid| view.phase == phase && view.pid == Some(pid);
+        match event {
+            _ if slot.is_logger() => self.look_at_input(at),
+            Event::Command(command) => {
+                if let Command::Down | Command::Exit | Command::StopSignal = command {
+                    self.read_limits(at);
+                }
+                self.look_for_hooks(at);
+                self.forget_old_trouble(at, command);
+            }
+            Event::Died(pid, exit) => {
+                if is_end_of(Phase::Run, pid) {
+                    self.look_for_finish(at);
+                }
+                if is_end_of(Phase::Run, pid) || (is_end_of(Phase::Finish, pid) && exit == Exit::GIVE_UP) {
+                    self.read_essential(at);
+                }
+                self.look_for_hooks(at);
+            }
+            Event::Begin | Event::Tick => self.look_for_hooks(at),
+            Event::Spawned(_) | Event::NotSpawned(_) | Event::Drain | Event::Escalate => {}
+        }
+    }
+
+    fn look_at_input(&mut self, at: SlotId) {
+        let unread = self.unread(at);
+        self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.unread = unread);
+    }
+
+    fn look_for_hooks(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at).filter(|_| self.config.personality.service.scripts) else { return };
+        let has_any = fs::exists(&slot.dir, "control");
+        let is_there = |program: &str| has_any && fs::is_executable(&slot.dir, program);
+        let has_hook = |command| control::program(command).is_some_and(is_there);
+        slot.service.inputs.scripts = slot.service.inputs.scripts.with_hooks(has_hook);
+    }
+
+    fn look_for_finish(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at).filter(|_| self.config.personality.service.scripts) else { return };
+        let has_finish = fs::exists(&slot.dir, "finish");
+        slot.service.inputs.scripts.finish = has_finish;
+        if has_finish {
             self.read_limits(at);
         }
-        let starts = matches!(command, Command::Up | Command::Once);
-        let ends =
-            matches!(command, Command::Down | Command::Exit | Command::StopSignal | Command::Term | Command::Kill(_));
-        if let Some(slot) = self.table.get_mut(at) {
-            slot.asked |= ends && slot.service.view().phase == Phase::Run;
-            if starts && matches!(slot.standing(), Standing::Down | Standing::Done | Standing::Failed) {
-                slot.complaint = None; // what goes wrong now is news
-            }
+    }
+
+    fn read_essential(&mut self, at: SlotId) {
+        if self.config.personality.reads_small_files {
+            let essential = self.read_fact(at, "essential", svdir::essential);
+            self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.essential = essential);
+        }
+    }
+
+    fn forget_old_trouble(&mut self, at: SlotId, command: Command) {
+        if let (Some(slot), Command::Up | Command::Once) = (self.table.get_mut(at), command)
+            && matches!(slot.standing(), Standing::Down | Standing::Done | Standing::Failed)
+        {
+            slot.complaint = None; // what goes wrong now is news
         }
     }
 
@@ -121,41 +158,23 @@ impl Init {
         }
     }
 
-    /// Does one thing. Some things have an answer for the machine.
-    fn perform(&mut self, at: SlotId, action: Action) -> Option<Event> {
-        match action {
-            Action::Spawn(script) => Some(match self.spawn(at, script) {
-                Answer::Runs(pid) => {
-                    self.table.own(pid, at);
-                    if script == Script::Run {
-                        let now = self.now;
-                        self.table.live(at, |history| history.begin(now, pid));
-                    }
-                    Event::Spawned(pid)
-                }
-                Answer::Not(refusal) => Event::NotSpawned(refusal),
-            }),
-            Action::Signal(pid, signal, to) => {
+    fn perform(&mut self, at: SlotId, effect: Effect) {
+        match effect {
+            Effect::Signal(pid, signal, to) => {
                 self.wait_for_exec(); // a child that is stopped before its exec would be pending
                 if let Err(errno) = process::kill(pid, signal, to) {
                     self.tell(at, &format_args!("cannot send signal {} to {pid}: {}", signal.0, errno.desc()));
                 }
-                None
             }
-            Action::KillLate(pid, script) => {
+            Effect::KillLate(pid, script) => {
                 self.wait_for_exec();
                 self.tell(
                     at,
                     &format_args!("{} is still running past its time limit; killing it", script_name(script)),
                 );
                 let _ = process::kill(pid, crate::machine::Signal::KILL, crate::machine::Target::Process);
-                None
             }
-            Action::LookAtInput => Some(Event::Drain { unread: self.unread(at) }),
-            Action::DownFile(down) => {
-                self.set_down_file(at, down);
-                None
-            }
+            Effect::DownFile(down) => self.set_down_file(at, down),
         }
     }
 
@@ -174,35 +193,26 @@ impl Init {
 
     // Starting programs.
 
-    fn spawn(&mut self, at: SlotId, script: Script) -> Answer {
+    fn start(&mut self, at: SlotId, script: Script) -> Event {
         match script {
             Script::Run => {
                 self.adopt_late_logger(at);
                 self.exec(at, script, &[c"./run"])
             }
             Script::Finish(exit) => {
-                if !self.table.get(at).is_some_and(|slot| fs::exists(&slot.dir, "finish")) {
-                    return Answer::Not(Refusal::Absent);
-                }
-                self.read_limits(at);
                 let (code, signal) = finish_arguments(exit);
                 self.exec(at, script, &[c"./finish", &code, &signal])
             }
             Script::Control(command) => {
-                let program = control::program(command)
-                    .filter(|program| self.table.get(at).is_some_and(|slot| fs::is_executable(&slot.dir, program)))
-                    .and_then(|program| CString::new(program).ok());
-                match program {
-                    Some(program) => self.exec(at, script, &[&program]),
-                    None => Answer::Not(Refusal::Absent),
-                }
+                let program = CString::new(control::program(command).unwrap_or_default()).unwrap_or_default();
+                self.exec(at, script, &[&program])
             }
         }
     }
 
-    fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Answer {
+    fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
         self.wait_for_exec();
-        let Some(slot) = self.table.get(at) else { return Answer::Not(Refusal::Absent) };
+        let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
         let (stdin, stdout) = match &slot.pair {
             Pair::Alone => (None, None),
             Pair::Producer { pipe, .. } => (None, pipe.as_ref().map(|pipe| pipe.as_fd())),
@@ -221,24 +231,29 @@ impl Init {
             (Ok(pid), Script::Run) => {
                 self.starting = Some(at);
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
-                Answer::Runs(pid)
+                self.runs_now(at, pid)
             }
             (Ok(pid), Script::Finish(_) | Script::Control(_)) => match self.spawner.wait_for_exec() {
                 Some((_, Exec::Failed(errno))) => {
                     self.tell_refusal(at, script, errno);
-                    Answer::Not(Refusal::Exec)
+                    Event::NotSpawned(Refusal::Exec)
                 }
                 Some((_, Exec::Pending)) => {
                     self.expect_exec(PendingChild::new(pid, at, script, self.now));
-                    Answer::Runs(pid)
+                    self.runs_now(at, pid)
                 }
-                Some((_, Exec::Done)) | None => Answer::Runs(pid),
+                Some((_, Exec::Done)) | None => self.runs_now(at, pid),
             },
             (Err(errno), _) => {
                 self.tell_refusal(at, script, errno);
-                Answer::Not(Refusal::Fork)
+                Event::NotSpawned(Refusal::Fork)
             }
         }
+    }
+
+    fn runs_now(&mut self, at: SlotId, pid: Pid) -> Event {
+        self.table.own(pid, at);
+        Event::Spawned(pid)
     }
 
     /// Waits until the last service that was started runs, but not for long.
@@ -293,7 +308,6 @@ impl Init {
         })
     }
 
-    /// The small files are read when they matter, so that a change holds at once.
     fn read_limits(&mut self, at: SlotId) {
         if !self.config.personality.reads_small_files {
             return;
@@ -309,7 +323,7 @@ impl Init {
             limits.finish_limit = limit;
         }
         if let Some(slot) = self.table.get_mut(at) {
-            slot.service.set_limits(limits);
+            slot.service.inputs.limits = limits;
         }
     }
 
@@ -376,35 +390,50 @@ impl Init {
         }
     }
 
-    /// What is to be said of an end that nobody asked for. A service that ends again and again is in trouble even if
-    /// it says that all went well: it may have gone into the background.
-    pub(super) fn news_of(&mut self, at: SlotId, pid: Pid, exit: Exit) -> Option<String> {
-        let slot = self.table.get_mut(at)?;
-        let view = slot.service.view();
-        if view.phase != Phase::Run || view.pid != Some(pid) {
-            return None;
+    /// `run` of a service has ended, after so long. Whether that is news.
+    fn note_life_over(&mut self, at: SlotId, lived: Duration) -> bool {
+        let Some(slot) = self.table.get_mut(at) else { return false };
+        let told = std::mem::take(&mut slot.told);
+        if lived >= SHORT_LIFE && !told {
+            slot.complaint = None; // what could not be executed has not lived, however long that took
         }
-        let (asked, told) = (std::mem::take(&mut slot.asked), std::mem::take(&mut slot.told));
-        let life = self.now.since(view.since);
-        if life >= SHORT_LIFE && !told {
-            slot.complaint = None; // who could not be executed has not lived, however long that took
-        }
-        if asked || told || view.leaving || view.want != Want::Up || !self.config.personality.tells_news {
-            None
-        } else if life < SHORT_LIFE && exit.is_success() {
-            Some(self.news_of_a_daemon(at, pid, life))
-        } else if life < SHORT_LIFE {
-            Some(format!("{} within a second of its start; trying again", Ended(exit)))
-        } else if exit.is_success() {
-            None
-        } else {
-            Some(format!("{} after {}; starting it again", Ended(exit), Span(life)))
-        }
+        !told
     }
 
-    /// Tells the news of an end. That of one with 0 waits for `finish`: it may say that the service is done.
-    pub(super) fn tell_news(&mut self, at: SlotId, exit: Exit, news: String) {
+    /// A process of a service has ended.
+    pub(super) fn service_ended(&mut self, at: SlotId, pid: Pid, exit: Exit) {
+        let view = self.table.get(at).map(|slot| slot.service.view());
+        let life = view.filter(|view| view.phase == Phase::Run && view.pid == Some(pid));
+        let is_news = life.is_none_or(|view| self.note_life_over(at, self.now.since(view.since)));
+        let was_busy = self.is_busy(at);
+        let outcome = self.apply(at, Event::Died(pid, exit));
+        if was_busy {
+            self.take_bytes(at); // what was ordered before the next death is obeyed before it
+        }
+        match outcome {
+            Some(Outcome::Ended { exit, lived }) if is_news => self.tell_news(at, pid, exit, lived),
+            Some(Outcome::EssentialEnded(exit)) => self.end_all(at, exit),
+            Some(Outcome::GaveUp(exit)) => {
+                self.complain(at, format!("{}, and ./finish says 125: not started again until told", Ended(exit)));
+            }
+            Some(Outcome::Done) => self.table.get_mut(at).into_iter().for_each(|slot| slot.complaint = None),
+            Some(Outcome::Ended { .. }) | None => {}
+        }
+        self.tell_late_news(at);
+        self.table.ledger.set(Fact::Fatal, 0);
+    }
+
+    /// Says that a service has ended although nobody had asked for it. One that ends again and again is in trouble even if
+    /// it says that all went well: it may have gone into the background. But then its `finish` may say that it is done.
+    fn tell_news(&mut self, at: SlotId, pid: Pid, exit: Exit, lived: Duration) {
+        let news = match (lived < SHORT_LIFE, exit.is_success()) {
+            (true, true) => self.news_of_a_daemon(at, pid, self.now.before(lived)),
+            (true, false) => format!("{} within a second of its start; trying again", Ended(exit)),
+            (false, true) => return,
+            (false, false) => format!("{} after {}; starting it again", Ended(exit), Span(lived)),
+        };
         match self.table.get_mut(at) {
+            _ if !self.config.personality.tells_news => {}
             Some(slot) if exit.is_success() && slot.service.view().phase == Phase::Finish => slot.news = Some(news),
             Some(_) | None => self.complain(at, news),
         }

@@ -203,9 +203,8 @@ impl Init {
         let mut slot = Slot::new(name, claim.id, claim.dir, claim.service, claim.files, pair);
         slot.half = claim.half;
         let at = self.table.insert(slot);
-        if let Some((pid, since)) = claim.running {
+        if let Some((pid, _)) = claim.running {
             self.table.own(pid, at);
-            self.table.live(at, |history| history.begin(since, pid));
         }
         self.hear(at);
         if let Some(failure) = claim.trouble {

@@ -3,7 +3,8 @@
 use super::Init;
 use super::table::SlotId;
 use super::voice::Ended;
-use crate::machine::{Exit, Pid};
+use crate::machine::{Exit, Mono, Pid};
+use crate::sys::clock;
 use crate::sys::process::{self, Origin};
 use std::time::Duration;
 
@@ -15,21 +16,22 @@ const TICK: Duration = Duration::from_millis(10);
 impl Init {
     /// What is told of a `run` that has ended with 0 within a second of its start. Of one that does so again and again
     /// nobody is looked for a second time.
-    pub(super) fn news_of_a_daemon(&self, at: SlotId, run: Pid, life: Duration) -> String {
+    pub(super) fn news_of_a_daemon(&self, at: SlotId, run: Pid, started: Mono) -> String {
         let news = format!("{} within a second of its start; trying again", Ended(Exit::Code(0)));
         let told = self.table.get(at).and_then(|slot| slot.complaint.as_ref());
         if let Some(told) = told.filter(|told| told.starts_with(&news)) {
             return told.clone();
         }
-        match self.left_by(run, life) {
+        match self.left_by(run, started) {
             Some(left) => format!("{news} (does it go into the background? {left} still lives)"),
             None => news,
         }
     }
 
     /// A process that this one has left behind, in words. It has become our child, as every orphan among our descendants.
-    fn left_by(&self, run: Pid, life: Duration) -> Option<String> {
-        let began = process::since_boot()?.saturating_sub(life + TICK);
+    fn left_by(&self, run: Pid, started: Mono) -> Option<String> {
+        let age = clock::now().since(started); // the turn may have taken its time already
+        let began = process::since_boot()?.saturating_sub(age + TICK);
         let strangers = process::children()?.into_iter().rev().filter(|pid| !self.is_known_child(*pid));
         strangers.take(LOOKED_AT).find_map(|pid| {
             let whose = belongs(process::origin(pid)?, run, began)?;

@@ -78,7 +78,7 @@ impl Ledger {
     /// Notes its last life.
     pub fn note_life(self, at: SlotId, slot: &Slot) {
         if self.has_room_for(at) {
-            ledger::note_life(self.words(), at, &slot.history);
+            ledger::note_life(self.words(), at, slot.service.history());
         }
     }
 
@@ -251,7 +251,6 @@ fn record(slot: &Slot) -> Record {
             pipe,
             home: number(&slot.files.home),
         },
-        asked: slot.asked,
         released: slot.released,
         shown: slot.shown.filter(|(view, _)| *view == slot.service.view()).map(|(_, stamp)| stamp),
         memory: slot.service.memory(),

@@ -125,8 +125,7 @@ impl Init {
 
     /// Nobody writes to this logger any more.
     fn drain(&mut self, logger: SlotId) {
-        let unread = self.unread(logger);
-        self.apply(logger, Event::Drain { unread });
+        self.apply(logger, Event::Drain);
         self.publish(logger);
     }
 

@@ -15,7 +15,7 @@ use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
 use crate::machine::request::Goal;
 use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
-use crate::machine::{Action, Event, Exit, Mono, Phase, Pid, Refusal, Signal, Want};
+use crate::machine::{Effect, Event, Exit, Mono, Phase, Pid, Refusal, Signal, Want};
 use crate::sys::fs::FileId;
 use crate::sys::manager::Manager;
 use crate::sys::rescue::{self, Claims};
@@ -270,11 +270,9 @@ fn slot(record: &Record, name: OsString, history: History, config: &Config, clai
     if fs::identity(&dir) != Ok(id) {
         return None;
     }
-    let service = Service::remembered(config.personality.service, role, record.memory)?;
+    let service = Service::remembered(config.personality.service, role, record.memory, history)?;
     let mut slot = Slot::new(name, id, dir, service, files, pair);
     slot.shown = record.shown.map(|stamp| (slot.service.view(), stamp));
-    slot.asked = record.asked;
-    slot.history = history;
     slot.released = record.released;
     Some(slot)
 }
@@ -427,10 +425,6 @@ impl Init {
         if let Some(pid) = child {
             self.table.own(pid, at);
             self.apply(at, Event::Spawned(pid));
-            let view = self.table.get(at).map(|slot| slot.service.view());
-            if let Some(view) = view.filter(|view| view.phase == Phase::Run && view.pid == Some(pid)) {
-                self.table.live(at, |history| history.begin(view.since, pid));
-            }
         }
         ledger.child_is_noted();
     }
@@ -453,9 +447,9 @@ impl Init {
     /// A stop that was noted, but perhaps not sent. Of the dead that nobody has told of, the pid may be another's.
     fn repeat_signals(&mut self, ledger: Ledger) {
         let doing = usize::try_from(ledger.get(Fact::Doing)).ok().and_then(|at| at.checked_sub(1));
-        let actions = doing.and_then(|at| self.table.get(at)).map(|slot| slot.service.stop_again());
-        for action in actions.unwrap_or_default() {
-            if let Action::Signal(pid, signal, to) = action
+        let step = doing.and_then(|at| self.table.get(at)).map(|slot| slot.service.stop_again());
+        for effect in step.unwrap_or_default().effects() {
+            if let Effect::Signal(pid, signal, to) = effect
                 && rescue::is_child(pid)
             {
                 let _ = process::kill(pid, signal, to);
@@ -469,7 +463,7 @@ impl Init {
         let fatal = usize::try_from(ledger.get(Fact::Fatal)).ok().and_then(|at| at.checked_sub(1));
         let slot = fatal.and_then(|at| Some((at, self.table.get(at)?)));
         let over = slot.filter(|(_, slot)| slot.service.view().want != Want::Up);
-        let end = over.and_then(|(at, slot)| Some((at, slot.history.last_end()?.exit)));
+        let end = over.and_then(|(at, slot)| Some((at, slot.service.history().last_end()?.exit)));
         if let Some((at, exit)) = end.filter(|_| self.system.is_up()) {
             self.end_all(at, exit);
         }
@@ -507,7 +501,7 @@ impl Init {
         }
         if self.system.is_killing() && self.config.personality.escalates {
             self.kill_main();
-            self.table.all().into_iter().for_each(|at| self.apply(at, Event::Hurry));
+            self.table.all().into_iter().for_each(|at| _ = self.apply(at, Event::Escalate));
         }
     }
 
@@ -546,8 +540,7 @@ impl Init {
         let pid = status.pid.filter(|pid| status.phase == Phase::Run && !self.table.owns(*pid))?;
         let age =
             clock::wall().saturating_sub(Duration::new(status.since.unix.max(0).cast_unsigned(), status.since.nanos));
-        let since = Mono(self.now.0.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or_default()));
-        rescue::is_child(pid).then_some((pid, since))
+        rescue::is_child(pid).then(|| (pid, self.now.before(age)))
     }
 
     fn runs(&self, at: SlotId) -> bool {

@@ -50,9 +50,9 @@ impl Init {
             ready: if is_up && has_check(slot) { None } else { Some(is_up) },
             paused: view.paused,
             enabled: !fs::exists(&slot.dir, "down"),
-            restarts: slot.history.restarts(),
-            flapping: slot.history.flapping(self.now).map(|ends| ends as u64),
-            exit: slot.history.last_end().map(|end| exit_record(end.exit)),
+            restarts: slot.service.history().restarts(),
+            flapping: slot.service.history().flapping(self.now).map(|ends| ends as u64),
+            exit: slot.service.history().last_end().map(|end| exit_record(end.exit)),
             next,
             logger: matches!(slot.pair, Pair::Logger { .. }),
             trouble: slot.trouble().cloned(),
@@ -62,7 +62,7 @@ impl Init {
     pub(super) fn life_lines(&self, at: SlotId) -> Vec<Line> {
         let Some(slot) = self.table.get(at) else { return Vec::new() };
         let knows = !has_check(slot);
-        slot.history.lives().iter().map(|life| Line::Life(self.life(life, knows))).collect()
+        slot.service.history().lives().iter().map(|life| Line::Life(self.life(life, knows))).collect()
     }
 
     /// `knows`: whether who is up is ready.

@@ -2,7 +2,6 @@
 
 use super::index::Index;
 use super::ledger::Ledger;
-use crate::machine::history::History;
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, Standing, View};
 use crate::sys::fs::{self, FileId};
@@ -37,14 +36,10 @@ pub struct Slot {
     pub rewrite_at: Option<Mono>,
     /// Its logger is to come: it is noted with it, so that nobody goes on with half of a pair.
     pub half: bool,
-    /// It was told to end, so that its end is no news.
-    pub asked: bool,
     /// That its `run` could not be executed was told, so that its end is no news.
     pub told: bool,
     /// Its `run` has a process that has not executed its program yet.
     pub is_pending: bool,
-    /// Its last lives.
-    pub history: History,
     /// The last trouble in its life that was told, so that it is told once.
     pub complaint: Option<String>,
     /// What is to be told of its end if it is started again: `finish` may say that it is not.
@@ -117,10 +112,8 @@ impl Slot {
             reopen_at: None,
             rewrite_at: None,
             half: false,
-            asked: false,
             told: false,
             is_pending: false,
-            history: History::default(),
             complaint: None,
             news: None,
             out_of_reach: None,
@@ -162,7 +155,7 @@ impl Slot {
 
     /// Where it stands.
     pub fn standing(&self) -> Standing {
-        match self.service.view().standing(self.history.end_of_last().filter(|_| self.service.is_at_rest())) {
+        match self.service.standing() {
             Standing::Up if self.is_pending => Standing::Starting,
             standing => standing,
         }
@@ -231,11 +224,8 @@ impl Table {
         }
     }
 
-    /// Something happened in the life of a service.
-    pub fn live(&mut self, at: SlotId, what: impl FnOnce(&mut History)) {
-        if let Some(slot) = self.get_mut(at) {
-            what(&mut slot.history);
-        }
+    /// Notes its last life as it is now.
+    pub fn note_life(&self, at: SlotId) {
         if let Some(slot) = self.get(at) {
             self.ledger.note_life(at, slot);
         }

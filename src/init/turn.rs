@@ -8,7 +8,7 @@ use super::table::SlotId;
 use crate::machine::policy::Leave;
 use crate::machine::request::{Realm, Request, request};
 use crate::machine::system::Order;
-use crate::machine::{Command, Event, Exit, Phase, Pid, Signal, View};
+use crate::machine::{Command, Event, Signal};
 use crate::sys::clock;
 use crate::sys::wait::Reaped;
 use crate::wire::control;
@@ -171,44 +171,6 @@ impl Init {
         self.unreaped = true;
     }
 
-    pub(super) fn service_ended(&mut self, slot: SlotId, pid: Pid, exit: Exit) {
-        let before = self.note_end(slot, pid, exit);
-        let is_fatal = self.is_fatal(slot, pid, exit);
-        let news = self.news_of(slot, pid, exit);
-        let was_busy = self.is_busy(slot);
-        if is_fatal || self.may_give_up_for_all(slot, pid, exit) {
-            self.table.ledger.set(Fact::Fatal, slot as u64 + 1); // if we fail when its end is noted
-        }
-        if is_fatal {
-            self.apply(slot, Event::Command(Command::NoRestart)); // its process has ended: it must get no signal
-        }
-        self.apply(slot, Event::Died(pid, exit));
-        if was_busy {
-            self.take_bytes(slot); // what was ordered before the next death is obeyed before it
-        }
-        if is_fatal {
-            self.end_all(slot, exit);
-        } else if let Some(news) = news {
-            self.tell_news(slot, exit, news);
-        }
-        if let Some(before) = before {
-            self.heed_giving_up(slot, &before);
-        }
-        self.tell_late_news(slot);
-        self.table.ledger.set(Fact::Fatal, 0);
-    }
-
-    /// Remembers how `run` ended. Returns what was seen of the service before.
-    fn note_end(&mut self, at: SlotId, pid: Pid, exit: Exit) -> Option<View> {
-        let slot = self.table.get(at)?;
-        let (view, asked) = (slot.service.view(), slot.asked);
-        if view.phase == Phase::Run && view.pid == Some(pid) {
-            let now = self.now;
-            self.table.live(at, |history| history.end(now, exit, asked));
-        }
-        Some(view)
-    }
-
     fn orders(&mut self, ready: &[Token]) {
         for token in ready {
             match token {
@@ -327,7 +289,7 @@ impl Init {
                 self.kill_main();
                 for slot in self.table.all() {
                     self.tell_straggler(slot);
-                    self.apply(slot, Event::Hurry);
+                    self.apply(slot, Event::Escalate);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The last lives of a service, and what they say about it.
 
-use super::{Exit, Mono, Outcome, Pid, Want};
+use super::{Completion, Exit, Mono, Pid, Want};
 use std::time::Duration;
 
 /// How many lives are remembered.
@@ -28,12 +28,12 @@ pub struct End {
 impl End {
     /// What came of a service that is wanted like this since. `None`: it is down because it was told to be, or its end was
     /// not the last word.
-    pub fn outcome(self, want: Want) -> Option<Outcome> {
+    pub fn completion(self, want: Want) -> Option<Completion> {
         let done = self.exit.is_success();
         match want {
             Want::Up => None,
-            Want::Down | Want::Once if self.gave_up => Some(if done { Outcome::Done } else { Outcome::Failed }),
-            Want::Once if done && !self.asked => Some(Outcome::Done),
+            Want::Down | Want::Once if self.gave_up => Some(if done { Completion::Done } else { Completion::Failed }),
+            Want::Once if done && !self.asked => Some(Completion::Done),
             Want::Down | Want::Once => None,
         }
     }
@@ -189,20 +189,20 @@ mod tests {
     #[test]
     fn giving_up_holds_until_the_next_start() {
         let mut history = History::default();
-        let outcome = |history: &History| history.end_of_last().and_then(|end| end.outcome(Want::Down));
+        let completion = |history: &History| history.end_of_last().and_then(|end| end.completion(Want::Down));
         live(&mut history, 0, 1, false);
-        assert_eq!(outcome(&history), None);
+        assert_eq!(completion(&history), None);
         history.give_up();
-        assert_eq!(outcome(&history), Some(Outcome::Failed));
+        assert_eq!(completion(&history), Some(Completion::Failed));
         history.begin(at(2), Pid(8));
-        assert_eq!((history.end_of_last(), outcome(&history)), (None, None));
+        assert_eq!((history.end_of_last(), completion(&history)), (None, None));
     }
 
     #[test]
     fn who_ended_with_0_for_good_is_done_and_not_failed() {
         let end = |code, asked, gave_up| End { at: at(1), exit: Exit::Code(code), asked, gave_up };
-        let outcomes = |end: End| [Want::Up, Want::Down, Want::Once].map(|want| end.outcome(want));
-        let (done, failed) = (Some(Outcome::Done), Some(Outcome::Failed));
+        let outcomes = |end: End| [Want::Up, Want::Down, Want::Once].map(|want| end.completion(want));
+        let (done, failed) = (Some(Completion::Done), Some(Completion::Failed));
         assert_eq!(outcomes(end(0, false, true)), [None, done, done]);
         assert_eq!(outcomes(end(3, false, true)), [None, failed, failed]);
         assert_eq!(outcomes(end(0, false, false)), [None, None, done], "what was to run once has");

@@ -1,7 +1,7 @@
 //! The decisions of onit, and the words they are made in.
 //!
 //! Nothing in this room touches a file descriptor, a clock, the environment or the kernel: time comes in as
-//! [`Mono`], facts come in as [`Event`], and what is to be done goes out as [`Actions`]. So every decision is
+//! [`Mono`], facts come in as [`Event`], and what is to be done goes out as a [`Step`]. So every decision is
 //! tested in simulated time.
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,11 @@ impl Mono {
     /// The instant `span` later; the far future where that overflows.
     pub fn after(self, span: Duration) -> Mono {
         Mono(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// The instant `span` earlier; the beginning where there is none.
+    pub fn before(self, span: Duration) -> Mono {
+        Mono(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     /// The time from `earlier` until this instant; zero where `earlier` is later.
@@ -213,8 +218,6 @@ pub enum Script {
 /// Why a program could not be started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// There is no such program, and there need not be one.
-    Absent,
     /// It is there, but cannot be executed.
     Exec,
     /// No process could be made: out of processes or memory.
@@ -228,67 +231,96 @@ pub enum Event {
     Begin,
     /// Somebody gave an order.
     Command(Command),
-    /// The program that the last [`Action::Spawn`] named runs as this process.
+    /// The program that the last [`Step::start`] named runs as this process.
     Spawned(Pid),
-    /// The program that the last [`Action::Spawn`] named does not run.
+    /// The program that the last [`Step::start`] named does not run.
     NotSpawned(Refusal),
     /// This process has ended and was reaped.
     Died(Pid, Exit),
     /// The time that `deadline()` named has come.
     Tick,
-    /// For a logger: what it reads from has ended for ever, with this many bytes left in the pipe.
-    Drain {
-        /// Bytes that nobody has read.
-        unread: usize,
-    },
+    /// For a logger: what it reads from has ended for ever.
+    Drain,
     /// Shutdown is out of patience: whatever still runs is killed.
-    Hurry,
+    Escalate,
 }
 
-/// What a service's machine wants done.
+/// What a service's machine wants done, and what has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Start this program. It is always the last action of a step, and is answered by [`Event::Spawned`] or
-    /// [`Event::NotSpawned`] at once.
-    Spawn(Script),
+pub enum Effect {
     /// Send a signal to a process of ours.
     Signal(Pid, Signal, Target),
     /// This program has overstayed its time limit and is killed.
     KillLate(Pid, Script),
     /// Create (true) or remove (false) the file `down`.
     DownFile(bool),
-    /// Look what is left in the pipe. Answered by [`Event::Drain`] at once, and the last action of a step.
-    LookAtInput,
 }
 
-/// At most four actions, in order. No allocation.
+/// What an event means for others than the service itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// `run` has ended although nobody had asked for it, and is to be started again.
+    Ended {
+        /// How.
+        exit: Exit,
+        /// How long after its start.
+        lived: Duration,
+    },
+    /// `run` has ended with 0, and is not to be started again.
+    Done,
+    /// `run` had ended like this, and `finish` said that it is not to be started again.
+    GaveUp(Exit),
+    /// `run` has ended like this, and with it everything does.
+    EssentialEnded(Exit),
+}
+
+/// What follows from one event. No allocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Actions([Option<Action>; 4]);
+pub struct Step {
+    effects: [Option<Effect>; 4],
+    /// This program is to be started once the effects are done. It is answered by [`Event::Spawned`] or
+    /// [`Event::NotSpawned`] at once.
+    pub start: Option<Script>,
+    /// What others have to know.
+    pub outcome: Option<Outcome>,
+}
 
-impl Actions {
-    /// No actions.
-    pub const NONE: Actions = Actions([None; 4]);
+impl Step {
+    /// Nothing follows.
+    pub const NOTHING: Step = Step { effects: [None; 4], start: None, outcome: None };
 
-    fn push(&mut self, action: Action) {
-        match self.0.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(action),
-            None => debug_assert!(false, "a step never has more than four actions"),
+    /// What is to be done, in this order: at most four things.
+    pub fn effects(&self) -> impl Iterator<Item = Effect> + use<> {
+        self.effects.into_iter().flatten()
+    }
+
+    fn start(script: Script) -> Step {
+        Step { start: Some(script), ..Step::NOTHING }
+    }
+
+    fn push(&mut self, effect: Effect) {
+        match self.effects.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(effect),
+            None => debug_assert!(false, "a step never has more than four effects"),
         }
     }
-}
 
-impl From<Action> for Actions {
-    fn from(action: Action) -> Actions {
-        Actions([Some(action), None, None, None])
+    /// And then that. What it means for others was said first by whoever knew more.
+    fn then(mut self, next: Step) -> Step {
+        next.effects().for_each(|effect| self.push(effect));
+        Step { start: next.start.or(self.start), outcome: self.outcome.or(next.outcome), ..self }
     }
 }
 
-impl IntoIterator for Actions {
-    type Item = Action;
-    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<Action>, 4>>;
+impl From<Effect> for Step {
+    fn from(effect: Effect) -> Step {
+        Step { effects: [Some(effect), None, None, None], ..Step::NOTHING }
+    }
+}
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter().flatten()
+impl From<Outcome> for Step {
+    fn from(outcome: Outcome) -> Step {
+        Step { outcome: Some(outcome), ..Step::NOTHING }
     }
 }
 
@@ -345,7 +377,7 @@ pub enum Standing {
 
 /// What came of a service that is not to be started again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Outcome {
+pub enum Completion {
     /// Its `run` ended with 0.
     Done,
     /// It did not, and its `finish` gave up.
@@ -354,13 +386,13 @@ pub enum Outcome {
 
 impl Standing {
     /// Where a service stands of which this is known.
-    pub fn of(phase: Phase, want: Want, got_term: bool, outcome: Option<Outcome>) -> Standing {
-        match (phase, outcome) {
+    pub fn of(phase: Phase, want: Want, got_term: bool, completion: Option<Completion>) -> Standing {
+        match (phase, completion) {
             (Phase::Run, _) if got_term => Standing::Stopping,
             (Phase::Run, _) => Standing::Up,
             (Phase::Finish, _) => Standing::Finishing,
-            (Phase::Down, Some(Outcome::Done)) => Standing::Done,
-            (Phase::Down, Some(Outcome::Failed)) => Standing::Failed,
+            (Phase::Down, Some(Completion::Done)) => Standing::Done,
+            (Phase::Down, Some(Completion::Failed)) => Standing::Failed,
             (Phase::Down, None) if want == Want::Up => Standing::Backoff,
             (Phase::Down, None) => Standing::Down,
         }
@@ -384,7 +416,7 @@ impl View {
     /// Where it stands, if its last life ended like this.
     pub fn standing(&self, last: Option<End>) -> Standing {
         let want = if self.leaving { Want::Down } else { self.want };
-        Standing::of(self.phase, want, self.got_term, last.and_then(|end| end.outcome(want)))
+        Standing::of(self.phase, want, self.got_term, last.and_then(|end| end.completion(want)))
     }
 }
 

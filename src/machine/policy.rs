@@ -1,6 +1,6 @@
 //! The habits in which the supervisors of this family differ, and the limits of one service.
 
-use super::{Command, Exit, Mono, Signal};
+use super::{Command, Exit, Mono, Signal, Target};
 use std::time::Duration;
 
 /// At least this long lies between two starts that nobody asked for.
@@ -162,6 +162,64 @@ impl Limits {
     /// What holds for a service that says nothing.
     pub fn of(rules: &ServiceRules) -> Limits {
         Limits { stop_signal: Signal::TERM, kill_after: None, finish_limit: rules.finish_limit }
+    }
+}
+
+/// The orders in whose place a program `control/X` may act: those that runit asks about.
+pub const HOOKED: [Command; 13] = [
+    Command::Up,
+    Command::Down,
+    Command::Exit,
+    Command::Term,
+    Command::Kill(Target::Process),
+    Command::Pause(Target::Process),
+    Command::Continue(Target::Process),
+    Command::Signal(Signal::HUP),
+    Command::Signal(Signal::ALRM),
+    Command::Signal(Signal::INT),
+    Command::Signal(Signal::QUIT),
+    Command::Signal(Signal::USR1),
+    Command::Signal(Signal::USR2),
+];
+
+/// Which programs a service has beside `run`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Scripts {
+    /// `finish`.
+    pub finish: bool,
+    hooks: u16,
+}
+
+impl Scripts {
+    /// The same `finish`, and `control/X` for those of [`HOOKED`] of which this holds.
+    pub fn with_hooks(self, has: impl Fn(Command) -> bool) -> Scripts {
+        let bits = HOOKED.iter().enumerate().map(|(at, command)| u16::from(has(*command)) << at);
+        Scripts { hooks: bits.sum(), ..self }
+    }
+
+    /// Whether there is a `control/X` for this order.
+    pub fn has_hook(self, command: Command) -> bool {
+        HOOKED.iter().position(|hooked| *hooked == command).is_some_and(|at| self.hooks >> at & 1 == 1)
+    }
+}
+
+/// What the machine of a service has to know of the world, as it was when its owner looked last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Inputs {
+    /// What its small files say.
+    pub limits: Limits,
+    /// Whether everything ends with it.
+    pub essential: Option<Essential>,
+    /// Which programs it has.
+    pub scripts: Scripts,
+    /// For a logger: how much is left in the pipe that it reads from, in bytes.
+    pub unread: usize,
+}
+
+impl Inputs {
+    /// What holds for a service that says nothing, and has nothing but `run`.
+    pub fn of(rules: &ServiceRules) -> Inputs {
+        Inputs { limits: Limits::of(rules), essential: None, scripts: Scripts::default(), unread: 0 }
     }
 }
 

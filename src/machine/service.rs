@@ -5,8 +5,12 @@
 
 pub mod memory;
 
-use super::policy::{DRAIN_LIMIT, INSIST, Leave, Limits, ServiceRules};
-use super::{Action, Actions, Command, Event, Exit, Mono, Phase, Pid, Refusal, Script, Signal, Target, View, Want};
+use super::history::{End, History};
+use super::policy::{DRAIN_LIMIT, INSIST, Inputs, Leave, Limits, ServiceRules};
+use super::{
+    Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, Signal, Standing, Step, Target, View,
+    Want,
+};
 
 /// What a service is for another: loggers have no scripts of their own and end when their input does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,11 +81,14 @@ struct Draining {
 pub struct Service {
     rules: &'static ServiceRules,
     role: Role,
-    limits: Limits,
+    /// What it has to know. To be brought up to date before a step that depends on it.
+    pub inputs: Inputs,
     want: Want,
     leaving: bool,
     /// Patience is over: what still runs was sent KILL, and nothing starts any more.
-    hurried: bool,
+    escalated: bool,
+    /// `run` was told to end, by an order.
+    stop_requested: bool,
     paused: bool,
     got_term: bool,
     since: Mono,
@@ -89,6 +96,7 @@ pub struct Service {
     draining: Option<Draining>,
     state: State,
     hook: Hook,
+    history: History,
 }
 
 impl Service {
@@ -97,22 +105,29 @@ impl Service {
         Service {
             rules,
             role,
-            limits: Limits::of(rules),
+            inputs: Inputs::of(rules),
             want,
             leaving: false,
-            hurried: false,
+            escalated: false,
+            stop_requested: false,
             paused: false,
             got_term: false,
             since: now,
             draining: None,
             state: State::Down { armed: want == Want::Up, not_before: now },
             hook: Hook::None,
+            history: History::default(),
         }
     }
 
-    /// What its small files say now; read before each start.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+    /// Its last lives.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        self.view().standing(self.history.end_of_last().filter(|_| self.is_at_rest()))
     }
 
     /// Whether supervision is over: no process is left and none will be started.
@@ -182,7 +197,7 @@ impl Service {
     }
 
     /// The next step.
-    pub fn step(&mut self, now: Mono, event: Event) -> Actions {
+    pub fn step(&mut self, now: Mono, event: Event) -> Step {
         match event {
             Event::Begin => self.try_start(now),
             Event::Command(command) => self.command(now, command),
@@ -190,25 +205,26 @@ impl Service {
             Event::NotSpawned(why) => self.not_spawned(now, why),
             Event::Died(pid, exit) => self.died(now, pid, exit),
             Event::Tick => self.tick(now),
-            Event::Drain { unread } => self.drain(now, unread),
-            Event::Hurry => self.hurry(),
+            Event::Drain => self.drain(now),
+            Event::Escalate => self.escalate(),
         }
     }
 
     fn has_scripts(&self) -> bool {
-        self.rules.scripts && self.role == Role::Main && !self.hurried
+        self.rules.scripts && self.role == Role::Main && !self.escalated
     }
 
     // Orders.
 
-    fn command(&mut self, now: Mono, command: Command) -> Actions {
-        if self.state == State::Gone || self.hurried {
-            return Actions::NONE;
+    fn command(&mut self, now: Mono, command: Command) -> Step {
+        if self.state == State::Gone || self.escalated {
+            return Step::NOTHING;
         }
         // A logger leaves because its input has ended, which no order takes back.
         if self.role == Role::Main && self.rules.stays(command) {
             self.leaving = false;
         }
+        self.stop_requested |= matches!(self.state, State::Up { .. }) && asks_to_end(command);
         match command {
             Command::Up => self.up(now, Want::Up),
             Command::Once => self.up(now, Want::Once),
@@ -219,7 +235,7 @@ impl Service {
                 self.deliver(now, command, Signal::TERM, Target::Process)
             }
             Command::Term => self.stop(now, Signal::TERM),
-            Command::StopSignal => self.stop(now, self.limits.stop_signal),
+            Command::StopSignal => self.stop(now, self.inputs.limits.stop_signal),
             Command::Kill(to) => self.kill(now, to),
             Command::Pause(to) => {
                 self.set_paused(true);
@@ -230,12 +246,12 @@ impl Service {
                 self.deliver(now, command, Signal::CONT, to)
             }
             Command::Signal(signal) => self.deliver(now, command, signal, Target::Process),
-            Command::Disable => Action::DownFile(true).into(),
-            Command::Enable => Action::DownFile(false).into(),
+            Command::Disable => Effect::DownFile(true).into(),
+            Command::Enable => Effect::DownFile(false).into(),
         }
     }
 
-    fn up(&mut self, now: Mono, want: Want) -> Actions {
+    fn up(&mut self, now: Mono, want: Want) -> Step {
         self.want = want;
         match &mut self.state {
             State::Down { armed, not_before } => {
@@ -250,30 +266,30 @@ impl Service {
         self.try_start(now)
     }
 
-    fn down(&mut self, now: Mono, want: Want) -> Actions {
+    fn down(&mut self, now: Mono, want: Want) -> Step {
         self.want = want;
         match &mut self.state {
             State::Down { .. } => {
                 self.rest();
-                Actions::NONE
+                Step::NOTHING
             }
             State::FinishDue { again, .. } | State::Finishing { again, .. } => {
                 *again = false;
-                Actions::NONE
+                Step::NOTHING
             }
-            State::Up { .. } => self.stop(now, self.limits.stop_signal),
-            State::Starting | State::Gone => Actions::NONE,
+            State::Up { .. } => self.stop(now, self.inputs.limits.stop_signal),
+            State::Starting | State::Gone => Step::NOTHING,
         }
     }
 
-    fn no_restart(&mut self) -> Actions {
+    fn no_restart(&mut self) -> Step {
         self.want = Want::Once;
         match &mut self.state {
             State::Down { .. } => self.rest(),
             State::FinishDue { again, .. } | State::Finishing { again, .. } => *again = false,
             State::Starting | State::Up { .. } | State::Gone => {}
         }
-        Actions::NONE
+        Step::NOTHING
     }
 
     /// Down with nothing to come: for good, if it was told to leave.
@@ -285,9 +301,9 @@ impl Service {
         }
     }
 
-    fn exit(&mut self, now: Mono) -> Actions {
+    fn exit(&mut self, now: Mono) -> Step {
         if self.role == Role::Logger {
-            return Actions::NONE; // a logger leaves when its input ends, or what it was still to read is lost
+            return Step::NOTHING; // a logger leaves when its input ends, or what it was still to read is lost
         }
         self.leaving = true;
         match self.rules.leave {
@@ -296,16 +312,16 @@ impl Service {
                 if let State::Down { .. } = self.state {
                     self.rest();
                 }
-                Actions::NONE
+                Step::NOTHING
             }
         }
     }
 
-    fn kill(&mut self, now: Mono, to: Target) -> Actions {
+    fn kill(&mut self, now: Mono, to: Target) -> Step {
         match self.state {
             State::Up { .. } => self.deliver(now, Command::Kill(to), Signal::KILL, to),
-            State::Finishing { pid, .. } => Action::Signal(pid, Signal::KILL, to).into(),
-            State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Gone => Actions::NONE,
+            State::Finishing { pid, .. } => Effect::Signal(pid, Signal::KILL, to).into(),
+            State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Gone => Step::NOTHING,
         }
     }
 
@@ -314,75 +330,73 @@ impl Service {
         self.paused = paused && (alive || !self.rules.pause_needs_process);
     }
 
-    fn stop(&mut self, now: Mono, signal: Signal) -> Actions {
+    fn stop(&mut self, now: Mono, signal: Signal) -> Step {
         match self.state {
             State::Up { pid, .. } => self.ask_first(now, Command::Term, Then::Stop { pid, signal }),
             State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Finishing { .. } | State::Gone => {
-                Actions::NONE
+                Step::NOTHING
             }
         }
     }
 
-    fn deliver(&mut self, now: Mono, command: Command, signal: Signal, to: Target) -> Actions {
+    fn deliver(&mut self, now: Mono, command: Command, signal: Signal, to: Target) -> Step {
         match self.state {
             State::Up { pid, .. } => self.ask_first(now, command, Then::Deliver { pid, signal, to }),
             State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Finishing { .. } | State::Gone => {
-                Actions::NONE
+                Step::NOTHING
             }
         }
     }
 
     // control/X: a program of the user's that may take the place of a signal.
 
-    fn ask_first(&mut self, now: Mono, command: Command, then: Then) -> Actions {
-        if !self.has_scripts() || self.hook != Hook::None {
+    fn ask_first(&mut self, now: Mono, command: Command, then: Then) -> Step {
+        let has_hook = self.has_scripts() && self.inputs.scripts.has_hook(command);
+        if !has_hook || self.hook != Hook::None {
             return self.follow(now, then, false);
         }
         self.hook = Hook::Asked { command, then };
-        Action::Spawn(Script::Control(command)).into()
+        Step::start(Script::Control(command))
     }
 
     /// What `control/X` was asked about happens now, unless it has `handled` it.
-    fn follow(&mut self, now: Mono, then: Then, handled: bool) -> Actions {
+    fn follow(&mut self, now: Mono, then: Then, handled: bool) -> Step {
         match (then, self.state) {
             (Then::Start, State::Down { armed: true, .. }) => self.launch(),
             (Then::Stop { pid, signal }, State::Up { pid: alive, .. }) if pid == alive => {
                 self.stop_now(now, pid, signal, handled)
             }
             (Then::Deliver { pid, signal, to }, State::Up { pid: alive, .. }) if pid == alive && !handled => {
-                Action::Signal(pid, signal, to).into()
+                Effect::Signal(pid, signal, to).into()
             }
             // The process the order was for is gone, or nothing is to follow.
-            (Then::Start | Then::Stop { .. } | Then::Deliver { .. } | Then::Nothing, _) => Actions::NONE,
+            (Then::Start | Then::Stop { .. } | Then::Deliver { .. } | Then::Nothing, _) => Step::NOTHING,
         }
     }
 
-    fn stop_now(&mut self, now: Mono, pid: Pid, signal: Signal, handled: bool) -> Actions {
-        let mut actions = Actions::NONE;
+    fn stop_now(&mut self, now: Mono, pid: Pid, signal: Signal, handled: bool) -> Step {
+        let mut step = Step::NOTHING;
         if !handled {
-            actions.push(Action::Signal(pid, signal, Target::Process));
+            step.push(Effect::Signal(pid, signal, Target::Process));
             self.got_term = true;
         }
         if self.want == Want::Up {
-            return actions;
+            return step;
         }
-        actions.push(Action::Signal(pid, Signal::CONT, Target::Process));
+        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
         if self.rules.pause_needs_process {
             self.paused = false;
         }
-        if let (State::Up { kill_at, .. }, Some(patience)) = (&mut self.state, self.limits.kill_after) {
+        if let (State::Up { kill_at, .. }, Some(patience)) = (&mut self.state, self.inputs.limits.kill_after) {
             *kill_at = Some(sooner(*kill_at, now.after(patience)));
         }
         let tail = if self.leaving { Command::Exit } else { Command::Down };
-        for action in self.ask_first(now, tail, Then::Nothing) {
-            actions.push(action);
-        }
-        actions
+        step.then(self.ask_first(now, tail, Then::Nothing))
     }
 
     // Life and death.
 
-    fn try_start(&mut self, now: Mono) -> Actions {
+    fn try_start(&mut self, now: Mono) -> Step {
         match self.state {
             State::Down { armed: true, not_before } if not_before <= now && self.hook == Hook::None => {
                 self.ask_first(now, Command::Up, Then::Start)
@@ -392,29 +406,31 @@ impl Service {
             | State::Up { .. }
             | State::FinishDue { .. }
             | State::Finishing { .. }
-            | State::Gone => Actions::NONE,
+            | State::Gone => Step::NOTHING,
         }
     }
 
-    fn launch(&mut self) -> Actions {
+    fn launch(&mut self) -> Step {
         self.state = State::Starting;
-        Action::Spawn(Script::Run).into()
+        Step::start(Script::Run)
     }
 
-    fn spawned(&mut self, now: Mono, pid: Pid) -> Actions {
+    fn spawned(&mut self, now: Mono, pid: Pid) -> Step {
         if let Hook::Asked { command, then } = self.hook {
             let kill_at = now.after(self.rules.control_limit);
             self.hook = Hook::Running { pid, command, then, kill_at, late: false };
-            return Actions::NONE;
+            return Step::NOTHING;
         }
         match self.state {
             State::Starting => {
                 let kill_at = self.draining.map(|draining| draining.until);
                 self.state = State::Up { pid, started: now, kill_at };
                 self.since = now;
+                self.stop_requested = false;
+                self.history.begin(now, pid);
             }
             State::FinishDue { exit, started, again, .. } => {
-                let kill_at = self.limits.finish_limit.map(|limit| now.after(limit));
+                let kill_at = self.inputs.limits.finish_limit.map(|limit| now.after(limit));
                 self.state = State::Finishing { pid, exit, started, again, kill_at };
             }
             State::Down { .. } | State::Up { .. } | State::Finishing { .. } | State::Gone => {
@@ -422,10 +438,10 @@ impl Service {
             }
         }
         self.paused = false;
-        Actions::NONE
+        Step::NOTHING
     }
 
-    fn not_spawned(&mut self, now: Mono, why: Refusal) -> Actions {
+    fn not_spawned(&mut self, now: Mono, why: Refusal) -> Step {
         if let Hook::Asked { then, .. } = self.hook {
             self.hook = Hook::None;
             return self.follow(now, then, false);
@@ -436,29 +452,28 @@ impl Service {
             }
             (State::Starting, Refusal::Fork) => {
                 self.state = State::Down { armed: true, not_before: self.rules.next_fork(now) };
-                Actions::NONE
+                Step::NOTHING
             }
-            (State::Starting, Refusal::Absent | Refusal::Exec) => {
+            (State::Starting, Refusal::Exec) => {
                 self.since = now;
                 self.run_ended(now, Exit::NOT_RUN, now)
             }
             (State::FinishDue { exit, started, again, .. }, Refusal::Fork) => {
                 self.state = State::FinishDue { exit, started, again, at: self.rules.next_fork(now) };
-                Actions::NONE
+                Step::NOTHING
             }
-            (State::FinishDue { started, again, .. }, Refusal::Absent) => self.cycle_ended(now, started, again),
             (State::FinishDue { started, again, .. }, Refusal::Exec) => {
                 self.paused = false; // it counts as having run
                 self.cycle_ended(now, started, again)
             }
             (State::Down { .. } | State::Up { .. } | State::Finishing { .. } | State::Gone, _) => {
                 debug_assert!(false, "an answer without a question");
-                Actions::NONE
+                Step::NOTHING
             }
         }
     }
 
-    fn died(&mut self, now: Mono, dead: Pid, exit: Exit) -> Actions {
+    fn died(&mut self, now: Mono, dead: Pid, exit: Exit) -> Step {
         if let Hook::Running { pid, then, late, .. } = self.hook
             && pid == dead
         {
@@ -469,16 +484,18 @@ impl Service {
                 (Then::Start, _) => self.follow(now, then, handled),
                 (_, State::Down { .. }) => self.try_start(now),
                 (_, State::Starting | State::Up { .. } | State::FinishDue { .. }) => self.follow(now, then, handled),
-                (_, State::Finishing { .. } | State::Gone) => Actions::NONE,
+                (_, State::Finishing { .. } | State::Gone) => Step::NOTHING,
             };
         }
         match self.state {
-            State::Up { pid, started, .. } if pid == dead => self.run_ended(now, exit, started),
+            State::Up { pid, started, .. } if pid == dead => {
+                let outcome = self.end_of_run(now, exit);
+                outcome.map_or(Step::NOTHING, Step::from).then(self.run_ended(now, exit, started))
+            }
             State::Finishing { pid, started, again, .. } if pid == dead => {
-                if self.rules.finish_gives_up && exit == Exit::GIVE_UP && !again {
-                    self.want = Want::Down;
-                }
-                self.cycle_ended(now, started, again)
+                let gives_up = self.rules.finish_gives_up && exit == Exit::GIVE_UP && !again;
+                let outcome = if gives_up { self.give_up() } else { None };
+                outcome.map_or(Step::NOTHING, Step::from).then(self.cycle_ended(now, started, again))
             }
             State::Up { .. }
             | State::Finishing { .. }
@@ -487,21 +504,48 @@ impl Service {
             | State::FinishDue { .. }
             | State::Gone => {
                 debug_assert!(false, "a death of somebody else");
-                Actions::NONE
+                Step::NOTHING
             }
         }
     }
 
-    fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Actions {
+    /// Notes how `run` has ended, and what that means if nobody had asked for it.
+    fn end_of_run(&mut self, now: Mono, exit: Exit) -> Option<Outcome> {
+        self.history.end(now, exit, self.stop_requested);
+        if self.stop_requested || self.leaving || self.want == Want::Down {
+            return None;
+        }
+        if self.inputs.essential.is_some_and(|essential| essential.is_fatal(exit)) {
+            self.want = Want::Once; // all that is still to come is its `finish`
+            return Some(Outcome::EssentialEnded(exit));
+        }
+        (self.want == Want::Up).then(|| Outcome::Ended { exit, lived: now.since(self.since) })
+    }
+
+    /// `finish` says that it is not to be started again. That is news of a service that was wanted up.
+    fn give_up(&mut self) -> Option<Outcome> {
+        if std::mem::replace(&mut self.want, Want::Down) != Want::Up {
+            return None;
+        }
+        self.history.give_up();
+        let End { exit, .. } = self.history.last_end()?;
+        Some(match self.inputs.essential {
+            Some(essential) if essential.is_fatal_for_good(exit) => Outcome::EssentialEnded(exit),
+            Some(_) | None if exit.is_success() => Outcome::Done,
+            Some(_) | None => Outcome::GaveUp(exit),
+        })
+    }
+
+    fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
         self.got_term = false;
-        if !self.has_scripts() {
+        if !(self.has_scripts() && self.inputs.scripts.finish) {
             return self.cycle_ended(now, started, false);
         }
         self.state = State::FinishDue { exit, started, again: false, at: now };
-        Action::Spawn(Script::Finish(exit)).into()
+        Step::start(Script::Finish(exit))
     }
 
-    fn cycle_ended(&mut self, now: Mono, started: Mono, again: bool) -> Actions {
+    fn cycle_ended(&mut self, now: Mono, started: Mono, again: bool) -> Step {
         self.got_term = false;
         self.since = now;
         if self.rules.pause_needs_process {
@@ -510,7 +554,7 @@ impl Service {
         let armed = self.want == Want::Up || again;
         self.state = State::Down { armed, not_before: self.rules.next_start(started, now) };
         if armed && self.has_time_to_drain(now) {
-            return Action::LookAtInput.into(); // what it leaves in the pipe is not lost as long as there is time
+            return self.drain(now); // what it leaves in the pipe is not lost as long as there is time
         }
         if self.leaving {
             self.rest();
@@ -520,29 +564,29 @@ impl Service {
 
     // Time.
 
-    fn tick(&mut self, now: Mono) -> Actions {
+    fn tick(&mut self, now: Mono) -> Step {
         if let Hook::Running { pid, command, then, kill_at, .. } = self.hook
             && kill_at <= now
         {
             self.hook = Hook::Running { pid, command, then, kill_at: now.after(INSIST), late: true };
-            return Action::KillLate(pid, Script::Control(command)).into();
+            return Effect::KillLate(pid, Script::Control(command)).into();
         }
         match self.state {
             State::Up { pid, started, kill_at: Some(at) } if at <= now => {
                 self.state = State::Up { pid, started, kill_at: Some(now.after(INSIST)) };
                 if self.role == Role::Logger && !self.got_term {
                     self.got_term = true;
-                    return Action::Signal(pid, Signal::TERM, Target::Process).into();
+                    return Effect::Signal(pid, Signal::TERM, Target::Process).into();
                 }
-                Action::KillLate(pid, Script::Run).into()
+                Effect::KillLate(pid, Script::Run).into()
             }
             State::Finishing { pid, exit, started, again, kill_at: Some(at) } if at <= now => {
                 self.state = State::Finishing { pid, exit, started, again, kill_at: Some(now.after(INSIST)) };
-                Action::KillLate(pid, Script::Finish(exit)).into()
+                Effect::KillLate(pid, Script::Finish(exit)).into()
             }
             State::FinishDue { exit, started, again, at } if at <= now => {
                 self.state = State::FinishDue { exit, started, again, at: now };
-                Action::Spawn(Script::Finish(exit)).into()
+                Step::start(Script::Finish(exit))
             }
             State::Down { .. }
             | State::Starting
@@ -556,10 +600,11 @@ impl Service {
     // The end.
 
     fn has_time_to_drain(&self, now: Mono) -> bool {
-        !self.hurried && self.draining.is_some_and(|draining| now < draining.until)
+        !self.escalated && self.draining.is_some_and(|draining| now < draining.until)
     }
 
-    fn drain(&mut self, now: Mono, unread: usize) -> Actions {
+    fn drain(&mut self, now: Mono) -> Step {
+        let unread = self.inputs.unread;
         self.leaving = true;
         let begins = self.draining.is_none();
         let before = self.draining.get_or_insert(Draining { until: now.after(DRAIN_LIMIT), unread });
@@ -571,7 +616,7 @@ impl Service {
                 if begins {
                     // Who is stopped reads nothing.
                     self.paused = false;
-                    return Action::Signal(*pid, Signal::CONT, Target::Process).into();
+                    return Effect::Signal(*pid, Signal::CONT, Target::Process).into();
                 }
             }
             State::Down { armed: true, not_before } if unread > 0 => {
@@ -585,21 +630,36 @@ impl Service {
         self.try_start(now)
     }
 
-    fn hurry(&mut self) -> Actions {
+    fn escalate(&mut self) -> Step {
         self.want = Want::Down;
         self.leaving = true;
-        self.hurried = true;
-        let mut actions = Actions::NONE;
+        self.escalated = true;
+        let mut step = Step::NOTHING;
         if let Hook::Running { pid, .. } = self.hook {
-            actions.push(Action::Signal(pid, Signal::KILL, Target::Process));
+            step.push(Effect::Signal(pid, Signal::KILL, Target::Process));
         }
         match self.state {
             State::Up { pid, .. } | State::Finishing { pid, .. } => {
-                actions.push(Action::Signal(pid, Signal::KILL, Target::Process));
+                step.push(Effect::Signal(pid, Signal::KILL, Target::Process));
             }
             State::Down { .. } | State::Starting | State::FinishDue { .. } => self.state = State::Gone,
             State::Gone => {}
         }
-        actions
+        step
+    }
+}
+
+/// Whether an order means that `run` is to end: what ends because of it has not failed.
+fn asks_to_end(command: Command) -> bool {
+    match command {
+        Command::Down | Command::Exit | Command::Term | Command::StopSignal | Command::Kill(_) => true,
+        Command::Up
+        | Command::Once
+        | Command::NoRestart
+        | Command::Pause(_)
+        | Command::Continue(_)
+        | Command::Signal(_)
+        | Command::Disable
+        | Command::Enable => false,
     }
 }

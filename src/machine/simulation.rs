@@ -6,7 +6,7 @@
 //!
 //! - never two `run`s live, nor `run` beside `finish`, nor two `control/X`
 //! - no signal goes to a process that is not alive and ours
-//! - a start is the last action of a step, and few starts follow from one event
+//! - few starts follow from one event
 //! - what is wanted up has a process or a deadline; what is not wanted starts nothing and has no deadline
 //! - starts that nobody asked for are a second apart
 //! - the view names the living process, since when, and flags that belong to it
@@ -17,9 +17,9 @@ mod promises;
 mod transitions;
 mod walks;
 
-use super::policy::{Leave, Limits, ServiceRules};
+use super::policy::{Essential, Leave, Limits, Scripts, ServiceRules};
 use super::service::{Role, Service};
-use super::{Action, Command, Event, Exit, Mono, Phase, Pid, Refusal, Script, Signal, Target, Want};
+use super::{Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, Signal, Target, Want};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,24 +50,43 @@ const COMMANDS: [Command; 19] = [
     Command::Enable,
 ];
 
-/// What becomes of a start. Hooks are named by their commands' words; one that is not named does not start.
+/// A program that a service may have or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Program {
+    Absent,
+    Runs,
+    Refused(Refusal),
+}
+
+/// What becomes of a start. Hooks are named by their commands' words; the others are there only to be refused.
 #[derive(Clone, Copy, Debug)]
 struct Programs {
     run: Option<Refusal>,
-    finish: Option<Refusal>,
+    finish: Program,
     hooks: &'static [Command],
-    no_hook: Refusal,
+    refused_hooks: Option<Refusal>,
 }
 
 impl Programs {
-    const RUN: Programs = Programs { run: None, finish: Some(Refusal::Absent), hooks: &[], no_hook: Refusal::Absent };
-    const RUN_AND_FINISH: Programs = Programs { finish: None, ..Programs::RUN };
+    const RUN: Programs = Programs { run: None, finish: Program::Absent, hooks: &[], refused_hooks: None };
+    const RUN_AND_FINISH: Programs = Programs { finish: Program::Runs, ..Programs::RUN };
+
+    fn scripts(&self) -> Scripts {
+        let finish = self.finish != Program::Absent;
+        let has_hook = |command| self.refused_hooks.is_some() || self.hooks.contains(&command);
+        let mut scripts = Scripts::default().with_hooks(has_hook);
+        scripts.finish = finish;
+        scripts
+    }
 
     fn refusal(&self, script: Script) -> Option<Refusal> {
-        match script {
-            Script::Run => self.run,
-            Script::Finish(_) => self.finish,
-            Script::Control(command) => (!self.hooks.contains(&command)).then_some(self.no_hook),
+        match (script, self.finish) {
+            (Script::Run, _) => self.run,
+            (Script::Finish(_), Program::Runs) => None,
+            (Script::Finish(_), Program::Refused(why)) => Some(why),
+            (Script::Finish(_), Program::Absent) => panic!("it has no finish"),
+            (Script::Control(command), _) if self.hooks.contains(&command) => None,
+            (Script::Control(_), _) => Some(self.refused_hooks.expect("it has no such hook")),
         }
     }
 }
@@ -101,7 +120,9 @@ struct Known {
     hasty: bool,
     attempted: Option<Mono>,
     stop_sent: bool,
-    hurried: bool,
+    /// `run` was told to end by an order.
+    asked_to_end: bool,
+    escalated: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -118,6 +139,9 @@ struct World {
     unread: usize,
     /// What was in its pipe when that was last looked at.
     left: usize,
+    essential: Option<Essential>,
+    /// What the last event meant for others.
+    outcome: Option<Outcome>,
     known: Known,
 }
 
@@ -136,6 +160,8 @@ impl World {
             living: Vec::new(),
             unread: 0,
             left: usize::MAX,
+            essential: None,
+            outcome: None,
             known: Known {
                 want,
                 paused: false,
@@ -145,7 +171,8 @@ impl World {
                 hasty: false,
                 attempted: None,
                 stop_sent: false,
-                hurried: false,
+                asked_to_end: false,
+                escalated: false,
             },
         }
     }
@@ -178,7 +205,7 @@ impl World {
 
     fn limit(&mut self, limits: Limits) {
         self.limits = limits;
-        self.service.set_limits(limits);
+        self.service.inputs.limits = limits;
     }
 
     // What can happen. Each tells in words what the machine did, up to the point where it waits again.
@@ -216,22 +243,50 @@ impl World {
         if gives_up && self.rules.finish_gives_up {
             self.known.want = Want::Down;
         }
+        if dead.script == Script::Run && self.is_essential_end(exit) {
+            self.known.want = Want::Once;
+        }
+        if self.role == Role::Logger && self.service.view().leaving {
+            self.known.hasty |= self.unread < self.left; // it reads, so it need not wait
+            self.left = self.unread;
+        }
         self.tell(Event::Died(dead.pid, exit))
     }
 
+    /// As a bystander would say who knows the orders.
+    fn is_essential_end(&self, exit: Exit) -> bool {
+        let known = &self.known;
+        let wanted =
+            known.want != Want::Down && !known.asked_to_end && !self.service.view().leaving && !known.escalated;
+        wanted
+            && match self.essential {
+                Some(Essential::Always) => true,
+                Some(Essential::OnFailure) => exit != Exit::Code(0),
+                Some(Essential::OnGiveup) | None => false,
+            }
+    }
+
     fn drain(&mut self, pending: bool) -> String {
+        self.drain_with(pending.into())
+    }
+
+    /// Nobody writes any more, and so many bytes are left.
+    fn drain_with(&mut self, unread: usize) -> String {
         let view = self.service.view();
         if view.phase == Phase::Run && !view.leaving {
             self.known.paused = false;
         }
-        self.tell(Event::Drain { unread: pending.into() })
+        let later = std::mem::replace(&mut self.unread, unread);
+        let words = self.tell(Event::Drain);
+        self.unread = later;
+        words
     }
 
-    fn hurry(&mut self) -> String {
+    fn escalate(&mut self) -> String {
         self.known.want = Want::Down;
         self.known.owed = false;
-        self.known.hurried = true;
-        self.tell(Event::Hurry)
+        self.known.escalated = true;
+        self.tell(Event::Escalate)
     }
 
     /// Time passes, and nobody looks.
@@ -290,12 +345,14 @@ impl World {
         let mut words = Vec::new();
         let mut starts = 0;
         let mut next = Some(event);
+        self.outcome = None;
         while let Some(event) = next.take() {
             self.forget_and_remember();
-            for action in self.service.step(self.now, event) {
-                assert!(next.is_none(), "a start is the last action of a step");
-                next = self.act(action, &mut words);
-            }
+            self.look_up();
+            let step = self.service.step(self.now, event);
+            step.effects().for_each(|effect| self.act(effect, &mut words));
+            next = step.start.map(|script| self.start(script, &mut words));
+            self.outcome = self.outcome.or(step.outcome);
             starts += usize::from(next.is_some());
             assert!(starts <= MOST_STARTS, "a turn ends: {words:?}");
         }
@@ -308,15 +365,24 @@ impl World {
 
     /// The supervisor fails between two steps, and another one goes on from what it noted.
     fn forget_and_remember(&mut self) {
-        let again = Service::remembered(self.rules, self.role, self.service.memory());
-        assert_eq!(again.as_ref(), Some(&self.service), "what is noted is what is");
-        self.service = again.expect("compared");
+        let history = self.service.history().clone();
+        let again = Service::remembered(self.rules, self.role, self.service.memory(), history);
+        let mut again = again.expect("what is noted can be read");
+        assert_eq!(again.inputs.limits, self.service.inputs.limits, "what holds for a process since its start");
+        again.inputs = self.service.inputs;
+        assert_eq!(again, self.service, "what is noted is what is");
+        self.service = again;
     }
 
-    fn act(&mut self, action: Action, words: &mut Vec<String>) -> Option<Event> {
-        match action {
-            Action::Spawn(script) => return Some(self.start(script, words)),
-            Action::Signal(pid, signal, to) => {
+    fn look_up(&mut self) {
+        let inputs = &mut self.service.inputs;
+        inputs.scripts = self.programs.scripts();
+        (inputs.essential, inputs.unread) = (self.essential, self.unread);
+    }
+
+    fn act(&mut self, effect: Effect, words: &mut Vec<String>) {
+        match effect {
+            Effect::Signal(pid, signal, to) => {
                 let process = self.process(pid);
                 process.receive(signal);
                 let script = process.script;
@@ -327,7 +393,7 @@ impl World {
                 let group = if to == Target::Group { "'s group" } else { "" };
                 words.push(format!("{} {}{group}", signal_word(signal), script_word(script)));
             }
-            Action::KillLate(pid, script) => {
+            Effect::KillLate(pid, script) => {
                 let now = self.now;
                 let process = self.process(pid);
                 assert_eq!(process.script, script, "the program that is late");
@@ -337,16 +403,9 @@ impl World {
                 process.killed = Some(now);
                 words.push(format!("kill late {}", script_word(script)));
             }
-            Action::DownFile(true) => words.push("create down".into()),
-            Action::DownFile(false) => words.push("remove down".into()),
-            Action::LookAtInput => {
-                words.push("look at input".into());
-                self.known.hasty |= self.unread < self.left; // it reads, so it need not wait
-                self.left = self.unread;
-                return Some(Event::Drain { unread: self.unread });
-            }
+            Effect::DownFile(true) => words.push("create down".into()),
+            Effect::DownFile(false) => words.push("remove down".into()),
         }
-        None
     }
 
     fn process(&mut self, pid: Pid) -> &mut Process {
@@ -354,19 +413,18 @@ impl World {
     }
 
     fn start(&mut self, script: Script, words: &mut Vec<String>) -> Event {
-        assert!(!self.known.hurried, "nothing starts when patience is over");
+        assert!(!self.known.escalated, "nothing starts when patience is over");
         assert!(self.living.iter().all(|p| is_control(p.script) != is_control(script)), "{script:?} beside its like");
         if script == Script::Run {
             self.check_start();
         }
         let refusal = self.programs.refusal(script);
         match (script, refusal) {
-            (Script::Run, None | Some(Refusal::Absent | Refusal::Exec)) => {
+            (Script::Run, None | Some(Refusal::Exec)) => {
                 self.known.up_since = self.now;
                 self.known.down_since = self.now;
                 self.known.owed = false;
             }
-            (Script::Finish(_), Some(Refusal::Absent)) => self.known.down_since = self.now,
             (Script::Finish(_), Some(Refusal::Exec)) => {
                 self.known.down_since = self.now;
                 self.known.paused = false;
@@ -376,8 +434,6 @@ impl World {
             | (Script::Control(_), _) => {}
         }
         match refusal {
-            // What there need not be is not missed.
-            Some(Refusal::Absent) if script != Script::Run => {}
             Some(refusal) => words.push(format!("no {}: {refusal:?}", script_word(script))),
             None => words.push(script_word(script)),
         }
@@ -396,17 +452,22 @@ impl World {
             self.known.paused = false;
             self.known.stop_sent = false;
         }
+        if script == Script::Run {
+            self.known.asked_to_end = false;
+        }
         let (told, stopped, doomed, killed) = (false, false, false, None);
         self.living.push(Process { pid, script, born: self.now, limit, told, stopped, doomed, killed });
         Event::Spawned(pid)
     }
 
     fn learn(&mut self, command: Command) {
-        if self.known.hurried || self.is_over() {
+        if self.known.escalated || self.is_over() {
             return;
         }
         let phase = self.service.view().phase;
         let known = &mut self.known;
+        let ends = [Command::Down, Command::Exit, Command::Term, Command::StopSignal];
+        known.asked_to_end |= phase == Phase::Run && (ends.contains(&command) || matches!(command, Command::Kill(_)));
         match command {
             Command::Up | Command::Once => {
                 known.want = if command == Command::Up { Want::Up } else { Want::Once };
@@ -470,7 +531,7 @@ impl World {
         }
         assert_eq!(self.service.is_busy(), self.living.iter().any(|p| is_control(p.script)), "busy with a hook");
         assert!(!view.got_term || (view.phase == Phase::Run && self.known.stop_sent), "whoever got TERM lives");
-        if self.known.hurried {
+        if self.known.escalated {
             return;
         }
         assert_eq!(view.want, self.known.want, "the last order holds");

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"onitbook");
 /// Of this layout. Who changes anything here counts on.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// Words in front of the records.
 pub const FACTS: usize = 1024;
@@ -195,8 +195,6 @@ pub struct Record {
     pub id: (u64, u64),
     /// What is held open for it.
     pub fds: Descriptors,
-    /// Its end is no news.
-    pub asked: bool,
     /// It is not taken in again.
     pub released: bool,
     /// The stamp of its status, if that says what is.
@@ -523,7 +521,6 @@ pub fn descriptor(word: u64) -> Option<i32> {
 const VALID: u64 = 1;
 const PRODUCER: u64 = 2;
 const LOGGER: u64 = 4;
-const ASKED: u64 = 8;
 const RELEASED: u64 = 16;
 const SHOWN: u64 = 32;
 
@@ -535,7 +532,7 @@ impl Record {
             Kind::Logger(producer) => (LOGGER, producer),
         };
         let bit = |holds: bool, bit: u64| if holds { bit } else { 0 };
-        let flags = bit(self.asked, ASKED) | bit(self.released, RELEASED) | bit(self.shown.is_some(), SHOWN);
+        let flags = bit(self.released, RELEASED) | bit(self.shown.is_some(), SHOWN);
         let pair = |low, high| noted(low) | noted(high) << 32;
         let stamp = self.shown.unwrap_or_default();
         let fds = self.fds;
@@ -581,7 +578,6 @@ impl Record {
                 pipe: low(pipe_home),
                 home: high(pipe_home),
             },
-            asked: flags & ASKED != 0,
             released: flags & RELEASED != 0,
             shown: (flags & SHOWN != 0).then_some(stamp),
             memory: Memory(*memory.first_chunk()?),
@@ -607,7 +603,6 @@ mod tests {
             kind: Kind::Producer(partner),
             id: (3, 4),
             fds: Descriptors { dir: Some(first), control: Some(first + 1), pipe: Some(i32::MAX), ..Default::default() },
-            asked: true,
             released: false,
             shown: Some(Tai { unix: 5, nanos: 6 }),
             memory: Memory(std::array::from_fn(|at| at as u64)),
@@ -748,7 +743,7 @@ mod tests {
         };
         assert_eq!(refusal(&ledger(3), 7), None);
         assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("it is none"));
-        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 3"));
+        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 4"));
         for records in [4, 1 << 40, u64::MAX] {
             assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
         }

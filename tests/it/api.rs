@@ -221,7 +221,7 @@ fn who_subscribes_hears_every_transition_in_order() {
     sv.existing("web").order(b"d");
     assert_eq!(
         client.events_until("web finishing→down"),
-        ["web up→up", "web up→stopping", "web stopping→finishing", "web finishing→down"]
+        ["web up→stopping", "web stopping→finishing", "web finishing→down"]
     );
     sv.existing("web").order(b"u");
     sv.service("new").run("exec sleep 1000").create_atomically();

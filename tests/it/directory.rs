@@ -342,6 +342,9 @@ fn the_end_of_a_removed_service_with_a_logger_is_silent() {
         .log("echo $$ >read; exec cat");
     let logged = logged.create_atomically();
     let pids = [logged.wait_pid("read"), logged.logger().wait_pid("read")];
+    // Nothing is put into it while it is removed.
+    logged.wait_up();
+    logged.logger().wait_up();
     fs::remove_dir_all(logged.path()).expect("rm");
     onit.signal(Signal::SIGHUP);
     pids.into_iter().for_each(|pid| wait_gone(&onit, pid));

@@ -1,13 +1,14 @@
 //! A service as a few plain words, and back: what outlives the program that supervises.
 
-use super::{Draining, Hook, Limits, Role, Service, ServiceRules, State, Then};
-use crate::machine::{Action, Actions, Command, Exit, Mono, Pid, Signal, Target, Want};
+use super::{Draining, Hook, Inputs, Limits, Role, Service, ServiceRules, State, Then};
+use crate::machine::history::History;
+use crate::machine::{Command, Effect, Exit, Mono, Pid, Signal, Step, Target, Want};
 use std::time::Duration;
 
 /// How many words.
 pub const WORDS: usize = 11;
 
-/// Everything about a service but its rules and its role.
+/// Everything about a service but its rules, its role, its last lives and what it has to look up anyhow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Memory(pub [u64; WORDS]);
 
@@ -41,16 +42,18 @@ impl Service {
         let Service {
             rules: _,
             role: _,
-            limits,
+            inputs: Inputs { limits, .. },
             want,
             leaving,
-            hurried,
+            escalated,
+            stop_requested,
             paused,
             got_term,
             since,
             draining,
             state: _, // see below
             hook,
+            history: _,
         } = *self;
         let is = self.state_words();
         let (hook, hook_pid, order, hook_at, late) = match hook {
@@ -69,7 +72,7 @@ impl Service {
             is.tag,
             hook,
             want,
-            flags([leaving, hurried, paused, got_term, draining.is_some(), is.flag, late]),
+            flags([leaving, escalated, paused, got_term, draining.is_some(), is.flag, late, stop_requested]),
             limits.stop_signal.0 as u8,
             is.exit[0],
             is.exit[1],
@@ -109,7 +112,12 @@ impl Service {
     }
 
     /// The service that this is the memory of. `None` if it is nobody's.
-    pub fn remembered(rules: &'static ServiceRules, role: Role, Memory(words): Memory) -> Option<Service> {
+    pub fn remembered(
+        rules: &'static ServiceRules,
+        role: Role,
+        Memory(words): Memory,
+        history: History,
+    ) -> Option<Service> {
         let [bits, pids, since, a, b, hook_at, until, unread, order, kill_after, finish_limit] = words;
         let [tag, hook, want, flags, stop_signal, kind, value, core] = bits.to_le_bytes();
         let flag = |at: u8| flags & (1 << at) != 0;
@@ -141,10 +149,13 @@ impl Service {
         Some(Service {
             rules,
             role,
-            limits: Limits {
-                stop_signal: signal_of(stop_signal)?,
-                kill_after: of_span(kill_after),
-                finish_limit: of_span(finish_limit),
+            inputs: Inputs {
+                limits: Limits {
+                    stop_signal: signal_of(stop_signal)?,
+                    kill_after: of_span(kill_after),
+                    finish_limit: of_span(finish_limit),
+                },
+                ..Inputs::of(rules)
             },
             want: match want {
                 0 => Want::Up,
@@ -153,20 +164,24 @@ impl Service {
                 _ => return None,
             },
             leaving: flag(0),
-            hurried: flag(1),
+            escalated: flag(1),
+            stop_requested: flag(7),
             paused: flag(2),
             got_term: flag(3),
             since: Mono(since),
             draining: flag(4).then_some(Draining { until: Mono(until), unread: unread as usize }),
             state,
             hook,
+            history,
         })
     }
 
     /// A service that runs already, and of which nothing else is known.
     pub fn found(rules: &'static ServiceRules, role: Role, want: Want, pid: Pid, since: Mono) -> Service {
         let state = State::Up { pid, started: since, kill_at: None };
-        Service { state, ..Service::new(rules, role, want, since) }
+        let mut history = History::default();
+        history.begin(since, pid);
+        Service { state, history, ..Service::new(rules, role, want, since) }
     }
 
     /// Its processes: that of `run` or `finish`, and that of `control/X`.
@@ -189,13 +204,13 @@ impl Service {
     }
 
     /// The signals of an orderly stop that may not have been sent.
-    pub fn stop_again(&self) -> Actions {
-        let mut actions = Actions::NONE;
+    pub fn stop_again(&self) -> Step {
+        let mut step = Step::NOTHING;
         if let (State::Up { pid, .. }, true) = (self.state, self.got_term) {
-            actions.push(Action::Signal(pid, self.limits.stop_signal, Target::Process));
-            actions.push(Action::Signal(pid, Signal::CONT, Target::Process));
+            step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, Target::Process));
+            step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
         }
-        actions
+        step
     }
 }
 
@@ -213,7 +228,7 @@ fn bytes(bytes: [u8; 8]) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn flags(flags: [bool; 7]) -> u8 {
+fn flags(flags: [bool; 8]) -> u8 {
     flags.iter().enumerate().map(|(at, flag)| u8::from(*flag) << at).sum()
 }
 

@@ -1,6 +1,7 @@
 //! What a user is promised, one test each. The names tell the promise.
 
 use super::*;
+use crate::machine::Standing;
 use crate::machine::policy::{DRAIN_LIMIT, INSIST};
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
 
@@ -391,7 +392,7 @@ fn gone_is_final() {
     for command in COMMANDS {
         assert_eq!(world.order(command), "", "{command:?}");
     }
-    world.hurry();
+    world.escalate();
     assert_eq!((world.service.view(), world.service.is_gone()), (view, true));
 }
 
@@ -411,19 +412,17 @@ fn finish_runs_after_each_end_with_how_it_ended() {
 
 #[test]
 fn a_run_that_cannot_be_executed_counts_as_an_end_with_111() {
-    for refusal in [Refusal::Absent, Refusal::Exec] {
-        let run = Some(refusal);
-        let mut world =
-            World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs { run, ..Programs::RUN_AND_FINISH });
-        assert_eq!(world.begin(), format!("no run: {refusal:?}, finish 111"));
-        assert_eq!(world.ends(Exit::Code(0)), "");
-        assert_eq!(world.wait(SECOND), format!("no run: {refusal:?}, finish 111"));
-    }
+    let run = Some(Refusal::Exec);
+    let mut world =
+        World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs { run, ..Programs::RUN_AND_FINISH });
+    assert_eq!(world.begin(), "no run: Exec, finish 111");
+    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert_eq!(world.wait(SECOND), "no run: Exec, finish 111");
 }
 
 #[test]
 fn a_finish_that_cannot_be_executed_counts_as_having_run() {
-    let mut world = up().with(Programs { finish: Some(Refusal::Exec), ..Programs::RUN });
+    let mut world = up().with(Programs { finish: Program::Refused(Refusal::Exec), ..Programs::RUN });
     assert_eq!(world.ends(Exit::Code(0)), "no finish 0: Exec, run");
 }
 
@@ -478,7 +477,7 @@ fn a_failed_fork_does_not_use_up_once() {
 
 #[test]
 fn a_failed_fork_of_finish_is_tried_again_with_the_same_exit() {
-    let finish = Some(Refusal::Fork);
+    let finish = Program::Refused(Refusal::Fork);
     for (rules, pause) in [(&ServiceRules::ONIT, 1), (&ServiceRules::RUNSV, 5)] {
         let mut world = World::up(rules).with(Programs { finish, ..Programs::RUN });
         assert_eq!(world.ends(Exit::Code(7)), "no finish 7: Fork");
@@ -493,7 +492,7 @@ fn a_failed_fork_of_finish_is_tried_again_with_the_same_exit() {
 
 #[test]
 fn exit_waits_for_the_finish_that_could_not_be_started() {
-    let mut world = up().with(Programs { finish: Some(Refusal::Fork), ..Programs::RUN });
+    let mut world = up().with(Programs { finish: Program::Refused(Refusal::Fork), ..Programs::RUN });
     world.ends(Exit::Code(0));
     world.order(Command::Exit);
     assert!(!world.service.is_gone());
@@ -643,9 +642,9 @@ fn control_t_that_fails_or_is_killed_lets_term_be_sent() {
 
 #[test]
 fn a_hook_that_cannot_be_started_lets_the_signal_be_sent() {
-    for no_hook in [Refusal::Exec, Refusal::Fork] {
-        let mut world = up().with(Programs { no_hook, ..Programs::RUN });
-        assert_eq!(world.order(Command::Term), format!("no control/t: {no_hook:?}, TERM run"));
+    for why in [Refusal::Exec, Refusal::Fork] {
+        let mut world = up().with(Programs { refused_hooks: Some(why), ..Programs::RUN });
+        assert_eq!(world.order(Command::Term), format!("no control/t: {why:?}, TERM run"));
     }
 }
 
@@ -790,7 +789,7 @@ fn a_logger_is_gone_when_it_ends_after_its_input_has() {
     assert_eq!(world.drain(true), "CONT run");
     assert!(world.service.view().leaving);
     assert_eq!(world.drain(true), "", "once");
-    assert_eq!(world.ends(Exit::Code(0)), "look at input");
+    assert_eq!(world.ends(Exit::Code(0)), "");
     assert!(world.service.is_gone());
 }
 
@@ -842,15 +841,15 @@ fn a_failed_fork_does_not_give_up_what_is_left() {
 #[test]
 fn a_draining_logger_that_ends_too_soon_goes_on_at_once_while_it_reads_and_by_the_second_while_it_does_not() {
     let mut world = logger();
-    world.tell(Event::Drain { unread: 300 });
+    world.drain_with(300);
     world.unread = 200;
-    assert_eq!(world.ends(Exit::Code(1)), "look at input, run", "it has lived long");
+    assert_eq!(world.ends(Exit::Code(1)), "run", "it has lived long");
     world.unread = 100;
-    assert_eq!(world.ends(Exit::Code(1)), "look at input, run");
-    assert_eq!(world.ends(Exit::Code(1)), "look at input");
+    assert_eq!(world.ends(Exit::Code(1)), "run");
+    assert_eq!(world.ends(Exit::Code(1)), "");
     assert_eq!(world.wait(SECOND), "run");
     world.unread = 0;
-    assert_eq!(world.ends(Exit::Code(0)), "look at input");
+    assert_eq!(world.ends(Exit::Code(0)), "");
     assert!(world.service.is_gone());
 }
 
@@ -859,7 +858,7 @@ fn a_draining_logger_that_never_reads_is_given_up_after_its_time() {
     let mut world = logger();
     let begun = world.now;
     world.unread = 1;
-    world.tell(Event::Drain { unread: 1 });
+    world.drain_with(1);
     while world.now < begun.after(DRAIN_LIMIT) {
         world.ends(Exit::Code(1));
         if world.service.view().pid.is_none() {
@@ -910,39 +909,39 @@ fn draining_does_not_put_off_the_kill_of_a_logger_told_down() {
 // Shutdown
 
 #[test]
-fn hurry_kills_what_runs_and_starts_no_finish() {
+fn escalating_kills_what_runs_and_starts_no_finish() {
     let mut world = up().hooked(&COMMANDS);
     world.order(Command::Exit);
-    assert_eq!(world.hurry(), "KILL control/t, KILL run");
+    assert_eq!(world.escalate(), "KILL control/t, KILL run");
     assert_eq!(world.hook_ends(KILLED), "TERM run, CONT run", "no control/x");
     assert_eq!(world.ends(KILLED), "");
     assert!(world.service.is_gone());
 
     let mut world = up();
     world.ends(Exit::Code(0));
-    assert_eq!(world.hurry(), "KILL finish 0");
+    assert_eq!(world.escalate(), "KILL finish 0");
     world.ends(KILLED);
     assert!(world.service.is_gone());
 }
 
 #[test]
-fn hurry_ends_what_waits() {
-    assert_eq!(down(&ServiceRules::ONIT).hurry(), "");
+fn escalating_ends_what_waits() {
+    assert_eq!(down(&ServiceRules::ONIT).escalate(), "");
     let mut pausing = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN);
     pausing.begin();
     pausing.ends(Exit::Code(1));
-    let mut unfinished = up().with(Programs { finish: Some(Refusal::Fork), ..Programs::RUN });
+    let mut unfinished = up().with(Programs { finish: Program::Refused(Refusal::Fork), ..Programs::RUN });
     unfinished.ends(Exit::Code(1));
     for mut world in [down(&ServiceRules::SUPERVISE), pausing, unfinished] {
-        assert_eq!(world.hurry(), "");
+        assert_eq!(world.escalate(), "");
         assert!(world.service.is_gone());
     }
 }
 
 #[test]
-fn nobody_is_told_up_again_after_hurry() {
+fn nothing_starts_again_after_escalating() {
     let mut world = up();
-    world.hurry();
+    world.escalate();
     assert_eq!(world.orders([Command::Up, Command::Term]), ["", ""]);
     world.ends(KILLED);
     assert!(world.service.is_gone());
@@ -994,9 +993,9 @@ fn a_main_process_that_does_not_end_is_killed_with_the_rest() {
     let mut system = System::UP;
     system.stop(Mono(5), Some(STOP_BUDGET), true);
     assert_eq!(system.tick(Mono(5).after(STOP_BUDGET)), Some(Order::KillAll));
-    let mut hurried = System::UP;
-    hurried.stop(Mono(5), Some(STOP_BUDGET), true);
-    assert_eq!(hurried.stop(Mono(6), Some(STOP_BUDGET), true), Order::KillAll);
+    let mut escalated = System::UP;
+    escalated.stop(Mono(5), Some(STOP_BUDGET), true);
+    assert_eq!(escalated.stop(Mono(6), Some(STOP_BUDGET), true), Order::KillAll);
 }
 
 #[test]
@@ -1071,4 +1070,117 @@ fn the_system_is_remembered_in_every_state() {
     }
     assert_eq!(System::remembered([4, 0, 0]), None);
     assert!(!System::UP.is_stopping() && !System::UP.is_killing());
+}
+
+// What the end of a service means for others
+
+fn essential(essential: Essential) -> World {
+    World { essential: Some(essential), ..up() }
+}
+
+const FAILED: Exit = Exit::Code(3);
+
+#[test]
+fn an_end_that_nobody_asked_for_is_told_with_how_long_it_lived() {
+    let mut world = up();
+    world.ends(FAILED);
+    assert_eq!(world.outcome, Some(Outcome::Ended { exit: FAILED, lived: 10 * SECOND }));
+    world.ends(Exit::Code(0));
+    assert_eq!(world.outcome, None, "the end of finish is its own affair");
+}
+
+#[test]
+fn an_end_that_an_order_has_caused_means_nothing_for_others() {
+    let orders = [Command::Down, Command::Exit, Command::Term, Command::StopSignal, Command::Kill(Target::Group)];
+    for order in orders {
+        let mut world = essential(Essential::Always);
+        world.order(order);
+        world.ends(KILLED);
+        assert_eq!(world.outcome, None, "{order:?}");
+        assert!(world.service.history().last_end().is_some_and(|end| end.asked), "{order:?}");
+    }
+    let mut world = essential(Essential::Always);
+    world.order(Command::Term);
+    world.ends(KILLED);
+    world.ends(Exit::Code(0));
+    world.ends(KILLED);
+    assert_eq!(world.outcome, Some(Outcome::EssentialEnded(KILLED)), "an order holds for one life");
+}
+
+#[test]
+fn with_an_essential_service_everything_ends_and_it_is_not_started_again() {
+    for (kind, exit, is_fatal) in [
+        (Essential::Always, Exit::Code(0), true),
+        (Essential::Always, FAILED, true),
+        (Essential::OnFailure, Exit::Code(0), false),
+        (Essential::OnFailure, KILLED, true),
+        (Essential::OnGiveup, FAILED, false),
+    ] {
+        let mut world = essential(kind);
+        assert_eq!(world.ends(exit), format!("finish {}", exit_word(exit)));
+        assert_eq!(world.outcome == Some(Outcome::EssentialEnded(exit)), is_fatal, "{kind:?} {exit:?}");
+        world.ends(Exit::Code(0));
+        assert_eq!(world.service.deadline().is_none() && world.living.is_empty(), is_fatal, "{kind:?} {exit:?}");
+    }
+}
+
+#[test]
+fn what_is_essential_once_is_so_too_and_what_is_wanted_down_is_not() {
+    let mut world = essential(Essential::Always);
+    world.order(Command::Once);
+    world.ends(FAILED);
+    assert_eq!(world.outcome, Some(Outcome::EssentialEnded(FAILED)));
+    let mut world = essential(Essential::Always).hooked(&[Command::Term]);
+    world.order(Command::Down); // control/t handles it
+    world.hook_ends(Exit::Code(0));
+    world.ends(Exit::Code(0));
+    assert_eq!(world.outcome, None);
+}
+
+#[test]
+fn finish_that_gives_up_says_so_once_for_what_was_wanted_up() {
+    for (kind, exit, outcome) in [
+        (None, FAILED, Outcome::GaveUp(FAILED)),
+        (None, Exit::Code(0), Outcome::Done),
+        (Some(Essential::OnGiveup), FAILED, Outcome::EssentialEnded(FAILED)),
+        (Some(Essential::OnGiveup), Exit::Code(0), Outcome::Done),
+        (Some(Essential::OnFailure), Exit::Code(0), Outcome::Done),
+    ] {
+        let mut world = World { essential: kind, ..up() };
+        world.ends(exit);
+        assert_eq!(world.ends(Exit::GIVE_UP), "");
+        assert_eq!(world.outcome, Some(outcome), "{kind:?} {exit:?}");
+    }
+    for order in [Command::Down, Command::Once] {
+        let mut world = essential(Essential::OnGiveup);
+        world.order(order);
+        world.ends(FAILED);
+        world.ends(Exit::GIVE_UP);
+        assert_eq!(world.outcome, None, "{order:?}: it was not to be started again anyhow");
+    }
+    let mut world = World { rules: &ServiceRules::RUNSV, ..World::up(&ServiceRules::RUNSV) };
+    world.ends(FAILED);
+    world.ends(Exit::GIVE_UP);
+    assert_eq!((world.outcome, world.service.view().want), (None, Want::Up), "runit knows no such thing");
+}
+
+#[test]
+fn where_it_stands_is_said_in_one_word() {
+    let mut world = up();
+    assert_eq!(world.service.standing(), Standing::Up);
+    world.order(Command::Term);
+    assert_eq!(world.service.standing(), Standing::Stopping);
+    world.ends(FAILED);
+    assert_eq!(world.service.standing(), Standing::Finishing);
+    world.ends(Exit::GIVE_UP);
+    assert_eq!(world.service.standing(), Standing::Failed);
+    assert_eq!(world.order(Command::Once), "run");
+    world.ends(Exit::Code(0));
+    world.ends(Exit::Code(0));
+    assert_eq!(world.service.standing(), Standing::Done);
+    let mut pausing = up().with(Programs { run: Some(Refusal::Fork), ..Programs::RUN });
+    pausing.ends(FAILED);
+    assert_eq!(pausing.service.standing(), Standing::Backoff);
+    pausing.order(Command::Down);
+    assert_eq!(pausing.service.standing(), Standing::Down);
 }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/transitions.txt");
 
 const LEGEND: &str = "\
-# state + event -> actions | what the outside sees then
+# state + event -> effects, start, outcome | what the outside sees then
 #
 # One step of the machine of one service, for each state and each event that can happen in it. Made by
 # `BLESS=1 cargo test --lib transitions`; see src/machine/simulation/transitions.rs.
@@ -69,7 +69,7 @@ fn rows(rules: &'static ServiceRules, role: Role) -> Vec<Row> {
 
     let mut pausing = fresh(Want::Up).with(Programs::RUN);
     pausing.begin();
-    let pausing = dead(pausing, Some(Refusal::Absent));
+    let pausing = dead(pausing, Program::Absent);
     let stop = Event::Command(Command::Down);
     let mut rows = vec![
         state("down", fresh(Want::Down)),
@@ -103,35 +103,44 @@ fn rows(rules: &'static ServiceRules, role: Role) -> Vec<Row> {
     };
     let run_asked = in_control_u();
     let run_asked_by = hook_ended(&run_asked);
-    let finish_asked = up();
+    let finish_asked = up().with(Programs::RUN_AND_FINISH);
     let finish_asked_by = up_ended(&finish_asked);
     let tail_asked = hooked(up(), hooks, Command::Down);
     let tail_asked_by = hook_ended(&tail_asked);
     rows.extend([
-        asked("control/u?", fresh(Want::Up), Event::Begin),
+        asked("control/u?", fresh(Want::Up).with(Programs { hooks, ..Programs::RUN }), Event::Begin),
         state("in control/u", in_control_u()),
         asked("run?", run_asked, run_asked_by),
-        asked("control/t?", up(), stop),
+        asked("control/t?", up().with(Programs { hooks, ..Programs::RUN }), stop),
         state("in control/t", hooked(up(), hooks, Command::Down)),
         state("in control/t for a restart", hooked(up(), hooks, Command::Term)),
         state("in control/p", hooked(up(), &COMMANDS, Command::Pause(Target::Process))),
         asked("control/d?", tail_asked, tail_asked_by),
         state("in control/d", hooked(up(), &[Command::Down], Command::Down)),
-        state("ended in control/t", dead(hooked(up(), hooks, Command::Term), Some(Refusal::Absent))),
+        state("ended in control/t", dead(hooked(up(), hooks, Command::Term), Program::Absent)),
         asked("finish?", finish_asked, finish_asked_by),
-        state("finish due", dead(up(), Some(Refusal::Fork))),
-        state("finish", dead(up(), None)),
-        state("finish, once more", after(dead(after(up(), Command::Down), None), Command::Once)),
-        state("finish, leaving", after(dead(up(), None), Command::Exit)),
+        state("finish due", dead(up(), Program::Refused(Refusal::Fork))),
+        state("finish", dead(up(), Program::Runs)),
+        state("finish, once more", after(dead(after(up(), Command::Down), Program::Runs), Command::Once)),
+        state("finish, leaving", after(dead(up(), Program::Runs), Command::Exit)),
     ]);
     rows
 }
 
-/// Every event that can happen in this state, with the time until it does.
-fn events(row: &Row) -> Vec<(String, Event, Duration)> {
-    let now = |word: String, event| (word, event, Duration::ZERO);
+/// An event, with the time until it happens, and what a logger has not read then.
+#[derive(Clone)]
+struct Happening {
+    word: String,
+    event: Event,
+    span: Duration,
+    unread: usize,
+}
+
+/// Every event that can happen in this state.
+fn events(row: &Row) -> Vec<Happening> {
+    let now = |word: String, event| Happening { word, event, span: Duration::ZERO, unread: 0 };
     if row.last.is_some() {
-        let refused = [Refusal::Absent, Refusal::Exec, Refusal::Fork];
+        let refused = [Refusal::Exec, Refusal::Fork];
         let mut answers = vec![now("started".into(), Event::Spawned(Pid(99)))];
         answers.extend(refused.map(|why| now(format!("no {why:?}"), Event::NotSpawned(why))));
         return answers;
@@ -149,14 +158,14 @@ fn events(row: &Row) -> Vec<(String, Event, Duration)> {
     }
     if let Some(at) = row.world.service.deadline() {
         let span = at.since(row.world.now);
-        events.push((format!("{}s", span.as_secs_f32()), Event::Tick, span));
+        events.push(Happening { span, ..now(format!("{}s", span.as_secs_f32()), Event::Tick) });
     }
     if row.world.role == Role::Logger {
         for (word, pending) in [("drained", false), ("input-ends", true)] {
-            events.push(now(word.into(), Event::Drain { unread: usize::from(pending) }));
+            events.push(Happening { unread: usize::from(pending), ..now(word.into(), Event::Drain) });
         }
     }
-    events.push(now("hurry".into(), Event::Hurry));
+    events.push(now("escalate".into(), Event::Escalate));
     events
 }
 
@@ -170,25 +179,38 @@ struct Line {
 fn lines(rules: &'static ServiceRules, role: Role) -> Vec<Line> {
     let mut lines = Vec::new();
     for row in rows(rules, role) {
-        for (event, told, span) in events(&row) {
-            let outcome = outcome(&row, told, span);
-            lines.push(Line { state: row.name, event, outcome });
+        for happening in events(&row) {
+            let outcome = outcome(&row, &happening);
+            lines.push(Line { state: row.name, event: happening.word, outcome });
         }
     }
     lines
 }
 
-fn outcome(row: &Row, event: Event, span: Duration) -> String {
+fn outcome(row: &Row, happening: &Happening) -> String {
     let mut world = row.world.clone();
-    world.pass(span);
+    world.pass(happening.span);
+    world.unread = happening.unread;
+    world.look_up();
     if let Some(last) = row.last {
         world.service.step(world.now, last);
     }
-    let actions: Vec<Action> = world.service.step(world.now, event).into_iter().collect();
-    let asked = matches!(actions.last(), Some(Action::Spawn(_)));
-    let words: Vec<String> = actions.iter().map(|action| action_word(&world, *action)).collect();
+    let step = world.service.step(world.now, happening.event);
+    let effects = step.effects().map(|effect| effect_word(&world, effect));
+    let start = step.start.map(|script| format!("start {}", script_word(script)));
+    let outcome = step.outcome.map(outcome_word);
+    let words: Vec<String> = effects.chain(start).chain(outcome).collect();
     let words = if words.is_empty() { "-".into() } else { words.join(", ") };
-    format!("{words} | {}", seen(&world, asked))
+    format!("{words} | {}", seen(&world, step.start.is_some()))
+}
+
+fn outcome_word(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Ended { exit, .. } => format!("ended {}", exit_word(exit)),
+        Outcome::Done => "done".into(),
+        Outcome::GaveUp(exit) => format!("gave up after {}", exit_word(exit)),
+        Outcome::EssentialEnded(exit) => format!("essential ended {}", exit_word(exit)),
+    }
 }
 
 /// Events of one state with one outcome share a line.
@@ -203,16 +225,14 @@ fn folded(lines: &[Line]) -> String {
     folded.iter().map(|line| format!("{} + {} -> {}\n", line.state, line.event, line.outcome)).collect()
 }
 
-fn action_word(world: &World, action: Action) -> String {
+fn effect_word(world: &World, effect: Effect) -> String {
     let name = |pid| world.living.iter().find(|p| p.pid == pid).map_or("run".into(), |p| script_word(p.script));
-    match action {
-        Action::Spawn(script) => format!("start {}", script_word(script)),
-        Action::Signal(pid, signal, Target::Process) => format!("{} {}", signal_word(signal), name(pid)),
-        Action::Signal(pid, signal, Target::Group) => format!("{} {}'s group", signal_word(signal), name(pid)),
-        Action::KillLate(_, script) => format!("kill late {}", script_word(script)),
-        Action::DownFile(true) => "create down".into(),
-        Action::DownFile(false) => "remove down".into(),
-        Action::LookAtInput => "look at input".into(),
+    match effect {
+        Effect::Signal(pid, signal, Target::Process) => format!("{} {}", signal_word(signal), name(pid)),
+        Effect::Signal(pid, signal, Target::Group) => format!("{} {}'s group", signal_word(signal), name(pid)),
+        Effect::KillLate(_, script) => format!("kill late {}", script_word(script)),
+        Effect::DownFile(true) => "create down".into(),
+        Effect::DownFile(false) => "remove down".into(),
     }
 }
 

@@ -24,7 +24,7 @@ enum Happening {
     Drain {
         pending: bool,
     },
-    Hurry,
+    Escalate,
 }
 
 fn settings() -> ProptestConfig {
@@ -48,18 +48,20 @@ fn spans() -> impl Strategy<Value = Duration> {
 
 fn programs() -> impl Strategy<Value = Programs> {
     const STOPS: &[Command] = &[Command::Term, Command::Down, Command::Exit];
-    let mostly = || prop_oneof![4 => Just(None), 1 => refusals().prop_map(Some)];
+    let run = prop_oneof![4 => Just(None), 1 => refusals().prop_map(Some)];
+    let refused = refusals().prop_map(Program::Refused);
+    let finish = prop_oneof![8 => Just(Program::Runs), 1 => Just(Program::Absent), 1 => refused];
     let hooks = select(vec![&[], &COMMANDS[..], &[Command::Up], &[Command::Term], STOPS]);
-    (mostly(), mostly(), hooks, refusals()).prop_map(|(run, finish, hooks, no_hook)| Programs {
+    (run, finish, hooks, proptest::option::of(refusals())).prop_map(|(run, finish, hooks, refused_hooks)| Programs {
         run,
         finish,
         hooks,
-        no_hook,
+        refused_hooks,
     })
 }
 
 fn refusals() -> impl Strategy<Value = Refusal> {
-    select(vec![Refusal::Absent, Refusal::Exec, Refusal::Fork])
+    select(vec![Refusal::Exec, Refusal::Fork])
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
@@ -81,7 +83,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
         10 => programs().prop_map(Happening::Programs),
         5 => limits().prop_map(Happening::Limits),
         2 => any::<bool>().prop_map(|pending| Happening::Drain { pending }),
-        1 => Just(Happening::Hurry),
+        1 => Just(Happening::Escalate),
     ]
 }
 
@@ -138,7 +140,7 @@ impl World {
                 self.drain(pending);
             }
             Happening::Drain { .. } => {}
-            Happening::Hurry => drop(self.hurry()),
+            Happening::Escalate => drop(self.escalate()),
         }
         self.ticks();
     }
@@ -162,7 +164,7 @@ proptest! {
         let mut world = walk.walked();
         world.order(Command::Down);
         prop_assert!(world.settle() <= PATIENCE);
-        prop_assert!(world.known.hurried || world.living.is_empty(), "{world:?}");
+        prop_assert!(world.known.escalated || world.living.is_empty(), "{world:?}");
     }
 
     #[test]
@@ -182,9 +184,9 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_hurried_is_gone_with_its_processes(walk in walks(), which in 0usize..2, exit in exits()) {
+    fn whatever_is_escalated_is_gone_with_its_processes(walk in walks(), which in 0usize..2, exit in exits()) {
         let mut world = walk.walked();
-        world.hurry();
+        world.escalate();
         prop_assert!(world.living.iter().all(|p| p.doomed), "each was sent KILL: {world:?}");
         while !world.living.is_empty() {
             world.death(which % world.living.len(), exit);

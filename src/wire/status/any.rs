@@ -21,7 +21,7 @@
 //! real tools, see the tests. Nothing here allocates.
 
 use super::{Bad, DAEMONTOOLS_LEN, RUNIT_LEN};
-use crate::machine::{Exit, Outcome, Phase, Pid, Signal, Standing, Want};
+use crate::machine::{Completion, Exit, Phase, Pid, Signal, Standing, Want};
 use crate::wire::tai::Tai;
 use std::time::{Duration, SystemTime};
 
@@ -146,7 +146,7 @@ impl Status {
 
     /// Where it stands, in one word.
     pub fn standing(&self) -> Standing {
-        Standing::of(self.phase, self.want, self.got_term, self.failed.then_some(Outcome::Failed))
+        Standing::of(self.phase, self.want, self.got_term, self.failed.then_some(Completion::Failed))
     }
 
     fn common(format: Format, since: Tai, pid: Option<Pid>, want: Want, paused: bool) -> Result<Status, Bad> {
