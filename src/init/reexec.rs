@@ -617,3 +617,16 @@ impl Init {
         ledger.set(Fact::Answer, ledger.get(Fact::Request));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_that_is_decided_stays_so_also_if_it_is_0() {
+        for code in [(0, false), (0, true), (3, true), (255, true)] {
+            assert_eq!(unpacked_code(packed_code(code.0, code.1)), code);
+        }
+        assert_eq!([0, 3].map(unpacked_code), [(0, false), (3, true)], "as an older onit noted it");
+    }
+}

@@ -553,6 +553,24 @@ fn check_asks_the_services_own_script() {
     }
 }
 
+/// What happens while `./check` is asked: here `./check` itself does it.
+#[test]
+fn who_is_not_available_in_the_end_is_told_why() {
+    let cases = [
+        ("kill -STOP $(cat ../../supervisor)", "its supervisor does not answer in time"),
+        ("mv \"$PWD\" ../..; while [ -s supervise/pid ]; do sleep 0.05; done", "it is not up any more"),
+    ];
+    for (what, why) in cases {
+        let sv = SvDir::new();
+        let web = sv.service("web").run("exec sleep 1000").script("check", &format!("{what}\nexit 1")).create();
+        let onit = start(&sv, UnderTest::Onit);
+        fs::write(sv.root().join("supervisor"), onit.pid().to_string()).expect("write");
+        web.wait_up();
+        let why = if is_starved() { "" } else { why };
+        fails(&sv, &["check", "-t", "4", "web"], 1, &["onit: web: not available: ", why]);
+    }
+}
+
 /// The lines that `onit events` tells, as they come.
 struct Listener {
     child: Child,
