@@ -2,7 +2,7 @@
 
 use super::find::{Talk, Target, Trouble, worse};
 use super::goal::{Goal, Patience, Pending, wait};
-use super::words;
+use super::{status, words};
 use crate::client::check::{LOOK, PAUSE, command, says_yes};
 use crate::machine::{Mono, Pid, Signal};
 use crate::sys::poll::{self, Poller};
@@ -81,7 +81,15 @@ pub fn until_available(talk: &mut Talk, targets: &[Target], patience: Patience) 
 
 fn until_one_is(talk: &mut Talk, target: &Target, place: &Path, patience: Patience) -> i32 {
     loop {
-        let state = talk.look(target).map(|now| now.state);
+        let mut answer = talk.look(target);
+        if answer.as_ref().is_err_and(|trouble| trouble.hung_up) {
+            match status::again(talk, patience.deadline()) {
+                Ok(again) => *talk = again,
+                Err(trouble) => return trouble.tell(),
+            }
+            answer = talk.look(target);
+        }
+        let state = answer.map(|now| now.state);
         let is = |wanted: &str| state.as_ref().is_ok_and(|state| state == wanted);
         let up = is("up");
         if is("done") || up && passes(&target.name, place, patience.deadline()) {
