@@ -351,6 +351,7 @@ impl Init {
         let Some(lost) = lost else {
             self.searches = true;
             self.searches_main = true;
+            self.live = Live::left(&self.config.root);
             self.note_whole();
             return;
         };

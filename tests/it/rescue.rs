@@ -873,25 +873,32 @@ fn the_process_of_a_service_that_is_refused_after_a_lost_ledger_is_found_when_it
 
 /// Their directories cannot be written, so their status is in the live view.
 #[test]
-fn the_processes_of_lost_records_are_found_by_what_the_live_view_says_of_them() {
+fn the_processes_of_lost_records_and_of_a_lost_ledger_are_found_by_what_the_live_view_says_of_them() {
     if let Some(why) = anywhere::why_not() {
         skip!("{why}");
     }
-    let sv = SvDir::new();
-    sleeper(&sv, "web");
-    sv.service("pair").run("exec sleep 1000").log("exec cat").create_atomically();
-    let onit = sv.spawn_words(&anywhere::as_a_stranger(&sv, 54_503));
-    let all = ["web", "pair", "pair/log"].map(|name| anywhere::in_view(&sv, name));
-    let before = all.clone().map(|service| service.wait_up());
-    wait_idle(&onit);
-    damage(onit.pid(), FACTS as u64, RECORD * 3);
-    onit.signal(Signal::SIGSEGV);
-    onit.wait_said(&["onit: 3 of the services and loggers cannot be read in the ledger; looking for them"]);
-    wait_idle(&onit);
-    assert_eq!(all.clone().map(|service| service.wait_up()), before);
-    assert_eq!((procfs::children(onit.pid()).len(), onit.stderr().lines().count()), (3, 2), "{}", onit.stderr());
-    all[0].order(b"t");
-    all[0].wait_other(before[0]);
+    let records =
+        ["SIGSEGV: starting again", "3 of the services and loggers cannot be read in the ledger; looking for"];
+    let whole = ["the ledger cannot be read: it is none; looking for the services"];
+    for (word, count, lines) in [(FACTS, RECORD * 3, &records[..]), (0, 1, &whole)] {
+        let sv = SvDir::new();
+        sleeper(&sv, "web");
+        sv.service("pair").run("exec sleep 1000").log("exec cat").create_atomically();
+        let onit = sv.spawn_words(&anywhere::as_a_stranger(&sv, 54_503));
+        let all = ["web", "pair", "pair/log"].map(|name| anywhere::in_view(&sv, name));
+        let before = all.clone().map(|service| service.wait_up());
+        wait_idle(&onit);
+        damage(onit.pid(), word as u64, count);
+        onit.signal(Signal::SIGSEGV);
+        lines.iter().for_each(|line| drop(onit.wait_said(&[line])));
+        wait_idle(&onit);
+        assert_eq!(all.clone().map(|service| service.wait_up()), before);
+        let said = onit.stderr();
+        assert_eq!((procfs::children(onit.pid()).len(), said.lines().count()), (3, lines.len()), "{said}");
+        all[0].order(b"t");
+        all[0].wait_other(before[0]);
+        assert_eq!(all[2].wait_up(), before[2]);
+    }
 }
 
 /// Of two services and a logger, in many lives of several supervisors at the same time: one word of the ledger changes, and
