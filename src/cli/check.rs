@@ -2,7 +2,7 @@
 
 use super::find::{Talk, Target, Trouble, worse};
 use super::goal::{Goal, Patience, Pending, wait};
-use super::words;
+use super::{status, words};
 use crate::client::check::{LOOK, PAUSE, command, says_yes};
 use crate::machine::{Mono, Pid, Signal};
 use crate::sys::poll::{self, Poller};
@@ -81,16 +81,25 @@ pub fn until_available(talk: &mut Talk, targets: &[Target], patience: Patience) 
 
 fn until_one_is(talk: &mut Talk, target: &Target, place: &Path, patience: Patience) -> i32 {
     loop {
-        let state = talk.look(target).map(|now| now.state).ok();
-        let up = state.as_deref() == Some("up");
-        if state.as_deref() == Some("done") || up && passes(&target.name, place, patience.deadline()) {
+        let mut answer = talk.look(target);
+        if answer.as_ref().is_err_and(|trouble| trouble.hung_up) {
+            match status::again(talk, patience.deadline()) {
+                Ok(again) => *talk = again,
+                Err(trouble) => return trouble.tell(),
+            }
+            answer = talk.look(target);
+        }
+        let state = answer.map(|now| now.state);
+        let is = |wanted: &str| state.as_ref().is_ok_and(|state| state == wanted);
+        let up = is("up");
+        if is("done") || up && passes(&target.name, place, patience.deadline()) {
             return exit::OK;
         }
         if patience.is_over() {
             let what = match state {
-                Some(_) if up => "./check does not succeed",
-                Some(_) => "it is not up any more",
-                None => "its supervisor does not answer in time",
+                Ok(_) if up => "./check does not succeed",
+                Err(trouble) if trouble.code != exit::UNKNOWN => "its supervisor does not answer in time",
+                Ok(_) | Err(_) => "it is not up any more", // it may have left the directory
             };
             say(format_args!("onit: {}: not available: {what}", target.name));
             return exit::LATE;

@@ -41,6 +41,15 @@ struct View {
     services: PathBuf,
 }
 
+/// What becomes of entries that are there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Whoever made them has died.
+    Cleared,
+    /// We have made them before we failed.
+    Kept,
+}
+
 /// Why a place is of no use.
 struct Unfit {
     why: String,
@@ -53,6 +62,20 @@ impl Live {
     pub(super) fn of(dir: OwnedFd, lock: OwnedFd, root: &Root) -> Live {
         let Root::Directory(services) = root else { return Live::default() };
         Live { view: Some(View { dir, lock, services: fs::absolute(services) }), ..Live::default() }
+    }
+
+    /// The view of somebody who failed and left no word of it. What it says of the services that are there is kept.
+    pub(super) fn left(root: &Root) -> Live {
+        let Root::Directory(services) = root else { return Live::default() };
+        let services = fs::absolute(services);
+        let is_theirs = |place: &PathBuf| {
+            let dir = fs::open_path(&place.join("service"));
+            let names = dir.as_ref().map_err(|errno| *errno).and_then(fs::names).unwrap_or_default();
+            dir.is_ok_and(|dir| names.iter().any(|name| stands_for(&dir, name, &services)))
+        };
+        let place = places_from_environment().into_iter().find(is_theirs);
+        let view = place.and_then(|place| View::take(&services, &place, Left::Kept).ok());
+        Live { view, ..Live::default() }
     }
 
     /// Where the view is.
@@ -203,7 +226,7 @@ impl View {
     fn open(services: &Path, places: &[PathBuf]) -> Result<View, Unfit> {
         let mut first = None;
         for place in places {
-            match View::take(services, place) {
+            match View::take(services, place, Left::Cleared) {
                 Err(unfit) if unfit.held.is_none() => _ = first.get_or_insert(unfit),
                 result => return result,
             }
@@ -212,7 +235,7 @@ impl View {
     }
 
     /// What was left in it by a supervisor that has died is cleared away.
-    fn take(services: &Path, place: &Path) -> Result<View, Unfit> {
+    fn take(services: &Path, place: &Path, left: Left) -> Result<View, Unfit> {
         let shown = place.display();
         let unfit = |why: String| Unfit { why, held: None };
         let base = base(place).map_err(unfit)?;
@@ -232,7 +255,8 @@ impl View {
             }
             Err(errno) => return Err(cannot(errno)),
         };
-        for name in found.iter().filter(|name| *name != LOCK) {
+        let stays = |name: &OsStr| name == LOCK || left == Left::Kept && stands_for(&dir, name, services);
+        for name in found.iter().filter(|name| !stays(name)) {
             let _ = fs::remove_all(&dir, name);
         }
         Ok(View { dir, lock, services: services.to_owned() })
@@ -288,11 +312,15 @@ impl View {
     }
 }
 
+/// Whether the entry of this name stands for the service of that name in this very directory.
+fn stands_for(entries: &OwnedFd, name: &OsStr, services: &Path) -> bool {
+    fs::leads_to(entries, &Path::new(name).join("run"), &services.join(name).join("run"))
+}
+
 /// Whether this very service is supervised by whoever made these entries.
 fn is_supervised(entries: &OwnedFd, name: &OsStr, services: &Path) -> bool {
-    let (entry, service) = (Path::new(name), services.join(name));
-    fs::leads_to(entries, &entry.join("run"), &service.join("run"))
-        && fs::lock(entries, entry.join("supervise/lock")).err() == Some(Errno::EAGAIN)
+    stands_for(entries, name, services)
+        && fs::lock(entries, Path::new(name).join("supervise/lock")).err() == Some(Errno::EAGAIN)
 }
 
 fn aside(name: &OsStr) -> OsString {

@@ -349,6 +349,7 @@ impl Init {
         let Some(lost) = lost else {
             self.searches = true;
             self.searches_main = true;
+            self.live = Live::left(&self.config.root);
             self.note_whole();
             return;
         };
@@ -608,5 +609,18 @@ impl Init {
         let ledger = self.table.ledger;
         ledger.set(Fact::AnswerErrno, errno.map_or(0, |errno| errno as u64));
         ledger.set(Fact::Answer, ledger.get(Fact::Request));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_that_is_decided_stays_so_also_if_it_is_0() {
+        for code in [(0, false), (0, true), (3, true), (255, true)] {
+            assert_eq!(unpacked_code(packed_code(code.0, code.1)), code);
+        }
+        assert_eq!([0, 3].map(unpacked_code), [(0, false), (3, true)], "as an older onit noted it");
     }
 }

@@ -401,3 +401,25 @@ impl Table {
         self.deadlines.iter().next().filter(|(at, _)| *at <= now).map(|(_, slot)| *slot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Want;
+    use crate::machine::policy::ServiceRules;
+    use crate::machine::service::Role;
+
+    /// Else nobody would take its process for that of the next service which its status names.
+    #[test]
+    fn the_process_of_a_service_that_is_removed_is_nobodys() {
+        let mut table = Table::default();
+        let dir = fs::open_path("/".as_ref()).expect("a directory");
+        let (id, pid) = (fs::identity(&dir).expect("an identity"), Pid(7));
+        let service = Service::found(&ServiceRules::ONIT, Role::Main, Want::Up, pid, Mono::default());
+        let at = table.insert(Slot::new("web".into(), id, dir, service, Files::default(), Pair::Alone));
+        table.own(pid, at);
+        assert!(table.owns(pid) && table.holds(id));
+        table.remove(at);
+        assert!(!table.owns(pid) && !table.holds(id) && table.is_empty());
+    }
+}

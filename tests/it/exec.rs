@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -168,6 +168,26 @@ fn what_fails_late_is_told_as_what_fails_at_once() {
     assert_eq!(web.wait_text("ends", |text| text.ends_with('\n')), "111 0\n");
     web.write_script("run", "echo $$ >ran; exec sleep 1000");
     web.wait_pid("ran");
+    assert_eq!(onit.stderr().lines().count(), 1, "{}", onit.stderr());
+}
+
+/// It had a process for longer than a second, and has not lived: the next time is no news.
+#[test]
+fn what_fails_late_and_then_at_once_is_told_once() {
+    let sv = SvDir::new();
+    let web = sv.service("web").down().exec("run", "#!/no/such/shell\n").finish("echo $1 $2 >>ends").create();
+    let lease = match Lease::on(&web.path().join("run")) {
+        Ok(lease) => lease,
+        Err(error) => skip!("no lease can be had here: {error}"),
+    };
+    let onit = sv.start(UnderTest::Onit);
+    start_it(&web, b"u");
+    newborn(&web);
+    let born = Instant::now();
+    wait_for("a time that would be a life", SOON, || (born.elapsed() > Duration::from_secs(1)).then_some(()));
+    drop(lease);
+    web.wait_text("ends", |text| text == "111 0\n111 0\n111 0\n");
+    assert_eq!(onit.said(&["onit: web: cannot start ./run: No such file or directory"]).len(), 1, "{}", onit.stderr());
     assert_eq!(onit.stderr().lines().count(), 1, "{}", onit.stderr());
 }
 

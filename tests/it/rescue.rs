@@ -769,6 +769,23 @@ fn a_fault_at_any_system_call_after_the_end_of_an_essential_service_does_not_cha
     );
 }
 
+#[test]
+fn after_a_fault_the_code_of_an_essential_service_stands_also_if_it_is_0() {
+    let sv = SvDir::new();
+    let run = "while [ ! -e ../../ready ]; do sleep 0.02; done; exit 0";
+    sv.service("db").run(run).file("essential", "always").create_atomically();
+    let mut command = UnderTest::Onit.command(&sv.path());
+    let script = "trap 'echo >told; while [ ! -e go ]; do sleep 0.02; done; exit 3' TERM; echo >ready; \
+                  while :; do sleep 0.02; done";
+    command.args(["--", "sh", "-c", script]).current_dir(sv.root()).env("ONIT_STOP_TIMEOUT", "60");
+    let onit = sv.spawn(command);
+    onit.wait_for("the main process to be told", SOON, || sv.root().join("told").exists().then_some(()));
+    onit.signal(Signal::SIGSEGV);
+    onit.wait_said(&["onit: SIGSEGV: starting again; the main process keeps running"]);
+    fs::write(sv.root().join("go"), "").expect("write");
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // A ledger that is no good
 // ---------------------------------------------------------------------------------------------------------------------
@@ -829,6 +846,59 @@ fn a_ledger_that_is_none_is_told_and_the_running_services_are_found_by_their_sta
     }
     survives_damage(0, 1, &["onit: the ledger cannot be read: it is none; looking for the services"]);
     survives_damage(2, 1, &["onit: the ledger cannot be read: it is another process's; looking for the services"]);
+}
+
+/// Whoever holds the lock lets go some time: then the process of before is found, and there is no second one.
+#[test]
+fn the_process_of_a_service_that_is_refused_after_a_lost_ledger_is_found_when_it_is_taken_in() {
+    let sv = SvDir::new();
+    let (web, other) = (sleeper(&sv, "web"), sleeper(&sv, "other"));
+    let onit = sv.start(UnderTest::Onit);
+    let before = [&web, &other].map(Service::wait_up);
+    wait_idle(&onit);
+    let path = web.path().join("supervise/lock");
+    fs::remove_file(&path).expect("rm");
+    let lock = fs::File::create(&path).expect("another lock");
+    lock.lock().expect("locked");
+    damage(onit.pid(), 0, 1);
+    onit.signal(Signal::SIGSEGV);
+    onit.wait_said(&["onit: the ledger cannot be read: it is none; looking for the services"]);
+    onit.wait_said(&["onit: web: supervise/lock is held by another supervisor; not supervised until that is mended"]);
+    assert_eq!((other.wait_up(), web.is_supervised()), (before[1], false));
+    drop(lock);
+    onit.signal(Signal::SIGHUP); // in time it comes by itself
+    assert_eq!([&web, &other].map(Service::wait_up), before);
+    assert_eq!((procfs::children(onit.pid()).len(), onit.stderr().lines().count()), (2, 2), "{}", onit.stderr());
+}
+
+/// Their directories cannot be written, so their status is in the live view.
+#[test]
+fn the_processes_of_lost_records_and_of_a_lost_ledger_are_found_by_what_the_live_view_says_of_them() {
+    if let Some(why) = anywhere::why_not() {
+        skip!("{why}");
+    }
+    let records =
+        ["SIGSEGV: starting again", "3 of the services and loggers cannot be read in the ledger; looking for"];
+    let whole = ["the ledger cannot be read: it is none; looking for the services"];
+    for (word, count, lines) in [(FACTS, RECORD * 3, &records[..]), (0, 1, &whole)] {
+        let sv = SvDir::new();
+        sleeper(&sv, "web");
+        sv.service("pair").run("exec sleep 1000").log("exec cat").create_atomically();
+        let onit = sv.spawn_words(&anywhere::as_a_stranger(&sv, 54_503));
+        let all = ["web", "pair", "pair/log"].map(|name| anywhere::in_view(&sv, name));
+        let before = all.clone().map(|service| service.wait_up());
+        wait_idle(&onit);
+        damage(onit.pid(), word as u64, count);
+        onit.signal(Signal::SIGSEGV);
+        lines.iter().for_each(|line| drop(onit.wait_said(&[line])));
+        wait_idle(&onit);
+        assert_eq!(all.clone().map(|service| service.wait_up()), before);
+        let said = onit.stderr();
+        assert_eq!((procfs::children(onit.pid()).len(), said.lines().count()), (3, lines.len()), "{said}");
+        all[0].order(b"t");
+        all[0].wait_other(before[0]);
+        assert_eq!(all[2].wait_up(), before[2]);
+    }
 }
 
 /// Of two services and a logger, in many lives of several supervisors at the same time: one word of the ledger changes, and

@@ -407,8 +407,9 @@ fn what_a_service_leaves_behind_is_named() {
     }
     daemon.order(b"u");
     let child = daemon.wait_pid("child");
-    let question = format!("(does it go into the background? process {child} (sleep), of its session, still lives)");
-    onit.wait_said(&["onit: daemon: exited with 0 within a second of its start; trying again", &question]);
+    let question = format!("(does it go into the background? process {child} ("); // it may not be sleep yet
+    let news = "onit: daemon: exited with 0 within a second of its start; trying again";
+    onit.wait_said(&[news, &question, "), of its session, still lives)"]);
     apart.order(b"u");
     let child = apart.wait_pid("child");
     onit.wait_said(&[
@@ -551,6 +552,43 @@ fn check_asks_the_services_own_script() {
         well(&sv, &["down", "web"]);
         assert_eq!(well(&sv, &["check", "-v", "web"]), "web: down\n", "down is what is wanted");
     }
+}
+
+/// What happens while `./check` is asked: here `./check` itself does it.
+#[test]
+fn who_is_not_available_in_the_end_is_told_why() {
+    let cases = [
+        ("kill -STOP $(cat ../../supervisor)", 1, "onit: web: not available: its supervisor does not answer in time"),
+        ("kill -KILL $(cat ../../supervisor)", 111, "onit: no supervisor answers for "),
+        (
+            "mv \"$PWD\" ../..; while [ -s supervise/pid ]; do sleep 0.05; done",
+            1,
+            "onit: web: not available: it is not up any more",
+        ),
+    ];
+    let one = |what: &str, code, why| {
+        let sv = SvDir::new();
+        let web = sv.service("web").run("exec sleep 1000").script("check", &format!("{what}\nexit 1")).create();
+        let onit = start(&sv, UnderTest::Onit);
+        fs::write(sv.root().join("supervisor"), onit.pid().to_string()).expect("write");
+        web.wait_up();
+        let why = if is_starved() { "onit: " } else { why };
+        fails(&sv, &["check", "-t", "4", "web"], code, &[why]);
+    };
+    thread::scope(|scope| cases.iter().for_each(|(what, code, why)| drop(scope.spawn(|| one(what, *code, why)))));
+}
+
+/// It does not matter to who is available that the supervisor has failed and goes on.
+#[test]
+fn check_asks_again_whoever_has_hung_up() {
+    let sv = SvDir::new();
+    let once = "[ -e asked ] && exit 0; echo >asked; kill -SEGV $(cat ../../supervisor); exit 1";
+    let web = sv.service("web").run("exec sleep 1000").script("check", once).create();
+    let onit = start(&sv, UnderTest::Onit);
+    fs::write(sv.root().join("supervisor"), onit.pid().to_string()).expect("write");
+    web.wait_up();
+    well(&sv, &["check", "-t", "60", "web"]);
+    onit.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
 }
 
 /// The lines that `onit events` tells, as they come.
