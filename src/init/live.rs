@@ -264,18 +264,24 @@ impl View {
 
     /// Makes the entry of a service, or of a logger (`NAME/log`) in that of its service.
     fn make(&self, name: &OsStr) -> Result<OwnedFd, Errno> {
-        let (service, is_logger) = match name.as_bytes().split(|byte| *byte == b'/').next() {
-            Some(service) => (OsStr::from_bytes(service), service.len() < name.len()),
-            None => (name, false),
-        };
-        let mut home = dir_instead(&self.dir, &self.place(service), SHARED)?;
-        let mut path = self.services.join(service);
-        if is_logger {
-            let log = dir_instead(&home, OsStr::new("log"), SHARED)?;
-            lead(&home, &path);
-            home = log;
-            path.push("log");
+        match name.as_bytes().strip_suffix(b"/log").map(OsStr::from_bytes) {
+            Some(service) => {
+                let home = dir_instead(&self.dir, &self.place(service), SHARED)?;
+                let log = dir_instead(&home, OsStr::new("log"), SHARED)?;
+                let path = self.services.join(service);
+                lead(&home, &path);
+                self.fill(log, path.join("log"))
+            }
+            None => self.make_at(&self.place(name), name),
         }
+    }
+
+    /// Makes the entry of a service under this name, whoever else's is put aside.
+    fn make_at(&self, place: &OsStr, name: &OsStr) -> Result<OwnedFd, Errno> {
+        self.fill(dir_instead(&self.dir, place, SHARED)?, self.services.join(name))
+    }
+
+    fn fill(&self, home: OwnedFd, path: PathBuf) -> Result<OwnedFd, Errno> {
         drop(dir_instead(&home, OsStr::new("supervise"), PRIVATE)?);
         lead(&home, &path);
         Ok(home)
@@ -299,7 +305,7 @@ impl View {
         let _ = if taken { fs::rename(&self.dir, new, &aside(new)) } else { fs::remove_all(&self.dir, new) };
         let _ = fs::rename(&self.dir, &self.place(old), new);
         if stands_in {
-            let _ = self.make(new);
+            let _ = self.make_at(new, new);
         } else {
             self.show(new);
         }

@@ -1,8 +1,8 @@
 //! The directory of services, and how it changes.
 //!
-//! A service is its directory, whatever its name: a renamed entry goes on running. Changes come through inotify, by
-//! name; where that does not work or does not tell everything, or somebody asks for it, the whole directory is looked
-//! at. Each name waits to be looked at once, so that a storm of changes costs no more than there are names.
+//! Changes come through inotify, by name; where that does not work or does not tell everything, or somebody asks for it,
+//! the whole directory is looked at. Each name waits to be looked at once, so that a storm of changes costs no more than
+//! there are names. When all have been looked at, [`fleet`](crate::machine::fleet) says which service goes by which.
 
 use super::Init;
 use super::adopt::Refused;
@@ -12,6 +12,7 @@ use super::door::Door;
 use super::table::SlotId;
 use super::turn::Token;
 use super::voice::Failure;
+use crate::machine::fleet::{NameChange, Named, Names};
 use crate::machine::{Exit, Mono, Pid};
 use crate::sys::fs::{FileId, Stamp};
 use crate::sys::watch::{self, Change, Watch};
@@ -55,8 +56,13 @@ pub(super) struct Scan {
     search_at: Option<Mono>,
     searched: Mono,
     backlog: Backlog,
-    missing: BTreeSet<OsString>,
-    /// Further names of services that are there under another one.
+    /// What the names lead to.
+    names: Names<FileId>,
+    /// Services whose names may lead elsewhere, or nowhere.
+    unsettled: BTreeSet<SlotId>,
+    /// Names that lead to the directory of a service, or would mean a service, while another one goes by them.
+    open_names: BTreeSet<OsString>,
+    /// Further names of services that were told as such.
     aliases: BTreeMap<OsString, FileId>,
     complaint: Option<String>,
     /// What says that we serve this very directory.
@@ -142,7 +148,8 @@ impl Scan {
         self.poll.at = Some(at);
         if self.dir.is_none() {
             self.backlog.put_off_all(at);
-            self.missing.clear();
+            self.unsettled.clear();
+            self.open_names.clear();
         }
     }
 
@@ -206,7 +213,7 @@ impl Init {
             self.consider(name, memo);
         }
         if self.scan.backlog.is_empty() && self.scan.search_at.is_none() && !self.scan.look_at_all {
-            self.release_missing();
+            self.settle_names();
         }
         self.scan.dir = None; // as long as we hold it open, the kernel does not tell that it was removed
     }
@@ -241,7 +248,7 @@ impl Init {
                 self.claim_directory();
                 names.into_iter().for_each(|name| self.scan.backlog.push(name));
                 self.table.names().cloned().for_each(|name| self.scan.backlog.push(name));
-                self.scan.aliases.keys().cloned().for_each(|name| self.scan.backlog.push(name));
+                self.scan.names.all().cloned().for_each(|name| self.scan.backlog.push(name));
                 if self.scan.watch.is_some() {
                     self.scan.complaint = None;
                 }
@@ -284,7 +291,7 @@ impl Init {
         let Some(path) = self.scan.path.clone() else { return };
         match self.scan.names(&path) {
             Ok(names) => {
-                let unknown = names.into_iter().filter(|name| self.table.named(name).is_none());
+                let unknown = names.into_iter().filter(|name| self.scan.names.leads_to(name).is_none());
                 unknown.for_each(|name| self.scan.backlog.push(name));
             }
             Err(_) => self.scan.look_at_all = true, // which says why
@@ -355,16 +362,14 @@ impl Init {
     }
 
     fn found(&mut self, name: OsString, dir: OwnedFd, id: FileId, memo: Memo) {
-        let alias = self.scan.aliases.remove(&name);
-        if let Some(at) = self.table.in_dir(id) {
-            let known = self.table.get(at).map(|slot| slot.name.clone()).unwrap_or_default();
-            if known != name && self.is_named(&known, id) {
-                self.found_alias(name, &known, id, alias);
-            } else if known != name {
-                self.rename(at, name);
-            }
-        } else if self.table.named(&name).is_some() {
-            self.scan.missing.insert(name); // unless it goes by another name by now
+        self.scan.names.saw(name.clone(), Some(id));
+        let (by_name, by_dir) = (self.table.named(&name), self.table.in_dir(id));
+        if by_name.is_some() && by_name == by_dir {
+            return;
+        }
+        self.scan.unsettled.extend(by_name.into_iter().chain(by_dir));
+        if by_name.is_some() || by_dir.is_some() {
+            self.scan.open_names.insert(name);
         } else if let Some((at, memo)) = self.is_being_made(&dir, &memo) {
             self.scan.backlog.put_off(name, at, memo);
         } else if let Err(refused) = self.adopt(name.clone(), id, dir) {
@@ -373,15 +378,17 @@ impl Init {
     }
 
     /// Another name of a service. That it is none of its own is said once.
-    fn found_alias(&mut self, name: OsString, known: &OsStr, id: FileId, before: Option<FileId>) {
+    fn note_alias(&mut self, name: OsString, known: &OsStr, id: FileId) {
         // Two names of one directory that are both no link: it is being renamed at this very moment.
         let is_link = |name| self.scan.dir.as_ref().is_some_and(|dir| fs::is_link(dir, name));
-        if before != Some(id) && self.config.personality.tells_news && (is_link(&name) || is_link(known)) {
+        if !self.config.personality.tells_news || !(is_link(&name) || is_link(known)) {
+            return;
+        }
+        if self.scan.aliases.insert(name.clone(), id) != Some(id) {
             let known = known.to_string_lossy().replace(char::is_control, "?");
             let line = format_args!("is the same directory as {known}: they are one service, which goes by that name");
             self.config.voice.complain(Some(&name), &line);
         }
-        self.scan.aliases.insert(name, id);
     }
 
     /// A directory that has just come, and lacks a `run`, is given a moment. Returns when to look again.
@@ -396,22 +403,14 @@ impl Init {
         (self.now < end).then(|| (again, Memo { incomplete_since: Some(since), ..memo.clone() }))
     }
 
-    fn is_named(&self, name: &OsStr, id: FileId) -> bool {
-        let Some(dir) = &self.scan.dir else { return false };
-        fs::open_dir(dir, name).and_then(fs::identity) == Ok(id)
-    }
-
     fn not_found(&mut self, name: OsString, errno: Errno, memo: Memo) {
-        self.scan.aliases.remove(&name);
         let link = self.scan.dir.as_ref().is_some_and(|dir| fs::is_link(dir, &name));
         match (self.table.named(&name), errno) {
-            (Some(_), Errno::ENOTDIR) => _ = self.scan.missing.insert(name),
-            (Some(_), Errno::ENOENT) if !link => _ = self.scan.missing.insert(name),
+            (at, Errno::ENOTDIR) => self.lost_name(name, at), // a plain file is no service
+            (at, Errno::ENOENT) if !link => self.lost_name(name, at),
             (Some(at), _) => {
                 self.complain(at, format!("its directory cannot be reached: {}; keeping it as it is", errno.desc()));
             }
-            (None, Errno::ENOTDIR) => {} // a plain file is no service
-            (None, Errno::ENOENT) if !link => {}
             (None, _) => {
                 let failure = Failure { verb: "open", path: "its directory", errno };
                 self.refuse(name.clone(), &Refused { name, failure }, memo);
@@ -428,34 +427,54 @@ impl Init {
         self.scan.backlog.put_off(name, self.now.after(SLOW), Memo { refused: Some(trouble), ..Memo::default() });
     }
 
-    /// What has left the directory or was replaced, and has not just been renamed, is stopped.
-    fn release_missing(&mut self) {
-        for name in std::mem::take(&mut self.scan.missing) {
-            let Some(at) = self.table.named(&name) else {
-                self.scan.backlog.push(name); // it was renamed: who has its name now?
-                continue;
-            };
-            let Some(slot) = self.table.get(at) else { continue };
-            if slot.released && slot.service.view().leaving {
+    fn lost_name(&mut self, name: OsString, service: Option<SlotId>) {
+        self.scan.aliases.remove(&name);
+        self.scan.unsettled.extend(service);
+        self.scan.names.saw(name, None);
+    }
+
+    /// All names have been looked at: services follow their directories, and those that have lost theirs are stopped.
+    fn settle_names(&mut self) {
+        let unsettled = std::mem::take(&mut self.scan.unsettled);
+        let services = unsettled.iter().filter_map(|at| {
+            let slot = self.table.get(*at)?;
+            Some(Named { service: *at, name: slot.name.as_os_str(), dir: slot.id })
+        });
+        let changes = self.scan.names.changes(services);
+        // First all that go on, so that each of them has the name that it is told about.
+        let mut lost = Vec::new();
+        for change in changes {
+            match change {
+                NameChange::Rename(at, name) => self.rename(at, name),
+                NameChange::Lost { service, replaced } => lost.push((service, replaced)),
+            }
+        }
+        for (at, replaced) in lost {
+            if self.table.get(at).is_some_and(|slot| slot.released && slot.service.view().leaving) {
                 continue; // it was told already
             }
-            let id = slot.id;
-            let replaced = self.scan.dir.as_ref().is_some_and(|dir| fs::is_dir(dir, &name));
-            if self.is_named(&name, id) || !(replaced || self.config.personality.stops_removed) {
-                continue;
-            }
-            let others = self.scan.aliases.iter().filter(|(_, other)| **other == id).map(|(alias, _)| alias);
-            let alias = others.into_iter().find(|alias| self.is_named(alias, id)).cloned();
-            match alias {
-                Some(alias) => {
-                    self.scan.aliases.remove(&alias);
-                    self.rename(at, alias);
+            match self.name_by_now(at) {
+                Some(name) => {
+                    self.scan.backlog.push(name); // it is being renamed at this very moment
+                    self.scan.unsettled.insert(at);
                 }
-                None => match self.name_by_now(at) {
-                    Some(name) => self.scan.backlog.push(name), // it is being renamed at this very moment
-                    None => self.release(at),                   // and when it has gone, its name is looked at again
-                },
+                None if replaced || self.config.personality.stops_removed => self.release(at),
+                None => {}
             }
+        }
+        std::mem::take(&mut self.scan.open_names).into_iter().for_each(|name| self.settle_name(name));
+    }
+
+    /// A name that was another service's, or leads to the directory of one.
+    fn settle_name(&mut self, name: OsString) {
+        let Some(id) = self.scan.names.leads_to(&name) else { return };
+        match (self.table.named(&name), self.table.in_dir(id)) {
+            (by_name, Some(at)) if by_name != Some(at) => {
+                let known = self.table.get(at).map(|slot| slot.name.clone()).unwrap_or_default();
+                self.note_alias(name, &known, id);
+            }
+            (Some(_), _) => {} // as it was, or when that one has gone, its name is looked at again
+            (None, _) => self.scan.backlog.push(name),
         }
     }
 

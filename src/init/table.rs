@@ -200,7 +200,7 @@ impl Table {
 
     /// Takes a service in that has its place already.
     pub fn restore(&mut self, at: SlotId, slot: Slot) {
-        if !slot.is_logger() {
+        if !(slot.is_logger() || slot.released && self.named(&slot.name).is_some()) {
             self.note_as_named(&slot.name, at);
         }
         self.by_id.insert(slot.id, at);
@@ -264,7 +264,11 @@ impl Table {
         self.by_name.get(name)
     }
 
+    /// Whatever went by this name goes by another one soon, or is over and has none.
     fn note_as_named(&mut self, name: &OsStr, at: SlotId) {
+        if let Some(other) = self.named(name) {
+            self.forget_as_named(name, other);
+        }
         self.by_name.insert(name.to_owned(), at);
         if name.to_str().is_none() {
             self.by_told.insert(name.to_string_lossy().into_owned(), at);
@@ -314,14 +318,22 @@ impl Table {
         self.by_name.next(name)
     }
 
-    /// All, loggers excepted.
+    /// All, loggers excepted, in the order of their names. One that is over may have none of its own any more.
     pub fn services(&self) -> Vec<SlotId> {
-        self.by_name.iter().map(|(_, at)| *at).collect()
+        let mut named: Vec<(&OsStr, SlotId)> =
+            self.main_slots().filter_map(|at| Some((self.get(at)?.name.as_os_str(), at))).collect();
+        named.sort_unstable();
+        named.into_iter().map(|(_, at)| at).collect()
+    }
+
+    fn main_slots(&self) -> impl Iterator<Item = SlotId> {
+        let mains = self.slots.iter().enumerate().filter(|(_, slot)| slot.as_ref().is_some_and(|it| !it.is_logger()));
+        mains.map(|(at, _)| at)
     }
 
     /// Whether any service, loggers excepted, is not over.
     pub fn has_services(&self) -> bool {
-        self.by_name.iter().any(|(_, at)| self.get(*at).is_some_and(|slot| !slot.service.is_gone()))
+        self.main_slots().any(|at| self.get(at).is_some_and(|slot| !slot.service.is_gone()))
     }
 
     /// All, loggers included.
@@ -331,7 +343,7 @@ impl Table {
 
     /// Whether nothing is supervised.
     pub fn is_empty(&self) -> bool {
-        self.by_name.iter().len() == 0
+        self.main_slots().next().is_none()
     }
 
     /// A process of this service lives.

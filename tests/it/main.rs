@@ -21,6 +21,7 @@ mod isolation;
 mod loggers;
 mod machine;
 mod manual;
+mod names;
 mod orders;
 mod personalities;
 mod pid1;
