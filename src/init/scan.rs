@@ -378,7 +378,7 @@ impl Init {
         let is_link = |name| self.scan.dir.as_ref().is_some_and(|dir| fs::is_link(dir, name));
         if before != Some(id) && self.config.native && (is_link(&name) || is_link(known)) {
             let known = known.to_string_lossy().replace(char::is_control, "?");
-            let line = format_args!("is the same directory as {known}: they are one service, which goes by that name");
+            let line = format!("is the same directory as {known}: they are one service, which goes by that name");
             self.config.voice.complain(Some(&name), &line);
         }
         self.scan.aliases.insert(name, id);
