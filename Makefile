@@ -66,7 +66,7 @@ static:	## one file without libraries; TARGET=aarch64-unknown-linux-musl: for 64
 	fi
 
 # The smallest: PID 1, `run`, `--`, sv, svc, svstat and svok. A nightly compiler leaves out what the standard library has
-# for the messages of panics, which is as much again; an onit that fails goes on all the same, but does not say why.
+# for the messages of panics, 350 KB; an onit that fails goes on all the same, but does not say why.
 tiny:	## the smallest static binary: PID 1, run, --, sv, svc, svstat, svok
 	@rustup toolchain list 2>/dev/null | grep -q ^nightly || \
 	  rustup toolchain install nightly --profile minimal --no-self-update >/dev/null 2>&1; \
@@ -77,7 +77,7 @@ tiny:	## the smallest static binary: PID 1, run, --, sv, svc, svstat, svok
 	  RUSTFLAGS="$(LEAN) -Zunstable-options -Cpanic=immediate-abort" rustup run nightly cargo "$$@" \
 	    -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size; then :; \
 	else \
-	  echo "tiny: a nightly compiler with rust-src is not to be had: the messages of panics stay, and half of the size"; \
+	  echo "tiny: a nightly compiler with rust-src is not to be had: what std has for the messages of panics stays (350 KB)"; \
 	  rustup target add $(MUSL) >/dev/null 2>&1; RUSTFLAGS="$(LEAN)" $(CARGO) "$$@" || exit; \
 	fi
 	@tests/tiny $(TINY)
