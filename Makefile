@@ -6,33 +6,36 @@ TARGET ?= $(MUSL)
 SHARE   = $(DESTDIR)$(PREFIX)/share
 STATIC  = target/$(TARGET)/release/onit
 BOXED  ?= target/container
+TINY    = target/tiny/$(MUSL)/release/onit
+# A panic aborts: without the tables for unwinding it, a program is an eighth smaller.
+LEAN    = -C relocation-model=static -C link-arg=-Wl,-T,$(CURDIR)/static.ld
 CROSS   = -C linker=rust-lld -C link-self-contained=yes -C target-feature=+crt-static -C relocation-model=static
 
-# What the tests compare with, and run. Installed when we are root and something is missing.
+# What the tests compare with, and run: `make test-deps`.
 PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit \
 	qemu-system-x86 qemu-system-arm e2fsprogs xz-utils socat strace systemd python3 mandoc zsh fish
 
 # What is looked at besides: `lint`, or `format` alone where clippy is told to compile.
 LINT   ?= lint
 
-.PHONY: all help run test bench soak mutants static boxed install lint format size packages
+.PHONY: all help run test test-deps bench soak mutants static tiny boxed install lint format features size
 
 all:	## build target/release/onit
 	$(CARGO) build --release
 
 help:	## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while read -r target text; do \
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while read -r target text; do \
 	  printf '%-10s%s\n' "$$target" "$$text"; done
 
 # Without what cargo and make put into the environment: it is that of the services.
 run: all	## build, and run the services in svdir-examples/
 	@exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u CARGO target/release/onit run svdir-examples
 
-# All but the soak.
-test: packages $(LINT)	## formatting, lints, all tests but the soak (as root it installs missing tools)
+# All but the soak. What is not installed, tests say they skip.
+test: $(LINT) features	## formatting, lints, all tests but the soak
 	$(CARGO) test --quiet --all-features --no-fail-fast -- --skip ::soak::
 
-packages:	## install what the tests compare with, as root
+test-deps:	## install what the tests compare with and run, on Debian as root
 	@.ci/packages $(PACKAGES)
 
 format:	## check the formatting
@@ -42,34 +45,59 @@ lint: format	## check the formatting, clippy and the documentation
 	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --all-features
 
+# Alone, the library needs libc and nix; and no feature needs another one that it does not name.
+features:	## check that the library and each feature compile alone
+	@needs=$$($(CARGO) tree --quiet --no-default-features -e normal --depth 1 --prefix none | sed '1d; s/ .*//' | xargs); \
+	[ "$$needs" = "libc nix" ] || { echo "features: the library alone needs $$needs"; exit 1; }
+	@for features in "" init tools cli systemd serde init,tools; do \
+	  $(CARGO) clippy --quiet --no-default-features --features "$$features" -- -D warnings || exit; done
+
 # A static binary: against musl if that target can be had, else against the C library of this machine. For another
 # processor (TARGET=aarch64-unknown-linux-musl) Rust's own linker will do.
 static:	## one file without libraries; TARGET=aarch64-unknown-linux-musl: for 64-bit ARM
 	@if [ "$(TARGET)" != "$(MUSL)" ]; then \
 	  rustup target add "$(TARGET)" >/dev/null && echo "static: $(TARGET)" && RUSTFLAGS="$(CROSS)" $(CARGO) build --release --target $(TARGET); \
 	elif rustup target add $(MUSL) >/dev/null 2>&1; then \
-	  echo "static: musl"; RUSTFLAGS="-C relocation-model=static" $(CARGO) build --release --target $(MUSL); \
+	  echo "static: musl"; RUSTFLAGS="$(LEAN)" $(CARGO) build --release --target $(MUSL); \
 	else \
 	  echo "static: glibc with crt-static (the musl target is not to be had)"; \
 	  RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(shell uname -m)-unknown-linux-gnu; \
 	  mkdir -p $(dir $(STATIC)); cp target/$(shell uname -m)-unknown-linux-gnu/release/onit $(STATIC); \
 	fi
 
+# The smallest: PID 1, `run`, `--`, sv, svc, svstat and svok. A nightly compiler leaves out what the standard library has
+# for the messages of panics, 350 KB; an onit that fails goes on all the same, but does not say why.
+tiny:	## the smallest static binary: PID 1, run, --, sv, svc, svstat, svok
+	@rustup toolchain list 2>/dev/null | grep -q ^nightly || \
+	  rustup toolchain install nightly --profile minimal --no-self-update >/dev/null 2>&1; \
+	set -- build --release --no-default-features --features init,tools --target $(MUSL) --target-dir target/tiny; \
+	export CARGO_PROFILE_RELEASE_OPT_LEVEL=z; \
+	if rustup component add rust-src --toolchain nightly >/dev/null 2>&1 && \
+	  rustup target add $(MUSL) --toolchain nightly >/dev/null 2>&1 && echo "tiny: nightly, its own standard library" && \
+	  RUSTFLAGS="$(LEAN) -Zunstable-options -Cpanic=immediate-abort" rustup run nightly cargo "$$@" \
+	    -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size; then :; \
+	else \
+	  echo "tiny: a nightly compiler with rust-src is not to be had: what std has for the messages of panics stays (350 KB)"; \
+	  rustup target add $(MUSL) >/dev/null 2>&1; RUSTFLAGS="$(LEAN)" $(CARGO) "$$@" || exit; \
+	fi
+	@tests/tiny $(TINY)
+	@stat -c '%n: %s bytes' $(TINY)
+
 # The static binary that tests put into containers: what is released, but for the last optimisations, which take minutes.
 boxed:	## the static binary that tests put into containers
 	@rustup target add $(MUSL) >/dev/null 2>&1; \
-	env -u RUSTC_WORKSPACE_WRAPPER RUSTFLAGS="-C relocation-model=static" CARGO_PROFILE_RELEASE_LTO=off \
+	env -u RUSTC_WORKSPACE_WRAPPER RUSTFLAGS="$(LEAN)" CARGO_PROFILE_RELEASE_LTO=off \
 	  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 	  $(CARGO) build --release --quiet --bin onit --target $(MUSL) --target-dir $(BOXED)
 
 size: static	## show the size of the static binary
 	@stat -c '%n: %s bytes' $(STATIC)
 
-bench: packages static	## compare with other supervisors on this machine
+bench: test-deps static	## compare with other supervisors on this machine
 	ONIT=$(CURDIR)/$(STATIC) $(CARGO) bench
 
 # What takes too long for every day.
-soak: packages static	## what takes too long for every day (10,000 services, storms, other kernels)
+soak: test-deps static	## what takes too long for every day (10,000 services, storms, other kernels)
 	tests/soak/ten-thousand $(STATIC)
 	WALKS=100000 $(CARGO) test --quiet --lib walks
 	ONIT_SEQUENCES=2000 ONIT_AT_ONCE=120 $(CARGO) test --quiet --test it every_history

@@ -67,11 +67,13 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::todo)
 )]
 
+#[cfg(feature = "tools")]
 #[doc(hidden)]
 pub mod cli;
 pub mod client;
 #[doc(hidden)]
 pub mod exit;
+#[cfg(feature = "init")]
 #[doc(hidden)]
 pub mod init;
 #[doc(hidden)]

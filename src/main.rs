@@ -1,6 +1,10 @@
 //! argv[0] or argv[1] names a function; nothing else happens here.
 
-use onit::cli::{power, sv, svc, svok, svstat, table};
+#[cfg(not(feature = "cli"))]
+use onit::cli::bare as table;
+#[cfg(feature = "cli")]
+use onit::cli::{power, table};
+use onit::cli::{sv, svc, svok, svstat};
 use onit::init::{boot, entry, entrypoint};
 use onit::{exit, sys::say::say};
 use std::ffi::OsString;
@@ -21,14 +25,17 @@ fn dispatch(args: &[OsString]) -> i32 {
         return code;
     }
     let rest = args.get(2..).unwrap_or_default();
-    match args.get(1).map(|word| word.to_string_lossy()).as_deref() {
+    let word = args.get(1).map(|word| word.to_string_lossy());
+    if let Some(code) = word.as_deref().and_then(|word| tool(word, rest)) {
+        return code;
+    }
+    match word.as_deref() {
         Some("run") => entry::run(rest),
         Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
         Some("-h" | "--help") => table::help(None),
         Some("help") if args.get(2).is_some_and(|verb| verb == "run" || verb == "--") => entry::run(&["--help".into()]),
         Some("-b") if std::process::id() == 1 => entry::init(args.get(1..).unwrap_or_default()), // the kernel's word
         Some(option) if option.starts_with('-') => entrypoint::main_process(args.get(1..).unwrap_or_default()),
-        Some(word) if let Some(code) = tool(word, rest) => code,
         word if std::process::id() == 1 && (word.is_none() || boot::is_machine()) => {
             entry::init(args.get(1..).unwrap_or_default()) // the kernel's words
         }
@@ -53,8 +60,11 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "svok" => svok::svok(args),
         "tini" | "tini-static" | "docker-init" => entrypoint::tini::tini(args),
         "init" if std::process::id() == 1 => entry::init(args),
+        #[cfg(feature = "cli")]
         "init" | "telinit" => power::telinit(args),
+        #[cfg(feature = "cli")]
         "poweroff" | "reboot" | "halt" | "kexec" => power::power(name, args),
+        #[cfg(feature = "cli")]
         "shutdown" => power::shutdown(args),
         "dumb-init" => entrypoint::dumb_init::dumb_init(args),
         _ => return None,

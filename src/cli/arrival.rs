@@ -1,8 +1,7 @@
-//! What is not there yet: a supervisor that is about to answer, a service that is about to be looked after. The kernel
-//! tells when a name comes; nothing is asked again and again.
+//! What is not there yet: a supervisor that is about to answer. The kernel tells when a name comes; nothing is asked again
+//! and again.
 
-use super::find::{self, Talk, Trouble};
-use crate::client::{Deadline, Service, Watch};
+use super::find::{Talk, Trouble};
 use crate::exit;
 use crate::machine::Mono;
 use crate::sys::watch::{Interest, Notifier};
@@ -62,16 +61,4 @@ pub fn supervisor(mut talk: Talk, until: Option<Mono>) -> Result<Talk, Trouble> 
         }
     }
     Ok(talk)
-}
-
-/// Waits until somebody looks after the service in this directory, if an onit is about to: it has just been put into the
-/// directory that one serves.
-pub fn service(path: &Path, until: Mono) {
-    let Ok(service) = Service::open(path) else { return };
-    let is_supervised = || service.is_supervised().unwrap_or(true); // whoever may not look is told why by others
-    if is_supervised() || !find::is_about_to_be_taken_in(path) {
-        return;
-    }
-    let Ok(mut watch) = Watch::new([&service]) else { return };
-    while !is_supervised() && matches!(watch.next_by(Deadline::at(Some(until))), Ok(Some(_))) {}
 }

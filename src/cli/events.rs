@@ -6,6 +6,7 @@ use crate::client::Deadline;
 use crate::exit;
 use crate::sys::say::say;
 use crate::wire::api::Event;
+use crate::wire::json;
 use argh::{ArgsInfo, FromArgs};
 use std::process::{Command, Stdio};
 
@@ -73,7 +74,7 @@ impl Events {
             return Ok(());
         }
         if self.json {
-            return paint::report(&format!("{}\n", serde_json::to_string(event).unwrap_or_default()));
+            return paint::report(&format!("{}\n", json::text(event)));
         }
         paint::report(&format!("{}\n", line(event)))
     }

@@ -1,6 +1,7 @@
 //! Services through their files: where there is no socket, as with runit, daemontools and s6.
 
-use super::find::{Trouble, is_service};
+use super::find::Trouble;
+use super::newcomer::is_service;
 use crate::client::{self, ErrorKind, Format, Service, Watch};
 use crate::exit;
 use crate::machine::{Exit, Mono, Phase, Want};

@@ -1,5 +1,6 @@
 //! Whom a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
 
+use super::newcomer::{MOMENT, is_service};
 use super::{files, near, paint};
 use crate::client::find::{Directory, Miss, same};
 use crate::client::{Deadline, Error, ErrorKind, api::Api};
@@ -9,14 +10,11 @@ use crate::sys::{Errno, fs, say::say};
 use crate::wire::api::ServiceStatus;
 use crate::wire::svdir::SERVICES;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A supervisor that takes longer with an answer than this does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// One that is asked by somebody in a hurry has this long.
-const MOMENT: Duration = Duration::from_secs(1);
 
 /// Why a verb does not come about: its exit code, and a line for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -131,9 +129,9 @@ impl Talk {
         let directory = Directory::from_environment();
         let (found, misses) = directory.search(patience);
         let is_forbidden = |miss: &&Miss| miss.may_be_theirs && miss.error.kind() == ErrorKind::NotPermitted;
-        let why = |miss: &Miss| (miss.socket.clone(), miss.error.why());
+        let why = |miss: &Miss| (miss.error.path().to_owned(), miss.error.why());
         for miss in misses.iter().filter(|miss| miss.error.kind() == ErrorKind::Untrusted) {
-            Trouble::new(exit::OK, format!("{}: {}", miss.socket.display(), miss.error.why())).tell();
+            Trouble::new(exit::OK, format!("{}: {}", miss.error.path().display(), miss.error.why())).tell();
         }
         let mut talk = Talk {
             api: None,
@@ -398,17 +396,6 @@ impl Talk {
     }
 }
 
-/// Whether a service that nobody looks after stands in the directory of an onit that has not come to it yet.
-pub fn is_about_to_be_taken_in(service: &Path) -> bool {
-    let service = if service.ends_with("log") { service.parent().unwrap_or(service) } else { service };
-    let (Some(directory), Some(name)) = (service.parent(), service.file_name()) else { return false };
-    let (found, _) = Directory::named(directory).search(MOMENT);
-    let theirs = found.filter(|(api, place)| place.beside || same(Path::new(&api.hello().directory), directory));
-    let Some((mut api, _)) = theirs.filter(|_| is_service(name)) else { return false };
-    let is_refused = |one: &ServiceStatus| one.state == "refused" && name == OsStr::new(&one.name);
-    api.hello().state == "up" && api.all().is_ok_and(|all| !all.iter().any(is_refused))
-}
-
 /// What `sv` takes for a path.
 pub fn is_path(word: &str) -> bool {
     word.starts_with(['/', '.']) || word.ends_with('/')
@@ -476,11 +463,6 @@ fn stands(directory: &Path, name: &str) -> PathBuf {
         (Some(one), None) => directory.join(one).join(log),
         _ => place,
     }
-}
-
-/// The names in a directory that stand for services.
-pub fn is_service(name: &OsStr) -> bool {
-    !name.as_bytes().starts_with(b".") && !name.as_bytes().ends_with(b"@")
 }
 
 #[cfg(test)]

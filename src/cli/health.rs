@@ -7,8 +7,8 @@ use super::words;
 use crate::exit;
 use crate::sys::clock;
 use crate::wire::api::ServiceStatus;
+use crate::wire::json;
 use argh::{ArgsInfo, FromArgs};
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Health {
 }
 
 /// What is told to programs.
-#[derive(Serialize, Debug)]
+#[derive(Debug)]
 struct Report {
     healthy: bool,
     /// How many services were looked at.
@@ -39,11 +39,24 @@ struct Report {
     unhealthy: Vec<Case>,
 }
 
-#[derive(Serialize, Debug)]
+#[derive(Debug)]
 struct Case {
     name: String,
     state: String,
     reason: String,
+}
+
+impl json::Write for Report {
+    fn write(&self, to: &mut String) {
+        let Report { healthy, services, reason, unhealthy } = self;
+        json::object(to, &[("healthy", healthy), ("services", services), ("reason", reason), ("unhealthy", unhealthy)]);
+    }
+}
+
+impl json::Write for Case {
+    fn write(&self, to: &mut String) {
+        json::object(to, &[("name", &self.name), ("state", &self.state), ("reason", &self.reason)]);
+    }
 }
 
 impl Health {
@@ -61,7 +74,7 @@ impl Health {
         let troubles = if stopping { Vec::new() } else { unavailable(&services, &places) };
         let report = report(&services, &troubles, stopping);
         let told = match (&report.reason, self.json) {
-            (_, true) => paint::print(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default())),
+            (_, true) => paint::print(&format!("{}\n", json::text(&report))),
             (Some(reason), false) => paint::print(&format!("{reason}\n")),
             (None, false) => exit::OK,
         };

@@ -5,6 +5,7 @@ use super::here;
 use super::paint;
 use crate::exit;
 use crate::sys::process;
+use crate::wire::json;
 use argh::{ArgsInfo, FromArgs};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -115,7 +116,7 @@ impl Env {
         if self.json {
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
             let all: BTreeMap<_, _> = variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();
-            return paint::print_bytes(format!("{}\n", serde_json::to_string(&all).unwrap_or_default()).as_bytes());
+            return paint::print_bytes(format!("{}\n", json::text(&all)).as_bytes());
         }
         let terminal = std::io::stdout().is_terminal();
         let line = |(name, value): (Vec<u8>, Vec<u8>)| {

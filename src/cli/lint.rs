@@ -32,7 +32,7 @@ impl Lint {
             return exit::USAGE;
         }
         let findings = lint::examine(&self.directories);
-        let text = if self.json { json(&findings) } else { lines(&findings) };
+        let text = if self.json { paint::json(&findings) } else { lines(&findings) };
         let counts = |finding: &Finding| self.strict || finding.severity == Severity::Error;
         worse(paint::print(&text), if findings.iter().any(counts) { exit::FAILED } else { exit::OK })
     }
@@ -40,10 +40,4 @@ impl Lint {
 
 fn lines(findings: &[Finding]) -> String {
     findings.iter().map(|finding| format!("{finding}\n")).collect()
-}
-
-fn json(findings: &[Finding]) -> String {
-    let mut text = serde_json::to_string_pretty(findings).unwrap_or_default(); // text and numbers: nothing that can fail
-    text.push('\n');
-    text
 }

@@ -1,35 +1,64 @@
 //! Short-lived verbs, and the tools of others that onit stands in for.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "cli")]
 mod arrival;
+#[cfg(not(feature = "cli"))]
+pub mod bare;
+#[cfg(feature = "cli")]
 pub mod check;
+#[cfg(feature = "cli")]
 pub mod completion;
+#[cfg(feature = "cli")]
 mod detail;
+#[cfg(feature = "cli")]
 pub mod events;
+#[cfg(feature = "cli")]
 pub mod export;
+#[cfg(feature = "cli")]
 mod files;
+#[cfg(feature = "cli")]
 mod find;
 mod getopt;
+#[cfg(feature = "cli")]
 mod goal;
+#[cfg(feature = "cli")]
 pub mod health;
+#[cfg(feature = "cli")]
 mod here;
+#[cfg(feature = "cli")]
 pub mod history;
+#[cfg(feature = "cli")]
 pub mod inspect;
+#[cfg(feature = "cli")]
 pub mod install;
+#[cfg(feature = "cli")]
 mod leftover;
+#[cfg(feature = "cli")]
 pub mod lint;
+#[cfg(feature = "cli")]
 mod near;
+#[cfg(feature = "cli")]
 pub mod new;
+mod newcomer;
+#[cfg(feature = "cli")]
 pub mod order;
+#[cfg(feature = "cli")]
 mod paint;
+#[cfg(feature = "cli")]
 pub mod power;
 mod print;
+#[cfg(feature = "cli")]
 pub mod status;
 pub mod sv;
 pub mod svc;
 pub mod svok;
 pub mod svstat;
+#[cfg(feature = "cli")]
 pub mod table;
+#[cfg(feature = "cli")]
 pub mod upgrade;
+#[cfg(feature = "cli")]
 pub mod wait;
+#[cfg(feature = "cli")]
 mod words;

@@ -3,6 +3,7 @@
 use crate::exit;
 use crate::sys::say::say;
 use crate::sys::screen;
+use crate::wire::json;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -316,8 +317,8 @@ pub fn print_lines(lines: &[String]) -> i32 {
 }
 
 /// The JSON of a list: an array with one element on each line.
-pub fn json<T: serde::Serialize>(list: &[T]) -> String {
-    let lines: Vec<String> = list.iter().map(|item| serde_json::to_string(item).unwrap_or_default()).collect();
+pub fn json<T: json::Write>(list: &[T]) -> String {
+    let lines: Vec<String> = list.iter().map(|item| json::text(item)).collect();
     if lines.is_empty() { "[]\n".into() } else { format!("[\n{}\n]\n", lines.join(",\n")) }
 }
 

@@ -9,6 +9,7 @@ use crate::exit;
 use crate::machine::Mono;
 use crate::sys::{clock, poll, screen};
 use crate::wire::api::ServiceStatus;
+use crate::wire::json;
 use argh::{ArgsInfo, FromArgs};
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -153,7 +154,7 @@ impl Status {
 
     fn draw(&self, services: &[ServiceStatus], screen: bool) -> String {
         if self.json {
-            return format!("{}\n", for_programs(&serde_json::to_string(services).unwrap_or_default()));
+            return format!("{}\n", for_programs(&json::text(services)));
         }
         let paint = self.color.paint();
         if !screen {

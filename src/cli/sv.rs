@@ -15,7 +15,7 @@ mod order;
 mod speak;
 mod wait;
 
-use super::{arrival, getopt, print};
+use super::{getopt, newcomer, print};
 use crate::exit;
 use crate::sys::{clock, fs};
 use order::{Act, Order};
@@ -137,7 +137,7 @@ fn obey(words: &Words, init_script: bool) -> Ends<i32> {
     let limit = start.after(patience(words.seconds));
     for (number, name) in (0..).zip(&words.services) {
         if order.act != Act::Status && !order.letters.starts_with(b"x") {
-            arrival::service(&fs::absolute(&place_of(name, &place)), limit);
+            newcomer::wait(&fs::absolute(&place_of(name, &place)), limit);
         }
         if sv.enter(name)
             && let Some(before) = sv.act(name)?

@@ -33,7 +33,7 @@ pub(crate) struct Place {
 
 /// A place where it was not found.
 pub(crate) struct Miss {
-    pub socket: PathBuf,
+    /// Its path is that of the socket.
     pub error: Error,
     /// Who is there may be the one.
     pub may_be_theirs: bool,
@@ -73,7 +73,7 @@ impl Directory {
                     .saying(format!("serves {}", api.hello().directory)),
                 Err(error) => error,
             };
-            misses.push(Miss { socket: place.socket, error, may_be_theirs });
+            misses.push(Miss { error, may_be_theirs });
             if misses.last().is_some_and(Miss::is_silent) {
                 break;
             }

@@ -35,6 +35,7 @@ pub(crate) mod find;
 mod kind;
 mod manager;
 mod service;
+#[cfg(feature = "systemd")]
 mod systemd;
 mod trust;
 mod until;
@@ -51,6 +52,7 @@ pub use error::{Cause, Error, ErrorKind, Result};
 pub use kind::Kind;
 pub use manager::{Manager, Operation, Outcome};
 pub use service::Service;
+#[cfg(feature = "systemd")]
 pub use systemd::{Scope, Unit};
 pub use until::{Deadline, Until};
 pub use watch::{Change, Watch};

@@ -57,6 +57,7 @@ impl Service {
     }
 
     /// The service that is, or will be, in this directory.
+    #[cfg(feature = "cli")]
     pub(crate) fn expected(path: &Path) -> Service {
         Service::at(fs::absolute(path))
     }

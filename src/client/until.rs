@@ -144,6 +144,7 @@ impl Deadline {
     }
 
     /// At this moment of our clock; never, if there is none.
+    #[cfg(feature = "tools")]
     pub(crate) fn at(moment: Option<Mono>) -> Deadline {
         Deadline(moment)
     }

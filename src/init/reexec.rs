@@ -171,7 +171,8 @@ pub(super) fn arm(ledger: Ledger, config: &Config) {
     if rescue::arm(shared, ledger::descriptors, Fact::Cause as usize, &program, manager).is_ok() {
         std::panic::set_hook(Box::new(move |panic| {
             let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
-            let words = panic.payload_as_str().unwrap_or_default();
+            let (payload, short) = (panic.payload(), panic.payload().downcast_ref::<&str>().copied());
+            let words = short.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
             let text = format!("panic{}: {words}", place.unwrap_or_default());
             ledger::note_text(ledger.words(), ledger::PANIC_TEXT, text.as_bytes());
             ledger.set(Fact::Cause, ledger::PANIC);

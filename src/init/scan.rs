@@ -386,7 +386,7 @@ impl Init {
         }
         if self.scan.aliases.insert(name.clone(), id) != Some(id) {
             let known = known.to_string_lossy().replace(char::is_control, "?");
-            let line = format_args!("is the same directory as {known}: they are one service, which goes by that name");
+            let line = format!("is the same directory as {known}: they are one service, which goes by that name");
             self.config.voice.complain(Some(&name), &line);
         }
     }

@@ -2,8 +2,7 @@
 
 use crate::machine::{Exit, Script, Signal};
 use crate::sys::{Errno, clock, say::say};
-use crate::wire::{control, reason::reason};
-use serde::Serialize;
+use crate::wire::{control, json, reason::reason};
 use std::ffi::OsStr;
 use std::fmt;
 use std::time::Duration;
@@ -19,21 +18,22 @@ pub enum Voice {
     Tool(&'static str),
 }
 
-/// A line for programs.
-#[derive(Serialize)]
-struct LogLine<'a> {
-    /// Seconds since 1970.
-    time: f64,
-    level: Level,
-    service: Option<&'a str>,
-    message: &'a str,
-}
-
-#[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy)]
 enum Level {
     Info,
     Warning,
+}
+
+/// A line for programs: `time` is in seconds since 1970.
+fn log_line(level: Level, service: Option<&str>, message: &str) -> String {
+    let time = clock::wall().as_millis() as f64 / 1e3;
+    let level = match level {
+        Level::Info => "info",
+        Level::Warning => "warning",
+    };
+    let mut line = String::new();
+    json::object(&mut line, &[("time", &time), ("level", &level), ("service", &service), ("message", &message)]);
+    line
 }
 
 /// A system call on a file that did not work.
@@ -67,12 +67,7 @@ impl Voice {
         let name = service.map(OsStr::to_string_lossy);
         let service = service.map(one_line);
         match (self, service) {
-            (Voice::Json, _) => {
-                let message = trouble.to_string();
-                let time = clock::wall().as_millis() as f64 / 1e3;
-                let line = LogLine { time, level, service: name.as_deref(), message: &message };
-                say(serde_json::to_string(&line).unwrap_or_default()); // none of these types can fail
-            }
+            (Voice::Json, _) => say(log_line(level, name.as_deref(), &trouble.to_string())),
             (Voice::Onit, Some(service)) => say(format_args!("onit: {service}: {trouble}")),
             (Voice::Onit, None) => say(format_args!("onit: {trouble}")),
             (Voice::Tool(tool), Some(service)) => say(format_args!("{tool} {service}: warning: {trouble}")),

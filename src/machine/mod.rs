@@ -98,7 +98,7 @@ impl Signal {
 
     /// Its name, `SIGTERM`; real-time signals have none.
     pub fn name(self) -> Option<&'static str> {
-        signal_hook::low_level::signal_name(self.0)
+        nix::sys::signal::Signal::try_from(self.0).ok().map(nix::sys::signal::Signal::as_str)
     }
 
     /// The signal of this name or number: `TERM`, `SIGTERM`, `term` and `15` are the same one, and so are `RTMIN+1` and

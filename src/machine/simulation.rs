@@ -630,6 +630,6 @@ fn command_word(command: Command) -> String {
 }
 
 fn signal_word(signal: Signal) -> String {
-    let known = signal_hook::low_level::signal_name(signal.0);
+    let known = signal.name();
     known.map_or_else(|| signal.0.to_string(), |name| name.trim_start_matches("SIG").into())
 }

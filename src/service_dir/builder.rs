@@ -78,6 +78,7 @@ impl Resource {
     }
 
     /// systemd's word for it, after `Limit`.
+    #[cfg(feature = "systemd")]
     pub(super) fn systemd(self) -> &'static str {
         self.names().2
     }

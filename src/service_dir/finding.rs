@@ -1,12 +1,12 @@
 //! What is wrong with a service directory: where, what, and what to do about it.
 
-use serde::{Serialize, Serializer};
+use crate::wire::json;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// How bad a [`Finding`] is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Severity {
     /// It works, but hardly as it was meant.
     Warning,
@@ -14,15 +14,25 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+}
+
 /// One thing that is wrong.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
     /// Which kind of trouble: a word that does not change, as `interpreter-missing`.
     pub kind: &'static str,
     /// The file or directory.
-    #[serde(serialize_with = "as_text")]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub file: PathBuf,
     /// The line, counted from 1, where it is about one.
     pub line: Option<usize>,
@@ -64,8 +74,25 @@ impl fmt::Display for Finding {
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        let severity = if self.severity == Severity::Error { "error" } else { "warning" };
-        write!(f, ": {severity}: {}; {}", one_line(&self.problem), one_line(&self.mend))
+        write!(f, ": {}: {}; {}", self.severity.word(), one_line(&self.problem), one_line(&self.mend))
+    }
+}
+
+impl json::Write for Finding {
+    fn write(&self, to: &mut String) {
+        let Finding { severity, kind, file, line, problem, mend } = self;
+        let (severity, file) = (severity.word(), file.to_string_lossy().into_owned());
+        json::object(
+            to,
+            &[
+                ("severity", &severity),
+                ("kind", kind),
+                ("file", &file),
+                ("line", line),
+                ("problem", problem),
+                ("mend", mend),
+            ],
+        );
     }
 }
 
@@ -73,6 +100,7 @@ fn one_line(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
 
-fn as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+#[cfg(feature = "serde")]
+fn as_text<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&path.to_string_lossy())
 }

@@ -29,17 +29,21 @@ mod plan;
 mod program;
 mod read;
 mod shell;
+#[cfg(feature = "systemd")]
 pub mod systemd;
 mod write;
 
 pub use builder::{Logger, Resource, Script, ServiceBuilder, User};
 pub use finding::{Finding, Severity};
 pub use known::Target;
-pub(crate) use known::distance;
 pub use program::Program;
-pub(crate) use program::{TOOL_MISSING, cause};
-pub(crate) use read::NOT_YET;
 pub use write::{Error, Written};
+#[cfg(feature = "cli")]
+pub(crate) use {
+    known::distance,
+    program::{TOOL_MISSING, cause},
+    read::NOT_YET,
+};
 
 pub use crate::machine::Signal;
 pub use crate::machine::policy::Essential;

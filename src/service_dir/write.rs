@@ -183,13 +183,13 @@ const LONGEST_MANIFEST: u64 = 1 << 20;
 fn alone(path: &Path) -> Result<Option<File>, Error> {
     let mut open = fs::OpenOptions::new();
     let Ok(directory) = open.read(true).custom_flags(libc::O_DIRECTORY).open(path) else { return Ok(None) };
-    match directory.try_lock() {
+    match sys_fs::flock(&directory) {
         Ok(()) => Ok(Some(directory)),
-        Err(fs::TryLockError::WouldBlock) => {
+        Err(Errno::EWOULDBLOCK) => {
             let busy = io::Error::new(io::ErrorKind::ResourceBusy, "somebody else is at it");
             Err(io("write over", path)(busy))
         }
-        Err(fs::TryLockError::Error(_)) => Ok(None),
+        Err(_) => Ok(None),
     }
 }
 

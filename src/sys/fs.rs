@@ -515,14 +515,19 @@ pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
     }
     let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
     let file = open_at(dir, path.as_ref(), flags, 0o600)?;
-    // SAFETY: flock(2) takes a descriptor that we hold, and a number.
-    checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })?;
+    flock(&file)?;
     let whole =
         libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
     match fcntl(&file, FcntlArg::F_SETLK(&whole)) {
         Err(Errno::EACCES) => Err(Errno::EAGAIN),
         result => result.map(|_| file),
     }
+}
+
+/// Locks it by flock for as long as it is open. EAGAIN when it is locked already.
+pub fn flock(file: impl AsFd) -> Result<(), Errno> {
+    // SAFETY: flock(2) takes a descriptor that we hold, and a number.
+    checked(unsafe { libc::flock(file.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
 }
 
 /// Whether nothing has this name, or a file of this kind which nobody else can have put there. What has several names

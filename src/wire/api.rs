@@ -8,7 +8,7 @@
 //! there never changes its meaning within a version.
 
 use crate::machine::{Exit, words};
-use serde::{Deserialize, Serialize};
+use crate::wire::json::{self, Value, record};
 
 /// Version of the protocol.
 pub const VERSION: u32 = 1;
@@ -177,8 +177,9 @@ impl Request<'_> {
 }
 
 /// One line of an answer: an object with one key.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Line {
     /// Answers `hello`.
     Hello(Hello),
@@ -197,19 +198,39 @@ pub enum Line {
 impl Line {
     /// As it is sent, with its newline.
     pub fn encode(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).unwrap_or_default(); // none of these types can fail
-        line.push(b'\n');
-        line
+        let (key, value): (_, &dyn json::Write) = match self {
+            Line::Hello(hello) => ("hello", hello),
+            Line::Service(service) => ("service", &**service),
+            Line::Life(life) => ("life", life),
+            Line::Event(event) => ("event", event),
+            Line::Done(done) => ("done", done),
+            Line::Error(error) => ("error", error),
+        };
+        let mut line = String::new();
+        json::object(&mut line, &[(key, value)]);
+        line.push('\n');
+        line.into_bytes()
     }
 
     /// What was sent. The error says where it is no line of this protocol.
     pub fn decode(line: &[u8]) -> Result<Line, String> {
-        serde_json::from_slice(line).map_err(|error| error.to_string())
+        let Value::Object(fields) = Value::parse(line)? else { return Err("no object".into()) };
+        let [(key, value)] = &fields[..] else { return Err(format!("{} keys, and not one", fields.len())) };
+        match key.as_str() {
+            "hello" => Hello::from_json(value).map(Line::Hello),
+            "service" => ServiceStatus::from_json(value).map(|service| Line::Service(Box::new(service))),
+            "life" => LifeRecord::from_json(value).map(Line::Life),
+            "event" => Event::from_json(value).map(Line::Event),
+            "done" => Done::from_json(value).map(Line::Done),
+            "error" => Error::from_json(value).map(Line::Error),
+            other => Err(format!("{other:?} is no line of this protocol")),
+        }
     }
 }
 
 /// Who answers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hello {
     /// Version of the protocol.
     pub api: u32,
@@ -228,7 +249,8 @@ pub struct Hello {
 }
 
 /// What is known of a service.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ServiceStatus {
     /// Its name; `web/log` is the logger of `web`. Bytes that are no UTF-8 are replaced.
     pub name: String,
@@ -265,7 +287,8 @@ pub struct ServiceStatus {
 }
 
 /// How a process ended.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ExitRecord {
     /// The code that it returned.
     pub code: Option<u8>,
@@ -278,7 +301,8 @@ pub struct ExitRecord {
 }
 
 /// One life of `run`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LifeRecord {
     /// Its process.
     pub pid: i32,
@@ -297,7 +321,8 @@ pub struct LifeRecord {
 }
 
 /// Something happened.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Event {
     /// What: `state`, `added`, `removed`, or `stopping` (everything).
     pub what: String,
@@ -318,20 +343,48 @@ pub struct Event {
 }
 
 /// The end of an answer.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Done {
     /// How many lines there were before this one.
     pub count: u64,
 }
 
 /// Why there is no answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Error {
     /// For programs: `request`, `service`, `permission`, `busy`, `failed`.
     pub kind: String,
     /// For people.
     pub text: String,
 }
+
+// What is sent of each: the keys, in this order.
+record!(Hello { api, version, pid, directory, view, state, control });
+record!(ServiceStatus {
+    name,
+    state,
+    want,
+    leaving,
+    pid,
+    since,
+    seconds,
+    ready,
+    paused,
+    enabled,
+    restarts,
+    flapping,
+    exit,
+    next,
+    logger,
+    trouble
+});
+record!(ExitRecord { code, signal, name, core });
+record!(LifeRecord { pid, start, ready, end, seconds, exit, asked });
+record!(Event { what, time, name, old, new, want, pid, exit });
+record!(Done { count });
+record!(Error { kind, text });
 
 impl ExitRecord {
     /// The record of an end.

@@ -41,12 +41,13 @@ impl Reader {
     pub fn read(&mut self, mut bytes: &[u8]) -> Vec<Heard> {
         let (mut heard, mut garbage) = (Vec::new(), 0);
         while let Some((_, behind)) = bytes.split_first() {
-            bytes = match bytes.split_first_chunk() {
-                Some((record, rest)) if let Some(word) = self.word(record) => {
+            let record = bytes.split_first_chunk();
+            bytes = match record.and_then(|(record, rest)| self.word(record).map(|word| (word, rest))) {
+                Some((word, rest)) => {
                     heard.extend(word);
                     rest
                 }
-                _ => {
+                None => {
                     garbage += 1;
                     behind
                 }

@@ -7,6 +7,8 @@ pub mod control;
 #[doc(hidden)]
 pub mod initctl;
 #[doc(hidden)]
+pub mod json;
+#[doc(hidden)]
 pub mod ledger;
 #[doc(hidden)]
 pub mod mounts;

@@ -283,7 +283,8 @@ impl Instances {
         let lines: Vec<&str> = text.lines().collect();
         Some(match lines.as_slice() {
             [count] if count.starts_with(|c: char| c.is_ascii_digit()) => Instances::Count(number(count)?),
-            [variable] if let Some(name) = variable.strip_prefix('$') => {
+            [variable] if variable.starts_with('$') => {
+                let name = variable.strip_prefix('$')?;
                 let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
                 (!name.is_empty() && name.chars().all(good)).then(|| Instances::Variable(name.to_owned()))?
             }

@@ -150,7 +150,7 @@ fn the_library_is_not_told_nonsense() {
     let sv = SvDir::new();
     let socket = sv.root().join("api");
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
-    for (says, what) in [("220 mail.example.org\n", "expected"), ("{\"done\":{\"count\":0}}\n", "no hello")] {
+    for (says, what) in [("220 mail.example.org\n", "no JSON"), ("{\"done\":{\"count\":0}}\n", "no hello")] {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let (mut stream, _) = listener.accept().expect("somebody");

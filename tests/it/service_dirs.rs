@@ -782,7 +782,7 @@ fn of_many_that_write_at_once_one_wins() {
     assert_eq!(fs::read_dir(sv.path()).expect("the services").count(), 1, "nothing is left behind");
     build(0).write(&path).expect("written");
     let busy = fs::File::open(&path).expect("a directory");
-    busy.lock().expect("a lock");
+    onit::sys::fs::flock(&busy).expect("a lock");
     let refused = build(1).write(&path).expect_err("refused").to_string();
     assert_eq!(refused, format!("cannot write over {}: somebody else is at it", path.display()));
 }

@@ -110,13 +110,10 @@ impl<'a> Sv<'a> {
         };
         let mut record = [0; RUNIT_LEN]; // of a longer record, only this part
         match fs::read_once(file, &mut record) {
-            Ok(read)
-                if read.len() == RUNIT_LEN
-                    && let Ok(status) = Status::unpack(read) =>
-            {
-                Known::Status(status, ok)
-            }
-            Ok(_) => self.warn(name, "unable to read supervise/status: bad format", None),
+            Ok(read) => match Status::unpack(read) {
+                Ok(status) if read.len() == RUNIT_LEN => Known::Status(status, ok),
+                _ => self.warn(name, "unable to read supervise/status: bad format", None),
+            },
             Err(errno) => self.warn(name, "unable to read supervise/status", Some(errno)),
         }
     }
