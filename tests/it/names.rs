@@ -165,8 +165,8 @@ impl Tree {
 /// own one gets another name, circles.
 #[test]
 fn whatever_happens_to_names_each_means_the_service_in_its_directory() {
-    type Change = fn(&mut Tree);
-    let cases: [(&str, &[(&str, usize)], Change); 8] = [
+    type Case = (&'static str, &'static [(&'static str, usize)], fn(&mut Tree));
+    let cases: [Case; 8] = [
         ("taken over", &[("a", 1), ("b", 2)], |tree| tree.rename("b", "a")),
         ("replaced in sight", &[("app", 1)], |tree| tree.replace_in_sight("app", 2)),
         ("replaced", &[("app", 1)], |tree| tree.replace("app", 2)),
