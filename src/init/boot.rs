@@ -12,7 +12,7 @@ use super::turn::DEATHS;
 use super::voice::{Ended, Span};
 use super::watchdog::Watchdog;
 use crate::exit;
-use crate::machine::request::{Goal, Realm, Request, request};
+use crate::machine::request::{Goal, InitMode, Request, request};
 use crate::machine::stage::{self, Next, Order, Part, Stage, Verdict};
 use crate::machine::{Exit, Mono, Pid, Signal, Target, watchdog};
 use crate::sys::boot::{self, Terminal};
@@ -37,52 +37,52 @@ const REBOOT: [&str; 2] = ["/etc/runit/reboot", "/run/runit.reboot"];
 
 /// Supervises as PID 1 of a machine if that is what we are, and as any process otherwise.
 pub fn supervise(config: Config) -> i32 {
-    match realm() {
-        Realm::Machine => Life::begin(Words::default()).live(config),
-        realm => supervise_in(realm, config),
+    match init_mode() {
+        InitMode::Machine => Life::begin(Words::default()).live(config),
+        mode => supervise_in(mode, config),
     }
 }
 
 /// As `init`: the words are the kernel's.
 pub fn init(config: Config, words: &[OsString]) -> i32 {
-    match realm() {
-        Realm::Machine => Life::begin(Words::of(words)).live(config),
-        realm => supervise_in(realm, config),
+    match init_mode() {
+        InitMode::Machine => Life::begin(Words::of(words)).live(config),
+        mode => supervise_in(mode, config),
     }
 }
 
 /// Where we run; signals wait from here on. Only PID 1 of a machine has a say in what Ctrl-Alt-Del does. `/.dockerenv` and its like are not looked for: disks of
 /// machines are made from images of containers.
-fn realm() -> Realm {
+fn init_mode() -> InitMode {
     let _ = signals::hold_back();
     if std::process::id() != 1 {
-        Realm::Process
+        InitMode::Supervisor
     } else if std::env::var_os("container").is_none()
         && boot::is_first_namespace() != Some(false)
         && boot::take_ctrl_alt_del()
     {
-        Realm::Machine
+        InitMode::Machine
     } else {
-        Realm::Container
+        InitMode::Container
     }
 }
 
 /// Whether we are PID 1 of a machine. Signals wait from here on.
 pub fn is_machine() -> bool {
-    realm() == Realm::Machine
+    init_mode() == InitMode::Machine
 }
 
 /// Whoever is PID 1 of a machine and has nothing more to do is not to end: the kernel would stop.
 pub fn stay_if_machine(code: i32) -> i32 {
-    match realm() {
-        Realm::Machine => Life::begin(Words::default()).stay(),
-        Realm::Container | Realm::Process => code,
+    match init_mode() {
+        InitMode::Machine => Life::begin(Words::default()).stay(),
+        InitMode::Container | InitMode::Supervisor => code,
     }
 }
 
-fn supervise_in(realm: Realm, config: Config) -> i32 {
+fn supervise_in(mode: InitMode, config: Config) -> i32 {
     process::adopt_descriptors();
-    let (code, goal) = match Init::boot(entry::with_budget(Config { realm, ..config })) {
+    let (code, goal) = match Init::boot(entry::with_budget(Config { mode, ..config })) {
         Ok(init) => init.run_to_goal(),
         Err(errno) => {
             say(format_args!("onit: cannot start: {}", errno.desc()));
@@ -237,7 +237,7 @@ impl Life {
         let (initctl, watchdog) = (self.initctl, self.watchdog);
         drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
         let Served { goal, at_once, initctl, watchdog } =
-            match Init::boot(entry::with_budget(Config { realm: Realm::Machine, ..config })) {
+            match Init::boot(entry::with_budget(Config { mode: InitMode::Machine, ..config })) {
                 Ok(init) => init.run_on_machine(initctl, watchdog),
                 Err(errno) => {
                     let mut life = Life::again(words);
@@ -339,7 +339,7 @@ impl Life {
         let fed = self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline());
         let _ = self.poller.wait(now, deadline.into_iter().chain(fed).min()).count();
         while let Some(signal) = self.signals.next() {
-            if let Some(request) = request(Realm::Machine, signal) {
+            if let Some(request) = request(InitMode::Machine, signal) {
                 self.hear(request);
             }
         }
@@ -536,7 +536,7 @@ impl Init {
     }
 
     pub(super) fn obey_machine(&mut self, signal: Signal) {
-        match request(Realm::Machine, signal) {
+        match request(InitMode::Machine, signal) {
             Some(request) => self.obey_request(request),
             None => self.forward(signal),
         }

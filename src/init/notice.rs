@@ -4,7 +4,7 @@
 use super::Init;
 use super::config::Root;
 use super::voice::Span;
-use crate::machine::request::Realm;
+use crate::machine::request::InitMode;
 use crate::machine::watchdog::last_goal;
 use crate::machine::{Mono, Phase, Standing, Want};
 use crate::sys::process;
@@ -38,14 +38,14 @@ impl Init {
 
     /// Everything that is to start has started.
     pub(super) fn begin_notice_of_start(&mut self) {
-        if self.config.realm == Realm::Machine {
+        if self.config.mode == InitMode::Machine {
             self.notice = Some(Notice { at: self.now.after(AFTER), of: News::CameUp });
         }
     }
 
     /// Everything is to end from now on.
     pub(super) fn begin_notice_of_end(&mut self) {
-        let on_machine = self.config.realm == Realm::Machine;
+        let on_machine = self.config.mode == InitMode::Machine;
         if on_machine {
             let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.state);
             let (goal, running) = (last_goal(self.goal, watchdog).word(), self.running().count());
@@ -105,7 +105,7 @@ impl Init {
             Some(at) => format!("; what still runs in {} is killed", Span(at.since(self.now))),
             None => String::new(),
         };
-        let sooner = if self.config.realm == Realm::Process { ", or at once with another ^C" } else { "" };
+        let sooner = if self.config.mode == InitMode::Supervisor { ", or at once with another ^C" } else { "" };
         (!waits.is_empty()).then(|| format!("waiting for {}{last}{sooner}", list(waits)))
     }
 }

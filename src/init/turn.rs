@@ -6,7 +6,7 @@ use super::main_process::Main;
 use super::reexec::Care;
 use super::table::SlotId;
 use crate::machine::policy::Leave;
-use crate::machine::request::{Realm, Request, request};
+use crate::machine::request::{InitMode, Request, request};
 use crate::machine::system::Order;
 use crate::machine::{Command, Event, Exit, Phase, Pid, Signal, View};
 use crate::sys::clock;
@@ -234,13 +234,13 @@ impl Init {
     }
 
     fn obey(&mut self, signal: Signal) {
-        if self.config.realm == Realm::Machine {
+        if self.config.mode == InitMode::Machine {
             return self.obey_machine(signal);
         }
         if !matches!(self.main, Main::None) {
             return self.obey_beside_main(signal);
         }
-        match (request(self.config.realm, signal), self.config.personality.hangup) {
+        match (request(self.config.mode, signal), self.config.personality.hangup) {
             (Some(Request::Rescan), Some(code)) if signal == Signal::HUP => {
                 self.code = code;
                 self.stop();

@@ -4,13 +4,13 @@ use super::Signal;
 
 /// Where we run, which decides what a signal means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Realm {
-    /// Any process: there is somebody who started us and waits for our end.
-    Process,
-    /// PID 1 of a container: our end is its end.
-    Container,
+pub enum InitMode {
     /// PID 1 of a machine: we must never end.
     Machine,
+    /// PID 1 of a container: our end is its end.
+    Container,
+    /// Any other process: there is somebody who started us and waits for our end.
+    Supervisor,
 }
 
 /// What shutting down ends with.
@@ -90,19 +90,19 @@ fn real_time(n: i32) -> Signal {
 }
 
 /// What this signal asks for.
-pub fn request(realm: Realm, signal: Signal) -> Option<Request> {
+pub fn request(mode: InitMode, signal: Signal) -> Option<Request> {
     match signal {
         Signal::HUP | Signal::ALRM => return Some(Request::Rescan),
         _ => {}
     }
-    match realm {
-        Realm::Process => of_a_process(signal),
-        Realm::Container => of_a_container(signal),
-        Realm::Machine => of_a_machine(signal),
+    match mode {
+        InitMode::Supervisor => as_supervisor(signal),
+        InitMode::Container => in_container(signal),
+        InitMode::Machine => on_machine(signal),
     }
 }
 
-fn of_a_process(signal: Signal) -> Option<Request> {
+fn as_supervisor(signal: Signal) -> Option<Request> {
     match signal {
         Signal::TERM | Signal::INT | Signal::QUIT => Some(Request::Shutdown(Goal::Exit)),
         _ => None,
@@ -110,17 +110,17 @@ fn of_a_process(signal: Signal) -> Option<Request> {
 }
 
 /// Container managers: Docker and Kubernetes send TERM, podman and LXC RTMIN+3, older LXC PWR.
-fn of_a_container(signal: Signal) -> Option<Request> {
+fn in_container(signal: Signal) -> Option<Request> {
     match signal.0 - Signal::RTMIN.0 {
         3 | 4 => Some(Request::Shutdown(Goal::Exit)),
         5 => Some(Request::Shutdown(Goal::Reboot)),
         _ if signal == Signal(libc::SIGPWR) => Some(Request::Shutdown(Goal::Exit)),
-        _ => of_a_process(signal),
+        _ => as_supervisor(signal),
     }
 }
 
 /// USR1, USR2 and TERM are busybox's; the real-time signals are systemd's.
-fn of_a_machine(signal: Signal) -> Option<Request> {
+fn on_machine(signal: Signal) -> Option<Request> {
     let power = Signal(libc::SIGPWR);
     Some(match signal {
         Signal::INT => Request::CtrlAltDel,
@@ -149,8 +149,8 @@ mod tests {
     use super::*;
     use Request::{Shutdown, ShutdownNow};
 
-    fn asked(realm: Realm) -> Vec<(i32, Request)> {
-        (1..=64).filter_map(|number| Some((number, request(realm, Signal(number))?))).collect()
+    fn asked(mode: InitMode) -> Vec<(i32, Request)> {
+        (1..=64).filter_map(|number| Some((number, request(mode, Signal(number))?))).collect()
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
             (49, ShutdownNow(Goal::Reboot)),
             (50, ShutdownNow(Goal::Kexec)),
         ];
-        assert_eq!(asked(Realm::Machine), heard);
+        assert_eq!(asked(InitMode::Machine), heard);
     }
 
     #[test]
@@ -191,22 +191,22 @@ mod tests {
             (38, leave),
             (39, Shutdown(Goal::Reboot)),
         ];
-        assert_eq!(asked(Realm::Container), heard);
+        assert_eq!(asked(InitMode::Container), heard);
     }
 
     #[test]
     fn a_process_hears_what_any_process_does() {
-        let heard: Vec<i32> = asked(Realm::Process).into_iter().map(|(signal, _)| signal).collect();
+        let heard: Vec<i32> = asked(InitMode::Supervisor).into_iter().map(|(signal, _)| signal).collect();
         assert_eq!(heard, [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGALRM, libc::SIGTERM]);
     }
 
     #[test]
     fn what_we_send_for_a_goal_asks_for_it() {
         for goal in ["halt", "poweroff", "reboot", "kexec"].map(|word| Goal::named(word).expect("a goal")) {
-            assert_eq!(request(Realm::Machine, goal.signal()), Some(Shutdown(goal)));
+            assert_eq!(request(InitMode::Machine, goal.signal()), Some(Shutdown(goal)));
         }
         assert_eq!(Goal::named("exit"), None);
-        assert_eq!(request(Realm::Container, Goal::Reboot.signal()), Some(Shutdown(Goal::Reboot)));
-        assert_eq!(request(Realm::Container, Goal::PowerOff.signal()), Some(Shutdown(Goal::Exit)));
+        assert_eq!(request(InitMode::Container, Goal::Reboot.signal()), Some(Shutdown(Goal::Reboot)));
+        assert_eq!(request(InitMode::Container, Goal::PowerOff.signal()), Some(Shutdown(Goal::Exit)));
     }
 }
