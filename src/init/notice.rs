@@ -5,7 +5,7 @@ use super::Init;
 use super::config::Root;
 use super::voice::Span;
 use crate::machine::request::InitMode;
-use crate::machine::watchdog::last_goal;
+use crate::machine::watchdog::last_action;
 use crate::machine::{Mono, Phase, Standing, Want};
 use crate::sys::process;
 use std::ffi::OsStr;
@@ -48,8 +48,8 @@ impl Init {
         let on_machine = self.config.mode == InitMode::Machine;
         if on_machine {
             let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.state);
-            let (goal, running) = (last_goal(self.goal, watchdog).word(), self.running().count());
-            self.config.voice.announce(&format_args!("{goal}: stopping {}", counted(running)));
+            let (action, running) = (last_action(self.shutdown_action, watchdog).word(), self.running().count());
+            self.config.voice.announce(&format_args!("{action}: stopping {}", counted(running)));
         }
         let is_seen = on_machine || (self.config.root != Root::Nothing && std::io::stderr().is_terminal());
         self.notice = (self.config.personality.tells_news && is_seen)
