@@ -79,7 +79,7 @@ fn elsewhere(told: i32, seen: Seen) -> String {
 
 fn title(service: &ServiceStatus, paint: Paint) -> String {
     let name = paint.tone(Tone::Strong, &paint::cut(&service.name, usize::MAX));
-    format!("{name}: {}", paint.tone(status::tone(service), &words::standing(service)))
+    format!("{name}: {}", paint.tone(status::tone(service), &words::described_state(service)))
 }
 
 fn want(service: &ServiceStatus) -> String {
@@ -169,7 +169,7 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
     let process = logger.as_ref().and_then(seen);
     if let Some((_, logger)) = logger.as_ref().filter(|_| !service.logger) {
         let pid = process.map_or(String::new(), |(seen, told)| format!(" (pid {told}{})", elsewhere(told, seen)));
-        let state = paint.tone(status::tone(logger), &words::standing(logger));
+        let state = paint.tone(status::tone(logger), &words::described_state(logger));
         let since = if logger.since > 0.0 { format!(" for {}", words::span(logger.seconds)) } else { String::new() };
         lines.push(heading(format!("{state}{pid}{since}")));
     }

@@ -179,7 +179,7 @@ fn unsupervised(name: &str, path: &Path, why: String) -> ServiceStatus {
 
 /// The files know less: neither restarts nor what comes next.
 fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
-    let state = status.standing().word();
+    let state = status.state().word();
     let want = match (status.want, status.format) {
         (Want::Down, Format::Runit) if state == "up" => Want::Once, // runit has no other word for it
         (want, _) => want,

@@ -180,7 +180,7 @@ fn row(service: &ServiceStatus) -> Vec<Cell> {
     let refused = matches!(service.state.as_str(), "refused" | "unknown");
     vec![
         service.name.as_str().into(),
-        Cell(tone, words::standing(service)),
+        Cell(tone, words::described_state(service)),
         service.pid.map_or(Cell(Tone::Quiet, "-".into()), |pid| pid.to_string().into()),
         if refused { Cell(Tone::Quiet, "-".into()) } else { words::span(service.seconds).into() },
         quiet(words::restarts(service), matches!(service.restarts, 0 | files::UNKNOWN)),

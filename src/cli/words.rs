@@ -79,7 +79,7 @@ pub fn state(service: &ServiceStatus) -> &str {
 }
 
 /// The same; of what only its `check` knows, that nobody has asked it.
-pub fn standing(service: &ServiceStatus) -> String {
+pub fn described_state(service: &ServiceStatus) -> String {
     let state = state(service);
     if state == "up" && service.ready.is_none() { format!("{state}, not checked") } else { state.to_owned() }
 }
@@ -221,10 +221,10 @@ mod tests {
 
     #[test]
     fn what_nobody_has_checked_is_not_said_to_be_ready() {
-        let told = |ready| standing(&ServiceStatus { ready, ..well() });
+        let told = |ready| described_state(&ServiceStatus { ready, ..well() });
         assert_eq!([Some(true), None, Some(false)].map(told), ["up", "up, not checked", "starting"]);
-        assert_eq!(standing(&ServiceStatus { ready: None, paused: true, ..well() }), "paused");
-        assert_eq!(standing(&ServiceStatus { ready: None, state: "down".into(), ..well() }), "down");
+        assert_eq!(described_state(&ServiceStatus { ready: None, paused: true, ..well() }), "paused");
+        assert_eq!(described_state(&ServiceStatus { ready: None, state: "down".into(), ..well() }), "down");
     }
 
     #[test]

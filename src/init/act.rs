@@ -7,7 +7,7 @@ use super::table::{Pair, Slot, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
 use crate::machine::history::History;
 use crate::machine::policy::Limits;
-use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, Standing, View, Want};
+use crate::machine::{Action, Command, Event, Exit, Phase, Pid, Refusal, Script, ServiceState, View, Want};
 use crate::sys::spawn::{Exec, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::ledger::Fact;
@@ -72,7 +72,7 @@ impl Init {
     fn tell_if_changed(
         &mut self,
         at: SlotId,
-        told: &mut Option<(Standing, View)>,
+        told: &mut Option<(ServiceState, View)>,
         ended: &mut Option<Exit>,
         last: bool,
     ) {
@@ -105,7 +105,7 @@ impl Init {
             matches!(command, Command::Down | Command::Exit | Command::StopSignal | Command::Term | Command::Kill(_));
         if let Some(slot) = self.table.get_mut(at) {
             slot.asked |= ends && slot.service.view().phase == Phase::Run;
-            if starts && matches!(slot.standing(), Standing::Down | Standing::Done | Standing::Failed) {
+            if starts && matches!(slot.state(), ServiceState::Down | ServiceState::Done | ServiceState::Failed) {
                 slot.complaint = None; // what goes wrong now is news
             }
         }

@@ -6,7 +6,7 @@ use super::config::Root;
 use super::voice::Span;
 use crate::machine::request::InitMode;
 use crate::machine::watchdog::last_action;
-use crate::machine::{Mono, Phase, Standing, Want};
+use crate::machine::{Mono, Phase, ServiceState, Want};
 use crate::sys::process;
 use std::ffi::OsStr;
 use std::io::IsTerminal as _;
@@ -78,7 +78,7 @@ impl Init {
         let slots = self.table.services().into_iter().filter_map(|at| self.table.get(at));
         let fails = slots.filter(|slot| {
             let view = slot.service.view();
-            slot.standing() == Standing::Failed || (view.want == Want::Up && view.phase != Phase::Run)
+            slot.state() == ServiceState::Failed || (view.want == Want::Up && view.phase != Phase::Run)
         });
         let first = self.scan.next_refused(None);
         let refused = std::iter::successors(first, |(name, _)| self.scan.next_refused(Some(name)));

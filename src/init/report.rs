@@ -5,7 +5,7 @@ use super::config::Root;
 use super::publish::stamp;
 use super::table::{Pair, Slot, SlotId};
 use crate::machine::history::Life;
-use crate::machine::{Exit, Mono, Phase, Standing, View};
+use crate::machine::{Exit, Mono, Phase, ServiceState, View};
 use crate::sys::fs;
 use crate::wire::api::{Event, ExitRecord, Hello, LifeRecord, Line, ServiceStatus};
 use crate::wire::tai::Tai;
@@ -41,7 +41,7 @@ impl Init {
         let is_up = view.phase == Phase::Run && !slot.is_pending;
         Some(Line::Service(Box::new(ServiceStatus {
             name: text(&slot.name),
-            state: slot.standing().word().into(),
+            state: slot.state().word().into(),
             want: view.want.word().into(),
             leaving: view.leaving,
             pid: view.pid.map(|pid| pid.0),
@@ -80,7 +80,7 @@ impl Init {
     }
 
     /// Tells who listens what has become of a service. `exit`: its process has just ended like this.
-    pub(super) fn tell_change(&mut self, at: SlotId, before: (Standing, View), exit: Option<Exit>) {
+    pub(super) fn tell_change(&mut self, at: SlotId, before: (ServiceState, View), exit: Option<Exit>) {
         if !self.api.has_subscribers() {
             return;
         }
@@ -125,8 +125,8 @@ pub(super) fn refused_line(name: &OsStr, why: &str) -> Line {
 }
 
 /// What can be seen of a service, and the word for it.
-pub(super) fn seen(slot: &Slot) -> (Standing, View) {
-    (slot.standing(), slot.service.view())
+pub(super) fn seen(slot: &Slot) -> (ServiceState, View) {
+    (slot.state(), slot.service.view())
 }
 
 /// Only `check` knows whether such a service is ready, and we do not run it.

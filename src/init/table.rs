@@ -4,7 +4,7 @@ use super::index::Index;
 use super::ledger::Ledger;
 use crate::machine::history::History;
 use crate::machine::service::Service;
-use crate::machine::{Mono, Pid, Standing, View};
+use crate::machine::{Mono, Pid, ServiceState, View};
 use crate::sys::fs::{self, FileId};
 use crate::wire::tai::Tai;
 use std::collections::VecDeque;
@@ -161,10 +161,10 @@ impl Slot {
     }
 
     /// Where it stands.
-    pub fn standing(&self) -> Standing {
-        match self.service.view().standing(self.history.end_of_last().filter(|_| self.service.is_at_rest())) {
-            Standing::Up if self.is_pending => Standing::Starting,
-            standing => standing,
+    pub fn state(&self) -> ServiceState {
+        match self.service.view().state(self.history.end_of_last().filter(|_| self.service.is_at_rest())) {
+            ServiceState::Up if self.is_pending => ServiceState::Starting,
+            state => state,
         }
     }
 

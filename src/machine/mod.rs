@@ -322,9 +322,9 @@ pub enum Phase {
     Finish,
 }
 
-/// Where a service stands, in the word that people and programs are told.
+/// The state of a service, in the word that people and programs are told.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Standing {
+pub enum ServiceState {
     /// Nothing runs, and nothing is about to.
     Down,
     /// Nothing runs; it is about to be started.
@@ -352,24 +352,24 @@ pub enum Outcome {
     Failed,
 }
 
-impl Standing {
-    /// Where a service stands of which this is known.
-    pub fn of(phase: Phase, want: Want, got_term: bool, outcome: Option<Outcome>) -> Standing {
+impl ServiceState {
+    /// The state of a service of which this is known.
+    pub fn of(phase: Phase, want: Want, got_term: bool, outcome: Option<Outcome>) -> ServiceState {
         match (phase, outcome) {
-            (Phase::Run, _) if got_term => Standing::Stopping,
-            (Phase::Run, _) => Standing::Up,
-            (Phase::Finish, _) => Standing::Finishing,
-            (Phase::Down, Some(Outcome::Done)) => Standing::Done,
-            (Phase::Down, Some(Outcome::Failed)) => Standing::Failed,
-            (Phase::Down, None) if want == Want::Up => Standing::Backoff,
-            (Phase::Down, None) => Standing::Down,
+            (Phase::Run, _) if got_term => ServiceState::Stopping,
+            (Phase::Run, _) => ServiceState::Up,
+            (Phase::Finish, _) => ServiceState::Finishing,
+            (Phase::Down, Some(Outcome::Done)) => ServiceState::Done,
+            (Phase::Down, Some(Outcome::Failed)) => ServiceState::Failed,
+            (Phase::Down, None) if want == Want::Up => ServiceState::Backoff,
+            (Phase::Down, None) => ServiceState::Down,
         }
     }
 }
 
 words!(
-    Standing,
-    "standing of a service",
+    ServiceState,
+    "state of a service",
     Down = "down",
     Backoff = "backoff",
     Starting = "starting",
@@ -381,10 +381,10 @@ words!(
 );
 
 impl View {
-    /// Where it stands, if its last life ended like this.
-    pub fn standing(&self, last: Option<End>) -> Standing {
+    /// Its state, if its last life ended like this.
+    pub fn state(&self, last: Option<End>) -> ServiceState {
         let want = if self.leaving { Want::Down } else { self.want };
-        Standing::of(self.phase, want, self.got_term, last.and_then(|end| end.outcome(want)))
+        ServiceState::of(self.phase, want, self.got_term, last.and_then(|end| end.outcome(want)))
     }
 }
 
