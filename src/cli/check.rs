@@ -1,7 +1,7 @@
 //! `onit check`: `./check` says whether a service is available, as with `sv`.
 
 use super::find::{Talk, Target, Trouble, worse};
-use super::goal::{Goal, Patience, Pending, wait};
+use super::wait_condition::{Patience, Pending, WaitCondition, wait};
 use super::words;
 use crate::client::check::{LOOK, PAUSE, command, says_yes};
 use crate::machine::{Mono, Pid, Signal};
@@ -51,12 +51,12 @@ impl Check {
             match talk.look(&target) {
                 Ok(now) if now.want == "up" || (now.want == "once" && now.pid.is_some()) => {
                     available.push(target.clone());
-                    pending.push(Pending { target, goal: Goal::Ready });
+                    pending.push(Pending { target, condition: WaitCondition::Ready });
                 }
                 Ok(now) if now.state == "refused" => {
                     code = worse(code, Trouble::new(exit::FAILED, format!("{}: not supervised", target.name)).tell());
                 }
-                Ok(_) => pending.push(Pending { target, goal: Goal::Down }),
+                Ok(_) => pending.push(Pending { target, condition: WaitCondition::Down }),
                 Err(trouble) => code = worse(code, trouble.tell()),
             }
         }

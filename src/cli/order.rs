@@ -2,8 +2,8 @@
 
 use super::check;
 use super::find::{Talk, Target, Trouble, Way, worse};
-use super::goal::{Before, Goal, Patience, Pending, wait};
 use super::leftover::Sessions;
+use super::wait_condition::{Before, Patience, Pending, WaitCondition, wait};
 use super::{files, words};
 use crate::exit;
 use crate::machine::UnknownWord;
@@ -84,7 +84,7 @@ fn give(
             tell(talk, verb, &target).map(|()| before)
         });
         match given {
-            Ok(before) => pending.extend(goal(verb, &before).map(|goal| Pending { target, goal })),
+            Ok(before) => pending.extend(condition(verb, &before).map(|condition| Pending { target, condition })),
             Err(trouble) if trouble.code == exit::SYSTEM && verb == "exit" && talk.api.is_none() => {} // it has gone already
             Err(trouble) => code = worse(code, trouble.tell()),
         }
@@ -110,19 +110,19 @@ fn tell(talk: &mut Talk, verb: &str, target: &Target) -> Result<(), Trouble> {
 }
 
 /// When the order has had its effect; `None` if that does not show.
-fn goal(verb: &str, before: &ServiceStatus) -> Option<Goal> {
+fn condition(verb: &str, before: &ServiceStatus) -> Option<WaitCondition> {
     let then = Before::of(before);
     Some(match verb {
-        "up" => Goal::Launched(then),
-        "down" => Goal::Down,
-        "once" => Goal::Started(then),
-        "restart" => Goal::Restarted(then),
-        "exit" => Goal::Gone(then),
-        "pause" => Goal::Paused(true),
-        "cont" => Goal::Paused(false),
-        "term" | "kill" => Goal::Ended(then),
-        "enable" => Goal::Enabled(then),
-        "disable" => Goal::Disabled,
+        "up" => WaitCondition::Launched(then),
+        "down" => WaitCondition::Down,
+        "once" => WaitCondition::Started(then),
+        "restart" => WaitCondition::Restarted(then),
+        "exit" => WaitCondition::Gone(then),
+        "pause" => WaitCondition::Paused(true),
+        "cont" => WaitCondition::Paused(false),
+        "term" | "kill" => WaitCondition::Ended(then),
+        "enable" => WaitCondition::Enabled(then),
+        "disable" => WaitCondition::Disabled,
         _ => return None,
     })
 }
