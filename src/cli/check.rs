@@ -4,7 +4,7 @@ use super::find::{Talk, Target, Trouble, worse};
 use super::wait_condition::{Patience, Pending, WaitCondition, wait};
 use super::words;
 use crate::client::check::{LOOK, PAUSE, command, says_yes};
-use crate::machine::{Mono, Pid, Signal};
+use crate::machine::{Mono, Pid, ServiceState, Signal, Want};
 use crate::sys::poll::{self, Poller};
 use crate::sys::{Errno, clock, process};
 use crate::{exit, sys::say::say};
@@ -49,11 +49,11 @@ impl Check {
         let (mut pending, mut available) = (Vec::new(), Vec::new());
         for target in targets {
             match talk.look(&target) {
-                Ok(now) if now.want == "up" || (now.want == "once" && now.pid.is_some()) => {
+                Ok(now) if now.want == Want::Up || (now.want == Want::Once && now.pid.is_some()) => {
                     available.push(target.clone());
                     pending.push(Pending { target, condition: WaitCondition::Ready });
                 }
-                Ok(now) if now.state == "refused" => {
+                Ok(now) if now.state == ServiceState::Refused => {
                     code = worse(code, Trouble::new(exit::FAILED, format!("{}: not supervised", target.name)).tell());
                 }
                 Ok(_) => pending.push(Pending { target, condition: WaitCondition::Down }),
@@ -82,8 +82,9 @@ pub fn until_available(talk: &mut Talk, targets: &[Target], patience: Patience) 
 fn until_one_is(talk: &mut Talk, target: &Target, place: &Path, patience: Patience) -> i32 {
     loop {
         let state = talk.look(target).map(|now| now.state).ok();
-        let up = state.as_deref() == Some("up");
-        if state.as_deref() == Some("done") || up && passes(&target.name, place, patience.deadline()) {
+        let is = |wanted: ServiceState| state.as_ref().is_some_and(|state| *state == wanted);
+        let up = is(ServiceState::Up);
+        if is(ServiceState::Done) || up && passes(&target.name, place, patience.deadline()) {
             return exit::OK;
         }
         if patience.is_over() {

@@ -4,9 +4,9 @@ use super::{files, near, paint};
 use crate::client::find::{Directory, Miss, same};
 use crate::client::{Deadline, Error, ErrorKind, api::Api};
 use crate::exit;
-use crate::machine::{Mono, Pid};
+use crate::machine::{Mono, Pid, ServiceState};
 use crate::sys::{Errno, fs, say::say};
-use crate::wire::api::ServiceStatus;
+use crate::wire::api::{ServiceStatus, SupervisorState};
 use crate::wire::svdir::SERVICES;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -234,8 +234,11 @@ impl Talk {
                 })?;
                 let mut services: Vec<_> = names.iter().flat_map(|name| files::pair(&self.directory, name)).collect();
                 services.sort_by(|one, other| paint::by_name(&one.name, &other.name));
-                let unseen = |state: &str| state == "refused" || (state == "unknown" && self.forbidden.is_some());
-                if services.iter().all(|service| unseen(&service.state)) {
+                let unseen = |service: &ServiceStatus| {
+                    service.state == ServiceState::Refused
+                        || (service.state == ServiceState::Unknown && self.forbidden.is_some())
+                };
+                if services.iter().all(unseen) {
                     return Err(self.unreachable());
                 }
                 Ok(services)
@@ -405,8 +408,8 @@ pub fn is_about_to_be_taken_in(service: &Path) -> bool {
     let (found, _) = Directory::named(directory).search(MOMENT);
     let theirs = found.filter(|(api, place)| place.beside || same(Path::new(&api.hello().directory), directory));
     let Some((mut api, _)) = theirs.filter(|_| is_service(name)) else { return false };
-    let is_refused = |one: &ServiceStatus| one.state == "refused" && name == OsStr::new(&one.name);
-    api.hello().state == "up" && api.all().is_ok_and(|all| !all.iter().any(is_refused))
+    let is_refused = |one: &ServiceStatus| one.state == ServiceState::Refused && name == OsStr::new(&one.name);
+    api.hello().state == SupervisorState::Up && api.all().is_ok_and(|all| !all.iter().any(is_refused))
 }
 
 /// What `sv` takes for a path.

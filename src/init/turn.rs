@@ -11,6 +11,7 @@ use crate::machine::system::Order;
 use crate::machine::{Command, Event, Exit, Phase, Pid, Signal, View};
 use crate::sys::clock;
 use crate::sys::wait::Reaped;
+use crate::wire::api::EventKind;
 use crate::wire::control;
 use crate::wire::ledger::Fact;
 
@@ -306,7 +307,7 @@ impl Init {
         let was_up = self.system.is_up();
         if was_up {
             self.tell_manager("STOPPING=1");
-            self.tell_event("stopping", None);
+            self.tell_event(EventKind::Stopping, None);
             self.begin_notice_of_end();
         }
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());

@@ -341,6 +341,10 @@ pub enum ServiceState {
     Done,
     /// It ended otherwise, and `finish` said that it is not to be started again until somebody says so.
     Failed,
+    /// It is not supervised. A service that is has another state; this is what is told of one that is not.
+    Refused,
+    /// It cannot be told: whoever asks may not look, or cannot.
+    Unknown,
 }
 
 /// What came of a service that is not to be started again.
@@ -378,6 +382,8 @@ words!(
     Finishing = "finishing",
     Done = "done",
     Failed = "failed",
+    Refused = "refused",
+    Unknown = "unknown",
 );
 
 impl View {
