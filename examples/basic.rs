@@ -52,7 +52,7 @@ fn restart(service: &Service) -> Result<()> {
 fn show(when: &str, status: &Status) {
     let process = status.pid.map_or_else(|| "no process".to_string(), |pid| format!("process {pid}"));
     let seconds = status.uptime(SystemTime::now()).as_secs();
-    say(&format!("{when}: {}, {process}, for {seconds}s", status.standing().word()));
+    say(&format!("{when}: {}, {process}, for {seconds}s", status.state().word()));
 }
 
 /// A reader that has gone is no reason to panic.

@@ -32,7 +32,7 @@ fn obey(service: &impl Control, order: &[&str]) -> Result<(), Box<dyn std::error
         [] => {
             let status = service.status()?;
             let pid = status.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-            println!("{}{pid}", status.standing().word());
+            println!("{}{pid}", status.state().word());
         }
         ["up"] => service.up()?,
         ["down"] => service.down()?,

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     web.restart()?;
     for _ in 0..6 {
         let Some(change) = watch.next_by(soon)? else { break };
-        let word = change.new.map_or("gone", |status| status.standing().word());
+        let word = change.new.map_or("gone", |status| status.state().word());
         println!("{}: {word}", change.service.name().display());
     }
     tree.disable("crash", soon)?;

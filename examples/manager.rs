@@ -30,7 +30,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     for Outcome { service, result } in outcomes {
         let name = service.name().to_string_lossy();
         match result {
-            Ok(Some(status)) => writeln!(std::io::stdout(), "{name}: {}", status.standing().word())?,
+            Ok(Some(status)) => writeln!(std::io::stdout(), "{name}: {}", status.state().word())?,
             Ok(None) => writeln!(std::io::stdout(), "{name}: done")?,
             Err(error) => {
                 failed = failed.saturating_add(1);

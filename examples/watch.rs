@@ -41,5 +41,5 @@ fn words(status: Option<Status>) -> String {
     let Some(status) = status else { return "not supervised".to_string() };
     let process = status.pid.map_or_else(String::new, |pid| format!(" ({pid})"));
     let paused = if status.paused { ", paused" } else { "" };
-    format!("{}{process}{paused}, want {}", status.standing().word(), status.want.word())
+    format!("{}{process}{paused}, want {}", status.state().word(), status.want.word())
 }

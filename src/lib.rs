@@ -15,7 +15,7 @@
 //! # fn main() -> onit::client::Result<()> {
 //! let web = Service::named("web")?; // in $SVDIR, else in /etc/service; or a path
 //! let status = web.status()?;
-//! println!("{}, process {:?}, since {:?}", status.standing().word(), status.pid, status.since);
+//! println!("{}, process {:?}, since {:?}", status.state().word(), status.pid, status.since);
 //!
 //! web.hup()?; // an order: sent, and not waited for
 //! web.perform(Operation::Restart, Duration::from_secs(10))?; // done when another process runs
@@ -32,7 +32,7 @@
 //! let services = Service::all_in("/etc/service")?;
 //! for change in Watch::new(&services)? {
 //!     let change = change?;
-//!     println!("{}: {:?}", change.service.name().display(), change.new.map(|status| status.standing()));
+//!     println!("{}: {:?}", change.service.name().display(), change.new.map(|status| status.state()));
 //! }
 //! # Ok(()) }
 //! ```

@@ -31,7 +31,7 @@ fn decoding_asks_for_no_memory() {
     let decode = || {
         for record in RECORDS {
             let status = Status::decode(record).expect("a record");
-            std::hint::black_box((status.uptime(now), status.standing()));
+            std::hint::black_box((status.uptime(now), status.state()));
             std::hint::black_box(Status::decode_as(Format::Daemontools, record).is_ok());
             std::hint::black_box(Status::decode(&record[1..]).expect_err("no record"));
         }

@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use onit::wire::api::{Line, Request, order};
+use onit::wire::api::{Line, Order, Request};
 
 fuzz_target!(|line: &[u8]| {
     if let Ok(request) = Request::parse(line) {
@@ -19,8 +19,8 @@ fuzz_target!(|line: &[u8]| {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
         assert!(name.is_none_or(|name| !name.is_empty() && text.ends_with(name)));
         let verb = text.split(|byte| *byte == b' ').next().and_then(|verb| std::str::from_utf8(verb).ok());
-        let bytes = verb.and_then(order);
-        assert_eq!(request.is_order(), bytes.is_some() || verb == Some("rescan"));
+        let order = verb.and_then(|verb| verb.parse::<Order>().ok());
+        assert_eq!(request.is_order(), order.is_some() || verb == Some("rescan"));
     }
     if let Ok(answer) = Line::decode(line) {
         let again = answer.encode();

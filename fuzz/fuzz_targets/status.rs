@@ -29,7 +29,7 @@ fn check(status: &Status, format: Format) {
     assert_eq!(status.format, format);
     assert!(status.pid.is_none_or(|pid| pid.0 > 0));
     assert!(status.uptime(SystemTime::UNIX_EPOCH) >= Duration::ZERO);
-    assert!(!status.standing().word().is_empty());
+    assert!(!status.state().word().is_empty());
     if status.phase == Phase::Down {
         assert_ne!(status.ready, Some(true), "what is down is not ready");
     }

@@ -1,10 +1,10 @@
 //! `onit check`: `./check` says whether a service is available, as with `sv`.
 
 use super::find::{Talk, Target, Trouble, worse};
-use super::goal::{Goal, Patience, Pending, wait};
+use super::wait_condition::{Patience, Pending, WaitCondition, wait};
 use super::{status, words};
 use crate::client::check::{LOOK, PAUSE, command, says_yes};
-use crate::machine::{Mono, Pid, Signal};
+use crate::machine::{Mono, Pid, ServiceState, Signal, Want};
 use crate::sys::poll::{self, Poller};
 use crate::sys::{Errno, clock, process};
 use crate::{exit, sys::say::say};
@@ -49,14 +49,14 @@ impl Check {
         let (mut pending, mut available) = (Vec::new(), Vec::new());
         for target in targets {
             match talk.look(&target) {
-                Ok(now) if now.want == "up" || (now.want == "once" && now.pid.is_some()) => {
+                Ok(now) if now.want == Want::Up || (now.want == Want::Once && now.pid.is_some()) => {
                     available.push(target.clone());
-                    pending.push(Pending { target, goal: Goal::Ready });
+                    pending.push(Pending { target, condition: WaitCondition::Ready });
                 }
-                Ok(now) if now.state == "refused" => {
+                Ok(now) if now.state == ServiceState::Refused => {
                     code = worse(code, Trouble::new(exit::FAILED, format!("{}: not supervised", target.name)).tell());
                 }
-                Ok(_) => pending.push(Pending { target, goal: Goal::Down }),
+                Ok(_) => pending.push(Pending { target, condition: WaitCondition::Down }),
                 Err(trouble) => code = worse(code, trouble.tell()),
             }
         }
@@ -90,9 +90,9 @@ fn until_one_is(talk: &mut Talk, target: &Target, place: &Path, patience: Patien
             answer = talk.look(target);
         }
         let state = answer.map(|now| now.state);
-        let is = |wanted: &str| state.as_ref().is_ok_and(|state| state == wanted);
-        let up = is("up");
-        if is("done") || up && passes(&target.name, place, patience.deadline()) {
+        let is = |wanted: ServiceState| state.as_ref().is_ok_and(|state| *state == wanted);
+        let up = is(ServiceState::Up);
+        if is(ServiceState::Done) || up && passes(&target.name, place, patience.deadline()) {
             return exit::OK;
         }
         if patience.is_over() {

@@ -3,7 +3,8 @@
 use super::find::{Talk, Target, Way};
 use super::here::{self, Seen};
 use super::paint::{self, Paint, Tone};
-use super::{files, status, words};
+use super::{status, words};
+use crate::machine::{ServiceState, Want};
 use crate::sys::fs;
 use crate::wire::api::{LifeRecord, ServiceStatus};
 use crate::wire::tai::Tai;
@@ -32,7 +33,7 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
         say("directory", paint::cut(&talk.place(target).display().to_string(), usize::MAX));
     }
     if let Some(pid) = service.pid {
-        say("pid", process(pid, here::look(talk, target, pid), service.state == "finishing"));
+        say("pid", process(pid, here::look(talk, target, pid), service.state == ServiceState::Finishing));
     }
     if service.since > 0.0 {
         say("since", format!("{} ({})", words::moment(service.since), words::span(service.seconds)));
@@ -41,7 +42,7 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
     if let Some(why) = why(service, &lives) {
         say("why", why);
     }
-    if service.restarts != files::UNKNOWN {
+    if service.restarts.is_some() {
         say("restarts", restarts(service));
     }
     if let Some(end) = last_end(service, &lives) {
@@ -79,11 +80,11 @@ fn elsewhere(told: i32, seen: Seen) -> String {
 
 fn title(service: &ServiceStatus, paint: Paint) -> String {
     let name = paint.tone(Tone::Strong, &paint::cut(&service.name, usize::MAX));
-    format!("{name}: {}", paint.tone(status::tone(service), &words::standing(service)))
+    format!("{name}: {}", paint.tone(status::tone(service), &words::described_state(service)))
 }
 
 fn want(service: &ServiceStatus) -> String {
-    let mut text = service.want.clone();
+    let mut text = service.want.to_string();
     if service.leaving {
         text.push_str(", and to be left alone");
     }
@@ -92,7 +93,7 @@ fn want(service: &ServiceStatus) -> String {
 
 fn restarts(service: &ServiceStatus) -> String {
     match service.flapping {
-        Some(times) => format!("{}; flapping: ended {times} times within a minute", service.restarts),
+        Some(times) => format!("{}; flapping: ended {times} times within a minute", words::restarts(service)),
         None => words::restarts(service),
     }
 }
@@ -100,33 +101,37 @@ fn restarts(service: &ServiceStatus) -> String {
 /// Why it is not up, for whoever wonders.
 fn why(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
     let asked = lives.last().is_some_and(|life| life.asked);
-    Some(match (service.state.as_str(), service.want.as_str()) {
-        ("up", _) if service.paused => "STOP was sent; \"onit cont\" lets it go on".into(),
-        ("up", _) if service.ready == Some(false) => "it runs, and has not said that it is ready".into(),
-        ("up", "once") => "it will not be started again when it ends".into(),
-        ("up", _) if service.ready.is_none() => {
+    let want = service.want.known();
+    Some(match service.state.known()? {
+        ServiceState::Up if service.paused => "STOP was sent; \"onit cont\" lets it go on".into(),
+        ServiceState::Up if service.ready == Some(false) => "it runs, and has not said that it is ready".into(),
+        ServiceState::Up if want == Some(Want::Once) => "it will not be started again when it ends".into(),
+        ServiceState::Up if service.ready.is_none() => {
             "it runs; \"onit check\" asks its ./check whether it is available".into()
         }
-        ("up", _) => return None,
-        ("starting", _) => {
+        ServiceState::Up => return None,
+        ServiceState::Starting => {
             "its run is being executed; a file system that is slow, or a stopped process, delays that".into()
         }
-        ("refused", _) => "it is not supervised".into(),
-        ("unknown", _) => "you may not look at its status".into(),
-        ("done", _) => "its run ended with 0, and it stays down until it is told \"up\"".into(),
-        ("failed", _) => "its finish ended with 125: it stays down until it is told \"up\"".into(),
-        ("backoff", _) if words::is_troubled(service) => "it could not be started, and waits for its next start".into(),
-        ("backoff", _) => "it has ended, and waits for its next start".into(),
-        ("stopping", "up") => "it was told to end, and starts again when it has".into(),
-        ("stopping", _) => "it was told to end, and has not ended yet".into(),
-        ("finishing", _) => "run has ended, finish cleans up".into(),
-        ("down", "once") => "it ran once and ended".into(),
-        ("down", "down") if service.leaving => "it was told to leave (exit)".into(),
-        ("down", "down") if asked || service.exit.is_some() => "it was told to be down".into(),
-        ("down", "down") if !service.enabled => "there is a file \"down\", and nobody has started it".into(),
-        ("down", "down") => "it was told to be down before it had started".into(),
-        ("down", _) => "it is about to be started".into(),
-        _ => return None,
+        ServiceState::Refused => "it is not supervised".into(),
+        ServiceState::Unknown => "you may not look at its status".into(),
+        ServiceState::Done => "its run ended with 0, and it stays down until it is told \"up\"".into(),
+        ServiceState::Failed => "its finish ended with 125: it stays down until it is told \"up\"".into(),
+        ServiceState::Backoff if words::is_troubled(service) => {
+            "it could not be started, and waits for its next start".into()
+        }
+        ServiceState::Backoff => "it has ended, and waits for its next start".into(),
+        ServiceState::Stopping if want == Some(Want::Up) => "it was told to end, and starts again when it has".into(),
+        ServiceState::Stopping => "it was told to end, and has not ended yet".into(),
+        ServiceState::Finishing => "run has ended, finish cleans up".into(),
+        ServiceState::Down => match want {
+            Some(Want::Once) => "it ran once and ended".into(),
+            Some(Want::Down) if service.leaving => "it was told to leave (exit)".into(),
+            Some(Want::Down) if asked || service.exit.is_some() => "it was told to be down".into(),
+            Some(Want::Down) if !service.enabled => "there is a file \"down\", and nobody has started it".into(),
+            Some(Want::Down) => "it was told to be down before it had started".into(),
+            Some(Want::Up) | None => "it is about to be started".into(),
+        },
     })
 }
 
@@ -169,7 +174,7 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
     let process = logger.as_ref().and_then(seen);
     if let Some((_, logger)) = logger.as_ref().filter(|_| !service.logger) {
         let pid = process.map_or(String::new(), |(seen, told)| format!(" (pid {told}{})", elsewhere(told, seen)));
-        let state = paint.tone(status::tone(logger), &words::standing(logger));
+        let state = paint.tone(status::tone(logger), &words::described_state(logger));
         let since = if logger.since > 0.0 { format!(" for {}", words::span(logger.seconds)) } else { String::new() };
         lines.push(heading(format!("{state}{pid}{since}")));
     }

@@ -4,8 +4,9 @@ use super::find::{Talk, Trouble};
 use super::{find, paint, status, words};
 use crate::client::Deadline;
 use crate::exit;
+use crate::machine::Want;
 use crate::sys::say::say;
-use crate::wire::api::Event;
+use crate::wire::api::{Event, EventKind, Word};
 use crate::wire::json;
 use argh::{ArgsInfo, FromArgs};
 use std::process::{Command, Stdio};
@@ -42,7 +43,7 @@ impl Events {
             loop {
                 match talk.api.as_mut().map(|api| api.event(Deadline::NEVER)) {
                     Some(Ok(Some(event))) => {
-                        stopping |= event.what == "stopping";
+                        stopping |= event.what == EventKind::Stopping;
                         if self.concerns(&event)
                             && let Err(code) = self.tell(&event)
                         {
@@ -91,11 +92,13 @@ fn line(event: &Event) -> String {
     let mut text = format!("{time} {}: ", paint::cut(name, usize::MAX));
     match (&event.old, &event.new) {
         (Some(old), Some(new)) if old != new => text += &format!("{old} -> {new}"),
-        (_, Some(new)) if event.what == "state" => text += new,
-        _ => text += &event.what,
+        (_, Some(new)) if event.what == EventKind::State => text += new.as_str(),
+        _ => text += event.what.as_str(),
     }
-    let want = event.want.as_deref().filter(|want| Some(*want) != event.new.as_deref() && *want != "up");
-    if let Some(want) = want {
+    if let Some(want) = &event.want
+        && *want != Want::Up
+        && Some(want.as_str()) != event.new.as_ref().map(Word::as_str)
+    {
         text += &format!(", want {want}");
     }
     if let Some(pid) = event.pid {
@@ -126,12 +129,12 @@ fn execute(program: &str, event: &Event) {
 fn facts(event: &Event) -> [(&'static str, Option<String>); 9] {
     let exit = event.exit.as_ref();
     [
-        ("ONIT_EVENT", Some(event.what.clone())),
+        ("ONIT_EVENT", Some(event.what.to_string())),
         ("ONIT_TIME", Some(format!("{:.3}", event.time))),
         ("ONIT_SERVICE", event.name.clone()),
-        ("ONIT_OLD", event.old.clone()),
-        ("ONIT_NEW", event.new.clone()),
-        ("ONIT_WANT", event.want.clone()),
+        ("ONIT_OLD", event.old.as_ref().map(Word::to_string)),
+        ("ONIT_NEW", event.new.as_ref().map(Word::to_string)),
+        ("ONIT_WANT", event.want.as_ref().map(Word::to_string)),
         ("ONIT_PID", event.pid.map(|pid| pid.to_string())),
         ("ONIT_EXIT", exit.and_then(|exit| exit.code).map(|code| code.to_string())),
         ("ONIT_SIGNAL", exit.and_then(|exit| exit.signal).map(|signal| signal.to_string())),
@@ -141,16 +144,17 @@ fn facts(event: &Event) -> [(&'static str, Option<String>); 9] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::ServiceState;
     use crate::wire::api::ExitRecord;
 
     fn event() -> Event {
         Event {
-            what: "state".into(),
+            what: EventKind::State.into(),
             time: 1_700_000_000.5,
             name: Some("web".into()),
-            old: Some("up".into()),
-            new: Some("backoff".into()),
-            want: Some("up".into()),
+            old: Some(ServiceState::Up.into()),
+            new: Some(ServiceState::Backoff.into()),
+            want: Some(Want::Up.into()),
             pid: None,
             exit: Some(ExitRecord { code: None, signal: Some(9), name: Some("SIGKILL".into()), core: false }),
         }
@@ -164,13 +168,20 @@ mod tests {
     fn an_event_is_a_line() {
         let tail = |event: &Event| line(event).chars().skip(20).collect::<String>();
         assert_eq!(tail(&event()), "web: up -> backoff, SIGKILL");
-        let up = Event { old: Some("down".into()), new: Some("up".into()), pid: Some(7), exit: None, ..event() };
+        let up = Event {
+            old: Some(ServiceState::Down.into()),
+            new: Some(ServiceState::Up.into()),
+            pid: Some(7),
+            exit: None,
+            ..event()
+        };
         assert_eq!(tail(&up), "web: down -> up, pid 7");
-        let down = Event { new: Some("stopping".into()), want: Some("down".into()), exit: None, ..event() };
+        let down =
+            Event { new: Some(ServiceState::Stopping.into()), want: Some(Want::Down.into()), exit: None, ..event() };
         assert_eq!(tail(&down), "web: up -> stopping, want down");
-        let added = Event { what: "added".into(), old: None, new: None, want: None, exit: None, ..event() };
+        let added = Event { what: EventKind::Added.into(), old: None, new: None, want: None, exit: None, ..event() };
         assert_eq!(tail(&added), "web: added");
-        assert_eq!(tail(&Event { what: "stopping".into(), name: None, ..added }), "stopping");
+        assert_eq!(tail(&Event { what: EventKind::Stopping.into(), name: None, ..added }), "stopping");
     }
 
     #[test]

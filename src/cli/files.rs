@@ -4,10 +4,10 @@ use super::find::Trouble;
 use super::newcomer::is_service;
 use crate::client::{self, ErrorKind, Format, Service, Watch};
 use crate::exit;
-use crate::machine::{Exit, Mono, Phase, Want};
+use crate::machine::{Exit, Mono, Phase, ServiceState, Want};
 use crate::sys::poll::Poller;
 use crate::sys::{Errno, clock, fs};
-use crate::wire::api::{ExitRecord, ServiceStatus};
+use crate::wire::api::{ExitRecord, Order, ServiceStatus};
 use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,6 @@ const NOBODY: &str = "no supervisor looks after it";
 /// How often is looked where nobody tells of changes.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The files do not say how often a service was started again.
-pub const UNKNOWN: u64 = u64::MAX;
-
 /// What the files say of a service. That nobody supervises it is an answer, and so is that we may not look.
 pub fn look(name: &str, path: &Path) -> Result<ServiceStatus, Trouble> {
     match open(name, path)?.status() {
@@ -30,7 +27,7 @@ pub fn look(name: &str, path: &Path) -> Result<ServiceStatus, Trouble> {
             ErrorKind::NoSupervisor => Ok(unsupervised(name, path, NOBODY.into())),
             ErrorKind::NotPermitted => {
                 let why = format!("cannot {}: {}", error.operation(), error.why());
-                Ok(ServiceStatus { state: "unknown".into(), ..unsupervised(name, path, why) })
+                Ok(ServiceStatus { state: ServiceState::Unknown.into(), ..unsupervised(name, path, why) })
             }
             _ => Err(trouble(name, &error)),
         },
@@ -48,7 +45,7 @@ pub fn pair(directory: &Path, name: &OsStr) -> Vec<ServiceStatus> {
         look(name, path).unwrap_or_else(|trouble| {
             let text = trouble.text.strip_prefix(&format!("{name}: ")).map(str::to_owned);
             let unknown = unsupervised(name, path, text.unwrap_or(trouble.text));
-            ServiceStatus { state: "unknown".into(), ready: None, ..unknown }
+            ServiceStatus { state: ServiceState::Unknown.into(), ready: None, ..unknown }
         })
     };
     let mut found = vec![look(&name, &path)];
@@ -59,32 +56,29 @@ pub fn pair(directory: &Path, name: &OsStr) -> Vec<ServiceStatus> {
     found
 }
 
-/// An order, by the word of an [`Order`](crate::wire::api::Order).
-pub fn order(verb: &str, name: &str, path: &Path) -> Result<(), Trouble> {
+/// An order.
+pub fn order(order: Order, name: &str, path: &Path) -> Result<(), Trouble> {
     let service = open(name, path)?;
-    let told = match verb {
-        "up" => service.up(),
-        "down" => service.down(),
-        "once" => service.once(),
-        "restart" => service.restart(),
-        "exit" => service.exit(),
-        "pause" => service.pause(),
-        "cont" => service.cont(),
-        "term" => service.term(),
-        "kill" => service.kill(),
-        "reload" | "hup" => service.hup(),
-        "int" => service.int(),
-        "quit" => service.quit(),
-        "alrm" => service.alrm(),
-        "usr1" => service.usr1(),
-        "usr2" => service.usr2(),
-        "abrt" => service.abrt(),
-        "winch" => service.winch(),
-        "enable" => return switch(name, path, true).and_then(|()| service.up().map_err(|error| trouble(name, &error))),
-        "disable" => {
-            return switch(name, path, false).and_then(|()| service.down().map_err(|error| trouble(name, &error)));
-        }
-        _ => return Err(Trouble::new(exit::FAILED, format!("{name}: there is no such order: {verb}"))),
+    let told = match order {
+        Order::Up => service.up(),
+        Order::Down => service.down(),
+        Order::Once => service.once(),
+        Order::Restart => service.restart(),
+        Order::Exit => service.exit(),
+        Order::Pause => service.pause(),
+        Order::Cont => service.cont(),
+        Order::Term => service.term(),
+        Order::Kill => service.kill(),
+        Order::Reload | Order::Hup => service.hup(),
+        Order::Int => service.int(),
+        Order::Quit => service.quit(),
+        Order::Alrm => service.alrm(),
+        Order::Usr1 => service.usr1(),
+        Order::Usr2 => service.usr2(),
+        Order::Abrt => service.abrt(),
+        Order::Winch => service.winch(),
+        Order::Enable => switch(name, path, true).map(|()| service.up())?,
+        Order::Disable => switch(name, path, false).map(|()| service.down())?,
     };
     told.map_err(|error| trouble(name, &error))
 }
@@ -159,30 +153,18 @@ fn switch(name: &str, path: &Path, enabled: bool) -> Result<(), Trouble> {
 
 fn unsupervised(name: &str, path: &Path, why: String) -> ServiceStatus {
     ServiceStatus {
-        name: name.to_owned(),
-        state: "refused".into(),
-        want: "down".into(),
-        leaving: false,
-        pid: None,
-        since: 0.0,
-        seconds: 0.0,
         ready: Some(false),
-        paused: false,
         enabled: !path.join("down").exists(),
-        restarts: UNKNOWN,
-        flapping: None,
-        exit: None,
-        next: None,
-        logger: false,
         trouble: Some(why),
+        ..ServiceStatus::new(name, ServiceState::Refused, Want::Down)
     }
 }
 
 /// The files know less: neither restarts nor what comes next.
 fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
-    let state = status.standing().word();
+    let state = status.state();
     let want = match (status.want, status.format) {
-        (Want::Down, Format::Runit) if state == "up" => Want::Once, // runit has no other word for it
+        (Want::Down, Format::Runit) if state == ServiceState::Up => Want::Once, // runit has no other word for it
         (want, _) => want,
     };
     // s6 calls nobody ready who cannot say so.
@@ -193,7 +175,7 @@ fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
     let since = status.since.duration_since(UNIX_EPOCH).unwrap_or_default();
     ServiceStatus {
         state: state.into(),
-        want: want.word().into(),
+        want: want.into(),
         pid: status.pid.map(|pid| pid.0),
         since: since.as_secs_f64(),
         seconds: clock::wall().saturating_sub(since).as_secs_f64(),

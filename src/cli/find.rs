@@ -5,7 +5,7 @@ use super::{files, near, paint};
 use crate::client::find::{Directory, Miss, same};
 use crate::client::{Deadline, Error, ErrorKind, api::Api};
 use crate::exit;
-use crate::machine::{Mono, Pid};
+use crate::machine::{Mono, Pid, ServiceState};
 use crate::sys::{Errno, fs, say::say};
 use crate::wire::api::ServiceStatus;
 use crate::wire::svdir::SERVICES;
@@ -232,8 +232,11 @@ impl Talk {
                 })?;
                 let mut services: Vec<_> = names.iter().flat_map(|name| files::pair(&self.directory, name)).collect();
                 services.sort_by(|one, other| paint::by_name(&one.name, &other.name));
-                let unseen = |state: &str| state == "refused" || (state == "unknown" && self.forbidden.is_some());
-                if services.iter().all(|service| unseen(&service.state)) {
+                let unseen = |service: &ServiceStatus| {
+                    service.state == ServiceState::Refused
+                        || (service.state == ServiceState::Unknown && self.forbidden.is_some())
+                };
+                if services.iter().all(unseen) {
                     return Err(self.unreachable());
                 }
                 Ok(services)

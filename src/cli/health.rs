@@ -5,8 +5,9 @@ use super::find::{Talk, worse};
 use super::paint;
 use super::words;
 use crate::exit;
+use crate::machine::ServiceState;
 use crate::sys::clock;
-use crate::wire::api::ServiceStatus;
+use crate::wire::api::{ServiceStatus, SupervisorState};
 use crate::wire::json;
 use argh::{ArgsInfo, FromArgs};
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ impl Health {
         if code != exit::OK {
             return code;
         }
-        let stopping = talk.api.as_ref().is_some_and(|api| api.hello().state == "stopping");
+        let stopping = talk.api.as_ref().is_some_and(|api| api.hello().state == SupervisorState::Stopping);
         let troubles = if stopping { Vec::new() } else { unavailable(&services, &places) };
         let report = report(&services, &troubles, stopping);
         let told = match (&report.reason, self.json) {
@@ -110,7 +111,8 @@ impl Health {
 /// What is amiss with each of these by its `./check`, which is asked where nothing else is amiss.
 fn unavailable(services: &[ServiceStatus], places: &[PathBuf]) -> Vec<Option<&'static str>> {
     let has_check = |(service, place): &(&ServiceStatus, &PathBuf)| {
-        let may_be_well = service.state == "up" && service.ready.is_none() && words::amiss(service).is_none();
+        let may_be_well =
+            service.state == ServiceState::Up && service.ready.is_none() && words::amiss(service).is_none();
         may_be_well && place.join("check").exists()
     };
     let all = services.iter().zip(places);
@@ -154,33 +156,34 @@ fn report(services: &[ServiceStatus], unavailable: &[Option<&str>], stopping: bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Want;
 
-    fn service(name: &str, state: &str, want: &str) -> ServiceStatus {
+    fn service(name: &str, state: ServiceState, want: Want) -> ServiceStatus {
         ServiceStatus {
-            name: name.into(),
-            state: state.into(),
-            want: want.into(),
-            pid: (state == "up").then_some(7),
+            pid: (state == ServiceState::Up).then_some(7),
             since: 5.0,
             seconds: 1.0,
-            ready: Some(state == "up"),
-            enabled: true,
-            ..ServiceStatus::default()
+            ready: Some(state == ServiceState::Up),
+            ..ServiceStatus::new(name, state, want)
         }
     }
 
     #[test]
     fn one_line_says_what_is_amiss() {
-        let fine = [service("web", "up", "up"), service("cron", "down", "down"), service("migrate", "down", "once")];
+        let fine = [
+            service("web", ServiceState::Up, Want::Up),
+            service("cron", ServiceState::Down, Want::Down),
+            service("migrate", ServiceState::Down, Want::Once),
+        ];
         let good = report(&fine, &[], false);
         assert_eq!((good.healthy, good.services, good.reason, good.unhealthy.len()), (true, 3, None, 0));
         assert_eq!(report(&fine, &[], true).reason.as_deref(), Some("everything is being stopped"));
-        let mut api = service("api", "backoff", "up");
+        let mut api = service("api", ServiceState::Backoff, Want::Up);
         api.trouble = Some("cannot start ./run:\nPermission denied".into());
         let reason = |services: &[ServiceStatus]| report(services, &[], false).reason.expect("a reason");
         let line = "api: down, to be started again: cannot start ./run:?Permission denied";
         assert_eq!(reason(std::slice::from_ref(&api)), line);
-        let many: Vec<_> = (0..9).map(|n| service(&format!("s{n}"), "failed", "up")).collect();
+        let many: Vec<_> = (0..9).map(|n| service(&format!("s{n}"), ServiceState::Failed, Want::Up)).collect();
         assert_eq!(reason(&many), "s0: failed; and 8 more: s1, s2, s3, s4, s5, ..");
         let checked = report(&fine, &[Some("not available")], false);
         assert_eq!((checked.healthy, checked.reason.as_deref()), (false, Some("web: not available")));

@@ -75,9 +75,9 @@ impl Process {
 fn pid(talk: &mut Talk, word: &str) -> Result<(Target, i32), Trouble> {
     let target = talk.only(word)?;
     let now = talk.look(&target)?;
-    let pid = now
-        .pid
-        .ok_or_else(|| Trouble::new(exit::FAILED, format!("{word}: it does not run: {}", super::goal::stands(&now))));
+    let pid = now.pid.ok_or_else(|| {
+        Trouble::new(exit::FAILED, format!("{word}: it does not run: {}", super::wait_condition::stands(&now)))
+    });
     Ok((target, pid?))
 }
 

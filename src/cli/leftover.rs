@@ -3,7 +3,7 @@
 use super::find::{Talk, Target};
 use super::here::{self, Seen};
 use super::paint;
-use crate::machine::Pid;
+use crate::machine::{Pid, ServiceState};
 use crate::sys::{clock, poll, process, say::say};
 use crate::wire::api::ServiceStatus;
 use std::time::Duration;
@@ -21,7 +21,9 @@ pub struct Sessions(Vec<(String, Pid)>);
 impl Sessions {
     /// Remembers a service as it is before it is stopped, if its process is to be seen here.
     pub fn remember(&mut self, talk: &Talk, target: &Target, before: &ServiceStatus) {
-        let run = before.pid.filter(|_| matches!(before.state.as_str(), "starting" | "up" | "stopping"));
+        let state = before.state.known();
+        let is_run = matches!(state, Some(ServiceState::Starting | ServiceState::Up | ServiceState::Stopping));
+        let run = before.pid.filter(|_| is_run);
         if let Some(Seen::Here(pid)) = run.map(|pid| here::look(talk, target, pid)) {
             self.0.push((target.name.clone(), pid));
         }

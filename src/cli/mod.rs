@@ -21,8 +21,6 @@ mod files;
 mod find;
 mod getopt;
 #[cfg(feature = "cli")]
-mod goal;
-#[cfg(feature = "cli")]
 pub mod health;
 #[cfg(feature = "cli")]
 mod here;
@@ -60,5 +58,7 @@ pub mod table;
 pub mod upgrade;
 #[cfg(feature = "cli")]
 pub mod wait;
+#[cfg(feature = "cli")]
+mod wait_condition;
 #[cfg(feature = "cli")]
 mod words;

@@ -2,8 +2,8 @@
 
 use crate::client::find::{Directory, same};
 use crate::client::{Deadline, Service, Watch};
-use crate::machine::Mono;
-use crate::wire::api::ServiceStatus;
+use crate::machine::{Mono, ServiceState};
+use crate::wire::api::{ServiceStatus, SupervisorState};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -30,8 +30,8 @@ fn is_about_to_be_taken_in(service: &Path) -> bool {
     let (found, _) = Directory::named(directory).search(MOMENT);
     let theirs = found.filter(|(api, place)| place.beside || same(Path::new(&api.hello().directory), directory));
     let Some((mut api, _)) = theirs.filter(|_| is_service(name)) else { return false };
-    let is_refused = |one: &ServiceStatus| one.state == "refused" && name == OsStr::new(&one.name);
-    api.hello().state == "up" && api.all().is_ok_and(|all| !all.iter().any(is_refused))
+    let is_refused = |one: &ServiceStatus| one.state == ServiceState::Refused && name == OsStr::new(&one.name);
+    api.hello().state == SupervisorState::Up && api.all().is_ok_and(|all| !all.iter().any(is_refused))
 }
 
 /// The names in a directory that stand for services.

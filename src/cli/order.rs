@@ -2,17 +2,16 @@
 
 use super::check;
 use super::find::{Talk, Target, Trouble, Way, worse};
-use super::goal::{Before, Goal, Patience, Pending, wait};
 use super::leftover::Sessions;
+use super::wait_condition::{Before, Patience, Pending, WaitCondition, wait};
 use super::{files, words};
 use crate::exit;
-use crate::machine::UnknownWord;
-use crate::wire::api::ServiceStatus;
+use crate::wire::api::{self, ServiceStatus};
 use argh::{ArgsInfo, FromArgs};
 use std::time::Duration;
 
 /// After these `run` is to have ended, and what it has started with it.
-const STOPPING: [&str; 4] = ["down", "restart", "exit", "disable"];
+const STOPPING: [api::Order; 4] = [api::Order::Down, api::Order::Restart, api::Order::Exit, api::Order::Disable];
 
 /// SVC is a name, a glob, a path or "all".
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -33,10 +32,17 @@ pub struct Order {
 }
 
 impl Order {
-    /// Gives the order. Returns the exit code.
+    /// Gives the order that is called like this verb. Returns the exit code.
     pub fn run(&self, verb: &str) -> i32 {
+        match verb.parse::<api::Order>() {
+            Ok(order) => self.carry_out(order),
+            Err(why) => Trouble::new(exit::USAGE, why.to_string()).tell(),
+        }
+    }
+
+    fn carry_out(&self, order: api::Order) -> i32 {
         if self.services.is_empty() {
-            return Trouble::new(exit::USAGE, format!("{verb}: which service? (\"all\" is every one)")).tell();
+            return Trouble::new(exit::USAGE, format!("{order}: which service? (\"all\" is every one)")).tell();
         }
         let mut talk = Talk::open_within(Some(Patience::of_setter(self.timeout)));
         let (targets, code) = talk.targets(&self.services);
@@ -48,15 +54,13 @@ impl Order {
         }
         let patience = Patience::new(Some(Patience::of_setter(self.timeout)), self.verbose);
         let mut sessions = Sessions::default();
-        let (pending, told) = give(&mut talk, verb, targets, patience, &mut sessions);
+        let (pending, told) = give(&mut talk, order, targets, patience, &mut sessions);
         let code = worse(code, told);
         if self.no_wait {
             return code;
         }
-        let available: Vec<Target> = match verb {
-            "up" | "restart" | "enable" => pending.iter().map(|one| one.target.clone()).collect(),
-            _ => Vec::new(),
-        };
+        let starts = matches!(order, api::Order::Up | api::Order::Restart | api::Order::Enable);
+        let available: Vec<Target> = pending.iter().filter(|_| starts).map(|one| one.target.clone()).collect();
         let waited = wait(&mut talk, pending, patience);
         sessions.tell();
         match worse(code, waited) {
@@ -69,7 +73,7 @@ impl Order {
 /// Gives the order to each of them. Returns for what is to be waited, and the exit code.
 fn give(
     talk: &mut Talk,
-    verb: &str,
+    order: api::Order,
     targets: Vec<Target>,
     patience: Patience,
     sessions: &mut Sessions,
@@ -78,59 +82,66 @@ fn give(
     for target in targets {
         let looked = talk.look_until(&target, patience.deadline());
         let given = looked.and_then(|before| {
-            if STOPPING.contains(&verb) {
+            if STOPPING.contains(&order) {
                 sessions.remember(talk, &target, &before);
             }
-            tell(talk, verb, &target).map(|()| before)
+            tell(talk, order, &target).map(|()| before)
         });
         match given {
-            Ok(before) => pending.extend(goal(verb, &before).map(|goal| Pending { target, goal })),
-            Err(trouble) if trouble.code == exit::SYSTEM && verb == "exit" && talk.api.is_none() => {} // it has gone already
+            Ok(before) => pending.extend(condition(order, &before).map(|condition| Pending { target, condition })),
+            Err(trouble) if trouble.code == exit::SYSTEM && order == api::Order::Exit && talk.api.is_none() => {} // it has gone already
             Err(trouble) => code = worse(code, trouble.tell()),
         }
     }
     (pending, code)
 }
 
-fn tell(talk: &mut Talk, verb: &str, target: &Target) -> Result<(), Trouble> {
+fn tell(talk: &mut Talk, order: api::Order, target: &Target) -> Result<(), Trouble> {
     if let Way::Files(path) = &target.way {
-        return files::order(verb, &target.name, path).map_err(|trouble| talk.explain(trouble));
+        return files::order(order, &target.name, path).map_err(|trouble| talk.explain(trouble));
     }
     let directory = talk.directory.clone();
     let api = talk.api()?;
     if !api.hello().control {
         // Whoever may write to a FIFO may give orders as well.
         let view = std::path::PathBuf::from(&api.hello().view).join(&target.name);
-        let by_file = files::order(verb, &target.name, &view);
+        let by_file = files::order(order, &target.name, &view);
         return by_file
             .map_err(|trouble| Trouble::new(exit::FAILED, format!("{}; you may not give orders", trouble.text)));
     }
-    let order = verb.parse().map_err(|why: UnknownWord| Trouble::new(exit::USAGE, why.to_string()))?;
     api.order(order, &target.name).map_err(|error| Trouble::of(&target.name, &error, &directory))
 }
 
 /// When the order has had its effect; `None` if that does not show.
-fn goal(verb: &str, before: &ServiceStatus) -> Option<Goal> {
+fn condition(order: api::Order, before: &ServiceStatus) -> Option<WaitCondition> {
+    use api::Order;
     let then = Before::of(before);
-    Some(match verb {
-        "up" => Goal::Launched(then),
-        "down" => Goal::Down,
-        "once" => Goal::Started(then),
-        "restart" => Goal::Restarted(then),
-        "exit" => Goal::Gone(then),
-        "pause" => Goal::Paused(true),
-        "cont" => Goal::Paused(false),
-        "term" | "kill" => Goal::Ended(then),
-        "enable" => Goal::Enabled(then),
-        "disable" => Goal::Disabled,
-        _ => return None,
-    })
+    match order {
+        Order::Up => Some(WaitCondition::Launched(then)),
+        Order::Down => Some(WaitCondition::Down),
+        Order::Once => Some(WaitCondition::Started(then)),
+        Order::Restart => Some(WaitCondition::Restarted(then)),
+        Order::Exit => Some(WaitCondition::Gone(then)),
+        Order::Pause => Some(WaitCondition::Paused(true)),
+        Order::Cont => Some(WaitCondition::Paused(false)),
+        Order::Term | Order::Kill => Some(WaitCondition::Ended(then)),
+        Order::Enable => Some(WaitCondition::Enabled(then)),
+        Order::Disable => Some(WaitCondition::Disabled),
+        Order::Reload
+        | Order::Hup
+        | Order::Int
+        | Order::Quit
+        | Order::Alrm
+        | Order::Usr1
+        | Order::Usr2
+        | Order::Abrt
+        | Order::Winch => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::api;
 
     #[test]
     fn options_are_read_as_sv_users_write_them() {
@@ -142,9 +153,9 @@ mod tests {
 
     #[test]
     fn every_order_can_be_given_through_files() {
-        for verb in api::Order::ALL {
-            let trouble = files::order(verb.word(), "web", "/nowhere/web".as_ref()).expect_err("there is none");
-            assert_eq!(trouble.code, exit::UNKNOWN, "{verb}: {}", trouble.text);
+        for order in api::Order::ALL {
+            let trouble = files::order(*order, "web", "/nowhere/web".as_ref()).expect_err("there is none");
+            assert_eq!(trouble.code, exit::UNKNOWN, "{order}: {}", trouble.text);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `onit poweroff`, `reboot`, `halt` and `kexec`: PID 1 is asked by a signal, or the kernel is.
 
 use crate::exit;
-use crate::machine::request::Goal;
+use crate::machine::request::ShutdownAction;
 use crate::machine::{Pid, Signal};
 use crate::sys::{Errno, boot, fs, say::say};
 use crate::wire::initctl;
@@ -14,7 +14,7 @@ const INITCTL: &str = "/run/initctl";
 
 /// Whom is asked, and for what.
 struct Wish {
-    goal: Goal,
+    action: ShutdownAction,
     /// Not PID 1: the kernel, at once.
     force: bool,
     /// What was written goes to the disks first.
@@ -23,12 +23,12 @@ struct Wish {
 
 /// `poweroff [-f] [-n]`, and so on.
 pub fn power(name: &str, args: &[OsString]) -> i32 {
-    let wish = Goal::named(name).and_then(|goal| options(Wish { goal, force: false, sync: true }, args));
+    let wish = ShutdownAction::named(name).and_then(|action| options(Wish { action, force: false, sync: true }, args));
     let Some(wish) = wish else {
         say(format_args!("usage: {name} [-f [-n]]"));
         return exit::USAGE;
     };
-    if wish.force { force(&wish) } else { ask(wish.goal) }
+    if wish.force { force(&wish) } else { ask(wish.action) }
 }
 
 /// What other tools of these names understand and what changes nothing here is passed over.
@@ -38,7 +38,7 @@ fn options(mut wish: Wish, args: &[OsString]) -> Option<Wish> {
         match option.ok()? {
             Short('f') | Long("force") => wish.force = true,
             Short('n') | Long("no-sync") => wish.sync = false,
-            Short('p') | Long("poweroff") => wish.goal = Goal::PowerOff,
+            Short('p') | Long("poweroff") => wish.action = ShutdownAction::PowerOff,
             Short('w' | 'i' | 'h') => {}
             Short(_) | Long(_) | Value(_) => return None,
         }
@@ -57,8 +57,8 @@ pub fn telinit(args: &[OsString]) -> i32 {
         return exit::OK;
     }
     match level {
-        b'0' => ask(Goal::PowerOff),
-        b'6' => ask(Goal::Reboot),
+        b'0' => ask(ShutdownAction::PowerOff),
+        b'6' => ask(ShutdownAction::Reboot),
         _ => tell(Signal::HUP, "look at the services"),
     }
 }
@@ -82,7 +82,7 @@ fn run_level(args: &[OsString]) -> Option<u8> {
 /// `shutdown [-h|-P|-r|-H] now`.
 pub fn shutdown(args: &[OsString]) -> i32 {
     match moment(args) {
-        Some(goal) => ask(goal),
+        Some(action) => ask(action),
         None => {
             say("usage: shutdown [-h|-P|-r|-H] now (there is no other time)");
             exit::USAGE
@@ -90,24 +90,24 @@ pub fn shutdown(args: &[OsString]) -> i32 {
     }
 }
 
-fn moment(args: &[OsString]) -> Option<Goal> {
-    let (mut goal, mut now) = (Goal::PowerOff, false);
+fn moment(args: &[OsString]) -> Option<ShutdownAction> {
+    let (mut action, mut now) = (ShutdownAction::PowerOff, false);
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(option) = parser.next().transpose() {
         match option.ok()? {
-            Short('h' | 'P') | Long("poweroff") => goal = Goal::PowerOff,
-            Short('r') | Long("reboot") => goal = Goal::Reboot,
-            Short('H') | Long("halt") => goal = Goal::Halt,
+            Short('h' | 'P') | Long("poweroff") => action = ShutdownAction::PowerOff,
+            Short('r') | Long("reboot") => action = ShutdownAction::Reboot,
+            Short('H') | Long("halt") => action = ShutdownAction::Halt,
             Value(word) if !now => now = word == "now" || word == "+0" || word == "0",
             Value(_) => {} // what everybody is to be told
             Short(_) | Long(_) => return None,
         }
     }
-    now.then_some(goal)
+    now.then_some(action)
 }
 
-fn ask(goal: Goal) -> i32 {
-    tell(goal.signal(), goal.word())
+fn ask(action: ShutdownAction) -> i32 {
+    tell(action.signal(), action.word())
 }
 
 /// A signal that PID 1 has no use for would be lost without a word.
@@ -139,12 +139,12 @@ fn force(wish: &Wish) -> i32 {
     if wish.sync {
         boot::sync();
     }
-    let errno = boot::reboot(wish.goal);
+    let errno = boot::reboot(wish.action);
     let hint = match errno {
-        Errno::EINVAL if wish.goal == Goal::Kexec => " (no kernel is loaded)",
+        Errno::EINVAL if wish.action == ShutdownAction::Kexec => " (no kernel is loaded)",
         _ => "",
     };
-    say(format_args!("onit: cannot {}: {}{hint}", wish.goal.word(), errno.desc()));
+    say(format_args!("onit: cannot {}: {}{hint}", wish.action.word(), errno.desc()));
     exit::SYSTEM
 }
 
@@ -159,12 +159,12 @@ mod tests {
     #[test]
     fn options_of_busybox_and_sysvinit_are_understood() {
         let wish = |text| {
-            let wish = options(Wish { goal: Goal::Halt, force: false, sync: true }, &words(text));
-            wish.map(|wish| (wish.goal, wish.force, wish.sync))
+            let wish = options(Wish { action: ShutdownAction::Halt, force: false, sync: true }, &words(text));
+            wish.map(|wish| (wish.action, wish.force, wish.sync))
         };
-        assert_eq!(wish(""), Some((Goal::Halt, false, true)));
-        assert_eq!(wish("-f -n"), Some((Goal::Halt, true, false)));
-        assert_eq!(wish("-pw --force"), Some((Goal::PowerOff, true, true)));
+        assert_eq!(wish(""), Some((ShutdownAction::Halt, false, true)));
+        assert_eq!(wish("-f -n"), Some((ShutdownAction::Halt, true, false)));
+        assert_eq!(wish("-pw --force"), Some((ShutdownAction::PowerOff, true, true)));
         assert_eq!([wish("-x"), wish("now")], [None, None]);
     }
 
@@ -177,11 +177,11 @@ mod tests {
 
     #[test]
     fn there_is_no_time_but_now() {
-        let goal = |text| moment(&words(text));
+        let action = |text| moment(&words(text));
         assert_eq!(
-            [goal("-h now"), goal("-r now bye"), goal("-H +0")].map(Option::unwrap),
-            [Goal::PowerOff, Goal::Reboot, Goal::Halt]
+            [action("-h now"), action("-r now bye"), action("-H +0")].map(Option::unwrap),
+            [ShutdownAction::PowerOff, ShutdownAction::Reboot, ShutdownAction::Halt]
         );
-        assert_eq!([goal("-h"), goal("-r +5"), goal("-c")], [None; 3]);
+        assert_eq!([action("-h"), action("-r +5"), action("-c")], [None; 3]);
     }
 }

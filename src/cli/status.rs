@@ -1,12 +1,12 @@
 //! `onit status`: where every service stands, in a table; of one that is named, everything that is known.
 
+use super::detail;
 use super::find::{Talk, Target, Trouble, worse};
 use super::paint::{self, Cell, Colour, Paint, Table, Tone};
 use super::words;
-use super::{detail, files};
 use crate::client::{Deadline, api::Api};
 use crate::exit;
-use crate::machine::Mono;
+use crate::machine::{Mono, ServiceState, Want};
 use crate::sys::{clock, poll, screen};
 use crate::wire::api::ServiceStatus;
 use crate::wire::json;
@@ -59,7 +59,7 @@ impl Status {
             return if runs { code } else { worse(code, exit::NOT_RUNNING) };
         }
         if self.json {
-            return worse(code, paint::print(&for_programs(&paint::json(&services))));
+            return worse(code, paint::print(&paint::json(&services)));
         }
         if services.is_empty() && code != exit::OK {
             return code;
@@ -154,7 +154,7 @@ impl Status {
 
     fn draw(&self, services: &[ServiceStatus], screen: bool) -> String {
         if self.json {
-            return format!("{}\n", for_programs(&json::text(services)));
+            return format!("{}\n", json::text(services));
         }
         let paint = self.color.paint();
         if !screen {
@@ -178,26 +178,35 @@ pub fn table(services: &[ServiceStatus]) -> Table {
 fn row(service: &ServiceStatus) -> Vec<Cell> {
     let tone = tone(service);
     let quiet = |text: String, is: bool| if is { Cell(Tone::Quiet, text) } else { text.into() };
-    let refused = matches!(service.state.as_str(), "refused" | "unknown");
+    let untold = matches!(service.state.known(), Some(ServiceState::Refused | ServiceState::Unknown));
     vec![
         service.name.as_str().into(),
-        Cell(tone, words::standing(service)),
+        Cell(tone, words::described_state(service)),
         service.pid.map_or(Cell(Tone::Quiet, "-".into()), |pid| pid.to_string().into()),
-        if refused { Cell(Tone::Quiet, "-".into()) } else { words::span(service.seconds).into() },
-        quiet(words::restarts(service), matches!(service.restarts, 0 | files::UNKNOWN)),
+        if untold { Cell(Tone::Quiet, "-".into()) } else { words::span(service.seconds).into() },
+        quiet(words::restarts(service), matches!(service.restarts, Some(0) | None)),
         last(service, tone),
     ]
 }
 
 /// What a state looks like.
 pub fn tone(service: &ServiceStatus) -> Tone {
-    match service.state.as_str() {
-        "failed" | "refused" | "unknown" => Tone::Bad,
-        _ if service.flapping.is_some() => Tone::Bad,
-        "up" if service.ready != Some(false) && !service.paused => Tone::Good,
-        "down" if service.want == "up" => Tone::Bad,
-        "down" | "done" => Tone::Quiet,
-        _ => Tone::Busy,
+    if service.flapping.is_some() {
+        return Tone::Bad;
+    }
+    match service.state.known() {
+        Some(ServiceState::Failed | ServiceState::Refused | ServiceState::Unknown) => Tone::Bad,
+        Some(ServiceState::Up) if service.ready != Some(false) && !service.paused => Tone::Good,
+        Some(ServiceState::Down) if service.want == Want::Up => Tone::Bad,
+        Some(ServiceState::Down | ServiceState::Done) => Tone::Quiet,
+        Some(
+            ServiceState::Backoff
+            | ServiceState::Starting
+            | ServiceState::Up
+            | ServiceState::Stopping
+            | ServiceState::Finishing,
+        )
+        | None => Tone::Busy,
     }
 }
 
@@ -221,11 +230,6 @@ fn last(service: &ServiceStatus, tone: Tone) -> Cell {
         false if tone == Tone::Bad => Cell(Tone::Bad, parts.join(", ")),
         false => parts.join(", ").into(),
     }
-}
-
-/// What the files do not say is `null`.
-fn for_programs(json: &str) -> String {
-    json.replace(&format!("\"restarts\":{}", files::UNKNOWN), "\"restarts\":null")
 }
 
 /// Where the beginning of a table has left the screen, its trouble is named once more.
@@ -310,30 +314,31 @@ mod tests {
 
     fn service(name: &str) -> ServiceStatus {
         ServiceStatus {
-            name: name.into(),
-            state: "up".into(),
-            want: "up".into(),
             pid: Some(3449),
             since: 1.0,
             seconds: 12.0,
             ready: Some(true),
-            enabled: true,
-            ..ServiceStatus::default()
+            restarts: Some(0),
+            ..ServiceStatus::new(name, ServiceState::Up, Want::Up)
         }
     }
 
     fn crashed(name: &str) -> ServiceStatus {
         let exit = Some(ExitRecord { code: Some(1), signal: None, name: None, core: false });
-        let state = "backoff".into();
-        ServiceStatus { state, pid: None, exit, next: Some(3.2), restarts: 14, flapping: Some(8), ..service(name) }
+        let (state, restarts) = (ServiceState::Backoff.into(), Some(14));
+        ServiceStatus { state, pid: None, exit, next: Some(3.2), restarts, flapping: Some(8), ..service(name) }
     }
 
     #[test]
     fn a_table_of_services_says_each_thing_in_its_column() {
         let mut down = service("cron");
-        (down.state, down.want, down.pid, down.seconds) = ("down".into(), "down".into(), None, 7620.0);
-        let refused =
-            ServiceStatus { state: "refused".into(), pid: None, trouble: Some("it is locked".into()), ..service("x") };
+        (down.state, down.want, down.pid, down.seconds) = (ServiceState::Down.into(), Want::Down.into(), None, 7620.0);
+        let refused = ServiceStatus {
+            state: ServiceState::Refused.into(),
+            pid: None,
+            trouble: Some("it is locked".into()),
+            ..service("x")
+        };
         let lines = table(&[service("clock"), crashed("api"), down, refused]).lines(Colour::Never.paint(), None);
         assert_eq!(
             lines,

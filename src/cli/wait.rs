@@ -1,7 +1,7 @@
 //! `onit wait`: until services are up, ready, down or done.
 
 use super::find::{Talk, Target, Trouble, is_many, worse};
-use super::goal::{Goal, Patience, Pending, wait};
+use super::wait_condition::{Patience, Pending, WaitCondition, wait};
 use super::{arrival, check, words};
 use crate::exit;
 use argh::{ArgsInfo, FromArgs};
@@ -75,14 +75,14 @@ impl Wait {
         {
             return Trouble::new(exit::SYSTEM, failure.to_string()).tell();
         }
-        let goal = match self.what {
-            What::Up => Goal::Up,
-            What::Ready => Goal::Ready,
-            What::Down => Goal::Down,
-            What::Done => Goal::Done,
+        let condition = match self.what {
+            What::Up => WaitCondition::Up,
+            What::Ready => WaitCondition::Ready,
+            What::Down => WaitCondition::Down,
+            What::Done => WaitCondition::Done,
         };
         let available: Vec<Target> = if self.what == What::Ready && !self.any { targets.clone() } else { Vec::new() };
-        let pending = targets.into_iter().map(|target| Pending { target, goal: goal.clone() }).collect();
+        let pending = targets.into_iter().map(|target| Pending { target, condition: condition.clone() }).collect();
         let waited = worse(code, wait(&mut talk, pending, patience));
         if waited == exit::OK { check::until_available(&mut talk, &available, patience) } else { waited }
     }

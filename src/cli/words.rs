@@ -1,6 +1,6 @@
 //! Words for what is known: how long, when, how it ended, and what is to be made of it.
 
-use crate::machine::Signal;
+use crate::machine::{ServiceState, Signal, Want};
 use crate::sys::clock;
 use crate::wire::api::{ExitRecord, ServiceStatus};
 use std::time::Duration;
@@ -71,22 +71,29 @@ pub fn hint(record: &ExitRecord) -> Option<String> {
 
 /// One word for where a service stands.
 pub fn state(service: &ServiceStatus) -> &str {
-    match service.state.as_str() {
-        "up" if service.paused => "paused",
-        "up" if service.ready == Some(false) => "starting",
-        state => state,
+    let up = service.state == ServiceState::Up;
+    if up && service.paused {
+        "paused"
+    } else if up && service.ready == Some(false) {
+        ServiceState::Starting.word()
+    } else {
+        service.state.as_str()
     }
 }
 
 /// The same; of what only its `check` knows, that nobody has asked it.
-pub fn standing(service: &ServiceStatus) -> String {
+pub fn described_state(service: &ServiceStatus) -> String {
     let state = state(service);
-    if state == "up" && service.ready.is_none() { format!("{state}, not checked") } else { state.to_owned() }
+    if state == ServiceState::Up.word() && service.ready.is_none() {
+        format!("{state}, not checked")
+    } else {
+        state.to_owned()
+    }
 }
 
 /// How often it was started again.
 pub fn restarts(service: &ServiceStatus) -> String {
-    if service.restarts == super::files::UNKNOWN { "-".into() } else { service.restarts.to_string() }
+    service.restarts.map_or_else(|| "-".into(), |times| times.to_string())
 }
 
 /// Why this service is not as it is wanted, in one phrase; `None` if it is, or if it is not wanted.
@@ -95,30 +102,41 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
         Some(cause) => format!("{words}: {cause}"),
         None => words,
     };
-    if service.state == "refused" {
+    if service.state == ServiceState::Refused {
         return Some(because("not supervised".into()));
     }
-    if service.state == "failed" {
-        return Some(because("failed".into()));
+    if service.state == ServiceState::Failed || service.state == ServiceState::Unknown {
+        return Some(because(service.state.to_string()));
     }
-    if service.state == "unknown" {
-        return Some(because("unknown".into()));
-    }
-    if service.want == "down" || service.leaving || (service.want == "once" && service.pid.is_none()) {
+    if service.want == Want::Down || service.leaving || (service.want == Want::Once && service.pid.is_none()) {
         return None;
     }
     if let Some(times) = service.flapping {
         return Some(because(format!("flapping, {times} ends within a minute")));
     }
     let short = |what: &str| Some(format!("{what} for {}", span(service.seconds)));
-    match service.state.as_str() {
-        "up" if service.paused => short("paused"),
-        "up" if service.ready == Some(false) => short("not ready"),
-        "up" => None,
-        "backoff" => Some(because("down, to be started again".into())),
-        "down" => Some(because("down".into())),
-        state => Some(format!("{state} (pid {})", service.pid.unwrap_or(0))),
+    match service.state.known() {
+        Some(ServiceState::Up) if service.paused => short("paused"),
+        Some(ServiceState::Up) if service.ready == Some(false) => short("not ready"),
+        Some(ServiceState::Up) => None,
+        Some(ServiceState::Backoff) => Some(because("down, to be started again".into())),
+        Some(ServiceState::Down) => Some(because("down".into())),
+        Some(
+            ServiceState::Starting
+            | ServiceState::Stopping
+            | ServiceState::Finishing
+            | ServiceState::Done
+            | ServiceState::Failed
+            | ServiceState::Refused
+            | ServiceState::Unknown,
+        )
+        | None => Some(format!("{}{}", service.state, process(service))),
     }
+}
+
+/// Its process, behind something else.
+pub fn process(service: &ServiceStatus) -> String {
+    service.pid.map_or(String::new(), |pid| format!(" (pid {pid})"))
 }
 
 /// Why it does not run: how it ended, or what kept it from starting.
@@ -149,19 +167,16 @@ pub fn patience(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
     use crate::machine::Exit;
+    use crate::wire::api::Word;
 
     /// A service that is up and well.
     pub fn well() -> ServiceStatus {
         ServiceStatus {
-            name: "web".into(),
-            state: "up".into(),
-            want: "up".into(),
             pid: Some(7),
             since: 1.0,
             seconds: 75.0,
             ready: Some(true),
-            enabled: true,
-            ..ServiceStatus::default()
+            ..ServiceStatus::new("web", ServiceState::Up, Want::Up)
         }
     }
 
@@ -199,32 +214,34 @@ mod tests {
             amiss(&service).is_none()
         };
         assert!(is_fine(|_| {}));
-        assert!(is_fine(|s| (s.state, s.want, s.pid) = ("down".into(), "down".into(), None)));
-        assert!(is_fine(|s| (s.state, s.want, s.pid) = ("down".into(), "once".into(), None)));
-        assert!(is_fine(|s| s.want = "once".into()));
-        assert!(is_fine(|s| (s.state, s.want, s.pid) = ("done".into(), "down".into(), None)));
-        assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("unknown".into(), "down".into(), None)));
-        assert!(is_fine(|s| (s.state, s.want) = ("stopping".into(), "down".into())));
-        assert!(is_fine(|s| (s.flapping, s.want) = (Some(9), "down".into())));
+        assert!(is_fine(|s| (s.state, s.want, s.pid) = (ServiceState::Down.into(), Want::Down.into(), None)));
+        assert!(is_fine(|s| (s.state, s.want, s.pid) = (ServiceState::Down.into(), Want::Once.into(), None)));
+        assert!(is_fine(|s| s.want = Want::Once.into()));
+        assert!(is_fine(|s| (s.state, s.want, s.pid) = (ServiceState::Done.into(), Want::Down.into(), None)));
+        assert!(!is_fine(|s| (s.state, s.want, s.pid) = (ServiceState::Unknown.into(), Want::Down.into(), None)));
+        assert!(is_fine(|s| (s.state, s.want) = (ServiceState::Stopping.into(), Want::Down.into())));
+        assert!(is_fine(|s| (s.flapping, s.want) = (Some(9), Want::Down.into())));
         assert!(!is_fine(|s| s.flapping = Some(9)));
         assert!(!is_fine(|s| s.ready = Some(false)));
         assert!(is_fine(|s| s.ready = None), "that only its check knows is for who runs it");
         assert!(!is_fine(|s| s.paused = true));
-        assert!(!is_fine(|s| (s.state, s.pid) = ("down".into(), None)));
-        assert!(!is_fine(|s| (s.state, s.pid) = ("backoff".into(), None)));
-        assert!(!is_fine(|s| s.state = "finishing".into()));
-        assert!(!is_fine(|s| s.state = "starting".into()));
-        assert!(!is_fine(|s| (s.state, s.pid) = ("failed".into(), None)));
-        assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("failed".into(), "down".into(), None)));
-        assert!(!is_fine(|s| (s.state, s.want, s.pid) = ("refused".into(), "down".into(), None)));
+        assert!(!is_fine(|s| (s.state, s.pid) = (ServiceState::Down.into(), None)));
+        assert!(!is_fine(|s| (s.state, s.pid) = (ServiceState::Backoff.into(), None)));
+        assert!(!is_fine(|s| s.state = ServiceState::Finishing.into()));
+        assert!(!is_fine(|s| s.state = ServiceState::Starting.into()));
+        assert!(!is_fine(|s| (s.state, s.pid) = (ServiceState::Failed.into(), None)));
+        assert!(!is_fine(|s| (s.state, s.want, s.pid) = (ServiceState::Failed.into(), Want::Down.into(), None)));
+        assert!(!is_fine(|s| (s.state, s.want, s.pid) = (ServiceState::Refused.into(), Want::Down.into(), None)));
+        assert!(!is_fine(|s| s.state = Word::Other("frozen".into())), "whatever that is, it is not up");
+        assert!(is_fine(|s| (s.state, s.want) = (Word::Other("frozen".into()), Want::Down.into())));
     }
 
     #[test]
     fn what_nobody_has_checked_is_not_said_to_be_ready() {
-        let told = |ready| standing(&ServiceStatus { ready, ..well() });
+        let told = |ready| described_state(&ServiceStatus { ready, ..well() });
         assert_eq!([Some(true), None, Some(false)].map(told), ["up", "up, not checked", "starting"]);
-        assert_eq!(standing(&ServiceStatus { ready: None, paused: true, ..well() }), "paused");
-        assert_eq!(standing(&ServiceStatus { ready: None, state: "down".into(), ..well() }), "down");
+        assert_eq!(described_state(&ServiceStatus { ready: None, paused: true, ..well() }), "paused");
+        assert_eq!(described_state(&ServiceStatus { ready: None, state: ServiceState::Down.into(), ..well() }), "down");
     }
 
     #[test]

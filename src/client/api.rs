@@ -1,12 +1,12 @@
 //! The api socket, from the side of whoever asks. What is sent and answered stands in [`crate::wire::api`].
 //!
 //! ```no_run
-//! use onit::client::{Deadline, api::{Api, Order}};
+//! use onit::client::{Deadline, ServiceState, api::{Api, Order}};
 //!
 //! let mut api = Api::connect("/run/onit/api")?;
 //! api.subscribe()?;
 //! api.order(Order::Up, "web")?;
-//! while api.status("web")?.state != "up" {
+//! while api.status("web")?.state != ServiceState::Up {
 //!     api.event(Deadline::NEVER)?;
 //! }
 //! # Ok::<(), onit::client::Error>(())
@@ -23,7 +23,9 @@ use crate::machine::Pid;
 use crate::sys::{Errno, clock, socket};
 use crate::wire::api;
 #[doc(inline)]
-pub use crate::wire::api::{Event, ExitRecord, Hello, LifeRecord, Line, Order, ServiceStatus};
+pub use crate::wire::api::{
+    ErrorCode, Event, EventKind, ExitRecord, Hello, LifeRecord, Line, Order, ServiceStatus, SupervisorState, Word,
+};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _};
@@ -45,12 +47,18 @@ type Failure = (ErrorKind, Option<String>);
 /// A connection to a supervisor.
 #[derive(Debug)]
 pub struct Api {
+    connection: Connection,
+    hello: Hello,
+}
+
+/// What there is before it is known who answers.
+#[derive(Debug)]
+struct Connection {
     path: PathBuf,
     stream: UnixStream,
     received: Vec<u8>,
     /// They came while something else was waited for.
     events: VecDeque<Event>,
-    hello: Hello,
     patience: Duration,
 }
 
@@ -106,23 +114,14 @@ impl Api {
         if let Some(doubt) = doubt(&stream) {
             return Err(Error::new(path, "connect", ErrorKind::Untrusted).saying(doubt));
         }
-        let hello = Hello {
-            api: 0,
-            version: String::new(),
-            pid: 0,
-            directory: String::new(),
-            view: String::new(),
-            state: String::new(),
-            control: false,
-        };
-        let mut api =
-            Api { path: path.to_owned(), stream, received: Vec::new(), events: VecDeque::new(), hello, patience };
-        let answer = api.request("hello", None)?;
+        let events = VecDeque::new();
+        let mut connection = Connection { path: path.to_owned(), stream, received: Vec::new(), events, patience };
+        let answer = connection.request("hello", None)?;
         let said = answer.into_iter().find_map(|line| if let Line::Hello(hello) = line { Some(hello) } else { None });
-        api.hello = said.ok_or_else(|| api.error("ask who it is", garbled("no hello")))?;
-        match api.hello.api {
-            api::VERSION => Ok(api),
-            other => Err(api.error("ask who it is", garbled(format!("version {other} of the protocol")))),
+        let hello = said.ok_or_else(|| connection.error("ask who it is", garbled("no hello")))?;
+        match hello.api {
+            api::VERSION => Ok(Api { connection, hello }),
+            other => Err(connection.error("ask who it is", garbled(format!("version {other} of the protocol")))),
         }
     }
 
@@ -134,7 +133,7 @@ impl Api {
     /// The process that answers, as it is numbered where we are. In another PID namespace than ours it calls itself
     /// otherwise, see [`Hello::pid`], and so it does with the processes of its services. `None`: it is not to be seen.
     pub fn supervisor(&self) -> Option<Pid> {
-        socket::server(&self.stream)
+        socket::server(&self.connection.stream)
     }
 
     /// What is known of all services and their loggers.
@@ -153,7 +152,7 @@ impl Api {
     pub fn status(&mut self, name: impl AsRef<OsStr>) -> Result<ServiceStatus> {
         let mut lines = self.request("status", Some(name.as_ref()))?.into_iter();
         let status = lines.find_map(|line| if let Line::Service(service) = line { Some(*service) } else { None });
-        status.ok_or_else(|| self.error(words("status", Some(name.as_ref())), (ErrorKind::NoService, None)))
+        status.ok_or_else(|| self.connection.error(words("status", Some(name.as_ref())), (ErrorKind::NoService, None)))
     }
 
     /// The last lives of a service, oldest first.
@@ -195,16 +194,16 @@ impl Api {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), [`Garbled`](ErrorKind::Garbled).
     pub fn event(&mut self, deadline: impl Into<Deadline>) -> Result<Option<Event>> {
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.connection.events.pop_front() {
             return Ok(Some(event));
         }
         let deadline = deadline.into();
         loop {
-            match self.line(deadline) {
+            match self.connection.line(deadline) {
                 Ok(Line::Event(event)) => return Ok(Some(event)),
                 Ok(_) => {}
                 Err((ErrorKind::TimedOut, _)) => return Ok(None),
-                Err(failure) => return Err(self.error("wait for an event", failure)),
+                Err(failure) => return Err(self.connection.error("wait for an event", failure)),
             }
         }
     }
@@ -216,6 +215,12 @@ impl Api {
     /// [`Closed`](ErrorKind::Closed), [`Garbled`](ErrorKind::Garbled), and [`TimedOut`](ErrorKind::TimedOut) if there is
     /// no answer within ten seconds: what comes then is the answer to nothing, and this connection is of no use any more.
     pub fn request(&mut self, verb: &str, name: Option<&OsStr>) -> Result<Vec<Line>> {
+        self.connection.request(verb, name)
+    }
+}
+
+impl Connection {
+    fn request(&mut self, verb: &str, name: Option<&OsStr>) -> Result<Vec<Line>> {
         self.exchange(verb, name).map_err(|failure| self.error(words(verb, name), failure))
     }
 
@@ -284,7 +289,7 @@ impl Api {
 impl AsFd for Api {
     /// Has input when the supervisor has said something.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.connection.stream.as_fd()
     }
 }
 
@@ -303,11 +308,11 @@ fn unreachable(path: &Path, errno: Errno) -> Error {
 }
 
 fn kind(refusal: &api::Error) -> ErrorKind {
-    match refusal.kind.as_str() {
-        "service" => ErrorKind::NoService,
-        "permission" => ErrorKind::NotPermitted,
-        "busy" => ErrorKind::Busy,
-        _ => ErrorKind::Declined,
+    match refusal.kind.known() {
+        Some(ErrorCode::Service) => ErrorKind::NoService,
+        Some(ErrorCode::Permission) => ErrorKind::NotPermitted,
+        Some(ErrorCode::Busy) => ErrorKind::Busy,
+        Some(ErrorCode::Request | ErrorCode::Failed) | None => ErrorKind::Declined,
     }
 }
 

@@ -6,7 +6,7 @@
 //! use std::time::Duration;
 //!
 //! let web = Service::named("web")?;
-//! println!("{} {:?}", web.status()?.standing().word(), web.status()?.pid);
+//! println!("{} {:?}", web.status()?.state().word(), web.status()?.pid);
 //! web.perform(Operation::Restart, Duration::from_secs(10))?;
 //! # Ok::<(), onit::client::Error>(())
 //! ```
@@ -41,7 +41,7 @@ mod trust;
 mod until;
 mod watch;
 
-pub use crate::machine::{Command, Exit, Phase, Pid, Signal, Standing, Target, UnknownWord, Want};
+pub use crate::machine::{Command, Exit, Phase, Pid, ServiceState, Signal, Target, UnknownWord, Want};
 #[doc(inline)]
 pub use crate::wire::status::Bad;
 #[doc(inline)]

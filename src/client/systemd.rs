@@ -24,7 +24,7 @@ pub enum Scope {
 ///
 /// let web = Unit::new("web.service", Scope::System);
 /// web.restart()?;
-/// println!("{}", web.status()?.standing().word());
+/// println!("{}", web.status()?.state().word());
 /// # Ok::<(), onit::client::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

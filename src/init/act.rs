@@ -6,7 +6,7 @@ use super::report::seen;
 use super::table::{Pair, Slot, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
 use crate::machine::policy::Limits;
-use crate::machine::{Command, Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, Standing, View, Want};
+use crate::machine::{Command, Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
 use crate::sys::spawn::{Exec, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::ledger::Fact;
@@ -51,7 +51,7 @@ impl Init {
     fn tell_if_changed(
         &mut self,
         at: SlotId,
-        told: &mut Option<(Standing, View)>,
+        told: &mut Option<(ServiceState, View)>,
         ended: &mut Option<Exit>,
         last: bool,
     ) {
@@ -142,7 +142,7 @@ impl Init {
 
     fn forget_old_trouble(&mut self, at: SlotId, command: Command) {
         if let (Some(slot), Command::Up | Command::Once) = (self.table.get_mut(at), command)
-            && matches!(slot.standing(), Standing::Down | Standing::Done | Standing::Failed)
+            && matches!(slot.state(), ServiceState::Down | ServiceState::Done | ServiceState::Failed)
         {
             slot.complaint = None; // what goes wrong now is news
         }

@@ -10,6 +10,7 @@ use crate::machine::service::{Role, Service};
 use crate::machine::{Event, Mono, Pid, View, Want};
 use crate::sys::fs::{Ends, FileId};
 use crate::sys::{Errno, fs, published};
+use crate::wire::api::EventKind;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -60,7 +61,7 @@ impl Init {
             return Err(refused);
         }
         self.show(at);
-        self.tell_event("added", Some(&name));
+        self.tell_event(EventKind::Added, Some(&name));
         self.apply(at, Event::Begin);
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::machine::allowance::Allowance;
 use crate::sys::fs::{self, FileId};
 use crate::sys::socket::{self, Connection, Peer};
 use crate::sys::{Errno, process};
-use crate::wire::api::{Done, Error, LONGEST, Line, Request};
+use crate::wire::api::{Done, Error, ErrorCode, LONGEST, Line, Order, Request};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -244,7 +244,7 @@ impl Client {
         self.say(&Line::Done(Done { count }));
     }
 
-    fn refuse(&mut self, kind: &str, text: impl Into<String>) {
+    fn refuse(&mut self, kind: ErrorCode, text: impl Into<String>) {
         self.say(&Line::Error(Error { kind: kind.into(), text: text.into() }));
     }
 
@@ -516,13 +516,13 @@ impl Init {
     fn answer(&mut self, at: usize, line: &[u8]) {
         let Some(rights) = self.api.client(at).map(|client| client.rights) else { return };
         let lines = match Request::parse(line) {
-            _ if line.len() > LONGEST => Err(("request", "the request is too long".to_owned())),
+            _ if line.len() > LONGEST => Err((ErrorCode::Request, "the request is too long".to_owned())),
             _ if rights == Rights::Nothing => {
-                Err(("permission", "you may neither look nor give orders here".to_owned()))
+                Err((ErrorCode::Permission, "you may neither look nor give orders here".to_owned()))
             }
-            Err(why) => Err(("request", why.to_owned())),
+            Err(why) => Err((ErrorCode::Request, why.to_owned())),
             Ok(request) if request.is_order() && rights != Rights::Control => {
-                Err(("permission", "you may look, but not give orders".to_owned()))
+                Err((ErrorCode::Permission, "you may look, but not give orders".to_owned()))
             }
             Ok(Request::Hello) => Ok(vec![self.hello(rights == Rights::Control)]),
             Ok(Request::Rescan) => {
@@ -545,7 +545,7 @@ impl Init {
                 self.of(name, |init, slot| Ok(init.status_line(slot).into_iter().collect()))
             }
             Ok(Request::History(name)) => self.of(name, |init, slot| Ok(init.life_lines(slot))),
-            Ok(Request::Order(bytes, name)) => self.of(name, |init, slot| init.order(slot, bytes).map(|()| Vec::new())),
+            Ok(Request::Order(order, name)) => self.of(name, |init, slot| init.order(slot, order).map(|()| Vec::new())),
         };
         let Some(client) = self.api.client(at) else { return };
         match lines {
@@ -560,7 +560,7 @@ impl Init {
     fn of(&mut self, name: &[u8], act: impl FnOnce(&mut Init, SlotId) -> Answer) -> Answer {
         match self.slot_named(OsStr::from_bytes(name)) {
             Some(slot) => act(self, slot),
-            None => Err(("service", format!("no such service: {}", String::from_utf8_lossy(name)))),
+            None => Err((ErrorCode::Service, format!("no such service: {}", String::from_utf8_lossy(name)))),
         }
     }
 
@@ -585,23 +585,23 @@ impl Init {
     }
 
     /// What `enable` and `disable` do besides starting and stopping may fail.
-    fn order(&mut self, at: SlotId, bytes: &[u8]) -> Result<(), (&'static str, String)> {
+    fn order(&mut self, at: SlotId, order: Order) -> Result<(), Refusal> {
         self.api.down_file = None;
-        self.give(at, bytes)?;
-        match (bytes, self.api.down_file.take()) {
-            (b"U", Some(why)) => Err(("failed", format!("{why}; it is only started"))),
-            (b"D", Some(why)) => Err(("failed", format!("{why}; it is only stopped"))),
+        self.give(at, order.bytes())?;
+        match (order, self.api.down_file.take()) {
+            (Order::Enable, Some(why)) => Err((ErrorCode::Failed, format!("{why}; it is only started"))),
+            (Order::Disable, Some(why)) => Err((ErrorCode::Failed, format!("{why}; it is only stopped"))),
             _ => Ok(()),
         }
     }
 
     /// An order goes the way that all orders go, so that it waits for those that were given before.
-    fn give(&mut self, at: SlotId, bytes: &[u8]) -> Result<(), (&'static str, String)> {
+    fn give(&mut self, at: SlotId, bytes: &[u8]) -> Result<(), Refusal> {
         let control = self.table.get(at).and_then(|slot| slot.files.control.as_ref());
         match control.map(|control| fs::send(control, bytes)) {
             Some(Ok(())) => self.take_bytes(at),
-            Some(Err(_)) => return Err(("busy", "too many orders wait for its control script".into())),
-            None if self.is_busy(at) => return Err(("busy", "its control script runs".into())),
+            Some(Err(_)) => return Err((ErrorCode::Busy, "too many orders wait for its control script".into())),
+            None if self.is_busy(at) => return Err((ErrorCode::Busy, "its control script runs".into())),
             None => bytes.iter().for_each(|byte| self.obey_byte(at, *byte)),
         }
         Ok(())
@@ -682,8 +682,11 @@ impl Init {
     }
 }
 
-/// Lines, or why there are none: the kind of error, and its words.
-type Answer = Result<Vec<Line>, (&'static str, String)>;
+/// Lines, or why there are none.
+type Answer = Result<Vec<Line>, Refusal>;
+
+/// For programs, and in words.
+type Refusal = (ErrorCode, String);
 
 #[cfg(test)]
 mod tests {

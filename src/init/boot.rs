@@ -12,7 +12,7 @@ use super::turn::DEATHS;
 use super::voice::{Ended, Span};
 use super::watchdog::Watchdog;
 use crate::exit;
-use crate::machine::request::{Goal, Realm, Request, request};
+use crate::machine::request::{InitMode, Request, ShutdownAction, request};
 use crate::machine::stage::{self, Next, Order, Part, Stage, Verdict};
 use crate::machine::{Exit, Mono, Pid, Signal, Target, watchdog};
 use crate::sys::boot::{self, Terminal};
@@ -37,60 +37,60 @@ const REBOOT: [&str; 2] = ["/etc/runit/reboot", "/run/runit.reboot"];
 
 /// Supervises as PID 1 of a machine if that is what we are, and as any process otherwise.
 pub fn supervise(config: Config) -> i32 {
-    match realm() {
-        Realm::Machine => Life::begin(Words::default()).live(config),
-        realm => supervise_in(realm, config),
+    match init_mode() {
+        InitMode::Machine => Life::begin(Words::default()).live(config),
+        mode => supervise_in(mode, config),
     }
 }
 
 /// As `init`: the words are the kernel's.
 pub fn init(config: Config, words: &[OsString]) -> i32 {
-    match realm() {
-        Realm::Machine => Life::begin(Words::of(words)).live(config),
-        realm => supervise_in(realm, config),
+    match init_mode() {
+        InitMode::Machine => Life::begin(Words::of(words)).live(config),
+        mode => supervise_in(mode, config),
     }
 }
 
 /// Where we run; signals wait from here on. Only PID 1 of a machine has a say in what Ctrl-Alt-Del does. `/.dockerenv` and its like are not looked for: disks of
 /// machines are made from images of containers.
-fn realm() -> Realm {
+fn init_mode() -> InitMode {
     let _ = signals::hold_back();
     if std::process::id() != 1 {
-        Realm::Process
+        InitMode::Supervisor
     } else if std::env::var_os("container").is_none()
         && boot::is_first_namespace() != Some(false)
         && boot::take_ctrl_alt_del()
     {
-        Realm::Machine
+        InitMode::Machine
     } else {
-        Realm::Container
+        InitMode::Container
     }
 }
 
 /// Whether we are PID 1 of a machine. Signals wait from here on.
 pub fn is_machine() -> bool {
-    realm() == Realm::Machine
+    init_mode() == InitMode::Machine
 }
 
 /// Whoever is PID 1 of a machine and has nothing more to do is not to end: the kernel would stop.
 pub fn stay_if_machine(code: i32) -> i32 {
-    match realm() {
-        Realm::Machine => Life::begin(Words::default()).stay(),
-        Realm::Container | Realm::Process => code,
+    match init_mode() {
+        InitMode::Machine => Life::begin(Words::default()).stay(),
+        InitMode::Container | InitMode::Supervisor => code,
     }
 }
 
-fn supervise_in(realm: Realm, config: Config) -> i32 {
+fn supervise_in(mode: InitMode, config: Config) -> i32 {
     process::adopt_descriptors();
-    let (code, goal) = match Init::boot(entry::with_budget(Config { realm, ..config })) {
-        Ok(init) => init.run_to_goal(),
+    let (code, action) = match Init::boot(entry::with_budget(Config { mode, ..config })) {
+        Ok(init) => init.run_to_end(),
         Err(errno) => {
             say(format_args!("onit: cannot start: {}", errno.desc()));
             return exit::SYSTEM;
         }
     };
-    if goal == Goal::Reboot {
-        let errno = boot::reboot(goal); // the manager sees an end by SIGHUP
+    if action == ShutdownAction::Reboot {
+        let errno = boot::reboot(action); // the manager sees an end by SIGHUP
         say(format_args!("onit: cannot reboot this container: {}; ending it", errno.desc()));
     }
     code
@@ -121,7 +121,7 @@ pub(super) struct Life {
     pub(super) initctl: Initctl,
     words: Words,
     /// What was asked for.
-    pub(super) goal: Option<Goal>,
+    pub(super) shutdown_action: Option<ShutdownAction>,
     /// It was asked for since we looked.
     pub(super) asked: bool,
     /// Nothing is to be waited for.
@@ -162,7 +162,7 @@ impl Life {
                         poller,
                         initctl: Initctl::default(),
                         words,
-                        goal: None,
+                        shutdown_action: None,
                         asked: false,
                         at_once: false,
                         ctrl_alt_del: None,
@@ -194,15 +194,15 @@ impl Life {
         if exists(&script) {
             self.bring_up(part, &script);
         }
-        if self.words.rescue && self.goal.is_none() {
+        if self.words.rescue && self.shutdown_action.is_none() {
             self.rescue("asked for at boot");
         }
-        if self.goal.is_none() {
+        if self.shutdown_action.is_none() {
             self.enter_new_root();
         }
         if runit && exists(&in_runit("2")) {
             self.runit_up();
-        } else if self.goal.is_none() {
+        } else if self.shutdown_action.is_none() {
             self = self.serve(config);
         }
         self.take_down(runit)
@@ -236,8 +236,8 @@ impl Life {
         let words = self.words.clone();
         let (initctl, watchdog) = (self.initctl, self.watchdog);
         drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
-        let Served { goal, at_once, initctl, watchdog } =
-            match Init::boot(entry::with_budget(Config { realm: Realm::Machine, ..config })) {
+        let Served { shutdown_action, at_once, initctl, watchdog } =
+            match Init::boot(entry::with_budget(Config { mode: InitMode::Machine, ..config })) {
                 Ok(init) => init.run_on_machine(initctl, watchdog),
                 Err(errno) => {
                     let mut life = Life::again(words);
@@ -252,7 +252,7 @@ impl Life {
         let mut life = Life::again(words);
         (life.initctl, life.watchdog) = (initctl, watchdog);
         life.attend_initctl();
-        life.goal = Some(goal);
+        life.shutdown_action = Some(shutdown_action);
         life.at_once = at_once;
         life
     }
@@ -261,7 +261,7 @@ impl Life {
     fn runit_up(&mut self) {
         let script = in_runit("2");
         self.in_runit = true;
-        while self.goal.is_none() {
+        while self.shutdown_action.is_none() {
             let verdict = self.run(Part::RunitUp, &script, &[], None);
             if stage::next(Part::RunitUp, verdict) != Next::Again {
                 break;
@@ -274,13 +274,16 @@ impl Life {
     }
 
     fn take_down(mut self, runit: bool) -> ! {
-        let goal = self.goal.take();
-        let (script, word) = match goal {
+        let action = self.shutdown_action.take();
+        let (script, word) = match action {
             _ if runit => (in_runit("3"), None),
-            goal => (in_home("shutdown"), Some(goal.map_or(Goal::PowerOff, |goal| self.last_goal(goal)).word())),
+            action => (
+                in_home("shutdown"),
+                Some(action.map_or(ShutdownAction::PowerOff, |action| self.last_action(action)).word()),
+            ),
         };
         if runit {
-            tell_runit(goal);
+            tell_runit(action);
         }
         if exists(&script) && !self.at_once {
             let verdict = self.run(Part::Shutdown, &script, word.as_slice(), limit("timeout-shutdown"));
@@ -289,12 +292,12 @@ impl Life {
             }
         }
         // Whoever asked last has it.
-        let said = self.goal.or(goal).map(|goal| self.last_goal(goal));
-        let goal = match said {
-            None if runit && any_flag(&REBOOT) => Goal::Reboot,
-            said => said.unwrap_or(Goal::PowerOff),
+        let said = self.shutdown_action.or(action).map(|action| self.last_action(action));
+        let action = match said {
+            None if runit && any_flag(&REBOOT) => ShutdownAction::Reboot,
+            said => said.unwrap_or(ShutdownAction::PowerOff),
         };
-        self.end(goal)
+        self.end(action)
     }
 
     // Listening.
@@ -327,7 +330,7 @@ impl Life {
 
     /// Waits until then, or until a shutdown is asked for.
     pub(super) fn pause(&mut self, until: Mono) {
-        while self.goal.is_none() && clock::now() < until {
+        while self.shutdown_action.is_none() && clock::now() < until {
             self.turn(Some(until));
         }
     }
@@ -339,7 +342,7 @@ impl Life {
         let fed = self.watchdog.as_ref().and_then(|watchdog| watchdog.state.deadline());
         let _ = self.poller.wait(now, deadline.into_iter().chain(fed).min()).count();
         while let Some(signal) = self.signals.next() {
-            if let Some(request) = request(Realm::Machine, signal) {
+            if let Some(request) = request(InitMode::Machine, signal) {
                 self.hear(request);
             }
         }
@@ -373,27 +376,27 @@ impl Life {
 
     fn hear(&mut self, request: Request) {
         match request {
-            Request::Shutdown(goal) => self.ask(goal),
-            Request::ShutdownNow(goal) => {
+            Request::Shutdown(action) => self.ask(action),
+            Request::ShutdownNow(action) => {
                 self.at_once = true;
-                self.ask(goal);
+                self.ask(action);
             }
             Request::CtrlAltDel if self.in_runit => self.run_ctrl_alt_del(),
-            Request::CtrlAltDel => self.ask(Goal::Reboot),
+            Request::CtrlAltDel => self.ask(ShutdownAction::Reboot),
             Request::Keyboard => start_keyboard_request(),
             Request::LookAtStopit if self.in_runit && any_flag(&STOPIT) => {
                 for path in STOPIT {
                     let _ = boot::set_flag_file(Path::new(path), false); // one of them is there
                 }
-                self.ask(if any_flag(&REBOOT) { Goal::Reboot } else { Goal::PowerOff });
+                self.ask(if any_flag(&REBOOT) { ShutdownAction::Reboot } else { ShutdownAction::PowerOff });
             }
             Request::Rescan => self.attend_initctl(), // the services are not ours
             Request::LookAtStopit => {}               // there is no stage of runit's to end
         }
     }
 
-    fn ask(&mut self, goal: Goal) {
-        self.goal = Some(goal);
+    fn ask(&mut self, action: ShutdownAction) {
+        self.shutdown_action = Some(action);
         self.asked = true;
     }
 
@@ -406,8 +409,8 @@ impl Life {
     }
 
     /// What ends this machine when that was asked for.
-    pub(super) fn last_goal(&self, goal: Goal) -> Goal {
-        watchdog::last_goal(goal, self.watchdog.as_ref().map(|watchdog| watchdog.state))
+    pub(super) fn last_action(&self, action: ShutdownAction) -> ShutdownAction {
+        watchdog::last_action(action, self.watchdog.as_ref().map(|watchdog| watchdog.state))
     }
 
     pub(super) fn kernel_words(&self) -> &[OsString] {
@@ -477,12 +480,12 @@ fn any_flag(paths: &[&str]) -> bool {
 }
 
 /// runit's stage 3 looks at the file to know whether this is a reboot, whoever asked for it.
-fn tell_runit(goal: Option<Goal>) {
-    let Some(goal) = goal else { return };
+fn tell_runit(action: Option<ShutdownAction>) {
+    let Some(action) = action else { return };
     for path in REBOOT.map(Path::new) {
-        let _ = boot::set_flag_file(path, goal == Goal::Reboot && path.exists());
+        let _ = boot::set_flag_file(path, action == ShutdownAction::Reboot && path.exists());
     }
-    if goal == Goal::Reboot && !any_flag(&REBOOT) {
+    if action == ShutdownAction::Reboot && !any_flag(&REBOOT) {
         let _ = REBOOT.map(|path| boot::set_flag_file(Path::new(path), true));
     }
 }
@@ -518,7 +521,7 @@ fn last_words_of_a_panic() {
 
 /// What follows when the services have ended, and what goes on.
 pub(super) struct Served {
-    goal: Goal,
+    shutdown_action: ShutdownAction,
     at_once: bool,
     initctl: Initctl,
     watchdog: Option<Watchdog>,
@@ -532,11 +535,11 @@ impl Init {
             self.turn();
         }
         let initctl = self.initctl.unwrap_or_default();
-        Served { goal: self.goal, at_once: self.at_once, initctl, watchdog: self.watchdog }
+        Served { shutdown_action: self.shutdown_action, at_once: self.at_once, initctl, watchdog: self.watchdog }
     }
 
     pub(super) fn obey_machine(&mut self, signal: Signal) {
-        match request(Realm::Machine, signal) {
+        match request(InitMode::Machine, signal) {
             Some(request) => self.obey_request(request),
             None => self.forward(signal),
         }
@@ -544,16 +547,16 @@ impl Init {
 
     pub(super) fn obey_request(&mut self, request: Request) {
         match request {
-            Request::Shutdown(goal) => {
-                self.goal = goal;
+            Request::Shutdown(action) => {
+                self.shutdown_action = action;
                 self.forward(Signal::TERM); // to a main process, if there is one
                 self.stop();
             }
-            Request::ShutdownNow(goal) => {
-                self.goal = goal;
+            Request::ShutdownNow(action) => {
+                self.shutdown_action = action;
                 self.at_once = true;
             }
-            Request::CtrlAltDel => self.obey_request(Request::Shutdown(Goal::Reboot)),
+            Request::CtrlAltDel => self.obey_request(Request::Shutdown(ShutdownAction::Reboot)),
             Request::Keyboard => start_keyboard_request(),
             Request::Rescan => {
                 self.find_initctl();

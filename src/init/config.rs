@@ -6,7 +6,7 @@ use super::personality::Personality;
 use super::voice::Voice;
 use crate::machine::Signal;
 use crate::machine::main_process::MainOptions;
-use crate::machine::request::Realm;
+use crate::machine::request::InitMode;
 use crate::machine::system::STOP_BUDGET;
 use crate::sys::manager::Manager;
 use crate::wire::svdir;
@@ -72,7 +72,7 @@ pub struct Config {
     /// When the directory is looked at.
     pub poll: Poll,
     /// Where we run.
-    pub realm: Realm,
+    pub mode: InitMode,
     /// What is run beside the services, and with whose end everything ends.
     pub main: Option<MainConfig>,
 }
@@ -111,7 +111,7 @@ impl Config {
             manager: None,
             groups: Groups::default(),
             poll: Poll::default(),
-            realm: Realm::Process,
+            mode: InitMode::Supervisor,
             main: None,
         }
     }

@@ -3,7 +3,7 @@
 //! What may take for ever happens in a process of its own, which gets a time limit.
 
 use super::boot::Life;
-use crate::machine::request::Goal;
+use crate::machine::request::ShutdownAction;
 use crate::machine::{Pid, Signal};
 use crate::sys::{Errno, boot, clock, process, say::say, wait};
 use crate::wire::mounts::{self, Mount};
@@ -23,7 +23,7 @@ const ROUNDS: usize = 64;
 
 impl Life {
     /// Ends the machine.
-    pub(super) fn end(mut self, goal: Goal) -> ! {
+    pub(super) fn end(mut self, action: ShutdownAction) -> ! {
         process::kill_all(Signal::TERM);
         process::kill_all(Signal::CONT);
         self.await_everybody(TERM_GRACE);
@@ -32,21 +32,21 @@ impl Life {
         if !self.await_child("unmounting", UNMOUNT, boot::in_child(give_back)) {
             say("onit: unmounting has not ended; going on without");
         }
-        self.finish_watchdog(goal);
+        self.finish_watchdog(action);
         // The process that calls it is ended by the kernel, so that it cannot be us.
-        self.await_child("the reboot", REBOOT, boot::in_child(|| refused(goal)));
-        say(format_args!("onit: this machine does not {}", goal.word()));
+        self.await_child("the reboot", REBOOT, boot::in_child(|| refused(action)));
+        say(format_args!("onit: this machine does not {}", action.word()));
         self.stay()
     }
 
     /// There is nothing left to do but to be there, and to end if somebody asks for it.
     pub(super) fn stay(mut self) -> ! {
-        self.goal = None;
+        self.shutdown_action = None;
         self.rescue("nothing else is left");
         loop {
-            if let Some(goal) = self.goal.take() {
-                let goal = self.last_goal(goal);
-                self.end(goal);
+            if let Some(action) = self.shutdown_action.take() {
+                let action = self.last_action(action);
+                self.end(action);
             }
             self.turn(None);
         }
@@ -81,14 +81,15 @@ impl Life {
 }
 
 /// Returns only if the kernel does nothing of the kind.
-fn refused(goal: Goal) -> i32 {
-    let errno = boot::reboot(goal);
-    let why = if goal == Goal::Kexec && errno == Errno::EINVAL { "no kernel is loaded" } else { errno.desc() };
-    if goal == Goal::Kexec {
+fn refused(action: ShutdownAction) -> i32 {
+    let errno = boot::reboot(action);
+    let why =
+        if action == ShutdownAction::Kexec && errno == Errno::EINVAL { "no kernel is loaded" } else { errno.desc() };
+    if action == ShutdownAction::Kexec {
         say(format_args!("onit: cannot kexec: {why}; rebooting instead"));
-        return refused(Goal::Reboot);
+        return refused(ShutdownAction::Reboot);
     }
-    say(format_args!("onit: cannot {}: {why}", goal.word()));
+    say(format_args!("onit: cannot {}: {why}", action.word()));
     1
 }
 

@@ -9,6 +9,7 @@ use super::voice::Failure;
 use crate::machine::main_process::{Leads, ends_all};
 use crate::machine::{Exit, Pid, Signal, Target};
 use crate::sys::{foreground, process, rescue};
+use crate::wire::api::EventKind;
 use crate::wire::ledger::Fact;
 
 /// As it is noted: it is being started.
@@ -143,7 +144,7 @@ impl Init {
         self.main = Main::Ended;
         if self.system.is_up() {
             self.tell_manager("STOPPING=1");
-            self.tell_event("stopping", None);
+            self.tell_event(EventKind::Stopping, None);
             self.begin_notice_of_end();
         }
         if !self.code_stands {

@@ -37,7 +37,7 @@ mod voice;
 mod watchdog;
 
 use crate::machine::main_process::FAULTS_AND_ABRT;
-use crate::machine::request::Goal;
+use crate::machine::request::ShutdownAction;
 use crate::machine::system::System;
 use crate::machine::{Mono, Pid, Signal};
 use crate::sys::poll::Poller;
@@ -111,7 +111,7 @@ pub struct Init {
     /// An essential service has said so; the end of the main process does not change it.
     code_stands: bool,
     /// What the shutdown that was asked for is to end with.
-    goal: Goal,
+    shutdown_action: ShutdownAction,
     /// Nothing is waited for any more.
     at_once: bool,
     /// Who speaks as to sysvinit's init is heard too: on a machine only.
@@ -186,7 +186,7 @@ impl Init {
             notice: None,
             code: crate::exit::OK,
             code_stands: false,
-            goal: Goal::Exit,
+            shutdown_action: ShutdownAction::Exit,
             at_once: false,
             initctl: None,
             watchdog: None,
@@ -206,16 +206,16 @@ impl Init {
 
     /// Supervises until told to stop and everything has ended. Returns the exit code.
     pub fn run(self) -> i32 {
-        self.run_to_goal().0
+        self.run_to_end().0
     }
 
     /// The same; tells also what is to follow.
-    fn run_to_goal(mut self) -> (i32, Goal) {
+    fn run_to_end(mut self) -> (i32, ShutdownAction) {
         while !self.is_over() {
             self.turn();
         }
         self.close_api();
-        (self.code, self.goal)
+        (self.code, self.shutdown_action)
     }
 
     fn is_over(&self) -> bool {

@@ -4,9 +4,9 @@
 use super::Init;
 use super::config::Root;
 use super::voice::Span;
-use crate::machine::request::Realm;
-use crate::machine::watchdog::last_goal;
-use crate::machine::{Mono, Phase, Standing, Want};
+use crate::machine::request::InitMode;
+use crate::machine::watchdog::last_action;
+use crate::machine::{Mono, Phase, ServiceState, Want};
 use crate::sys::process;
 use std::ffi::OsStr;
 use std::io::IsTerminal as _;
@@ -38,18 +38,18 @@ impl Init {
 
     /// Everything that is to start has started.
     pub(super) fn begin_notice_of_start(&mut self) {
-        if self.config.realm == Realm::Machine {
+        if self.config.mode == InitMode::Machine {
             self.notice = Some(Notice { at: self.now.after(AFTER), of: News::CameUp });
         }
     }
 
     /// Everything is to end from now on.
     pub(super) fn begin_notice_of_end(&mut self) {
-        let on_machine = self.config.realm == Realm::Machine;
+        let on_machine = self.config.mode == InitMode::Machine;
         if on_machine {
             let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.state);
-            let (goal, running) = (last_goal(self.goal, watchdog).word(), self.running().count());
-            self.config.voice.announce(&format_args!("{goal}: stopping {}", counted(running)));
+            let (action, running) = (last_action(self.shutdown_action, watchdog).word(), self.running().count());
+            self.config.voice.announce(&format_args!("{action}: stopping {}", counted(running)));
         }
         let is_seen = on_machine || (self.config.root != Root::Nothing && std::io::stderr().is_terminal());
         self.notice = (self.config.personality.tells_news && is_seen)
@@ -78,7 +78,7 @@ impl Init {
         let slots = self.table.services().into_iter().filter_map(|at| self.table.get(at));
         let fails = slots.filter(|slot| {
             let view = slot.service.view();
-            slot.standing() == Standing::Failed || (view.want == Want::Up && view.phase != Phase::Run)
+            slot.state() == ServiceState::Failed || (view.want == Want::Up && view.phase != Phase::Run)
         });
         let first = self.scan.next_refused(None);
         let refused = std::iter::successors(first, |(name, _)| self.scan.next_refused(Some(name)));
@@ -105,7 +105,7 @@ impl Init {
             Some(at) => format!("; what still runs in {} is killed", Span(at.since(self.now))),
             None => String::new(),
         };
-        let sooner = if self.config.realm == Realm::Process { ", or at once with another ^C" } else { "" };
+        let sooner = if self.config.mode == InitMode::Supervisor { ", or at once with another ^C" } else { "" };
         (!waits.is_empty()).then(|| format!("waiting for {}{last}{sooner}", list(waits)))
     }
 }

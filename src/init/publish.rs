@@ -6,6 +6,7 @@ use super::voice::Failure;
 use crate::machine::{Event, Mono, View, Want};
 use crate::sys::published::Published;
 use crate::sys::{Errno, clock, fs};
+use crate::wire::api::EventKind;
 use crate::wire::status::{Format, Status, pid_line, stat_line};
 use crate::wire::tai::Tai;
 use std::time::Duration;
@@ -151,7 +152,7 @@ impl Init {
             if slot.released {
                 self.hide(&slot.name);
             }
-            self.tell_event("removed", Some(&slot.name));
+            self.tell_event(EventKind::Removed, Some(&slot.name));
             self.scan.was_let_go(slot.name, slot.released, self.now);
         }
     }

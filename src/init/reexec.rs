@@ -12,7 +12,7 @@ use super::voice::Named;
 use super::watchdog::Watchdog;
 use crate::machine::history::History;
 use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
-use crate::machine::request::Goal;
+use crate::machine::request::ShutdownAction;
 use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
 use crate::machine::{Effect, Event, Exit, Mono, Phase, Pid, Refusal, Signal, Want};
@@ -334,7 +334,7 @@ impl Init {
         ledger.set(Fact::ViewLock, ledger::noted(lock));
         ledger.set(Fact::AtOnce, self.at_once.into());
         ledger.set(Fact::Code, packed_code(self.code, self.code_stands));
-        ledger.set(Fact::Goal, self.goal.number());
+        ledger.set(Fact::ShutdownAction, self.shutdown_action.number());
         ledger.set(Fact::TakesIn, self.scan.takes_in().into());
         ledger.set(Fact::Front, ledger::noted(self.config.front.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
         ledger.set(Fact::LimitKnown, self.open_files.is_some().into());
@@ -391,7 +391,8 @@ impl Init {
         self.announced = ledger.get(Fact::Announced) != 0;
         self.at_once = ledger.get(Fact::AtOnce) != 0;
         (self.code, self.code_stands) = unpacked_code(ledger.get(Fact::Code));
-        self.goal = Goal::numbered(ledger.get(Fact::Goal)).unwrap_or(Goal::Exit);
+        self.shutdown_action =
+            ShutdownAction::numbered(ledger.get(Fact::ShutdownAction)).unwrap_or(ShutdownAction::Exit);
         if ledger.get(Fact::TakesIn) == 0 || !self.system.is_up() {
             self.scan.stop_taking_in();
         }

@@ -5,9 +5,9 @@ use super::config::Root;
 use super::publish::stamp;
 use super::table::{Pair, Slot, SlotId};
 use crate::machine::history::Life;
-use crate::machine::{Exit, Mono, Phase, Standing, View};
+use crate::machine::{Exit, Mono, Phase, ServiceState, View, Want};
 use crate::sys::fs;
-use crate::wire::api::{Event, ExitRecord, Hello, LifeRecord, Line, ServiceStatus};
+use crate::wire::api::{Event, EventKind, ExitRecord, Hello, LifeRecord, Line, ServiceStatus, SupervisorState};
 use crate::wire::tai::Tai;
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Init {
             pid: std::process::id().cast_signed(),
             view: self.live.path().map_or_else(|| directory.clone(), |view| view.display().to_string()),
             directory,
-            state: if self.system.is_up() { "up" } else { "stopping" }.into(),
+            state: if self.system.is_up() { SupervisorState::Up } else { SupervisorState::Stopping }.into(),
             control,
         })
     }
@@ -41,8 +41,8 @@ impl Init {
         let is_up = view.phase == Phase::Run && !slot.is_pending;
         Some(Line::Service(Box::new(ServiceStatus {
             name: text(&slot.name),
-            state: slot.standing().word().into(),
-            want: view.want.word().into(),
+            state: slot.state().into(),
+            want: view.want.into(),
             leaving: view.leaving,
             pid: view.pid.map(|pid| pid.0),
             since: unix(since),
@@ -50,7 +50,7 @@ impl Init {
             ready: if is_up && has_check(slot) { None } else { Some(is_up) },
             paused: view.paused,
             enabled: !fs::exists(&slot.dir, "down"),
-            restarts: slot.service.history().restarts(),
+            restarts: Some(slot.service.history().restarts()),
             flapping: slot.service.history().flapping(self.now).map(|ends| ends as u64),
             exit: slot.service.history().last_end().map(|end| exit_record(end.exit)),
             next,
@@ -80,32 +80,32 @@ impl Init {
     }
 
     /// Tells who listens what has become of a service. `exit`: its process has just ended like this.
-    pub(super) fn tell_change(&mut self, at: SlotId, before: (Standing, View), exit: Option<Exit>) {
+    pub(super) fn tell_change(&mut self, at: SlotId, before: (ServiceState, View), exit: Option<Exit>) {
         if !self.api.has_subscribers() {
             return;
         }
         let Some(slot) = self.table.get(at) else { return };
         let (old, (new, view)) = (before.0, seen(slot));
         let event = Event {
-            old: Some(old.word().into()),
-            new: Some(new.word().into()),
-            want: Some(view.want.word().into()),
+            old: Some(old.into()),
+            new: Some(new.into()),
+            want: Some(view.want.into()),
             pid: view.pid.map(|pid| pid.0),
             exit: exit.map(exit_record),
-            ..self.event("state", Some(&slot.name))
+            ..self.event(EventKind::State, Some(&slot.name))
         };
         self.api.tell(&Line::Event(event));
     }
 
     /// Tells who listens that a service has come, or gone, or that everything stops.
-    pub(super) fn tell_event(&mut self, what: &str, name: Option<&OsStr>) {
+    pub(super) fn tell_event(&mut self, what: EventKind, name: Option<&OsStr>) {
         if self.api.has_subscribers() {
             let event = self.event(what, name);
             self.api.tell(&Line::Event(event));
         }
     }
 
-    fn event(&self, what: &str, name: Option<&OsStr>) -> Event {
+    fn event(&self, what: EventKind, name: Option<&OsStr>) -> Event {
         let time = unix(stamp(self.now, self.now));
         let name = name.map(text);
         Event { what: what.into(), time, name, old: None, new: None, want: None, pid: None, exit: None }
@@ -115,18 +115,15 @@ impl Init {
 /// What stands in the directory and is not supervised, and why.
 pub(super) fn refused_line(name: &OsStr, why: &str) -> Line {
     Line::Service(Box::new(ServiceStatus {
-        name: text(name),
-        state: "refused".into(),
-        want: "up".into(),
-        enabled: true,
+        restarts: Some(0),
         trouble: Some(why.to_owned()),
-        ..ServiceStatus::default()
+        ..ServiceStatus::new(text(name), ServiceState::Refused, Want::Up)
     }))
 }
 
 /// What can be seen of a service, and the word for it.
-pub(super) fn seen(slot: &Slot) -> (Standing, View) {
-    (slot.standing(), slot.service.view())
+pub(super) fn seen(slot: &Slot) -> (ServiceState, View) {
+    (slot.state(), slot.service.view())
 }
 
 /// Only `check` knows whether such a service is ready, and we do not run it.

@@ -7,7 +7,7 @@
 
 use super::Init;
 use super::main_log::MainEvent;
-use crate::machine::request::Realm;
+use crate::machine::request::InitMode;
 use crate::machine::{Exit, Pid, Signal, Target};
 use crate::sys::cgroup::Group;
 use crate::sys::process;
@@ -16,7 +16,7 @@ use crate::wire::{cgroup, mounts};
 impl Init {
     /// Whether we end what nobody supervises. On a machine the `shutdown` script comes before that.
     pub(super) fn sweeps(&self) -> bool {
-        let here = self.config.personality.owns_descendants && self.config.realm != Realm::Machine;
+        let here = self.config.personality.owns_descendants && self.config.mode != InitMode::Machine;
         here && self.config.main.as_ref().is_none_or(|main| main.options.sweep)
     }
 

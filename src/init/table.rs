@@ -3,7 +3,7 @@
 use super::index::Index;
 use super::ledger::Ledger;
 use crate::machine::service::Service;
-use crate::machine::{Mono, Pid, Standing, View};
+use crate::machine::{Mono, Pid, ServiceState, View};
 use crate::sys::fs::{self, FileId};
 use crate::wire::tai::Tai;
 use std::collections::VecDeque;
@@ -154,9 +154,9 @@ impl Slot {
     }
 
     /// Where it stands.
-    pub fn standing(&self) -> Standing {
-        match self.service.standing() {
-            Standing::Up if self.is_pending => Standing::Starting,
+    pub fn state(&self) -> ServiceState {
+        match self.service.state() {
+            ServiceState::Up if self.is_pending => ServiceState::Starting,
             standing => standing,
         }
     }

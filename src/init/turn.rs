@@ -6,11 +6,12 @@ use super::main_process::Main;
 use super::reexec::Care;
 use super::table::SlotId;
 use crate::machine::policy::Leave;
-use crate::machine::request::{Realm, Request, request};
+use crate::machine::request::{InitMode, Request, request};
 use crate::machine::system::Order;
 use crate::machine::{Command, Event, Signal};
 use crate::sys::clock;
 use crate::sys::wait::Reaped;
+use crate::wire::api::EventKind;
 use crate::wire::control;
 use crate::wire::ledger::Fact;
 
@@ -196,13 +197,13 @@ impl Init {
     }
 
     fn obey(&mut self, signal: Signal) {
-        if self.config.realm == Realm::Machine {
+        if self.config.mode == InitMode::Machine {
             return self.obey_machine(signal);
         }
         if !matches!(self.main, Main::None) {
             return self.obey_beside_main(signal);
         }
-        match (request(self.config.realm, signal), self.config.personality.hangup) {
+        match (request(self.config.mode, signal), self.config.personality.hangup) {
             (Some(Request::Rescan), Some(code)) if signal == Signal::HUP => {
                 self.code = code;
                 self.stop();
@@ -268,7 +269,7 @@ impl Init {
         let was_up = self.system.is_up();
         if was_up {
             self.tell_manager("STOPPING=1");
-            self.tell_event("stopping", None);
+            self.tell_event(EventKind::Stopping, None);
             self.begin_notice_of_end();
         }
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());

@@ -3,7 +3,7 @@
 
 use super::boot::{HOME, Life};
 use super::{Init, ledger::Ledger};
-use crate::machine::request::Goal;
+use crate::machine::request::ShutdownAction;
 use crate::machine::{Mono, watchdog};
 use crate::sys::watchdog::Watchdog as Device;
 use crate::sys::{Errno, clock, fs, say::say};
@@ -122,9 +122,9 @@ impl Life {
     }
 
     /// The kernel is about to be asked for this.
-    pub(super) fn finish_watchdog(&mut self, goal: Goal) {
+    pub(super) fn finish_watchdog(&mut self, action: ShutdownAction) {
         match self.watchdog.take() {
-            Some(mut watchdog) if watchdog::guards(goal) => {
+            Some(mut watchdog) if watchdog::guards(action) => {
                 watchdog.state.starve();
                 self.watchdog = Some(watchdog);
             }

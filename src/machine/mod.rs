@@ -355,9 +355,9 @@ pub enum Phase {
     Finish,
 }
 
-/// Where a service stands, in the word that people and programs are told.
+/// The state of a service, in the word that people and programs are told.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Standing {
+pub enum ServiceState {
     /// Nothing runs, and nothing is about to.
     Down,
     /// Nothing runs; it is about to be started.
@@ -374,6 +374,10 @@ pub enum Standing {
     Done,
     /// It ended otherwise, and `finish` said that it is not to be started again until somebody says so.
     Failed,
+    /// It is not supervised. A service that is has another state; this is what is told of one that is not.
+    Refused,
+    /// It cannot be told: whoever asks may not look, or cannot.
+    Unknown,
 }
 
 /// What came of a service that is not to be started again.
@@ -385,24 +389,24 @@ pub enum Completion {
     Failed,
 }
 
-impl Standing {
+impl ServiceState {
     /// Where a service stands of which this is known.
-    pub fn of(phase: Phase, want: Want, got_term: bool, completion: Option<Completion>) -> Standing {
+    pub fn of(phase: Phase, want: Want, got_term: bool, completion: Option<Completion>) -> ServiceState {
         match (phase, completion) {
-            (Phase::Run, _) if got_term => Standing::Stopping,
-            (Phase::Run, _) => Standing::Up,
-            (Phase::Finish, _) => Standing::Finishing,
-            (Phase::Down, Some(Completion::Done)) => Standing::Done,
-            (Phase::Down, Some(Completion::Failed)) => Standing::Failed,
-            (Phase::Down, None) if want == Want::Up => Standing::Backoff,
-            (Phase::Down, None) => Standing::Down,
+            (Phase::Run, _) if got_term => ServiceState::Stopping,
+            (Phase::Run, _) => ServiceState::Up,
+            (Phase::Finish, _) => ServiceState::Finishing,
+            (Phase::Down, Some(Completion::Done)) => ServiceState::Done,
+            (Phase::Down, Some(Completion::Failed)) => ServiceState::Failed,
+            (Phase::Down, None) if want == Want::Up => ServiceState::Backoff,
+            (Phase::Down, None) => ServiceState::Down,
         }
     }
 }
 
 words!(
-    Standing,
-    "standing of a service",
+    ServiceState,
+    "state of a service",
     Down = "down",
     Backoff = "backoff",
     Starting = "starting",
@@ -411,13 +415,15 @@ words!(
     Finishing = "finishing",
     Done = "done",
     Failed = "failed",
+    Refused = "refused",
+    Unknown = "unknown",
 );
 
 impl View {
-    /// Where it stands, if its last life ended like this.
-    pub fn standing(&self, last: Option<End>) -> Standing {
+    /// Its state, if its last life ended like this.
+    pub fn state(&self, last: Option<End>) -> ServiceState {
         let want = if self.leaving { Want::Down } else { self.want };
-        Standing::of(self.phase, want, self.got_term, last.and_then(|end| end.completion(want)))
+        ServiceState::of(self.phase, want, self.got_term, last.and_then(|end| end.completion(want)))
     }
 }
 

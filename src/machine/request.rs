@@ -4,18 +4,18 @@ use super::Signal;
 
 /// Where we run, which decides what a signal means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Realm {
-    /// Any process: there is somebody who started us and waits for our end.
-    Process,
-    /// PID 1 of a container: our end is its end.
-    Container,
+pub enum InitMode {
     /// PID 1 of a machine: we must never end.
     Machine,
+    /// PID 1 of a container: our end is its end.
+    Container,
+    /// Any other process: there is somebody who started us and waits for our end.
+    Supervisor,
 }
 
 /// What shutting down ends with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Goal {
+pub enum ShutdownAction {
     /// We exit.
     Exit,
     /// The processor stops, the power stays on.
@@ -28,42 +28,50 @@ pub enum Goal {
     Kexec,
 }
 
-impl Goal {
+impl ShutdownAction {
     /// The word for it: what `onit` and the shutdown script are told.
     pub fn word(self) -> &'static str {
         match self {
-            Goal::Exit => "exit",
-            Goal::Halt => "halt",
-            Goal::PowerOff => "poweroff",
-            Goal::Reboot => "reboot",
-            Goal::Kexec => "kexec",
+            ShutdownAction::Exit => "exit",
+            ShutdownAction::Halt => "halt",
+            ShutdownAction::PowerOff => "poweroff",
+            ShutdownAction::Reboot => "reboot",
+            ShutdownAction::Kexec => "kexec",
         }
     }
 
-    const ALL: [Goal; 5] = [Goal::Exit, Goal::Halt, Goal::PowerOff, Goal::Reboot, Goal::Kexec];
+    const ALL: [ShutdownAction; 5] = [
+        ShutdownAction::Exit,
+        ShutdownAction::Halt,
+        ShutdownAction::PowerOff,
+        ShutdownAction::Reboot,
+        ShutdownAction::Kexec,
+    ];
 
     /// A number for it, from 1 on.
     pub fn number(self) -> u64 {
-        Goal::ALL.iter().zip(1..).find(|(goal, _)| **goal == self).map_or(0, |(_, number)| number)
+        ShutdownAction::ALL.iter().zip(1..).find(|(action, _)| **action == self).map_or(0, |(_, number)| number)
     }
 
     /// What stands behind that number.
-    pub fn numbered(number: u64) -> Option<Goal> {
-        Goal::ALL.into_iter().find(|goal| goal.number() == number)
+    pub fn numbered(number: u64) -> Option<ShutdownAction> {
+        ShutdownAction::ALL.into_iter().find(|action| action.number() == number)
     }
 
     /// What the word asks for.
-    pub fn named(word: &str) -> Option<Goal> {
-        [Goal::Halt, Goal::PowerOff, Goal::Reboot, Goal::Kexec].into_iter().find(|goal| goal.word() == word)
+    pub fn named(word: &str) -> Option<ShutdownAction> {
+        [ShutdownAction::Halt, ShutdownAction::PowerOff, ShutdownAction::Reboot, ShutdownAction::Kexec]
+            .into_iter()
+            .find(|action| action.word() == word)
     }
 
     /// The signal that asks PID 1 for it. It means the same in a container, and to systemd.
     pub fn signal(self) -> Signal {
         match self {
-            Goal::Exit | Goal::Halt => real_time(3),
-            Goal::PowerOff => real_time(4),
-            Goal::Reboot => real_time(5),
-            Goal::Kexec => real_time(6),
+            ShutdownAction::Exit | ShutdownAction::Halt => real_time(3),
+            ShutdownAction::PowerOff => real_time(4),
+            ShutdownAction::Reboot => real_time(5),
+            ShutdownAction::Kexec => real_time(6),
         }
     }
 }
@@ -72,9 +80,9 @@ impl Goal {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
     /// Stop everything in order, then this.
-    Shutdown(Goal),
+    Shutdown(ShutdownAction),
     /// This, without the order.
-    ShutdownNow(Goal),
+    ShutdownNow(ShutdownAction),
     /// Ctrl-Alt-Del was pressed.
     CtrlAltDel,
     /// The key that asks init for something (Alt-Up) was pressed.
@@ -90,55 +98,55 @@ fn real_time(n: i32) -> Signal {
 }
 
 /// What this signal asks for.
-pub fn request(realm: Realm, signal: Signal) -> Option<Request> {
+pub fn request(mode: InitMode, signal: Signal) -> Option<Request> {
     match signal {
         Signal::HUP | Signal::ALRM => return Some(Request::Rescan),
         _ => {}
     }
-    match realm {
-        Realm::Process => of_a_process(signal),
-        Realm::Container => of_a_container(signal),
-        Realm::Machine => of_a_machine(signal),
+    match mode {
+        InitMode::Supervisor => as_supervisor(signal),
+        InitMode::Container => in_container(signal),
+        InitMode::Machine => on_machine(signal),
     }
 }
 
-fn of_a_process(signal: Signal) -> Option<Request> {
+fn as_supervisor(signal: Signal) -> Option<Request> {
     match signal {
-        Signal::TERM | Signal::INT | Signal::QUIT => Some(Request::Shutdown(Goal::Exit)),
+        Signal::TERM | Signal::INT | Signal::QUIT => Some(Request::Shutdown(ShutdownAction::Exit)),
         _ => None,
     }
 }
 
 /// Container managers: Docker and Kubernetes send TERM, podman and LXC RTMIN+3, older LXC PWR.
-fn of_a_container(signal: Signal) -> Option<Request> {
+fn in_container(signal: Signal) -> Option<Request> {
     match signal.0 - Signal::RTMIN.0 {
-        3 | 4 => Some(Request::Shutdown(Goal::Exit)),
-        5 => Some(Request::Shutdown(Goal::Reboot)),
-        _ if signal == Signal(libc::SIGPWR) => Some(Request::Shutdown(Goal::Exit)),
-        _ => of_a_process(signal),
+        3 | 4 => Some(Request::Shutdown(ShutdownAction::Exit)),
+        5 => Some(Request::Shutdown(ShutdownAction::Reboot)),
+        _ if signal == Signal(libc::SIGPWR) => Some(Request::Shutdown(ShutdownAction::Exit)),
+        _ => as_supervisor(signal),
     }
 }
 
 /// USR1, USR2 and TERM are busybox's; the real-time signals are systemd's.
-fn of_a_machine(signal: Signal) -> Option<Request> {
+fn on_machine(signal: Signal) -> Option<Request> {
     let power = Signal(libc::SIGPWR);
     Some(match signal {
         Signal::INT => Request::CtrlAltDel,
         Signal::WINCH => Request::Keyboard,
         Signal::CONT => Request::LookAtStopit,
-        Signal::USR1 => Request::Shutdown(Goal::Halt),
-        Signal::USR2 => Request::Shutdown(Goal::PowerOff),
-        Signal::TERM => Request::Shutdown(Goal::Reboot),
-        _ if signal == power => Request::Shutdown(Goal::PowerOff),
+        Signal::USR1 => Request::Shutdown(ShutdownAction::Halt),
+        Signal::USR2 => Request::Shutdown(ShutdownAction::PowerOff),
+        Signal::TERM => Request::Shutdown(ShutdownAction::Reboot),
+        _ if signal == power => Request::Shutdown(ShutdownAction::PowerOff),
         _ => match signal.0 - Signal::RTMIN.0 {
-            3 => Request::Shutdown(Goal::Halt),
-            4 => Request::Shutdown(Goal::PowerOff),
-            5 => Request::Shutdown(Goal::Reboot),
-            6 => Request::Shutdown(Goal::Kexec),
-            13 => Request::ShutdownNow(Goal::Halt),
-            14 => Request::ShutdownNow(Goal::PowerOff),
-            15 => Request::ShutdownNow(Goal::Reboot),
-            16 => Request::ShutdownNow(Goal::Kexec),
+            3 => Request::Shutdown(ShutdownAction::Halt),
+            4 => Request::Shutdown(ShutdownAction::PowerOff),
+            5 => Request::Shutdown(ShutdownAction::Reboot),
+            6 => Request::Shutdown(ShutdownAction::Kexec),
+            13 => Request::ShutdownNow(ShutdownAction::Halt),
+            14 => Request::ShutdownNow(ShutdownAction::PowerOff),
+            15 => Request::ShutdownNow(ShutdownAction::Reboot),
+            16 => Request::ShutdownNow(ShutdownAction::Kexec),
             _ => return None,
         },
     })
@@ -149,8 +157,8 @@ mod tests {
     use super::*;
     use Request::{Shutdown, ShutdownNow};
 
-    fn asked(realm: Realm) -> Vec<(i32, Request)> {
-        (1..=64).filter_map(|number| Some((number, request(realm, Signal(number))?))).collect()
+    fn asked(mode: InitMode) -> Vec<(i32, Request)> {
+        (1..=64).filter_map(|number| Some((number, request(mode, Signal(number))?))).collect()
     }
 
     #[test]
@@ -158,28 +166,28 @@ mod tests {
         let heard = [
             (libc::SIGHUP, Request::Rescan),
             (libc::SIGINT, Request::CtrlAltDel),
-            (libc::SIGUSR1, Shutdown(Goal::Halt)),
-            (libc::SIGUSR2, Shutdown(Goal::PowerOff)),
+            (libc::SIGUSR1, Shutdown(ShutdownAction::Halt)),
+            (libc::SIGUSR2, Shutdown(ShutdownAction::PowerOff)),
             (libc::SIGALRM, Request::Rescan),
-            (libc::SIGTERM, Shutdown(Goal::Reboot)),
+            (libc::SIGTERM, Shutdown(ShutdownAction::Reboot)),
             (libc::SIGCONT, Request::LookAtStopit),
             (libc::SIGWINCH, Request::Keyboard),
-            (libc::SIGPWR, Shutdown(Goal::PowerOff)),
-            (37, Shutdown(Goal::Halt)),
-            (38, Shutdown(Goal::PowerOff)),
-            (39, Shutdown(Goal::Reboot)),
-            (40, Shutdown(Goal::Kexec)),
-            (47, ShutdownNow(Goal::Halt)),
-            (48, ShutdownNow(Goal::PowerOff)),
-            (49, ShutdownNow(Goal::Reboot)),
-            (50, ShutdownNow(Goal::Kexec)),
+            (libc::SIGPWR, Shutdown(ShutdownAction::PowerOff)),
+            (37, Shutdown(ShutdownAction::Halt)),
+            (38, Shutdown(ShutdownAction::PowerOff)),
+            (39, Shutdown(ShutdownAction::Reboot)),
+            (40, Shutdown(ShutdownAction::Kexec)),
+            (47, ShutdownNow(ShutdownAction::Halt)),
+            (48, ShutdownNow(ShutdownAction::PowerOff)),
+            (49, ShutdownNow(ShutdownAction::Reboot)),
+            (50, ShutdownNow(ShutdownAction::Kexec)),
         ];
-        assert_eq!(asked(Realm::Machine), heard);
+        assert_eq!(asked(InitMode::Machine), heard);
     }
 
     #[test]
     fn a_container_hears_docker_podman_and_lxc() {
-        let leave = Shutdown(Goal::Exit);
+        let leave = Shutdown(ShutdownAction::Exit);
         let heard = [
             (libc::SIGHUP, Request::Rescan),
             (libc::SIGINT, leave),
@@ -189,24 +197,31 @@ mod tests {
             (libc::SIGPWR, leave),
             (37, leave),
             (38, leave),
-            (39, Shutdown(Goal::Reboot)),
+            (39, Shutdown(ShutdownAction::Reboot)),
         ];
-        assert_eq!(asked(Realm::Container), heard);
+        assert_eq!(asked(InitMode::Container), heard);
     }
 
     #[test]
     fn a_process_hears_what_any_process_does() {
-        let heard: Vec<i32> = asked(Realm::Process).into_iter().map(|(signal, _)| signal).collect();
+        let heard: Vec<i32> = asked(InitMode::Supervisor).into_iter().map(|(signal, _)| signal).collect();
         assert_eq!(heard, [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGALRM, libc::SIGTERM]);
     }
 
     #[test]
     fn what_we_send_for_a_goal_asks_for_it() {
-        for goal in ["halt", "poweroff", "reboot", "kexec"].map(|word| Goal::named(word).expect("a goal")) {
-            assert_eq!(request(Realm::Machine, goal.signal()), Some(Shutdown(goal)));
+        for action in ["halt", "poweroff", "reboot", "kexec"].map(|word| ShutdownAction::named(word).expect("a action"))
+        {
+            assert_eq!(request(InitMode::Machine, action.signal()), Some(Shutdown(action)));
         }
-        assert_eq!(Goal::named("exit"), None);
-        assert_eq!(request(Realm::Container, Goal::Reboot.signal()), Some(Shutdown(Goal::Reboot)));
-        assert_eq!(request(Realm::Container, Goal::PowerOff.signal()), Some(Shutdown(Goal::Exit)));
+        assert_eq!(ShutdownAction::named("exit"), None);
+        assert_eq!(
+            request(InitMode::Container, ShutdownAction::Reboot.signal()),
+            Some(Shutdown(ShutdownAction::Reboot))
+        );
+        assert_eq!(
+            request(InitMode::Container, ShutdownAction::PowerOff.signal()),
+            Some(Shutdown(ShutdownAction::Exit))
+        );
     }
 }

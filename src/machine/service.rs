@@ -8,7 +8,7 @@ pub mod memory;
 use super::history::{End, History};
 use super::policy::{DRAIN_LIMIT, INSIST, Inputs, Leave, Limits, ServiceRules};
 use super::{
-    Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, Signal, Standing, Step, Target, View,
+    Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Step, Target, View,
     Want,
 };
 
@@ -126,8 +126,8 @@ impl Service {
     }
 
     /// Where it stands.
-    pub fn standing(&self) -> Standing {
-        self.view().standing(self.history.end_of_last().filter(|_| self.is_at_rest()))
+    pub fn state(&self) -> ServiceState {
+        self.view().state(self.history.end_of_last().filter(|_| self.is_at_rest()))
     }
 
     /// Whether supervision is over: no process is left and none will be started.

@@ -4,7 +4,7 @@
 //! machine. A third of its time leaves room for a feed that comes late.
 
 use super::Mono;
-use super::request::Goal;
+use super::request::ShutdownAction;
 use std::time::Duration;
 
 /// When it is fed next.
@@ -59,22 +59,22 @@ impl Watchdog {
     }
 }
 
-/// What ends a machine when everything on it has ended and `goal` was asked for. A watchdog is there so that a machine
+/// What ends a machine when everything on it has ended and `action` was asked for. A watchdog is there so that a machine
 /// whose essential service has failed comes back.
-pub fn last_goal(goal: Goal, watchdog: Option<Watchdog>) -> Goal {
-    match goal {
-        Goal::Exit if watchdog.is_some_and(Watchdog::is_starving) => Goal::Reboot,
-        Goal::Exit => Goal::PowerOff,
-        Goal::Halt | Goal::PowerOff | Goal::Reboot | Goal::Kexec => goal,
+pub fn last_action(action: ShutdownAction, watchdog: Option<Watchdog>) -> ShutdownAction {
+    match action {
+        ShutdownAction::Exit if watchdog.is_some_and(Watchdog::is_starving) => ShutdownAction::Reboot,
+        ShutdownAction::Exit => ShutdownAction::PowerOff,
+        ShutdownAction::Halt | ShutdownAction::PowerOff | ShutdownAction::Reboot | ShutdownAction::Kexec => action,
     }
 }
 
 /// Whether it goes on when the kernel is asked for this. A reboot that hangs is what it is there for; a machine that is
 /// halted, or runs another kernel that knows nothing of it, must not be reset.
-pub fn guards(goal: Goal) -> bool {
-    match goal {
-        Goal::Reboot => true,
-        Goal::Exit | Goal::Halt | Goal::PowerOff | Goal::Kexec => false,
+pub fn guards(action: ShutdownAction) -> bool {
+    match action {
+        ShutdownAction::Reboot => true,
+        ShutdownAction::Exit | ShutdownAction::Halt | ShutdownAction::PowerOff | ShutdownAction::Kexec => false,
     }
 }
 
@@ -128,18 +128,28 @@ mod tests {
     #[test]
     fn once_an_essential_service_has_failed_it_is_not_fed_and_the_machine_comes_back() {
         let mut watchdog = Watchdog::fed(second(0), TIMEOUT);
-        assert_eq!(last_goal(Goal::Exit, Some(watchdog)), Goal::PowerOff);
+        assert_eq!(last_action(ShutdownAction::Exit, Some(watchdog)), ShutdownAction::PowerOff);
         watchdog.starve();
         assert_eq!((watchdog.deadline(), feeds(&mut watchdog, 0..100)), (None, Vec::new()));
         assert!(Watchdog::remembered(second(1), TIMEOUT, watchdog.memory()).is_starving(), "a fault changes nothing");
-        assert_eq!(last_goal(Goal::Exit, Some(watchdog)), Goal::Reboot);
-        assert_eq!(last_goal(Goal::Halt, Some(watchdog)), Goal::Halt, "somebody has asked for it");
-        assert_eq!(last_goal(Goal::Exit, None), Goal::PowerOff);
+        assert_eq!(last_action(ShutdownAction::Exit, Some(watchdog)), ShutdownAction::Reboot);
+        assert_eq!(
+            last_action(ShutdownAction::Halt, Some(watchdog)),
+            ShutdownAction::Halt,
+            "somebody has asked for it"
+        );
+        assert_eq!(last_action(ShutdownAction::Exit, None), ShutdownAction::PowerOff);
     }
 
     #[test]
     fn only_a_reboot_is_guarded_to_its_end() {
-        let goals = [Goal::Exit, Goal::Halt, Goal::PowerOff, Goal::Reboot, Goal::Kexec];
-        assert_eq!(goals.map(guards), [false, false, false, true, false]);
+        let actions = [
+            ShutdownAction::Exit,
+            ShutdownAction::Halt,
+            ShutdownAction::PowerOff,
+            ShutdownAction::Reboot,
+            ShutdownAction::Kexec,
+        ];
+        assert_eq!(actions.map(guards), [false, false, false, true, false]);
     }
 }

@@ -29,7 +29,7 @@ impl fmt::Display for UnknownWord {
 
 impl std::error::Error for UnknownWord {}
 
-/// The words of an enum: `word()`, `Display`, `FromStr`, and with the feature `serde` the same as text.
+/// The words of an enum: `word()`, `AsRef<str>`, `Display`, `FromStr`, and with the feature `serde` the same as text.
 macro_rules! words {
     ($type:ident, $what:literal, $($variant:ident = $word:literal),+ $(,)?) => {
         impl $type {
@@ -41,6 +41,12 @@ macro_rules! words {
                 match self {
                     $($type::$variant => $word),+
                 }
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                self.word()
             }
         }
 

@@ -2,7 +2,7 @@
 
 use super::spawn::{Side, fork};
 use super::{Errno, checked, process, say::say, signals};
-use crate::machine::request::Goal;
+use crate::machine::request::ShutdownAction;
 use crate::machine::{Pid, Signal};
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -292,12 +292,12 @@ pub fn make_everything_read_only() -> Result<(), Errno> {
 }
 
 /// Ends the machine or, in a container, makes its manager believe so. Returns only the reason why not.
-pub fn reboot(goal: Goal) -> Errno {
-    let how = match goal {
-        Goal::Exit | Goal::PowerOff => RebootMode::RB_POWER_OFF,
-        Goal::Halt => RebootMode::RB_HALT_SYSTEM,
-        Goal::Reboot => RebootMode::RB_AUTOBOOT,
-        Goal::Kexec => RebootMode::RB_KEXEC,
+pub fn reboot(action: ShutdownAction) -> Errno {
+    let how = match action {
+        ShutdownAction::Exit | ShutdownAction::PowerOff => RebootMode::RB_POWER_OFF,
+        ShutdownAction::Halt => RebootMode::RB_HALT_SYSTEM,
+        ShutdownAction::Reboot => RebootMode::RB_AUTOBOOT,
+        ShutdownAction::Kexec => RebootMode::RB_KEXEC,
     };
     match nix::sys::reboot::reboot(how) {
         Err(errno) => errno,

@@ -7,7 +7,8 @@
 //! Instants are seconds since 1970 on the wall clock, spans are seconds. New keys may come at any time; a key that is
 //! there never changes its meaning within a version.
 
-use crate::machine::{Exit, words};
+pub use super::word::Word;
+use crate::machine::{Exit, ServiceState, Want, words};
 use crate::wire::json::{self, Value, record};
 
 /// Version of the protocol.
@@ -16,6 +17,7 @@ pub const VERSION: u32 = 1;
 pub const LONGEST: usize = 1024;
 
 const EMPTY_NAME: &str = "the name of the service is empty";
+const NO_NAME: &str = "the name of a service is missing";
 
 /// The variable that names the directory of services to those who run in one of them.
 pub const DIRECTORY_VARIABLE: &str = "ONIT_SVDIR";
@@ -29,8 +31,8 @@ pub enum Request<'a> {
     Status(Option<&'a [u8]>),
     /// Its last lives, oldest first.
     History(&'a [u8]),
-    /// These bytes go to its `supervise/control`.
-    Order(&'static [u8], &'a [u8]),
+    /// This is to be done with it.
+    Order(Order, &'a [u8]),
     /// The directory is looked at.
     Rescan,
     /// Every transition is told from now on.
@@ -135,11 +137,6 @@ impl Order {
     }
 }
 
-/// The bytes of `supervise/control` for a verb.
-pub fn order(verb: &str) -> Option<&'static [u8]> {
-    verb.parse().ok().map(Order::bytes)
-}
-
 impl Request<'_> {
     /// Reads a line without its newline. Or says what is wrong with it.
     pub fn parse(line: &[u8]) -> Result<Request<'_>, &'static str> {
@@ -149,21 +146,24 @@ impl Request<'_> {
             None => (line, None),
         };
         let verb = std::str::from_utf8(verb).map_err(|_| "no such verb")?;
+        if let Ok(order) = verb.parse() {
+            return match name {
+                Some([]) => Err(EMPTY_NAME),
+                Some(name) => Ok(Request::Order(order, name)),
+                None => Err(NO_NAME),
+            };
+        }
         match (verb, name) {
             // Not "all": it is what a script says whose variable is not set.
             ("status" | "history", Some([])) => Err(EMPTY_NAME),
-            (verb, Some([])) if order(verb).is_some() => Err(EMPTY_NAME),
             ("hello", None) => Ok(Request::Hello),
             ("status", name) => Ok(Request::Status(name)),
             ("history", Some(name)) => Ok(Request::History(name)),
+            ("history", None) => Err(NO_NAME),
             ("rescan", None) => Ok(Request::Rescan),
             ("subscribe", None) => Ok(Request::Subscribe),
             ("hello" | "rescan" | "subscribe", Some(_)) => Err("it takes no name"),
-            (verb, name) => match (order(verb), name) {
-                (Some(bytes), Some(name)) => Ok(Request::Order(bytes, name)),
-                (None, _) if verb != "history" => Err("no such verb"),
-                (_, None) | (None, _) => Err("the name of a service is missing"),
-            },
+            (_, _) => Err("no such verb"),
         }
     }
 
@@ -242,22 +242,33 @@ pub struct Hello {
     pub directory: String,
     /// Where `supervise` of every service is found: that directory, or the live view.
     pub view: String,
-    /// `up`, or `stopping`.
-    pub state: String,
+    /// What it is about.
+    pub state: Word<SupervisorState>,
     /// You may give orders.
     pub control: bool,
 }
 
+/// What the supervisor is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SupervisorState {
+    /// It looks after its services.
+    Up,
+    /// It stops everything, and ends.
+    Stopping,
+}
+
+words!(SupervisorState, "state of a supervisor", Up = "up", Stopping = "stopping");
+
 /// What is known of a service.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ServiceStatus {
     /// Its name; `web/log` is the logger of `web`. Bytes that are no UTF-8 are replaced.
     pub name: String,
-    /// `down`, `backoff`, `up`, `stopping`, `finishing`, `done`, `failed`; `refused` if it is not supervised.
-    pub state: String,
-    /// What it was told to be: `up`, `down`, `once`.
-    pub want: String,
+    /// Where it stands.
+    pub state: Word<ServiceState>,
+    /// What it was told to be.
+    pub want: Word<Want>,
     /// It was told to leave.
     pub leaving: bool,
     /// The process of `run`, or of `finish`.
@@ -272,8 +283,8 @@ pub struct ServiceStatus {
     pub paused: bool,
     /// There is no file `down`.
     pub enabled: bool,
-    /// How often it was started again.
-    pub restarts: u64,
+    /// How often it was started again; the supervisor knows, and the files do not say.
+    pub restarts: Option<u64>,
     /// How often it has ended within a minute without being asked, if that is too often.
     pub flapping: Option<u64>,
     /// How `run` ended the last time.
@@ -284,6 +295,30 @@ pub struct ServiceStatus {
     pub logger: bool,
     /// The last trouble that was told.
     pub trouble: Option<String>,
+}
+
+impl ServiceStatus {
+    /// A service of which nothing else is known.
+    pub fn new(name: impl Into<String>, state: ServiceState, want: Want) -> ServiceStatus {
+        ServiceStatus {
+            name: name.into(),
+            state: state.into(),
+            want: want.into(),
+            leaving: false,
+            pid: None,
+            since: 0.0,
+            seconds: 0.0,
+            ready: None,
+            paused: false,
+            enabled: true,
+            restarts: None,
+            flapping: None,
+            exit: None,
+            next: None,
+            logger: false,
+            trouble: None,
+        }
+    }
 }
 
 /// How a process ended.
@@ -320,22 +355,37 @@ pub struct LifeRecord {
     pub asked: bool,
 }
 
+/// What happens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EventKind {
+    /// A service has another state, or another process, or is wanted otherwise.
+    State,
+    /// A service has come.
+    Added,
+    /// A service has gone.
+    Removed,
+    /// Everything stops.
+    Stopping,
+}
+
+words!(EventKind, "kind of event", State = "state", Added = "added", Removed = "removed", Stopping = "stopping");
+
 /// Something happened.
 #[derive(Clone, PartialEq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Event {
-    /// What: `state`, `added`, `removed`, or `stopping` (everything).
-    pub what: String,
+    /// What.
+    pub what: Word<EventKind>,
     /// When.
     pub time: f64,
     /// To which service; `null` for `stopping`.
     pub name: Option<String>,
     /// Its state before, for `state`.
-    pub old: Option<String>,
+    pub old: Option<Word<ServiceState>>,
     /// Its state now.
-    pub new: Option<String>,
+    pub new: Option<Word<ServiceState>>,
     /// What it was told to be.
-    pub want: Option<String>,
+    pub want: Option<Word<Want>>,
     /// Its process now.
     pub pid: Option<i32>,
     /// How the process ended that has just ended.
@@ -350,12 +400,37 @@ pub struct Done {
     pub count: u64,
 }
 
+/// Why there is no answer, for programs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ErrorCode {
+    /// There is no such request.
+    Request,
+    /// There is no such service.
+    Service,
+    /// Whoever asks may not.
+    Permission,
+    /// It takes no more orders for now.
+    Busy,
+    /// A part of it could not be done.
+    Failed,
+}
+
+words!(
+    ErrorCode,
+    "code of an error",
+    Request = "request",
+    Service = "service",
+    Permission = "permission",
+    Busy = "busy",
+    Failed = "failed",
+);
+
 /// Why there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Error {
-    /// For programs: `request`, `service`, `permission`, `busy`, `failed`.
-    pub kind: String,
+    /// For programs.
+    pub kind: Word<ErrorCode>,
     /// For people.
     pub text: String,
 }
@@ -411,7 +486,7 @@ mod tests {
         assert_eq!(Request::parse(b"status\r"), Ok(Request::Status(None)));
         assert_eq!(Request::parse(b"status a b "), Ok(Request::Status(Some(b"a b "))));
         assert_eq!(Request::parse(b"history \xff"), Ok(Request::History(b"\xff")));
-        assert_eq!(Request::parse(b"restart web"), Ok(Request::Order(b"rcu", b"web")));
+        assert_eq!(Request::parse(b"restart web"), Ok(Request::Order(Order::Restart, b"web")));
         assert_eq!(
             (Request::parse(b"rescan"), Request::parse(b"subscribe")),
             (Ok(Request::Rescan), Ok(Request::Subscribe))
@@ -440,8 +515,7 @@ mod tests {
         for verb in Order::ALL {
             assert!(verb.bytes().iter().all(|byte| !decode(*byte, Dialect::All).is_empty()), "{verb}");
         }
-        assert_eq!(order("int"), Some(&b"i"[..]));
-        let restart: Vec<_> = b"rcu".iter().flat_map(|byte| decode(*byte, Dialect::All)).collect();
+        let restart: Vec<_> = Order::Restart.bytes().iter().flat_map(|byte| decode(*byte, Dialect::All)).collect();
         assert!(matches!(restart[..], [Command::StopSignal, Command::Continue(_), Command::Up]));
     }
 
@@ -449,10 +523,39 @@ mod tests {
     fn lines_are_objects_with_one_key() {
         let done = Line::Done(Done { count: 3 });
         assert_eq!(done.encode(), b"{\"done\":{\"count\":3}}\n");
-        let error = Line::Error(Error { kind: "service".into(), text: "no \"x\"\n".into() });
+        let error = Line::Error(Error { kind: ErrorCode::Service.into(), text: "no \"x\"\n".into() });
         assert_eq!(error.encode(), b"{\"error\":{\"kind\":\"service\",\"text\":\"no \\\"x\\\"\\n\"}}\n");
         assert_eq!(Line::decode(&error.encode()), Ok(error));
         assert!(Line::decode(b"{}").is_err() && Line::decode(b"[").is_err());
+    }
+
+    #[test]
+    fn what_a_newer_onit_says_is_read_as_far_as_it_is_known_and_told_again() {
+        let told = [
+            r#"{"hello":{"api":1,"version":"9","pid":7,"directory":"/s","view":"/s","state":"resting","control":true}}"#,
+            concat!(
+                r#"{"service":{"name":"web","state":"frozen","want":"often","leaving":false,"pid":7,"since":1.5,"#,
+                r#""seconds":2.0,"ready":null,"paused":false,"enabled":true,"restarts":3,"flapping":null,"exit":null,"#,
+                r#""next":null,"logger":false,"trouble":null}}"#
+            ),
+            concat!(
+                r#"{"event":{"what":"renamed","time":1.5,"name":"web","old":"up","new":"frozen","want":"often","#,
+                r#""pid":7,"exit":null}}"#
+            ),
+            r#"{"error":{"kind":"weather","text":"it rains"}}"#,
+        ];
+        let lines = told.map(|line| Line::decode(line.as_bytes()).expect("a line"));
+        let [Line::Hello(hello), Line::Service(web), Line::Event(event), Line::Error(error)] = &lines else {
+            panic!("{lines:?}");
+        };
+        assert_eq!((hello.state.known(), error.kind.known()), (None, None));
+        assert_eq!((web.state.known(), web.want.known(), web.pid, web.restarts), (None, None, Some(7), Some(3)));
+        assert_eq!((event.what.known(), event.new.as_ref().map(Word::as_str)), (None, Some("frozen")));
+        assert_eq!(event.old, Some(ServiceState::Up.into()));
+        assert_eq!(
+            lines.map(|line| String::from_utf8(line.encode()).expect("text")),
+            told.map(|line| format!("{line}\n"))
+        );
     }
 
     proptest! {
@@ -465,7 +568,7 @@ mod tests {
         fn what_is_sent_is_one_line_and_is_read_again(name in ".*", pid in any::<Option<i32>>(), eighths in 0..1u64 << 40) {
             let since = eighths as f64 / 8.0;
             let event = Line::Event(Event {
-                what: "state".into(), time: since, name: Some(name), old: None, new: None, want: None, pid,
+                what: EventKind::State.into(), time: since, name: Some(name), old: None, new: None, want: None, pid,
                 exit: Some(ExitRecord::of(Exit::Code(3))),
             });
             let sent = event.encode();

@@ -3,7 +3,7 @@
 //! A request has 384 bytes (sysvinit's initreq.h): magic number, command, run level and a pause as integers of the
 //! machine, and 368 bytes of data. It is written in one piece, so what does not come whole is none.
 
-use crate::machine::request::{Goal, Request};
+use crate::machine::request::{Request, ShutdownAction};
 
 /// A request has so many bytes.
 pub const LENGTH: usize = 384;
@@ -69,7 +69,7 @@ impl Reader {
         let command = i32::from_ne_bytes(*command);
         match command {
             RUN_LEVEL => self.level(i32::from_ne_bytes(*level)).map(Some),
-            POWER_FAILS | POWER_FAILS_NOW => Some(Some(Heard::Request(Request::Shutdown(Goal::PowerOff)))),
+            POWER_FAILS | POWER_FAILS_NOW => Some(Some(Heard::Request(Request::Shutdown(ShutdownAction::PowerOff)))),
             POWER_IS_BACK => Some(None), // had it failed, we would be on our way
             SET_VARIABLE | REMOVE_VARIABLE => {
                 self.variable(data, command == SET_VARIABLE);
@@ -82,9 +82,9 @@ impl Reader {
     fn level(&self, level: i32) -> Option<Heard> {
         let letter = char::from_u32(level.cast_unsigned()).filter(char::is_ascii_alphanumeric)?;
         Some(match letter {
-            '0' if self.halts => Heard::Request(Request::Shutdown(Goal::Halt)),
-            '0' => Heard::Request(Request::Shutdown(Goal::PowerOff)),
-            '6' => Heard::Request(Request::Shutdown(Goal::Reboot)),
+            '0' if self.halts => Heard::Request(Request::Shutdown(ShutdownAction::Halt)),
+            '0' => Heard::Request(Request::Shutdown(ShutdownAction::PowerOff)),
+            '6' => Heard::Request(Request::Shutdown(ShutdownAction::Reboot)),
             'q' | 'Q' => Heard::Request(Request::Rescan),
             letter => Heard::Level(letter),
         })
@@ -131,8 +131,8 @@ mod tests {
     /// systemctl 252, called as poweroff and as halt.
     const SYSTEMCTL: &[u8] = b"\x69\x19\x09\x03\x01\0\0\0\x30\0\0\0\0\0\0\0";
 
-    fn shutdown(goal: Goal) -> Vec<Heard> {
-        vec![Heard::Request(Request::Shutdown(goal))]
+    fn shutdown(action: ShutdownAction) -> Vec<Heard> {
+        vec![Heard::Request(Request::Shutdown(action))]
     }
 
     fn command(number: i32) -> [u8; LENGTH] {
@@ -145,8 +145,11 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn the_bytes_of_the_real_tools_are_understood() {
         let heard = |start| Reader::default().read(&real(start));
-        assert_eq!([heard(TELINIT_0), heard(SYSTEMCTL)], [shutdown(Goal::PowerOff), shutdown(Goal::PowerOff)]);
-        assert_eq!(heard(TELINIT_6), shutdown(Goal::Reboot));
+        assert_eq!(
+            [heard(TELINIT_0), heard(SYSTEMCTL)],
+            [shutdown(ShutdownAction::PowerOff), shutdown(ShutdownAction::PowerOff)]
+        );
+        assert_eq!(heard(TELINIT_6), shutdown(ShutdownAction::Reboot));
         assert_eq!(heard(TELINIT_Q), [Heard::Request(Request::Rescan)]);
         assert_eq!([heard(TELINIT_S), heard(TELINIT_U)], [[Heard::Level('S')], [Heard::Level('u')]]);
         assert_eq!(heard(TELINIT_T_7_3), [Heard::Level('3')]);
@@ -158,11 +161,14 @@ mod tests {
     fn shutdown_says_before_whether_it_is_a_halt() {
         let mut reader = Reader::default();
         let mut heard = |starts: [&[u8]; 2]| reader.read(&starts.map(real).concat());
-        assert_eq!(heard([SHUTDOWN_H_UPPER_H, TELINIT_0]), shutdown(Goal::Halt));
-        assert_eq!(heard([TELINIT_6, TELINIT_0]), [shutdown(Goal::Reboot), shutdown(Goal::Halt)].concat());
-        assert_eq!(heard([SHUTDOWN_H_UPPER_P, TELINIT_0]), shutdown(Goal::PowerOff));
-        assert_eq!(heard([SHUTDOWN_H_UPPER_H, TELINIT_0]), shutdown(Goal::Halt));
-        assert_eq!(heard([SHUTDOWN_R, TELINIT_0]), shutdown(Goal::PowerOff));
+        assert_eq!(heard([SHUTDOWN_H_UPPER_H, TELINIT_0]), shutdown(ShutdownAction::Halt));
+        assert_eq!(
+            heard([TELINIT_6, TELINIT_0]),
+            [shutdown(ShutdownAction::Reboot), shutdown(ShutdownAction::Halt)].concat()
+        );
+        assert_eq!(heard([SHUTDOWN_H_UPPER_P, TELINIT_0]), shutdown(ShutdownAction::PowerOff));
+        assert_eq!(heard([SHUTDOWN_H_UPPER_H, TELINIT_0]), shutdown(ShutdownAction::Halt));
+        assert_eq!(heard([SHUTDOWN_R, TELINIT_0]), shutdown(ShutdownAction::PowerOff));
     }
 
     #[test]
@@ -173,7 +179,10 @@ mod tests {
             record
         };
         let heard = |number| Reader::read(&mut Reader { halts: true }, &[variable(number), level(b'0')].concat());
-        assert_eq!([heard(SET_VARIABLE), heard(REMOVE_VARIABLE)], [shutdown(Goal::Halt), shutdown(Goal::PowerOff)]);
+        assert_eq!(
+            [heard(SET_VARIABLE), heard(REMOVE_VARIABLE)],
+            [shutdown(ShutdownAction::Halt), shutdown(ShutdownAction::PowerOff)]
+        );
     }
 
     #[test]
@@ -190,7 +199,7 @@ mod tests {
     #[test]
     fn when_the_power_fails_it_is_switched_off_in_order() {
         let heard = |number| Reader::default().read(&command(number));
-        assert_eq!([heard(2), heard(3)], [shutdown(Goal::PowerOff), shutdown(Goal::PowerOff)]);
+        assert_eq!([heard(2), heard(3)], [shutdown(ShutdownAction::PowerOff), shutdown(ShutdownAction::PowerOff)]);
         assert_eq!(heard(4), []);
     }
 
@@ -198,7 +207,7 @@ mod tests {
     fn garbage_is_passed_over_up_to_the_next_request() {
         let good = level(b'6');
         let garbage = |before: &[u8], after: &[u8]| Reader::default().read(&[before, &good, after].concat());
-        let with = |count| [shutdown(Goal::Reboot), vec![Heard::Garbage(count)]].concat();
+        let with = |count| [shutdown(ShutdownAction::Reboot), vec![Heard::Garbage(count)]].concat();
         assert_eq!(garbage(b"hello\n", b""), with(6));
         assert_eq!(garbage(b"", &MAGIC), with(4));
         assert_eq!(garbage(&MAGIC, &good[..383]), with(4 + 383));
@@ -216,7 +225,7 @@ mod tests {
         #[test]
         fn no_bytes_hide_the_request_behind_them(before in proptest::collection::vec(any::<u8>(), 0..900)) {
             let heard = Reader::default().read(&[&before[..], &level(b'6')].concat());
-            prop_assert!(heard.contains(&Heard::Request(Request::Shutdown(Goal::Reboot))), "{heard:?}");
+            prop_assert!(heard.contains(&Heard::Request(Request::Shutdown(ShutdownAction::Reboot))), "{heard:?}");
         }
     }
 }

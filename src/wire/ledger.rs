@@ -82,7 +82,7 @@ pub enum Fact {
     /// The exit code.
     Code,
     /// What the shutdown that was asked for is to end with, and one.
-    Goal,
+    ShutdownAction,
     /// Services that appear are taken in.
     TakesIn,
     /// The descriptor of the front, and one.

@@ -18,3 +18,4 @@ pub mod status;
 pub mod svdir;
 pub mod tai;
 pub mod watchdog;
+mod word;

@@ -3,8 +3,8 @@
 use crate::svdir::{SOON, SvDir, UnderTest, as_many, is_root, missing_tools, poll_until, skip, wait_for};
 use nix::sys::signal::Signal;
 use onit::client::api::{Api, Order};
-use onit::client::{Deadline, ErrorKind};
-use onit::wire::api::{Event, Line, ServiceStatus};
+use onit::client::{Deadline, ErrorKind, ServiceState, Want};
+use onit::wire::api::{Event, EventKind, Line, ServiceStatus, SupervisorState, Word};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -70,10 +70,11 @@ impl Client {
     /// The next event. That a service was starting for a moment, as it is on a slow machine, is left out.
     fn event(&mut self) -> Event {
         let mut before = None;
+        let starting = Some(ServiceState::Starting.into());
         loop {
             match self.line() {
-                Line::Event(event) if event.new.as_deref() == Some("starting") => before = event.old,
-                Line::Event(event) if event.old.as_deref() == Some("starting") => {
+                Line::Event(event) if event.new == starting => before = event.old,
+                Line::Event(event) if event.old == starting => {
                     return Event { old: before, ..event };
                 }
                 Line::Event(event) => return event,
@@ -87,10 +88,11 @@ impl Client {
         let mut events = Vec::new();
         while events.last().is_none_or(|event| event != last) {
             let event = self.event();
-            let text = |text: Option<String>| text.unwrap_or_default();
-            events.push(match event.what.as_str() {
-                "state" => format!("{} {}→{}", text(event.name), text(event.old), text(event.new)),
-                what => format!("{} {what}", text(event.name)),
+            let name = event.name.unwrap_or_default();
+            events.push(match (event.what, event.old, event.new) {
+                (Word::Known(EventKind::State), Some(old), Some(new)) => format!("{name} {old}→{new}"),
+                (what, None, None) => format!("{name} {what}"),
+                other => panic!("{name}: {other:?}"),
             });
         }
         events
@@ -111,9 +113,9 @@ fn the_library_asks_orders_and_listens() {
     assert_eq!(api.hello().pid as u32, onit.pid());
     api.subscribe().expect("subscribed");
     assert_eq!(api.event(Duration::ZERO).expect("nothing yet"), None);
-    assert_eq!(api.status("web").expect("a status").state, "down");
+    assert_eq!(api.status("web").expect("a status").state, ServiceState::Down);
     api.order(Order::Up, "web").expect("ordered");
-    while api.status("web").expect("a status").state != "up" {
+    while api.status("web").expect("a status").state != ServiceState::Up {
         assert!(api.event(SOON).expect("an event").is_some(), "nothing happens");
     }
     assert_eq!(api.all().expect("all").len(), 1);
@@ -175,14 +177,15 @@ fn whoever_asks_is_answered() {
     let mut client = Client::of(&sv);
     let Ok(hello) = client.ask("hello") else { panic!("no hello") };
     let [Line::Hello(hello)] = &hello[..] else { panic!("{hello:?}") };
-    assert_eq!((hello.pid as u32, hello.api, hello.state.as_str(), hello.control), (onit.pid(), 1, "up", true));
+    assert_eq!((hello.pid as u32, hello.api, hello.control), (onit.pid(), 1, true));
+    assert_eq!(hello.state, SupervisorState::Up);
     assert_eq!(Path::new(&hello.directory), sv.path());
 
     let all = client.statuses("status");
     let names: Vec<&str> = all.iter().map(|status| status.name.as_str()).collect();
     assert_eq!(names, ["a b", "crash", "web", "web/log"]);
     let web = client.status("web");
-    assert_eq!((web.state.as_str(), web.want.as_str(), web.restarts, web.flapping), ("up", "up", 0, None));
+    assert_eq!((web.state.as_str(), web.want.as_str(), web.restarts, web.flapping), ("up", "up", Some(0), None));
     assert_eq!(web.pid.map(|pid| pid as u32), sv.existing("web").status().and_then(|status| status.pid()));
     assert!(client.status("web/log").logger && !web.logger && web.enabled);
     let down = client.status("a b");
@@ -192,8 +195,9 @@ fn whoever_asks_is_answered() {
     assert_eq!(crash.trouble.as_deref(), Some("exited with 7 within a second of its start; trying again"));
 
     assert_eq!(client.ask("once a b"), Ok(vec![]));
-    let once = wait_for("it to be up", SOON, || Some(client.status("a b")).filter(|status| status.state == "up"));
-    assert_eq!(once.want, "once");
+    let once =
+        wait_for("it to be up", SOON, || Some(client.status("a b")).filter(|status| status.state == ServiceState::Up));
+    assert_eq!(once.want, Want::Once);
     for (request, error) in [
         ("", "request: no such verb"),
         ("frobnicate web", "request: no such verb"),
@@ -250,7 +254,7 @@ fn a_finish_that_gives_up_is_heard_and_seen() {
         assert_eq!(onit.stderr().matches(why).count(), round, "each time that it was told to start");
     }
     web.order(b"u");
-    assert_eq!(client.event().old.as_deref(), Some("failed"));
+    assert_eq!(client.event().old, Some(ServiceState::Failed.into()));
 }
 
 #[test]
@@ -311,7 +315,7 @@ fn lives_are_remembered_also_by_the_one_who_goes_on_after_a_fault() {
         client.write_all(b"hello\n").ok()?;
         (client.read(&mut [0; 1]).ok()? == 1).then(|| Client::of(&sv))
     });
-    assert_eq!((lives(&mut client), client.status("web").restarts), (expected, 2));
+    assert_eq!((lives(&mut client), client.status("web").restarts), (expected, Some(2)));
 }
 
 #[test]
@@ -373,19 +377,19 @@ fn a_thousand_services_that_restart_at_once_are_all_heard() {
     }
     let _onit = sv.start(UnderTest::Onit);
     let mut client = Client::of(&sv);
-    let all_up = |client: &mut Client| client.statuses("status").iter().all(|status| status.state == "up");
+    let all_up = |client: &mut Client| client.statuses("status").iter().all(|status| status.state == ServiceState::Up);
     wait_for("all to be up", SOON * 3, || all_up(&mut client).then_some(()));
     let mut listener = Client::of(&sv);
     assert_eq!(listener.ask("subscribe"), Ok(vec![]));
     client.say(&names.iter().map(|name| format!("restart {name}\n")).collect::<String>());
-    let mut heard: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let is_over = |events: &Vec<String>| events.last().is_some_and(|new| new == "up");
+    let mut heard: BTreeMap<String, Vec<Word<ServiceState>>> = BTreeMap::new();
+    let is_over = |events: &Vec<Word<_>>| events.last().is_some_and(|new| *new == ServiceState::Up);
     while heard.len() < names.len() || !heard.values().all(is_over) {
         let event = listener.event();
         heard.entry(event.name.expect("a name")).or_default().extend(event.new);
     }
     for (name, events) in heard {
-        assert_eq!(events, ["stopping", "backoff", "up"], "{name}");
+        assert_eq!(events, [ServiceState::Stopping, ServiceState::Backoff, ServiceState::Up], "{name}");
     }
 }
 
@@ -413,7 +417,7 @@ fn rights_are_those_of_the_user_and_the_groups() {
         let kind = |line: &str| match Line::decode(line.as_bytes()) {
             Ok(Line::Service(status)) => status.name,
             Ok(Line::Done(_)) => "done".into(),
-            Ok(Line::Error(error)) => error.kind,
+            Ok(Line::Error(error)) => error.kind.to_string(),
             other => panic!("{other:?}"),
         };
         sv.run(command).stdout.lines().map(kind).collect()
@@ -493,9 +497,9 @@ fn a_name_that_is_not_utf8_may_be_said_as_it_is_told_if_it_is_nobody_elses() {
     let mut client = Client::of(&sv);
     assert_eq!(client.status("one\u{fffd}").name, "one\u{fffd}");
     assert!(client.ask("down one\u{fffd}").is_ok());
-    assert_eq!(client.status("one\u{fffd}").want, "down");
+    assert_eq!(client.status("one\u{fffd}").want, Want::Down);
     assert!(client.ask("down two\u{fffd}").is_err_and(|error| error.starts_with("service: ")));
-    assert!(client.statuses("status").iter().filter(|two| two.name == "two\u{fffd}").all(|two| two.want == "up"));
+    assert!(client.statuses("status").iter().filter(|two| two.name == "two\u{fffd}").all(|two| two.want == Want::Up));
 }
 
 #[test]
@@ -583,6 +587,6 @@ fn ten_thousand_refused_names_are_told_piece_by_piece() {
     let _onit = sv.start(UnderTest::Onit);
     let mut client = Client::of(&sv);
     let all = wait_for("all of them", SOON * 3, || Some(client.statuses("status")).filter(|all| all.len() > count));
-    assert_eq!(all.iter().filter(|status| status.state == "refused").count(), count);
+    assert_eq!(all.iter().filter(|status| status.state == ServiceState::Refused).count(), count);
     assert_eq!(all.first().map(|status| status.state.as_str()), Some("up"));
 }

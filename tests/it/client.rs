@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::libc;
 use nix::sys::signal::Signal as Posix;
 use onit::client::{
-    Change, Deadline, ErrorKind, Exit, Format, Kind, Manager, Operation, Phase, Result, Service, Signal, Standing,
+    Change, Deadline, ErrorKind, Exit, Format, Kind, Manager, Operation, Phase, Result, Service, ServiceState, Signal,
     Status, Until, Want, Watch,
 };
 
@@ -111,11 +111,11 @@ fn a_whole_life(tool: Tool) {
     let _supervisor = tool.start(&sv, &directory);
     web.wait(Until::Supervised, SOON).unwrap_or_else(|error| panic!("{error}"));
     let status = done(web.wait(Until::Down, SOON));
-    assert_eq!((status.standing(), status.want, status.pid), (Standing::Down, Want::Down, None));
+    assert_eq!((status.state(), status.want, status.pid), (ServiceState::Down, Want::Down, None));
     assert_eq!(web.kind().expect("a status"), tool.kind);
 
     let up = done(web.perform(Operation::Up, SOON));
-    assert_eq!((up.standing(), up.want, up.phase), (Standing::Up, Want::Up, Phase::Run));
+    assert_eq!((up.state(), up.want, up.phase), (ServiceState::Up, Want::Up, Phase::Run));
     assert!(procfs::is_alive(pid(&up)));
     assert!(up.since >= status.since && up.uptime(std::time::SystemTime::now()) < SOON, "{up:?}");
     assert_eq!(up.ready, (tool.kind == Kind::S6).then_some(false));
@@ -140,11 +140,11 @@ fn a_whole_life(tool: Tool) {
     see(&web, "once", |status| status.want == once);
     web.term().expect("TERM");
     let down = done(web.wait(Until::Down, SOON));
-    assert_eq!((down.standing(), down.want), (Standing::Down, once));
+    assert_eq!((down.state(), down.want), (ServiceState::Down, once));
     assert_eq!(down.last_exit, (tool.kind == Kind::S6).then_some(Exit::Code(7)));
     listens(&directory, &done(web.perform(Operation::Once, SOON)));
     let down = done(web.perform(Operation::Down, SOON));
-    assert_eq!((down.standing(), down.want), (Standing::Down, Want::Down));
+    assert_eq!((down.state(), down.want), (ServiceState::Down, Want::Down));
     let last = done(web.perform(Operation::Up, SOON));
     listens(&directory, &last);
     assert!(web.perform(Operation::Exit, SOON).unwrap_or_else(|error| panic!("{error}")).is_none());
@@ -817,7 +817,7 @@ fn fifty(tool: Tool) {
     assert!(second.len() == 50 && first.iter().zip(&second).all(|(old, new)| old != new));
     assert_eq!(pids(all("status", manager.status())), second);
     let down = all("down", manager.down(patience));
-    assert!(down.iter().flatten().all(|status| status.standing() == Standing::Down));
+    assert!(down.iter().flatten().all(|status| status.state() == ServiceState::Down));
     assert!(first.iter().chain(&second).all(|pid| !procfs::is_alive(*pid)));
 }
 
@@ -939,9 +939,11 @@ fn threads_watch_what_another_one_does() {
                 let (deadline, mut been_up, mut down) = (Deadline::after(SOON), HashSet::new(), HashSet::new());
                 while down.len() < MANY {
                     let change = watch.next_by(deadline).expect("a change").expect("it comes in time");
-                    match change.new.map(|status| status.standing()) {
-                        Some(Standing::Up) => _ = been_up.insert(change.service),
-                        Some(Standing::Down) if been_up.contains(&change.service) => _ = down.insert(change.service),
+                    match change.new.map(|status| status.state()) {
+                        Some(ServiceState::Up) => _ = been_up.insert(change.service),
+                        Some(ServiceState::Down) if been_up.contains(&change.service) => {
+                            _ = down.insert(change.service)
+                        }
                         _ => {}
                     }
                 }

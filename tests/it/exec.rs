@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use onit::client::api::Api;
+use onit::client::{ServiceState, api::Api};
 
 use crate::procfs::{self, Glimpse};
 use crate::svdir::{Ending, Phase, SOON, Service, SvDir, UnderTest};
@@ -92,12 +92,12 @@ fn a_run_that_is_not_loaded_holds_up_nobody_else_and_runs_when_it_is() {
     let mut api = wait_for("the socket", SOON, || Api::connect(sv.live().join("api")).ok());
     api.subscribe().expect("subscribed");
     let state = |api: &mut Api, name: &str| api.status(name).expect("a status").state;
-    assert_eq!(state(&mut api, "leased7"), "starting");
+    assert_eq!(state(&mut api, "leased7"), ServiceState::Starting);
     for ((service, lease), pid) in waiting.into_iter().zip(pids) {
         drop(lease);
         assert_eq!(service.wait_pid("ran"), pid, "the process that waited, and no other");
     }
-    while state(&mut api, "leased7") != "up" {
+    while state(&mut api, "leased7") != ServiceState::Up {
         assert!(api.event(SOON).expect("an event").is_some(), "nobody is told that it has been executed");
     }
     assert_eq!(onit.stderr(), "");

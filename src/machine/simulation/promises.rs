@@ -1,7 +1,7 @@
 //! What a user is promised, one test each. The names tell the promise.
 
 use super::*;
-use crate::machine::Standing;
+use crate::machine::ServiceState;
 use crate::machine::policy::{DRAIN_LIMIT, INSIST};
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
 
@@ -1167,20 +1167,20 @@ fn finish_that_gives_up_says_so_once_for_what_was_wanted_up() {
 #[test]
 fn where_it_stands_is_said_in_one_word() {
     let mut world = up();
-    assert_eq!(world.service.standing(), Standing::Up);
+    assert_eq!(world.service.state(), ServiceState::Up);
     world.order(Command::Term);
-    assert_eq!(world.service.standing(), Standing::Stopping);
+    assert_eq!(world.service.state(), ServiceState::Stopping);
     world.ends(FAILED);
-    assert_eq!(world.service.standing(), Standing::Finishing);
+    assert_eq!(world.service.state(), ServiceState::Finishing);
     world.ends(Exit::GIVE_UP);
-    assert_eq!(world.service.standing(), Standing::Failed);
+    assert_eq!(world.service.state(), ServiceState::Failed);
     assert_eq!(world.order(Command::Once), "run");
     world.ends(Exit::Code(0));
     world.ends(Exit::Code(0));
-    assert_eq!(world.service.standing(), Standing::Done);
+    assert_eq!(world.service.state(), ServiceState::Done);
     let mut pausing = up().with(Programs { run: Some(Refusal::Fork), ..Programs::RUN });
     pausing.ends(FAILED);
-    assert_eq!(pausing.service.standing(), Standing::Backoff);
+    assert_eq!(pausing.service.state(), ServiceState::Backoff);
     pausing.order(Command::Down);
-    assert_eq!(pausing.service.standing(), Standing::Down);
+    assert_eq!(pausing.service.state(), ServiceState::Down);
 }

@@ -21,7 +21,7 @@
 //! real tools, see the tests. Nothing here allocates.
 
 use super::{Bad, DAEMONTOOLS_LEN, RUNIT_LEN};
-use crate::machine::{Completion, Exit, Phase, Pid, Signal, Standing, Want};
+use crate::machine::{Completion, Exit, Phase, Pid, ServiceState, Signal, Want};
 use crate::wire::tai::Tai;
 use std::time::{Duration, SystemTime};
 
@@ -145,8 +145,8 @@ impl Status {
     }
 
     /// Where it stands, in one word.
-    pub fn standing(&self) -> Standing {
-        Standing::of(self.phase, self.want, self.got_term, self.failed.then_some(Completion::Failed))
+    pub fn state(&self) -> ServiceState {
+        ServiceState::of(self.phase, self.want, self.got_term, self.failed.then_some(Completion::Failed))
     }
 
     fn common(format: Format, since: Tai, pid: Option<Pid>, want: Want, paused: bool) -> Result<Status, Bad> {
@@ -350,16 +350,16 @@ mod tests {
     fn where_it_stands() {
         let status = decoded("400000006b054743082749b4515b000000750001");
         let down = Status { phase: Phase::Down, pid: None, ..status };
-        for (status, standing) in [
-            (status, Standing::Up),
-            (Status { got_term: true, ..status }, Standing::Stopping),
-            (Status { phase: Phase::Finish, ..status }, Standing::Finishing),
-            (down, Standing::Backoff),
-            (Status { want: Want::Down, ..down }, Standing::Down),
-            (Status { want: Want::Once, ..down }, Standing::Down),
-            (Status { failed: true, ..down }, Standing::Failed),
+        for (status, state) in [
+            (status, ServiceState::Up),
+            (Status { got_term: true, ..status }, ServiceState::Stopping),
+            (Status { phase: Phase::Finish, ..status }, ServiceState::Finishing),
+            (down, ServiceState::Backoff),
+            (Status { want: Want::Down, ..down }, ServiceState::Down),
+            (Status { want: Want::Once, ..down }, ServiceState::Down),
+            (Status { failed: true, ..down }, ServiceState::Failed),
         ] {
-            assert_eq!(status.standing(), standing, "{status:?}");
+            assert_eq!(status.state(), state, "{status:?}");
         }
     }
 

@@ -79,7 +79,7 @@ fn exit(code: &str, status: i32) -> Option<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Standing;
+    use crate::machine::ServiceState;
 
     /// As systemd 252 printed it.
     const RUNNING: &str = "Restart=always\nMainPID=4432\nControlPID=0\nExecMainCode=0\nExecMainStatus=0\nLoadState=loaded\n\
@@ -99,25 +99,25 @@ mod tests {
         let unit = Unit::parse(RUNNING);
         assert!(unit.exists && unit.restarts);
         assert_eq!(
-            (unit.status.standing(), unit.status.pid, unit.status.ready),
-            (Standing::Up, Some(Pid(4432)), Some(true))
+            (unit.status.state(), unit.status.pid, unit.status.ready),
+            (ServiceState::Up, Some(Pid(4432)), Some(true))
         );
         assert_eq!(unit.status.since, SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_509_192));
     }
 
     #[test]
     fn the_states_of_a_unit() {
-        for (active, sub, main, control, standing) in [
-            ("activating", "start", "7", "0", Standing::Up),
-            ("activating", "auto-restart", "0", "0", Standing::Backoff),
-            ("deactivating", "stop-sigterm", "7", "0", Standing::Stopping),
-            ("deactivating", "stop-post", "0", "8", Standing::Finishing),
-            ("inactive", "dead", "0", "0", Standing::Down),
-            ("failed", "failed", "0", "0", Standing::Failed),
+        for (active, sub, main, control, state) in [
+            ("activating", "start", "7", "0", ServiceState::Up),
+            ("activating", "auto-restart", "0", "0", ServiceState::Backoff),
+            ("deactivating", "stop-sigterm", "7", "0", ServiceState::Stopping),
+            ("deactivating", "stop-post", "0", "8", ServiceState::Finishing),
+            ("inactive", "dead", "0", "0", ServiceState::Down),
+            ("failed", "failed", "0", "0", ServiceState::Failed),
         ] {
             let unit =
                 changed(&[("ActiveState", active), ("SubState", sub), ("MainPID", main), ("ControlPID", control)]);
-            assert_eq!(unit.status.standing(), standing, "{active} {sub}");
+            assert_eq!(unit.status.state(), state, "{active} {sub}");
         }
         assert!(!changed(&[("LoadState", "not-found")]).exists && !changed(&[("Restart", "no")]).restarts);
     }

@@ -5,7 +5,7 @@ use super::find::{Talk, Target, Trouble, Way, worse};
 use super::{files, status, words};
 use crate::client::{Deadline, ErrorKind, Watch};
 use crate::exit;
-use crate::machine::Mono;
+use crate::machine::{Mono, ServiceState, Want};
 use crate::sys::clock;
 use crate::wire::api::ServiceStatus;
 use std::io::{IsTerminal as _, Write as _};
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(7);
 
 /// What is waited for.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Goal {
+pub enum WaitCondition {
     /// `run` runs.
     Up,
     /// And it counts as ready, as far as anybody knows but its `check`.
@@ -55,7 +55,7 @@ pub struct Before {
     since: f64,
 }
 
-/// How it stands with a goal.
+/// How it stands with what is waited for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// It is so.
@@ -83,34 +83,38 @@ impl Before {
     }
 }
 
-impl Goal {
+impl WaitCondition {
     /// Whether it is so, by what is known now.
     pub fn verdict(&self, now: &ServiceStatus) -> Verdict {
-        let state = now.state.as_str();
-        let (up, done) = (state == "up", state == "done");
-        let (ready, down) = (up && now.ready != Some(false), done || matches!(state, "down" | "failed"));
+        let is = |state: ServiceState| now.state == state;
+        let (up, done, failed) = (is(ServiceState::Up), is(ServiceState::Done), is(ServiceState::Failed));
+        let refused = is(ServiceState::Refused);
+        let (ready, down) = (up && now.ready != Some(false), done || failed || is(ServiceState::Down));
+        let stays_down = down && now.want != Want::Up;
         let met = match self {
-            Goal::Up => up,
-            Goal::Ready => ready,
-            Goal::Launched(_) => ready || done,
-            Goal::Down => down && now.want != "up",
-            Goal::Done => done || state == "failed" || (state == "down" && now.want != "up" && has_ended(now)),
-            Goal::Started(before) => up || (before.since < now.since && !before.has_failed(now)),
-            Goal::Restarted(before) => (ready || done) && before.is_past(now),
-            Goal::Ended(before) => before.pid.is_none() || before.pid != now.pid,
-            Goal::Paused(paused) => now.pid.is_none() || now.paused == *paused,
-            Goal::Enabled(_) => (ready || done) && now.enabled,
-            Goal::Disabled => down && !now.enabled,
-            Goal::Gone(before) => state == "refused" || (now.leaving && down) || (!now.leaving && before.is_past(now)),
+            WaitCondition::Up => up,
+            WaitCondition::Ready => ready,
+            WaitCondition::Launched(_) => ready || done,
+            WaitCondition::Down => stays_down,
+            WaitCondition::Done => done || failed || (stays_down && has_ended(now)),
+            WaitCondition::Started(before) => up || (before.since < now.since && !before.has_failed(now)),
+            WaitCondition::Restarted(before) => (ready || done) && before.is_past(now),
+            WaitCondition::Ended(before) => before.pid.is_none() || before.pid != now.pid,
+            WaitCondition::Paused(paused) => now.pid.is_none() || now.paused == *paused,
+            WaitCondition::Enabled(_) => (ready || done) && now.enabled,
+            WaitCondition::Disabled => down && !now.enabled,
+            WaitCondition::Gone(before) => refused || (now.leaving && down) || (!now.leaving && before.is_past(now)),
         };
         let never = match self {
-            Goal::Up | Goal::Ready => done || matches!(state, "failed" | "refused"),
-            Goal::Launched(before) | Goal::Restarted(before) | Goal::Enabled(before) => {
-                matches!(state, "failed" | "refused") || before.has_failed(now)
+            WaitCondition::Up | WaitCondition::Ready => done || failed || refused,
+            WaitCondition::Launched(before) | WaitCondition::Restarted(before) | WaitCondition::Enabled(before) => {
+                failed || refused || before.has_failed(now)
             }
-            Goal::Started(before) => before.has_failed(now),
-            Goal::Down | Goal::Done => state == "refused", // what nobody looks after tells nobody when it ends
-            _ => false,
+            WaitCondition::Started(before) => before.has_failed(now),
+            WaitCondition::Down | WaitCondition::Done => refused, // what nobody looks after tells nobody when it ends
+            WaitCondition::Ended(_) | WaitCondition::Paused(_) | WaitCondition::Disabled | WaitCondition::Gone(_) => {
+                false
+            }
         };
         match (met, never) {
             (true, _) => Verdict::Met,
@@ -122,25 +126,25 @@ impl Goal {
     /// The word behind "not", for a service that stands like this.
     fn name(&self, now: &ServiceStatus) -> &'static str {
         match self {
-            Goal::Ready | Goal::Launched(_) if now.state == "up" => "ready",
-            Goal::Up | Goal::Ready | Goal::Launched(_) => "up",
-            Goal::Down => "down",
-            Goal::Done => "done",
-            Goal::Started(_) => "started",
-            Goal::Restarted(_) => "up again",
-            Goal::Ended(_) => "ended",
-            Goal::Paused(true) => "paused",
-            Goal::Paused(false) => "continued",
-            Goal::Enabled(_) => "enabled and up",
-            Goal::Disabled => "disabled and down",
-            Goal::Gone(_) => "gone",
+            WaitCondition::Ready | WaitCondition::Launched(_) if now.state == ServiceState::Up => "ready",
+            WaitCondition::Up | WaitCondition::Ready | WaitCondition::Launched(_) => "up",
+            WaitCondition::Down => "down",
+            WaitCondition::Done => "done",
+            WaitCondition::Started(_) => "started",
+            WaitCondition::Restarted(_) => "up again",
+            WaitCondition::Ended(_) => "ended",
+            WaitCondition::Paused(true) => "paused",
+            WaitCondition::Paused(false) => "continued",
+            WaitCondition::Enabled(_) => "enabled and up",
+            WaitCondition::Disabled => "disabled and down",
+            WaitCondition::Gone(_) => "gone",
         }
     }
 }
 
 /// Whether it has run at all. The files of most supervisors do not say; whoever waits is then believed to have seen it.
 fn has_ended(now: &ServiceStatus) -> bool {
-    now.exit.is_some() || now.restarts == files::UNKNOWN
+    now.exit.is_some() || now.restarts.is_none()
 }
 
 /// Who is waited for.
@@ -149,7 +153,7 @@ pub struct Pending {
     /// The service.
     pub target: Target,
     /// What for.
-    pub goal: Goal,
+    pub condition: WaitCondition,
 }
 
 /// When waiting ends, and how much is told of it.
@@ -254,13 +258,13 @@ impl Waiting<'_> {
     /// Whether there is nothing more to wait for with this one.
     fn is_settled(&mut self, one: &Pending) -> bool {
         match self.talk.look(&one.target) {
-            Ok(now) => match one.goal.verdict(&now) {
+            Ok(now) => match one.condition.verdict(&now) {
                 Verdict::NotYet => return false,
-                Verdict::Never if self.may_come() && now.state == "refused" => return false,
+                Verdict::Never if self.may_come() && now.state == ServiceState::Refused => return false,
                 Verdict::Met => self.succeed(one, Some(&now)),
                 Verdict::Never => self.fail(one, &now, exit::FAILED),
             },
-            Err(trouble) if trouble.code == exit::UNKNOWN && matches!(one.goal, Goal::Gone(_)) => {
+            Err(trouble) if trouble.code == exit::UNKNOWN && matches!(one.condition, WaitCondition::Gone(_)) => {
                 self.succeed(one, None)
             }
             Err(trouble) if trouble.hung_up => {
@@ -283,17 +287,17 @@ impl Waiting<'_> {
         if self.patience.verbose {
             self.progress.clear();
             let name = super::paint::cut(&one.target.name, usize::MAX);
-            let pid = now.and_then(|now| now.pid).map_or(String::new(), |pid| format!(" (pid {pid})"));
-            let state = now.filter(|_| !matches!(one.goal, Goal::Gone(_))).map_or("gone", words::state);
+            let pid = now.map_or(String::new(), words::process);
+            let state = now.filter(|_| !matches!(one.condition, WaitCondition::Gone(_))).map_or("gone", words::state);
             let told = super::paint::report(&format!("{name}: {state}{pid}\n"));
             self.told = worse(self.told, told.err().unwrap_or(exit::OK));
         }
     }
 
     fn fail(&mut self, one: &Pending, now: &ServiceStatus, code: i32) {
-        let (name, goal) = (super::paint::cut(&one.target.name, usize::MAX), one.goal.name(now));
+        let (name, condition) = (super::paint::cut(&one.target.name, usize::MAX), one.condition.name(now));
         let after = if code == exit::LATE { format!(" after {}", self.patience.passed()) } else { String::new() };
-        self.complain(Trouble::new(code, format!("{name}: not {goal}{after}: {}", stands(now))));
+        self.complain(Trouble::new(code, format!("{name}: not {condition}{after}: {}", stands(now))));
     }
 
     fn complain(&mut self, trouble: Trouble) {
@@ -309,7 +313,7 @@ impl Waiting<'_> {
     fn give_up(&mut self) {
         for one in std::mem::take(&mut self.pending) {
             match self.talk.look(&one.target) {
-                Ok(now) if one.goal.verdict(&now) == Verdict::Met => self.succeed(&one, Some(&now)),
+                Ok(now) if one.condition.verdict(&now) == Verdict::Met => self.succeed(&one, Some(&now)),
                 Ok(now) => self.fail(&one, &now, exit::LATE),
                 Err(trouble) => self.complain(trouble),
             }
@@ -384,7 +388,7 @@ enum Arriving {
 /// Where a service stands, for whoever had hoped for something else.
 pub fn stands(now: &ServiceStatus) -> String {
     words::amiss(now).unwrap_or_else(|| {
-        let pid = now.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+        let pid = words::process(now);
         let why = now.trouble.as_deref().filter(|_| words::is_troubled(now));
         let why = why.map_or(String::new(), |why| format!(": {why}"));
         format!("{}{pid}, want {}{why}", words::state(now), now.want)
@@ -437,107 +441,148 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::api::Word;
     use Verdict::{Met, Never, NotYet};
 
-    fn service(state: &str, want: &str, pid: i32) -> ServiceStatus {
+    fn service(state: ServiceState, want: Want, pid: i32) -> ServiceStatus {
         ServiceStatus {
-            name: "web".into(),
-            state: state.into(),
-            want: want.into(),
             pid: Some(pid).filter(|pid| *pid > 0),
             since: 5.0,
             seconds: 1.0,
-            ready: Some(state == "up"),
-            enabled: true,
-            ..ServiceStatus::default()
+            ready: Some(state == ServiceState::Up),
+            restarts: Some(0),
+            ..ServiceStatus::new("web", state, want)
         }
     }
 
     #[test]
     fn up_and_down() {
-        let up = service("up", "up", 7);
-        let backoff = service("backoff", "up", 0);
-        let verdicts = |goal: &Goal| {
-            let others = [service("down", "down", 0), service("failed", "up", 0), service("stopping", "down", 7)];
-            [&up, &backoff].into_iter().chain(&others).map(|now| goal.verdict(now)).collect::<Vec<_>>()
+        let up = service(ServiceState::Up, Want::Up, 7);
+        let backoff = service(ServiceState::Backoff, Want::Up, 0);
+        let verdicts = |condition: &WaitCondition| {
+            let others = [
+                service(ServiceState::Down, Want::Down, 0),
+                service(ServiceState::Failed, Want::Up, 0),
+                service(ServiceState::Stopping, Want::Down, 7),
+            ];
+            [&up, &backoff].into_iter().chain(&others).map(|now| condition.verdict(now)).collect::<Vec<_>>()
         };
-        assert_eq!(verdicts(&Goal::Up), [Met, NotYet, NotYet, Never, NotYet]);
-        assert_eq!(verdicts(&Goal::Ready), [Met, NotYet, NotYet, Never, NotYet]);
-        assert_eq!(verdicts(&Goal::Down), [NotYet, NotYet, Met, NotYet, NotYet]);
-        assert_eq!(verdicts(&Goal::Done), [NotYet, NotYet, NotYet, Met, NotYet]);
+        assert_eq!(verdicts(&WaitCondition::Up), [Met, NotYet, NotYet, Never, NotYet]);
+        assert_eq!(verdicts(&WaitCondition::Ready), [Met, NotYet, NotYet, Never, NotYet]);
+        assert_eq!(verdicts(&WaitCondition::Down), [NotYet, NotYet, Met, NotYet, NotYet]);
+        assert_eq!(verdicts(&WaitCondition::Done), [NotYet, NotYet, NotYet, Met, NotYet]);
         let starting = ServiceStatus { ready: Some(false), ..up.clone() };
-        assert_eq!((Goal::Up.verdict(&starting), Goal::Ready.verdict(&starting)), (Met, NotYet));
-        assert_eq!(Goal::Down.verdict(&service("down", "up", 0)), NotYet, "it is about to be started");
-        let refused = service("refused", "up", 0);
-        assert_eq!((Goal::Down.verdict(&refused), Goal::Done.verdict(&refused)), (Never, Never));
+        assert_eq!((WaitCondition::Up.verdict(&starting), WaitCondition::Ready.verdict(&starting)), (Met, NotYet));
+        assert_eq!(
+            WaitCondition::Down.verdict(&service(ServiceState::Down, Want::Up, 0)),
+            NotYet,
+            "it is about to be started"
+        );
+        let refused = service(ServiceState::Refused, Want::Up, 0);
+        assert_eq!((WaitCondition::Down.verdict(&refused), WaitCondition::Done.verdict(&refused)), (Never, Never));
+    }
+
+    #[test]
+    fn a_state_that_we_do_not_know_is_waited_out() {
+        let frozen = ServiceStatus {
+            state: Word::Other("frozen".into()),
+            want: Word::Other("often".into()),
+            ..service(ServiceState::Up, Want::Up, 7)
+        };
+        let conditions = [WaitCondition::Up, WaitCondition::Ready, WaitCondition::Down, WaitCondition::Done];
+        assert_eq!(conditions.map(|condition| condition.verdict(&frozen)), [const { NotYet }; 4]);
+        assert_eq!(stands(&frozen), "frozen (pid 7)");
     }
 
     #[test]
     fn what_is_done_is_as_it_was_ordered_and_not_up() {
-        let done = service("done", "down", 0);
-        let verdict = |goal: Goal| goal.verdict(&done);
-        let before = Before::of(&service("up", "up", 7));
-        assert_eq!([verdict(Goal::Done), verdict(Goal::Down), verdict(Goal::Launched(before))], [Met, Met, Met]);
-        assert_eq!([verdict(Goal::Up), verdict(Goal::Ready)], [Never, Never]);
-        assert_eq!([verdict(Goal::Restarted(before)), verdict(Goal::Enabled(before))], [Met, Met]);
-        assert_eq!(verdict(Goal::Restarted(Before::of(&done))), NotYet, "that was before");
+        let done = service(ServiceState::Done, Want::Down, 0);
+        let verdict = |condition: WaitCondition| condition.verdict(&done);
+        let before = Before::of(&service(ServiceState::Up, Want::Up, 7));
+        assert_eq!(
+            [verdict(WaitCondition::Done), verdict(WaitCondition::Down), verdict(WaitCondition::Launched(before))],
+            [Met, Met, Met]
+        );
+        assert_eq!([verdict(WaitCondition::Up), verdict(WaitCondition::Ready)], [Never, Never]);
+        assert_eq!([verdict(WaitCondition::Restarted(before)), verdict(WaitCondition::Enabled(before))], [Met, Met]);
+        assert_eq!(verdict(WaitCondition::Restarted(Before::of(&done))), NotYet, "that was before");
     }
 
     #[test]
     fn who_is_ready_by_its_check_alone_counts_until_that_is_run() {
-        let unknown = ServiceStatus { ready: None, ..service("up", "up", 7) };
-        assert_eq!([Goal::Ready, Goal::Launched(Before::of(&unknown))].map(|goal| goal.verdict(&unknown)), [Met, Met]);
+        let unknown = ServiceStatus { ready: None, ..service(ServiceState::Up, Want::Up, 7) };
+        assert_eq!(
+            [WaitCondition::Ready, WaitCondition::Launched(Before::of(&unknown))]
+                .map(|condition| condition.verdict(&unknown)),
+            [Met, Met]
+        );
     }
 
     #[test]
     fn what_could_not_be_executed_since_the_order_is_not_waited_for() {
-        let mut broken = service("backoff", "up", 0);
+        let mut broken = service(ServiceState::Backoff, Want::Up, 0);
         broken.exit = Some(crate::wire::api::ExitRecord::of(crate::machine::Exit::NOT_RUN));
         broken.trouble = Some("cannot start ./run".into());
         let earlier = Before::of(&ServiceStatus { since: 4.0, ..broken.clone() });
-        let (same, goals) = (Before::of(&broken), [Goal::Launched, Goal::Restarted, Goal::Started, Goal::Enabled]);
-        assert!(goals.iter().all(|goal| goal(earlier).verdict(&broken) == Never));
-        assert!(goals.iter().all(|goal| goal(same).verdict(&broken) == NotYet), "it was so before");
-        assert_eq!(Goal::Ready.verdict(&broken), NotYet, "whoever only waits hopes for the next time");
+        let (same, conditions) = (
+            Before::of(&broken),
+            [WaitCondition::Launched, WaitCondition::Restarted, WaitCondition::Started, WaitCondition::Enabled],
+        );
+        assert!(conditions.iter().all(|condition| condition(earlier).verdict(&broken) == Never));
+        assert!(conditions.iter().all(|condition| condition(same).verdict(&broken) == NotYet), "it was so before");
+        assert_eq!(WaitCondition::Ready.verdict(&broken), NotYet, "whoever only waits hopes for the next time");
     }
 
     #[test]
     fn what_is_told_by_files_is_done_when_it_is_down_and_stays_so() {
-        let by_files = |want| ServiceStatus { restarts: files::UNKNOWN, ..service("down", want, 0) };
-        let verdicts = ["down", "once", "up"].map(|want| Goal::Done.verdict(&by_files(want)));
+        let by_files = |want| ServiceStatus { restarts: None, ..service(ServiceState::Down, want, 0) };
+        let verdicts = [Want::Down, Want::Once, Want::Up].map(|want| WaitCondition::Done.verdict(&by_files(want)));
         assert_eq!(verdicts, [Met, Met, NotYet]);
-        assert_eq!(Goal::Done.verdict(&service("down", "once", 0)), NotYet, "the supervisor knows that it has not run");
+        assert_eq!(
+            WaitCondition::Done.verdict(&service(ServiceState::Down, Want::Once, 0)),
+            NotYet,
+            "the supervisor knows that it has not run"
+        );
     }
 
     #[test]
     fn another_life_is_another_process_or_a_later_start() {
-        let up = service("up", "up", 7);
-        let goal = Goal::Restarted(Before::of(&up));
-        assert_eq!(goal.verdict(&up), NotYet);
-        assert_eq!(goal.verdict(&service("stopping", "up", 7)), NotYet);
-        assert_eq!(goal.verdict(&service("up", "up", 8)), Met);
-        assert_eq!(goal.verdict(&ServiceStatus { since: 6.0, ..up.clone() }), Met, "a pid may come again");
-        assert_eq!(goal.verdict(&ServiceStatus { ready: Some(false), since: 6.0, ..up.clone() }), NotYet);
-        assert_eq!(Goal::Restarted(Before::of(&service("down", "down", 0))).verdict(&up), Met);
-        assert_eq!(Goal::Ended(Before::of(&up)).verdict(&up), NotYet);
-        assert_eq!(Goal::Ended(Before::of(&up)).verdict(&service("backoff", "up", 0)), Met);
+        let up = service(ServiceState::Up, Want::Up, 7);
+        let condition = WaitCondition::Restarted(Before::of(&up));
+        assert_eq!(condition.verdict(&up), NotYet);
+        assert_eq!(condition.verdict(&service(ServiceState::Stopping, Want::Up, 7)), NotYet);
+        assert_eq!(condition.verdict(&service(ServiceState::Up, Want::Up, 8)), Met);
+        assert_eq!(condition.verdict(&ServiceStatus { since: 6.0, ..up.clone() }), Met, "a pid may come again");
+        assert_eq!(condition.verdict(&ServiceStatus { ready: Some(false), since: 6.0, ..up.clone() }), NotYet);
+        assert_eq!(WaitCondition::Restarted(Before::of(&service(ServiceState::Down, Want::Down, 0))).verdict(&up), Met);
+        assert_eq!(WaitCondition::Ended(Before::of(&up)).verdict(&up), NotYet);
+        assert_eq!(WaitCondition::Ended(Before::of(&up)).verdict(&service(ServiceState::Backoff, Want::Up, 0)), Met);
     }
 
     #[test]
     fn a_start_counts_also_when_it_is_over() {
-        let goal = Goal::Started(Before::of(&service("down", "down", 0)));
-        assert_eq!(goal.verdict(&service("down", "once", 0)), NotYet);
-        assert_eq!(goal.verdict(&ServiceStatus { since: 6.0, ..service("down", "once", 0) }), Met);
-        assert_eq!(goal.verdict(&service("up", "once", 7)), Met);
+        let condition = WaitCondition::Started(Before::of(&service(ServiceState::Down, Want::Down, 0)));
+        assert_eq!(condition.verdict(&service(ServiceState::Down, Want::Once, 0)), NotYet);
+        assert_eq!(condition.verdict(&ServiceStatus { since: 6.0, ..service(ServiceState::Down, Want::Once, 0) }), Met);
+        assert_eq!(condition.verdict(&service(ServiceState::Up, Want::Once, 7)), Met);
     }
 
     #[test]
     fn who_is_to_leave_is_gone_or_taken_in_anew() {
-        let up = service("up", "up", 7);
-        let goal = Goal::Gone(Before::of(&up));
-        assert_eq!(goal.verdict(&ServiceStatus { leaving: true, ..service("stopping", "down", 7) }), NotYet);
-        assert_eq!(goal.verdict(&ServiceStatus { leaving: true, ..service("down", "down", 0) }), Met);
-        assert_eq!(goal.verdict(&service("up", "up", 8)), Met);
-        assert_eq!((goal.verdict(&up), goal.verdict(&service("refused", "up", 0))), (NotYet, Met));
+        let up = service(ServiceState::Up, Want::Up, 7);
+        let condition = WaitCondition::Gone(Before::of(&up));
+        assert_eq!(
+            condition.verdict(&ServiceStatus { leaving: true, ..service(ServiceState::Stopping, Want::Down, 7) }),
+            NotYet
+        );
+        assert_eq!(
+            condition.verdict(&ServiceStatus { leaving: true, ..service(ServiceState::Down, Want::Down, 0) }),
+            Met
+        );
+        assert_eq!(condition.verdict(&service(ServiceState::Up, Want::Up, 8)), Met);
+        assert_eq!(
+            (condition.verdict(&up), condition.verdict(&service(ServiceState::Refused, Want::Up, 0))),
+            (NotYet, Met)
+        );
     }
 }
