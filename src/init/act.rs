@@ -122,6 +122,9 @@ impl Init {
         let is_there = |program: &str| has_any && fs::is_executable(&slot.dir, program);
         let has_hook = |command| control::program(command).is_some_and(is_there);
         slot.service.inputs.scripts = slot.service.inputs.scripts.with_hooks(has_hook);
+        if !has_any {
+            slot.unexecuted.retain(|(script, _)| script.starts_with("./"));
+        }
     }
 
     fn look_for_finish(&mut self, at: SlotId) {
@@ -130,6 +133,8 @@ impl Init {
         slot.service.inputs.scripts.finish = has_finish;
         if has_finish {
             self.read_limits(at);
+        } else {
+            slot.note_executed("./finish");
         }
     }
 
@@ -145,6 +150,7 @@ impl Init {
             && matches!(slot.standing(), Standing::Down | Standing::Done | Standing::Failed)
         {
             slot.complaint = None; // what goes wrong now is news
+            slot.unexecuted.clear();
         }
     }
 
@@ -242,7 +248,10 @@ impl Init {
                     self.expect_exec(PendingChild::new(pid, at, script, self.now));
                     self.runs_now(at, pid)
                 }
-                Some((_, Exec::Done)) | None => self.runs_now(at, pid),
+                Some((_, Exec::Done)) | None => {
+                    self.note_exec(at, script);
+                    self.runs_now(at, pid)
+                }
             },
             (Err(errno), _) => {
                 self.tell_refusal(at, script, errno);
@@ -264,8 +273,14 @@ impl Init {
             (Some(at), Some((pid, Exec::Pending))) => {
                 self.expect_exec(PendingChild::new(pid, at, Script::Run, self.now));
             }
-            (Some(_), Some((_, Exec::Done)) | None) | (None, _) => {}
+            (Some(at), Some((_, Exec::Done))) => self.note_exec(at, Script::Run),
+            (Some(_), None) | (None, _) => {}
         }
+    }
+
+    /// A script has been executed.
+    pub(super) fn note_exec(&mut self, at: SlotId, script: Script) {
+        self.table.get_mut(at).into_iter().for_each(|slot| slot.note_executed(script_name(script)));
     }
 
     /// `run` could not be executed: its process ends like any other, and we say why.
@@ -290,7 +305,7 @@ impl Init {
             _ => String::new(),
         };
         let then = if script == Script::Run { "; trying again" } else { "" };
-        self.complain(at, format!("{cause}{hint}{then}"));
+        self.complain_of(at, script, &format!("{cause}{hint}{then}"));
     }
 
     /// A script that is there, but whose interpreter is not, looks like a missing script to the kernel.
@@ -381,6 +396,14 @@ impl Init {
         self.complain_about(at, |slot| &mut slot.complaint, trouble);
     }
 
+    /// One line about a script that cannot be executed, unless it was the last one said about that script.
+    pub(super) fn complain_of(&mut self, at: SlotId, script: Script, trouble: &str) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        if slot.note_unexecuted(script_name(script), trouble) {
+            self.tell(at, &trouble);
+        }
+    }
+
     /// One line about a service, unless it was the last one said about the same matter.
     pub(super) fn complain_about(&mut self, at: SlotId, matter: fn(&mut Slot) -> &mut Option<String>, trouble: String) {
         let Some(slot) = self.table.get_mut(at) else { return };
@@ -414,9 +437,14 @@ impl Init {
             Some(Outcome::Ended { exit, lived }) if is_news => self.tell_news(at, pid, exit, lived),
             Some(Outcome::EssentialEnded(exit)) => self.end_all(at, exit),
             Some(Outcome::GaveUp(exit)) => {
+                self.note_exec(at, Script::Run); // it is not tried again
                 self.complain(at, format!("{}, and ./finish says 125: not started again until told", Ended(exit)));
             }
-            Some(Outcome::Done) => self.table.get_mut(at).into_iter().for_each(|slot| slot.complaint = None),
+            Some(Outcome::Done) => {
+                if let Some(slot) = self.table.get_mut(at) {
+                    (slot.complaint, slot.unexecuted) = (None, Vec::new());
+                }
+            }
             Some(Outcome::Ended { .. }) | None => {}
         }
         self.tell_late_news(at);
