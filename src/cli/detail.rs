@@ -64,7 +64,7 @@ fn process(told: i32, seen: Seen, finishing: bool) -> String {
         let unseen = if seen == Seen::Nowhere { " (not to be seen here: another PID namespace?)" } else { "" };
         return format!("{told}{unseen}");
     };
-    let name = crate::sys::process::name(pid);
+    let name = paint::cut(&crate::sys::process::name(pid), usize::MAX);
     let what = if finishing { "finish" } else { &name };
     let here = elsewhere(told, seen);
     if name.is_empty() { format!("{told}{here}") } else { format!("{told} ({what}){here}") }
@@ -179,14 +179,15 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
         lines.push(heading(format!("{state}{pid}{since}")));
     }
     let Some(file) = current(&directory, process, talk.is_elsewhere()) else { return };
+    let shown = paint::cut(&file.display().to_string(), usize::MAX);
     match tail(&file) {
-        Ok(tail) if tail.is_empty() => lines.push(format!("  {} is empty", file.display())),
+        Ok(tail) if tail.is_empty() => lines.push(format!("  {shown} is empty")),
         Ok(tail) => {
-            lines.push(format!("  {}", paint.tone(Tone::Quiet, &format!("the last of {}", file.display()))));
+            lines.push(format!("  {}", paint.tone(Tone::Quiet, &format!("the last of {shown}"))));
             let width = paint::width().unwrap_or(usize::MAX);
             lines.extend(tail.iter().map(|line| format!("    {}", paint::cut(line, width.saturating_sub(4)))));
         }
-        Err(error) => lines.push(format!("  cannot read {}: {error}", file.display())),
+        Err(error) => lines.push(format!("  cannot read {shown}: {error}")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Services through their files: where there is no socket, as with runit, daemontools and s6.
 
-use super::find::Trouble;
+use super::find::{Trouble, is_no_service};
 use super::newcomer::is_service;
 use crate::client::{self, ErrorKind, Format, Service, Watch};
 use crate::exit;
@@ -142,7 +142,7 @@ fn trouble(name: &str, error: &client::Error) -> Trouble {
 /// Makes or removes the file `down`, as onit and s6 do it themselves, and no other supervisor. Only in a service
 /// directory: in a directory of services, or any other one that was named by mistake, it would mean nothing.
 fn switch(name: &str, path: &Path, enabled: bool) -> Result<(), Trouble> {
-    if !["run", "supervise"].iter().any(|file| path.join(file).symlink_metadata().is_ok()) {
+    if is_no_service(path) {
         return Err(Trouble::new(exit::FAILED, format!("{name}: is no service directory: there is no run in it")));
     }
     let done =

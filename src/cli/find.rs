@@ -282,6 +282,9 @@ impl Talk {
             return self.path(Path::new(word)).map(|target| vec![target]);
         }
         if !is_many(word) {
+            if !can_be_name(word) && (self.api.is_some() || !self.directory.join(word).is_dir()) {
+                return Err(Trouble::unknown(word, &self.directory)); // there is nothing that could come yet
+            }
             return Ok(vec![self.target(word)]);
         }
         if known.is_none() {
@@ -309,6 +312,9 @@ impl Talk {
         let shown = path.display().to_string();
         if let Err(errno) = fs::open_path(path) {
             return Err(Trouble::new(exit::UNKNOWN, format!("{shown}: no such service: {}", errno.desc())));
+        }
+        if is_no_service(path) {
+            return Err(Trouble::new(exit::FAILED, format!("{shown}: is no service directory: there is no run in it")));
         }
         let place = fs::absolute(path);
         if let (Some(parent), Some(name)) = (place.parent(), place.file_name().and_then(OsStr::to_str))
@@ -399,9 +405,25 @@ impl Talk {
     }
 }
 
+/// Whether a directory can be none of a service: there is no `run` in it (or that is a directory, as in `/`), and nobody
+/// has ever looked after it. Where that cannot be seen it may be one.
+pub fn is_no_service(path: &Path) -> bool {
+    let is_missing = |file: &str| match path.join(file).symlink_metadata() {
+        Ok(_) => false,
+        Err(error) => matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory),
+    };
+    (is_missing("run") || path.join("run").is_dir()) && is_missing("supervise/lock") && is_missing("supervise/status")
+}
+
 /// What `sv` takes for a path.
 pub fn is_path(word: &str) -> bool {
     word.starts_with(['/', '.']) || word.ends_with('/')
+}
+
+/// Whether a service of a directory may be called so. There is a slash in the name of a logger only.
+fn can_be_name(word: &str) -> bool {
+    let own = word.strip_suffix("/log").unwrap_or(word);
+    !own.is_empty() && !own.contains('/')
 }
 
 /// Whether a word may name several services, so that it takes a list of them.
@@ -509,6 +531,29 @@ mod tests {
         ] {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn a_directory_with_a_run_that_is_one_itself_is_no_service() {
+        let place = tempfile::tempdir().expect("a directory");
+        let make = |path: &str| std::fs::create_dir_all(place.path().join(path)).expect("made");
+        let is_none = |path: &str| is_no_service(&place.path().join(path));
+        make("empty");
+        make("root/run");
+        make("linked");
+        make("looked-after/supervise");
+        make("service");
+        std::fs::write(place.path().join("looked-after/supervise/lock"), "").expect("written");
+        std::fs::write(place.path().join("service/run"), "").expect("written");
+        std::os::unix::fs::symlink("nowhere", place.path().join("linked/run")).expect("linked");
+        assert_eq!(["empty", "root", "missing"].map(is_none), [true; 3]);
+        assert_eq!(["linked", "looked-after", "service"].map(is_none), [false; 3]);
+    }
+
+    #[test]
+    fn what_has_a_slash_in_it_is_a_logger_or_no_name() {
+        assert!(["web", "web/log", "a.b", "two\nlines"].iter().all(|word| can_be_name(word)));
+        assert!(["web/../db", "web/x", "web//log", "a/b/log"].iter().all(|word| !can_be_name(word)));
     }
 
     #[test]

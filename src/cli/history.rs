@@ -41,6 +41,13 @@ impl History {
         let target = talk.only(&self.service)?;
         if target.way != Way::Api {
             return Err(match talk.api {
+                Some(_) if self.service.contains('\n') => Trouble::new(
+                    exit::FAILED,
+                    format!(
+                        "{}: a name of several lines cannot be told on the socket, which knows the history",
+                        target.name
+                    ),
+                ),
                 Some(_) => Trouble::new(exit::FAILED, format!("{}: its files do not tell its history", target.name)),
                 None => talk.unreachable(),
             });

@@ -41,7 +41,10 @@ impl List {
         let names: Vec<String> = wanted.map(|service| service.name).collect();
         match (self.json, terminal) {
             (true, _) => paint::print(&paint::json(&names)),
-            (false, true) => paint::print_lines(&names),
+            (false, true) => {
+                let shown: String = names.iter().map(|name| paint::cut(name, usize::MAX) + "\n").collect();
+                paint::print(&shown)
+            }
             // As ls does: a program that reads the names gets the names.
             (false, false) => {
                 paint::print_bytes(names.iter().map(|name| format!("{name}\n")).collect::<String>().as_bytes())

@@ -274,9 +274,15 @@ pub fn escaped(bytes: &[u8], terminal: bool) -> Vec<u8> {
     safe
 }
 
-/// Writes to standard output. Returns the exit code. Why it fails is told, but not that nobody reads any more.
+/// Writes to standard output. Returns the exit code. Why it fails is told, but not that nobody reads any more. Nothing in
+/// it does anything to a terminal.
 pub fn print(text: &str) -> i32 {
-    print_bytes(disarmed(text).as_bytes())
+    let shown = |c: char| if is_active(c) { '?' } else { c };
+    if text.contains(is_active) {
+        print_bytes(text.chars().map(shown).collect::<String>().as_bytes())
+    } else {
+        print_bytes(text.as_bytes())
+    }
 }
 
 /// The same, and nothing is changed: for what only programs read, and for what is [`escaped`].
@@ -307,13 +313,13 @@ fn write(bytes: &[u8]) -> Result<(), ErrorKind> {
     })
 }
 
-/// Writes lines to standard output.
+/// Writes lines to standard output. They may be coloured.
 pub fn print_lines(lines: &[String]) -> i32 {
     let mut text = lines.join("\n");
     if !lines.is_empty() {
         text.push('\n');
     }
-    print(&text)
+    print_bytes(disarmed(&text).as_bytes())
 }
 
 /// The JSON of a list: an array with one element on each line.

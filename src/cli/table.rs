@@ -6,7 +6,7 @@ use super::{
     check, completion, events, export, health, history, inspect, install, lint, near, new, order, status, upgrade,
 };
 use crate::{exit, sys::say::say};
-use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs};
 use std::ffi::OsString;
 
 /// A word behind `onit`.
@@ -320,10 +320,43 @@ impl Verb {
     /// Reads the words behind it, and goes on with them.
     fn read<V: FromArgs>(&'static self, args: &[OsString], run: impl FnOnce(V) -> i32) -> i32 {
         let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
-        match V::from_args(&[&self.title()], &split(&words)) {
+        let words = split(&words);
+        if let Some(what) = self.empty(&words) {
+            say(format_args!("onit: {}: {what} is empty (a variable that is not set?)", self.name));
+            return exit::USAGE;
+        }
+        match V::from_args(&[&self.title()], &words) {
             Ok(words) => run(words),
             Err(early) => self.instead(&early),
         }
+    }
+
+    /// What of its words is empty, and so would be the current directory where it is a path. That of a service has a
+    /// line of its own.
+    fn empty(&self, words: &[&str]) -> Option<String> {
+        let info = self.info?();
+        let has_value = |word: &str| {
+            let is_meant = |flag: &argh::FlagInfo| {
+                flag.long == word
+                    || flag.short.is_some_and(|letter| word.strip_prefix('-') == Some(&*letter.to_string()))
+            };
+            info.flags.iter().any(|flag| matches!(flag.kind, FlagInfoKind::Option { .. }) && is_meant(flag))
+        };
+        let mut before = "";
+        for word in words {
+            if has_value(before) {
+                if word.is_empty() {
+                    return Some(format!("the value of {before}"));
+                }
+                before = "";
+                continue;
+            }
+            if word.is_empty() && !self.words.contains("SVC") {
+                return Some("a word".into());
+            }
+            before = word;
+        }
+        None
     }
 
     fn wrong(&self, output: &str) -> String {

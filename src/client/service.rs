@@ -72,7 +72,7 @@ impl Service {
         if name.is_empty() {
             return Err(Error::new(Path::new(""), "open it", ErrorKind::BadName));
         }
-        Service::open(place_of(name, std::env::var_os("SVDIR")))
+        Service::open(place_of(name, std::env::var_os("SVDIR").filter(|services| !services.is_empty())))
     }
 
     /// All services in a directory of services, by name. Names that begin with a dot are none.

@@ -18,6 +18,20 @@ use std::time::Duration;
 /// Who dies sooner after its start is in trouble.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
+/// What a small file may stand for when it says nothing.
+struct Known<T> {
+    /// What it said last.
+    last: T,
+    /// What holds where there is none.
+    default: T,
+}
+
+/// Whether a file may well be read the next time.
+fn passes(errno: Errno) -> bool {
+    use Errno::{EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT};
+    matches!(errno, EAGAIN | EINTR | EIO | EMFILE | ENFILE | ENOMEM | ESTALE | ETIMEDOUT)
+}
+
 impl Init {
     /// One event for one service, with everything that follows from it at once. What it means for others is returned.
     pub(super) fn apply(&mut self, at: SlotId, event: Event) -> Option<Outcome> {
@@ -122,6 +136,9 @@ impl Init {
         let is_there = |program: &str| has_any && fs::is_executable(&slot.dir, program);
         let has_hook = |command| control::program(command).is_some_and(is_there);
         slot.service.inputs.scripts = slot.service.inputs.scripts.with_hooks(has_hook);
+        if !has_any {
+            slot.unexecuted.retain(|(script, _)| script.starts_with("./"));
+        }
     }
 
     fn look_for_finish(&mut self, at: SlotId) {
@@ -130,12 +147,16 @@ impl Init {
         slot.service.inputs.scripts.finish = has_finish;
         if has_finish {
             self.read_limits(at);
+        } else {
+            slot.note_executed("./finish");
         }
     }
 
     fn read_essential(&mut self, at: SlotId) {
         if self.config.personality.reads_small_files {
-            let essential = self.read_fact(at, "essential", svdir::essential);
+            let known = self.table.get(at).and_then(|slot| slot.service.inputs.essential);
+            let parse = |text: &str| svdir::essential(text).map(Some);
+            let essential = self.read_fact(at, "essential", parse, Known { last: known, default: None });
             self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.essential = essential);
         }
     }
@@ -145,6 +166,7 @@ impl Init {
             && matches!(slot.state(), ServiceState::Down | ServiceState::Done | ServiceState::Failed)
         {
             slot.complaint = None; // what goes wrong now is news
+            slot.unexecuted.clear();
         }
     }
 
@@ -242,7 +264,10 @@ impl Init {
                     self.expect_exec(PendingChild::new(pid, at, script, self.now));
                     self.runs_now(at, pid)
                 }
-                Some((_, Exec::Done)) | None => self.runs_now(at, pid),
+                Some((_, Exec::Done)) | None => {
+                    self.note_exec(at, script);
+                    self.runs_now(at, pid)
+                }
             },
             (Err(errno), _) => {
                 self.tell_refusal(at, script, errno);
@@ -264,8 +289,14 @@ impl Init {
             (Some(at), Some((pid, Exec::Pending))) => {
                 self.expect_exec(PendingChild::new(pid, at, Script::Run, self.now));
             }
-            (Some(_), Some((_, Exec::Done)) | None) | (None, _) => {}
+            (Some(at), Some((_, Exec::Done))) => self.note_exec(at, Script::Run),
+            (Some(_), None) | (None, _) => {}
         }
+    }
+
+    /// A script has been executed.
+    pub(super) fn note_exec(&mut self, at: SlotId, script: Script) {
+        self.table.get_mut(at).into_iter().for_each(|slot| slot.note_executed(script_name(script)));
     }
 
     /// `run` could not be executed: its process ends like any other, and we say why.
@@ -290,7 +321,7 @@ impl Init {
             _ => String::new(),
         };
         let then = if script == Script::Run { "; trying again" } else { "" };
-        self.complain(at, format!("{cause}{hint}{then}"));
+        self.complain_of(at, script, &format!("{cause}{hint}{then}"));
     }
 
     /// A script that is there, but whose interpreter is not, looks like a missing script to the kernel.
@@ -304,7 +335,10 @@ impl Init {
         }
         Some(match interpreter.strip_suffix('\r') {
             Some(_) => " (its lines end in carriage returns, as on Windows)".to_owned(),
-            None => format!(" (its interpreter {} is missing)", interpreter.replace(char::is_control, "?")),
+            None => {
+                let shown = svdir::excerpt(interpreter).replace(char::is_control, "?");
+                format!(" (its interpreter {shown} is missing)")
+            }
         })
     }
 
@@ -312,31 +346,48 @@ impl Init {
         if !self.config.personality.reads_small_files {
             return;
         }
-        let mut limits = Limits::of(self.config.personality.service);
-        if let Some(signal) = self.read_fact(at, "down-signal", svdir::signal) {
-            limits.stop_signal = signal;
+        let default = Limits::of(self.config.personality.service);
+        let last = self.table.get(at).map_or(default, |slot| slot.service.inputs.limits);
+        fn known<T>(last: T, default: T) -> Known<T> {
+            Known { last, default }
         }
-        if let Some(limit) = self.read_fact(at, "timeout-kill", svdir::limit) {
-            limits.kill_after = limit;
-        }
-        if let Some(limit) = self.read_fact(at, "timeout-finish", svdir::limit) {
-            limits.finish_limit = limit;
-        }
+        let stop_signal = known(last.stop_signal, default.stop_signal);
+        let kill_after = known(last.kill_after, default.kill_after);
+        let finish_limit = known(last.finish_limit, default.finish_limit);
+        let limits = Limits {
+            stop_signal: self.read_fact(at, "down-signal", svdir::signal, stop_signal),
+            kill_after: self.read_fact(at, "timeout-kill", svdir::limit, kill_after),
+            finish_limit: self.read_fact(at, "timeout-finish", svdir::limit, finish_limit),
+        };
         if let Some(slot) = self.table.get_mut(at) {
             slot.service.inputs.limits = limits;
         }
     }
 
-    pub(super) fn read_fact<T>(&mut self, at: SlotId, file: &'static str, parse: fn(&str) -> Option<T>) -> Option<T> {
-        let (fact, odd) = match fs::read_small(&self.table.get(at)?.dir, file) {
-            Ok(None) => (None, None),
+    /// What a small file says. One that cannot be read for now (it is leased to somebody, or we have too much open) says
+    /// what it said last.
+    fn read_fact<T>(
+        &mut self,
+        at: SlotId,
+        file: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+        known: Known<T>,
+    ) -> T {
+        let Some(slot) = self.table.get(at) else { return known.default };
+        let (fact, odd) = match fs::read_small(&slot.dir, file) {
+            Ok(None) => (known.default, None),
             Ok(Some(text)) => match parse(&text) {
-                Some(fact) => (Some(fact), None),
+                Some(fact) => (fact, None),
                 None => {
-                    (None, Some(format!("{file} says {:?}, which is no value for it", text.trim_end_matches('\n'))))
+                    let said = svdir::excerpt(text.trim_end_matches('\n'));
+                    let odd = format!("{file} says {said:?}, which is no value for it; going by the default");
+                    (known.default, Some(odd))
                 }
             },
-            Err(errno) => (None, Some(format!("cannot read {file}: {}", errno.desc()))),
+            Err(errno) if passes(errno) => {
+                (known.last, Some(format!("cannot read {file}: {}; going by what was known of it", errno.desc())))
+            }
+            Err(errno) => (known.default, Some(format!("cannot read {file}: {}; going by the default", errno.desc()))),
         };
         self.tell_odd(at, file, odd);
         fact
@@ -349,7 +400,7 @@ impl Init {
         if let Some(odd) = odd {
             slot.odd.push((file, odd.clone()));
             if known.as_ref() != Some(&odd) {
-                self.tell(at, &format_args!("{odd}; going by the default"));
+                self.tell(at, &odd);
             }
         }
     }
@@ -379,6 +430,14 @@ impl Init {
     /// One line about a service, unless it was the last one said about its life.
     pub(super) fn complain(&mut self, at: SlotId, trouble: String) {
         self.complain_about(at, |slot| &mut slot.complaint, trouble);
+    }
+
+    /// One line about a script that cannot be executed, unless it was the last one said about that script.
+    pub(super) fn complain_of(&mut self, at: SlotId, script: Script, trouble: &str) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        if slot.note_unexecuted(script_name(script), trouble) {
+            self.tell(at, &trouble);
+        }
     }
 
     /// One line about a service, unless it was the last one said about the same matter.
@@ -414,9 +473,14 @@ impl Init {
             Some(Outcome::Ended { exit, lived }) if is_news => self.tell_news(at, pid, exit, lived),
             Some(Outcome::EssentialEnded(exit)) => self.end_all(at, exit),
             Some(Outcome::GaveUp(exit)) => {
+                self.note_exec(at, Script::Run); // it is not tried again
                 self.complain(at, format!("{}, and ./finish says 125: not started again until told", Ended(exit)));
             }
-            Some(Outcome::Done) => self.table.get_mut(at).into_iter().for_each(|slot| slot.complaint = None),
+            Some(Outcome::Done) => {
+                if let Some(slot) = self.table.get_mut(at) {
+                    (slot.complaint, slot.unexecuted) = (None, Vec::new());
+                }
+            }
             Some(Outcome::Ended { .. }) | None => {}
         }
         self.tell_late_news(at);

@@ -468,7 +468,8 @@ fn is_runit() -> bool {
 fn limit(name: &str) -> Option<std::time::Duration> {
     let text = fs::open_path(Path::new(HOME)).and_then(|home| fs::read_small(home, name)).ok()??;
     svdir::limit(&text).unwrap_or_else(|| {
-        say(format_args!("onit: {HOME}/{name} says {:?}, which is no time; going by none", text.trim_end()));
+        let said = svdir::excerpt(text.trim_end());
+        say(format_args!("onit: {HOME}/{name} says {said:?}, which is no time; going by none"));
         None
     })
 }

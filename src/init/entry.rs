@@ -58,8 +58,7 @@ pub fn run(args: Args) -> i32 {
     }
     match entrypoint::parse(args) {
         Ok(Words { directory, trace, voice, control_group, status_group, poll, main }) => {
-            let directory = directory.or_else(|| std::env::var_os("SVDIR")).unwrap_or_else(|| SERVICES.into());
-            let directory = PathBuf::from(directory);
+            let directory = PathBuf::from(directory.unwrap_or_else(directory_of_services));
             if let Some(code) = unfit(voice, &directory) {
                 return code;
             }
@@ -79,12 +78,17 @@ pub fn run(args: Args) -> i32 {
 
 /// `init`, and whatever the kernel says to PID 1.
 pub fn init(args: Args) -> i32 {
-    let directory = std::env::var_os("SVDIR").unwrap_or_else(|| SERVICES.into());
+    let directory = directory_of_services();
     process::export(DIRECTORY_VARIABLE, fs::absolute(directory.as_ref()).as_os_str());
     let manager = Manager::from_environment();
     let groups = groups(Voice::Onit, None, None);
     let poll = poll_from_environment(Voice::Onit);
     boot::init(Config { manager, groups, poll, ..Config::onit(PathBuf::from(directory)) }, args)
+}
+
+/// Where the services are if nobody has said so. An empty variable is none.
+fn directory_of_services() -> OsString {
+    std::env::var_os("SVDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| SERVICES.into())
 }
 
 /// Why there is nothing for us to do with this directory, in one line; the exit code. PID 1 goes on all the same, and so
@@ -121,7 +125,8 @@ fn poll_from_environment(voice: Voice) -> Poll {
     let Some(text) = std::env::var_os("ONIT_POLL").filter(|text| !text.is_empty()) else { return Poll::default() };
     let text = text.to_string_lossy();
     Poll::parse(&text).unwrap_or_else(|| {
-        let cause = format!("ONIT_POLL says {text:?}, which is neither auto, never nor a time; going by auto");
+        let said = svdir::excerpt(&text);
+        let cause = format!("ONIT_POLL says {said:?}, which is neither auto, never nor a time; going by auto");
         voice.complain(None, &cause);
         Poll::default()
     })
@@ -263,7 +268,8 @@ fn stop_budget(config: &Config) -> Option<Duration> {
     };
     let text = text.to_string_lossy();
     svdir::budget(&text).unwrap_or_else(|| {
-        let cause = format!("ONIT_STOP_TIMEOUT says {text:?}, which is no time; going by the default of 9s");
+        let said = svdir::excerpt(&text);
+        let cause = format!("ONIT_STOP_TIMEOUT says {said:?}, which is no time; going by the default of 9s");
         config.voice.complain(None, &cause);
         config.stop_budget
     })

@@ -86,13 +86,14 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
                     other => return Err(format!("--log {other} is neither text nor json")),
                 }
             }
-            Long("control-group") => control_group = Some(value(&mut words)?),
-            Long("status-group") => status_group = Some(value(&mut words)?),
+            Long("control-group") => control_group = Some(group(&mut words, "--control-group")?),
+            Long("status-group") => status_group = Some(group(&mut words, "--status-group")?),
             Long("poll") => {
                 let text = value(&mut words)?;
                 let wrong = || format!("--poll {text} is neither auto, never nor a time of 100ms or more");
                 poll = Some(Poll::parse(&text).ok_or_else(wrong)?);
             }
+            Value(word) if word.is_empty() => return Err("the directory is empty (a variable that is not set?)".into()),
             Value(word) if directory.is_none() => directory = Some(word),
             Short(_) | Long(_) | Value(_) => return Err(option.unexpected().to_string()),
         }
@@ -107,6 +108,11 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
 
 fn value(words: &mut lexopt::Parser) -> Result<String, String> {
     words.value().map(|word| word.to_string_lossy().into_owned()).map_err(|error| error.to_string())
+}
+
+fn group(words: &mut lexopt::Parser, option: &str) -> Result<String, String> {
+    let empty = || format!("the value of {option} is empty (a variable that is not set?)");
+    Some(value(words)?).filter(|group| !group.is_empty()).ok_or_else(empty)
 }
 
 /// The main process that a command line names; `None` if it names none.

@@ -72,6 +72,7 @@ impl Init {
     }
 
     fn note_executed(&mut self, child: &PendingChild) {
+        self.note_exec(child.at, child.script);
         if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
             let before = seen(slot);
             slot.is_pending = false;
@@ -106,7 +107,8 @@ impl Init {
         let then = if child.script == Script::Run { "killing it and trying again" } else { "killing it" };
         let (script, limit) = (script_name(child.script), Span(EXEC_TIMEOUT));
         let cause = "it was stopped, or its file system does not answer";
-        self.complain(child.at, format!("{script} could not be executed within {limit} ({cause}); {then}"));
+        let trouble = format!("{script} could not be executed within {limit} ({cause}); {then}");
+        self.complain_of(child.at, child.script, &trouble);
         if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
             slot.told = true;
         }

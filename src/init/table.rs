@@ -42,6 +42,9 @@ pub struct Slot {
     pub is_pending: bool,
     /// The last trouble in its life that was told, so that it is told once.
     pub complaint: Option<String>,
+    /// Its scripts that could not be executed the last time, and what was told about each: beside a `finish` that never can
+    /// be, a `run` that fails is another trouble.
+    pub unexecuted: Vec<(&'static str, String)>,
     /// What is to be told of its end if it is started again: `finish` may say that it is not.
     pub news: Option<String>,
     /// The last trouble with `supervise`, in the same way. It is a trouble of its own: who said one after the other
@@ -115,6 +118,7 @@ impl Slot {
             told: false,
             is_pending: false,
             complaint: None,
+            unexecuted: Vec::new(),
             news: None,
             out_of_reach: None,
             out_of_date: None,
@@ -148,9 +152,28 @@ impl Slot {
         matches!(self.pair, Pair::Logger { .. })
     }
 
-    /// The last trouble that was told.
+    /// The last trouble that was told, that of its `run` first.
     pub fn trouble(&self) -> Option<&String> {
-        [&self.complaint, &self.out_of_reach, &self.out_of_date, &self.unlogged].into_iter().find_map(Option::as_ref)
+        let script = |is_run: bool| {
+            let mut those = self.unexecuted.iter().filter(move |(script, _)| (*script == "./run") == is_run);
+            those.next_back().map(|(_, told)| told)
+        };
+        let others = [&self.out_of_reach, &self.out_of_date, &self.unlogged];
+        let life = script(true).or(self.complaint.as_ref()).or_else(|| script(false));
+        life.or_else(|| others.into_iter().find_map(Option::as_ref))
+    }
+
+    /// A script could not be executed. Whether that is news.
+    pub fn note_unexecuted(&mut self, script: &'static str, told: &str) -> bool {
+        let known = self.unexecuted.iter().position(|(known, _)| *known == script);
+        let known = known.map(|place| self.unexecuted.remove(place).1);
+        self.unexecuted.push((script, told.to_owned()));
+        known.as_deref() != Some(told)
+    }
+
+    /// A script was executed, or is there no more: when it cannot be again, that is news.
+    pub fn note_executed(&mut self, script: &str) {
+        self.unexecuted.retain(|(known, _)| *known != script);
     }
 
     /// Where it stands.

@@ -53,6 +53,17 @@ fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
+/// As many bytes of a value are quoted.
+const QUOTED: usize = 64;
+
+/// A value as it is quoted: not all of it if it is none for people.
+pub fn excerpt(text: &str) -> std::borrow::Cow<'_, str> {
+    match (0..=QUOTED).rev().find_map(|length| text.get(..length)) {
+        Some(start) if text.len() > QUOTED => format!("{start}…").into(),
+        _ => text.into(),
+    }
+}
+
 /// A signal by name or number, see [`Signal::named`].
 pub fn signal(text: &str) -> Option<Signal> {
     Signal::named(first_line(text))
@@ -417,6 +428,13 @@ fn number(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_long_is_quoted_in_part() {
+        assert_eq!(excerpt(&"a".repeat(64)), "a".repeat(64));
+        assert_eq!(excerpt(&"a".repeat(65)), format!("{}…", "a".repeat(64)));
+        assert_eq!(excerpt(&format!("a{}", "é".repeat(40))), format!("a{}…", "é".repeat(31)), "no half characters");
+    }
 
     #[test]
     fn times() {

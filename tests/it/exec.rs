@@ -1,7 +1,8 @@
 //! A program that the kernel does not load at once: whoever executes it waits, and nobody else does.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions, Permissions};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -189,6 +190,83 @@ fn what_fails_late_and_then_at_once_is_told_once() {
     web.wait_text("ends", |text| text == "111 0\n111 0\n111 0\n");
     assert_eq!(onit.said(&["onit: web: cannot start ./run: No such file or directory"]).len(), 1, "{}", onit.stderr());
     assert_eq!(onit.stderr().lines().count(), 1, "{}", onit.stderr());
+}
+
+/// Each is a trouble of its own, and none makes the other news.
+#[test]
+fn of_a_run_that_fails_and_a_finish_that_cannot_be_executed_each_is_told_once() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("echo >>lives; exit 1").file_with_mode("finish", "", 0o644).create();
+    let db = sv.service("db").file_with_mode("run", "", 0o644).file_with_mode("finish", "", 0o644).create();
+    let onit = sv.start(UnderTest::Onit);
+    let mut stamps = Vec::new();
+    web.wait_text("lives", |text| text.lines().count() >= 4);
+    onit.wait_for("db to be tried four times", SOON, || {
+        let stamp = db.status()?.stamp();
+        if stamps.last() != Some(&stamp) {
+            stamps.push(stamp);
+        }
+        (stamps.len() >= 4).then_some(())
+    });
+    for line in [
+        "onit: web: exited with 1 within a second of its start; trying again",
+        "onit: web: cannot start ./finish: Permission denied",
+        "onit: db: cannot start ./run: Permission denied; trying again",
+        "onit: db: cannot start ./finish: Permission denied",
+    ] {
+        assert_eq!(onit.said(&[line]).len(), 1, "{line}: {}", onit.stderr());
+    }
+    assert_eq!(onit.stderr().lines().count(), 4, "{}", onit.stderr());
+    let mode = |mode| fs::set_permissions(web.path().join("finish"), Permissions::from_mode(mode)).expect("a mode");
+    web.write_script("finish", "echo >>ends");
+    mode(0o755);
+    web.wait_text("ends", |text| !text.is_empty());
+    mode(0o644);
+    let again = || (onit.said(&["web: cannot start ./finish"]).len() == 2).then_some(());
+    onit.wait_for("what is wrong again to be told again", SOON, again);
+}
+
+/// Whoever has a lease has it for a while, and what holds meanwhile is what held before.
+#[test]
+fn a_small_file_that_cannot_be_read_for_now_says_what_it_said_last() {
+    let sv = SvDir::new();
+    let run = "trap 'echo usr1 >>ends; exit' USR1; trap 'echo term >>ends; exit' TERM; echo $$ >ran; sleep 1000 & wait";
+    let web = sv.service("web").run(run).down().file("down-signal", "USR1").create();
+    let onit = sv.start(UnderTest::Onit);
+    let mut ends = String::new();
+    let mut stop = || {
+        start_it(&web, b"u");
+        web.wait_text("ran", |text| text.ends_with('\n'));
+        web.order(b"d");
+        web.wait_down();
+        fs::remove_file(web.path().join("ran")).expect("removed");
+        let last = std::mem::replace(&mut ends, web.text("ends"));
+        ends.strip_prefix(&last).expect("the same beginning").to_owned()
+    };
+    assert_eq!(stop(), "usr1\n");
+    let lease = match Lease::on(&web.path().join("down-signal")) {
+        Ok(lease) => lease,
+        Err(error) => skip!("no lease can be had here: {error}"),
+    };
+    assert_eq!(stop(), "usr1\n", "{}", onit.stderr());
+    onit.wait_said(&["onit: web: cannot read down-signal: ", "; going by what was known of it"]);
+    drop(lease);
+    fs::remove_file(web.path().join("down-signal")).expect("removed");
+    assert_eq!(stop(), "term\n");
+    assert_eq!(onit.stderr().lines().count(), 1, "{}", onit.stderr());
+}
+
+#[test]
+fn of_a_value_that_is_none_not_everything_is_told() {
+    let sv = SvDir::new();
+    let long = "é".repeat(2000);
+    let web = sv.service("web").run("echo >>lives").finish("exit 0").file("timeout-kill", &long);
+    let web = web.symlink("timeout-finish", "/dev/zero").create();
+    let onit = sv.start(UnderTest::Onit);
+    web.wait_text("lives", |text| !text.is_empty());
+    let zeros = onit.wait_said(&["onit: web: timeout-finish says ", "which is no value for it; going by the default"]);
+    let letters = onit.wait_said(&["onit: web: timeout-kill says \"éé", "…\", which is no value for it"]);
+    assert!(zeros.len() < 250 && letters.len() < 250, "{}", onit.stderr());
 }
 
 #[test]

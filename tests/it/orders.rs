@@ -2,7 +2,7 @@
 //! and sockets of others.
 
 use crate::svdir::{self, SOON, Supervisor, SvDir, UnderTest, is_root, missing_tools, onit, skip, spawn, wait_for};
-use crate::verbs::{command, fails, start, verb, well};
+use crate::verbs::{command, fails, on_terminal, start, verb, well};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -33,6 +33,93 @@ fn an_empty_name_is_never_that_of_a_service() {
         fails(&sv, &["disable", &services], 1, &["is no service directory: there is no run in it"]);
         assert_eq!((web.wait_up(), sv.path().join("down").exists()), (pid, false), "{which:?}");
     }
+}
+
+#[test]
+fn an_empty_word_is_an_error_and_never_the_current_directory() {
+    let sv = SvDir::new();
+    let here = sv.root().join("here");
+    fs::create_dir(&here).expect("a directory");
+    for words in [
+        &["install", ""][..],
+        &["install", "-f", ""],
+        &["install", "--", ""],
+        &["export", "systemd", ""],
+        &["lint", ""],
+        &["lint", "/", ""],
+        &["new", "", "--", "true"],
+        &["new", "web", "--dir", "", "--", "true"],
+        &["new", "web", "--dir=", "--", "true"],
+        &["new", "web", "--cwd", "", "--", "true"],
+        &["new", "web", "--log", "", "--", "true"],
+        &["new", "web", "--user", "", "--", "true"],
+        &["new", "web", "--depends-on", "", "--", "true"],
+        &["upgrade", ""],
+        &["completion", ""],
+        &["events", "--exec", ""],
+        &["status", "--color", ""],
+        &["run", ""],
+        &["run", "--control-group", "", "."],
+        &["run", "--status-group=", "."],
+        &["run", "", "--", "true"],
+    ] {
+        let mut command = command(&sv, words);
+        command.current_dir(&here);
+        let said = sv.run(command);
+        assert_eq!((said.code, said.stdout.as_str()), (100, ""), "{words:?}: {said:?}");
+        assert!(said.stderr.starts_with("onit: "), "{words:?}: {said:?}");
+        assert_eq!(fs::read_dir(&here).expect("read").count(), 0, "{words:?}");
+    }
+}
+
+/// As `/` is on every machine, for `$UNSET/` is that.
+#[test]
+fn a_directory_with_a_run_that_is_a_directory_is_no_service() {
+    for which in [UnderTest::Onit, UnderTest::Runsvdir] {
+        if let Some(why) = missing_tools(which.needs()) {
+            skip!("{why}");
+        }
+        let sv = SvDir::new();
+        sv.service("web").run("exec sleep 1000").create();
+        let _supervisor = start(&sv, which);
+        let root = sv.root().join("root");
+        fs::create_dir_all(root.join("run")).expect("directories");
+        let root = format!("{}/", root.display());
+        for verb in ["disable", "enable", "status", "up", "down", "pid", "env", "history", "check", "term", "exit"] {
+            fails(&sv, &[verb, &root], 1, &["is no service directory: there is no run in it"]);
+        }
+        fails(&sv, &["status", "/"], 1, &["onit: /: is no service directory"]);
+        assert_eq!(fs::read_dir(&root).expect("read").count(), 1, "{which:?}");
+    }
+    let sv = SvDir::new();
+    let _onit = start(&sv, UnderTest::Onit);
+    let mut stream = UnixStream::connect(sv.live().join("api")).expect("a socket");
+    let mut answers = BufReader::new(stream.try_clone().expect("a descriptor"));
+    let root = format!("disable {}/root/", sv.root().display());
+    for request in ["disable ..", "disable ../", root.as_str()] {
+        stream.write_all(format!("{request}\n").as_bytes()).expect("sent");
+        let mut answer = String::new();
+        answers.read_line(&mut answer).expect("an answer");
+        assert!(answer.starts_with("{\"error\":{\"kind\":\"service\""), "{request}: {answer}");
+    }
+    assert!(!sv.root().join("down").exists());
+}
+
+/// Whoever waited for it would wait for a minute, which is longer than any verb here may take.
+#[test]
+fn what_can_be_no_name_is_not_waited_for() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    let db = sv.service("db").run("exec sleep 1000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    db.wait_up();
+    for words in ["up -t 90", "restart -t 90 --no-wait", "down -t 90", "wait -t 90 up", "status", "pid", "check -t 90"]
+    {
+        let words: Vec<&str> = words.split(' ').chain(["web/../db"]).collect();
+        fails(&sv, &words, 4, &["onit: web/../db: no such service"]);
+    }
+    assert_eq!(well(&sv, &["up", &format!("{}/web/../db", sv.path().display())]), "", "a path is one");
 }
 
 #[test]
@@ -130,7 +217,7 @@ fn what_cannot_be_executed_is_told_at_once() {
 #[test]
 fn nothing_that_others_have_written_changes_a_terminal() {
     let sv = SvDir::new();
-    let evil = "x\x1b]0;evil\x07\x1b[2J";
+    let evil = "x\x1b]0;evil\x07\x1b[2J\x1b[31m";
     let log = "exec tee main/current >/dev/null";
     let web = sv.service(evil).run("printf '\\033[2Jlog\\n'; exec sleep 1000").log(log).dir("log/main").create();
     sv.service("lost").exec("run", "#!/no\x1b[2Jsuch\n").create();
@@ -163,11 +250,19 @@ fn nothing_that_others_have_written_changes_a_terminal() {
         let text = said.stdout + &said.stderr;
         assert!(!text.contains(['\x1b', '\x07']), "{words:?}: {text:?}");
     }
+    for words in [&["list"][..], &["list", "-a"], &["list", "--json"], &["history", evil, "--color", "never"]] {
+        let shown = on_terminal(&sv, words, true);
+        assert!(!shown.contains(['\x1b', '\x07']), "{words:?}: {shown:?}");
+    }
     let mut env = command(&sv, &["env", evil]);
     let text = spawn(env.env("SVDIR", sv.path()).stdout(Stdio::piped())).wait_with_output().expect("an end").stdout;
     let has = |line: &[u8]| text.split(|byte| *byte == b'\n').any(|one| one == line);
     assert!(has(b"BYTES=x\xff\xfe"), "{}", String::from_utf8_lossy(&text));
-    assert!(has(b"EVIL=x\\x1b]0;evil\\x07\\x1b[2J") && has(b"LINES=a\\nb"), "{}", String::from_utf8_lossy(&text));
+    assert!(
+        has(b"EVIL=x\\x1b]0;evil\\x07\\x1b[2J\\x1b[31m") && has(b"LINES=a\\nb"),
+        "{}",
+        String::from_utf8_lossy(&text)
+    );
     assert!(!onit.stderr().contains('\x1b'), "{:?}", onit.stderr());
 }
 

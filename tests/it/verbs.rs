@@ -254,6 +254,28 @@ fn the_table_shows_each_service_and_the_detail_says_why() {
     assert_eq!(lives[0]["exit"]["name"], "SIGKILL");
 }
 
+/// What a terminal of 80 columns is told by a verb that succeeds.
+pub fn on_terminal(sv: &SvDir, args: &[&str], no_color: bool) -> String {
+    let (mut master, slave) = crate::terminal::pair();
+    let mut resize = Command::new("stty");
+    resize.args(["cols", "80", "rows", "24", "-opost"]).stdin(slave.try_clone().expect("a descriptor"));
+    assert!(spawn(&mut resize).wait().expect("stty").success());
+    let mut command = command(sv, args);
+    command.env("SVDIR", sv.path()).env("TERM", "xterm").stdout(slave).stderr(Stdio::null());
+    command.env_remove("NO_COLOR").envs(no_color.then_some(("NO_COLOR", "1")));
+    let mut child = spawn(&mut command);
+    drop((resize, command)); // the terminal hangs up when nobody holds its other end
+    let reader = thread::spawn(move || {
+        let (mut text, mut piece) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = master.read(&mut piece) {
+            text.extend_from_slice(&piece[..length]);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    assert!(child.wait().expect("an end").success());
+    reader.join().expect("the screen")
+}
+
 #[test]
 fn a_table_on_a_terminal_is_in_colour_and_no_wider() {
     let sv = SvDir::new();
@@ -263,26 +285,7 @@ fn a_table_on_a_terminal_is_in_colour_and_no_wider() {
     let _onit = start(&sv, UnderTest::Onit);
     sv.existing("web").wait_up();
     sv.existing(name).wait_for("to be looked after", |_| true);
-    let seen = |args: &[&str], no_color: bool| {
-        let (mut master, slave) = crate::terminal::pair();
-        let mut resize = Command::new("stty");
-        resize.args(["cols", "80", "rows", "24", "-opost"]).stdin(slave.try_clone().expect("a descriptor"));
-        assert!(spawn(&mut resize).wait().expect("stty").success());
-        let mut command = command(&sv, args);
-        command.env("SVDIR", sv.path()).env("TERM", "xterm").stdout(slave).stderr(Stdio::null());
-        command.env_remove("NO_COLOR").envs(no_color.then_some(("NO_COLOR", "1")));
-        let mut child = spawn(&mut command);
-        drop((resize, command)); // the terminal hangs up when nobody holds its other end
-        let reader = thread::spawn(move || {
-            let (mut text, mut piece) = (Vec::new(), [0; 4096]);
-            while let Ok(length @ 1..) = master.read(&mut piece) {
-                text.extend_from_slice(&piece[..length]);
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        assert!(child.wait().expect("an end").success());
-        reader.join().expect("the screen")
-    };
+    let seen = |args: &[&str], no_color: bool| on_terminal(&sv, args, no_color);
     let coloured = seen(&["status"], false);
     assert!(coloured.contains("\x1b[32mup\x1b[0m") && coloured.contains("mbackoff\x1b[0m"), "{coloured:?}");
     for plain in [seen(&["status"], true), seen(&["status", "--color", "never"], false)] {
@@ -822,7 +825,12 @@ fn a_name_of_two_lines_is_a_name() {
         well(&sv, &["start", "-v", "two\nlines"]),
         format!("two?lines: up (pid {})\n", pid(&two).expect("it runs"))
     );
-    fails(&sv, &["history", "two\nlines"], 1, &["onit: two?lines: its files do not tell its history"]);
+    fails(
+        &sv,
+        &["history", "two\nlines"],
+        1,
+        &["onit: two?lines: a name of several lines cannot be told on the socket"],
+    );
     fails(&sv, &["up", "no\nsuch"], 4, &["onit: no?such: no such service in "]);
 }
 

@@ -5,7 +5,7 @@ use crate::service_dir::finding::Finding;
 use crate::service_dir::program::{cause, what};
 use crate::service_dir::{Limit, Settings};
 use crate::sys::fs;
-use crate::wire::svdir::{self, Readiness, Restart};
+use crate::wire::svdir::{self, Readiness, Restart, excerpt};
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -14,9 +14,6 @@ use std::time::Duration;
 const SMALL: u64 = 4096;
 /// Whoever writes so few milliseconds has probably thought of seconds.
 const SUSPICIOUS: Duration = Duration::from_millis(100);
-
-/// As many characters of a line are quoted.
-const EXCERPT: usize = 60;
 
 const TIME: &str = "write a time: 5000 (milliseconds), 500ms, 10s, 5m or 1h; 0 for never";
 
@@ -154,13 +151,5 @@ impl Reader<'_> {
             self.error("dependency-self", file, "it waits for itself, and so for ever", "remove it");
         }
         names
-    }
-}
-
-/// A line as it is quoted: not all of it if it is none for people.
-fn excerpt(line: &str) -> String {
-    match line.char_indices().nth(EXCERPT) {
-        Some((at, _)) => format!("{}...", line.get(..at).unwrap_or_default()),
-        None => line.to_owned(),
     }
 }
