@@ -295,7 +295,7 @@ impl Step {
         self.effects.into_iter().flatten()
     }
 
-    fn start(script: Script) -> Step {
+    fn starting(script: Script) -> Step {
         Step { start: Some(script), ..Step::NOTHING }
     }
 

@@ -356,7 +356,7 @@ impl Service {
             return self.follow(now, then, false);
         }
         self.hook = Hook::Asked { command, then };
-        Step::start(Script::Control(command))
+        Step::starting(Script::Control(command))
     }
 
     /// What `control/X` was asked about happens now, unless it has `handled` it.
@@ -412,7 +412,7 @@ impl Service {
 
     fn launch(&mut self) -> Step {
         self.state = State::Starting;
-        Step::start(Script::Run)
+        Step::starting(Script::Run)
     }
 
     fn spawned(&mut self, now: Mono, pid: Pid) -> Step {
@@ -542,7 +542,7 @@ impl Service {
             return self.cycle_ended(now, started, false);
         }
         self.state = State::FinishDue { exit, started, again: false, at: now };
-        Step::start(Script::Finish(exit))
+        Step::starting(Script::Finish(exit))
     }
 
     fn cycle_ended(&mut self, now: Mono, started: Mono, again: bool) -> Step {
@@ -586,7 +586,7 @@ impl Service {
             }
             State::FinishDue { exit, started, again, at } if at <= now => {
                 self.state = State::FinishDue { exit, started, again, at: now };
-                Step::start(Script::Finish(exit))
+                Step::starting(Script::Finish(exit))
             }
             State::Down { .. }
             | State::Starting
