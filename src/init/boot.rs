@@ -14,6 +14,7 @@ use super::watchdog::Watchdog;
 use crate::exit;
 use crate::machine::request::{InitMode, Request, ShutdownAction, request};
 use crate::machine::stage::{self, Next, Order, Part, Stage, Verdict};
+use crate::machine::system::Conclusion;
 use crate::machine::{Exit, Mono, Pid, Signal, Target, watchdog};
 use crate::sys::boot::{self, Terminal};
 use crate::sys::poll::Poller;
@@ -82,7 +83,7 @@ pub fn stay_if_machine(code: i32) -> i32 {
 
 fn supervise_in(mode: InitMode, config: Config) -> i32 {
     process::adopt_descriptors();
-    let (code, action) = match Init::boot(entry::with_budget(Config { mode, ..config })) {
+    let Conclusion { code, action, .. } = match Init::boot(entry::with_budget(Config { mode, ..config })) {
         Ok(init) => init.run_to_end(),
         Err(errno) => {
             say(format_args!("onit: cannot start: {}", errno.desc()));
@@ -236,7 +237,7 @@ impl Life {
         let words = self.words.clone();
         let (initctl, watchdog) = (self.initctl, self.watchdog);
         drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
-        let Served { shutdown_action, at_once, initctl, watchdog } =
+        let Served { conclusion, initctl, watchdog } =
             match Init::boot(entry::with_budget(Config { mode: InitMode::Machine, ..config })) {
                 Ok(init) => init.run_on_machine(initctl, watchdog),
                 Err(errno) => {
@@ -252,8 +253,8 @@ impl Life {
         let mut life = Life::again(words);
         (life.initctl, life.watchdog) = (initctl, watchdog);
         life.attend_initctl();
-        life.shutdown_action = Some(shutdown_action);
-        life.at_once = at_once;
+        life.shutdown_action = Some(conclusion.action);
+        life.at_once = conclusion.immediate;
         life
     }
 
@@ -522,8 +523,7 @@ fn last_words_of_a_panic() {
 
 /// What follows when the services have ended, and what goes on.
 pub(super) struct Served {
-    shutdown_action: ShutdownAction,
-    at_once: bool,
+    conclusion: Conclusion,
     initctl: Initctl,
     watchdog: Option<Watchdog>,
 }
@@ -536,7 +536,7 @@ impl Init {
             self.turn();
         }
         let initctl = self.initctl.unwrap_or_default();
-        Served { shutdown_action: self.shutdown_action, at_once: self.at_once, initctl, watchdog: self.watchdog }
+        Served { conclusion: self.system.conclusion(), initctl, watchdog: self.watchdog }
     }
 
     pub(super) fn obey_machine(&mut self, signal: Signal) {
@@ -549,14 +549,11 @@ impl Init {
     pub(super) fn obey_request(&mut self, request: Request) {
         match request {
             Request::Shutdown(action) => {
-                self.shutdown_action = action;
+                self.system.ask_for(action, false);
                 self.forward(Signal::TERM); // to a main process, if there is one
                 self.stop();
             }
-            Request::ShutdownNow(action) => {
-                self.shutdown_action = action;
-                self.at_once = true;
-            }
+            Request::ShutdownNow(action) => self.system.ask_for(action, true),
             Request::CtrlAltDel => self.obey_request(Request::Shutdown(ShutdownAction::Reboot)),
             Request::Keyboard => start_keyboard_request(),
             Request::Rescan => {

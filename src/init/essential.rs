@@ -23,10 +23,8 @@ impl Init {
     pub(super) fn end_all(&mut self, at: SlotId, exit: Exit) {
         let why = format!("{}; it is essential: stopping everything", Ended(exit));
         self.tell(at, &why);
-        if self.system.is_up() {
+        if self.system.essential_ended(exit) {
             self.leave_message(at, &why);
-            self.code = exit.shell_code().into();
-            self.code_stands = true;
             self.starve_watchdog();
             self.tell_main_to_end();
             self.stop();

@@ -147,11 +147,8 @@ impl Init {
             self.tell_event(EventKind::Stopping, None);
             self.begin_notice_of_end();
         }
-        if !self.code_stands {
-            self.code = code;
-        }
         self.scan.stop_taking_in();
-        let order = self.system.main_ended(self.now, self.config.stop_budget);
+        let order = self.system.main_ended(self.now, self.config.stop_budget, code);
         self.note_whole();
         if let Some(order) = order {
             self.follow(order);
@@ -170,7 +167,7 @@ impl Init {
         if self.config.root != Root::Nothing && ends_all(signal) {
             if self.main == Main::Waiting {
                 self.main = Main::Ended; // it is not started any more
-                self.code = Exit::Signal { signal, core: false }.shell_code().into();
+                self.system.conclude(Exit::Signal { signal, core: false }.shell_code().into());
             }
             self.stop();
         }

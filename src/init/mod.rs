@@ -37,8 +37,7 @@ mod voice;
 mod watchdog;
 
 use crate::machine::main_process::FAULTS_AND_ABRT;
-use crate::machine::request::ShutdownAction;
-use crate::machine::system::System;
+use crate::machine::system::{Conclusion, System};
 use crate::machine::{Mono, Pid, Signal};
 use crate::sys::poll::Poller;
 use crate::sys::signals::{self, Signals};
@@ -106,14 +105,6 @@ pub struct Init {
     announced: bool,
     /// A line that is to come, for whoever sits in front.
     notice: Option<Notice>,
-    /// What we end with.
-    code: i32,
-    /// An essential service has said so; the end of the main process does not change it.
-    code_stands: bool,
-    /// What the shutdown that was asked for is to end with.
-    shutdown_action: ShutdownAction,
-    /// Nothing is waited for any more.
-    at_once: bool,
     /// Who speaks as to sysvinit's init is heard too: on a machine only.
     initctl: Option<Initctl>,
     /// On a machine that wants one.
@@ -184,10 +175,6 @@ impl Init {
             now: clock::now(),
             announced: false,
             notice: None,
-            code: crate::exit::OK,
-            code_stands: false,
-            shutdown_action: ShutdownAction::Exit,
-            at_once: false,
             initctl: None,
             watchdog: None,
         };
@@ -206,20 +193,20 @@ impl Init {
 
     /// Supervises until told to stop and everything has ended. Returns the exit code.
     pub fn run(self) -> i32 {
-        self.run_to_end().0
+        self.run_to_end().code
     }
 
     /// The same; tells also what is to follow.
-    fn run_to_end(mut self) -> (i32, ShutdownAction) {
+    fn run_to_end(mut self) -> Conclusion {
         while !self.is_over() {
             self.turn();
         }
         self.close_api();
-        (self.code, self.shutdown_action)
+        self.system.conclusion()
     }
 
     fn is_over(&self) -> bool {
-        if self.at_once {
+        if self.system.conclusion().immediate {
             return true;
         }
         let nothing_supervised = self.table.is_empty() && !self.scan.takes_in() && !self.main.is_to_come_or_here();

@@ -48,7 +48,8 @@ impl Init {
         let on_machine = self.config.mode == InitMode::Machine;
         if on_machine {
             let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.state);
-            let (action, running) = (last_action(self.shutdown_action, watchdog).word(), self.running().count());
+            let (action, running) =
+                (last_action(self.system.conclusion().action, watchdog).word(), self.running().count());
             self.config.voice.announce(&format_args!("{action}: stopping {}", counted(running)));
         }
         let is_seen = on_machine || (self.config.root != Root::Nothing && std::io::stderr().is_terminal());

@@ -12,7 +12,6 @@ use super::voice::Named;
 use super::watchdog::Watchdog;
 use crate::machine::history::History;
 use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
-use crate::machine::request::ShutdownAction;
 use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
 use crate::machine::{Effect, Event, Exit, Mono, Phase, Pid, Refusal, Signal, Want};
@@ -135,16 +134,8 @@ impl Care {
     }
 }
 
-/// Our exit code, and whether it is decided: also 0 may be.
-fn packed_code(code: i32, stands: bool) -> u64 {
-    u64::from(code.cast_unsigned()) | u64::from(stands) << 32
-}
-
-/// An older onit noted the code alone.
-fn unpacked_code(word: u64) -> (i32, bool) {
-    let code = i32::try_from(word & u64::from(u32::MAX)).unwrap_or_default();
-    (code, word >> 32 != 0 || code != crate::exit::OK)
-}
+/// Where the machine of the whole is noted.
+const SYSTEM: [Fact; 5] = [Fact::System1, Fact::System2, Fact::System3, Fact::Code, Fact::ShutdownAction];
 
 /// A successor has services that run already: it does not end for a lack of something that may be there again.
 pub(super) fn insist<T>(is_successor: bool, mut ask: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
@@ -316,10 +307,7 @@ impl Init {
     /// Notes what there is to know about the whole.
     pub(super) fn note_whole(&self) {
         let ledger = self.table.ledger;
-        let [system, all, orphans] = self.system.memory();
-        ledger.set(Fact::System1, system);
-        ledger.set(Fact::System2, all);
-        ledger.set(Fact::System3, orphans);
+        SYSTEM.into_iter().zip(self.system.memory()).for_each(|(fact, word)| ledger.set(fact, word));
         self.note_main();
         self.note_watchdog();
         let [blocked, ignored] = foreground::inherited();
@@ -332,9 +320,6 @@ impl Init {
         let [view, lock] = self.live.descriptors();
         ledger.set(Fact::View, ledger::noted(view));
         ledger.set(Fact::ViewLock, ledger::noted(lock));
-        ledger.set(Fact::AtOnce, self.at_once.into());
-        ledger.set(Fact::Code, packed_code(self.code, self.code_stands));
-        ledger.set(Fact::ShutdownAction, self.shutdown_action.number());
         ledger.set(Fact::TakesIn, self.scan.takes_in().into());
         ledger.set(Fact::Front, ledger::noted(self.config.front.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
         ledger.set(Fact::LimitKnown, self.open_files.is_some().into());
@@ -384,15 +369,10 @@ impl Init {
     }
 
     fn recall_whole(&mut self, ledger: Ledger) {
-        let system = [Fact::System1, Fact::System2, Fact::System3].map(|fact| ledger.get(fact));
-        self.system = System::remembered(system).unwrap_or(System::UP);
+        self.system = System::remembered(SYSTEM.map(|fact| ledger.get(fact))).unwrap_or(System::UP);
         self.recall_main(ledger);
         foreground::set_inherited([ledger.get(Fact::InheritedMask), ledger.get(Fact::InheritedIgnored)]);
         self.announced = ledger.get(Fact::Announced) != 0;
-        self.at_once = ledger.get(Fact::AtOnce) != 0;
-        (self.code, self.code_stands) = unpacked_code(ledger.get(Fact::Code));
-        self.shutdown_action =
-            ShutdownAction::numbered(ledger.get(Fact::ShutdownAction)).unwrap_or(ShutdownAction::Exit);
         if ledger.get(Fact::TakesIn) == 0 || !self.system.is_up() {
             self.scan.stop_taking_in();
         }
@@ -611,18 +591,5 @@ impl Init {
         let ledger = self.table.ledger;
         ledger.set(Fact::AnswerErrno, errno.map_or(0, |errno| errno as u64));
         ledger.set(Fact::Answer, ledger.get(Fact::Request));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_exit_code_that_is_decided_stays_so_also_if_it_is_0() {
-        for code in [(0, false), (0, true), (3, true), (255, true)] {
-            assert_eq!(unpacked_code(packed_code(code.0, code.1)), code);
-        }
-        assert_eq!([0, 3].map(unpacked_code), [(0, false), (3, true)], "as an older onit noted it");
     }
 }

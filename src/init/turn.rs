@@ -205,7 +205,7 @@ impl Init {
         }
         match (request(self.config.mode, signal), self.config.personality.hangup) {
             (Some(Request::Rescan), Some(code)) if signal == Signal::HUP => {
-                self.code = code;
+                self.system.conclude(code);
                 self.stop();
             }
             (Some(request), _) => self.obey_request(request),

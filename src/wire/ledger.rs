@@ -79,9 +79,9 @@ pub enum Fact {
     /// The descriptors of the live view and of its lock, and one.
     View,
     ViewLock,
-    /// The exit code.
+    /// The exit code, and whether it is decided.
     Code,
-    /// What the shutdown that was asked for is to end with, and one.
+    /// What the machine is to do when everything has ended, and whether at once.
     ShutdownAction,
     /// Services that appear are taken in.
     TakesIn,
@@ -111,8 +111,6 @@ pub enum Fact {
     Ended,
     /// The service whose end is the end of everything, and one, until everything is told so.
     Fatal,
-    /// Nothing is waited for any more.
-    AtOnce,
     /// The descriptors from 3 on that were open for the main process, a bit each.
     Inherited,
     /// The descriptor of the watchdog, and one.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::machine::ServiceState;
 use crate::machine::policy::{DRAIN_LIMIT, INSIST};
+use crate::machine::request::ShutdownAction;
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
 
 const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core: false };
@@ -976,15 +977,15 @@ fn the_main_process_ends_before_the_services_and_all_within_one_budget() {
     assert!(!system.is_up());
     let deadline = Some(Mono(5).after(STOP_BUDGET));
     assert_eq!((system.deadline(), system.services_ended(Mono(7))), (deadline, None));
-    assert_eq!(system.main_ended(Mono(8), Some(STOP_BUDGET)), Some(Order::StopAll));
+    assert_eq!(system.main_ended(Mono(8), Some(STOP_BUDGET), 0), Some(Order::StopAll));
     assert_eq!(system.deadline(), deadline);
-    assert_eq!(system.main_ended(Mono(9), Some(STOP_BUDGET)), None);
+    assert_eq!(system.main_ended(Mono(9), Some(STOP_BUDGET), 0), None);
 }
 
 #[test]
 fn the_end_of_the_main_process_ends_all() {
     let mut system = System::UP;
-    assert_eq!(system.main_ended(Mono(5), Some(STOP_BUDGET)), Some(Order::StopAll));
+    assert_eq!(system.main_ended(Mono(5), Some(STOP_BUDGET), 0), Some(Order::StopAll));
     assert_eq!(system.deadline(), Some(Mono(5).after(STOP_BUDGET)));
 }
 
@@ -1054,11 +1055,14 @@ fn the_system_is_remembered_in_every_state() {
         let mut seen = vec![system];
         system.stop(Mono(5), budget, has_main);
         seen.push(system);
-        system.main_ended(Mono(6), budget);
+        system.main_ended(Mono(6), budget, 0);
         seen.push(system);
         system.services_ended(Mono(7));
         seen.push(system);
         system.tick(Mono(7).after(GRACE));
+        seen.push(system);
+        system.ask_for(ShutdownAction::PowerOff, true);
+        system.conclude(-7);
         seen.push(system);
         assert!(!system.is_killing() && system.is_stopping());
         system.stop(Mono(9), budget, has_main);
@@ -1068,8 +1072,38 @@ fn the_system_is_remembered_in_every_state() {
             assert_eq!(System::remembered(system.memory()), Some(system));
         }
     }
-    assert_eq!(System::remembered([4, 0, 0]), None);
+    assert_eq!(System::remembered([4, 0, 0, 0, 1]), None);
     assert!(!System::UP.is_stopping() && !System::UP.is_killing());
+}
+
+#[test]
+fn the_code_is_that_of_the_first_essential_service_or_else_of_whatever_ended_it() {
+    let mut system = System::UP;
+    assert_eq!(system.conclusion().code, 0);
+    system.conclude(111);
+    assert_eq!(system.conclusion().code, 111);
+    assert!(system.essential_ended(Exit::Code(0)), "also 0 may be decided");
+    system.stop(Mono(5), None, true);
+    assert!(!system.essential_ended(KILLED), "the first counts");
+    system.main_ended(Mono(6), None, 7);
+    assert_eq!(system.conclusion().code, 0);
+    let mut system = System::UP;
+    system.stop(Mono(5), None, true);
+    assert!(!system.essential_ended(FAILED), "everything ends already");
+    system.main_ended(Mono(6), None, 7);
+    assert_eq!(system.conclusion().code, 7);
+    assert_eq!(System::remembered(system.memory()), Some(system));
+}
+
+#[test]
+fn what_is_asked_for_last_is_done_and_at_once_stays_at_once() {
+    let mut system = System::UP;
+    let now = system.conclusion();
+    assert_eq!((now.action, now.immediate), (ShutdownAction::Exit, false));
+    system.ask_for(ShutdownAction::Halt, true);
+    system.ask_for(ShutdownAction::Reboot, false);
+    let now = system.conclusion();
+    assert_eq!((now.action, now.immediate), (ShutdownAction::Reboot, true));
 }
 
 // What the end of a service means for others

@@ -225,7 +225,7 @@ proptest! {
             let order = match call {
                 0 => Some(system.stop(now, budget, main)),
                 1 => system.tick(now),
-                2 if std::mem::take(&mut main) => system.main_ended(now, budget),
+                2 if std::mem::take(&mut main) => system.main_ended(now, budget, 0),
                 2 => None,
                 _ if main => None,
                 _ => system.services_ended(now),
