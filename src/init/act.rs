@@ -7,7 +7,7 @@ use super::table::{Pair, Slot, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
 use crate::machine::policy::Limits;
 use crate::machine::{Command, Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
-use crate::sys::spawn::{Exec, Plan};
+use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::ledger::Fact;
 use crate::wire::{control, status, svdir};
@@ -235,18 +235,19 @@ impl Init {
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
         self.wait_for_exec();
         let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
-        let (stdin, stdout) = match &slot.pair {
-            Pair::Alone => (None, None),
-            Pair::Producer { pipe, .. } => (None, pipe.as_ref().map(|pipe| pipe.as_fd())),
-            Pair::Logger { pipe, .. } => (Some(pipe.as_fd()), None),
+        let pipe = match &slot.pair {
+            Pair::Alone => None,
+            Pair::Producer { pipe, .. } => pipe.as_ref().map(|pipe| Descriptor { from: pipe.as_fd(), to: 1 }),
+            Pair::Logger { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
         };
+        let open_files = self.open_files.map(Limit::open_files);
         let plan = Plan {
-            dir: &slot.dir,
-            argv,
-            stdin,
-            stdout,
-            new_session: self.config.new_session,
-            open_files: self.open_files,
+            dir: Some(&slot.dir),
+            descriptors: pipe.as_slice(),
+            job: if self.config.new_session { Job::Session } else { Job::Inherited },
+            limits: open_files.as_slice(),
+            group: self.group.as_ref(),
+            ..Plan::new(argv)
         };
         self.table.ledger.expect_child(at);
         match (self.spawner.spawn(&plan), script) {

@@ -111,6 +111,12 @@ impl Ledger {
         self.set(Fact::NewbornOf, at as u64 + 1);
     }
 
+    /// The next child will be no service's.
+    pub fn expect_nobody_s_child(self) {
+        self.set(Fact::NewbornOf, 0);
+        self.set(Fact::Newborn, 0);
+    }
+
     /// The child stands in a record now.
     pub fn child_is_noted(self) {
         self.set(Fact::NewbornOf, 0);

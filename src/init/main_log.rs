@@ -2,6 +2,7 @@
 
 use crate::machine::{Exit, Pid, Signal};
 use crate::sys::foreground::{Report, Step};
+use crate::sys::spawn::ExitCodes;
 use crate::sys::{Errno, say, signals};
 use std::ffi::{CStr, CString};
 
@@ -76,8 +77,12 @@ enum Stream {
 impl MainLog {
     /// Says it, if it is to be said. `command` is the command's name.
     pub fn log(self, event: MainEvent, command: Option<&CString>) {
-        let command = command.map(|name| name.to_string_lossy()).unwrap_or_default();
-        for (stream, line) in self.lines(event, &command, std::process::id()) {
+        self.log_as(std::process::id(), event, command.map_or(c"", CString::as_c_str));
+    }
+
+    /// The same, in the name of this process.
+    fn log_as(self, us: u32, event: MainEvent, command: &CStr) {
+        for (stream, line) in self.lines(event, &command.to_string_lossy(), us) {
             match stream {
                 Stream::Stdout => say::print(line),
                 Stream::Stderr => say::say(line),
@@ -85,13 +90,12 @@ impl MainLog {
         }
     }
 
-    /// The code with which we end if the command cannot be executed.
-    pub fn exec_failed_code(self, errno: Errno) -> i32 {
-        match (self, errno) {
-            (MainLog::DumbInit { .. }, _) => 2,
-            (_, Errno::ENOENT) => 127, // as a shell
-            (MainLog::Tini { .. }, Errno::EACCES) | (MainLog::Onit, _) => 126,
-            (MainLog::Tini { .. }, _) => 1,
+    /// The codes with which we end if the command cannot be executed.
+    pub fn exec_failed_codes(self) -> ExitCodes {
+        match self {
+            MainLog::Onit => ExitCodes { absent: 127, denied: 126, otherwise: 126 }, // as a shell
+            MainLog::Tini { .. } => ExitCodes { absent: 127, denied: 126, otherwise: 1 },
+            MainLog::DumbInit { .. } => ExitCodes { absent: 2, denied: 2, otherwise: 2 },
         }
     }
 
@@ -122,9 +126,8 @@ impl Report for MainLog {
         self.log(MainEvent::Step(step), None);
     }
 
-    fn exec_failed(&self, name: &CStr, errno: Errno) -> i32 {
-        self.log(MainEvent::ExecFailed(errno), Some(&name.to_owned()));
-        self.exec_failed_code(errno)
+    fn exec_failed(&self, pid: u32, name: &CStr, errno: Errno) {
+        self.log_as(pid, MainEvent::ExecFailed(errno), name);
     }
 }
 
@@ -253,7 +256,8 @@ mod tests {
         assert_eq!(said(MainLog::Onit, &failed), ["onit: cannot run web: No such file or directory"]);
         assert_eq!(said(tini, &failed), ["[FATAL tini (7)] exec web failed: No such file or directory"]);
         assert_eq!(said(dumb, &failed), ["[dumb-init] web: No such file or directory"]);
-        let codes = |log: MainLog| [Errno::ENOENT, Errno::EACCES, Errno::ENOTDIR].map(|e| log.exec_failed_code(e));
+        let codes =
+            |log: MainLog| [Errno::ENOENT, Errno::EACCES, Errno::ENOTDIR].map(|e| log.exec_failed_codes().of(e));
         assert_eq!([MainLog::Onit, tini, dumb].map(codes), [[127, 126, 126], [127, 126, 1], [2, 2, 2]]);
     }
 

@@ -8,7 +8,9 @@ use super::reexec::UNKNOWN;
 use super::voice::Failure;
 use crate::machine::main_process::{Leads, ends_all};
 use crate::machine::{Exit, Pid, Signal, Target};
-use crate::sys::{foreground, process, rescue};
+use crate::sys::foreground::Report as _;
+use crate::sys::spawn::{Exec, Spawner};
+use crate::sys::{Errno, foreground, process, rescue};
 use crate::wire::api::EventKind;
 use crate::wire::ledger::Fact;
 
@@ -52,6 +54,8 @@ impl Init {
         if self.main != Main::Waiting {
             return;
         }
+        self.wait_for_exec();
+        self.table.ledger.expect_nobody_s_child();
         self.table.ledger.set(Fact::Main, STARTING);
         let Some(config) = &self.config.main else { return };
         let plan = foreground::Plan {
@@ -61,12 +65,14 @@ impl Init {
             leaves_directory: config.options.leaves_directory,
             death_signal: config.death_signal,
             open_files: self.open_files,
-            group: self.spawner.group(),
+            group: self.group.as_ref(),
+            exit_codes: config.log.exec_failed_codes(),
         };
-        match foreground::start(&plan, &config.log) {
+        match foreground::start(&plan, &mut self.spawner, &config.log) {
             Ok(pid) => {
                 self.main = Main::Here(pid);
                 self.log_main(MainEvent::Started(pid));
+                self.main_started(pid);
                 std::mem::take(&mut self.early).into_iter().for_each(|signal| self.forward(signal));
                 self.note_whole();
             }
@@ -76,6 +82,24 @@ impl Init {
                 voice.complain(None, &format_args!("{cause}; stopping everything"));
                 self.main_is_over(crate::exit::SYSTEM);
             }
+        }
+    }
+
+    /// Says how it fared, if that is known before long.
+    fn main_started(&mut self, pid: Pid) {
+        let waited = self.spawner.wait_for_exec();
+        if let Some(config) = &self.config.main {
+            foreground::report_session(config.options.leads, &config.log);
+        }
+        if let Some((_, Exec::Failed(errno))) = waited {
+            self.main_not_executed(pid, errno);
+        }
+    }
+
+    fn main_not_executed(&self, pid: Pid, errno: Errno) {
+        if let Some(config) = &self.config.main {
+            let name = config.argv.first().map_or(c"", |name| name.as_c_str());
+            config.log.exec_failed(pid.0.cast_unsigned(), name, errno);
         }
     }
 
@@ -110,7 +134,11 @@ impl Init {
             _ if self.config.main.is_none() => {}
             (2, Some(pid)) => self.main = Main::Here(pid),
             (3, _) => self.main = Main::Ended,
-            (STARTING, _) => self.searches_main = true,
+            // The kernel has noted its pid, unless it has not begun.
+            (STARTING, _) => match Spawner::announced(ledger.get(Fact::Newborn)) {
+                Some(pid) => self.main = Main::Here(pid),
+                None => self.searches_main = true,
+            },
             _ => {}
         }
     }
@@ -129,6 +157,9 @@ impl Init {
 
     pub(super) fn main_ended(&mut self, pid: Pid, exit: Exit) {
         foreground::take_back_terminal(pid);
+        if let Some(errno) = self.spawner.ended(pid) {
+            self.main_not_executed(pid, errno); // it took its time
+        }
         self.log_main(MainEvent::Reaped(pid, exit));
         let code = self.config.main.as_ref().map_or(0, |main| main.options.code(exit));
         let options = self.config.main.as_ref().map(|main| &main.options);

@@ -39,6 +39,7 @@ mod watchdog;
 use crate::machine::main_process::FAULTS_AND_ABRT;
 use crate::machine::system::{Conclusion, System};
 use crate::machine::{Mono, Pid, Signal};
+use crate::sys::cgroup::Group;
 use crate::sys::poll::Poller;
 use crate::sys::signals::{self, Signals};
 use crate::sys::spawn::{self, Spawner};
@@ -67,6 +68,8 @@ pub struct Init {
     signals: Signals,
     poller: Poller,
     spawner: Spawner,
+    /// What our children are in, if it is a group of their own.
+    group: Option<Group>,
     table: Table,
     scan: Scan,
     live: Live,
@@ -153,6 +156,7 @@ impl Init {
             signals,
             poller,
             spawner,
+            group: None,
             table: Table::noted_in(ledger),
             scan,
             live: Live::default(),

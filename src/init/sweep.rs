@@ -29,7 +29,7 @@ impl Init {
         let [cgroup, mounts] =
             ["cgroup", "mountinfo"].map(|name| std::fs::read(format!("/proc/self/{name}")).unwrap_or_default());
         let own = cgroup::directory(&cgroup, &mounts::mounts(&mounts));
-        self.spawner.start_in(own.and_then(|own| Group::make(&own, cgroup::is_whole(&cgroup), again)));
+        self.group = own.and_then(|own| Group::make(&own, cgroup::is_whole(&cgroup), again));
     }
 
     pub(super) fn sweep(&mut self) {
@@ -55,7 +55,7 @@ impl Init {
     /// Those who fork faster than we count.
     fn kill_at_one_stroke(&self) {
         process::kill_all(Signal::KILL); // if we are PID 1
-        if let Some(group) = self.spawner.group() {
+        if let Some(group) = &self.group {
             let _ = group.kill();
         }
     }

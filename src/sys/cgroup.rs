@@ -1,6 +1,7 @@
 //! A control group of everything that we start. However fast its processes fork, it ends at one stroke (cgroups(7)).
 
 use super::{Errno, checked, fs, process};
+use crate::machine::Pid;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
@@ -39,9 +40,9 @@ impl Group {
         Some(Group { parent, name, dir })
     }
 
-    /// This process goes into the group.
-    pub fn join(&self) -> Result<(), Errno> {
-        self.tell("cgroup.procs", b"0")
+    /// Takes in a child of ours.
+    pub fn take_in(&self, pid: Pid) -> Result<(), Errno> {
+        self.tell("cgroup.procs", pid.0.to_string().as_bytes())
     }
 
     /// Kills everything in it.

@@ -4,17 +4,18 @@
 
 use super::cgroup::Group;
 use super::signals::Action;
-use super::spawn::{Side, fork};
+use super::spawn::{self, Descriptor, ExitCodes, Job, Limit, SignalState, Spawner, Value, Variable};
 use super::{Errno, checked, fs, signals, tracee};
 use crate::machine::main_process::Leads;
 use crate::machine::{Pid, Signal, Target};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::signal::SigSet;
 use nix::unistd::{getpgrp, getpid, tcgetpgrp, tcsetpgrp};
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, OsStr};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 /// The signals as whoever executed us left them: one bit for each that was blocked, from 1 on, or ignored.
 static BLOCKED: AtomicU64 = AtomicU64::new(0);
@@ -54,9 +55,12 @@ pub fn inherited_descriptors() -> Vec<RawFd> {
 }
 
 fn stays_open(fd: RawFd) -> bool {
+    flags(fd).is_ok_and(|flags| !flags.contains(FdFlag::FD_CLOEXEC))
+}
+
+fn flags(fd: RawFd) -> Result<FdFlag, Errno> {
     // SAFETY: only asked for its flags; a number that is not open is refused.
-    let flags = fcntl(unsafe { BorrowedFd::borrow_raw(fd) }, FcntlArg::F_GETFD);
-    flags.is_ok_and(|flags| !FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC))
+    fcntl(unsafe { BorrowedFd::borrow_raw(fd) }, FcntlArg::F_GETFD).map(FdFlag::from_bits_retain)
 }
 
 /// What to start as the main process.
@@ -75,6 +79,8 @@ pub struct Plan<'a> {
     pub open_files: Option<libc::rlimit>,
     /// What it is in; else in what we are in.
     pub group: Option<&'a Group>,
+    /// How it ends if it cannot be executed.
+    pub exit_codes: ExitCodes,
 }
 
 /// What happens to the terminal on the way, and the end of it all.
@@ -95,18 +101,24 @@ pub enum Step {
     Session,
 }
 
-/// How it is said what happens, here and in the child.
+/// How it is said what happens.
 pub trait Report {
     /// Says so, or does not care.
     fn step(&self, step: Step);
-    /// It cannot be executed: says so. Returns the exit code.
-    fn exec_failed(&self, name: &CStr, errno: Errno) -> i32;
+    /// This process cannot execute the program: says so.
+    fn exec_failed(&self, pid: u32, name: &CStr, errno: Errno);
 }
 
-/// Starts it. That it cannot be executed shows in its exit code, and in a line.
-pub fn start(plan: &Plan, report: &impl Report) -> Result<Pid, Errno> {
-    let in_front = is_in_front();
-    let us = getpid();
+/// Why the session of the main process has no terminal.
+static NOT_TAKEN: AtomicI32 = AtomicI32::new(0);
+
+/// Where programs are looked for if nobody says where.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Starts it. How it fared tells [`Spawner::wait_for_exec`]; only where a child cannot tell us does it say itself that it
+/// could not be executed.
+pub fn start(plan: &Plan, spawner: &mut Spawner, report: &impl Report) -> Result<Pid, Errno> {
+    let terminal = (plan.leads == Leads::Group).then(terminal_in_front).flatten();
     if plan.leads == Leads::Session {
         leave_terminal(report);
     }
@@ -114,108 +126,63 @@ pub fn start(plan: &Plan, report: &impl Report) -> Result<Pid, Errno> {
         // SAFETY: prctl(2) with numbers only.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.0, 0, 0, 0) };
     }
-    let directory = plan.leaves_directory.then(super::process::leave_directory).flatten();
-    match fork()? {
-        Side::Child => {
-            let _ = directory.map(nix::unistd::fchdir);
-            let errno = become_main(plan, report, in_front, us);
-            let code = report.exec_failed(plan.argv.first().map_or(c"", CString::as_c_str), errno);
-            // SAFETY: ends this process, and leaves what it shares with its parent alone.
-            unsafe { libc::_exit(code) }
-        }
-        Side::Parent(pid) => {
-            if plan.leads == Leads::Group {
-                let _ = set_group(pid); // whoever comes first; before any signal can be meant for the group
-            }
-            Ok(pid)
-        }
+    let name = plan.argv.first().map_or(c"", CString::as_c_str);
+    let pid = spawner.spawn(&spawn::Plan {
+        search: Some(&std::env::var_os("PATH").unwrap_or_else(|| PATH.into())),
+        dir: plan.leaves_directory.then(super::process::leave_directory).flatten().map(Rc::new).as_ref(),
+        environment: listener().as_slice(),
+        descriptors: &descriptors(plan.descriptors),
+        job: job(plan.leads, terminal.as_ref()),
+        limits: plan.open_files.map(Limit::open_files).as_slice(),
+        signals: signal_state(),
+        group: plan.group,
+        exit_codes: plan.exit_codes,
+        say_failure: Some(&|errno| report.exec_failed(std::process::id(), name, errno)),
+        ..spawn::Plan::new(&plan.argv.iter().map(CString::as_c_str).collect::<Vec<_>>())
+    })?;
+    if plan.leads == Leads::Group {
+        let _ = set_group(pid); // whoever comes first; before any signal can be meant for the group
+    }
+    Ok(pid)
+}
+
+/// Says what became of the terminal in the child, which has executed its program, or could not.
+pub fn report_session(leads: Leads, report: &impl Report) {
+    if leads != Leads::Session {
+        return;
+    }
+    match NOT_TAKEN.load(Ordering::Relaxed) {
+        0 => {}
+        errno => report.step(Step::NotTaken(Errno::from_raw(errno))),
+    }
+    report.step(Step::Session);
+}
+
+fn job(leads: Leads, in_front: Option<&OwnedFd>) -> Job<'_> {
+    match (leads, in_front) {
+        (Leads::Nothing, _) => Job::Inherited,
+        (Leads::Session, _) => Job::SessionWithTerminal { refused: &NOT_TAKEN },
+        (Leads::Group, None) => Job::Group,
+        (Leads::Group, Some(terminal)) => Job::GroupInFront(terminal.as_fd()),
     }
 }
 
-fn become_main(plan: &Plan, report: &impl Report, in_front: bool, parent: nix::unistd::Pid) -> Errno {
-    let _ = plan.group.map(Group::join);
-    match plan.leads {
-        Leads::Session => {
-            super::process::lead_session();
-            // SAFETY: numbers only. Standard input becomes our terminal if it is one and nobody's: none is taken away.
-            if let Err(errno) = checked(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) }) {
-                report.step(Step::NotTaken(errno));
-            }
-            report.step(Step::Session);
-        }
-        Leads::Group => {
-            let _ = set_group(Pid(0));
-            if in_front {
-                put_in_front(getpid());
-            }
-        }
-        Leads::Nothing => {}
-    }
-    for fd in plan.descriptors {
-        // SAFETY: sets a flag of a descriptor that was there when we were executed.
-        unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) };
-    }
-    if let Some(limit) = &plan.open_files {
-        // SAFETY: setrlimit(2) reads the limit only.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) };
-    }
-    name_listener(parent);
-    restore_signals();
-    execute(plan.argv)
+/// Those that are still there, each as its own number.
+fn descriptors(inherited: &[RawFd]) -> Vec<Descriptor<'static>> {
+    let open = inherited.iter().filter(|fd| flags(**fd).is_ok());
+    // SAFETY: they were left to us for the main process, and nobody closes them.
+    open.map(|fd| Descriptor { from: unsafe { BorrowedFd::borrow_raw(*fd) }, to: *fd }).collect()
 }
 
 /// Socket activation names the process that is meant, and that was us.
-fn name_listener(parent: nix::unistd::Pid) {
-    if std::env::var("LISTEN_PID").is_ok_and(|pid| pid == parent.to_string()) {
-        // SAFETY: this process has a single thread.
-        unsafe { std::env::set_var("LISTEN_PID", getpid().to_string()) };
-    }
+fn listener() -> Option<Variable<'static>> {
+    let names_us = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == getpid().to_string());
+    names_us.then_some(Variable { name: OsStr::new("LISTEN_PID"), value: Value::OwnPid })
 }
 
-fn restore_signals() {
+fn signal_state() -> SignalState {
     let [blocked, ignored] = inherited();
-    let is_ignored = |signal: &i32| ignored & signals::set_of([*signal]) != 0;
-    signals::ALL.filter(is_ignored).for_each(|signal| signals::set_action(signal, Action::of(libc::SIG_IGN)));
-    signals::mask(libc::SIG_SETMASK, blocked);
-}
-
-/// As execvp(3): a file without a slash is looked for in `PATH`, and a text file that does not say who reads it is
-/// read by the shell.
-fn execute(argv: &[CString]) -> Errno {
-    let Some(name) = argv.first().filter(|name| !name.is_empty()) else { return Errno::ENOENT };
-    if name.as_bytes().contains(&b'/') {
-        return execute_file(name, argv);
-    }
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    let mut worst = Errno::ENOENT;
-    for dir in std::env::split_paths(&path) {
-        use std::os::unix::ffi::OsStrExt as _;
-        let Ok(file) = CString::new(dir.join(std::ffi::OsStr::from_bytes(name.as_bytes())).as_os_str().as_bytes())
-        else {
-            continue;
-        };
-        match execute_file(&file, argv) {
-            Errno::ENOENT | Errno::ENOTDIR => {}
-            errno => worst = errno,
-        }
-    }
-    worst
-}
-
-fn execute_file(file: &CStr, argv: &[CString]) -> Errno {
-    let mut words: Vec<*const c_char> = argv.iter().map(|word| word.as_ptr()).collect();
-    words.push(std::ptr::null());
-    // SAFETY: NUL-terminated strings, ended by a null pointer; returns only if it does not work.
-    unsafe { libc::execv(file.as_ptr(), words.as_ptr()) };
-    let errno = Errno::last();
-    if errno == Errno::ENOEXEC {
-        let mut words = vec![c"sh".as_ptr(), file.as_ptr()];
-        words.extend(argv.iter().skip(1).map(|word| word.as_ptr()));
-        words.push(std::ptr::null());
-        // SAFETY: as above.
-        unsafe { libc::execv(c"/bin/sh".as_ptr(), words.as_ptr()) };
-    }
-    errno
+    SignalState { blocked, ignored }
 }
 
 // The terminal.
@@ -238,6 +205,11 @@ fn is_front(group: nix::unistd::Pid) -> bool {
 /// Whether our process group is the one that the terminal, if there is one, listens to.
 pub fn is_in_front() -> bool {
     is_front(getpgrp())
+}
+
+/// The terminal, if it listens to our process group.
+fn terminal_in_front() -> Option<OwnedFd> {
+    terminal().ok().filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
 }
 
 /// Whether the terminal, if there is one, listens to the main process or to us.
