@@ -1,6 +1,6 @@
 //! The local socket that programs talk to us through, and who they are.
 
-use super::{Errno, checked};
+use super::{Errno, checked, clock};
 use crate::machine::Pid;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
@@ -82,16 +82,22 @@ pub fn call(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
     let limits = stream.set_write_timeout(Some(patience)).and_then(|()| stream.set_read_timeout(Some(patience)));
     limits.map_err(|_| Errno::EINVAL)?; // the only span that is refused is none
     let address = match UnixAddr::new(path) {
-        Ok(address) => return reach(stream, &address),
+        Ok(address) => return reach(stream, &address, patience),
         Err(Errno::ENAMETOOLONG) => super::fs::open_path(path.parent().unwrap_or(Path::new("."))),
         Err(errno) => return Err(errno),
     };
     let (dir, name) = (address?, path.file_name().unwrap_or_default().to_string_lossy());
-    reach(stream, &UnixAddr::new(&within(&dir, &name))?)
+    reach(stream, &UnixAddr::new(&within(&dir, &name))?, patience)
 }
 
-fn reach(stream: UnixStream, address: &UnixAddr) -> Result<UnixStream, Errno> {
-    nix::sys::socket::connect(stream.as_raw_fd(), address).map(|()| stream)
+fn reach(stream: UnixStream, address: &UnixAddr, patience: Duration) -> Result<UnixStream, Errno> {
+    let until = clock::now().after(patience);
+    loop {
+        match nix::sys::socket::connect(stream.as_raw_fd(), address) {
+            Err(Errno::EINTR) if clock::now() < until => {} // a signal that means nothing to this
+            result => return result.map(|()| stream),
+        }
+    }
 }
 
 /// Who has claimed a word.
@@ -218,7 +224,6 @@ fn groups(stream: &OwnedFd) -> Result<Vec<u32>, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::clock;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
