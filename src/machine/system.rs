@@ -105,12 +105,7 @@ impl System {
     /// Everything is wanted as the services say.
     pub const UP: System = System {
         state: State::Up,
-        conclusion: Conclusion {
-            code: crate::exit::OK,
-            decided: false,
-            action: ShutdownAction::Exit,
-            immediate: false,
-        },
+        conclusion: Conclusion { code: 0, decided: false, action: ShutdownAction::Exit, immediate: false },
     };
 
     /// What there is to remember of it.
