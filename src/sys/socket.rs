@@ -95,6 +95,7 @@ fn reach(stream: UnixStream, address: &UnixAddr, patience: Duration) -> Result<U
     loop {
         match nix::sys::socket::connect(stream.as_raw_fd(), address) {
             Err(Errno::EINTR) if clock::now() < until => {} // a signal that means nothing to this
+            Err(Errno::EINTR) => return Err(Errno::EAGAIN),
             result => return result.map(|()| stream),
         }
     }
