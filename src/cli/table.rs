@@ -484,7 +484,7 @@ pub fn overview() -> String {
     text += "\nBehind orders and signals: [-v] [-t SEC] [--no-wait] SVC...\n\
              They wait until it is so. SVC is a name in $SVDIR (/etc/service), a glob, a path\n\
              that begins with / or ., or \"all\".\n\
-             Exit codes: 0 yes; 1 no; 4 no such service; 99 not in time; 100 wrong words;\n\
+             Exit codes: 0 yes; 1 no; 4 no such service; 99 not in time; 100 usage error;\n\
              111 nobody answers.\n";
     text
 }

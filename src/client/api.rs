@@ -317,7 +317,7 @@ fn kind(refusal: &api::Error) -> ErrorKind {
 }
 
 fn garbled(what: impl std::fmt::Display) -> Failure {
-    (ErrorKind::Garbled, Some(format!("the supervisor speaks another language: {what}")))
+    (ErrorKind::Garbled, Some(format!("unsupported answer of the supervisor: {what}")))
 }
 
 fn failed(error: &io::Error) -> Failure {

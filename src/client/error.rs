@@ -194,7 +194,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Busy => f.write_str("it runs already"),
             ErrorKind::Declined => f.write_str("the supervisor says no"),
             ErrorKind::Closed => f.write_str("the supervisor has hung up"),
-            ErrorKind::Garbled => f.write_str("the supervisor speaks another language"),
+            ErrorKind::Garbled => f.write_str("the supervisor does not speak the protocol of onit"),
             ErrorKind::Untrusted => f.write_str("anybody could have put it there"),
             ErrorKind::BadName => f.write_str("no service can have such a name"),
             ErrorKind::Refused(code) => write!(f, "systemctl ended with {code}"),

@@ -57,7 +57,7 @@ impl Init {
         self.table.ledger.set(Fact::Doing, 0);
         self.trace(at, &before);
         self.table.touch(at);
-        self.heed_orders_again(at);
+        self.pause_or_resume_control(at);
         outcome
     }
 
@@ -165,18 +165,18 @@ impl Init {
         if let (Some(slot), Command::Up | Command::Once) = (self.table.get_mut(at), command)
             && matches!(slot.state(), ServiceState::Down | ServiceState::Done | ServiceState::Failed)
         {
-            slot.complaint = None; // what goes wrong now is news
+            slot.last_warning = None; // what goes wrong now is news
             slot.unexecuted.clear();
         }
     }
 
     /// While `control/X` runs, further orders wait in the FIFO.
-    pub(super) fn heed_orders_again(&mut self, at: SlotId) {
+    pub(super) fn pause_or_resume_control(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
         let busy = slot.service.is_busy();
-        if let (Some(control), true) = (&slot.files.control, busy != slot.muted) {
+        if let (Some(control), true) = (&slot.files.control, busy != slot.control_paused) {
             let _ = self.poller.listen(control, super::turn::Token::Control(at).pack(), !busy);
-            slot.muted = busy;
+            slot.control_paused = busy;
         }
     }
 
@@ -305,7 +305,7 @@ impl Init {
         self.dying.push(pid);
         self.tell_refusal(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
-            slot.told = true;
+            slot.exec_error_reported = true;
         }
     }
 
@@ -390,16 +390,20 @@ impl Init {
             }
             Err(errno) => (known.default, Some(format!("cannot read {file}: {}; going by the default", errno.desc()))),
         };
-        self.tell_odd(at, file, odd);
+        self.tell_bad_value(at, file, odd);
         fact
     }
 
     /// What is wrong with a small file is told when it is new.
-    fn tell_odd(&mut self, at: SlotId, file: &'static str, odd: Option<String>) {
+    fn tell_bad_value(&mut self, at: SlotId, file: &'static str, odd: Option<String>) {
         let Some(slot) = self.table.get_mut(at) else { return };
-        let known = slot.odd.iter().position(|(known, _)| *known == file).map(|place| slot.odd.swap_remove(place).1);
+        let known = slot
+            .bad_values
+            .iter()
+            .position(|(known, _)| *known == file)
+            .map(|place| slot.bad_values.swap_remove(place).1);
         if let Some(odd) = odd {
-            slot.odd.push((file, odd.clone()));
+            slot.bad_values.push((file, odd.clone()));
             if known.as_ref() != Some(&odd) {
                 self.tell(at, &odd);
             }
@@ -430,7 +434,7 @@ impl Init {
 
     /// One line about a service, unless it was the last one said about its life.
     pub(super) fn complain(&mut self, at: SlotId, trouble: String) {
-        self.complain_about(at, |slot| &mut slot.complaint, trouble);
+        self.complain_about(at, |slot| &mut slot.last_warning, trouble);
     }
 
     /// One line about a script that cannot be executed, unless it was the last one said about that script.
@@ -453,9 +457,9 @@ impl Init {
     /// `run` of a service has ended, after so long. Whether that is news.
     fn note_life_over(&mut self, at: SlotId, lived: Duration) -> bool {
         let Some(slot) = self.table.get_mut(at) else { return false };
-        let told = std::mem::take(&mut slot.told);
+        let told = std::mem::take(&mut slot.exec_error_reported);
         if lived >= SHORT_LIFE && !told {
-            slot.complaint = None; // what could not be executed has not lived, however long that took
+            slot.last_warning = None; // what could not be executed has not lived, however long that took
         }
         !told
     }
@@ -479,7 +483,7 @@ impl Init {
             }
             Some(Outcome::Done) => {
                 if let Some(slot) = self.table.get_mut(at) {
-                    (slot.complaint, slot.unexecuted) = (None, Vec::new());
+                    (slot.last_warning, slot.unexecuted) = (None, Vec::new());
                 }
             }
             Some(Outcome::Ended { .. }) | None => {}

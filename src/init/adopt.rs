@@ -33,7 +33,7 @@ struct Claim {
     /// Its process, and since when it runs, if somebody failed and left no word of it.
     running: Option<(Pid, Mono)>,
     /// Its logger is to come.
-    half: bool,
+    awaiting_logger: bool,
 }
 
 /// Why a service is not supervised: the directory that is in the way, and what is wrong with it.
@@ -52,7 +52,7 @@ impl Init {
         let logger = log_of(&name, &claim.dir)
             .and_then(|log| log.map(|log| self.claim_logger(&name, log)).transpose())
             .inspect_err(|_| self.hide(&name))?;
-        let at = self.insert(name.clone(), Claim { half: logger.is_some(), ..claim }, Pair::Alone);
+        let at = self.insert(name.clone(), Claim { awaiting_logger: logger.is_some(), ..claim }, Pair::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)
         {
@@ -68,7 +68,7 @@ impl Init {
 
     /// A `log` that was added later serves from the next start of its service on.
     pub(super) fn adopt_late_logger(&mut self, at: SlotId) {
-        if self.table.get(at).is_some_and(|slot| slot.shown.is_some()) {
+        if self.table.get(at).is_some_and(|slot| slot.published.is_some()) {
             self.adopt_missing_logger(at);
         }
     }
@@ -119,7 +119,7 @@ impl Init {
             Err(failure) if !self.config.personality.mirrors || is_refusal(failure.errno) => return Err(failure),
             result => result.err(),
         };
-        Ok(Claim { id, dir, files, trouble, service, running, half: false })
+        Ok(Claim { id, dir, files, trouble, service, running, awaiting_logger: false })
     }
 
     /// Opens `supervise` in the service directory or, if that is not for us to write, in the live view.
@@ -202,12 +202,12 @@ impl Init {
 
     fn insert(&mut self, name: OsString, claim: Claim, pair: Pair) -> SlotId {
         let mut slot = Slot::new(name, claim.id, claim.dir, claim.service, claim.files, pair);
-        slot.half = claim.half;
+        slot.awaiting_logger = claim.awaiting_logger;
         let at = self.table.insert(slot);
         if let Some((pid, _)) = claim.running {
             self.table.own(pid, at);
         }
-        self.hear(at);
+        self.listen_for_orders(at);
         if let Some(failure) = claim.trouble {
             self.tell_out_of_reach(at, &failure);
         }
@@ -216,7 +216,7 @@ impl Init {
     }
 
     /// Orders for this service are heard from now on.
-    pub(super) fn hear(&mut self, at: SlotId) {
+    pub(super) fn listen_for_orders(&mut self, at: SlotId) {
         let Some(control) = self.table.get(at).and_then(|slot| slot.files.control.as_ref()) else { return };
         if let Err(errno) = self.poller.add(control, Token::Control(at).pack()) {
             self.tell_out_of_reach(at, &Failure { verb: "watch", path: "supervise/control", errno });
@@ -240,7 +240,7 @@ impl Init {
         let logger = self.insert(name, logger, Pair::Logger { producer: at, pipe: input });
         if let Some(slot) = self.table.get_mut(at) {
             slot.pair = Pair::Producer { logger, pipe: Some(output) };
-            slot.half = false;
+            slot.awaiting_logger = false;
         }
         self.table.note(at);
         self.apply(logger, Event::Begin);
@@ -280,7 +280,7 @@ impl Init {
             let removed = slot.give_up_removed();
             let incomplete = !removed.is_empty() || slot.files.ok.is_none();
             if !removed.is_empty() {
-                slot.shown = None; // its status may be gone as well
+                slot.published = None; // its status may be gone as well
                 self.table.note(at); // before they are closed
             }
             drop(removed);
@@ -302,12 +302,12 @@ impl Init {
         };
         if let Some(slot) = self.table.get_mut(at) {
             slot.files = files;
-            slot.muted &= !deaf;
+            slot.control_paused &= !deaf;
             slot.out_of_reach.take_if(|_| opened.is_ok());
         }
         if deaf {
-            self.hear(at);
-            self.heed_orders_again(at);
+            self.listen_for_orders(at);
+            self.pause_or_resume_control(at);
         }
         match opened {
             Ok(()) => self.be_seen(at),

@@ -414,7 +414,7 @@ impl Init {
     }
 
     /// Lets in who waits.
-    pub(super) fn welcome(&mut self) {
+    pub(super) fn accept_clients(&mut self) {
         for _ in 0..ACCEPTS {
             let Some(door) = &mut self.api.door else { return };
             if !self.api.arrivals.take(self.now, 1) {
@@ -453,7 +453,7 @@ impl Init {
     }
 
     /// A client has said something, or has room for more.
-    pub(super) fn serve(&mut self, at: usize) {
+    pub(super) fn read_client(&mut self, at: usize) {
         let now = self.now;
         let Some(client) = self.api.client(at) else { return };
         client.has_room = true;
@@ -602,7 +602,7 @@ impl Init {
             Some(Ok(())) => self.take_bytes(at),
             Some(Err(_)) => return Err((ErrorCode::Busy, "too many orders wait for its control script".into())),
             None if self.is_busy(at) => return Err((ErrorCode::Busy, "its control script runs".into())),
-            None => bytes.iter().for_each(|byte| self.obey_byte(at, *byte)),
+            None => bytes.iter().for_each(|byte| self.apply_byte(at, *byte)),
         }
         Ok(())
     }
@@ -639,7 +639,7 @@ impl Init {
     }
 
     /// Sends what there is to send, and drops who does not keep up.
-    pub(super) fn deliver(&mut self) {
+    pub(super) fn flush_clients(&mut self) {
         if std::mem::take(&mut self.api.rescan) {
             self.rescan();
         }

@@ -18,7 +18,7 @@ impl Init {
     /// nobody is looked for a second time.
     pub(super) fn news_of_a_daemon(&self, at: SlotId, run: Pid, started: Mono) -> String {
         let news = format!("{} within a second of its start; trying again", Ended(Exit::Code(0)));
-        let told = self.table.get(at).and_then(|slot| slot.complaint.as_ref());
+        let told = self.table.get(at).and_then(|slot| slot.last_warning.as_ref());
         if let Some(told) = told.filter(|told| told.starts_with(&news)) {
             return told.clone();
         }

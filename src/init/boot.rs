@@ -181,11 +181,11 @@ impl Life {
     }
 
     fn live(mut self, config: Config) -> ! {
-        if rescue::is_heir() {
+        if rescue::is_successor() {
             // Whoever failed was supervising, so what comes before that is done.
-            self.serve(config).take_down(is_runit());
+            self.read_client(config).take_down(is_runit());
         }
-        self.attend_initctl();
+        self.watch_initctl();
         self.start_watchdog_early();
         if self.words.emergency {
             self.rescue("asked for at boot");
@@ -204,7 +204,7 @@ impl Life {
         if runit && exists(&in_runit("2")) {
             self.runit_up();
         } else if self.shutdown_action.is_none() {
-            self = self.serve(config);
+            self = self.read_client(config);
         }
         self.take_down(runit)
     }
@@ -233,7 +233,7 @@ impl Life {
     }
 
     /// The time in which services are supervised.
-    fn serve(self, config: Config) -> Life {
+    fn read_client(self, config: Config) -> Life {
         let words = self.words.clone();
         let (initctl, watchdog) = (self.initctl, self.watchdog);
         drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
@@ -243,7 +243,7 @@ impl Life {
                 Err(errno) => {
                     let mut life = Life::again(words);
                     (life.initctl, life.watchdog) = (initctl, watchdog);
-                    life.attend_initctl();
+                    life.watch_initctl();
                     life.rescue(&format!("cannot supervise: {}", errno.desc()));
                     return life;
                 }
@@ -252,7 +252,7 @@ impl Life {
         last_words_of_a_panic();
         let mut life = Life::again(words);
         (life.initctl, life.watchdog) = (initctl, watchdog);
-        life.attend_initctl();
+        life.watch_initctl();
         life.shutdown_action = Some(conclusion.action);
         life.at_once = conclusion.immediate;
         life
@@ -344,15 +344,15 @@ impl Life {
         let _ = self.poller.wait(now, deadline.into_iter().chain(fed).min()).count();
         while let Some(signal) = self.signals.next() {
             if let Some(request) = request(InitMode::Machine, signal) {
-                self.hear(request);
+                self.listen_for_orders(request);
             }
         }
-        for request in self.initctl.hear() {
-            self.hear(request);
+        for request in self.initctl.read() {
+            self.listen_for_orders(request);
         }
         let dead = self.reap();
         if self.ctrl_alt_del.take_if(|pid| dead.iter().any(|(dead, _)| dead == pid)).is_some() {
-            self.hear(Request::LookAtStopit);
+            self.listen_for_orders(Request::LookAtStopit);
         }
         let now = clock::now();
         if let Some(watchdog) = &mut self.watchdog {
@@ -375,7 +375,7 @@ impl Life {
         dead
     }
 
-    fn hear(&mut self, request: Request) {
+    fn listen_for_orders(&mut self, request: Request) {
         match request {
             Request::Shutdown(action) => self.ask(action),
             Request::ShutdownNow(action) => {
@@ -391,8 +391,8 @@ impl Life {
                 }
                 self.ask(if any_flag(&REBOOT) { ShutdownAction::Reboot } else { ShutdownAction::PowerOff });
             }
-            Request::Rescan => self.attend_initctl(), // the services are not ours
-            Request::LookAtStopit => {}               // there is no stage of runit's to end
+            Request::Rescan => self.watch_initctl(), // the services are not ours
+            Request::LookAtStopit => {}              // there is no stage of runit's to end
         }
     }
 
@@ -530,7 +530,7 @@ pub(super) struct Served {
 
 impl Init {
     pub(super) fn run_on_machine(mut self, initctl: Initctl, watchdog: Option<Watchdog>) -> Served {
-        self.attend_initctl(initctl);
+        self.watch_initctl(initctl);
         self.take_watchdog(watchdog);
         while !self.is_over() {
             self.turn();
@@ -539,14 +539,14 @@ impl Init {
         Served { conclusion: self.system.conclusion(), initctl, watchdog: self.watchdog }
     }
 
-    pub(super) fn obey_machine(&mut self, signal: Signal) {
+    pub(super) fn apply_signal_on_machine(&mut self, signal: Signal) {
         match request(InitMode::Machine, signal) {
-            Some(request) => self.obey_request(request),
+            Some(request) => self.apply_request(request),
             None => self.forward(signal),
         }
     }
 
-    pub(super) fn obey_request(&mut self, request: Request) {
+    pub(super) fn apply_request(&mut self, request: Request) {
         match request {
             Request::Shutdown(action) => {
                 self.system.ask_for(action, false);
@@ -554,7 +554,7 @@ impl Init {
                 self.stop();
             }
             Request::ShutdownNow(action) => self.system.ask_for(action, true),
-            Request::CtrlAltDel => self.obey_request(Request::Shutdown(ShutdownAction::Reboot)),
+            Request::CtrlAltDel => self.apply_request(Request::Shutdown(ShutdownAction::Reboot)),
             Request::Keyboard => start_keyboard_request(),
             Request::Rescan => {
                 self.find_initctl();

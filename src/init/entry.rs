@@ -94,7 +94,7 @@ fn directory_of_services() -> OsString {
 /// Why there is nothing for us to do with this directory, in one line; the exit code. PID 1 goes on all the same, and so
 /// does who goes on after a fault.
 fn unfit(voice: Voice, directory: &Path) -> Option<i32> {
-    if rescue::is_heir() {
+    if rescue::is_successor() {
         return None;
     }
     let shown = fs::absolute(directory);
@@ -179,7 +179,7 @@ pub fn runsvdir(args: Args) -> i32 {
         Config { new_session: own_session, ..Config::of(&Personality::RUNSVDIR, Root::Directory(directory.into())) };
     let flag = if own_session { "-P" } else { "--" };
     let words = ["onit", "runsvdir", flag].map(OsString::from).into_iter().chain([directory.clone()]).collect();
-    supervise_behind_a_front(config, Manner::Runsvdir, directory, log, words)
+    supervise_behind_a_launcher(config, Manner::Runsvdir, directory, log, words)
 }
 
 fn is_log_area(directory: &OsStr, log: &OsString) -> bool {
@@ -201,7 +201,7 @@ pub fn svscan(args: Args) -> i32 {
         return exit::SYSTEM;
     }
     let words = vec!["onit".into(), "svscan".into(), directory.to_owned()];
-    supervise_behind_a_front(
+    supervise_behind_a_launcher(
         Config::of(&Personality::SVSCAN, Root::Directory(directory.into())),
         Manner::Svscan,
         directory,
@@ -229,10 +229,16 @@ pub fn supervise(args: Args) -> i32 {
 }
 
 /// As PID 1 there is nobody to leave behind: the front would take everything with it.
-fn supervise_behind_a_front(config: Config, manner: Manner, directory: &OsStr, log: bool, words: Vec<OsString>) -> i32 {
+fn supervise_behind_a_launcher(
+    config: Config,
+    manner: Manner,
+    directory: &OsStr,
+    log: bool,
+    words: Vec<OsString>,
+) -> i32 {
     process::adopt_descriptors();
     let behind = front::behind();
-    if behind.is_some() || std::process::id() == 1 || rescue::is_heir() {
+    if behind.is_some() || std::process::id() == 1 || rescue::is_successor() {
         return supervise_all(Config { front: behind, ..config });
     }
     match front::split(manner, directory, log, &words) {

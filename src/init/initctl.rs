@@ -49,7 +49,7 @@ impl Initctl {
     }
 
     /// What was asked for since we looked.
-    pub(super) fn hear(&mut self) -> Vec<Request> {
+    pub(super) fn read(&mut self) -> Vec<Request> {
         let Some(fifo) = &self.fifo else { return Vec::new() };
         let mut buffer = [0; BYTES];
         let heard = self.reader.read(fs::read_some(fifo, &mut buffer));
@@ -80,14 +80,14 @@ fn instead(level: char) -> &'static str {
 }
 
 impl Life {
-    pub(super) fn attend_initctl(&mut self) {
+    pub(super) fn watch_initctl(&mut self) {
         self.initctl.attend(&self.poller, super::boot::INITCTL);
     }
 }
 
 impl Init {
     /// Takes over the FIFO of a machine.
-    pub(super) fn attend_initctl(&mut self, initctl: Initctl) {
+    pub(super) fn watch_initctl(&mut self, initctl: Initctl) {
         self.initctl.insert(initctl).attend(&self.poller, Token::Initctl.pack());
     }
 
@@ -98,8 +98,8 @@ impl Init {
         }
     }
 
-    pub(super) fn hear_initctl(&mut self) {
-        let requests = self.initctl.as_mut().map(Initctl::hear).unwrap_or_default();
-        requests.into_iter().for_each(|request| self.obey_request(request));
+    pub(super) fn read_initctl(&mut self) {
+        let requests = self.initctl.as_mut().map(Initctl::read).unwrap_or_default();
+        requests.into_iter().for_each(|request| self.apply_request(request));
     }
 }

@@ -139,7 +139,7 @@ impl Ledger {
     }
 
     /// This one is being obeyed. Who fails over it again and again leaves it at that.
-    pub fn begin_to_obey(self, signal: Signal) {
+    pub fn begin_signal(self, signal: Signal) {
         let (known, times) = halves(self.get(Fact::Obeying));
         let times = if Ok(known) == u64::try_from(signal.0) { times + 1 } else { 1 };
         self.set(Fact::Obeying, u64::from(signal.0.unsigned_abs()) | times << 32);
@@ -154,7 +154,7 @@ impl Ledger {
     }
 
     /// What is being obeyed is under way: to begin again would be another order.
-    pub fn forget_what_is_obeyed(self) {
+    pub fn forget_what_is_applied(self) {
         let (signal, _) = halves(self.get(Fact::Obeying));
         if let Ok(signal) = i32::try_from(signal) {
             self.forget_signal(Signal(signal));
@@ -258,7 +258,7 @@ fn record(slot: &Slot) -> Record {
             home: number(&slot.files.home),
         },
         released: slot.released,
-        shown: slot.shown.filter(|(view, _)| *view == slot.service.view()).map(|(_, stamp)| stamp),
+        shown: slot.published.filter(|(view, _)| *view == slot.service.view()).map(|(_, stamp)| stamp),
         memory: slot.service.memory(),
     }
 }

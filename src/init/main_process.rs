@@ -128,7 +128,7 @@ impl Init {
     }
 
     /// Where it was when somebody failed.
-    pub(super) fn recall_main(&mut self, ledger: Ledger) {
+    pub(super) fn restore_main(&mut self, ledger: Ledger) {
         let pid = i32::try_from(ledger.get(Fact::MainPid)).ok().filter(|pid| *pid > 0).map(Pid);
         match (ledger.get(Fact::Main), pid) {
             _ if self.config.main.is_none() => {}
@@ -187,7 +187,7 @@ impl Init {
     }
 
     /// What is sent to us is meant for the main process; with services, some of it for all.
-    pub(super) fn obey_beside_main(&mut self, signal: Signal) {
+    pub(super) fn apply_signal_beside_main(&mut self, signal: Signal) {
         if signal != Signal::CHLD && self.main.is_to_come_or_here() {
             self.log_main(MainEvent::Received(signal));
         }

@@ -117,7 +117,7 @@ pub struct Init {
 impl Init {
     /// Prepares everything that can fail.
     pub fn boot(mut config: Config) -> Result<Init, Errno> {
-        let estate = reexec::estate(&mut config);
+        let estate = reexec::handover(&mut config);
         let is_successor = estate.is_some();
         let mut spawner = reexec::insist(is_successor, Spawner::new)?;
         let goes_on_after_faults = config.root != Root::Nothing;
@@ -184,7 +184,7 @@ impl Init {
         };
         init.make_group(is_successor);
         match estate {
-            Some(estate) => init.succeed(estate),
+            Some(estate) => init.restore(estate),
             None => {
                 if goes_on_after_faults {
                     reexec::arm(ledger, &init.config);

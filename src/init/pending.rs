@@ -54,7 +54,7 @@ impl Init {
     }
 
     /// Somebody has failed, and left this `run` behind. A `finish` and a `control` have their own limits.
-    pub(super) fn inherit_pending(&mut self, at: SlotId) {
+    pub(super) fn restore_pending(&mut self, at: SlotId) {
         let Some(view) = self.table.get(at).map(|slot| slot.service.view()) else { return };
         let is_new = self.now.since(view.since) <= EXEC_TIMEOUT * 2;
         let run = view.pid.filter(|_| view.phase == Phase::Run && (is_new || view.paused));
@@ -110,7 +110,7 @@ impl Init {
         let trouble = format!("{script} could not be executed within {limit} ({cause}); {then}");
         self.complain_of(child.at, child.script, &trouble);
         if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
-            slot.told = true;
+            slot.exec_error_reported = true;
         }
     }
 

@@ -27,7 +27,7 @@ impl Init {
                 self.deaths();
             }
             let Some(at) = self.table.take_touched() else { return };
-            if self.table.get(at).is_some_and(|slot| slot.shown.is_none() && !slot.service.is_gone()) {
+            if self.table.get(at).is_some_and(|slot| slot.published.is_none() && !slot.service.is_gone()) {
                 self.unpublished.push_back(at);
             } else {
                 self.publish(at);
@@ -56,12 +56,12 @@ impl Init {
             return;
         };
         let view = slot.service.view();
-        let stamp = match slot.shown {
+        let stamp = match slot.published {
             Some((shown, _)) if shown == view => return,
             Some((shown, stamp)) if shown.since == view.since => stamp,
             _ => stamp(view.since, self.now),
         };
-        let old_pid = slot.shown.map(|(shown, _)| shown.pid);
+        let old_pid = slot.published.map(|(shown, _)| shown.pid);
         let written = Published::open(slot.home(), "supervise", !slot.files.renames_only)
             .map_err(|errno| Failure { verb: "write", path: "supervise/status", errno })
             .and_then(|mut files| {
@@ -73,7 +73,7 @@ impl Init {
             Ok(exchanges) => {
                 slot.files.renames_only = !exchanges;
                 (slot.out_of_date, slot.is_place_missing) = (None, false);
-                slot.shown = Some((view, stamp));
+                slot.published = Some((view, stamp));
                 if slot.reopen_at.is_none() {
                     self.be_seen(at);
                 }

@@ -36,7 +36,7 @@ const TRIES: usize = 100;
 pub(super) const UNKNOWN: Exit = Exit::NOT_RUN;
 
 /// What somebody left us.
-pub(super) struct Estate {
+pub(super) struct Handover {
     pub(super) ledger: Ledger,
     pub(super) care: Care,
     slots: BTreeMap<SlotId, Slot>,
@@ -47,7 +47,7 @@ pub(super) struct Estate {
 }
 
 /// What we were left, if anything. What of it nobody needs any more is closed.
-pub(super) fn estate(config: &mut Config) -> Option<Estate> {
+pub(super) fn handover(config: &mut Config) -> Option<Handover> {
     let shared = rescue::inherit()?;
     rescue::keep_name();
     if let Some(main) = &mut config.main {
@@ -65,7 +65,7 @@ pub(super) fn estate(config: &mut Config) -> Option<Estate> {
             claims(config).close_the_rest();
             let (ledger, care) = (Ledger::begin(config.voice), Care::begin(Recovery::HoldFaults));
             arm(ledger, config);
-            return Some(Estate { ledger, care, slots: BTreeMap::new(), live: None, watchdog: None, lost: None });
+            return Some(Handover { ledger, care, slots: BTreeMap::new(), live: None, watchdog: None, lost: None });
         }
     };
     let care = Care::begin(note_failure(ledger));
@@ -189,7 +189,7 @@ fn claims(config: &Config) -> Claims {
     claims
 }
 
-fn read(ledger: Ledger, care: Care, config: &mut Config) -> Estate {
+fn read(ledger: Ledger, care: Care, config: &mut Config) -> Handover {
     let words = ledger.words();
     let mut claims = claims(config);
     if let Some(shared) = ledger.shared() {
@@ -204,7 +204,7 @@ fn read(ledger: Ledger, care: Care, config: &mut Config) -> Estate {
         (Some(dir), Some(lock)) => Some(Live::of(dir, lock, &config.root)),
         _ => None,
     };
-    let watchdog = held(Fact::Watchdog).map(|fd| Watchdog::succeed(fd, ledger));
+    let watchdog = held(Fact::Watchdog).map(|fd| Watchdog::restore(fd, ledger));
     let (mut slots, mut lost) = (BTreeMap::new(), 0);
     for at in 0..usize::try_from(ledger.get(Fact::Records)).unwrap_or_default() {
         match ledger::entry(words, at) {
@@ -224,7 +224,7 @@ fn read(ledger: Ledger, care: Care, config: &mut Config) -> Estate {
         .filter(|at| kept.binary_search(at).is_err())
         .for_each(|at| ledger.erase(at));
     claims.close_the_rest();
-    Estate { ledger, care, slots, live, watchdog, lost: Some(lost) }
+    Handover { ledger, care, slots, live, watchdog, lost: Some(lost) }
 }
 
 fn who_keeps(services: usize, main: bool) -> String {
@@ -264,7 +264,7 @@ fn slot(record: &Record, name: OsString, history: History, config: &Config, clai
     }
     let service = Service::remembered(config.personality.service, role, record.memory, history)?;
     let mut slot = Slot::new(name, id, dir, service, files, pair);
-    slot.shown = record.shown.map(|stamp| (slot.service.view(), stamp));
+    slot.published = record.shown.map(|stamp| (slot.service.view(), stamp));
     slot.released = record.released;
     Some(slot)
 }
@@ -330,7 +330,7 @@ impl Init {
     }
 
     /// Goes on with what we were left.
-    pub(super) fn succeed(&mut self, Estate { ledger, care, slots, live, watchdog, lost }: Estate) {
+    pub(super) fn restore(&mut self, Handover { ledger, care, slots, live, watchdog, lost }: Handover) {
         self.care = care;
         let Some(lost) = lost else {
             self.searches = true;
@@ -340,7 +340,7 @@ impl Init {
             return;
         };
         self.searches = lost > 0 || ledger.get(Fact::Unnoted) != 0;
-        self.recall_whole(ledger);
+        self.restore_whole(ledger);
         self.live = live.unwrap_or_default();
         self.watchdog = watchdog;
         for (at, slot) in slots {
@@ -349,10 +349,10 @@ impl Init {
         self.table.count_free_places();
         ledger.release_if_stopped();
         for at in self.table.all() {
-            self.recall(at);
+            self.restore_service(at);
         }
         self.repeat_signals(ledger); // what is being done is known until something else is
-        self.meet_newborn(ledger);
+        self.meet_new_child(ledger);
         for at in self.table.all() {
             self.answer_what_was_lost(at);
         }
@@ -363,14 +363,14 @@ impl Init {
         self.go_on_stopping();
         self.tell_rescue(ledger, lost);
         self.end_all_if_told(ledger);
-        self.obey_again(ledger);
+        self.apply_again(ledger);
         self.note_whole();
-        self.answer_wish(None);
+        self.answer_upgrade_request(None);
     }
 
-    fn recall_whole(&mut self, ledger: Ledger) {
+    fn restore_whole(&mut self, ledger: Ledger) {
         self.system = System::remembered(SYSTEM.map(|fact| ledger.get(fact))).unwrap_or(System::UP);
-        self.recall_main(ledger);
+        self.restore_main(ledger);
         foreground::set_inherited([ledger.get(Fact::InheritedMask), ledger.get(Fact::InheritedIgnored)]);
         self.announced = ledger.get(Fact::Announced) != 0;
         if ledger.get(Fact::TakesIn) == 0 || !self.system.is_up() {
@@ -383,23 +383,23 @@ impl Init {
     }
 
     /// Its processes are ours, and its orders are heard.
-    fn recall(&mut self, at: SlotId) {
+    fn restore_service(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
         let pids: Vec<_> = slot.service.pids().collect();
-        if slot.shown.is_some() && (slot.files.control.is_none() || slot.files.ok.is_none()) {
+        if slot.published.is_some() && (slot.files.control.is_none() || slot.files.ok.is_none()) {
             slot.reopen_at = Some(self.now);
         }
         for pid in pids {
             self.table.own(pid, at);
         }
-        self.inherit_pending(at);
-        self.hear(at);
-        self.heed_orders_again(at);
+        self.restore_pending(at);
+        self.listen_for_orders(at);
+        self.pause_or_resume_control(at);
         self.table.touch(at);
     }
 
     /// A child that nobody had the time to note.
-    fn meet_newborn(&mut self, ledger: Ledger) {
+    fn meet_new_child(&mut self, ledger: Ledger) {
         let Some(at) = usize::try_from(ledger.get(Fact::NewbornOf)).ok().and_then(|at| at.checked_sub(1)) else {
             return;
         };
@@ -454,13 +454,13 @@ impl Init {
     }
 
     /// What was heard and not obeyed to the end.
-    fn obey_again(&mut self, ledger: Ledger) {
+    fn apply_again(&mut self, ledger: Ledger) {
         match ledger.take_order_again() {
             Some((ledger::FRONT, _)) => self.stop(),
             Some((of, byte)) => {
                 let at = usize::try_from(of).unwrap_or_default().saturating_sub(1);
                 if !self.is_busy(at) {
-                    self.obey_byte(at, byte);
+                    self.apply_byte(at, byte);
                 }
             }
             None => {}
@@ -468,7 +468,7 @@ impl Init {
         ledger.order_is_done();
         ledger.take_written_signal();
         for signal in ledger.signals().collect::<Vec<Signal>>() {
-            self.heed(signal);
+            self.on_signal(signal);
         }
     }
 
@@ -570,7 +570,7 @@ impl Init {
     // On purpose.
 
     /// Somebody may want another program in our place.
-    pub(super) fn hear_wish(&mut self) {
+    pub(super) fn read_upgrade_request(&mut self) {
         let ledger = self.table.ledger;
         if ledger.get(Fact::Request) == ledger.get(Fact::Answer) {
             return;
@@ -584,10 +584,10 @@ impl Init {
         let path = Path::new(std::ffi::OsStr::from_bytes(&program)).display();
         let trouble = format!("cannot execute {path}: {}; going on as before", errno.desc());
         self.config.voice.complain(None, &trouble);
-        self.answer_wish(Some(errno));
+        self.answer_upgrade_request(Some(errno));
     }
 
-    fn answer_wish(&self, errno: Option<Errno>) {
+    fn answer_upgrade_request(&self, errno: Option<Errno>) {
         let ledger = self.table.ledger;
         ledger.set(Fact::AnswerErrno, errno.map_or(0, |errno| errno as u64));
         ledger.set(Fact::Answer, ledger.get(Fact::Request));

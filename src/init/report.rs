@@ -33,7 +33,7 @@ impl Init {
     pub(super) fn status_line(&self, at: SlotId) -> Option<Line> {
         let slot = self.table.get(at)?;
         let view = slot.service.view();
-        let since = match slot.shown {
+        let since = match slot.published {
             Some((shown, stamp)) if shown.since == view.since => stamp,
             _ => stamp(view.since, self.now),
         };

@@ -29,19 +29,19 @@ pub struct Slot {
     /// What it is connected with.
     pub pair: Pair,
     /// What `supervise/status` says.
-    pub shown: Option<(View, Tai)>,
+    pub published: Option<(View, Tai)>,
     /// When what of `supervise` could not be opened is tried again.
     pub reopen_at: Option<Mono>,
     /// When a status that could not be written is tried again.
     pub rewrite_at: Option<Mono>,
     /// Its logger is to come: it is noted with it, so that nobody goes on with half of a pair.
-    pub half: bool,
+    pub awaiting_logger: bool,
     /// That its `run` could not be executed was told, so that its end is no news.
-    pub told: bool,
+    pub exec_error_reported: bool,
     /// Its `run` has a process that has not executed its program yet.
     pub is_pending: bool,
     /// The last trouble in its life that was told, so that it is told once.
-    pub complaint: Option<String>,
+    pub last_warning: Option<String>,
     /// Its scripts that could not be executed the last time, and what was told about each: beside a `finish` that never can
     /// be, a `run` that fails is another trouble.
     pub unexecuted: Vec<(&'static str, String)>,
@@ -57,11 +57,11 @@ pub struct Slot {
     /// The last trouble with its logger.
     pub unlogged: Option<String>,
     /// The small files that made no sense, and what was told about each.
-    pub odd: Vec<(&'static str, String)>,
+    pub bad_values: Vec<(&'static str, String)>,
     /// It left the directory, or all are told to end: it is not taken in again.
     pub released: bool,
     /// Its control FIFO waits until `control/X` is through.
-    pub muted: bool,
+    pub control_paused: bool,
     armed: Option<Mono>,
     touched: bool,
 }
@@ -111,22 +111,22 @@ impl Slot {
             service,
             files,
             pair,
-            shown: None,
+            published: None,
             reopen_at: None,
             rewrite_at: None,
-            half: false,
-            told: false,
+            awaiting_logger: false,
+            exec_error_reported: false,
             is_pending: false,
-            complaint: None,
+            last_warning: None,
             unexecuted: Vec::new(),
             news: None,
             out_of_reach: None,
             out_of_date: None,
             is_place_missing: false,
             unlogged: None,
-            odd: Vec::new(),
+            bad_values: Vec::new(),
             released: false,
-            muted: false,
+            control_paused: false,
             armed: None,
             touched: false,
         }
@@ -159,7 +159,7 @@ impl Slot {
             those.next_back().map(|(_, told)| told)
         };
         let others = [&self.out_of_reach, &self.out_of_date, &self.unlogged];
-        let life = script(true).or(self.complaint.as_ref()).or_else(|| script(false));
+        let life = script(true).or(self.last_warning.as_ref()).or_else(|| script(false));
         life.or_else(|| others.into_iter().find_map(Option::as_ref))
     }
 
@@ -242,7 +242,7 @@ impl Table {
 
     /// Notes a service as it is now.
     pub fn note(&self, at: SlotId) {
-        if let Some(slot) = self.get(at).filter(|slot| !slot.half) {
+        if let Some(slot) = self.get(at).filter(|slot| !slot.awaiting_logger) {
             self.ledger.note(at, slot);
         }
     }

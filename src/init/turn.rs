@@ -91,7 +91,7 @@ impl Init {
         self.announce();
         self.open_api();
         if self.dying.is_empty() {
-            self.deliver(); // nobody is told that something runs that does not
+            self.flush_clients(); // nobody is told that something runs that does not
         }
         self.sweep();
         self.feed_watchdog();
@@ -117,11 +117,11 @@ impl Init {
                 self.stop_if_main_has(); // whoever continues us has done so already
             }
             self.deaths();
-            self.hear_wish();
+            self.read_upgrade_request();
         }
         self.look_at_pending();
         for signal in signals {
-            self.heed(signal);
+            self.on_signal(signal);
         }
     }
 
@@ -176,10 +176,10 @@ impl Init {
         for token in ready {
             match token {
                 Token::Control(slot) => self.take_bytes(*slot),
-                Token::Front => self.hear_front(),
-                Token::Api => self.welcome(),
-                Token::Client(at) => self.serve(*at),
-                Token::Initctl => self.hear_initctl(),
+                Token::Front => self.read_launcher(),
+                Token::Api => self.accept_clients(),
+                Token::Client(at) => self.read_client(*at),
+                Token::Initctl => self.read_initctl(),
                 Token::Claim => self.turn_away(),
                 Token::Signals | Token::Directory => {} // come in their turn
             }
@@ -187,28 +187,28 @@ impl Init {
     }
 
     /// Obeys a signal that was taken, and forgets it then: so it is obeyed also if we fail over it.
-    pub(super) fn heed(&mut self, signal: Signal) {
+    pub(super) fn on_signal(&mut self, signal: Signal) {
         let ledger = self.table.ledger;
-        ledger.begin_to_obey(signal);
-        self.obey(signal);
+        ledger.begin_signal(signal);
+        self.apply_signal(signal);
         self.note_whole();
         ledger.forget_signal(signal);
         ledger.set(Fact::Obeying, 0);
     }
 
-    fn obey(&mut self, signal: Signal) {
+    fn apply_signal(&mut self, signal: Signal) {
         if self.config.mode == InitMode::Machine {
-            return self.obey_machine(signal);
+            return self.apply_signal_on_machine(signal);
         }
         if !matches!(self.main, Main::None) {
-            return self.obey_beside_main(signal);
+            return self.apply_signal_beside_main(signal);
         }
         match (request(self.config.mode, signal), self.config.personality.hangup) {
             (Some(Request::Rescan), Some(code)) if signal == Signal::HUP => {
                 self.system.conclude(code);
                 self.stop();
             }
-            (Some(request), _) => self.obey_request(request),
+            (Some(request), _) => self.apply_request(request),
             (None, _) => {} // others mean nothing to us
         }
     }
@@ -232,7 +232,7 @@ impl Init {
             let Some(slot) = self.table.get(at).filter(|slot| !slot.service.is_busy()) else { return };
             let byte = slot.files.control.as_ref().and_then(|control| ledger.take_order(at, control));
             if let Some(byte) = byte {
-                self.obey_byte(at, byte);
+                self.apply_byte(at, byte);
             }
             ledger.order_is_done();
             if byte.is_none() {
@@ -241,7 +241,7 @@ impl Init {
         }
     }
 
-    pub(super) fn obey_byte(&mut self, at: SlotId, byte: u8) {
+    pub(super) fn apply_byte(&mut self, at: SlotId, byte: u8) {
         for command in control::decode(byte, self.config.personality.dialect) {
             let starts = matches!(command, Command::Up | Command::Once);
             if self.system.is_up() || !starts || !self.config.personality.escalates {
@@ -251,7 +251,7 @@ impl Init {
     }
 
     /// Whoever was asked to run the directory speaks to us, or has gone.
-    fn hear_front(&mut self) {
+    fn read_launcher(&mut self) {
         let ledger = self.table.ledger;
         let word = self.config.front.as_ref().and_then(|front| ledger.take_word(front));
         if word.is_some() {
@@ -274,7 +274,7 @@ impl Init {
         }
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
         self.note_whole();
-        self.table.ledger.forget_what_is_obeyed(); // a second order would be for more haste
+        self.table.ledger.forget_what_is_applied(); // a second order would be for more haste
         self.follow(if was_up || self.config.personality.escalates { order } else { Order::StopAll });
     }
 

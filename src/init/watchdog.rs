@@ -55,7 +55,7 @@ impl Watchdog {
     }
 
     /// The one that somebody who failed has left us, with what is noted of it.
-    pub(super) fn succeed(fd: OwnedFd, ledger: Ledger) -> Watchdog {
+    pub(super) fn restore(fd: OwnedFd, ledger: Ledger) -> Watchdog {
         let device = Device::of(fd);
         let timeout = device.timeout().unwrap_or(SHORTEST);
         let state = watchdog::Watchdog::remembered(clock::now(), timeout, ledger.get(Fact::FeedAt));

@@ -251,7 +251,7 @@ pub fn fail_if_told() {
 }
 
 /// Whether somebody failed and left us a ledger.
-pub fn is_heir() -> bool {
+pub fn is_successor() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 

@@ -260,11 +260,11 @@ pub fn is_one(words: &Words) -> bool {
 pub fn refusal(words: &Words, pid: u32) -> Option<String> {
     let records = usize::try_from(fact(words, Fact::Records)).unwrap_or(usize::MAX);
     if !is_one(words) {
-        Some("it is none".into())
+        Some("not an onit ledger".into())
     } else if fact(words, Fact::Version) != VERSION {
         Some(format!("its version is {}, not {VERSION}", fact(words, Fact::Version)))
     } else if fact(words, Fact::Pid) != u64::from(pid) {
-        Some("it is another process's".into())
+        Some("it belongs to another process".into())
     } else if records.checked_mul(RECORD).and_then(|all| all.checked_add(FACTS)).is_none_or(|all| all > words.len()) {
         Some("it is cut short".into())
     } else {
@@ -740,13 +740,13 @@ mod tests {
             refusal(&words, 7)
         };
         assert_eq!(refusal(&ledger(3), 7), None);
-        assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("it is none"));
+        assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("not an onit ledger"));
         assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 4"));
         for records in [4, 1 << 40, u64::MAX] {
             assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
         }
-        assert_eq!(damage(Fact::Pid, 8).as_deref(), Some("it is another process's"));
-        assert_eq!(refusal(&[], 7).as_deref(), Some("it is none"));
+        assert_eq!(damage(Fact::Pid, 8).as_deref(), Some("it belongs to another process"));
+        assert_eq!(refusal(&[], 7).as_deref(), Some("not an onit ledger"));
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn the_library_is_not_told_nonsense() {
             let error = Api::connect(&socket).expect_err("no supervisor");
             assert_eq!(error.kind(), ErrorKind::Garbled);
             let cause = why(&error);
-            assert!(cause.starts_with("the supervisor speaks another language: ") && cause.contains(what), "{cause}");
+            assert!(cause.starts_with("unsupported answer of the supervisor: ") && cause.contains(what), "{cause}");
         });
     }
 }

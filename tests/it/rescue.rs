@@ -844,8 +844,12 @@ fn a_ledger_that_is_none_is_told_and_the_running_services_are_found_by_their_sta
     if let Some(why) = missing_tools(&["perl"]) {
         skip!("{why}");
     }
-    survives_damage(0, 1, &["onit: the ledger cannot be read: it is none; looking for the services"]);
-    survives_damage(2, 1, &["onit: the ledger cannot be read: it is another process's; looking for the services"]);
+    survives_damage(0, 1, &["onit: the ledger cannot be read: not an onit ledger; looking for the services"]);
+    survives_damage(
+        2,
+        1,
+        &["onit: the ledger cannot be read: it belongs to another process; looking for the services"],
+    );
 }
 
 /// Whoever holds the lock lets go some time: then the process of before is found, and there is no second one.
@@ -862,7 +866,7 @@ fn the_process_of_a_service_that_is_refused_after_a_lost_ledger_is_found_when_it
     lock.lock().expect("locked");
     damage(onit.pid(), 0, 1);
     onit.signal(Signal::SIGSEGV);
-    onit.wait_said(&["onit: the ledger cannot be read: it is none; looking for the services"]);
+    onit.wait_said(&["onit: the ledger cannot be read: not an onit ledger; looking for the services"]);
     onit.wait_said(&["onit: web: supervise/lock is held by another supervisor; not supervised until that is mended"]);
     assert_eq!((other.wait_up(), web.is_supervised()), (before[1], false));
     drop(lock);
@@ -879,7 +883,7 @@ fn the_processes_of_lost_records_and_of_a_lost_ledger_are_found_by_what_the_live
     }
     let records =
         ["SIGSEGV: starting again", "3 of the services and loggers cannot be read in the ledger; looking for"];
-    let whole = ["the ledger cannot be read: it is none; looking for the services"];
+    let whole = ["the ledger cannot be read: not an onit ledger; looking for the services"];
     for (word, count, lines) in [(FACTS, RECORD * 3, &records[..]), (0, 1, &whole)] {
         let sv = SvDir::new();
         sleeper(&sv, "web");
