@@ -386,6 +386,9 @@ impl Init {
     fn listen_in(&mut self, place: &Path) -> Result<(), String> {
         let cannot = |errno: Errno| format!("cannot create {}: {}", place.join(NAME).display(), errno.desc());
         let dir = live::base(place)?;
+        if self.api.door.is_none() && socket::is_left_by_us(&dir, NAME) {
+            let _ = fs::remove(&dir, NAME); // or listening says why not
+        }
         let listener = socket::listen(&dir, NAME, self.config.groups.mode()).map_err(cannot)?;
         let socket = fs::identity_at(&dir, OsStr::new(NAME)).map_err(cannot)?;
         self.api.door = Some(Door::new(&self.poller, listener, Token::Api.pack()).map_err(cannot)?);

@@ -68,6 +68,13 @@ pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {
     heard.map(|()| Listener(listener))
 }
 
+/// Whether whoever answers under this name is this very process, as it was before a fault: a child that has not executed
+/// its program yet holds what we no longer have.
+pub fn is_left_by_us(dir: &OwnedFd, name: &str) -> bool {
+    let listens = connect(&within(dir, name)).and_then(|connection| getsockopt(&connection.0, PeerCredentials));
+    listens.is_ok_and(|credentials| u32::try_from(credentials.pid()) == Ok(std::process::id()))
+}
+
 /// Connects without waiting. ECONNREFUSED if nobody listens; EAGAIN if whoever does has no time.
 pub fn connect(path: &Path) -> Result<Connection, Errno> {
     let stream = fresh()?;
@@ -245,6 +252,7 @@ mod tests {
         assert_eq!(connection.write(b"x"), Some(1));
         drop(client);
         comes_about(|| (connection.read(&mut [0; 8]), connection.write(b"x")) == (None, None));
+        assert!(is_left_by_us(&dir, "api") && !is_left_by_us(&dir, "other"));
         drop(listener);
         comes_about(|| listen(&dir, "api", 0o600).is_ok());
     }
