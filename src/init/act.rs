@@ -8,7 +8,7 @@ use super::voice::{Ended, Span, Voice, script_name};
 use crate::machine::policy::Limits;
 use crate::machine::{Command, Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
 use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan};
-use crate::sys::{Errno, fs, process};
+use crate::sys::{Errno, fs, is_passing, process};
 use crate::wire::ledger::Fact;
 use crate::wire::{control, status, svdir};
 use std::ffi::{CStr, CString};
@@ -27,9 +27,8 @@ struct Known<T> {
 }
 
 /// Whether a file may well be read the next time.
-fn passes(errno: Errno) -> bool {
-    use Errno::{EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT};
-    matches!(errno, EAGAIN | EINTR | EIO | EMFILE | ENFILE | ENOMEM | ESTALE | ETIMEDOUT)
+fn may_be_read_later(errno: Errno) -> bool {
+    is_passing(errno) || matches!(errno, Errno::EINTR | Errno::EIO | Errno::ESTALE | Errno::ETIMEDOUT)
 }
 
 impl Init {
@@ -102,8 +101,10 @@ impl Init {
         let Some(slot) = self.table.get(at) else { return };
         let view = slot.service.view();
         let is_end_of = |phase: Phase, pid: Pid| view.phase == phase && view.pid == Some(pid);
+        if slot.is_logger() {
+            self.look_at_input(at);
+        }
         match event {
-            _ if slot.is_logger() => self.look_at_input(at),
             Event::Command(command) => {
                 if let Command::Down | Command::Exit | Command::StopSignal = command {
                     self.read_limits(at);
@@ -130,8 +131,14 @@ impl Init {
         self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.unread = unread);
     }
 
+    /// A service that may have other scripts than `run`.
+    fn scripted(&mut self, at: SlotId) -> Option<&mut Slot> {
+        let have_any = self.config.personality.service.scripts;
+        self.table.get_mut(at).filter(|slot| have_any && !slot.is_logger())
+    }
+
     fn look_for_hooks(&mut self, at: SlotId) {
-        let Some(slot) = self.table.get_mut(at).filter(|_| self.config.personality.service.scripts) else { return };
+        let Some(slot) = self.scripted(at) else { return };
         let has_any = fs::exists(&slot.dir, "control");
         let is_there = |program: &str| has_any && fs::is_executable(&slot.dir, program);
         let has_hook = |command| control::program(command).is_some_and(is_there);
@@ -142,7 +149,7 @@ impl Init {
     }
 
     fn look_for_finish(&mut self, at: SlotId) {
-        let Some(slot) = self.table.get_mut(at).filter(|_| self.config.personality.service.scripts) else { return };
+        let Some(slot) = self.scripted(at) else { return };
         let has_finish = fs::exists(&slot.dir, "finish");
         slot.service.inputs.scripts.finish = has_finish;
         if has_finish {
@@ -385,7 +392,7 @@ impl Init {
                     (known.default, Some(odd))
                 }
             },
-            Err(errno) if passes(errno) => {
+            Err(errno) if may_be_read_later(errno) => {
                 (known.last, Some(format!("cannot read {file}: {}; going by what was known of it", errno.desc())))
             }
             Err(errno) => (known.default, Some(format!("cannot read {file}: {}; going by the default", errno.desc()))),

@@ -50,6 +50,17 @@ macro_rules! leased {
     }};
 }
 
+/// A service `web` that is down, whose `run` can neither be executed as long as the lease is there nor after that.
+macro_rules! leased_without_shell {
+    ($sv:expr) => {{
+        let service = $sv.service("web").down().exec("run", "#!/no/such/shell\n").finish("echo $1 $2 >>ends").create();
+        match Lease::on(&service.path().join("run")) {
+            Ok(lease) => (service, lease),
+            Err(error) => skip!("no lease can be had here: {error}"),
+        }
+    }};
+}
+
 fn sleeper(sv: &SvDir, name: &str) -> Service {
     sv.service(name).run("exec sleep 1000").create()
 }
@@ -155,11 +166,7 @@ fn a_program_that_is_never_loaded_is_told_and_tried_again() {
 #[test]
 fn what_fails_late_is_told_as_what_fails_at_once() {
     let sv = SvDir::new();
-    let web = sv.service("web").down().exec("run", "#!/no/such/shell\n").finish("echo $1 $2 >>ends").create();
-    let lease = match Lease::on(&web.path().join("run")) {
-        Ok(lease) => lease,
-        Err(error) => skip!("no lease can be had here: {error}"),
-    };
+    let (web, lease) = leased_without_shell!(sv);
     let onit = sv.start(UnderTest::Onit);
     start_it(&web, b"u");
     newborn(&web);
@@ -176,11 +183,7 @@ fn what_fails_late_is_told_as_what_fails_at_once() {
 #[test]
 fn what_fails_late_and_then_at_once_is_told_once() {
     let sv = SvDir::new();
-    let web = sv.service("web").down().exec("run", "#!/no/such/shell\n").finish("echo $1 $2 >>ends").create();
-    let lease = match Lease::on(&web.path().join("run")) {
-        Ok(lease) => lease,
-        Err(error) => skip!("no lease can be had here: {error}"),
-    };
+    let (web, lease) = leased_without_shell!(sv);
     let onit = sv.start(UnderTest::Onit);
     start_it(&web, b"u");
     newborn(&web);

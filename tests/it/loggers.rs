@@ -245,3 +245,18 @@ fn a_logger_that_was_stopped_reads_to_the_end_all_the_same() {
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
     assert_eq!((onit.stderr().as_str(), web.text("got").as_str()), ("", "line\n"));
 }
+
+/// Its small files are its own, as those of any service.
+#[test]
+fn a_logger_is_stopped_with_its_own_signal() {
+    let sv = SvDir::new();
+    let service = sv.service("web").run("exec sleep 1000").file("log/down-signal", "QUIT");
+    let log =
+        "trap 'echo quit >>said; exit' QUIT; trap 'echo term >>said' TERM; echo up >>said; while :; do sleep .1; done";
+    let logger = service.log(log).create().logger();
+    let onit = sv.start(UnderTest::Onit);
+    onit.wait_for("it to listen", SOON, || (logger.text("said") == "up\n").then_some(()));
+    logger.order(b"d");
+    logger.wait_down();
+    assert_eq!(logger.text("said"), "up\nquit\n");
+}
