@@ -279,8 +279,11 @@ impl Init {
             }
             let removed = slot.give_up_removed();
             let incomplete = !removed.is_empty() || slot.files.ok.is_none();
+            if !removed.is_empty() || !fs::exists(slot.home(), "supervise/status") {
+                slot.published = None;
+                self.table.touch(at);
+            }
             if !removed.is_empty() {
-                slot.published = None; // its status may be gone as well
                 self.table.note(at); // before they are closed
             }
             drop(removed);

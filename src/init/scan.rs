@@ -445,7 +445,10 @@ impl Init {
         let mut lost = Vec::new();
         for change in changes {
             match change {
-                NameChange::Rename(at, name) => self.rename(at, name),
+                NameChange::Rename(at, name) => {
+                    self.scan.open_names.extend(self.table.get(at).map(|slot| slot.name.clone())); // it may be free now
+                    self.rename(at, name);
+                }
                 NameChange::Lost { service, replaced } => lost.push((service, replaced)),
             }
         }

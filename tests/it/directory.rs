@@ -324,7 +324,10 @@ fn what_was_removed_of_supervise_is_there_again_after_a_hangup_and_nothing_was_r
     fs::remove_dir_all(logged.logger().path().join("supervise")).expect("rm");
     in_reach();
     for file in ["control", "ok", "lock", "status"] {
-        fs::remove_file(web.path().join("supervise").join(file)).expect("rm");
+        let file = web.path().join("supervise").join(file);
+        fs::remove_file(&file).expect("rm");
+        onit.signal(Signal::SIGHUP);
+        onit.wait_for("it to be there again", SOON, || file.exists().then_some(()));
         in_reach();
     }
     web.order(b"d");

@@ -215,6 +215,25 @@ fn a_directory_that_takes_the_place_of_another_is_another_service() {
     }
 }
 
+/// Its name means another service, and then it gets one again before it has ended: the other one waits for the first name.
+#[test]
+fn a_name_means_its_directory_also_when_who_had_it_last_ends_under_another_name() {
+    let mut tree = Tree::new(true, &[]);
+    let run = "#!/bin/sh\ntrap 'echo >told; while [ ! -e go ]; do sleep 0.05; done; exit' TERM\necho >ready\nwhile :; do sleep 0.05; done\n";
+    fs::write(tree.aside(1).join("run"), run).expect("a slow one");
+    tree.make("b", 1);
+    let has = |tree: &Tree, file: &str| {
+        wait_for("the slow one", SOON, || tree.aside(1).join(file).exists().then_some(()));
+    };
+    has(&tree, "ready");
+    tree.replace("b", 2);
+    has(&tree, "told");
+    tree.make("e", 1);
+    tree.onit.wait_for("its other name", SOON, || tree.told().contains_key("e").then_some(()));
+    fs::write(tree.aside(1).join("go"), "").expect("go");
+    tree.is_as_it_should_be(&"all of it");
+}
+
 /// The same numbers each time.
 struct Dice(u64);
 
