@@ -296,7 +296,8 @@ impl Example {
         }
         let usual = which.command(&self.svdir.path());
         let mut command = Command::new(find(usual.get_program()).expect("the supervisor"));
-        command.args(usual.get_args()).env("PATH", &bin);
+        let arguments = usual.get_args().map(|word| find(word).map_or(word.to_owned(), Into::into));
+        command.args(arguments).env("PATH", &bin);
         self.supervise(which, command)
     }
 

@@ -73,6 +73,12 @@ fn os(bytes: &[u8]) -> OsString {
     OsString::from_vec(bytes.to_vec())
 }
 
+fn scanner(program: &str, sv: &SvDir) -> Command {
+    let mut command = Command::new(program);
+    command.arg(sv.path());
+    command
+}
+
 /// Writes a service into the services directory; it lints clean, whatever it is.
 #[track_caller]
 fn write(sv: &SvDir, name: &str, builder: &ServiceBuilder) -> Service {
@@ -280,13 +286,6 @@ for_each_target! {
     }
 
     output_goes_to_the_log(target) {
-        let scanner = match target {
-            Target::Onit => UnderTest::Onit.command(Path::new("")),
-            Target::Runit => UnderTest::Runsvdir.command(Path::new("")),
-            Target::Daemontools => Command::new("svscan"),
-            Target::S6 => Command::new("s6-svscan"),
-        };
-        let name = scanner.get_program().to_os_string();
         let logger = match target {
             Target::Onit | Target::Runit => "svlogd",
             Target::Daemontools => "multilog",
@@ -303,13 +302,12 @@ for_each_target! {
         };
         let near = write(&sv, "near", &say("near").logger(Logger::new("main").size(5000).count(3)));
         write(&sv, "far", &say("far").logger(Logger::new(&far)));
-        let mut command = Command::new(&name);
-        match target {
-            Target::Onit => _ = command.arg("run"),
-            Target::Runit => _ = command.arg("-P"),
-            Target::Daemontools | Target::S6 => {}
-        }
-        command.arg(sv.path());
+        let command = match target {
+            Target::Onit => UnderTest::Onit.command(&sv.path()),
+            Target::Runit => UnderTest::Runsvdir.command(&sv.path()),
+            Target::Daemontools => scanner("svscan", &sv),
+            Target::S6 => scanner("s6-svscan", &sv),
+        };
         let supervisor = sv.spawn(command);
         for (place, what) in [(near.path().join("log/main/current"), "near"), (far.join("current"), "far")] {
             supervisor.wait_for(what, SOON, || {
