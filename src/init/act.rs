@@ -46,7 +46,7 @@ impl Init {
                 ended = Some(exit);
             }
             let step = slot.service.step(self.now, event);
-            self.note_step(at, event, step.outcome);
+            self.commit_step(at, event, step.outcome);
             self.tell_if_changed(at, &mut told, &mut ended, false);
             step.effects().for_each(|effect| self.perform(at, effect));
             next = step.start.map(|script| self.start(at, script));
@@ -80,16 +80,13 @@ impl Init {
     }
 
     /// What is about to be done is noted before, so that it is done if we fail.
-    fn note_step(&self, at: SlotId, event: Event, outcome: Option<Outcome>) {
+    fn commit_step(&mut self, at: SlotId, event: Event, outcome: Option<Outcome>) {
         let ledger = self.table.ledger;
         ledger.set(Fact::Doing, at as u64 + 1);
         if let Some(Outcome::EssentialEnded(_)) = outcome {
             ledger.set(Fact::Fatal, at as u64 + 1);
         }
-        if let Event::Spawned(_) | Event::Died(..) = event {
-            self.table.note_life(at);
-        }
-        self.table.note(at);
+        self.commit();
         if let Event::Spawned(_) = event {
             ledger.child_is_noted();
         }

@@ -32,8 +32,6 @@ struct Claim {
     service: Service,
     /// Its process, and since when it runs, if somebody failed and left no word of it.
     running: Option<(Pid, Mono)>,
-    /// Its logger is to come.
-    awaiting_logger: bool,
 }
 
 /// Why a service is not supervised: the directory that is in the way, and what is wrong with it.
@@ -52,11 +50,12 @@ impl Init {
         let logger = log_of(&name, &claim.dir)
             .and_then(|log| log.map(|log| self.claim_logger(&name, log)).transpose())
             .inspect_err(|_| self.hide(&name))?;
-        let at = self.insert(name.clone(), Claim { awaiting_logger: logger.is_some(), ..claim }, Pair::Alone);
+        let at = self.insert(name.clone(), claim, Pair::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)
         {
             self.table.remove(at);
+            self.commit(); // or its lock would be given up when another claim of this directory has it
             self.hide(&name);
             return Err(refused);
         }
@@ -119,7 +118,7 @@ impl Init {
             Err(failure) if !self.config.personality.mirrors || is_refusal(failure.errno) => return Err(failure),
             result => result.err(),
         };
-        Ok(Claim { id, dir, files, trouble, service, running, awaiting_logger: false })
+        Ok(Claim { id, dir, files, trouble, service, running })
     }
 
     /// Opens `supervise` in the service directory or, if that is not for us to write, in the live view.
@@ -201,9 +200,7 @@ impl Init {
     }
 
     fn insert(&mut self, name: OsString, claim: Claim, pair: Pair) -> SlotId {
-        let mut slot = Slot::new(name, claim.id, claim.dir, claim.service, claim.files, pair);
-        slot.awaiting_logger = claim.awaiting_logger;
-        let at = self.table.insert(slot);
+        let at = self.table.insert(Slot::new(name, claim.id, claim.dir, claim.service, claim.files, pair));
         if let Some((pid, _)) = claim.running {
             self.table.own(pid, at);
         }
@@ -220,9 +217,8 @@ impl Init {
         let Some(control) = self.table.get(at).and_then(|slot| slot.files.control.as_ref()) else { return };
         if let Err(errno) = self.poller.add(control, Token::Control(at).pack()) {
             self.tell_out_of_reach(at, &Failure { verb: "watch", path: "supervise/control", errno });
-            if let Some(slot) = self.table.get_mut(at) {
-                slot.files.control = None; // it is opened again, and watched then
-            }
+            let control = self.table.get_mut(at).and_then(|slot| slot.files.control.take());
+            self.table.bury(control); // it is opened again, and watched then
         }
     }
 
@@ -240,9 +236,7 @@ impl Init {
         let logger = self.insert(name, logger, Pair::Logger { producer: at, pipe: input });
         if let Some(slot) = self.table.get_mut(at) {
             slot.pair = Pair::Producer { logger, pipe: Some(output) };
-            slot.awaiting_logger = false;
         }
-        self.table.note(at);
         self.apply(logger, Event::Begin);
         Ok(())
     }
@@ -283,10 +277,7 @@ impl Init {
                 slot.published = None;
                 self.table.touch(at);
             }
-            if !removed.is_empty() {
-                self.table.note(at); // before they are closed
-            }
-            drop(removed);
+            self.table.bury(removed);
             if incomplete {
                 self.open_again(at);
             }

@@ -7,7 +7,7 @@ use crate::sys::shared::{Refused, Shared};
 use crate::sys::signals::{self, Signals};
 use crate::sys::wait::{self, Reaped};
 use crate::sys::{fs, process, tracee};
-use crate::wire::ledger::{self, Descriptors, Fact, Kind, Record, Words};
+use crate::wire::ledger::{self, Descriptors, Fact, Kind, Name, Record, Words};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,21 +64,8 @@ impl Ledger {
     /// Notes a service as it is now.
     pub fn note(self, at: SlotId, slot: &Slot) {
         if self.has_room_for(at) {
-            ledger::note(self.words(), at, &record(slot));
-        }
-    }
-
-    /// Notes its name.
-    pub fn note_name(self, at: SlotId, slot: &Slot) {
-        if self.has_room_for(at) && !slot.is_logger() {
-            ledger::note_name(self.words(), at, slot.name.as_bytes());
-        }
-    }
-
-    /// Notes its last life.
-    pub fn note_life(self, at: SlotId, slot: &Slot) {
-        if self.has_room_for(at) {
             ledger::note_life(self.words(), at, slot.service.history());
+            ledger::note(self.words(), at, &record(slot));
         }
     }
 
@@ -259,6 +246,8 @@ fn record(slot: &Slot) -> Record {
         },
         released: slot.released,
         shown: slot.published.filter(|(view, _)| *view == slot.service.view()).map(|(_, stamp)| stamp),
+        begun: slot.service.history().begun(),
         memory: slot.service.memory(),
+        name: if slot.is_logger() { Name::default() } else { Name::of(slot.name.as_bytes()) },
     }
 }

@@ -110,7 +110,6 @@ impl Init {
                 Ok(view) => self.live = Live { view: Some(view), ..Live::default() },
                 Err(Unfit { why, held }) => (self.live.why_not, self.live.held) = (Some(why), held),
             }
-            self.note_whole(); // before anything is in it
             self.table.services().into_iter().for_each(|at| self.show(at));
         }
         if self.live.held.as_ref().is_some_and(|entries| is_supervised(entries, name, &services)) {
@@ -160,8 +159,7 @@ impl Init {
         self.live.why_not = None;
         if self.live.view.as_ref().is_some_and(|view| fs::is_removed(&view.dir)) {
             let removed = std::mem::take(&mut self.live); // it is made anew for the first service that needs it
-            self.note_whole(); // before it is closed
-            drop(removed);
+            self.table.bury(removed.view.into_iter().flat_map(|view| [view.dir, view.lock]));
         }
         let Some(view) = &self.live.view else { return };
         for slot in self.table.all().into_iter().filter_map(|at| self.table.get(at)) {

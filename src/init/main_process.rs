@@ -14,9 +14,6 @@ use crate::sys::{Errno, foreground, process, rescue};
 use crate::wire::api::EventKind;
 use crate::wire::ledger::Fact;
 
-/// As it is noted: it is being started.
-const STARTING: u64 = 4;
-
 /// Where the main process is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Main {
@@ -24,6 +21,8 @@ pub(super) enum Main {
     None,
     /// The services start first.
     Waiting,
+    /// It is being started. The kernel notes its pid.
+    Starting,
     /// It runs.
     Here(Pid),
     /// It has ended.
@@ -40,7 +39,7 @@ impl Main {
     }
 
     pub(super) fn is_to_come_or_here(self) -> bool {
-        matches!(self, Main::Waiting | Main::Here(_))
+        matches!(self, Main::Waiting | Main::Starting | Main::Here(_))
     }
 }
 
@@ -56,7 +55,8 @@ impl Init {
         }
         self.wait_for_exec();
         self.table.ledger.expect_nobody_s_child();
-        self.table.ledger.set(Fact::Main, STARTING);
+        self.main = Main::Starting;
+        self.commit();
         let Some(config) = &self.config.main else { return };
         let plan = foreground::Plan {
             argv: &config.argv,
@@ -74,7 +74,6 @@ impl Init {
                 self.log_main(MainEvent::Started(pid));
                 self.main_started(pid);
                 std::mem::take(&mut self.early).into_iter().for_each(|signal| self.forward(signal));
-                self.note_whole();
             }
             Err(errno) => {
                 let voice = self.config.voice;
@@ -122,6 +121,7 @@ impl Init {
             Main::Waiting => (1, 0),
             Main::Here(pid) => (2, pid.0),
             Main::Ended => (3, 0),
+            Main::Starting => (4, 0),
         };
         self.table.ledger.set(Fact::MainPid, u64::from(pid.cast_unsigned()));
         self.table.ledger.set(Fact::Main, state);
@@ -135,7 +135,7 @@ impl Init {
             (2, Some(pid)) => self.main = Main::Here(pid),
             (3, _) => self.main = Main::Ended,
             // The kernel has noted its pid, unless it has not begun.
-            (STARTING, _) => match Spawner::announced(ledger.get(Fact::Newborn)) {
+            (4, _) => match Spawner::announced(ledger.get(Fact::Newborn)) {
                 Some(pid) => self.main = Main::Here(pid),
                 None => self.searches_main = true,
             },
@@ -180,7 +180,7 @@ impl Init {
         }
         self.scan.stop_taking_in();
         let order = self.system.main_ended(self.now, self.config.stop_budget, code);
-        self.note_whole();
+        self.commit(); // the next end that is seen takes the place of this one
         if let Some(order) = order {
             self.follow(order);
         }
@@ -259,7 +259,7 @@ impl Init {
                 }
             }
             Main::Waiting => self.main = Main::Ended,
-            Main::None | Main::Ended => {}
+            Main::None | Main::Starting | Main::Ended => {}
         }
     }
 }

@@ -185,13 +185,10 @@ impl Init {
         init.make_group(is_successor);
         match estate {
             Some(estate) => init.restore(estate),
-            None => {
-                if goes_on_after_faults {
-                    reexec::arm(ledger, &init.config);
-                }
-                init.note_whole();
-            }
+            None if goes_on_after_faults => reexec::arm(ledger, &init.config),
+            None => {}
         }
+        init.commit();
         Ok(init)
     }
 
@@ -204,6 +201,7 @@ impl Init {
     fn run_to_end(mut self) -> Conclusion {
         while !self.is_over() {
             self.turn();
+            self.commit();
         }
         self.close_api();
         self.system.conclusion()
@@ -223,7 +221,6 @@ impl Init {
         if has_started && !std::mem::replace(&mut self.announced, true) {
             self.tell_manager("READY=1");
             self.begin_notice_of_start();
-            self.note_whole();
         }
     }
 

@@ -77,7 +77,6 @@ impl Init {
                 if slot.reopen_at.is_none() {
                     self.be_seen(at);
                 }
-                self.table.note(at);
             }
             Err(failure) if released && failure.errno == Errno::ENOENT => {} // its directory was removed
             Err(failure) if failure.errno == Errno::ENOENT && !slot.is_place_missing => {
@@ -111,10 +110,10 @@ impl Init {
             Pair::Logger { producer, .. } => (*producer, Some(at)),
             Pair::Producer { logger, pipe } => {
                 let (logger, pipe) = (*logger, pipe.take());
-                if pipe.is_some() {
+                if let Some(pipe) = pipe {
+                    self.table.bury([pipe]);
                     self.drain(logger);
                 }
-                self.table.note(at); // before the pipe is closed
                 (at, Some(logger))
             }
         };
@@ -149,11 +148,12 @@ impl Init {
         }
         self.publish(service);
         if let Some(slot) = self.table.remove(service) {
-            if slot.released {
-                self.hide(&slot.name);
+            let (name, released) = (slot.name.clone(), slot.released);
+            if released {
+                self.hide(&name);
             }
-            self.tell_event(EventKind::Removed, Some(&slot.name));
-            self.scan.was_let_go(slot.name, slot.released, self.now);
+            self.tell_event(EventKind::Removed, Some(&name));
+            self.scan.was_let_go(name, released, self.now);
         }
     }
 }

@@ -70,9 +70,7 @@ pub(super) fn handover(config: &mut Config) -> Option<Handover> {
     };
     let care = Care::begin(note_failure(ledger));
     ledger.set(Fact::Essentials, care.is_essential().into());
-    if ledger.get(Fact::Cause) == ledger::UPGRADE {
-        ledger.end_is_noted(); // an older version has nothing there
-    }
+    ledger::forget_unknown(ledger.words());
     arm(ledger, config);
     ledger::take_back(ledger.words());
     Some(read(ledger, care, config))
@@ -211,7 +209,8 @@ fn read(ledger: Ledger, care: Care, config: &mut Config) -> Handover {
             Entry::Empty => {}
             Entry::Damaged => lost += 1,
             Entry::Record(record) => {
-                match slot(&record, name(ledger, at, config), ledger::history(words, at), config, &mut claims) {
+                let history = ledger::history(words, at, record.begun);
+                match slot(&record, name(&record, at, config), history, config, &mut claims) {
                     Some(slot) => _ = slots.insert(at, slot),
                     None => lost += 1,
                 }
@@ -238,8 +237,8 @@ fn who_keeps(services: usize, main: bool) -> String {
 }
 
 /// A name that is not known is found when the directory is looked at.
-fn name(ledger: Ledger, at: SlotId, config: &Config) -> OsString {
-    match (&config.root, ledger::name(ledger.words(), at)) {
+fn name(record: &Record, at: SlotId, config: &Config) -> OsString {
+    match (&config.root, record.name.bytes()) {
         (Root::Service(path), _) => path.clone().into_os_string(),
         (Root::Directory(_) | Root::Nothing, Some(name)) => OsString::from_vec(name),
         (Root::Directory(_) | Root::Nothing, None) => format!("(service {at})").into(),
@@ -304,8 +303,14 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
 }
 
 impl Init {
-    /// Notes what there is to know about the whole.
-    pub(super) fn note_whole(&self) {
+    /// Whoever goes on after us finds all this as it is now. Before anything is done that follows from it, and when the turn
+    /// is over.
+    pub(super) fn commit(&mut self) {
+        self.note_whole();
+        self.table.commit();
+    }
+
+    fn note_whole(&self) {
         let ledger = self.table.ledger;
         SYSTEM.into_iter().zip(self.system.memory()).for_each(|(fact, word)| ledger.set(fact, word));
         self.note_main();
@@ -336,7 +341,6 @@ impl Init {
             self.searches = true;
             self.searches_main = true;
             self.live = Live::left(&self.config.root);
-            self.note_whole();
             return;
         };
         self.searches = lost > 0 || ledger.get(Fact::Unnoted) != 0;
@@ -364,7 +368,6 @@ impl Init {
         self.tell_rescue(ledger, lost);
         self.end_all_if_told(ledger);
         self.apply_again(ledger);
-        self.note_whole();
         self.answer_upgrade_request(None);
     }
 
@@ -548,7 +551,6 @@ impl Init {
         self.publish_touched();
         self.wait_for_exec();
         self.feed_watchdog();
-        self.note_whole();
         if waited.is_err() || self.now >= until {
             self.care = Care::HoldFaults(until);
             self.table.ledger.set(Fact::Essentials, 0);
@@ -576,7 +578,7 @@ impl Init {
             return;
         }
         self.wait_for_exec();
-        self.note_whole();
+        self.commit();
         ledger.set(Fact::Cause, ledger::UPGRADE);
         let program = ledger::text(ledger.words(), ledger::PROGRAM);
         let errno = rescue::replace_by(&program);

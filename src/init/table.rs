@@ -34,8 +34,6 @@ pub struct Slot {
     pub reopen_at: Option<Mono>,
     /// When a status that could not be written is tried again.
     pub rewrite_at: Option<Mono>,
-    /// Its logger is to come: it is noted with it, so that nobody goes on with half of a pair.
-    pub awaiting_logger: bool,
     /// That its `run` could not be executed was told, so that its end is no news.
     pub exec_error_reported: bool,
     /// Its `run` has a process that has not executed its program yet.
@@ -64,6 +62,8 @@ pub struct Slot {
     pub control_paused: bool,
     armed: Option<Mono>,
     touched: bool,
+    /// It may differ from its record.
+    is_dirty: bool,
 }
 
 /// A `supervise` directory.
@@ -114,7 +114,6 @@ impl Slot {
             published: None,
             reopen_at: None,
             rewrite_at: None,
-            awaiting_logger: false,
             exec_error_reported: false,
             is_pending: false,
             last_warning: None,
@@ -129,6 +128,7 @@ impl Slot {
             control_paused: false,
             armed: None,
             touched: false,
+            is_dirty: false,
         }
     }
 
@@ -137,7 +137,7 @@ impl Slot {
         self.files.home.as_ref().unwrap_or(&self.dir)
     }
 
-    /// What is open of `supervise` and was removed there is ours no more. To be closed by whoever asks.
+    /// What is open of `supervise` and was removed there is ours no more. To be buried by whoever asks.
     pub fn give_up_removed(&mut self) -> Vec<OwnedFd> {
         let Files { home, lock, control, ok, renames_only: _ } = &mut self.files;
         let stood_in = home.take_if(|home| fs::is_removed(home));
@@ -201,8 +201,19 @@ pub struct Table {
     by_pid: Index<Pid>,
     deadlines: Index<Mono>,
     touched: VecDeque<SlotId>,
+    /// Places that may differ from their records.
+    dirty: Vec<SlotId>,
+    /// What is not held any more is still open, as long as a record names it: a descriptor of that number must not be
+    /// another one when somebody goes on after us.
+    graveyard: Graveyard,
     /// Where all this is noted.
     pub ledger: Ledger,
+}
+
+#[derive(Default)]
+struct Graveyard {
+    slots: Vec<Slot>,
+    descriptors: Vec<OwnedFd>,
 }
 
 impl Table {
@@ -214,10 +225,7 @@ impl Table {
     /// Takes a service in. Loggers are found through the service they belong to.
     pub fn insert(&mut self, slot: Slot) -> SlotId {
         let at = self.free.pop().unwrap_or(self.slots.len());
-        self.ledger.note_name(at, &slot);
-        self.ledger.note_life(at, &slot);
         self.restore(at, slot);
-        self.note(at);
         at
     }
 
@@ -231,7 +239,8 @@ impl Table {
             self.slots.resize_with(at + 1, || None);
         }
         if let Some(place) = self.slots.get_mut(at) {
-            *place = Some(slot);
+            *place = Some(Slot { is_dirty: true, ..slot });
+            self.dirty.push(at);
         }
     }
 
@@ -240,24 +249,30 @@ impl Table {
         self.free = (0..self.slots.len()).rev().filter(|at| self.get(*at).is_none()).collect();
     }
 
-    /// Notes a service as it is now.
-    pub fn note(&self, at: SlotId) {
-        if let Some(slot) = self.get(at).filter(|slot| !slot.awaiting_logger) {
-            self.ledger.note(at, slot);
+    /// Notes every service as it is now, and closes what is not held any more.
+    pub fn commit(&mut self) {
+        // The last first: a logger comes after its service, and without its service it is nobody's.
+        while let Some(at) = self.dirty.pop() {
+            match self.slots.get_mut(at).and_then(Option::as_mut) {
+                Some(slot) => {
+                    slot.is_dirty = false;
+                    self.ledger.note(at, slot);
+                }
+                None => self.ledger.erase(at),
+            }
         }
+        self.graveyard = Graveyard::default();
     }
 
-    /// Notes its last life as it is now.
-    pub fn note_life(&self, at: SlotId) {
-        if let Some(slot) = self.get(at) {
-            self.ledger.note_life(at, slot);
-        }
+    /// These are held no longer.
+    pub fn bury(&mut self, descriptors: impl IntoIterator<Item = OwnedFd>) {
+        self.graveyard.descriptors.extend(descriptors);
     }
 
-    /// Lets a service go; everything held open for it is closed.
-    pub fn remove(&mut self, at: SlotId) -> Option<Slot> {
-        self.ledger.erase(at); // before anything of it is closed
+    /// Lets a service go, with everything held open for it.
+    pub fn remove(&mut self, at: SlotId) -> Option<&Slot> {
         let slot = self.slots.get_mut(at)?.take()?;
+        self.dirty.push(at);
         self.free.push(at);
         if let Some(deadline) = slot.armed {
             self.deadlines.remove(&deadline, at);
@@ -269,7 +284,8 @@ impl Table {
         if let Some(pid) = slot.service.view().pid {
             self.by_pid.remove(&pid, at); // it was found, and its service could not be taken in
         }
-        Some(slot)
+        self.graveyard.slots.push(slot);
+        self.graveyard.slots.last()
     }
 
     /// A service.
@@ -277,9 +293,13 @@ impl Table {
         self.slots.get(at)?.as_ref()
     }
 
-    /// A service, to change. Whoever changes it calls [`Table::touch`].
+    /// A service, to change. What others see of it is published if [`Table::touch`] is called.
     pub fn get_mut(&mut self, at: SlotId) -> Option<&mut Slot> {
-        self.slots.get_mut(at)?.as_mut()
+        let slot = self.slots.get_mut(at)?.as_mut()?;
+        if !std::mem::replace(&mut slot.is_dirty, true) {
+            self.dirty.push(at);
+        }
+        Some(slot)
     }
 
     /// The service of this name.
@@ -322,13 +342,10 @@ impl Table {
 
     /// The service goes by another name now.
     pub fn rename(&mut self, at: SlotId, name: OsString) {
-        let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return };
+        let Some(slot) = self.get_mut(at) else { return };
         let old = std::mem::replace(&mut slot.name, name.clone());
         self.forget_as_named(&old, at);
         self.note_as_named(&name, at);
-        if let Some(slot) = self.get(at) {
-            self.ledger.note_name(at, slot);
-        }
     }
 
     /// The names of all, loggers excepted.
@@ -389,8 +406,7 @@ impl Table {
     /// Something about this service changed: its deadline holds anew, and it is looked at before the turn ends.
     pub fn touch(&mut self, at: SlotId) {
         self.arm(at);
-        self.note(at);
-        if let Some(slot) = self.get_mut(at)
+        if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut)
             && !std::mem::replace(&mut slot.touched, true)
         {
             self.touched.push_back(at);
@@ -420,7 +436,7 @@ impl Table {
     /// The first service that was touched and has not been taken since.
     pub fn take_touched(&mut self) -> Option<SlotId> {
         let at = self.touched.pop_front()?;
-        if let Some(slot) = self.get_mut(at) {
+        if let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) {
             slot.touched = false;
         }
         Some(at)

@@ -95,7 +95,6 @@ impl Init {
         }
         self.sweep();
         self.feed_watchdog();
-        self.note_whole();
         self.end_care();
     }
 
@@ -191,7 +190,7 @@ impl Init {
         let ledger = self.table.ledger;
         ledger.begin_signal(signal);
         self.apply_signal(signal);
-        self.note_whole();
+        self.commit();
         ledger.forget_signal(signal);
         ledger.set(Fact::Obeying, 0);
     }
@@ -259,9 +258,7 @@ impl Init {
         }
         ledger.order_is_done();
         self.scan.stop_taking_in();
-        let front = self.config.front.take();
-        self.note_whole(); // before it is closed
-        drop(front);
+        self.table.bury(self.config.front.take());
     }
 
     pub(super) fn stop(&mut self) {
@@ -273,7 +270,7 @@ impl Init {
             self.begin_notice_of_end();
         }
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
-        self.note_whole();
+        self.commit();
         self.table.ledger.forget_what_is_applied(); // a second order would be for more haste
         self.follow(if was_up || self.config.personality.escalates { order } else { Order::StopAll });
     }
@@ -308,7 +305,6 @@ impl Init {
 
     pub(super) fn deadlines(&mut self) {
         if let Some(order) = self.system.tick(self.now) {
-            self.note_whole();
             self.follow(order);
         }
         let doors = self.api.door.iter_mut().chain(self.scan.claim.iter_mut().map(|(_, door)| door));

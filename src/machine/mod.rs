@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod allowance;
+pub mod fields;
 pub mod fleet;
 pub mod history;
 pub mod main_process;

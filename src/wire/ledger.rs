@@ -6,17 +6,21 @@
 //!
 //! A wild pointer may have written anywhere. So each record has a checksum, and one that fails it is not believed; a fact
 //! stands in three places, and what two of them say counts.
+//!
+//! Who goes on may be an older version or a newer one. So facts and [fields](crate::machine::fields) are only ever added,
+//! where there was nothing before: what is not known is skipped, and what was not written is zero.
 
+use crate::machine::Mono;
+use crate::machine::fields::{Place, fields};
 use crate::machine::history::{self, End, History, Life};
 use crate::machine::service::memory::{self, Memory};
-use crate::machine::{Mono, Pid};
 use crate::wire::tai::Tai;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"onitbook");
-/// Of this layout. Who changes anything here counts on.
-pub const VERSION: u64 = 4;
+/// Of this layout. Who changes the meaning of anything here counts on; for what is only added there is room.
+pub const VERSION: u64 = 5;
 
 /// Words in front of the records.
 pub const FACTS: usize = 1024;
@@ -26,15 +30,12 @@ const COPIES: [usize; 2] = [512, 768];
 pub const RECORD: usize = 32;
 /// As many records there may be.
 pub const MOST: usize = 1 << 16;
-/// Those of them that say what the service is.
-const BODY: usize = 9 + memory::WORDS;
-/// Those that change under the journal: the body and its checksum. Behind them stand the name and how many lives there have
-/// been.
-const FIXED: usize = BODY + 1;
-const NAME: usize = FIXED + 1;
+/// Those of them that say how we hold the service, and behind them its machine, its name, and the checksum of all that.
+const OWN: usize = 9;
+const NAME: usize = OWN + memory::WORDS;
+const BODY: usize = RECORD - 1;
 /// Longer names are not kept: the directory knows them.
-const NAME_BYTES: usize = (BEGUN - NAME) * 8;
-const BEGUN: usize = RECORD - 1;
+const NAME_BYTES: usize = (BODY - NAME) * 8 - 1;
 /// Where the lives are.
 const LIVES: usize = FACTS + MOST * RECORD;
 /// Words that say what a life was.
@@ -119,9 +120,12 @@ pub enum Fact {
     FeedAt,
     /// There was no room for the record of a service.
     Unnoted,
-    /// Failures follow each other, and only the essentials are done.
+    /// Failures follow each other, and only the essentials are done. The last one: a new one comes behind it.
     Essentials,
 }
+
+/// So many facts there may be.
+const FACTS_AT_MOST: usize = PANIC_TEXT.at;
 
 impl Fact {
     /// Whether it has no copies: another process, the kernel or the handler of a fault writes it.
@@ -144,7 +148,7 @@ pub const UNWRITTEN: u64 = u64::MAX;
 /// The first descriptor behind standard error.
 const FIRST: i32 = 3;
 
-const JOURNAL_WORDS: usize = 896;
+const JOURNAL: usize = 896;
 /// Where the words of a panic are.
 pub const PANIC_TEXT: Text = Text { at: 64, bytes: 376 };
 const INBOX: usize = 112;
@@ -156,6 +160,12 @@ pub const PROGRAM: Text = Text { at: 128, bytes: 3064 };
 pub struct Text {
     at: usize,
     bytes: usize,
+}
+
+impl Text {
+    fn words(self, words: &Words) -> &Words {
+        words.get(self.at..self.at + 1 + self.bytes / 8).unwrap_or_default()
+    }
 }
 
 /// The words, as they lie in memory.
@@ -197,8 +207,41 @@ pub struct Record {
     pub released: bool,
     /// The stamp of its status, if that says what is.
     pub shown: Option<Tai>,
+    /// How many lives there have been.
+    pub begun: u64,
     /// Its machine.
     pub memory: Memory,
+    /// Its name.
+    pub name: Name,
+}
+
+/// The name of a service, if it is short enough.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Name([u64; BODY - NAME]);
+
+impl Name {
+    /// This one.
+    pub fn of(name: &[u8]) -> Name {
+        let mut words = [0; BODY - NAME];
+        if let Some(length) = u8::try_from(name.len()).ok().filter(|length| usize::from(*length) <= NAME_BYTES) {
+            let bytes: Vec<u8> = std::iter::once(length).chain(name.iter().copied()).collect();
+            words.iter_mut().zip(bytes.chunks(8)).for_each(|(word, bytes)| *word = word_of(bytes));
+        }
+        Name(words)
+    }
+
+    /// As bytes. `None` if it was too long, or can be no name.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        let mut bytes = self.0.iter().flat_map(|word| word.to_le_bytes());
+        let length = bytes.next()?.into();
+        let name: Vec<u8> = bytes.take(length).collect();
+        (!name.is_empty() && name.len() == length && !name.contains(&0)).then_some(name)
+    }
+}
+
+/// Up to eight bytes.
+fn word_of(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 /// A fact: what most of its places say. A fault in the middle of a change leaves the old one or the new one.
@@ -226,18 +269,6 @@ fn checksum(seed: u64, words: impl IntoIterator<Item = u64>) -> u64 {
     words.into_iter().fold(seed, |sum, word| sum.rotate_left(7) ^ word.wrapping_mul(ODD))
 }
 
-/// A number below 2^32, with a checksum in the upper half.
-fn seal(seed: u64, number: u64) -> u64 {
-    let number = number.min(u32::MAX.into());
-    number | checksum(seed, [number]) & !u64::from(u32::MAX)
-}
-
-/// And back. `None` if it is none.
-fn unseal(seed: u64, word: u64) -> Option<u64> {
-    let number = word & u64::from(u32::MAX);
-    (seal(seed, number) == word).then_some(number)
-}
-
 /// Where the kernel writes a signal that is taken: a `signalfd_siginfo`.
 pub fn inbox(words: &Words) -> Option<&[AtomicU64; 16]> {
     words.get(INBOX..)?.first_chunk()
@@ -249,6 +280,14 @@ pub fn begin(words: &Words, pid: u32) {
     set(words, Fact::Pid, pid.into());
     set(words, Fact::Ended, UNWRITTEN);
     set(words, Fact::Magic, MAGIC);
+}
+
+/// Facts of another version that nobody keeps up any more are not to be found when it comes back.
+pub fn forget_unknown(words: &Words) {
+    for distance in [0].into_iter().chain(COPIES) {
+        let unknown = words.get(distance + Fact::Essentials as usize + 1..distance + FACTS_AT_MOST);
+        unknown.unwrap_or_default().iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
 }
 
 /// Whether this is a ledger, of any version: what is in front of the records always means the same.
@@ -307,16 +346,20 @@ pub fn erase(words: &Words, at: usize) {
 }
 
 fn change(words: &Words, at: usize, new: [u64; BODY]) {
-    let (Some(record), Some(journal)) = (record_words(words, at), words.get(JOURNAL_WORDS..JOURNAL_WORDS + FIXED))
-    else {
+    let (Some(record), Some(journal)) = (record_words(words, at), words.get(JOURNAL..JOURNAL + RECORD)) else { return };
+    let new = new.into_iter().chain([checksum(at as u64, new)]);
+    if holds(record, new.clone()) {
         return;
-    };
+    }
     copy(record, journal);
     set(words, Fact::Journal, at as u64 + 1);
-    let sum = checksum(at as u64, new);
-    record.iter().zip(new.into_iter().chain([sum])).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
+    record.iter().zip(new).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
     compiler_fence(Ordering::SeqCst);
     set(words, Fact::Journal, 0);
+}
+
+fn holds(words: &Words, numbers: impl Iterator<Item = u64>) -> bool {
+    words.iter().map(|word| word.load(Ordering::Relaxed)).eq(numbers)
 }
 
 fn copy(from: &Words, to: &Words) {
@@ -327,13 +370,14 @@ fn copy(from: &Words, to: &Words) {
 /// A change that was not finished did not happen.
 pub fn take_back(words: &Words) {
     let Some(at) = fact(words, Fact::Journal).checked_sub(1).and_then(|at| usize::try_from(at).ok()) else { return };
-    if let (Some(record), Some(journal)) = (record_words(words, at), words.get(JOURNAL_WORDS..JOURNAL_WORDS + FIXED)) {
-        copy(journal, record.get(..FIXED).unwrap_or_default());
+    if let (Some(record), Some(journal)) = (record_words(words, at), words.get(JOURNAL..JOURNAL + RECORD)) {
+        copy(journal, record);
     }
     set(words, Fact::Journal, 0);
 }
 
 /// What a place of the ledger holds.
+#[allow(clippy::large_enum_variant)] // one at a time is read
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entry {
     /// Nothing.
@@ -346,10 +390,10 @@ pub enum Entry {
 
 /// Reads a place.
 pub fn entry(words: &Words, at: usize) -> Entry {
-    let mut fixed = [0; FIXED];
+    let mut all = [0; RECORD];
     let Some(record) = record_words(words, at) else { return Entry::Empty };
-    fixed.iter_mut().zip(record).for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
-    let [body @ .., sum] = fixed;
+    all.iter_mut().zip(record).for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
+    let [body @ .., sum] = all;
     if sum != checksum(at as u64, body) {
         Entry::Damaged
     } else if body == [0; BODY] {
@@ -359,45 +403,21 @@ pub fn entry(words: &Words, at: usize) -> Entry {
     }
 }
 
-/// Notes the name of a record, if it is short enough.
-pub fn note_name(words: &Words, at: usize, name: &[u8]) {
-    if let Some(record) = record_words(words, at) {
-        let name = if name.len() > NAME_BYTES { &[] } else { name };
-        write_text(record.get(FIXED..BEGUN).unwrap_or_default(), name, name_sum(at, name));
-    }
-}
-
-/// The name of a record, if it was noted.
-pub fn name(words: &Words, at: usize) -> Option<Vec<u8>> {
-    let place = record_words(words, at)?.get(FIXED..BEGUN)?;
-    let (name, sum) = (read_text(place), place.first()?.load(Ordering::Relaxed) >> 32);
-    (!name.is_empty() && !name.contains(&0) && sum == u64::from(name_sum(at, &name))).then_some(name)
-}
-
-fn name_sum(at: usize, name: &[u8]) -> u32 {
-    (checksum(at as u64, name.iter().map(|byte| u64::from(*byte))) >> 32) as u32
-}
-
-/// Notes the last life of a service, and how many there have been.
+/// Notes the last life of a service. How many there have been stands in its record.
 pub fn note_life(words: &Words, at: usize, history: &History) {
-    let Some(record) = record_words(words, at) else { return };
     let last = history.begun().saturating_sub(1);
     if let Some((life, place)) = history.lives().last().zip(life_words(words, at, last)) {
         let life = pack_life(life);
-        let sum = life_sum(at, last, life);
-        place.iter().zip(life.into_iter().chain([sum])).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
-        compiler_fence(Ordering::SeqCst);
-    }
-    if let Some(begun) = record.get(BEGUN) {
-        begun.store(seal(at as u64, history.begun()), Ordering::Relaxed);
+        let life = life.into_iter().chain([life_sum(at, last, life)]);
+        if !holds(place, life.clone()) {
+            place.iter().zip(life).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
+            compiler_fence(Ordering::SeqCst);
+        }
     }
 }
 
-/// The last lives of a service. What is none is left out.
-pub fn history(words: &Words, at: usize) -> History {
-    let Some(record) = record_words(words, at) else { return History::default() };
-    let begun =
-        record.get(BEGUN).and_then(|begun| unseal(at as u64, begun.load(Ordering::Relaxed))).unwrap_or_default();
+/// The last of so many lives of a service. What is none is left out.
+pub fn history(words: &Words, at: usize, begun: u64) -> History {
     let numbers = begun.saturating_sub(history::KEPT as u64)..begun;
     let lives = numbers.filter_map(|number| {
         let mut life = [0; LIFE];
@@ -405,7 +425,7 @@ pub fn history(words: &Words, at: usize) -> History {
             .zip(life_words(words, at, number)?)
             .for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
         let [life @ .., sum] = life;
-        unpack_life(life).filter(|_| sum == life_sum(at, number, life))
+        unpack_life(&life).filter(|_| sum == life_sum(at, number, life))
     });
     History::remembered(begun, lives)
 }
@@ -420,60 +440,62 @@ fn life_words(words: &Words, at: usize, number: u64) -> Option<&Words> {
     words.get(start..start + LIFE).filter(|_| at < MOST)
 }
 
-const ASKED_TO_END: u8 = 1;
-const GAVE_UP: u8 = 2;
-
-fn pack_life(life: &Life) -> [u64; LIFE_BODY] {
-    let [a, b, c, d] = life.pid.0.to_le_bytes();
-    let [kind, value, core] = life.end.map_or([0; 3], |end| memory::exit_bytes(end.exit));
-    let flags = life.end.map_or(0, |end| u8::from(end.asked) * ASKED_TO_END + u8::from(end.gave_up) * GAVE_UP);
-    let ready = memory::instant(life.ready);
-    let last = u64::from_le_bytes([a, b, c, d, kind, value, core, flags]);
-    [life.start.0, ready, memory::instant(life.end.map(|end| end.at)), last]
+fields! {
+    /// A life, as it is noted.
+    pub struct LifeFields in LIFE_BODY {
+        /// When it began, in nanoseconds.
+        start: Place::word(0),
+        /// When it was ready, and when it ended.
+        ready: Place::word(1),
+        /// And when it ended.
+        end: Place::word(2),
+        /// Its process.
+        pid: Place::bits(3, 0, 32),
+        /// How it ended.
+        exit: Place::bits(3, 32, 24),
+        /// By an order.
+        asked: Place::bits(3, 56, 1),
+        /// And was not started again for that.
+        gave_up: Place::bits(3, 57, 1),
+    }
 }
 
-fn unpack_life([start, ready, end, last]: [u64; LIFE_BODY]) -> Option<Life> {
-    let [a, b, c, d, kind, value, core, flags] = last.to_le_bytes();
-    let pid = Some(i32::from_le_bytes([a, b, c, d])).filter(|pid| *pid > 0).map(Pid)?;
+fn pack_life(life: &Life) -> [u64; LIFE_BODY] {
+    let fields = LifeFields {
+        start: life.start.0,
+        ready: memory::instant(life.ready),
+        end: memory::instant(life.end.map(|end| end.at)),
+        pid: memory::number(life.pid),
+        exit: life.end.map_or(0, |end| memory::exit_number(end.exit)),
+        asked: life.end.is_some_and(|end| end.asked).into(),
+        gave_up: life.end.is_some_and(|end| end.gave_up).into(),
+    };
+    fields.pack()
+}
+
+fn unpack_life(words: &[u64; LIFE_BODY]) -> Option<Life> {
+    let LifeFields { start, ready, end, pid, exit, asked, gave_up } = LifeFields::unpack(words);
     let end = match memory::of_instant(end) {
         None => None,
-        Some(at) => Some(End {
-            at,
-            exit: memory::exit_of([kind, value, core])?,
-            asked: flags & ASKED_TO_END != 0,
-            gave_up: flags & GAVE_UP != 0,
-        }),
+        Some(at) => Some(End { at, exit: memory::exit_of(exit)?, asked: asked != 0, gave_up: gave_up != 0 }),
     };
-    Some(Life { pid, start: Mono(start), ready: memory::of_instant(ready), end })
+    Some(Life { pid: memory::pid_of(pid)?, start: Mono(start), ready: memory::of_instant(ready), end })
 }
 
 /// Notes a text; what does not fit is cut off.
 pub fn note_text(words: &Words, text: Text, bytes: &[u8]) {
-    write_text(words.get(text.at..text.at + 1 + text.bytes / 8).unwrap_or_default(), bytes, 0);
+    let Some((length, rest)) = text.words(words).split_first() else { return };
+    length.store(0, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    rest.iter().zip(bytes.chunks(8)).for_each(|(word, bytes)| word.store(word_of(bytes), Ordering::Relaxed));
+    compiler_fence(Ordering::SeqCst);
+    length.store(bytes.len().min(rest.len() * 8) as u64, Ordering::Relaxed);
 }
 
 /// A text.
 pub fn text(words: &Words, text: Text) -> Vec<u8> {
-    read_text(words.get(text.at..text.at + 1 + text.bytes / 8).unwrap_or_default())
-}
-
-/// The length stands in the lower half of the first word, and `sum` in the upper one.
-fn write_text(words: &Words, bytes: &[u8], sum: u32) {
-    let Some((length, rest)) = words.split_first() else { return };
-    length.store(0, Ordering::Relaxed);
-    compiler_fence(Ordering::SeqCst);
-    for (word, chunk) in rest.iter().zip(bytes.chunks(8)) {
-        let mut eight = [0; 8];
-        eight.iter_mut().zip(chunk).for_each(|(place, byte)| *place = *byte);
-        word.store(u64::from_le_bytes(eight), Ordering::Relaxed);
-    }
-    compiler_fence(Ordering::SeqCst);
-    length.store(bytes.len().min(rest.len() * 8) as u64 | u64::from(sum) << 32, Ordering::Relaxed);
-}
-
-fn read_text(words: &Words) -> Vec<u8> {
-    let Some((length, rest)) = words.split_first() else { return Vec::new() };
-    let length = length.load(Ordering::Relaxed) as u32 as usize;
+    let Some((length, rest)) = text.words(words).split_first() else { return Vec::new() };
+    let length = usize::try_from(length.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
     if length > rest.len() * 8 {
         return Vec::new();
     }
@@ -487,7 +509,7 @@ pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
     inherited(words).for_each(&mut *keep);
     let records = words.get(FACTS..).unwrap_or_default().chunks_exact(RECORD);
     for record in records.take(usize::try_from(fact(words, Fact::Records)).unwrap_or_default()) {
-        for word in record.get(4..7).unwrap_or_default() {
+        for word in record.get(DESCRIPTORS).unwrap_or_default() {
             let word = word.load(Ordering::Relaxed);
             [word & 0xffff_ffff, word >> 32].into_iter().filter_map(descriptor).for_each(&mut *keep);
         }
@@ -516,69 +538,101 @@ pub fn descriptor(word: u64) -> Option<i32> {
     i32::try_from(word.checked_sub(1)?).ok().filter(|fd| *fd > 2)
 }
 
-const VALID: u64 = 1;
-const PRODUCER: u64 = 2;
-const LOGGER: u64 = 4;
-const RELEASED: u64 = 16;
-const SHOWN: u64 = 32;
+/// The words of a record that hold descriptors, two each. Who fails passes on what they name, whatever else it knows.
+const DESCRIPTORS: std::ops::Range<usize> = 3..6;
+
+fields! {
+    /// How we hold a service.
+    pub struct OwnFields in OWN {
+        /// There is a record.
+        valid: Place::bits(0, 0, 1),
+        /// Whether it has a logger, or is one.
+        kind: Place::bits(0, 1, 2),
+        /// It is not taken in again.
+        released: Place::bits(0, 3, 1),
+        /// Its status says what is.
+        shown: Place::bits(0, 4, 1),
+        /// Its logger, or whose logger it is.
+        partner: Place::bits(0, 32, 32),
+        /// The file system of its directory.
+        device: Place::word(1),
+        /// And its file there.
+        inode: Place::word(2),
+        /// What is held open, and one.
+        dir: Place::bits(3, 0, 32),
+        lock: Place::bits(3, 32, 32),
+        control: Place::bits(4, 0, 32),
+        ok: Place::bits(4, 32, 32),
+        pipe: Place::bits(5, 0, 32),
+        home: Place::bits(5, 32, 32),
+        /// The stamp of its status: seconds and nanoseconds.
+        unix: Place::word(6),
+        nanos: Place::bits(7, 0, 32),
+        /// How many lives there have been.
+        begun: Place::word(8),
+    }
+}
 
 impl Record {
     fn pack(&self) -> [u64; BODY] {
         let (kind, partner) = match self.kind {
             Kind::Alone => (0, 0),
-            Kind::Producer(logger) => (PRODUCER, logger),
-            Kind::Logger(producer) => (LOGGER, producer),
+            Kind::Producer(logger) => (1, logger),
+            Kind::Logger(producer) => (2, producer),
         };
-        let bit = |holds: bool, bit: u64| if holds { bit } else { 0 };
-        let flags = bit(self.released, RELEASED) | bit(self.shown.is_some(), SHOWN);
-        let pair = |low, high| noted(low) | noted(high) << 32;
-        let stamp = self.shown.unwrap_or_default();
-        let fds = self.fds;
-        let mut all = [0; BODY];
-        let front = [
-            VALID | kind | flags,
-            partner.into(),
-            self.id.0,
-            self.id.1,
-            pair(fds.dir, fds.lock),
-            pair(fds.control, fds.ok),
-            pair(fds.pipe, fds.home),
-            stamp.unix.cast_unsigned(),
-            stamp.nanos.into(),
-        ];
-        all.iter_mut().zip(front.into_iter().chain(self.memory.0)).for_each(|(place, word)| *place = word);
-        all
+        let (fds, stamp) = (self.fds, self.shown.unwrap_or_default());
+        let own = OwnFields {
+            valid: 1,
+            kind,
+            released: self.released.into(),
+            shown: self.shown.is_some().into(),
+            partner: partner.into(),
+            device: self.id.0,
+            inode: self.id.1,
+            dir: noted(fds.dir),
+            lock: noted(fds.lock),
+            control: noted(fds.control),
+            ok: noted(fds.ok),
+            pipe: noted(fds.pipe),
+            home: noted(fds.home),
+            unix: stamp.unix.cast_unsigned(),
+            nanos: stamp.nanos.into(),
+            begun: self.begun,
+        };
+        let mut body = [0; BODY];
+        let all = own.pack().into_iter().chain(self.memory.pack()).chain(self.name.0);
+        body.iter_mut().zip(all).for_each(|(place, word)| *place = word);
+        body
     }
 
-    fn unpack(words: [u64; BODY]) -> Option<Record> {
-        let (front, memory) = words.split_first_chunk()?;
-        let [flags, partner, device, inode, dir_lock, control_ok, pipe_home, unix, nanos]: [u64; 9] = *front;
-        let partner = u32::try_from(partner).ok()?;
-        let kind = match flags & (PRODUCER | LOGGER) {
+    fn unpack(body: [u64; BODY]) -> Option<Record> {
+        let (own, rest) = body.split_first_chunk()?;
+        let (memory, name) = rest.split_first_chunk()?;
+        let own = OwnFields::unpack(own);
+        let partner = u32::try_from(own.partner).ok()?;
+        let kind = match own.kind {
             0 => Kind::Alone,
-            PRODUCER => Kind::Producer(partner),
-            LOGGER => Kind::Logger(partner),
+            1 => Kind::Producer(partner),
+            2 => Kind::Logger(partner),
             _ => return None,
         };
-        if flags & VALID == 0 || flags > 63 {
-            return None;
-        }
-        let (low, high) = (|word: u64| descriptor(word & 0xffff_ffff), |word: u64| descriptor(word >> 32));
-        let stamp = Tai { unix: unix.cast_signed(), nanos: nanos as u32 };
-        Some(Record {
+        let stamp = Tai { unix: own.unix.cast_signed(), nanos: own.nanos as u32 };
+        (own.valid != 0).then_some(Record {
             kind,
-            id: (device, inode),
+            id: (own.device, own.inode),
             fds: Descriptors {
-                dir: low(dir_lock),
-                lock: high(dir_lock),
-                control: low(control_ok),
-                ok: high(control_ok),
-                pipe: low(pipe_home),
-                home: high(pipe_home),
+                dir: descriptor(own.dir),
+                lock: descriptor(own.lock),
+                control: descriptor(own.control),
+                ok: descriptor(own.ok),
+                pipe: descriptor(own.pipe),
+                home: descriptor(own.home),
             },
-            released: flags & RELEASED != 0,
-            shown: (flags & SHOWN != 0).then_some(stamp),
-            memory: Memory(*memory.first_chunk()?),
+            released: own.released != 0,
+            shown: (own.shown != 0).then_some(stamp),
+            begun: own.begun,
+            memory: Memory::unpack(memory),
+            name: Name(*name.first_chunk()?),
         })
     }
 }
@@ -586,7 +640,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{Exit, Signal};
+    use crate::machine::{Exit, Pid, Signal};
     use proptest::prelude::*;
 
     fn ledger(records: usize) -> Vec<AtomicU64> {
@@ -603,27 +657,65 @@ mod tests {
             fds: Descriptors { dir: Some(first), control: Some(first + 1), pipe: Some(i32::MAX), ..Default::default() },
             released: false,
             shown: Some(Tai { unix: 5, nanos: 6 }),
-            memory: Memory(std::array::from_fn(|at| at as u64)),
+            begun: 0,
+            memory: Memory { since: 7, finish_limit: 8, ..Memory::default() },
+            name: Name::of(b"web"),
         }
+    }
+
+    fn named(name: &[u8]) -> Record {
+        Record { name: Name::of(name), ..record(2, 10) }
     }
 
     #[test]
     fn what_is_noted_is_read() {
         let words = ledger(3);
         note(&words, 1, &record(2, 10));
-        note_name(&words, 1, b"web");
         assert_eq!([entry(&words, 0), entry(&words, 2), entry(&words, 9)], [Entry::Empty; 3]);
-        assert_eq!((entry(&words, 1), name(&words, 1)), (Entry::Record(record(2, 10)), Some(b"web".to_vec())));
-        note_name(&words, 1, &[b'x'; NAME_BYTES + 1]);
-        assert_eq!((entry(&words, 1), name(&words, 1)), (Entry::Record(record(2, 10)), None));
-        note_name(&words, 1, &[b'x'; NAME_BYTES]);
-        assert_eq!((name(&words, 1), name(&words, 2)), (Some(vec![b'x'; NAME_BYTES]), None));
+        assert_eq!(entry(&words, 1), Entry::Record(record(2, 10)));
         erase(&words, 1);
         assert_eq!(entry(&words, 1), Entry::Empty);
     }
 
+    #[test]
+    fn a_name_is_noted_if_it_is_short_enough() {
+        let long = [b'x'; NAME_BYTES + 1];
+        assert_eq!(named(b"web").name.bytes(), Some(b"web".to_vec()));
+        assert_eq!(named(&long[1..]).name.bytes(), Some(long[1..].to_vec()));
+        for none in [&long[..], &[b'x'; 256], &[b'x'; 300], b"", b"a\0b"] {
+            assert_eq!(named(none).name.bytes(), None);
+        }
+        assert_eq!(Name([u64::MAX; BODY - NAME]).bytes(), None);
+    }
+
+    /// What another version has added, by a checksum that fits.
+    #[test]
+    fn what_another_version_has_added_is_skipped_and_does_not_stay() {
+        let (words, old) = (ledger(2), record(2, 10));
+        for free in [Place::bits(7, 32, 1), Place::word(OWN + memory::WORDS - 1)] {
+            let mut body = old.pack();
+            assert_eq!(free.read(&body), 0);
+            free.write(&mut body, 1);
+            change(&words, 1, body);
+            assert_eq!(entry(&words, 1), Entry::Record(old));
+            note(&words, 1, &old);
+            assert_eq!(free.read(&words_of(&words, 1)), 0);
+        }
+        for distance in [0].into_iter().chain(COPIES) {
+            words[distance + FACTS_AT_MOST - 1].store(7, Ordering::Relaxed);
+        }
+        set(&words, Fact::Essentials, 3);
+        forget_unknown(&words);
+        let unknown = [0].into_iter().chain(COPIES).map(|at| words[at + FACTS_AT_MOST - 1].load(Ordering::Relaxed));
+        assert_eq!((unknown.collect::<Vec<_>>(), fact(&words, Fact::Essentials)), (vec![0; 3], 3));
+    }
+
+    fn words_of(words: &Words, at: usize) -> Vec<u64> {
+        fixed(words, at).iter().map(|word| word.load(Ordering::Relaxed)).collect()
+    }
+
     fn fixed(words: &Words, at: usize) -> &Words {
-        &record_words(words, at).expect("a record")[..FIXED]
+        record_words(words, at).expect("a record")
     }
 
     /// Changes a word as a wild pointer would.
@@ -654,34 +746,24 @@ mod tests {
     fn a_record_whose_words_have_changed_places_is_not_believed() {
         let words = ledger(2);
         note(&words, 1, &record(2, 10));
-        let [one, other] = [BODY - 2, BODY - 1].map(|at| &fixed(&words, 1)[at]);
+        let [one, other] = [1, 2].map(|at| &fixed(&words, 1)[at]);
         other.store(one.swap(other.load(Ordering::Relaxed), Ordering::Relaxed), Ordering::Relaxed);
         assert_eq!(entry(&words, 1), Entry::Damaged);
     }
 
     #[test]
-    fn a_name_and_lives_in_which_any_bit_is_another_are_not_believed() {
+    fn a_life_in_which_any_bit_is_another_is_not_believed() {
         let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
         begin(&words, 7);
         count(&words, 2);
-        note(&words, 1, &record(2, 10));
-        note_name(&words, 1, b"a-long-name-of-w");
         let mut lives = History::default();
         lives.begin(Mono(1), Pid(1));
         note_life(&words, 1, &lives);
-        let record = record_words(&words, 1).expect("a record");
-        for bit in 0..64 {
-            for word in &record[FIXED..NAME + 2] {
+        for word in life_words(&words, 1, 0).expect("a life") {
+            for bit in 0..64 {
+                assert_eq!(history(&words, 1, 1), lives);
                 damage(word, 1 << bit);
-                assert_eq!((name(&words, 1), history(&words, 1)), (None, lives.clone()));
-                damage(word, 1 << bit);
-            }
-            for word in record[BEGUN..].iter().chain(life_words(&words, 1, 0).expect("a life")) {
-                damage(word, 1 << bit);
-                assert_eq!(
-                    (name(&words, 1), history(&words, 1).lives()),
-                    (Some(b"a-long-name-of-w".to_vec()), &[][..])
-                );
+                assert_eq!(history(&words, 1, 1).lives(), []);
                 damage(word, 1 << bit);
             }
         }
@@ -705,11 +787,11 @@ mod tests {
         let old = record(2, 10);
         let after = ledger(2);
         note(&after, 1, &record(9, 20));
-        let new: Vec<u64> = fixed(&after, 1).iter().map(|word| word.load(Ordering::Relaxed)).collect();
-        for done in 0..FIXED {
+        let new = words_of(&after, 1);
+        for done in 0..RECORD {
             let words = ledger(2);
             note(&words, 1, &old);
-            copy(record_words(&words, 1).expect("a record"), &words[JOURNAL_WORDS..JOURNAL_WORDS + FIXED]);
+            copy(record_words(&words, 1).expect("a record"), &words[JOURNAL..JOURNAL + RECORD]);
             set(&words, Fact::Journal, 2);
             for (word, new) in record_words(&words, 1).expect("a record").iter().zip(&new).take(done) {
                 word.store(*new, Ordering::Relaxed);
@@ -741,7 +823,7 @@ mod tests {
         };
         assert_eq!(refusal(&ledger(3), 7), None);
         assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("not an onit ledger"));
-        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 4"));
+        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 5"));
         for records in [4, 1 << 40, u64::MAX] {
             assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
         }
@@ -755,32 +837,31 @@ mod tests {
         let mut lives = History::default();
         lives.begin(Mono(1), Pid(1));
         note_life(&words, 1, &lives);
-        assert_eq!(history(&words, 1).lives(), [], "there is no room for lives");
+        assert_eq!(history(&words, 1, 1).lives(), [], "there is no room for lives");
         let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
         let mut lives = History::default();
-        assert_eq!(history(&words, 1), lives);
+        let noted = |lives: &History| {
+            note_life(&words, 1, lives);
+            history(&words, 1, lives.begun())
+        };
         for n in 1..40 {
             lives.begin(Mono(n * 10), Pid(n as i32));
-            note_life(&words, 1, &lives);
-            assert_eq!(history(&words, 1), lives);
+            assert_eq!(noted(&lives), lives);
             lives.end(Mono(n * 10 + 5), Exit::Signal { signal: Signal(n as i32), core: n % 2 == 0 }, n % 3 == 0);
-            note_life(&words, 1, &lives);
-            assert_eq!(history(&words, 1), lives);
+            assert_eq!(noted(&lives), lives);
         }
         lives.give_up();
-        note_life(&words, 1, &lives);
-        assert_eq!(history(&words, 1), lives);
-        note_life(&words, 1, &History::default());
-        assert_eq!((history(&words, 1), history(&words, 0)), (History::default(), History::default()));
+        assert_eq!(noted(&lives), lives);
+        assert_eq!((history(&words, 1, 0), history(&words, 0, 0)), (History::default(), History::default()));
     }
 
     /// Facts, journal and texts have places of their own.
     const _: () = {
         assert!((Fact::Essentials as usize) < PANIC_TEXT.at);
-        assert!(COPIES[0] + PANIC_TEXT.at <= COPIES[1] && COPIES[1] + PANIC_TEXT.at <= JOURNAL_WORDS);
-        assert!(JOURNAL_WORDS + FIXED <= FACTS);
+        assert!(COPIES[0] + PANIC_TEXT.at <= COPIES[1] && COPIES[1] + PANIC_TEXT.at <= JOURNAL);
+        assert!(JOURNAL + RECORD <= FACTS);
         assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= INBOX && INBOX + 16 <= PROGRAM.at);
-        assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= COPIES[0] && NAME < BEGUN);
+        assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= COPIES[0] && NAME < BODY);
     };
 
     proptest! {
@@ -790,7 +871,7 @@ mod tests {
             for (at, value) in noise {
                 words[at].store(value, Ordering::Relaxed);
             }
-            let _ = (refusal(&words, 7), take_back(&words), name(&words, 0), text(&words, PANIC_TEXT), history(&words, 1));
+            let _ = (refusal(&words, 7), take_back(&words), text(&words, PANIC_TEXT), history(&words, 1, 9));
             for at in 0..2 {
                 if let Entry::Record(record) = entry(&words, at) {
                     note(&words, at, &record);

@@ -1,19 +1,70 @@
-//! A service as a few plain words, and back: what outlives the program that supervises.
+//! A service as plain data, and back: what outlives the program that supervises.
 
 use super::{Draining, Hook, Inputs, Limits, Role, Service, ServiceRules, State, Then};
+use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
 use crate::machine::{Command, Effect, Exit, Mono, Pid, Signal, Step, Target, Want};
 use std::time::Duration;
 
-/// How many words.
-pub const WORDS: usize = 11;
+/// How many words. Some of them are free.
+pub const WORDS: usize = 15;
 
-/// Everything about a service but its rules, its role, its last lives and what it has to look up anyhow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Memory(pub [u64; WORDS]);
-
-/// No instant, no span.
-const NONE: u64 = u64::MAX;
+fields! {
+    /// Everything about a service but its rules, its role, its last lives and what it has to look up anyhow. Instants and
+    /// spans are in nanoseconds, and one more: zero is none.
+    pub struct Memory in WORDS {
+        /// Which of the states.
+        state: Place::bits(0, 0, 8),
+        /// Whether `control/X` was asked for, or runs.
+        hook: Place::bits(0, 8, 8),
+        /// What it was told to be.
+        want: Place::bits(0, 16, 8),
+        /// It is told to leave.
+        leaving: Place::bits(0, 24, 1),
+        /// What still runs was sent KILL.
+        escalated: Place::bits(0, 25, 1),
+        /// It is stopped by STOP.
+        paused: Place::bits(0, 26, 1),
+        /// The signal that ends it was sent.
+        got_term: Place::bits(0, 27, 1),
+        /// `run` starts when its time comes, or after `finish`.
+        starts_again: Place::bits(0, 29, 1),
+        /// `control/X` was killed.
+        hook_late: Place::bits(0, 30, 1),
+        /// `run` was told to end, by an order.
+        stop_requested: Place::bits(0, 31, 1),
+        /// The number of the signal that ends it.
+        stop_signal: Place::bits(0, 32, 8),
+        /// How `run` ended.
+        exit: Place::bits(0, 40, 24),
+        /// The process of `run` or `finish`.
+        pid: Place::bits(1, 0, 32),
+        /// The process of `control/X`.
+        hook_pid: Place::bits(1, 32, 32),
+        /// Since when it is what it is.
+        since: Place::word(2),
+        /// When `run` started, or before when it does not.
+        started: Place::word(3),
+        /// When something is due: KILL, or `finish`.
+        due: Place::word(4),
+        /// When `control/X` is killed.
+        hook_kill_at: Place::word(5),
+        /// Until when a logger may read what is left.
+        drain_until: Place::word(6),
+        /// How much there was left to read, in bytes.
+        unread: Place::word(7),
+        /// What `control/X` was asked about.
+        hook_command: Place::bits(8, 0, 8),
+        /// What follows it, and with which signal, to whom.
+        then: Place::bits(8, 8, 8),
+        then_signal: Place::bits(8, 16, 8),
+        then_group: Place::bits(8, 24, 1),
+        then_pid: Place::bits(8, 32, 32),
+        /// The limits of a stop and of `finish`.
+        kill_after: Place::word(9),
+        finish_limit: Place::word(10),
+    }
+}
 
 /// In the order in which they are numbered. A new one goes to the end.
 const COMMANDS: [Command; 14] = [
@@ -32,9 +83,9 @@ const COMMANDS: [Command; 14] = [
     Command::Continue(Target::Group),
     Command::Disable,
 ];
-const ENABLE: u8 = 14;
+const ENABLE: u64 = 14;
 /// From here on: this signal.
-const SIGNALS: u8 = 128;
+const SIGNALS: u64 = 128;
 
 impl Service {
     /// What there is to remember of it.
@@ -51,127 +102,62 @@ impl Service {
             got_term,
             since,
             draining,
-            state: _, // see below
+            state,
             hook,
             history: _,
         } = *self;
-        let is = self.state_words();
-        let (hook, hook_pid, order, hook_at, late) = match hook {
-            Hook::None => (0, None, 0, NONE, false),
-            Hook::Asked { command, then } => (1, None, order(command, then), NONE, false),
-            Hook::Running { pid, command, then, kill_at, late } => {
-                (2, Some(pid), order(command, then), kill_at.0, late)
-            }
+        let mut memory = Memory {
+            want: match want {
+                Want::Up => 0,
+                Want::Down => 1,
+                Want::Once => 2,
+            },
+            leaving: leaving.into(),
+            escalated: escalated.into(),
+            stop_requested: stop_requested.into(),
+            paused: paused.into(),
+            got_term: got_term.into(),
+            since: since.0,
+            drain_until: instant(draining.map(|draining| draining.until)),
+            unread: draining.map_or(0, |draining| draining.unread as u64),
+            stop_signal: signal_number(limits.stop_signal),
+            kill_after: span(limits.kill_after),
+            finish_limit: span(limits.finish_limit),
+            ..Memory::default()
         };
-        let want = match want {
-            Want::Up => 0,
-            Want::Down => 1,
-            Want::Once => 2,
-        };
-        let bits = bytes([
-            is.tag,
-            hook,
-            want,
-            flags([leaving, escalated, paused, got_term, draining.is_some(), is.flag, late, stop_requested]),
-            limits.stop_signal.0 as u8,
-            is.exit[0],
-            is.exit[1],
-            is.exit[2],
-        ]);
-        Memory([
-            bits,
-            pair(number(is.pid), number(hook_pid)),
-            since.0,
-            is.a,
-            is.b,
-            hook_at,
-            draining.map_or(NONE, |draining| draining.until.0),
-            draining.map_or(0, |draining| draining.unread as u64),
-            order,
-            span(limits.kill_after),
-            span(limits.finish_limit),
-        ])
-    }
-
-    fn state_words(&self) -> Is {
-        let none = Is { tag: 0, pid: None, exit: [0; 3], flag: false, a: 0, b: NONE };
-        match self.state {
-            State::Gone => none,
-            State::Down { armed, not_before } => Is { tag: 1, flag: armed, a: not_before.0, ..none },
-            State::Starting => Is { tag: 2, ..none },
-            State::Up { pid, started, kill_at } => {
-                Is { tag: 3, pid: Some(pid), a: started.0, b: instant(kill_at), ..none }
-            }
-            State::FinishDue { exit, started, again, at } => {
-                Is { tag: 4, exit: exit_bytes(exit), flag: again, a: started.0, b: at.0, ..none }
-            }
-            State::Finishing { pid, exit, started, again, kill_at } => {
-                Is { tag: 5, pid: Some(pid), exit: exit_bytes(exit), flag: again, a: started.0, b: instant(kill_at) }
-            }
-        }
+        memory.set_state(state);
+        memory.set_hook(hook);
+        memory
     }
 
     /// The service that this is the memory of. `None` if it is nobody's.
-    pub fn remembered(
-        rules: &'static ServiceRules,
-        role: Role,
-        Memory(words): Memory,
-        history: History,
-    ) -> Option<Service> {
-        let [bits, pids, since, a, b, hook_at, until, unread, order, kill_after, finish_limit] = words;
-        let [tag, hook, want, flags, stop_signal, kind, value, core] = bits.to_le_bytes();
-        let flag = |at: u8| flags & (1 << at) != 0;
-        let (pid, hook_pid) = (of_number(pids as u32), of_number((pids >> 32) as u32));
-        let exit = exit_of([kind, value, core]);
-        let started = Mono(a);
-        let again = flag(5);
-        let state = match tag {
-            0 => State::Gone,
-            1 => State::Down { armed: again, not_before: started },
-            2 => State::Starting,
-            3 => State::Up { pid: pid?, started, kill_at: of_instant(b) },
-            4 => State::FinishDue { exit: exit?, started, again, at: Mono(b) },
-            5 => State::Finishing { pid: pid?, exit: exit?, started, again, kill_at: of_instant(b) },
-            _ => return None,
-        };
-        let hook = match hook {
-            0 => Hook::None,
-            1 => Hook::Asked { command: command_of(order)?, then: then_of(order)? },
-            2 => Hook::Running {
-                pid: hook_pid?,
-                command: command_of(order)?,
-                then: then_of(order)?,
-                kill_at: Mono(hook_at),
-                late: flag(6),
-            },
-            _ => return None,
-        };
+    pub fn remembered(rules: &'static ServiceRules, role: Role, memory: Memory, history: History) -> Option<Service> {
         Some(Service {
             rules,
             role,
             inputs: Inputs {
                 limits: Limits {
-                    stop_signal: signal_of(stop_signal)?,
-                    kill_after: of_span(kill_after),
-                    finish_limit: of_span(finish_limit),
+                    stop_signal: signal_of(memory.stop_signal)?,
+                    kill_after: of_span(memory.kill_after),
+                    finish_limit: of_span(memory.finish_limit),
                 },
                 ..Inputs::of(rules)
             },
-            want: match want {
+            want: match memory.want {
                 0 => Want::Up,
                 1 => Want::Down,
                 2 => Want::Once,
                 _ => return None,
             },
-            leaving: flag(0),
-            escalated: flag(1),
-            stop_requested: flag(7),
-            paused: flag(2),
-            got_term: flag(3),
-            since: Mono(since),
-            draining: flag(4).then_some(Draining { until: Mono(until), unread: unread as usize }),
-            state,
-            hook,
+            leaving: memory.leaving != 0,
+            escalated: memory.escalated != 0,
+            stop_requested: memory.stop_requested != 0,
+            paused: memory.paused != 0,
+            got_term: memory.got_term != 0,
+            since: Mono(memory.since),
+            draining: of_instant(memory.drain_until).map(|until| Draining { until, unread: memory.unread as usize }),
+            state: memory.state()?,
+            hook: memory.hook()?,
             history,
         })
     }
@@ -214,111 +200,165 @@ impl Service {
     }
 }
 
-/// A state, flattened.
-struct Is {
-    tag: u8,
-    pid: Option<Pid>,
-    exit: [u8; 3],
-    flag: bool,
-    a: u64,
-    b: u64,
+impl Memory {
+    fn set_state(&mut self, state: State) {
+        match state {
+            State::Gone => self.state = 0,
+            State::Down { armed, not_before } => {
+                (self.state, self.starts_again, self.started) = (1, armed.into(), not_before.0);
+            }
+            State::Starting => self.state = 2,
+            State::Up { pid, started, kill_at } => {
+                (self.state, self.pid, self.started, self.due) = (3, number(pid), started.0, instant(kill_at));
+            }
+            State::FinishDue { exit, started, again, at } => {
+                (self.state, self.exit, self.starts_again) = (4, exit_number(exit), again.into());
+                (self.started, self.due) = (started.0, instant(Some(at)));
+            }
+            State::Finishing { pid, exit, started, again, kill_at } => {
+                (self.state, self.pid, self.exit, self.starts_again) =
+                    (5, number(pid), exit_number(exit), again.into());
+                (self.started, self.due) = (started.0, instant(kill_at));
+            }
+        }
+    }
+
+    fn state(&self) -> Option<State> {
+        let (started, again, due) = (Mono(self.started), self.starts_again != 0, of_instant(self.due));
+        Some(match self.state {
+            0 => State::Gone,
+            1 => State::Down { armed: again, not_before: started },
+            2 => State::Starting,
+            3 => State::Up { pid: pid_of(self.pid)?, started, kill_at: due },
+            4 => State::FinishDue { exit: exit_of(self.exit)?, started, again, at: due? },
+            5 => {
+                let (pid, exit) = (pid_of(self.pid)?, exit_of(self.exit)?);
+                State::Finishing { pid, exit, started, again, kill_at: due }
+            }
+            _ => return None,
+        })
+    }
+
+    fn set_hook(&mut self, hook: Hook) {
+        match hook {
+            Hook::None => self.hook = 0,
+            Hook::Asked { command, then } => {
+                self.hook = 1;
+                self.set_order(command, then);
+            }
+            Hook::Running { pid, command, then, kill_at, late } => {
+                (self.hook, self.hook_pid) = (2, number(pid));
+                (self.hook_kill_at, self.hook_late) = (instant(Some(kill_at)), late.into());
+                self.set_order(command, then);
+            }
+        }
+    }
+
+    fn hook(&self) -> Option<Hook> {
+        Some(match self.hook {
+            0 => Hook::None,
+            1 => Hook::Asked { command: self.command()?, then: self.then()? },
+            2 => Hook::Running {
+                pid: pid_of(self.hook_pid)?,
+                command: self.command()?,
+                then: self.then()?,
+                kill_at: of_instant(self.hook_kill_at)?,
+                late: self.hook_late != 0,
+            },
+            _ => return None,
+        })
+    }
+
+    fn set_order(&mut self, command: Command, then: Then) {
+        self.hook_command = match command {
+            Command::Signal(signal) => SIGNALS | signal_number(signal),
+            Command::Enable => ENABLE,
+            listed => COMMANDS.iter().position(|known| *known == listed).unwrap_or_default() as u64,
+        };
+        match then {
+            Then::Nothing => self.then = 0,
+            Then::Start => self.then = 1,
+            Then::Stop { pid, signal } => {
+                (self.then, self.then_pid, self.then_signal) = (2, number(pid), signal_number(signal));
+            }
+            Then::Deliver { pid, signal, to } => {
+                (self.then, self.then_pid, self.then_signal) = (3, number(pid), signal_number(signal));
+                self.then_group = (to == Target::Group).into();
+            }
+        }
+    }
+
+    fn command(&self) -> Option<Command> {
+        match self.hook_command {
+            ENABLE => Some(Command::Enable),
+            signal if signal >= SIGNALS => signal_of(signal - SIGNALS).map(Command::Signal),
+            listed => COMMANDS.get(usize::try_from(listed).ok()?).copied(),
+        }
+    }
+
+    fn then(&self) -> Option<Then> {
+        Some(match self.then {
+            0 => Then::Nothing,
+            1 => Then::Start,
+            2 => Then::Stop { pid: pid_of(self.then_pid)?, signal: signal_of(self.then_signal)? },
+            3 => {
+                let to = if self.then_group == 0 { Target::Process } else { Target::Group };
+                Then::Deliver { pid: pid_of(self.then_pid)?, signal: signal_of(self.then_signal)?, to }
+            }
+            _ => return None,
+        })
+    }
 }
 
-fn bytes(bytes: [u8; 8]) -> u64 {
-    u64::from_le_bytes(bytes)
+/// A pid as a number. No pid is zero.
+pub fn number(pid: Pid) -> u64 {
+    pid.0.cast_unsigned().into()
 }
 
-fn flags(flags: [bool; 8]) -> u8 {
-    flags.iter().enumerate().map(|(at, flag)| u8::from(*flag) << at).sum()
-}
-
-fn pair(low: u32, high: u32) -> u64 {
-    u64::from(low) | u64::from(high) << 32
-}
-
-fn number(pid: Option<Pid>) -> u32 {
-    pid.map_or(0, |pid| pid.0.cast_unsigned())
-}
-
-fn of_number(number: u32) -> Option<Pid> {
+/// And back.
+pub fn pid_of(number: u64) -> Option<Pid> {
     i32::try_from(number).ok().filter(|pid| *pid > 0).map(Pid)
 }
 
-/// An instant, or none, as a word.
+/// An instant, or none, as a number.
 pub fn instant(at: Option<Mono>) -> u64 {
-    at.map_or(NONE, |at| at.0)
+    at.map_or(0, |at| at.0.saturating_add(1))
 }
 
 /// And back.
-pub fn of_instant(word: u64) -> Option<Mono> {
-    (word != NONE).then_some(Mono(word))
+pub fn of_instant(number: u64) -> Option<Mono> {
+    number.checked_sub(1).map(Mono)
 }
 
 fn span(span: Option<Duration>) -> u64 {
-    span.map_or(NONE, |span| u64::try_from(span.as_nanos()).unwrap_or(NONE))
+    span.map_or(0, |span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).saturating_add(1))
 }
 
-fn of_span(word: u64) -> Option<Duration> {
-    (word != NONE).then_some(Duration::from_nanos(word))
+fn of_span(number: u64) -> Option<Duration> {
+    number.checked_sub(1).map(Duration::from_nanos)
 }
 
-fn signal_of(byte: u8) -> Option<Signal> {
-    (1..=64).contains(&byte).then_some(Signal(i32::from(byte)))
+fn signal_number(signal: Signal) -> u64 {
+    u64::from(signal.0 as u8)
 }
 
-/// An end, as bytes.
-pub fn exit_bytes(exit: Exit) -> [u8; 3] {
+fn signal_of(number: u64) -> Option<Signal> {
+    (1..=64).contains(&number).then_some(Signal(number as i32))
+}
+
+/// An end as a number of 24 bits. None is zero.
+pub fn exit_number(exit: Exit) -> u64 {
     match exit {
-        Exit::Code(code) => [1, code, 0],
-        Exit::Signal { signal, core } => [2, signal.0 as u8, core.into()],
+        Exit::Code(code) => 1 | u64::from(code) << 8,
+        Exit::Signal { signal, core } => 2 | signal_number(signal) << 8 | u64::from(core) << 16,
     }
 }
 
 /// And back.
-pub fn exit_of([kind, value, core]: [u8; 3]) -> Option<Exit> {
-    match kind {
-        1 => Some(Exit::Code(value)),
-        2 => Some(Exit::Signal { signal: signal_of(value)?, core: core != 0 }),
+pub fn exit_of(number: u64) -> Option<Exit> {
+    match number & 0xff {
+        1 => Some(Exit::Code((number >> 8) as u8)),
+        2 => Some(Exit::Signal { signal: signal_of(number >> 8 & 0xff)?, core: number >> 16 != 0 }),
         _ => None,
     }
-}
-
-/// What `control/X` was asked about, and what follows it.
-fn order(command: Command, then: Then) -> u64 {
-    let number = match command {
-        Command::Signal(signal) => SIGNALS | signal.0 as u8,
-        Command::Enable => ENABLE,
-        listed => COMMANDS.iter().position(|known| *known == listed).unwrap_or_default() as u8,
-    };
-    let (then, signal, group, pid) = match then {
-        Then::Nothing => (0, 0, 0, None),
-        Then::Start => (1, 0, 0, None),
-        Then::Stop { pid, signal } => (2, signal.0 as u8, 0, Some(pid)),
-        Then::Deliver { pid, signal, to } => (3, signal.0 as u8, u8::from(to == Target::Group), Some(pid)),
-    };
-    let [a, b, c, d] = self::number(pid).to_le_bytes();
-    bytes([number, then, signal, group, a, b, c, d])
-}
-
-fn command_of(order: u64) -> Option<Command> {
-    match order as u8 {
-        ENABLE => Some(Command::Enable),
-        signal if signal >= SIGNALS => signal_of(signal - SIGNALS).map(Command::Signal),
-        listed => COMMANDS.get(usize::from(listed)).copied(),
-    }
-}
-
-fn then_of(order: u64) -> Option<Then> {
-    let [_, then, signal, group, ..] = order.to_le_bytes();
-    let pid = of_number((order >> 32) as u32);
-    Some(match then {
-        0 => Then::Nothing,
-        1 => Then::Start,
-        2 => Then::Stop { pid: pid?, signal: signal_of(signal)? },
-        3 => {
-            let to = if group == 0 { Target::Process } else { Target::Group };
-            Then::Deliver { pid: pid?, signal: signal_of(signal)?, to }
-        }
-        _ => return None,
-    })
 }
