@@ -517,16 +517,16 @@ fn what_is_in_the_live_view_stays_there() {
 
 /// The n-th call of this name is a fault: when it has been made or, `instead`, in its place.
 #[derive(Clone, Copy, Debug)]
-struct At(&'static str, u32, bool);
+pub struct At(pub &'static str, pub u32, pub bool);
 
 /// Holds a supervisor until it is released; then it runs into the fault.
-struct Trap {
+pub struct Trap {
     strace: Child,
     pid: u32,
 }
 
 impl Trap {
-    fn set(sv: &SvDir, pid: u32, At(call, nth, instead): At) -> Result<Trap, String> {
+    pub fn set(sv: &SvDir, pid: u32, At(call, nth, instead): At) -> Result<Trap, String> {
         let instead = if instead { "error=ENOSYS:" } else { "" };
         Trap::inject(sv, pid, &format!("{call}:{instead}signal=SEGV:when={nth}"))
     }
@@ -546,7 +546,7 @@ impl Trap {
         ready.map(|()| Trap { strace, pid })
     }
 
-    fn release(&self) {
+    pub fn release(&self) {
         send(self.pid, Signal::SIGCONT);
     }
 }
@@ -558,7 +558,7 @@ impl Drop for Trap {
     }
 }
 
-fn why_no_traps() -> Option<String> {
+pub fn why_no_traps() -> Option<String> {
     missing_tools(&["strace"]).or_else(|| {
         let mut other = Command::new("sleep").arg("1000").spawn().expect("sleep");
         let trap = Trap::set(&SvDir::new(), other.id(), At("read", 1, false));
