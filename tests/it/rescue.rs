@@ -852,6 +852,27 @@ fn a_ledger_that_is_none_is_told_and_the_running_services_are_found_by_their_sta
     );
 }
 
+/// What was open for them before is closed when that is said: nobody reads there.
+#[test]
+fn who_waits_for_the_word_of_a_lost_ledger_and_then_for_a_service_gives_no_order_in_vain() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let onit = sv.start(UnderTest::Onit);
+    let pid = web.wait_up();
+    wait_idle(&onit);
+    damage(onit.pid(), 0, 1);
+    let trap = Trap::inject(&sv, onit.pid(), "close_range:delay_enter=300000").expect("a trap");
+    onit.signal(Signal::SIGSEGV);
+    trap.release();
+    onit.wait_said(&["onit: the ledger cannot be read: not an onit ledger; looking for the services"]);
+    assert_eq!(web.wait_up(), pid);
+    web.order(b"t");
+    web.wait_other(pid);
+}
+
 /// Whoever holds the lock lets go some time: then the process of before is found, and there is no second one.
 #[test]
 fn the_process_of_a_service_that_is_refused_after_a_lost_ledger_is_found_when_it_is_taken_in() {
