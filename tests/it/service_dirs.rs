@@ -280,13 +280,6 @@ for_each_target! {
     }
 
     output_goes_to_the_log(target) {
-        let scanner = match target {
-            Target::Onit => UnderTest::Onit.command(Path::new("")),
-            Target::Runit => UnderTest::Runsvdir.command(Path::new("")),
-            Target::Daemontools => Command::new("svscan"),
-            Target::S6 => Command::new("s6-svscan"),
-        };
-        let name = scanner.get_program().to_os_string();
         let logger = match target {
             Target::Onit | Target::Runit => "svlogd",
             Target::Daemontools => "multilog",
@@ -303,14 +296,12 @@ for_each_target! {
         };
         let near = write(&sv, "near", &say("near").logger(Logger::new("main").size(5000).count(3)));
         write(&sv, "far", &say("far").logger(Logger::new(&far)));
-        let mut command = Command::new(&name);
-        match target {
-            Target::Onit => _ = command.arg("run"),
-            Target::Runit => _ = command.arg("-P"),
-            Target::Daemontools | Target::S6 => {}
-        }
-        command.arg(sv.path());
-        let supervisor = sv.spawn(command);
+        let supervisor = match target {
+            Target::Onit => sv.start(UnderTest::Onit),
+            Target::Runit => sv.start(UnderTest::Runsvdir),
+            Target::Daemontools => sv.start(UnderTest::Svscan),
+            Target::S6 => sv.spawn_words(&[OsStr::new("s6-svscan"), sv.path().as_os_str()]),
+        };
         for (place, what) in [(near.path().join("log/main/current"), "near"), (far.join("current"), "far")] {
             supervisor.wait_for(what, SOON, || {
                 let text = fs::read_to_string(&place).unwrap_or_default();
