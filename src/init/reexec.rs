@@ -60,9 +60,9 @@ pub(super) fn handover(config: &mut Config) -> Option<Handover> {
     let ledger = match (shared, refusal) {
         (Ok(shared), None) => Ledger::of(shared),
         (_, refusal) => {
+            claims(config).close_the_rest(); // first: an order that is written to one of them now is lost
             let why = refusal.unwrap_or_default();
             config.voice.complain(None, &format_args!("the ledger cannot be read: {why}; looking for the services"));
-            claims(config).close_the_rest();
             let (ledger, care) = (Ledger::begin(config.voice), Care::begin(Recovery::HoldFaults));
             arm(ledger, config);
             return Some(Handover { ledger, care, slots: BTreeMap::new(), live: None, watchdog: None, lost: None });

@@ -249,6 +249,7 @@ impl Init {
                 names.into_iter().for_each(|name| self.scan.backlog.push(name));
                 self.table.names().cloned().for_each(|name| self.scan.backlog.push(name));
                 self.scan.names.all().cloned().for_each(|name| self.scan.backlog.push(name));
+                self.scan.unsettled.extend(self.table.without_a_name());
                 if self.scan.watch.is_some() {
                     self.scan.complaint = None;
                 }
@@ -436,6 +437,7 @@ impl Init {
     /// All names have been looked at: services follow their directories, and those that have lost theirs are stopped.
     fn settle_names(&mut self) {
         let unsettled = std::mem::take(&mut self.scan.unsettled);
+        unsettled.iter().for_each(|at| self.give_name_back(*at));
         let services = unsettled.iter().filter_map(|at| {
             let slot = self.table.get(*at)?;
             Some(Named { service: *at, name: slot.name.as_os_str(), dir: slot.id })
@@ -466,6 +468,15 @@ impl Init {
             }
         }
         std::mem::take(&mut self.scan.open_names).into_iter().for_each(|name| self.settle_name(name));
+    }
+
+    /// Somebody failed when this service had got its name, and the one that had it until then had not lost it yet. Which
+    /// of them it means shows now.
+    fn give_name_back(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get(at).filter(|slot| !slot.released) else { return };
+        if self.scan.names.leads_to(&slot.name) == Some(slot.id) && self.table.named(&slot.name) != Some(at) {
+            self.table.rename(at, slot.name.clone());
+        }
     }
 
     /// A name that was another service's, or leads to the directory of one.

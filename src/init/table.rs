@@ -353,6 +353,11 @@ impl Table {
         self.by_name.iter().map(|(name, _)| name)
     }
 
+    /// Those whose names stand for others: they are over, or somebody failed before it was settled what becomes of them.
+    pub fn without_a_name(&self) -> impl Iterator<Item = SlotId> {
+        self.main_slots().filter(|at| self.get(*at).is_some_and(|slot| self.named(&slot.name) != Some(*at)))
+    }
+
     /// The first service behind this name, in alphabetical order, and its name.
     pub fn next_name(&self, name: Option<&OsStr>) -> Option<(&OsString, SlotId)> {
         self.by_name.next(name)

@@ -180,7 +180,7 @@ under_both! {
             ("redis", "redis: redis-server is not installed; staying down\n"),
         ] {
             // As little in PATH as possible, so that the example finds nothing suitable.
-            let example = Example::copy(name).start_with_tools(which, &["env", "grep", "runsv", "sleep"]);
+            let example = Example::copy(name).start_with_tools(which, &["env", "grep", "runsv", "runsvdir", "sleep"]);
             example.service.wait_down();
             assert_eq!(example.supervisor.stdout(), sentence);
             example.stop();
@@ -294,10 +294,8 @@ impl Example {
         for tool in tools {
             find(tool.as_ref()).into_iter().for_each(|found| symlink(found, bin.join(tool)).expect("symlink"));
         }
-        let usual = which.command(&self.svdir.path());
-        let mut command = Command::new(find(usual.get_program()).expect("the supervisor"));
-        let arguments = usual.get_args().map(|word| find(word).map_or(word.to_owned(), Into::into));
-        command.args(arguments).env("PATH", &bin);
+        let mut command = which.command(&self.svdir.path());
+        command.env("PATH", &bin);
         self.supervise(which, command)
     }
 

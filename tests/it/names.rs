@@ -10,7 +10,8 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 
 use crate::procfs;
-use crate::svdir::{SOON, Supervisor, SvDir, UnderTest, as_many, poll_until, wait_for};
+use crate::rescue::{At, Trap, why_no_traps};
+use crate::svdir::{SOON, Supervisor, SvDir, UnderTest, as_many, poll_until, skip, wait_for};
 use crate::verbs::verb;
 
 /// Some directories of services, and the names that lead to them.
@@ -232,6 +233,26 @@ fn a_name_means_its_directory_also_when_who_had_it_last_ends_under_another_name(
     tree.onit.wait_for("its other name", SOON, || tree.told().contains_key("e").then_some(()));
     fs::write(tree.aside(1).join("go"), "").expect("go");
     tree.is_as_it_should_be(&"all of it");
+}
+
+/// The one that takes the name over has it already, and the other one has not lost it yet.
+#[test]
+fn after_a_fault_a_name_that_two_services_have_means_the_one_in_its_directory() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    for (from, to) in [("b", "a"), ("a", "b")] {
+        let mut tree = Tree::new(true, &[("a", 1), ("b", 2)]);
+        let looks_where_it_is_now = At("/^readlink(at)?$", 1, false);
+        let trap = Trap::set(&tree.sv, tree.onit.pid(), looks_where_it_is_now).expect("a trap");
+        tree.rename(from, to);
+        trap.release();
+        tree.onit.wait_said(&["onit: SIGSEGV: starting again; 2 services keep running"]);
+        drop(trap);
+        tree.is_as_it_should_be(&(from, to));
+        tree.remove(to);
+        tree.is_as_it_should_be(&"its end");
+    }
 }
 
 /// The same numbers each time.

@@ -517,16 +517,16 @@ fn what_is_in_the_live_view_stays_there() {
 
 /// The n-th call of this name is a fault: when it has been made or, `instead`, in its place.
 #[derive(Clone, Copy, Debug)]
-struct At(&'static str, u32, bool);
+pub struct At(pub &'static str, pub u32, pub bool);
 
 /// Holds a supervisor until it is released; then it runs into the fault.
-struct Trap {
+pub struct Trap {
     strace: Child,
     pid: u32,
 }
 
 impl Trap {
-    fn set(sv: &SvDir, pid: u32, At(call, nth, instead): At) -> Result<Trap, String> {
+    pub fn set(sv: &SvDir, pid: u32, At(call, nth, instead): At) -> Result<Trap, String> {
         let instead = if instead { "error=ENOSYS:" } else { "" };
         Trap::inject(sv, pid, &format!("{call}:{instead}signal=SEGV:when={nth}"))
     }
@@ -546,7 +546,7 @@ impl Trap {
         ready.map(|()| Trap { strace, pid })
     }
 
-    fn release(&self) {
+    pub fn release(&self) {
         send(self.pid, Signal::SIGCONT);
     }
 }
@@ -558,7 +558,7 @@ impl Drop for Trap {
     }
 }
 
-fn why_no_traps() -> Option<String> {
+pub fn why_no_traps() -> Option<String> {
     missing_tools(&["strace"]).or_else(|| {
         let mut other = Command::new("sleep").arg("1000").spawn().expect("sleep");
         let trap = Trap::set(&SvDir::new(), other.id(), At("read", 1, false));
@@ -850,6 +850,27 @@ fn a_ledger_that_is_none_is_told_and_the_running_services_are_found_by_their_sta
         1,
         &["onit: the ledger cannot be read: it belongs to another process; looking for the services"],
     );
+}
+
+/// What was open for them before is closed when that is said: nobody reads there.
+#[test]
+fn who_waits_for_the_word_of_a_lost_ledger_and_then_for_a_service_gives_no_order_in_vain() {
+    if let Some(why) = why_no_traps() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sleeper(&sv, "web");
+    let onit = sv.start(UnderTest::Onit);
+    let pid = web.wait_up();
+    wait_idle(&onit);
+    damage(onit.pid(), 0, 1);
+    let trap = Trap::inject(&sv, onit.pid(), "close_range:delay_enter=300000").expect("a trap");
+    onit.signal(Signal::SIGSEGV);
+    trap.release();
+    onit.wait_said(&["onit: the ledger cannot be read: not an onit ledger; looking for the services"]);
+    assert_eq!(web.wait_up(), pid);
+    web.order(b"t");
+    web.wait_other(pid);
 }
 
 /// Whoever holds the lock lets go some time: then the process of before is found, and there is no second one.

@@ -73,12 +73,6 @@ fn os(bytes: &[u8]) -> OsString {
     OsString::from_vec(bytes.to_vec())
 }
 
-fn scanner(program: &str, sv: &SvDir) -> Command {
-    let mut command = Command::new(program);
-    command.arg(sv.path());
-    command
-}
-
 /// Writes a service into the services directory; it lints clean, whatever it is.
 #[track_caller]
 fn write(sv: &SvDir, name: &str, builder: &ServiceBuilder) -> Service {
@@ -302,13 +296,12 @@ for_each_target! {
         };
         let near = write(&sv, "near", &say("near").logger(Logger::new("main").size(5000).count(3)));
         write(&sv, "far", &say("far").logger(Logger::new(&far)));
-        let command = match target {
-            Target::Onit => UnderTest::Onit.command(&sv.path()),
-            Target::Runit => UnderTest::Runsvdir.command(&sv.path()),
-            Target::Daemontools => scanner("svscan", &sv),
-            Target::S6 => scanner("s6-svscan", &sv),
+        let supervisor = match target {
+            Target::Onit => sv.start(UnderTest::Onit),
+            Target::Runit => sv.start(UnderTest::Runsvdir),
+            Target::Daemontools => sv.start(UnderTest::Svscan),
+            Target::S6 => sv.spawn_words(&[OsStr::new("s6-svscan"), sv.path().as_os_str()]),
         };
-        let supervisor = sv.spawn(command);
         for (place, what) in [(near.path().join("log/main/current"), "near"), (far.join("current"), "far")] {
             supervisor.wait_for(what, SOON, || {
                 let text = fs::read_to_string(&place).unwrap_or_default();
