@@ -5,10 +5,11 @@ mod whole;
 
 use super::ServiceDir;
 use super::finding::Finding;
-use super::known::{self, CONTROLS, FOREIGN, Kind};
+use super::known::{self, CONTROLS, FOREIGN};
 use super::program::{self, Part, Program, cause, examine_writers, shown, what};
 use super::shell;
 use crate::sys::fs;
+use crate::wire::settings::{self, FILES, File, Kind};
 use crate::wire::svdir;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -102,6 +103,10 @@ impl Reader<'_> {
         self.findings.push(Finding::warning(kind, &self.path.join(file), problem, mend));
     }
 
+    fn cannot_read(&mut self, file: impl AsRef<Path>, error: &io::Error) {
+        self.warn("unreadable", file, format!("cannot be read: {}", cause(error)), "look at it as another user");
+    }
+
     fn program(&mut self, name: &str, part: Part) -> Option<Program> {
         program::examine(&self.path.join(name), part, &mut self.findings)
     }
@@ -142,12 +147,7 @@ impl Reader<'_> {
                 names
             }
             Err(error) => {
-                self.warn(
-                    "unreadable",
-                    name,
-                    format!("cannot be read: {}", cause(&error)),
-                    "look at it as another user",
-                );
+                self.cannot_read(name, &error);
                 Vec::new()
             }
         }
@@ -214,12 +214,7 @@ impl Reader<'_> {
                     Some(Box::new(log))
                 }
                 Err(error) => {
-                    self.warn(
-                        "unreadable",
-                        "log",
-                        format!("cannot be read: {}", cause(&error)),
-                        "look at it as another user",
-                    );
+                    self.cannot_read("log", &error);
                     None
                 }
             },
@@ -251,12 +246,7 @@ impl Reader<'_> {
             let content = match content {
                 Ok(content) => content,
                 Err(error) => {
-                    self.warn(
-                        "unreadable",
-                        file,
-                        format!("cannot be read: {}", cause(&error)),
-                        "look at it as another user",
-                    );
+                    self.cannot_read(file, &error);
                     continue;
                 }
             };
@@ -324,7 +314,9 @@ impl Reader<'_> {
     /// Names that onit gives a meaning, which they do not have in this version.
     fn later(&mut self) {
         for name in self.names.clone() {
-            let Some(text) = name.to_str().filter(|name| known::is_for_later(name)) else { continue };
+            let Some(text) = name.to_str().filter(|name| settings::file(name).is_some_and(File::is_for_later)) else {
+                continue;
+            };
             let reads_it_itself = text == "env" && program::reads_env(&self.path.join("run"));
             if !reads_it_itself {
                 self.warn(NOT_YET, &name, "onit does not act on it in this version", "do not rely on it");
@@ -336,7 +328,7 @@ impl Reader<'_> {
     fn strangers(&mut self) {
         for name in self.names.clone() {
             let Some(text) = name.to_str() else { continue };
-            if text.starts_with('.') || known::kind(text).is_some() {
+            if text.starts_with('.') || settings::file(text).is_some() {
                 continue;
             }
             if let Some((_, why)) = FOREIGN.iter().find(|(foreign, _)| *foreign == text) {
@@ -382,8 +374,8 @@ pub(super) fn is_service(path: &Path) -> bool {
         std::fs::metadata(&place).map_or(place.is_symlink(), |metadata| !metadata.is_dir())
     };
     let directory = |name: &str| path.join(name).is_dir();
-    ["run", "setup", "finish", "check", "health", "down", "type"].into_iter().any(file)
-        || known::values().any(file)
+    file("type")
+        || FILES.iter().filter(|known| known.kind != Kind::Directory).any(|known| file(known.name))
         || ["supervise", "dependencies.d", "after.d"].into_iter().any(directory)
 }
 
