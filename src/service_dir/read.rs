@@ -128,12 +128,8 @@ impl Reader<'_> {
     fn directory(&mut self, name: &str) -> Vec<OsString> {
         let Some(metadata) = self.metadata(name) else { return Vec::new() };
         if !metadata.is_dir() {
-            self.error(
-                "not-a-directory",
-                name,
-                format!("is no directory, but {}", what(&metadata)),
-                "make it a directory",
-            );
+            let problem = format!("is no directory, but {}", what(&metadata));
+            self.error("not-a-directory", name, problem, "make it a directory");
             return Vec::new();
         }
         examine_writers(&self.path.join(name), &metadata, &mut self.findings);
@@ -166,12 +162,8 @@ impl Reader<'_> {
                 }
                 (_, 1) => {
                     let mend = format!("take one of {CONTROLS}");
-                    self.error(
-                        "control-unknown",
-                        file,
-                        format!("no command of this letter runs a program: \"{name}\""),
-                        mend,
-                    );
+                    let problem = format!("no command of this letter runs a program: \"{name}\"");
+                    self.error("control-unknown", file, problem, mend);
                 }
                 _ => {
                     if let Some(letter) = letter_of(&name) {
@@ -190,12 +182,8 @@ impl Reader<'_> {
         match std::fs::metadata(&path) {
             Err(error) => {
                 let problem = format!("is a link that cannot be followed: {}", cause(&error));
-                self.error(
-                    "log-dead",
-                    "log",
-                    problem,
-                    "make the link anew; without a logger the service runs all the same",
-                );
+                let mend = "make the link anew; without a logger the service runs all the same";
+                self.error("log-dead", "log", problem, mend);
                 None
             }
             Ok(metadata) if !metadata.is_dir() => {
@@ -226,12 +214,8 @@ impl Reader<'_> {
         for name in self.directory("env") {
             let file = Path::new("env").join(&name);
             if name.as_bytes().contains(&b'=') {
-                self.error(
-                    "env-name",
-                    file,
-                    "a variable's name cannot have = in it",
-                    "rename it; the content is the value",
-                );
+                let problem = "a variable's name cannot have = in it";
+                self.error("env-name", file, problem, "rename it; the content is the value");
                 continue;
             }
             let content = match std::fs::metadata(self.path.join(&file)) {
@@ -288,12 +272,8 @@ impl Reader<'_> {
                 }
             }
             Err(error) => {
-                self.error(
-                    "supervise-dead",
-                    "supervise",
-                    format!("cannot be followed: {}", cause(&error)),
-                    "make the link anew",
-                );
+                let problem = format!("cannot be followed: {}", cause(&error));
+                self.error("supervise-dead", "supervise", problem, "make the link anew");
             }
             Ok(metadata) if !metadata.is_dir() => {
                 let problem = format!("is no directory, but {}", what(&metadata));

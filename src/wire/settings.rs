@@ -238,25 +238,17 @@ macro_rules! small_files {
 }
 pub(crate) use small_files;
 
+#[rustfmt::skip]
 macro_rules! lines {
-    (Limit) => {
-        Lines::Time
-    };
-    (Instances) => {
-        Lines::All
-    };
-    ($other:ident) => {
-        Lines::First
-    };
+    (Limit) => { Lines::Time };
+    (Instances) => { Lines::All };
+    ($other:ident) => { Lines::First };
 }
 
+#[rustfmt::skip]
 macro_rules! text {
-    (Signal) => {
-        svdir::signal_text
-    };
-    ($other:ident) => {
-        ToString::to_string
-    };
+    (Signal) => { svdir::signal_text };
+    ($other:ident) => { ToString::to_string };
 }
 
 macro_rules! reader {

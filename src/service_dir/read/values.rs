@@ -48,12 +48,8 @@ impl Reader<'_> {
             return None;
         }
         if text.windows(2).any(|pair| pair == b"\r\n") {
-            self.warn(
-                "carriage-return",
-                name,
-                "ends in CR LF: other supervisors do not take it",
-                "save it with LF alone",
-            );
+            let problem = "ends in CR LF: other supervisors do not take it";
+            self.warn("carriage-return", name, problem, "save it with LF alone");
         }
         Some(String::from_utf8_lossy(&text).into_owned())
     }
