@@ -2,6 +2,7 @@
 
 use super::paint;
 use super::table::{Verb, Words, verbs};
+use crate::wire::settings;
 use argh::{ArgsInfo, FlagInfoKind, FromArgs};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -87,10 +88,6 @@ fn value(verb: &str, option: &str) -> Words {
         ("run", "poll") => Words::OneOf(&["auto", "never"]),
         (_, "color") => Words::OneOf(&["auto", "always", "never"]),
         (_, "target") => Words::OneOf(&["onit", "runit", "daemontools", "s6"]),
-        (_, "essential") => Words::OneOf(&["always", "on-failure", "on-giveup"]),
-        (_, "restart") => Words::OneOf(&["always", "on-failure", "never"]),
-        (_, "readiness") => Words::OneOf(&["none", "notify", "check"]),
-        (_, "down-signal") => Words::OneOf(&["TERM", "INT", "QUIT", "HUP", "KILL", "ALRM", "USR1", "USR2", "WINCH"]),
         (_, "limit") => Words::OneOf(&[
             "address-space=",
             "core=",
@@ -108,7 +105,10 @@ fn value(verb: &str, option: &str) -> Words {
         (_, "user") => Words::Users,
         (_, "group" | "control-group" | "status-group") => Words::Groups,
         (_, "depends-on" | "after") => Words::Services,
-        _ => Words::Free,
+        (_, file) => match settings::value(file) {
+            Some(value) if !value.words.is_empty() => Words::OneOf(value.words),
+            Some(_) | None => Words::Free,
+        },
     }
 }
 

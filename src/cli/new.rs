@@ -1,121 +1,123 @@
 //! `onit new NAME -- CMD`: a service directory, written.
 
 use crate::exit;
-use crate::machine::Signal;
-use crate::machine::policy::Essential;
 use crate::service_dir::{
-    Backoff, Condition, Error, Limit, Logger, MaxRestarts, NOT_YET, Readiness, Resource, Restart, Script,
-    ServiceBuilder, ServiceDir, TOOL_MISSING, Target, User,
+    Condition, Error, Logger, NOT_YET, Resource, Script, ServiceBuilder, ServiceDir, TOOL_MISSING, Target, User,
 };
 use crate::sys::say::say;
+use crate::wire::settings::{self, Settings, small_files};
 use crate::wire::svdir;
 use argh::{ArgsInfo, FromArgs};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Write a service directory that runs CMD.
-#[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(help_triggers("-h", "--help"))]
-#[argh(note = "CMD has to stay in the foreground.")]
-pub struct New {
-    /// its name
-    #[argh(positional, arg_name = "NAME")]
-    name: String,
-    /// where it goes (default: $SVDIR, else /etc/service)
-    #[argh(option)]
-    dir: Option<PathBuf>,
-    /// who is to supervise it: onit (default), runit, daemontools or s6
-    #[argh(option, default = "Target::Onit")]
-    target: Target,
-    /// make a directory that was written this way before say this
-    #[argh(switch)]
-    replace: bool,
-    /// nobody else may look into the directory
-    #[argh(switch)]
-    private: bool,
-    /// working directory
-    #[argh(option)]
-    cwd: Option<PathBuf>,
-    /// variable, as NAME=VALUE; may be repeated
-    #[argh(option, from_str_fn(variable))]
-    env: Vec<(String, String)>,
-    /// no other variable
-    #[argh(switch)]
-    clear_env: bool,
-    /// user, by name or as UID:GID
-    #[argh(option, from_str_fn(user))]
-    user: Option<User>,
-    /// group; may be repeated: the first one is its own
-    #[argh(option)]
-    group: Vec<String>,
-    /// limit, as open-files=1024; may be repeated. Others: address-space core cpu data file-size locked-memory processes
-    /// resident stack
-    #[argh(option, from_str_fn(limit))]
-    limit: Vec<(Resource, u64)>,
-    /// niceness
-    #[argh(option)]
-    nice: Option<i32>,
-    /// directory of its log files; a relative one is in log/
-    #[argh(option)]
-    log: Option<PathBuf>,
-    /// a log file is closed at this size, in bytes (default: 1000000)
-    #[argh(option)]
-    log_size: Option<u64>,
-    /// this many closed log files are kept (default: 10)
-    #[argh(option)]
-    log_count: Option<u32>,
-    /// shell command that runs before each start
-    #[argh(option)]
-    setup: Option<String>,
-    /// shell command that runs after each end
-    #[argh(option)]
-    finish: Option<String>,
-    /// shell command that says whether it is available
-    #[argh(option)]
-    check: Option<String>,
-    /// do not start it by itself
-    #[argh(switch)]
-    down: bool,
-    /// its end is the end of everything: always, on-failure or on-giveup
-    #[argh(option, from_str_fn(essential))]
-    essential: Option<Essential>,
-    /// whether it is started again: always, on-failure or never
-    #[argh(option, from_str_fn(restart))]
-    restart: Option<Restart>,
-    /// pauses before a start, as "1s 30s 30s"
-    #[argh(option, from_str_fn(backoff))]
-    backoff: Option<Backoff>,
-    /// give up after more than this, as 5/60s
-    #[argh(option, from_str_fn(max_restarts))]
-    max_restarts: Option<MaxRestarts>,
-    /// when it is ready: none, "fd 3", notify, check or "check 2s"
-    #[argh(option, from_str_fn(readiness))]
-    readiness: Option<Readiness>,
-    /// descriptor that says that it is ready, for s6
-    #[argh(option)]
-    notification_fd: Option<u32>,
-    /// service that has to be ready first; may be repeated
-    #[argh(option)]
-    depends_on: Vec<String>,
-    /// service that is waited for, if it comes to anything; may be repeated
-    #[argh(option)]
-    after: Vec<String>,
-    /// start only if it holds: "env NAME", "env NAME=VALUE", "path PATH", or with ! before it; may be repeated
-    #[argh(option, from_str_fn(condition))]
-    condition: Vec<Condition>,
-    /// signal that stops it (default: TERM)
-    #[argh(option, from_str_fn(signal))]
-    down_signal: Option<Signal>,
-    /// time from that signal to KILL, as 10s
-    #[argh(option, from_str_fn(time))]
-    timeout_kill: Option<Limit>,
-    /// time for --finish
-    #[argh(option, from_str_fn(time))]
-    timeout_finish: Option<Limit>,
-    /// time to become ready
-    #[argh(option, from_str_fn(time))]
-    timeout_up: Option<Limit>,
+macro_rules! options {
+    ($($(#[$doc:meta])* $field:ident: $type:ident = $name:tt $(, option $help:tt)? { $($row:tt)* })*) => {
+        /// Write a service directory that runs CMD.
+        #[derive(FromArgs, ArgsInfo, Debug)]
+        #[argh(help_triggers("-h", "--help"))]
+        #[argh(note = "CMD has to stay in the foreground.")]
+        pub struct New {
+            /// its name
+            #[argh(positional, arg_name = "NAME")]
+            name: String,
+            /// where it goes (default: $SVDIR, else /etc/service)
+            #[argh(option)]
+            dir: Option<PathBuf>,
+            /// who is to supervise it: onit (default), runit, daemontools or s6
+            #[argh(option, default = "Target::Onit")]
+            target: Target,
+            /// make a directory that was written this way before say this
+            #[argh(switch)]
+            replace: bool,
+            /// nobody else may look into the directory
+            #[argh(switch)]
+            private: bool,
+            /// working directory
+            #[argh(option)]
+            cwd: Option<PathBuf>,
+            /// variable, as NAME=VALUE; may be repeated
+            #[argh(option, from_str_fn(variable))]
+            env: Vec<(String, String)>,
+            /// no other variable
+            #[argh(switch)]
+            clear_env: bool,
+            /// user, by name or as UID:GID
+            #[argh(option, from_str_fn(user))]
+            user: Option<User>,
+            /// group; may be repeated: the first one is its own
+            #[argh(option)]
+            group: Vec<String>,
+            /// limit, as open-files=1024; may be repeated. Others: address-space core cpu data file-size locked-memory processes
+            /// resident stack
+            #[argh(option, from_str_fn(limit))]
+            limit: Vec<(Resource, u64)>,
+            /// niceness
+            #[argh(option)]
+            nice: Option<i32>,
+            /// directory of its log files; a relative one is in log/
+            #[argh(option)]
+            log: Option<PathBuf>,
+            /// a log file is closed at this size, in bytes (default: 1000000)
+            #[argh(option)]
+            log_size: Option<u64>,
+            /// this many closed log files are kept (default: 10)
+            #[argh(option)]
+            log_count: Option<u32>,
+            /// shell command that runs before each start
+            #[argh(option)]
+            setup: Option<String>,
+            /// shell command that runs after each end
+            #[argh(option)]
+            finish: Option<String>,
+            /// shell command that says whether it is available
+            #[argh(option)]
+            check: Option<String>,
+            /// do not start it by itself
+            #[argh(switch)]
+            down: bool,
+            /// service that has to be ready first; may be repeated
+            #[argh(option)]
+            depends_on: Vec<String>,
+            /// service that is waited for, if it comes to anything; may be repeated
+            #[argh(option)]
+            after: Vec<String>,
+            /// start only if it holds: "env NAME", "env NAME=VALUE", "path PATH", or with ! before it; may be repeated
+            #[argh(option, from_str_fn(condition))]
+            condition: Vec<Condition>,
+            $($(#[doc = $help] #[argh(option, from_str_fn(given::$field))] $field: Option<svdir::$type>,)?)*
+        }
+
+        impl New {
+            /// What the options say that have the names of small files.
+            fn settings(&self) -> Settings {
+                let mut settings = Settings::default();
+                $($(_ = $help; settings.$field = self.$field.clone();)?)*
+                settings
+            }
+        }
+
+        /// How the values of these options are read: as those of the files that they go into.
+        mod given {
+            use super::svdir;
+
+            $($(
+                #[doc = $help]
+                pub fn $field(text: &str) -> Result<svdir::$type, String> {
+                    super::given($name, text, |settings| settings.$field)
+                }
+            )?)*
+        }
+    };
+}
+small_files!(options);
+
+fn given<T>(name: &str, text: &str, get: fn(Settings) -> Option<T>) -> Result<T, String> {
+    let row = settings::value(name).ok_or("there is no such file")?;
+    let mut settings = Settings::default();
+    (row.parse)(&mut settings, text);
+    get(settings).ok_or_else(|| row.hint.to_owned())
 }
 
 /// The words before `--`, and the command after it, byte for byte.
@@ -170,6 +172,7 @@ impl New {
             .target(self.target)
             .replace(self.replace)
             .private(self.private)
+            .settings(self.settings())
             .groups(self.group.iter().cloned());
         service = self.env.iter().fold(service, |service, (name, value)| service.env(name, value));
         service = self.limit.iter().fold(service, |service, (resource, value)| service.limit(*resource, *value));
@@ -178,23 +181,13 @@ impl New {
         service = self.condition.iter().cloned().fold(service, ServiceBuilder::condition);
         service = if self.clear_env { service.clear_env() } else { service };
         service = if self.down { service.down() } else { service };
-        service = given(service, self.cwd.as_ref(), ServiceBuilder::directory);
-        service = given(service, self.user.clone(), ServiceBuilder::user);
-        service = given(service, self.nice, ServiceBuilder::nice);
-        service = given(service, self.logger(), ServiceBuilder::logger);
-        service = given(service, self.setup.as_ref().map(Script::shell), ServiceBuilder::setup);
-        service = given(service, self.finish.as_ref().map(Script::shell), ServiceBuilder::finish);
-        service = given(service, self.check.as_ref().map(Script::shell), ServiceBuilder::check);
-        service = given(service, self.essential, ServiceBuilder::essential);
-        service = given(service, self.restart, ServiceBuilder::restart);
-        service = given(service, self.backoff, ServiceBuilder::backoff);
-        service = given(service, self.max_restarts, ServiceBuilder::max_restarts);
-        service = given(service, self.readiness, ServiceBuilder::readiness);
-        service = given(service, self.notification_fd, ServiceBuilder::notification_fd);
-        service = given(service, self.down_signal, ServiceBuilder::down_signal);
-        service = given(service, self.timeout_kill, ServiceBuilder::timeout_kill);
-        service = given(service, self.timeout_finish, ServiceBuilder::timeout_finish);
-        given(service, self.timeout_up, ServiceBuilder::timeout_up)
+        service = with(service, self.cwd.as_ref(), ServiceBuilder::directory);
+        service = with(service, self.user.clone(), ServiceBuilder::user);
+        service = with(service, self.nice, ServiceBuilder::nice);
+        service = with(service, self.logger(), ServiceBuilder::logger);
+        service = with(service, self.setup.as_ref().map(Script::shell), ServiceBuilder::setup);
+        service = with(service, self.finish.as_ref().map(Script::shell), ServiceBuilder::finish);
+        with(service, self.check.as_ref().map(Script::shell), ServiceBuilder::check)
     }
 
     fn logger(&self) -> Option<Logger> {
@@ -205,7 +198,7 @@ impl New {
     }
 }
 
-fn given<T>(service: ServiceBuilder, value: Option<T>, set: fn(ServiceBuilder, T) -> ServiceBuilder) -> ServiceBuilder {
+fn with<T>(service: ServiceBuilder, value: Option<T>, set: fn(ServiceBuilder, T) -> ServiceBuilder) -> ServiceBuilder {
     match value {
         Some(value) => set(service, value),
         None => service,
@@ -226,7 +219,7 @@ fn is_name(name: &str) -> bool {
         && !name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
 }
 
-// How the values of options are read: as those of the files that they go into.
+// How the values of the other options are read.
 
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
@@ -249,35 +242,7 @@ fn limit(text: &str) -> Result<(Resource, u64), String> {
     Ok((resource, value.parse().map_err(|_| format!("\"{value}\" is no number"))?))
 }
 
-fn essential(text: &str) -> Result<Essential, String> {
-    svdir::essential(text).ok_or_else(|| "write always, on-failure or on-giveup".into())
-}
-
-fn restart(text: &str) -> Result<Restart, String> {
-    Restart::parse(text).ok_or_else(|| "write always, on-failure or never".into())
-}
-
-fn backoff(text: &str) -> Result<Backoff, String> {
-    Backoff::parse(text).ok_or_else(|| "write three times, the first no longer than the second: \"1s 30s 30s\"".into())
-}
-
-fn max_restarts(text: &str) -> Result<MaxRestarts, String> {
-    MaxRestarts::parse(text).ok_or_else(|| "write a number and a time: 5/60s".into())
-}
-
-fn readiness(text: &str) -> Result<Readiness, String> {
-    Readiness::parse(text).ok_or_else(|| "write none, \"fd N\", notify, check or \"check TIME\"".into())
-}
-
 fn condition(text: &str) -> Result<Condition, String> {
     let one = Condition::parse(text).filter(|_| !text.contains('\n'));
     one.ok_or_else(|| "write \"env NAME\", \"env NAME=VALUE\" or \"path PATH\", or with ! before it".into())
-}
-
-fn signal(text: &str) -> Result<Signal, String> {
-    svdir::signal(text).ok_or_else(|| "write a signal: TERM, or 15".into())
-}
-
-fn time(text: &str) -> Result<Limit, String> {
-    svdir::limit(text).map(Limit::from).ok_or_else(|| "write a time: 500ms, 10s, 5m or 1h; 0 for never".into())
 }

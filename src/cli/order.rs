@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn every_order_can_be_given_through_files() {
         for order in api::Order::ALL {
-            let trouble = files::order(*order, "web", "/nowhere/web".as_ref()).expect_err("there is none");
+            let trouble = files::order(order, "web", "/nowhere/web".as_ref()).expect_err("there is none");
             assert_eq!(trouble.code, exit::UNKNOWN, "{order}: {}", trouble.text);
         }
     }

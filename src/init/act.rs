@@ -5,10 +5,9 @@ use super::pending::PendingChild;
 use super::report::seen;
 use super::table::{Pair, Slot, SlotId};
 use super::voice::{Ended, Span, Voice, script_name};
-use crate::machine::policy::Limits;
-use crate::machine::{Command, Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
+use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
 use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan};
-use crate::sys::{Errno, fs, is_passing, process};
+use crate::sys::{Errno, fs, process};
 use crate::wire::ledger::Fact;
 use crate::wire::{control, status, svdir};
 use std::ffi::{CStr, CString};
@@ -17,19 +16,6 @@ use std::time::Duration;
 
 /// Who dies sooner after its start is in trouble.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
-
-/// What a small file may stand for when it says nothing.
-struct Known<T> {
-    /// What it said last.
-    last: T,
-    /// What holds where there is none.
-    default: T,
-}
-
-/// Whether a file may well be read the next time.
-fn may_be_read_later(errno: Errno) -> bool {
-    is_passing(errno) || matches!(errno, Errno::EINTR | Errno::EIO | Errno::ESTALE | Errno::ETIMEDOUT)
-}
 
 impl Init {
     /// One event for one service, with everything that follows from it at once. What it means for others is returned.
@@ -89,88 +75,6 @@ impl Init {
         self.commit();
         if let Event::Spawned(_) = event {
             ledger.child_is_noted();
-        }
-    }
-
-    // What a machine has to know is looked up when it matters, so that a change holds at once.
-
-    fn look_up(&mut self, at: SlotId, event: Event) {
-        let Some(slot) = self.table.get(at) else { return };
-        let view = slot.service.view();
-        let is_end_of = |phase: Phase, pid: Pid| view.phase == phase && view.pid == Some(pid);
-        if slot.is_logger() {
-            self.look_at_input(at);
-        }
-        match event {
-            Event::Command(command) => {
-                if let Command::Down | Command::Exit | Command::StopSignal = command {
-                    self.read_limits(at);
-                }
-                self.look_for_hooks(at);
-                self.forget_old_trouble(at, command);
-            }
-            Event::Died(pid, exit) => {
-                if is_end_of(Phase::Run, pid) {
-                    self.look_for_finish(at);
-                }
-                if is_end_of(Phase::Run, pid) || (is_end_of(Phase::Finish, pid) && exit == Exit::GIVE_UP) {
-                    self.read_essential(at);
-                }
-                self.look_for_hooks(at);
-            }
-            Event::Begin | Event::Tick => self.look_for_hooks(at),
-            Event::Spawned(_) | Event::NotSpawned(_) | Event::Drain | Event::Escalate => {}
-        }
-    }
-
-    fn look_at_input(&mut self, at: SlotId) {
-        let unread = self.unread(at);
-        self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.unread = unread);
-    }
-
-    /// A service that may have other scripts than `run`.
-    fn scripted(&mut self, at: SlotId) -> Option<&mut Slot> {
-        let have_any = self.config.personality.service.scripts;
-        self.table.get_mut(at).filter(|slot| have_any && !slot.is_logger())
-    }
-
-    fn look_for_hooks(&mut self, at: SlotId) {
-        let Some(slot) = self.scripted(at) else { return };
-        let has_any = fs::exists(&slot.dir, "control");
-        let is_there = |program: &str| has_any && fs::is_executable(&slot.dir, program);
-        let has_hook = |command| control::program(command).is_some_and(is_there);
-        slot.service.inputs.scripts = slot.service.inputs.scripts.with_hooks(has_hook);
-        if !has_any {
-            slot.unexecuted.retain(|(script, _)| script.starts_with("./"));
-        }
-    }
-
-    fn look_for_finish(&mut self, at: SlotId) {
-        let Some(slot) = self.scripted(at) else { return };
-        let has_finish = fs::exists(&slot.dir, "finish");
-        slot.service.inputs.scripts.finish = has_finish;
-        if has_finish {
-            self.read_limits(at);
-        } else {
-            slot.note_executed("./finish");
-        }
-    }
-
-    fn read_essential(&mut self, at: SlotId) {
-        if self.config.personality.reads_small_files {
-            let known = self.table.get(at).and_then(|slot| slot.service.inputs.essential);
-            let parse = |text: &str| svdir::essential(text).map(Some);
-            let essential = self.read_fact(at, "essential", parse, Known { last: known, default: None });
-            self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.essential = essential);
-        }
-    }
-
-    fn forget_old_trouble(&mut self, at: SlotId, command: Command) {
-        if let (Some(slot), Command::Up | Command::Once) = (self.table.get_mut(at), command)
-            && matches!(slot.state(), ServiceState::Down | ServiceState::Done | ServiceState::Failed)
-        {
-            slot.last_warning = None; // what goes wrong now is news
-            slot.unexecuted.clear();
         }
     }
 
@@ -345,73 +249,6 @@ impl Init {
                 format!(" (its interpreter {shown} is missing)")
             }
         })
-    }
-
-    fn read_limits(&mut self, at: SlotId) {
-        if !self.config.personality.reads_small_files {
-            return;
-        }
-        let default = Limits::of(self.config.personality.service);
-        let last = self.table.get(at).map_or(default, |slot| slot.service.inputs.limits);
-        fn known<T>(last: T, default: T) -> Known<T> {
-            Known { last, default }
-        }
-        let stop_signal = known(last.stop_signal, default.stop_signal);
-        let kill_after = known(last.kill_after, default.kill_after);
-        let finish_limit = known(last.finish_limit, default.finish_limit);
-        let limits = Limits {
-            stop_signal: self.read_fact(at, "down-signal", svdir::signal, stop_signal),
-            kill_after: self.read_fact(at, "timeout-kill", svdir::limit, kill_after),
-            finish_limit: self.read_fact(at, "timeout-finish", svdir::limit, finish_limit),
-        };
-        if let Some(slot) = self.table.get_mut(at) {
-            slot.service.inputs.limits = limits;
-        }
-    }
-
-    /// What a small file says. One that cannot be read for now (it is leased to somebody, or we have too much open) says
-    /// what it said last.
-    fn read_fact<T>(
-        &mut self,
-        at: SlotId,
-        file: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-        known: Known<T>,
-    ) -> T {
-        let Some(slot) = self.table.get(at) else { return known.default };
-        let (fact, odd) = match fs::read_small(&slot.dir, file) {
-            Ok(None) => (known.default, None),
-            Ok(Some(text)) => match parse(&text) {
-                Some(fact) => (fact, None),
-                None => {
-                    let said = svdir::excerpt(text.trim_end_matches('\n'));
-                    let odd = format!("{file} says {said:?}, which is no value for it; going by the default");
-                    (known.default, Some(odd))
-                }
-            },
-            Err(errno) if may_be_read_later(errno) => {
-                (known.last, Some(format!("cannot read {file}: {}; going by what was known of it", errno.desc())))
-            }
-            Err(errno) => (known.default, Some(format!("cannot read {file}: {}; going by the default", errno.desc()))),
-        };
-        self.tell_bad_value(at, file, odd);
-        fact
-    }
-
-    /// What is wrong with a small file is told when it is new.
-    fn tell_bad_value(&mut self, at: SlotId, file: &'static str, odd: Option<String>) {
-        let Some(slot) = self.table.get_mut(at) else { return };
-        let known = slot
-            .bad_values
-            .iter()
-            .position(|(known, _)| *known == file)
-            .map(|place| slot.bad_values.swap_remove(place).1);
-        if let Some(odd) = odd {
-            slot.bad_values.push((file, odd.clone()));
-            if known.as_ref() != Some(&odd) {
-                self.tell(at, &odd);
-            }
-        }
     }
 
     // Speaking.

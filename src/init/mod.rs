@@ -17,6 +17,7 @@ mod essential;
 mod front;
 mod index;
 mod initctl;
+mod inputs;
 mod last;
 mod ledger;
 mod live;

@@ -1,6 +1,6 @@
 //! The habits in which the supervisors of this family differ, and the limits of one service.
 
-use super::{Command, Exit, Mono, Signal, Target};
+use super::{Command, Exit, Mono, Signal, Target, words};
 use std::time::Duration;
 
 /// At least this long lies between two starts that nobody asked for.
@@ -126,6 +126,8 @@ pub enum Essential {
     /// If it is not to be started again.
     OnGiveup,
 }
+
+words!(Essential, "rule for the end", Always = "always", OnFailure = "on-failure", OnGiveup = "on-giveup");
 
 impl Essential {
     /// Whether this end of `run` ends everything.

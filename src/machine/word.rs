@@ -34,7 +34,7 @@ macro_rules! words {
     ($type:ident, $what:literal, $($variant:ident = $word:literal),+ $(,)?) => {
         impl $type {
             /// Every one there is.
-            pub const ALL: &[$type] = &[$($type::$variant),+];
+            pub const ALL: [$type; [$($word),+].len()] = [$($type::$variant),+];
 
             /// The word for it.
             pub fn word(self) -> &'static str {

@@ -1,8 +1,8 @@
 //! A service, described.
 
-use super::known::Target;
-use super::{Backoff, Condition, Essential, HealthPolicy, Instances, Limit, MaxRestarts, Readiness, Restart, Settings};
-use crate::machine::Signal;
+use super::{Condition, HealthPolicy, Settings, Target};
+use crate::wire::settings::small_files;
+use crate::wire::svdir;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -313,42 +313,6 @@ impl ServiceBuilder {
         self
     }
 
-    /// Its end stops everything.
-    pub fn essential(mut self, essential: Essential) -> ServiceBuilder {
-        self.settings.essential = Some(essential);
-        self
-    }
-
-    /// Whether it is started again.
-    pub fn restart(mut self, restart: Restart) -> ServiceBuilder {
-        self.settings.restart = Some(restart);
-        self
-    }
-
-    /// When it is started again.
-    pub fn backoff(mut self, backoff: Backoff) -> ServiceBuilder {
-        self.settings.backoff = Some(backoff);
-        self
-    }
-
-    /// How often it is started again.
-    pub fn max_restarts(mut self, max: MaxRestarts) -> ServiceBuilder {
-        self.settings.max_restarts = Some(max);
-        self
-    }
-
-    /// When it counts as ready.
-    pub fn readiness(mut self, readiness: Readiness) -> ServiceBuilder {
-        self.settings.readiness = Some(readiness);
-        self
-    }
-
-    /// The descriptor to which it writes a newline when it is ready, s6's way: 1 or more.
-    pub fn notification_fd(mut self, descriptor: u32) -> ServiceBuilder {
-        self.settings.notification_fd = Some(descriptor);
-        self
-    }
-
     /// It starts when this service is ready, and stops before it.
     pub fn depends_on(mut self, service: impl Into<OsString>) -> ServiceBuilder {
         self.settings.dependencies.push(service.into());
@@ -366,43 +330,34 @@ impl ServiceBuilder {
         self.settings.conditions.push(condition);
         self
     }
-
-    /// After an order to stop, KILL follows this much later: more than nothing, in whole milliseconds.
-    pub fn timeout_kill(mut self, limit: impl Into<Limit>) -> ServiceBuilder {
-        self.settings.timeout_kill = Some(limit.into());
-        self
-    }
-
-    /// `finish` may take this long: more than nothing, in whole milliseconds.
-    pub fn timeout_finish(mut self, limit: impl Into<Limit>) -> ServiceBuilder {
-        self.settings.timeout_finish = Some(limit.into());
-        self
-    }
-
-    /// It is to be ready within this time: more than nothing, in whole milliseconds.
-    pub fn timeout_up(mut self, limit: impl Into<Limit>) -> ServiceBuilder {
-        self.settings.timeout_up = Some(limit.into());
-        self
-    }
-
-    /// What stops it.
-    pub fn down_signal(mut self, signal: Signal) -> ServiceBuilder {
-        self.settings.down_signal = Some(signal);
-        self
-    }
-
-    /// How many of its deaths are remembered: 0 to 4096.
-    pub fn max_death_tally(mut self, count: u32) -> ServiceBuilder {
-        self.settings.max_death_tally = Some(count);
-        self
-    }
-
-    /// Which services it stands for, if its name ends in `@`.
-    pub fn instances(mut self, instances: Instances) -> ServiceBuilder {
-        self.settings.instances = Some(instances);
-        self
-    }
 }
+
+macro_rules! setter {
+    ($(#[$doc:meta])* $field:ident: Limit) => {
+        $(#[$doc])*
+        pub fn $field(mut self, limit: impl Into<svdir::Limit>) -> ServiceBuilder {
+            self.settings.$field = Some(limit.into());
+            self
+        }
+    };
+    ($(#[$doc:meta])* $field:ident: $type:ident) => {
+        $(#[$doc])*
+        pub fn $field(mut self, value: svdir::$type) -> ServiceBuilder {
+            self.settings.$field = Some(value);
+            self
+        }
+    };
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $field:ident: $type:ident = $name:tt $(, option $help:tt)? { $($row:tt)* })*) => {
+        /// What its small files say, one value each.
+        impl ServiceBuilder {
+            $(setter!($(#[$doc])* $field: $type);)*
+        }
+    };
+}
+small_files!(setters);
 
 /// How it is written.
 impl ServiceBuilder {

@@ -1,102 +1,6 @@
-//! The names that mean something in a service directory, and to whom.
+//! Names that were meant to be those of files of a service, and those of others.
 
-use std::fmt;
-use std::str::FromStr;
-
-/// Who is to supervise the service.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Target {
-    /// onit itself.
-    #[default]
-    Onit,
-    /// runit's runsv.
-    Runit,
-    /// daemontools' supervise.
-    Daemontools,
-    /// s6's s6-supervise.
-    S6,
-}
-
-impl Target {
-    /// All of them.
-    pub const ALL: [Target; 4] = [Target::Onit, Target::Runit, Target::Daemontools, Target::S6];
-
-    fn bit(self) -> u8 {
-        1 << self as u8
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Target::Onit => "onit",
-            Target::Runit => "runit",
-            Target::Daemontools => "daemontools",
-            Target::S6 => "s6",
-        })
-    }
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Target, String> {
-        Target::ALL
-            .into_iter()
-            .find(|target| target.to_string() == text)
-            .ok_or_else(|| format!("\"{text}\" is none of onit, runit, daemontools, s6"))
-    }
-}
-
-/// What stands under a name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    /// Something to be executed.
-    Program,
-    /// A small text file.
-    Value,
-    /// It counts that it is there.
-    Flag,
-    /// A directory.
-    Directory,
-}
-
-const ONIT: u8 = 1;
-const RUNIT: u8 = 2;
-const S6: u8 = 8;
-const ALL: u8 = 15;
-/// onit's name for something that it does not act on in this version.
-const LATER: u8 = 16;
-
-/// Name, what it is, who heeds it. The one place where this is written.
-const NAMES: &[(&str, Kind, u8)] = &[
-    ("run", Kind::Program, ALL),
-    ("setup", Kind::Program, ONIT | LATER),
-    ("finish", Kind::Program, ONIT | RUNIT | S6),
-    ("check", Kind::Program, ONIT | RUNIT),
-    ("health", Kind::Program, ONIT | LATER),
-    ("health-policy", Kind::Value, ONIT | LATER),
-    ("down", Kind::Flag, ALL),
-    ("control", Kind::Directory, ONIT | RUNIT),
-    ("log", Kind::Directory, ALL),
-    ("env", Kind::Directory, ONIT | LATER),
-    ("notification-fd", Kind::Value, ONIT | S6 | LATER),
-    ("timeout-kill", Kind::Value, ONIT | S6),
-    ("timeout-finish", Kind::Value, ONIT | S6),
-    ("timeout-up", Kind::Value, ONIT | LATER),
-    ("down-signal", Kind::Value, ONIT | S6),
-    ("max-death-tally", Kind::Value, ONIT | S6 | LATER),
-    ("readiness", Kind::Value, ONIT | LATER),
-    ("dependencies.d", Kind::Directory, ONIT | LATER),
-    ("after.d", Kind::Directory, ONIT | LATER),
-    ("restart", Kind::Value, ONIT | LATER),
-    ("backoff", Kind::Value, ONIT | LATER),
-    ("max-restarts", Kind::Value, ONIT | LATER),
-    ("essential", Kind::Value, ONIT),
-    ("condition", Kind::Value, ONIT | LATER),
-    ("instances", Kind::Value, ONIT | LATER),
-    ("supervise", Kind::Directory, ALL),
-];
+use crate::wire::settings::{FILES, Kind};
 
 /// Names that others give a meaning, and what to do instead.
 pub(super) const FOREIGN: &[(&str, &str)] = &[
@@ -123,31 +27,12 @@ pub(super) const FOREIGN: &[(&str, &str)] = &[
 /// The letters of the commands that run a `control/X`.
 pub(super) const CONTROLS: &str = "udtxkpchaiq12";
 
-pub(super) fn kind(name: &str) -> Option<Kind> {
-    NAMES.iter().find(|(known, ..)| *known == name).map(|(_, kind, _)| *kind)
-}
-
-/// The names of the small text files.
-pub(super) fn values() -> impl Iterator<Item = &'static str> {
-    NAMES.iter().filter(|(_, kind, _)| *kind == Kind::Value).map(|(name, ..)| *name)
-}
-
-/// Whether the supervisor heeds what has this name in a service directory.
-pub(super) fn is_heeded(name: &str, target: Target) -> bool {
-    NAMES.iter().any(|(known, _, who)| *known == name && who & target.bit() != 0)
-}
-
-/// Whether onit knows this name, and does not act on it in this version.
-pub(super) fn is_for_later(name: &str) -> bool {
-    NAMES.iter().any(|(known, _, who)| *known == name && who & LATER != 0)
-}
-
 /// The name that was meant, if this one is close to it: only the case differs, it has an ending as `.sh`, or it takes
 /// one change to come to it (two in a long name).
 pub(super) fn meant(name: &str, kinds: &[Kind]) -> Option<&'static str> {
     let bare = name.to_lowercase().replace('_', "-");
     let stem = [".sh", ".txt"].iter().find_map(|ending| bare.strip_suffix(ending)).unwrap_or(&bare);
-    let names = NAMES.iter().filter(|(_, kind, _)| kinds.contains(kind)).map(|(known, ..)| *known);
+    let names = FILES.iter().filter(|file| kinds.contains(&file.kind)).map(|file| file.name);
     let near = names.map(|known| (distance(stem, known), known)).min()?;
     let bound = if near.1.len() >= 10 { 2 } else { 1 };
     (near.0 <= bound && name != near.1).then_some(near.1)
@@ -209,14 +94,5 @@ mod tests {
             assert_eq!(meant(name, &all), None, "{name}");
         }
         assert_eq!(meant("logs", &[Kind::Program]), None, "a directory was not meant to be a program");
-    }
-
-    #[test]
-    fn each_target_heeds_what_it_reads() {
-        let heeded = |target| NAMES.iter().filter(|(name, ..)| is_heeded(name, target)).count();
-        assert_eq!(Target::ALL.map(heeded), [NAMES.len(), 7, 4, 10]);
-        let later: Vec<_> = NAMES.iter().filter(|(name, ..)| is_for_later(name)).collect();
-        assert!(later.len() == 15 && later.iter().all(|(name, ..)| is_heeded(name, Target::Onit)), "{later:?}");
-        assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
     }
 }

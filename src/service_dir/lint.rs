@@ -36,7 +36,7 @@ impl Lint {
             Err(error) => self.cannot_open(path, &error),
             Ok(metadata) if !metadata.is_dir() => {
                 let problem = "is no directory";
-                self.findings.push(Finding::error("not-a-directory", path, problem, "name a service directory"));
+                self.error("not-a-directory", path, problem, "name a service directory");
             }
             Ok(_) if read::is_service(path) => self.service(path),
             Ok(_) => match read::services_in(path) {
@@ -46,9 +46,17 @@ impl Lint {
         }
     }
 
+    fn error(&mut self, kind: &'static str, file: &Path, problem: impl Into<String>, mend: &str) {
+        self.findings.push(Finding::error(kind, file, problem, mend));
+    }
+
+    fn warn(&mut self, kind: &'static str, file: &Path, problem: impl Into<String>, mend: &str) {
+        self.findings.push(Finding::warning(kind, file, problem, mend));
+    }
+
     fn cannot_open(&mut self, path: &Path, error: &io::Error) {
         let problem = format!("cannot be opened: {}", cause(error));
-        self.findings.push(Finding::error("unreadable", path, problem, "name a directory that can be read"));
+        self.error("unreadable", path, problem, "name a directory that can be read");
     }
 
     fn directory(&mut self, path: &Path, services: Vec<(OsString, PathBuf)>) {
@@ -56,13 +64,13 @@ impl Lint {
         let mut visible = false;
         if std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o002 != 0) {
             let problem = "everybody can put a service there";
-            self.findings.push(Finding::error("world-writable", path, problem, "chmod o-w"));
+            self.error("world-writable", path, problem, "chmod o-w");
         }
         for (name, place) in services {
             let hidden = name.as_bytes().starts_with(b".");
             if hidden && place.join("run").exists() {
                 let problem = "is ignored: its name begins with a dot";
-                self.findings.push(Finding::warning("name-ignored", &place, problem, "rename it when it is complete"));
+                self.warn("name-ignored", &place, problem, "rename it when it is complete");
             }
             if hidden {
                 continue;
@@ -72,12 +80,7 @@ impl Lint {
                 Ok(metadata) => metadata,
                 Err(error) => {
                     let problem = format!("is a link that cannot be followed: {}", cause(&error));
-                    self.findings.push(Finding::error(
-                        "link-dead",
-                        &place,
-                        problem,
-                        "make the link anew, or remove it",
-                    ));
+                    self.error("link-dead", &place, problem, "make the link anew, or remove it");
                     continue;
                 }
             };
@@ -87,38 +90,28 @@ impl Lint {
                 self.service(&place);
             } else {
                 let problem = format!("is the same directory as {}: it runs once", shown(twin));
-                self.findings.push(Finding::warning("name-twice", &place, problem, "remove one of the two"));
+                self.warn("name-twice", &place, problem, "remove one of the two");
             }
         }
         if !visible {
             let problem = "is no service, since there is no run, and there are no services in it";
-            self.findings.push(Finding::error("nothing-here", path, problem, "write a run, or name another directory"));
+            self.error("nothing-here", path, problem, "write a run, or name another directory");
         }
     }
 
     fn name(&mut self, name: &OsStr, place: &Path) {
         if name.as_bytes().ends_with(b"@") {
             let problem = "is ignored: a name that ends in @ is that of a template";
-            self.findings.push(Finding::warning("name-ignored", place, problem, "rename it, or link NAME@x to it"));
+            self.warn("name-ignored", place, problem, "rename it, or link NAME@x to it");
         }
         let text = shown(name);
         if text == "all" {
             let problem = "has a name that means every service to the verbs of onit";
-            self.findings.push(Finding::warning(
-                "name-odd",
-                place,
-                problem,
-                "rename it, or give its path to the verbs",
-            ));
+            self.warn("name-odd", place, problem, "rename it, or give its path to the verbs");
         }
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) || text.starts_with('-') {
             let problem = format!("{text:?} is hard to give to a command");
-            self.findings.push(Finding::warning(
-                "name-odd",
-                place,
-                problem,
-                "rename it, without blanks and a leading -",
-            ));
+            self.warn("name-odd", place, problem, "rename it, without blanks and a leading -");
         }
     }
 
@@ -239,6 +232,6 @@ impl Lint {
         };
         let file = ["dependencies.d", "after.d"].map(|directory| place.join(directory).join(next));
         let file = file.iter().find(|file| file.symlink_metadata().is_ok()).unwrap_or(place);
-        self.findings.push(Finding::error("dependency-cycle", file, problem, "remove one of these"));
+        self.error("dependency-cycle", file, problem, "remove one of these");
     }
 }

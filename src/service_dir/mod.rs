@@ -35,7 +35,6 @@ mod write;
 
 pub use builder::{Logger, Resource, Script, ServiceBuilder, User};
 pub use finding::{Finding, Severity};
-pub use known::Target;
 pub use program::Program;
 pub use write::{Error, Written};
 #[cfg(feature = "cli")]
@@ -45,86 +44,16 @@ pub(crate) use {
     read::NOT_YET,
 };
 
-pub use crate::machine::Signal;
-pub use crate::machine::policy::Essential;
+#[doc(inline)]
+pub use crate::wire::settings::{Settings, Target};
 #[doc(inline)]
 pub use crate::wire::svdir::{
-    Backoff, Condition, Fact, HealthAction, HealthPolicy, Instances, MaxRestarts, Readiness, Restart,
+    Backoff, Condition, Essential, Fact, HealthAction, HealthPolicy, Instances, Limit, MaxRestarts, Readiness, Restart,
+    Signal,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
-
-/// How long something may take.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Limit {
-    /// This long, in whole milliseconds: what is left of one counts as one.
-    After(Duration),
-    /// For ever.
-    Never,
-}
-
-impl From<Duration> for Limit {
-    fn from(time: Duration) -> Limit {
-        Limit::After(time)
-    }
-}
-
-impl From<Option<Duration>> for Limit {
-    fn from(limit: Option<Duration>) -> Limit {
-        limit.map_or(Limit::Never, Limit::After)
-    }
-}
-
-impl From<Limit> for Option<Duration> {
-    fn from(limit: Limit) -> Option<Duration> {
-        match limit {
-            Limit::After(time) => Some(time),
-            Limit::Never => None,
-        }
-    }
-}
-
-/// What the small files of a service directory say. What a service does not say is `None`, empty or false.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct Settings {
-    /// It is not started by itself (`down`).
-    pub down: bool,
-    /// Its end stops everything (`essential`).
-    pub essential: Option<Essential>,
-    /// Whether it is started again (`restart`).
-    pub restart: Option<Restart>,
-    /// When it is started again (`backoff`).
-    pub backoff: Option<Backoff>,
-    /// How often it is started again (`max-restarts`).
-    pub max_restarts: Option<MaxRestarts>,
-    /// When it counts as ready (`readiness`).
-    pub readiness: Option<Readiness>,
-    /// Where it says that it is ready, s6's way (`notification-fd`).
-    pub notification_fd: Option<u32>,
-    /// It starts when these are ready, and stops before them (`dependencies.d/`).
-    pub dependencies: Vec<OsString>,
-    /// It starts when these are ready or have settled (`after.d/`).
-    pub after: Vec<OsString>,
-    /// It starts only if all of these hold (`condition`).
-    pub conditions: Vec<Condition>,
-    /// After an order to stop, KILL follows this much later (`timeout-kill`).
-    pub timeout_kill: Option<Limit>,
-    /// `finish` may take this long (`timeout-finish`).
-    pub timeout_finish: Option<Limit>,
-    /// It is to be ready within this time (`timeout-up`).
-    pub timeout_up: Option<Limit>,
-    /// What stops it (`down-signal`).
-    pub down_signal: Option<Signal>,
-    /// How many of its deaths are remembered (`max-death-tally`).
-    pub max_death_tally: Option<u32>,
-    /// Which services the template stands for (`instances`).
-    pub instances: Option<Instances>,
-    /// How `health` is asked (`health-policy`).
-    pub health_policy: Option<HealthPolicy>,
-}
 
 /// A service directory as it is on disk; see [`ServiceDir::read`].
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,10 +1,10 @@
 //! From a description to the files of a directory.
 
-use super::Limit;
 use super::builder::{Logger, Resource, Script, ScriptContent, ServiceBuilder, User};
-use super::known::{self, CONTROLS, Target};
-use super::shell;
+use super::known::CONTROLS;
 use super::write::Error;
+use super::{Settings, Target, shell};
+use crate::wire::settings::{self, Lines, VALUES};
 use crate::wire::svdir;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -52,7 +52,7 @@ impl ServiceBuilder {
         }
         self.plan_settings(&mut plan)?;
         let lost = plan.keys().filter_map(|path| path.iter().next()?.to_str());
-        match lost.into_iter().find(|name| !known::is_heeded(name, self.target)) {
+        match lost.into_iter().find(|name| !settings::file(name).is_some_and(|file| file.is_heeded_by(self.target))) {
             Some(name) => Err(self.cannot(format!("read {name}"))),
             None => Ok(plan),
         }
@@ -69,56 +69,24 @@ impl ServiceBuilder {
                 add(plan, path, Vec::new(), false);
             }
         }
-        let conditions: Vec<_> = settings.conditions.iter().map(ToString::to_string).collect();
-        let time = |limit: Option<Limit>| limit.map(|limit| svdir::limit_text(limit.into()));
-        let texts = [
-            ("essential", settings.essential.map(|value| svdir::essential_text(value).to_owned())),
-            ("restart", settings.restart.map(|value| value.to_string())),
-            ("backoff", settings.backoff.map(|value| value.to_string())),
-            ("max-restarts", settings.max_restarts.map(|value| value.to_string())),
-            ("readiness", settings.readiness.map(|value| value.to_string())),
-            ("notification-fd", settings.notification_fd.map(|value| value.to_string())),
-            ("timeout-kill", time(settings.timeout_kill)),
-            ("timeout-finish", time(settings.timeout_finish)),
-            ("timeout-up", time(settings.timeout_up)),
-            ("down-signal", settings.down_signal.map(svdir::signal_text)),
-            ("max-death-tally", settings.max_death_tally.map(|value| value.to_string())),
-            ("instances", settings.instances.as_ref().map(ToString::to_string)),
-            ("health-policy", settings.health_policy.map(|value| value.to_string())),
-            ("condition", (!conditions.is_empty()).then(|| conditions.join("\n"))),
-        ];
-        for (name, text) in texts {
-            let Some(text) = text else { continue };
-            if text.len() >= SMALL || !self.reads_back(name, &text) {
-                return Err(invalid(format!("\"{text}\" is nothing that {name} can say")));
-            }
-            add(plan, name, format!("{text}\n").into_bytes(), false);
+        let lines: Vec<_> = settings.conditions.iter().map(ToString::to_string).collect();
+        if !lines.is_empty() {
+            let text = lines.join("\n");
+            let again = text.lines().map(svdir::Condition::parse);
+            let is_same = again.eq(settings.conditions.iter().cloned().map(Some));
+            add_value(plan, "condition", text, is_same)?;
+        }
+        for value in VALUES {
+            let Some(text) = (value.text)(settings) else { continue };
+            let mut again = Settings::default();
+            let is_long = text.parse::<u64>().is_ok_and(|number| number > u64::from(u32::MAX)); // for s6
+
+            let is_same = (value.parse)(&mut again, &text)
+                && (value.lines != Lines::All || (value.is_same)(&again, settings))
+                && !(is_long && self.target == Target::S6);
+            add_value(plan, value.name, text, is_same)?;
         }
         Ok(())
-    }
-
-    /// Whether a value is the same when it is read again.
-    fn reads_back(&self, name: &str, text: &str) -> bool {
-        let settings = &self.settings;
-        let limit = |wanted: Option<Limit>| {
-            let short = self.target != Target::S6 || text.parse::<u32>().is_ok();
-            short && svdir::limit(text).is_some_and(|read| read.is_none() == (wanted == Some(Limit::Never)))
-        };
-        match name {
-            "backoff" => svdir::Backoff::parse(text).is_some(),
-            "max-restarts" => svdir::MaxRestarts::parse(text).is_some(),
-            "readiness" => svdir::Readiness::parse(text).is_some(),
-            "notification-fd" => svdir::descriptor(text).is_some(),
-            "timeout-kill" => limit(settings.timeout_kill),
-            "timeout-finish" => limit(settings.timeout_finish),
-            "timeout-up" => limit(settings.timeout_up),
-            "down-signal" => svdir::signal(text) == settings.down_signal,
-            "max-death-tally" => svdir::tally(text).is_some(),
-            "instances" => svdir::Instances::parse(text) == settings.instances,
-            "health-policy" => svdir::HealthPolicy::parse(text).is_some(),
-            "condition" => text.lines().map(svdir::Condition::parse).eq(settings.conditions.iter().cloned().map(Some)),
-            _ => true,
-        }
     }
 
     // run
@@ -349,7 +317,7 @@ fn taken(directory: &Path) -> Option<PathBuf> {
     }
     let at = place.iter().take_while(|name| **name == "log").count().min(1); // a logger is a service, too
     let name = place.get(at)?.to_str()?;
-    let read = known::kind(name).is_some_and(|_| name != "log") || name == "event"; // s6's; a logger has none
+    let read = settings::file(name).is_some_and(|_| name != "log") || name == "event"; // s6's; a logger has none
     read.then(|| place.iter().take(at + 1).collect())
 }
 
@@ -378,6 +346,15 @@ fn script_file(script: &Script) -> Result<Vec<u8>, Error> {
 
 fn add(plan: &mut Plan, path: impl Into<PathBuf>, bytes: Vec<u8>, executable: bool) {
     plan.insert(path.into(), Content { bytes, executable });
+}
+
+/// A small file, if PID 1 would read the same from it.
+fn add_value(plan: &mut Plan, name: &str, text: String, is_same: bool) -> Result<(), Error> {
+    if text.len() >= SMALL || !is_same {
+        return Err(invalid(format!("\"{text}\" is nothing that {name} can say")));
+    }
+    add(plan, name, (text + "\n").into_bytes(), false);
+    Ok(())
 }
 
 /// A program that env, chpst and a shell take for one, and words that the kernel takes.

@@ -112,12 +112,8 @@ fn examine_first_line(program: &mut Program, first: &[u8], words: &[u8], finding
     if let Some(words) = words.strip_suffix(b"\r") {
         program.interpreter = split(words);
         let mend = "save it with lines that end in LF alone: sed -i 's/\\r$//'";
-        find(Finding::error(
-            "carriage-return",
-            &path,
-            "its first line ends in CR LF: the CR is taken as a part of it",
-            mend,
-        ));
+        let problem = "its first line ends in CR LF: the CR is taken as a part of it";
+        find(Finding::error("carriage-return", &path, problem, mend));
         return false;
     }
     program.interpreter = split(words);
@@ -172,12 +168,8 @@ fn examine_env(path: &Path, words: &[u8], interpreter: &[String], find: &mut imp
         && !is_in_path(name)
     {
         let problem = format!("env finds no {name} in this PATH");
-        find(Finding::warning(
-            "interpreter-missing",
-            path,
-            problem,
-            "install it, or see to the PATH of the supervisor",
-        ));
+        let mend = "install it, or see to the PATH of the supervisor";
+        find(Finding::warning("interpreter-missing", path, problem, mend));
     }
 }
 

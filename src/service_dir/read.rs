@@ -5,10 +5,11 @@ mod whole;
 
 use super::ServiceDir;
 use super::finding::Finding;
-use super::known::{self, CONTROLS, FOREIGN, Kind};
+use super::known::{self, CONTROLS, FOREIGN};
 use super::program::{self, Part, Program, cause, examine_writers, shown, what};
 use super::shell;
 use crate::sys::fs;
+use crate::wire::settings::{self, FILES, File, Kind};
 use crate::wire::svdir;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -102,6 +103,10 @@ impl Reader<'_> {
         self.findings.push(Finding::warning(kind, &self.path.join(file), problem, mend));
     }
 
+    fn cannot_read(&mut self, file: impl AsRef<Path>, error: &io::Error) {
+        self.warn("unreadable", file, format!("cannot be read: {}", cause(error)), "look at it as another user");
+    }
+
     fn program(&mut self, name: &str, part: Part) -> Option<Program> {
         program::examine(&self.path.join(name), part, &mut self.findings)
     }
@@ -123,12 +128,8 @@ impl Reader<'_> {
     fn directory(&mut self, name: &str) -> Vec<OsString> {
         let Some(metadata) = self.metadata(name) else { return Vec::new() };
         if !metadata.is_dir() {
-            self.error(
-                "not-a-directory",
-                name,
-                format!("is no directory, but {}", what(&metadata)),
-                "make it a directory",
-            );
+            let problem = format!("is no directory, but {}", what(&metadata));
+            self.error("not-a-directory", name, problem, "make it a directory");
             return Vec::new();
         }
         examine_writers(&self.path.join(name), &metadata, &mut self.findings);
@@ -142,12 +143,7 @@ impl Reader<'_> {
                 names
             }
             Err(error) => {
-                self.warn(
-                    "unreadable",
-                    name,
-                    format!("cannot be read: {}", cause(&error)),
-                    "look at it as another user",
-                );
+                self.cannot_read(name, &error);
                 Vec::new()
             }
         }
@@ -166,12 +162,8 @@ impl Reader<'_> {
                 }
                 (_, 1) => {
                     let mend = format!("take one of {CONTROLS}");
-                    self.error(
-                        "control-unknown",
-                        file,
-                        format!("no command of this letter runs a program: \"{name}\""),
-                        mend,
-                    );
+                    let problem = format!("no command of this letter runs a program: \"{name}\"");
+                    self.error("control-unknown", file, problem, mend);
                 }
                 _ => {
                     if let Some(letter) = letter_of(&name) {
@@ -190,12 +182,8 @@ impl Reader<'_> {
         match std::fs::metadata(&path) {
             Err(error) => {
                 let problem = format!("is a link that cannot be followed: {}", cause(&error));
-                self.error(
-                    "log-dead",
-                    "log",
-                    problem,
-                    "make the link anew; without a logger the service runs all the same",
-                );
+                let mend = "make the link anew; without a logger the service runs all the same";
+                self.error("log-dead", "log", problem, mend);
                 None
             }
             Ok(metadata) if !metadata.is_dir() => {
@@ -214,12 +202,7 @@ impl Reader<'_> {
                     Some(Box::new(log))
                 }
                 Err(error) => {
-                    self.warn(
-                        "unreadable",
-                        "log",
-                        format!("cannot be read: {}", cause(&error)),
-                        "look at it as another user",
-                    );
+                    self.cannot_read("log", &error);
                     None
                 }
             },
@@ -231,12 +214,8 @@ impl Reader<'_> {
         for name in self.directory("env") {
             let file = Path::new("env").join(&name);
             if name.as_bytes().contains(&b'=') {
-                self.error(
-                    "env-name",
-                    file,
-                    "a variable's name cannot have = in it",
-                    "rename it; the content is the value",
-                );
+                let problem = "a variable's name cannot have = in it";
+                self.error("env-name", file, problem, "rename it; the content is the value");
                 continue;
             }
             let content = match std::fs::metadata(self.path.join(&file)) {
@@ -251,12 +230,7 @@ impl Reader<'_> {
             let content = match content {
                 Ok(content) => content,
                 Err(error) => {
-                    self.warn(
-                        "unreadable",
-                        file,
-                        format!("cannot be read: {}", cause(&error)),
-                        "look at it as another user",
-                    );
+                    self.cannot_read(file, &error);
                     continue;
                 }
             };
@@ -298,12 +272,8 @@ impl Reader<'_> {
                 }
             }
             Err(error) => {
-                self.error(
-                    "supervise-dead",
-                    "supervise",
-                    format!("cannot be followed: {}", cause(&error)),
-                    "make the link anew",
-                );
+                let problem = format!("cannot be followed: {}", cause(&error));
+                self.error("supervise-dead", "supervise", problem, "make the link anew");
             }
             Ok(metadata) if !metadata.is_dir() => {
                 let problem = format!("is no directory, but {}", what(&metadata));
@@ -324,7 +294,9 @@ impl Reader<'_> {
     /// Names that onit gives a meaning, which they do not have in this version.
     fn later(&mut self) {
         for name in self.names.clone() {
-            let Some(text) = name.to_str().filter(|name| known::is_for_later(name)) else { continue };
+            let Some(text) = name.to_str().filter(|name| settings::file(name).is_some_and(File::is_for_later)) else {
+                continue;
+            };
             let reads_it_itself = text == "env" && program::reads_env(&self.path.join("run"));
             if !reads_it_itself {
                 self.warn(NOT_YET, &name, "onit does not act on it in this version", "do not rely on it");
@@ -336,7 +308,7 @@ impl Reader<'_> {
     fn strangers(&mut self) {
         for name in self.names.clone() {
             let Some(text) = name.to_str() else { continue };
-            if text.starts_with('.') || known::kind(text).is_some() {
+            if text.starts_with('.') || settings::file(text).is_some() {
                 continue;
             }
             if let Some((_, why)) = FOREIGN.iter().find(|(foreign, _)| *foreign == text) {
@@ -382,8 +354,8 @@ pub(super) fn is_service(path: &Path) -> bool {
         std::fs::metadata(&place).map_or(place.is_symlink(), |metadata| !metadata.is_dir())
     };
     let directory = |name: &str| path.join(name).is_dir();
-    ["run", "setup", "finish", "check", "health", "down", "type"].into_iter().any(file)
-        || known::values().any(file)
+    file("type")
+        || FILES.iter().filter(|known| known.kind != Kind::Directory).any(|known| file(known.name))
         || ["supervise", "dependencies.d", "after.d"].into_iter().any(directory)
 }
 

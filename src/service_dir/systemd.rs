@@ -1,10 +1,11 @@
 //! The same service as a unit of systemd. What has no equivalent there is named in a comment.
 
+use super::Target;
 use super::builder::{Resource, ServiceBuilder, User};
-use super::known::Target;
 use super::write::Error;
 use super::{Fact, Limit, Readiness, Restart, ServiceDir, Settings};
 use crate::machine::Signal;
+use crate::wire::settings::{Systemd, VALUES};
 use crate::wire::svdir;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -176,15 +177,6 @@ impl Source<'_> {
             }
             None => text.set("StartLimitIntervalSec", 0),
         }
-        if settings.essential.is_some() {
-            text.lost(
-                "essential",
-                "no equivalent on a machine; in a container, FailureAction=exit and SuccessAction=exit",
-            );
-        }
-        if settings.instances.is_some() {
-            text.lost("instances", "no equivalent: enable each, as NAME@INSTANCE.service");
-        }
     }
 
     fn section_service(&self, text: &mut Text) {
@@ -324,9 +316,6 @@ impl Source<'_> {
         // TERM is for the service's own process; what it leaves behind is killed.
         text.set("KillMode", "mixed");
         text.set("TimeoutStopSec", time(settings.timeout_kill.unwrap_or(Limit::Never)));
-        if settings.timeout_finish.is_some() {
-            text.lost("timeout-finish", "no equivalent: finish is under TimeoutStopSec");
-        }
     }
 
     fn without_equivalent(&self, text: &mut Text) {
@@ -342,8 +331,10 @@ impl Source<'_> {
         for command in &self.control {
             text.lost(&format!("control/{command}"), "no equivalent: the signal itself is sent");
         }
-        if self.settings.max_death_tally.is_some() {
-            text.lost("max-death-tally", "no equivalent: see the journal");
+        for value in VALUES {
+            if let (Systemd::Lost(why), Some(_)) = (value.systemd, (value.text)(self.settings)) {
+                text.lost(value.name, why);
+            }
         }
     }
 }
@@ -431,7 +422,7 @@ fn signal_name(signal: Signal) -> String {
     match signal.0 - RTMIN {
         over if over >= 0 => format!("RTMIN+{over}"),
         _ => {
-            let text = svdir::signal_text(signal);
+            let text = svdir::signal_text(&signal);
             if text.starts_with(|c: char| c.is_ascii_digit()) { text } else { format!("SIG{text}") }
         }
     }

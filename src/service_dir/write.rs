@@ -7,8 +7,8 @@
 //! One that is there is never exchanged as a whole (`RENAME_EXCHANGE`), though nobody may supervise it: to a supervisor a
 //! service is its directory, and there would be a moment in which what belongs to others is in the wrong one of the two.
 
+use super::Target;
 use super::builder::ServiceBuilder;
-use super::known::Target;
 use super::plan::{Content, Plan};
 use super::program::cause;
 use crate::sys::{Errno, fs as sys_fs, fs::read_regular};

@@ -2,7 +2,6 @@
 
 use super::{Errno, checked};
 use nix::NixPath as _;
-use nix::dir::Dir;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
 use nix::sys::statfs::statfs;
@@ -172,16 +171,36 @@ pub fn names(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
 
 /// All names in a directory, as they come.
 pub fn entries(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
-    let mut dir = Dir::from_fd(open_at(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?)?;
     let mut names = Vec::new();
-    for entry in dir.iter() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push(OsStr::from_bytes(name).to_os_string());
+    list(dir, ".", usize::MAX, |name| names.push(OsStr::from_bytes(name).to_os_string()))?;
+    Ok(names)
+}
+
+/// Tells of each name in a directory. EFBIG if it does not fit into so many reads: then not all were told of.
+pub fn list(dir: impl AsFd, path: &str, reads: usize, mut found: impl FnMut(&[u8])) -> Result<(), Errno> {
+    let dir = open_at(dir, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
+    let mut buffer = [0; SMALL];
+    for _ in 0..reads {
+        // SAFETY: getdents64(2), for which the C library has something that allocates, writes no more bytes than it is
+        // told that there are.
+        let read = unsafe { libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
+        let length = usize::try_from(Errno::result(read)?).unwrap_or(0);
+        let mut rest = buffer.get(..length).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        // Each entry: an inode and an offset, 8 bytes each, its own length, a kind, and a name that ends in NUL.
+        while let Some([low, high]) = rest.get(16..18) {
+            let (entry, others) =
+                rest.split_at_checked(u16::from_ne_bytes([*low, *high]).into()).unwrap_or((rest, &[]));
+            let name = entry.get(19..).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();
+            if !matches!(name, b"." | b"..") {
+                found(name);
+            }
+            rest = others;
         }
     }
-    Ok(names)
+    Err(Errno::EFBIG)
 }
 
 /// Whether a name is there, following symbolic links.

@@ -14,6 +14,8 @@ pub mod ledger;
 pub mod mounts;
 #[doc(hidden)]
 pub mod reason;
+#[doc(hidden)]
+pub mod settings;
 pub mod status;
 pub mod svdir;
 pub mod tai;

@@ -3,11 +3,16 @@
 //! Source: s6's service directory. As there, only the first line counts, and a value that does not parse as a
 //! whole is no value: the default holds and a warning names the file.
 
-use crate::machine::Signal;
+pub use crate::machine::Signal;
 use crate::machine::main_process::Rewrite;
-use crate::machine::policy::Essential;
+pub use crate::machine::policy::Essential;
+use crate::machine::words;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
+
+/// A number, as it stands in a file.
+pub type Number = u32;
 
 /// Where the service directories are, if nothing says otherwise.
 pub const SERVICES: &str = "/etc/service";
@@ -29,10 +34,52 @@ pub fn limit(text: &str) -> Option<Option<Duration>> {
     Some((number != 0).then_some(span))
 }
 
-/// How a time is written in a file that s6 defines: in milliseconds, and 0 is for ever. What is left of a millisecond
-/// counts as one, since 0 would mean something else.
-pub fn limit_text(limit: Option<Duration>) -> String {
-    limit.map_or(0, milliseconds).to_string()
+/// How long something may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// This long, in whole milliseconds: what is left of one counts as one.
+    After(Duration),
+    /// For ever.
+    Never,
+}
+
+impl Limit {
+    /// As [`limit`].
+    pub fn parse(text: &str) -> Option<Limit> {
+        limit(text).map(Limit::from)
+    }
+}
+
+impl fmt::Display for Limit {
+    /// As in a file that s6 defines: in milliseconds, and 0 is for ever. So there is no way to say no time at all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::After(Duration::ZERO) => f.write_str("no time"),
+            Limit::After(time) => milliseconds(*time).fmt(f),
+            Limit::Never => f.write_str("0"),
+        }
+    }
+}
+
+impl From<Duration> for Limit {
+    fn from(time: Duration) -> Limit {
+        Limit::After(time)
+    }
+}
+
+impl From<Option<Duration>> for Limit {
+    fn from(limit: Option<Duration>) -> Limit {
+        limit.map_or(Limit::Never, Limit::After)
+    }
+}
+
+impl From<Limit> for Option<Duration> {
+    fn from(limit: Limit) -> Option<Duration> {
+        match limit {
+            Limit::After(time) => Some(time),
+            Limit::Never => None,
+        }
+    }
 }
 
 /// A time in a file that onit defines: it has a unit, `500ms`, `10s`, `5m` or `1h`, and 0 is no time at all.
@@ -70,37 +117,23 @@ pub fn signal(text: &str) -> Option<Signal> {
 }
 
 /// How a signal is written: by name, or by number where it has none.
-pub fn signal_text(signal: Signal) -> String {
+pub fn signal_text(signal: &Signal) -> String {
     signal.name().and_then(|name| name.strip_prefix("SIG")).map_or_else(|| signal.0.to_string(), str::to_owned)
 }
 
 /// A descriptor that a service writes a newline to when it is ready (`notification-fd`): not 0, as in s6.
-pub fn descriptor(text: &str) -> Option<u32> {
+pub fn descriptor(text: &str) -> Option<Number> {
     number(first_line(text)).filter(|number| (1..=i32::MAX.unsigned_abs()).contains(number))
 }
 
 /// How many deaths are remembered (`max-death-tally`): 0 to 4096, as in s6.
-pub fn tally(text: &str) -> Option<u32> {
+pub fn tally(text: &str) -> Option<Number> {
     number(first_line(text)).filter(|number| *number <= 4096)
 }
 
-/// What `essential` says: `always`, `on-failure` or `on-giveup`.
-pub fn essential(text: &str) -> Option<Essential> {
-    match first_line(text) {
-        "always" => Some(Essential::Always),
-        "on-failure" => Some(Essential::OnFailure),
-        "on-giveup" => Some(Essential::OnGiveup),
-        _ => None,
-    }
-}
-
-/// How that is written.
-pub fn essential_text(essential: Essential) -> &'static str {
-    match essential {
-        Essential::Always => "always",
-        Essential::OnFailure => "on-failure",
-        Essential::OnGiveup => "on-giveup",
-    }
+/// What is one of a few words.
+pub fn word<T: FromStr>(text: &str) -> Option<T> {
+    first_line(text).parse().ok()
 }
 
 /// Whether an end of `run` is followed by a start (file `restart`).
@@ -115,26 +148,7 @@ pub enum Restart {
     Never,
 }
 
-impl Restart {
-    /// `always`, `on-failure` or `never`.
-    pub fn parse(text: &str) -> Option<Restart> {
-        [Restart::Always, Restart::OnFailure, Restart::Never].into_iter().find(|one| one.word() == first_line(text))
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Restart::Always => "always",
-            Restart::OnFailure => "on-failure",
-            Restart::Never => "never",
-        }
-    }
-}
-
-impl fmt::Display for Restart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
+words!(Restart, "rule for restarts", Always = "always", OnFailure = "on-failure", Never = "never");
 
 /// How long it takes until the next start (file `backoff`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -452,7 +466,7 @@ mod tests {
     #[test]
     fn essentials() {
         let all = [Some(Essential::Always), Some(Essential::OnFailure), Some(Essential::OnGiveup), None, None];
-        assert_eq!(["always", "on-failure\n", "on-giveup\n#", "", "Always"].map(essential), all);
+        assert_eq!(["always", "on-failure\n", "on-giveup\n#", "", "Always"].map(word::<Essential>), all);
     }
 
     #[test]
@@ -504,19 +518,21 @@ mod tests {
             assert_eq!(span(text), Some(ms(time)));
         }
         assert_eq!(span_text(Duration::from_nanos(1)), "1ms", "0 would be something else");
-        assert_eq!([Some(ms(5000)), None, Some(Duration::from_nanos(1))].map(limit_text), ["5000", "0", "1"]);
+        let limits = [Limit::from(ms(5000)), Limit::Never, Limit::After(Duration::from_nanos(1)), Limit::from(ms(0))];
+        assert_eq!(limits.map(|limit| limit.to_string()), ["5000", "0", "1", "no time"]);
+        assert_eq!(Limit::parse("no time"), None);
     }
 
     #[test]
     fn what_is_written_is_read_as_the_same() {
         for n in 1..=64 {
-            assert_eq!(signal(&signal_text(Signal(n))), Some(Signal(n)));
+            assert_eq!(signal(&signal_text(&Signal(n))), Some(Signal(n)));
         }
         for text in ["always", "on-failure", "never"] {
-            assert_eq!(Restart::parse(text).map(|value| value.to_string()).as_deref(), Some(text));
+            assert_eq!(word::<Restart>(text).map(Restart::word), Some(text));
         }
         for text in ["always", "on-failure", "on-giveup"] {
-            assert_eq!(essential(text).map(essential_text), Some(text));
+            assert_eq!(word::<Essential>(text).map(Essential::word), Some(text));
         }
         for text in ["1s 30s 30s", "500ms 500ms 0ms", "1m 1h 2h"] {
             assert_eq!(Backoff::parse(text).map(|value| value.to_string()).as_deref(), Some(text));
@@ -547,7 +563,7 @@ mod tests {
     fn what_is_no_value_is_none() {
         let none =
             |parse: fn(&str) -> bool, bad: &[&str]| bad.iter().for_each(|text| assert!(!parse(text), "{text:?}"));
-        none(|text| Restart::parse(text).is_some(), &["", "Always", "always ", "yes", "on-giveup"]);
+        none(|text| word::<Restart>(text).is_some(), &["", "Always", "always ", "yes", "on-giveup"]);
         none(
             |text| Backoff::parse(text).is_some(),
             &["", "1s", "1s 2s", "1s 2s 3s 4s", "2s 1s 3s", "0s 1s 1s", "1 2 3", "1s  2s 3s"],

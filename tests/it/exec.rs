@@ -268,6 +268,7 @@ fn of_a_value_that_is_none_not_everything_is_told() {
     let onit = sv.start(UnderTest::Onit);
     web.wait_text("lives", |text| !text.is_empty());
     let zeros = onit.wait_said(&["onit: web: timeout-finish says ", "which is no value for it; going by the default"]);
+    web.order(b"d"); // this is when it is read
     let letters = onit.wait_said(&["onit: web: timeout-kill says \"éé", "…\", which is no value for it"]);
     assert!(zeros.len() < 250 && letters.len() < 250, "{}", onit.stderr());
 }

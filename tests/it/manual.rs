@@ -7,6 +7,7 @@ use onit::machine::system::STOP_BUDGET;
 use onit::machine::{ServiceState, history};
 use onit::wire::api;
 use onit::wire::control::{Dialect, decode};
+use onit::wire::settings::{self, FILES, Kind, Moment, Reader};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -111,6 +112,24 @@ fn every_file_of_a_service_is_in_the_page_and_in_the_readme() {
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let page = page("onit-service.5");
     assert_eq!(items(part(&page, "Sh FILES"), "Pa"), set(rows));
+    for file in FILES.iter().filter(|file| !file.is_for_later()) {
+        let name = match (file.name, file.kind) {
+            ("control", _) => "control/X".to_owned(),
+            (name, Kind::Directory) => format!("{name}/"),
+            (name, Kind::Program | Kind::Value | Kind::Flag) => name.to_owned(),
+        };
+        let row = format!("| `{name}` | {} |", file.origin());
+        assert!(table.contains(&row), "{row}");
+        if let (Reader::Input(moment, _), Some(value)) = (file.reader, settings::value(file.name)) {
+            let without = if value.default.is_empty() { "\\(en" } else { value.default };
+            let when = match moment {
+                Moment::Stop => "at an order to stop",
+                Moment::Death => "after each end of Pa run",
+            };
+            let row = format!("\n.It Pa {name} Ta {} Ta {without} Ta {when}\n", file.origin());
+            assert!(page.contains(&row), "{row}");
+        }
+    }
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").create();
     let _onit = sv.start(UnderTest::Onit);

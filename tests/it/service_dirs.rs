@@ -15,6 +15,7 @@ use onit::service_dir::{
     Readiness, Resource, Restart, Script, ServiceBuilder, ServiceDir, Severity, Signal, Target, User, Written, lint,
     systemd,
 };
+use onit::wire::settings::{FILES, Moment, Reader, Systemd, VALUES, inputs};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -1172,18 +1173,31 @@ fn what_onit_does_not_act_on_is_told() {
     assert_eq!(not_yet(), NOT_YET.map(line));
 }
 
-/// The list above is that of PID 1.
+/// The list above is that of the table, and what PID 1 reads without the table is named in its sources.
 #[test]
 fn what_onit_acts_on_is_what_pid_1_reads() {
     let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/init");
     let sources = fs::read_dir(init).expect("the sources").map(|file| file.expect("a file").path());
     let text: String =
         sources.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).expect("text")).collect();
-    let reads = |name: &str| text.contains(&format!("\"{name}\"")) || text.contains(&format!("\"./{name}\""));
-    for name in ["down-signal", "timeout-kill", "timeout-finish", "essential", "run", "finish"] {
-        assert!(reads(name), "{name}");
+    let is_named = |name: &str| ["\"", "\"./"].iter().any(|start| text.contains(&format!("{start}{name}\"")));
+    let mut later = Vec::new();
+    for file in FILES {
+        match file.reader {
+            Reader::Supervisor => assert!(is_named(file.name), "{}", file.name),
+            Reader::Input(..) => assert!(!is_named(file.name), "{}", file.name),
+            Reader::Clients => {} // the api tells whether there is one
+            Reader::Nothing => {
+                assert!(!is_named(file.name), "{}", file.name);
+                later.push(file.name);
+            }
+        }
     }
-    assert_eq!(NOT_YET.into_iter().find(|name| reads(name)), None);
+    later.sort_unstable();
+    assert_eq!(later, NOT_YET);
+    let read: Vec<&str> =
+        [Moment::Stop, Moment::Death].into_iter().flat_map(inputs).map(|(file, _)| file.name).collect();
+    assert_eq!(read, ["timeout-kill", "down-signal", "essential", "timeout-finish"]);
 }
 
 #[test]
@@ -1557,6 +1571,14 @@ fn systemd_understands_what_is_exported() {
     ];
     for file in lost {
         assert!(built.lines().any(|line| line.starts_with(&format!("# {file}: "))), "{file} in:\n{built}");
+    }
+    let settings = ServiceDir::read(&web).expect("a directory").settings;
+    for value in VALUES.iter().filter(|value| (value.text)(&settings).is_some()) {
+        let start = match value.systemd {
+            Systemd::Key(key) => format!("{key}="),
+            Systemd::Lost(why) => format!("# {}: {why}", value.name),
+        };
+        assert!(built.lines().any(|line| line.starts_with(&start)), "{start} in:\n{built}");
     }
     assert!(web_read.contains(&format!("\nExecStart={}/run\n", web.display())), "{web_read}");
     assert!(cache.contains("\nType=notify\n") && net.contains("\n# down: ") && !net.contains("\n[Install]\n"));

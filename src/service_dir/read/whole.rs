@@ -3,8 +3,9 @@
 use super::{Reader, Role};
 use crate::machine::policy::Essential;
 use crate::service_dir::ServiceDir;
-use crate::service_dir::known::{self, Kind};
+use crate::service_dir::known;
 use crate::service_dir::program::{examine_writers, shown};
+use crate::wire::settings::{self, File, Kind};
 use crate::wire::svdir::{Readiness, Restart};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -75,7 +76,7 @@ impl Reader<'_> {
             let problem = "everything ends with this service, and it is not even started by itself";
             self.warn("down-essential", "down", problem, "remove down, or essential");
         }
-        let acts = |name, is_there| is_there && !known::is_for_later(name);
+        let acts = |name, is_there| is_there && !settings::file(name).is_some_and(File::is_for_later);
         let gives_up = service.finish.is_some()
             || acts("max-restarts", settings.max_restarts.is_some())
             || acts("restart", settings.restart.is_some());

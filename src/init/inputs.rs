@@ -1,0 +1,159 @@
+//! What the machine of a service has to know of its directory is looked up when it matters, so that a change holds at
+//! once.
+
+use super::Init;
+use super::table::{Slot, SlotId};
+use crate::machine::policy::Inputs;
+use crate::machine::{Command, Event, Exit, Phase, Pid, ServiceState};
+use crate::sys::{Errno, fs, is_passing};
+use crate::wire::settings::{self, File, Input, Moment};
+use crate::wire::{control, svdir};
+use std::os::fd::AsFd;
+
+/// A listing takes four system calls: fewer names than that are asked for one by one.
+const WORTH_A_LISTING: usize = 4;
+
+/// And more reads than this are not worth it: then the directory holds much else.
+const LISTING_READS: usize = 4;
+
+/// Whether a file may well be read the next time.
+fn may_be_read_later(errno: Errno) -> bool {
+    is_passing(errno) || matches!(errno, Errno::EINTR | Errno::EIO | Errno::ESTALE | Errno::ETIMEDOUT)
+}
+
+/// The names in a directory, each with a NUL behind it. `None`: they are not known, and each has to be asked for.
+struct Listing(Option<Vec<u8>>);
+
+impl Listing {
+    const UNKNOWN: Listing = Listing(None);
+
+    /// `None` if there is no such directory. In one that cannot be listed, names can still be asked for.
+    fn of(dir: impl AsFd, path: &str) -> Option<Listing> {
+        let mut names = Vec::new();
+        match fs::list(dir, path, LISTING_READS, |name| names.extend([name, b"\0"].concat())) {
+            Ok(()) => Some(Listing(Some(names))),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => None,
+            Err(_) => Some(Listing::UNKNOWN),
+        }
+    }
+
+    fn may_have(&self, name: &str) -> bool {
+        let has = |names: &Vec<u8>| names.split(|byte| *byte == 0).any(|known| known == name.as_bytes());
+        self.0.as_ref().is_none_or(has)
+    }
+}
+
+impl Init {
+    pub(super) fn look_up(&mut self, at: SlotId, event: Event) {
+        let Some(view) = self.table.get(at).map(|slot| slot.service.view()) else { return };
+        let is_end_of = |phase: Phase, pid: Pid| view.phase == phase && view.pid == Some(pid);
+        self.look_at_input(at);
+        match event {
+            Event::Command(command) => {
+                let stops = matches!(command, Command::Down | Command::Exit | Command::StopSignal);
+                self.look_at_files(at, stops.then_some(Moment::Stop));
+                self.forget_old_trouble(at, command);
+            }
+            Event::Died(pid, exit) => {
+                let is_over = is_end_of(Phase::Run, pid) || (is_end_of(Phase::Finish, pid) && exit == Exit::GIVE_UP);
+                self.look_at_files(at, is_over.then_some(Moment::Death));
+            }
+            Event::Begin | Event::Tick => self.look_at_files(at, None),
+            Event::Spawned(_) | Event::NotSpawned(_) | Event::Drain | Event::Escalate => {}
+        }
+    }
+
+    fn look_at_input(&mut self, at: SlotId) {
+        if self.table.get(at).is_some_and(Slot::is_logger) {
+            let unread = self.unread(at);
+            self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.unread = unread);
+        }
+    }
+
+    /// Looks for scripts, and reads the small files that matter at this moment.
+    fn look_at_files(&mut self, at: SlotId, moment: Option<Moment>) {
+        let personality = self.config.personality;
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let has_scripts = personality.service.scripts && !slot.is_logger();
+        let values = moment.filter(|_| personality.reads_small_files).map(settings::inputs).into_iter().flatten();
+        let scripts = if has_scripts { 1 + usize::from(moment == Some(Moment::Death)) } else { 0 };
+        let is_listed = values.clone().count() + scripts >= WORTH_A_LISTING;
+        let listing = is_listed.then(|| Listing::of(&*slot.dir, ".")).flatten().unwrap_or(Listing::UNKNOWN);
+        if has_scripts {
+            look_for_hooks(slot, &listing);
+        }
+        if has_scripts && moment == Some(Moment::Death) {
+            look_for_finish(slot, &listing);
+        }
+        let default = Inputs::of(personality.service);
+        for (file, input) in values {
+            let Some(slot) = self.table.get_mut(at) else { return };
+            let bad = read_value(slot, file, input, &listing, &default);
+            self.tell_bad_value(at, file.name, bad);
+        }
+    }
+
+    fn forget_old_trouble(&mut self, at: SlotId, command: Command) {
+        if let (Some(slot), Command::Up | Command::Once) = (self.table.get_mut(at), command)
+            && matches!(slot.state(), ServiceState::Down | ServiceState::Done | ServiceState::Failed)
+        {
+            slot.last_warning = None; // what goes wrong now is news
+            slot.unexecuted.clear();
+        }
+    }
+
+    /// What is wrong with a small file is told when it is new.
+    fn tell_bad_value(&mut self, at: SlotId, file: &'static str, bad: Option<String>) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let known = slot.bad_values.iter().position(|(known, _)| *known == file);
+        let known = known.map(|place| slot.bad_values.swap_remove(place).1);
+        if let Some(bad) = bad {
+            slot.bad_values.push((file, bad.clone()));
+            if known.as_ref() != Some(&bad) {
+                self.tell(at, &bad);
+            }
+        }
+    }
+}
+
+fn look_for_hooks(slot: &mut Slot, listing: &Listing) {
+    let hooks = if listing.may_have("control") { Listing::of(&*slot.dir, "control") } else { None };
+    let is_there = |program: &str| {
+        let may_be = |hooks: &Listing| program.strip_prefix("control/").is_some_and(|letter| hooks.may_have(letter));
+        hooks.as_ref().is_some_and(may_be) && fs::is_executable(&slot.dir, program)
+    };
+    let scripts = slot.service.inputs.scripts.with_hooks(|command| control::program(command).is_some_and(is_there));
+    slot.service.inputs.scripts = scripts;
+    if hooks.is_none() {
+        slot.unexecuted.retain(|(script, _)| script.starts_with("./"));
+    }
+}
+
+fn look_for_finish(slot: &mut Slot, listing: &Listing) {
+    let has_finish = listing.may_have("finish") && fs::exists(&slot.dir, "finish");
+    slot.service.inputs.scripts.finish = has_finish;
+    if !has_finish {
+        slot.note_executed("./finish");
+    }
+}
+
+/// Reads what a small file says, and returns what is wrong with that. One that cannot be read for now (it is leased to
+/// another process, or we have too much open) says what it said last.
+fn read_value(slot: &mut Slot, file: &File, input: Input, listing: &Listing, default: &Inputs) -> Option<String> {
+    let (name, inputs) = (file.name, &mut slot.service.inputs);
+    let text = if listing.may_have(name) { fs::read_small(&slot.dir, name) } else { Ok(None) };
+    let bad = match text {
+        Ok(Some(text)) if (input.parse)(inputs, &text) => return None,
+        Ok(None) => None,
+        Ok(Some(text)) => {
+            let said = svdir::excerpt(text.trim_end_matches('\n'));
+            Some(format!("{name} says {said:?}, which is no value for it; going by the default"))
+        }
+        Err(errno) if may_be_read_later(errno) => {
+            return Some(format!("cannot read {name}: {}; going by what was known of it", errno.desc()));
+        }
+        Err(errno) => Some(format!("cannot read {name}: {}; going by the default", errno.desc())),
+    };
+    (input.copy)(inputs, default);
+    bad
+}
