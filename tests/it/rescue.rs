@@ -1219,6 +1219,41 @@ fn onit_is_replaced_a_hundred_times_and_no_service_notices() {
     assert_eq!(sv.processes(), [0u32; 0]);
 }
 
+mod soak {
+    use super::*;
+
+    /// Each is replaced by the other again and again, while services end and start.
+    #[test]
+    fn an_older_and_a_newer_version_follow_each_other() {
+        if let Some(why) = tools() {
+            skip!("{why}");
+        }
+        let built = Command::new("tests/soak/one-more-field").output().expect("built");
+        let newer = String::from_utf8(built.stdout).expect("a path");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let newer = PathBuf::from(newer.trim_end());
+        for [first, second] in [[onit(), newer.clone()], [newer, onit()]] {
+            let sv = SvDir::new();
+            let crowd = Crowd::new(&sv);
+            let running = start_from(&sv, &put(&sv, &first));
+            let crowd = crowd.up();
+            let restarted = sleeper(&sv, "restarted");
+            for round in 0..as_many(20) {
+                let pid = restarted.wait_up();
+                put(&sv, if round % 2 == 0 { &second } else { &first });
+                let answer = upgrade(&sv, running.pid());
+                assert_eq!((answer.code, answer.stderr.as_str()), (0, ""), "round {round}");
+                restarted.order(b"t");
+                restarted.wait_other(pid);
+            }
+            crowd.are_unaffected();
+            running.signal(Signal::SIGTERM);
+            assert_eq!((running.wait_end(SOON), running.stderr().as_str()), (Ending::Code(0), ""));
+            crowd.lines_are_complete();
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_executed_is_told_to_both_and_the_old_one_goes_on() {
     let sv = SvDir::new();
