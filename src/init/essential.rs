@@ -23,11 +23,13 @@ impl Init {
     pub(super) fn end_all(&mut self, at: SlotId, exit: Exit) {
         let why = format!("{}; it is essential: stopping everything", Ended(exit));
         self.tell(at, &why);
-        if self.system.essential_ended(exit) {
+        let has_main = self.main.is_here(); // one that was not started is not any more
+        let order = self.system.essential_ended(self.now, self.config.stop_budget, has_main, exit);
+        if let Some(order) = order {
             self.leave_message(at, &why);
             self.starve_watchdog();
             self.tell_main_to_end();
-            self.stop();
+            self.begin_stop(order);
         }
     }
 }

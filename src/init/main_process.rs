@@ -11,7 +11,6 @@ use crate::machine::{Exit, Pid, Signal, Target};
 use crate::sys::foreground::Report as _;
 use crate::sys::spawn::{Exec, Spawner};
 use crate::sys::{Errno, foreground, process, rescue};
-use crate::wire::api::EventKind;
 use crate::wire::ledger::Fact;
 
 /// Where the main process is.
@@ -173,16 +172,13 @@ impl Init {
 
     fn main_is_over(&mut self, code: i32) {
         self.main = Main::Ended;
-        if self.system.is_up() {
-            self.tell_manager("STOPPING=1");
-            self.tell_event(EventKind::Stopping, None);
-            self.begin_notice_of_end();
-        }
-        self.scan.stop_taking_in();
+        let is_first = self.system.is_up();
         let order = self.system.main_ended(self.now, self.config.stop_budget, code);
         self.commit(); // the next end that is seen takes the place of this one
-        if let Some(order) = order {
-            self.follow(order);
+        match order {
+            Some(order) if is_first => self.begin_stop(order),
+            Some(order) => self.follow(order),
+            None => {}
         }
     }
 

@@ -1,8 +1,9 @@
 //! What changed is written where tools look for it, once a turn; services that are over are let go.
 
 use super::Init;
-use super::table::{Pair, SlotId};
+use super::table::{Pair, Slot, SlotId};
 use super::voice::Failure;
+use crate::machine::fleet::{self, Parting};
 use crate::machine::{Event, Mono, View, Want};
 use crate::sys::published::Published;
 use crate::sys::{Errno, clock, fs};
@@ -102,31 +103,26 @@ impl Init {
         })
     }
 
-    /// Lets a service go when it and its logger are over.
+    /// Does what follows when a service or a logger is over.
     fn part(&mut self, at: SlotId) {
-        let Some(slot) = self.table.get_mut(at).filter(|slot| slot.service.is_gone()) else { return };
-        let (service, logger) = match &mut slot.pair {
-            Pair::Alone => (at, None),
-            Pair::Logger { producer, .. } => (*producer, Some(at)),
-            Pair::Producer { logger, pipe } => {
-                let (logger, pipe) = (*logger, pipe.take());
-                if let Some(pipe) = pipe {
-                    self.table.bury([pipe]);
-                    self.drain(logger);
+        while let Some(parting) = fleet::parting(at, |at| self.table.get(at).map(Slot::member)) {
+            match parting {
+                Parting::Drain { service, logger } => {
+                    self.close_pipe(service);
+                    self.apply(logger, Event::Drain);
+                    self.publish(logger);
                 }
-                (at, Some(logger))
+                Parting::LetGo { service, logger } => return self.let_go(service, logger),
             }
-        };
-        let over = |at| self.table.get(at).is_none_or(|slot| slot.service.is_gone());
-        if over(service) && logger.is_none_or(over) {
-            self.let_go(service, logger);
         }
     }
 
-    /// Nobody writes to this logger any more.
-    fn drain(&mut self, logger: SlotId) {
-        self.apply(logger, Event::Drain);
-        self.publish(logger);
+    fn close_pipe(&mut self, producer: SlotId) {
+        let pipe = match self.table.get_mut(producer).map(|slot| &mut slot.pair) {
+            Some(Pair::Producer { pipe, .. }) => pipe.take(),
+            Some(Pair::Alone | Pair::Logger { .. }) | None => None,
+        };
+        self.table.bury(pipe);
     }
 
     /// What is left in the pipe of a logger, in bytes.

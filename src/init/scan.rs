@@ -2,7 +2,7 @@
 //!
 //! Changes come through inotify, by name; where that does not work or does not tell everything, or somebody asks for it,
 //! the whole directory is looked at. Each name waits to be looked at once, so that a storm of changes costs no more than
-//! there are names. When all have been looked at, [`fleet`](crate::machine::fleet) says which service goes by which.
+//! there are names. When all have been looked at, [`names`](crate::machine::fleet::names) says which service goes by which.
 
 use super::Init;
 use super::adopt::Refused;
@@ -12,7 +12,7 @@ use super::door::Door;
 use super::table::SlotId;
 use super::turn::Token;
 use super::voice::Failure;
-use crate::machine::fleet::{NameChange, Named, Names};
+use crate::machine::fleet::names::{NameChange, Named, Names};
 use crate::machine::{Exit, Mono, Pid};
 use crate::sys::fs::{FileId, Stamp};
 use crate::sys::watch::{self, Change, Watch};

@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::ledger::Ledger;
+use crate::machine::fleet::{LogLink, Member};
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, ServiceState, View};
 use crate::sys::fs::{self, FileId};
@@ -150,6 +151,16 @@ impl Slot {
     /// Whether it is a logger.
     pub fn is_logger(&self) -> bool {
         matches!(self.pair, Pair::Logger { .. })
+    }
+
+    /// It, among others.
+    pub fn member(&self) -> Member<SlotId> {
+        let link = match &self.pair {
+            Pair::Alone => LogLink::None,
+            Pair::Producer { logger, pipe } => LogLink::Producer { logger: *logger, is_open: pipe.is_some() },
+            Pair::Logger { producer, .. } => LogLink::Logger { of: *producer },
+        };
+        Member { link, is_gone: self.service.is_gone() }
     }
 
     /// The last trouble that was told, that of its `run` first.

@@ -5,7 +5,7 @@ use super::main_log::MainEvent;
 use super::main_process::Main;
 use super::reexec::Care;
 use super::table::SlotId;
-use crate::machine::policy::Leave;
+use crate::machine::fleet;
 use crate::machine::request::{InitMode, Request, request};
 use crate::machine::system::Order;
 use crate::machine::{Command, Event, Signal};
@@ -262,17 +262,28 @@ impl Init {
     }
 
     pub(super) fn stop(&mut self) {
-        self.scan.stop_taking_in();
-        let was_up = self.system.is_up();
-        if was_up {
-            self.tell_manager("STOPPING=1");
-            self.tell_event(EventKind::Stopping, None);
-            self.begin_notice_of_end();
-        }
+        let is_first = self.system.is_up();
         let order = self.system.stop(self.now, self.config.stop_budget, self.main.is_to_come_or_here());
+        if is_first {
+            self.begin_stop(order);
+        } else {
+            self.go_on_to(if self.config.personality.escalates { order } else { Order::StopAll });
+        }
+    }
+
+    /// From now on everything ends.
+    pub(super) fn begin_stop(&mut self, order: Order) {
+        self.scan.stop_taking_in();
+        self.tell_manager("STOPPING=1");
+        self.tell_event(EventKind::Stopping, None);
+        self.begin_notice_of_end();
+        self.go_on_to(order);
+    }
+
+    fn go_on_to(&mut self, order: Order) {
         self.commit();
         self.table.ledger.forget_what_is_applied(); // a second order would be for more haste
-        self.follow(if was_up || self.config.personality.escalates { order } else { Order::StopAll });
+        self.follow(order);
     }
 
     pub(super) fn follow(&mut self, order: Order) {
@@ -297,10 +308,9 @@ impl Init {
     pub(super) fn release(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
         slot.released = true;
-        if self.config.personality.service.leave == Leave::Wait {
-            self.apply(at, Event::Command(Command::Down));
+        for event in fleet::leave(self.config.personality.service) {
+            self.apply(at, *event);
         }
-        self.apply(at, Event::Command(Command::Exit));
     }
 
     pub(super) fn deadlines(&mut self) {

@@ -13,6 +13,7 @@
 //! - no deadline is left in the past, so nobody wakes in vain
 //! - programs with a time limit are killed when it is over, not before
 
+mod fleet;
 mod promises;
 mod transitions;
 mod walks;

@@ -152,14 +152,20 @@ impl System {
         }
     }
 
-    /// An essential service has ended like this. Whether that is what everything ends with: it is the first.
-    pub fn essential_ended(&mut self, exit: Exit) -> bool {
-        let first = self.is_up();
-        if first {
-            self.conclude(exit.shell_code().into());
-            self.conclusion.decided = true;
+    /// An essential service has ended like this. The first one decides what everything ends with, and that it does.
+    pub fn essential_ended(
+        &mut self,
+        now: Mono,
+        budget: Option<Duration>,
+        has_main: bool,
+        exit: Exit,
+    ) -> Option<Order> {
+        if !self.is_up() {
+            return None;
         }
-        first
+        self.conclude(exit.shell_code().into());
+        self.conclusion.decided = true;
+        Some(self.stop(now, budget, has_main))
     }
 
     /// Somebody asks for this, in order or at once.

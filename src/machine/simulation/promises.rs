@@ -1082,14 +1082,14 @@ fn the_code_is_that_of_the_first_essential_service_or_else_of_whatever_ended_it(
     assert_eq!(system.conclusion().code, 0);
     system.conclude(111);
     assert_eq!(system.conclusion().code, 111);
-    assert!(system.essential_ended(Exit::Code(0)), "also 0 may be decided");
-    system.stop(Mono(5), None, true);
-    assert!(!system.essential_ended(KILLED), "the first counts");
+    let essential_ended = |system: &mut System, exit| system.essential_ended(Mono(5), None, true, exit);
+    assert_eq!(essential_ended(&mut system, Exit::Code(0)), Some(Order::AwaitMain), "also 0 may be decided");
+    assert_eq!(essential_ended(&mut system, KILLED), None, "the first counts");
     system.main_ended(Mono(6), None, 7);
     assert_eq!(system.conclusion().code, 0);
     let mut system = System::UP;
     system.stop(Mono(5), None, true);
-    assert!(!system.essential_ended(FAILED), "everything ends already");
+    assert_eq!(essential_ended(&mut system, FAILED), None, "everything ends already");
     system.main_ended(Mono(6), None, 7);
     assert_eq!(system.conclusion().code, 7);
     assert_eq!(System::remembered(system.memory()), Some(system));
