@@ -22,7 +22,6 @@ impl Place {
 
     /// Some bits of a word.
     pub const fn bits(word: usize, first: u32, bits: u32) -> Place {
-        assert!(bits > 0 && first + bits <= 64);
         Place { word, first, bits }
     }
 
@@ -50,7 +49,8 @@ pub const fn are_apart<const WORDS: usize>(places: &[Place]) -> bool {
     while at < places.len() {
         let place = places[at];
         let bits = place.mask() << place.first;
-        if place.word >= WORDS || taken[place.word] & bits != 0 {
+        let is_real = place.bits > 0 && place.first + place.bits <= 64;
+        if !is_real || place.word >= WORDS || taken[place.word] & bits != 0 {
             return false;
         }
         taken[place.word] |= bits;

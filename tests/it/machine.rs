@@ -343,7 +343,7 @@ impl Machine {
     fn is_reset(&mut self) {
         self.sees(RESET);
         self.is_without_power();
-        assert!(!self.console().contains("reboot: "), "{}", self.console());
+        assert!(!self.console().contains("] reboot: "), "{}", self.console());
     }
 
     /// What a file on the disk says, once the machine is off.

@@ -55,7 +55,8 @@ fn nothing_in_pid_1_panics_on_purpose() {
     let mut wrong = Vec::new();
     for (path, code) in sources().into_iter().filter(|(path, _)| PID1.contains(&room_of(path).as_str())) {
         for (number, line) in program(&code).lines().enumerate() {
-            let line = line.replace("debug_assert!(", "");
+            // What the compiler asserts cannot happen later.
+            let line = line.replace("debug_assert!(", "").replace("const _: () = assert!(", "");
             if words.iter().any(|word| line.contains(word)) {
                 wrong.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
             }

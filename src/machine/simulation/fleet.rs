@@ -133,6 +133,7 @@ impl Fleet {
                 self.with(at, |world| world.order(*command));
             }
         }
+        assert!(self.places.get(&at).is_none_or(|place| place.world.service.view().leaving), "{at} leaves");
     }
 
     fn follow(&mut self, order: Option<Order>) {

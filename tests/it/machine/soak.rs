@@ -215,7 +215,10 @@ fn the_example_of_a_serial_getty_lets_people_in_again_and_again() {
     machine.sees("# ");
     machine.types("onit poweroff");
     machine.sees("reboot: Power down");
-    assert_eq!(said(&machine.console()), [""; 0], "nobody had to be killed");
+    // Who logs out at once is the end of a getty that has just begun.
+    let console = machine.console();
+    let strange = said(&console).into_iter().filter(|line| !line.contains("within a second of its start"));
+    assert_eq!(strange.collect::<Vec<_>>(), [""; 0], "nobody had to be killed");
 }
 
 /// onit for 64-bit ARM, linked with what Rust brings.
