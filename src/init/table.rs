@@ -471,19 +471,70 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use super::super::voice::Voice;
     use super::*;
     use crate::machine::Want;
     use crate::machine::policy::ServiceRules;
     use crate::machine::service::Role;
+    use crate::wire::ledger::{self, Entry, Fact};
+    use std::os::fd::{AsRawFd as _, RawFd};
+    use std::path::Path;
+
+    const PID: Pid = Pid(7);
+
+    fn web() -> Slot {
+        let dir = fs::open_path("/".as_ref()).expect("a directory");
+        let id = fs::identity(&dir).expect("an identity");
+        let service = Service::found(&ServiceRules::ONIT, Role::Main, Want::Up, PID, Mono::default());
+        Slot::new("web".into(), id, dir, service, Files::default(), Pair::Alone)
+    }
+
+    fn noted(table: &Table, at: SlotId) -> Option<(bool, Option<i32>)> {
+        match ledger::entry(table.ledger.words(), at) {
+            _ if table.ledger.get(Fact::Records) <= at as u64 => None,
+            Entry::Record(record) => Some((record.released, record.fds.dir)),
+            Entry::Empty => None,
+            Entry::Damaged => panic!("a record of ours"),
+        }
+    }
+
+    fn is_open(fd: RawFd) -> bool {
+        Path::new(&format!("/proc/self/fd/{fd}")).exists()
+    }
+
+    #[test]
+    fn what_changes_is_noted_at_the_next_commit_and_what_a_record_names_is_open_until_then() {
+        let mut table = Table::noted_in(Ledger::begin(Voice::Onit));
+        let at = table.insert(web());
+        assert_eq!(noted(&table, at), None);
+        table.commit();
+        let dir = table.get(at).map(|slot| slot.dir.as_raw_fd()).expect("a service");
+        assert_eq!(noted(&table, at), Some((false, Some(dir))));
+        for released in [true, false] {
+            table.get_mut(at).expect("a service").released = released;
+            assert_eq!(noted(&table, at), Some((!released, Some(dir))));
+            table.commit();
+            assert_eq!(noted(&table, at), Some((released, Some(dir))));
+        }
+        let (lock, buried) = fs::pipe().expect("two files");
+        let [lock_fd, buried_fd] = [lock.as_raw_fd(), buried.as_raw_fd()];
+        table.get_mut(at).expect("a service").files.lock = Some(lock);
+        table.bury([buried]);
+        assert_eq!(table.remove(at).map(|slot| slot.name.clone()), Some("web".into()));
+        assert!(table.is_empty() && noted(&table, at).is_some() && is_open(lock_fd) && is_open(buried_fd));
+        table.commit();
+        assert_eq!(noted(&table, at), None);
+        // A child of another test may hold copies; here they are closed, and their numbers may be others' by now.
+        assert!(table.graveyard.slots.is_empty() && table.graveyard.descriptors.is_empty());
+    }
 
     /// Else nobody would take its process for that of the next service which its status names.
     #[test]
     fn the_process_of_a_service_that_is_removed_is_nobodys() {
         let mut table = Table::default();
-        let dir = fs::open_path("/".as_ref()).expect("a directory");
-        let (id, pid) = (fs::identity(&dir).expect("an identity"), Pid(7));
-        let service = Service::found(&ServiceRules::ONIT, Role::Main, Want::Up, pid, Mono::default());
-        let at = table.insert(Slot::new("web".into(), id, dir, service, Files::default(), Pair::Alone));
+        let (slot, pid) = (web(), PID);
+        let id = slot.id;
+        let at = table.insert(slot);
         table.own(pid, at);
         assert!(table.owns(pid) && table.holds(id));
         table.remove(at);
