@@ -184,8 +184,9 @@ fn whoever_asks_is_answered() {
     let all = client.statuses("status");
     let names: Vec<&str> = all.iter().map(|status| status.name.as_str()).collect();
     assert_eq!(names, ["a b", "crash", "web", "web/log"]);
-    let web = client.status("web");
-    assert_eq!((web.state.as_str(), web.want.as_str(), web.restarts, web.flapping), ("up", "up", Some(0), None));
+    let is_up = |status: &ServiceStatus| status.state == ServiceState::Up; // it may not have executed its program yet
+    let web = wait_for("web to be up", SOON, || Some(client.status("web")).filter(is_up));
+    assert_eq!((web.want.as_str(), web.restarts, web.flapping), ("up", Some(0), None));
     assert_eq!(web.pid.map(|pid| pid as u32), sv.existing("web").status().and_then(|status| status.pid()));
     assert!(client.status("web/log").logger && !web.logger && web.enabled);
     let down = client.status("a b");
@@ -195,8 +196,7 @@ fn whoever_asks_is_answered() {
     assert_eq!(crash.trouble.as_deref(), Some("exited with 7 within a second of its start; trying again"));
 
     assert_eq!(client.ask("once a b"), Ok(vec![]));
-    let once =
-        wait_for("it to be up", SOON, || Some(client.status("a b")).filter(|status| status.state == ServiceState::Up));
+    let once = wait_for("it to be up", SOON, || Some(client.status("a b")).filter(is_up));
     assert_eq!(once.want, Want::Once);
     for (request, error) in [
         ("", "request: no such verb"),

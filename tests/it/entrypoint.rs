@@ -1078,8 +1078,12 @@ const DUMB_SCENARIOS: &[Scenario] = &[
         format!("{}, {code}", if procfs::is_alive(w.pid("left")) { "lives on" } else { "is ended" })
     }),
     scenario("where it stands, and where the command does", "/, here", |w| {
-        let script = "readlink /proc/$PPID/cwd; readlink /proc/$$/cwd";
-        let text = w.outcome(&w.entry(&[], &shell(script))).1;
+        let look = "readlink /proc/$PPID/cwd; readlink /proc/$$/cwd";
+        // The real one goes there beside its command.
+        let wait =
+            "n=0; until [ \"$(readlink /proc/$PPID/cwd)\" = / ] || [ $n = 1000 ]; do sleep 0.02; n=$((n + 1)); done";
+        let script = if w.who == DumbInit { format!("{wait}; {look}") } else { look.into() };
+        let text = w.outcome(&w.entry(&[], &shell(&script))).1;
         let here = fs::canonicalize(w.root()).expect("our directory").display().to_string();
         text.lines().map(|line| if line == here { "here" } else { line }).collect::<Vec<_>>().join(", ")
     }),

@@ -270,8 +270,9 @@ fn a_fork_that_fails_is_told_and_tried_again_until_it_works() {
     }
     let sv = SvDir::new();
     let web = sleeper(&sv, "web");
-    // A user that no other test is, since the limit counts all processes of a user. One place: that of onit.
-    let mut words = given_to(&sv, 54_321);
+    // A user that no other test is, nor this one of another run, since the limit counts all processes of a user. One
+    // place: that of onit.
+    let mut words = given_to(&sv, 20_000 + std::process::id() % 30_000);
     words.splice(0..0, ["prlimit", "--nproc=1:100"].map(str::to_owned));
     let onit = sv.spawn_words(&words);
     onit.wait_said(&["onit: web: cannot start ./run: no more processes are allowed; trying again"]);
