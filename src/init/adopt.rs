@@ -183,7 +183,11 @@ impl Init {
         let lock = fs::lock(&supervise, "lock")?;
         let control = fs::fifo(&supervise, "control", Ends::Both)?;
         fs::make_fifo(&supervise, "ok")?;
-        let put = |name: &str, content: &[u8]| published::make(&supervise, name, content);
+        // The others come when it is published: until all have started, a file less is more.
+        let put = |name: &str, content: &[u8]| match name {
+            "status" => published::make(&supervise, name, content),
+            _ => Ok(()),
+        };
         write(self.config.personality.format, view, stamp(view.since, self.now), true, put)
             .map_err(|failure| failure.errno)?;
         Ok((lock, control))

@@ -127,10 +127,11 @@ mod tests {
     #[test]
     fn a_name_is_in_it_once_and_keeps_what_is_known_of_it() {
         let mut backlog = Backlog::default();
-        backlog.put_off("b".into(), at(5), refused("locked"));
+        backlog.put_off("b".into(), at(5), refused("by another"));
         for name in ["a", "b", "a", "c", "b"] {
             backlog.push(name.into());
         }
+        backlog.put_off("b".into(), at(5), refused("locked")); // its turn comes all the same
         assert_eq!((backlog.len(), backlog.deadline()), (3, None));
         let all: Vec<_> = std::iter::from_fn(|| backlog.pop()).collect();
         assert_eq!(

@@ -34,8 +34,6 @@ pub const MOST: usize = 1 << 16;
 const OWN: usize = 9;
 const NAME: usize = OWN + memory::WORDS;
 const BODY: usize = RECORD - 1;
-/// Longer names are not kept: the directory knows them.
-const NAME_BYTES: usize = (BODY - NAME) * 8 - 1;
 /// Where the lives are.
 const LIVES: usize = FACTS + MOST * RECORD;
 /// Words that say what a life was.
@@ -215,15 +213,15 @@ pub struct Record {
     pub name: Name,
 }
 
-/// The name of a service, if it is short enough.
+/// The name of a service. One that is too long is cut off, and so none: the directory knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Name([u64; BODY - NAME]);
 
 impl Name {
-    /// This one.
+    /// As it is noted.
     pub fn of(name: &[u8]) -> Name {
         let mut words = [0; BODY - NAME];
-        if let Some(length) = u8::try_from(name.len()).ok().filter(|length| usize::from(*length) <= NAME_BYTES) {
+        if let Ok(length) = u8::try_from(name.len()) {
             let bytes: Vec<u8> = std::iter::once(length).chain(name.iter().copied()).collect();
             words.iter_mut().zip(bytes.chunks(8)).for_each(|(word, bytes)| *word = word_of(bytes));
         }
@@ -662,6 +660,8 @@ mod tests {
             name: Name::of(b"web"),
         }
     }
+
+    const NAME_BYTES: usize = (BODY - NAME) * 8 - 1;
 
     fn named(name: &[u8]) -> Record {
         Record { name: Name::of(name), ..record(2, 10) }
