@@ -154,6 +154,10 @@ mod tests {
         assert_eq!(ftruncate(&ours.fd, 8), Err(Errno::EPERM));
         let file = std::fs::File::open("/proc/self/exe").expect("a file");
         assert_eq!(Shared::open(file.into()).err(), Some(Errno::EINVAL));
+        // SAFETY: memfd_create(2) takes a name and a number, and what it makes is nobody else's.
+        let open_to_all =
+            unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"test".as_ptr(), libc::MFD_ALLOW_SEALING)) };
+        assert_eq!(Shared::open(open_to_all).err(), Some(Errno::EINVAL), "it could be cut short");
         assert_eq!(ours.grow(ROOM + 1), Err(Errno::ENOMEM));
         assert!(ours.grow(STEP * 3).is_ok() && ours.words().len() == STEP * 3);
     }
