@@ -54,7 +54,7 @@ impl Init {
         ended: &mut Option<Exit>,
         last: bool,
     ) {
-        if self.starting == Some(at) && self.api.has_subscribers() {
+        if self.children.starting == Some(at) && self.api.has_subscribers() {
             self.wait_for_exec(); // they are told whether it runs, or is about to
         }
         let Some(now) = self.table.get(at).map(seen) else { return };
@@ -148,23 +148,23 @@ impl Init {
             Pair::Producer { pipe, .. } => pipe.as_ref().map(|pipe| Descriptor { from: pipe.as_fd(), to: 1 }),
             Pair::Logger { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
         };
-        let open_files = self.open_files.map(Limit::open_files);
+        let open_files = self.open_files.of_services.map(Limit::open_files);
         let plan = Plan {
             dir: Some(&slot.dir),
             descriptors: pipe.as_slice(),
             job: if self.config.new_session { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),
-            group: self.group.as_ref(),
+            group: self.children.group.as_ref(),
             ..Plan::new(argv)
         };
         self.table.ledger.expect_child(at);
-        match (self.spawner.spawn(&plan), script) {
+        match (self.children.spawner.spawn(&plan), script) {
             (Ok(pid), Script::Run) => {
-                self.starting = Some(at);
+                self.children.starting = Some(at);
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
                 self.runs_now(at, pid)
             }
-            (Ok(pid), Script::Finish(_) | Script::Control(_)) => match self.spawner.wait_for_exec() {
+            (Ok(pid), Script::Finish(_) | Script::Control(_)) => match self.children.spawner.wait_for_exec() {
                 Some((_, Exec::Failed(errno))) => {
                     self.tell_refusal(at, script, errno);
                     Event::NotSpawned(Refusal::Exec)
@@ -192,8 +192,8 @@ impl Init {
 
     /// Waits until the last service that was started runs, but not for long.
     pub(super) fn wait_for_exec(&mut self) {
-        let waited = self.spawner.wait_for_exec();
-        match (self.starting.take(), waited) {
+        let waited = self.children.spawner.wait_for_exec();
+        match (self.children.starting.take(), waited) {
             (Some(at), Some((pid, Exec::Failed(errno)))) => self.run_failed(at, pid, errno),
             (Some(at), Some((pid, Exec::Pending))) => {
                 self.expect_exec(PendingChild::new(pid, at, Script::Run, self.now));
@@ -210,7 +210,7 @@ impl Init {
 
     /// `run` could not be executed: its process ends like any other, and we say why.
     pub(super) fn run_failed(&mut self, at: SlotId, pid: Pid, errno: Errno) {
-        self.dying.push(pid);
+        self.children.dying.push(pid);
         self.tell_refusal(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
             slot.exec_error_reported = true;

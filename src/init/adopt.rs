@@ -153,7 +153,7 @@ impl Init {
         }
         // As many services run as can be reached: each still needs `ok`. Some descriptors are for passing needs.
         let spare = SPARE_FILES + self.unpublished.len() as u64;
-        let is_last = |control: &mut OwnedFd| fs::is_last(control, self.open_files_limit, spare);
+        let is_last = |control: &mut OwnedFd| fs::is_last(control, self.open_files.ours, spare);
         match files.control.take_if(|control| !was_open && is_last(control)) {
             Some(_) => Err(Failure { verb: "open", path: "supervise/ok", errno: Errno::EMFILE }),
             None => Ok(()),

@@ -429,7 +429,7 @@ impl Init {
     }
 
     fn let_in(&mut self, connection: Connection, peer: &Peer) {
-        if fs::is_last(&connection, self.open_files_limit, super::adopt::SPARE_FILES) {
+        if fs::is_last(&connection, self.open_files.ours, super::adopt::SPARE_FILES) {
             return; // descriptors are for the services first
         }
         let client = Client {

@@ -63,11 +63,11 @@ impl Init {
             leads: config.options.leads,
             leaves_directory: config.options.leaves_directory,
             death_signal: config.death_signal,
-            open_files: self.open_files,
-            group: self.group.as_ref(),
+            open_files: self.open_files.of_services,
+            group: self.children.group.as_ref(),
             exit_codes: config.log.exec_failed_codes(),
         };
-        match foreground::start(&plan, &mut self.spawner, &config.log) {
+        match foreground::start(&plan, &mut self.children.spawner, &config.log) {
             Ok(pid) => {
                 self.main = Main::Here(pid);
                 self.log_main(MainEvent::Started(pid));
@@ -85,7 +85,7 @@ impl Init {
 
     /// Says how it fared, if that is known before long.
     fn main_started(&mut self, pid: Pid) {
-        let waited = self.spawner.wait_for_exec();
+        let waited = self.children.spawner.wait_for_exec();
         if let Some(config) = &self.config.main {
             foreground::report_session(config.options.leads, &config.log);
         }
@@ -103,7 +103,7 @@ impl Init {
 
     /// Somebody failed, and may have started it: what nobody else has started is it.
     fn find_main(&mut self) -> Option<Pid> {
-        let may_run = std::mem::take(&mut self.searches_main);
+        let may_run = std::mem::take(&mut self.recovery.searches_main);
         let children = process::children().filter(|_| may_run)?;
         let mut strangers = children.into_iter().filter(|pid| !self.is_known_child(*pid));
         strangers.next().filter(|_| strangers.next().is_none())
@@ -136,7 +136,7 @@ impl Init {
             // The kernel has noted its pid, unless it has not begun.
             (4, _) => match Spawner::announced(ledger.get(Fact::Newborn)) {
                 Some(pid) => self.main = Main::Here(pid),
-                None => self.searches_main = true,
+                None => self.recovery.searches_main = true,
             },
             _ => {}
         }
@@ -156,7 +156,7 @@ impl Init {
 
     pub(super) fn main_ended(&mut self, pid: Pid, exit: Exit) {
         foreground::take_back_terminal(pid);
-        if let Some(errno) = self.spawner.ended(pid) {
+        if let Some(errno) = self.children.spawner.ended(pid) {
             self.main_not_executed(pid, errno); // it took its time
         }
         self.log_main(MainEvent::Reaped(pid, exit));

@@ -68,9 +68,7 @@ pub struct Init {
     config: Config,
     signals: Signals,
     poller: Poller,
-    spawner: Spawner,
-    /// What our children are in, if it is a group of their own.
-    group: Option<Group>,
+    children: Children,
     table: Table,
     scan: Scan,
     live: Live,
@@ -78,31 +76,11 @@ pub struct Init {
     system: System,
     /// Services whose status was never written: that waits until everything has started.
     unpublished: VecDeque<SlotId>,
-    /// The service that was started last, as long as its program may not have been executed.
-    starting: Option<SlotId>,
-    /// Children that were not executed in time.
-    pending: Vec<PendingChild>,
-    /// Children whose exec failed and that are not reaped yet.
-    dying: Vec<Pid>,
-    /// There may be more dead than one turn takes.
-    unreaped: bool,
-    /// There is no child left.
-    childless: bool,
     main: Main,
     /// Signals for the main process that came before it did.
     early: Vec<Signal>,
-    /// Orphans that got the signal that ends them.
-    swept: Vec<Pid>,
-    /// The limit of open files that the services get.
-    open_files: Option<libc::rlimit>,
-    /// The limit of open files that we have.
-    open_files_limit: u64,
-    /// Somebody failed and left no word of some of the services: they may run, and are known by their status.
-    searches: bool,
-    /// And the main process may run.
-    searches_main: bool,
-    /// After too many failures: what is left undone.
-    care: Care,
+    open_files: OpenFiles,
+    recovery: AfterFailure,
     /// Read once a turn.
     now: Mono,
     /// Whoever runs us was told that everything has started.
@@ -113,6 +91,42 @@ pub struct Init {
     initctl: Option<Initctl>,
     /// On a machine that wants one.
     watchdog: Option<Watchdog>,
+}
+
+/// Our children, whatever they are for.
+struct Children {
+    spawner: Spawner,
+    /// What they are in, if it is a group of their own.
+    group: Option<Group>,
+    /// The service that was started last, as long as its program may not have been executed.
+    starting: Option<SlotId>,
+    /// Those that were not executed in time.
+    pending: Vec<PendingChild>,
+    /// Those whose exec failed and that are not reaped yet.
+    dying: Vec<Pid>,
+    /// There may be more dead than one turn takes.
+    unreaped: bool,
+    /// There is none left.
+    childless: bool,
+    /// Orphans that got the signal that ends them.
+    swept: Vec<Pid>,
+}
+
+/// The limits of open files.
+struct OpenFiles {
+    /// That the services get, if it is not ours.
+    of_services: Option<libc::rlimit>,
+    ours: u64,
+}
+
+/// What is left undone, or has to be looked for, because a supervisor before us has failed.
+struct AfterFailure {
+    /// There is no word of some of the services: they may run, and are known by their status.
+    searches: bool,
+    /// And the main process may run.
+    searches_main: bool,
+    /// After too many failures: what is left undone.
+    care: Care,
 }
 
 impl Init {
@@ -156,27 +170,29 @@ impl Init {
             config,
             signals,
             poller,
-            spawner,
-            group: None,
+            children: Children {
+                spawner,
+                group: None,
+                starting: None,
+                pending: Vec::new(),
+                dying: Vec::new(),
+                unreaped: true, // who executes us may have left us children
+                childless: false,
+                swept: Vec::new(),
+            },
             table: Table::noted_in(ledger),
             scan,
             live: Live::default(),
             api: Api::default(),
             system: System::UP,
             unpublished: VecDeque::new(),
-            starting: None,
-            pending: Vec::new(),
-            dying: Vec::new(),
-            unreaped: true, // who executes us may have left us children
-            childless: false,
             main,
             early: Vec::new(),
-            swept: Vec::new(),
-            open_files,
-            open_files_limit: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
-            searches: false,
-            searches_main: false,
-            care: Care::None,
+            open_files: OpenFiles {
+                of_services: open_files,
+                ours: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
+            },
+            recovery: AfterFailure { searches: false, searches_main: false, care: Care::None },
             now: clock::now(),
             announced: false,
             notice: None,
@@ -213,7 +229,7 @@ impl Init {
             return true;
         }
         let nothing_supervised = self.table.is_empty() && !self.scan.takes_in() && !self.main.is_to_come_or_here();
-        nothing_supervised && (self.childless || !self.sweeps())
+        nothing_supervised && (self.children.childless || !self.sweeps())
     }
 
     /// Tells whoever runs us that everything that is to start has started.

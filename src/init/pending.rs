@@ -29,25 +29,25 @@ impl PendingChild {
 
 impl Init {
     pub(super) fn pending_deadline(&self) -> Option<Mono> {
-        self.pending.iter().filter_map(|child| child.exec.deadline()).min()
+        self.children.pending.iter().filter_map(|child| child.exec.deadline()).min()
     }
 
     /// Takes the answers that have come, and does something about those that have not.
     pub(super) fn look_at_pending(&mut self) {
-        for mut child in std::mem::take(&mut self.pending) {
+        for mut child in std::mem::take(&mut self.children.pending) {
             let answer = if child.inherited {
                 (!process::has_not_executed(child.pid)).then_some(Ok(()))
             } else {
-                self.spawner.answer(child.pid)
+                self.children.spawner.answer(child.pid)
             };
             match answer {
                 // Its end comes, and that it was killed before it had its program is known here.
-                Some(Ok(())) if child.exec.is_killed() => self.pending.push(child),
+                Some(Ok(())) if child.exec.is_killed() => self.children.pending.push(child),
                 Some(Ok(())) => self.note_executed(&child),
                 Some(Err(errno)) => self.exec_failed(&child, errno),
                 None => {
                     self.urge(&mut child);
-                    self.pending.push(child);
+                    self.children.pending.push(child);
                 }
             }
         }
@@ -68,7 +68,7 @@ impl Init {
         if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
             slot.is_pending = true;
         }
-        self.pending.push(child);
+        self.children.pending.push(child);
     }
 
     fn note_executed(&mut self, child: &PendingChild) {
@@ -117,9 +117,9 @@ impl Init {
     /// A child was reaped. How it ended, which for a pending one is known better here: whoever was killed because its
     /// program could not be executed has not run.
     pub(super) fn pending_ended(&mut self, pid: Pid, exit: Exit) -> Exit {
-        let Some(place) = self.pending.iter().position(|child| child.pid == pid) else { return exit };
-        let child = self.pending.swap_remove(place);
-        if let Some(errno) = self.spawner.ended(pid) {
+        let Some(place) = self.children.pending.iter().position(|child| child.pid == pid) else { return exit };
+        let child = self.children.pending.swap_remove(place);
+        if let Some(errno) = self.children.spawner.ended(pid) {
             self.exec_failed(&child, errno);
         }
         if child.exec.is_killed() { Exit::NOT_RUN } else { exit }

@@ -41,7 +41,7 @@ impl Init {
         if self.scan.has_backlog() {
             return;
         }
-        self.searches = self.searches && self.scan.next_refused(None).is_some(); // all others have been looked at
+        self.recovery.searches = self.recovery.searches && self.scan.next_refused(None).is_some(); // all others have been looked at
         for _ in 0..FIRSTS_A_TURN {
             let Some(at) = self.unpublished.pop_front() else { return };
             self.publish(at);

@@ -327,8 +327,8 @@ impl Init {
         ledger.set(Fact::ViewLock, ledger::noted(lock));
         ledger.set(Fact::TakesIn, self.scan.takes_in().into());
         ledger.set(Fact::Front, ledger::noted(self.config.front.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
-        ledger.set(Fact::LimitKnown, self.open_files.is_some().into());
-        if let Some(limit) = self.open_files {
+        ledger.set(Fact::LimitKnown, self.open_files.of_services.is_some().into());
+        if let Some(limit) = self.open_files.of_services {
             ledger.set(Fact::LimitNow, limit.rlim_cur);
             ledger.set(Fact::LimitMost, limit.rlim_max);
         }
@@ -336,14 +336,14 @@ impl Init {
 
     /// Goes on with what we were left.
     pub(super) fn restore(&mut self, Handover { ledger, care, slots, live, watchdog, lost }: Handover) {
-        self.care = care;
+        self.recovery.care = care;
         let Some(lost) = lost else {
-            self.searches = true;
-            self.searches_main = true;
+            self.recovery.searches = true;
+            self.recovery.searches_main = true;
             self.live = Live::left(&self.config.root);
             return;
         };
-        self.searches = lost > 0 || ledger.get(Fact::Unnoted) != 0;
+        self.recovery.searches = lost > 0 || ledger.get(Fact::Unnoted) != 0;
         self.restore_whole(ledger);
         self.live = live.unwrap_or_default();
         self.watchdog = watchdog;
@@ -360,7 +360,7 @@ impl Init {
         for at in self.table.all() {
             self.answer_what_was_lost(at);
         }
-        if self.searches {
+        if self.recovery.searches {
             self.table.services().into_iter().for_each(|at| self.adopt_missing_logger(at));
         }
         self.look_for_main();
@@ -381,7 +381,7 @@ impl Init {
         }
         if ledger.get(Fact::LimitKnown) != 0 {
             let (rlim_cur, rlim_max) = (ledger.get(Fact::LimitNow), ledger.get(Fact::LimitMost));
-            self.open_files = Some(process::limit(rlim_cur, rlim_max));
+            self.open_files.of_services = Some(process::limit(rlim_cur, rlim_max));
         }
     }
 
@@ -515,7 +515,7 @@ impl Init {
 
     /// The process of a service of which there is no word, and since when, by its status.
     pub(super) fn find_running(&self, name: &OsStr, dir: &OwnedFd) -> Option<(Pid, Mono)> {
-        if !self.searches {
+        if !self.recovery.searches {
             return None;
         }
         self.running_by(dir).or_else(|| self.running_by(&self.live.entry(name)?))
@@ -542,25 +542,25 @@ impl Init {
     pub(super) fn essential_turn(&mut self, until: Mono) {
         let needs = [self.table.deadline(), self.system.deadline(), self.pending_deadline(), self.watchdog_deadline()];
         let deadlines = needs.into_iter().chain([Some(until)]);
-        let deadline = deadlines.flatten().min().filter(|_| !self.unreaped).unwrap_or(self.now);
+        let deadline = deadlines.flatten().min().filter(|_| !self.children.unreaped).unwrap_or(self.now);
         let waited = poll::input(&self.signals, deadline);
         self.now = clock::now();
-        self.spawner.begin_turn();
+        self.children.spawner.begin_turn();
         self.signals_and_deaths();
         self.deadlines();
         self.publish_touched();
         self.wait_for_exec();
         self.feed_watchdog();
         if waited.is_err() || self.now >= until {
-            self.care = Care::HoldFaults(until);
+            self.recovery.care = Care::HoldFaults(until);
             self.table.ledger.set(Fact::Essentials, 0);
         }
     }
 
     /// Faults that were sent are followed again, once a turn has been done in spite of them.
     pub(super) fn end_care(&mut self) {
-        if self.care.deadline().is_some_and(|until| self.now >= until) {
-            self.care = Care::None;
+        if self.recovery.care.deadline().is_some_and(|until| self.now >= until) {
+            self.recovery.care = Care::None;
             rescue::let_sent_faults_through();
         }
         if let Some(errno) = rescue::refusal() {

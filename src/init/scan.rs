@@ -394,7 +394,7 @@ impl Init {
 
     /// A directory that has just come, and lacks a `run`, is given a moment. Returns when to look again.
     fn is_being_made(&self, dir: &OwnedFd, memo: &Memo) -> Option<(Mono, Memo)> {
-        if !self.config.personality.awaits_complete || self.searches || is_complete(dir) {
+        if !self.config.personality.awaits_complete || self.recovery.searches || is_complete(dir) {
             return None;
         }
         let is_new = || fs::last_change(dir).is_some_and(|at| clock::wall().saturating_sub(at) < MAKING);

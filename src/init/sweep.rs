@@ -29,7 +29,7 @@ impl Init {
         let [cgroup, mounts] =
             ["cgroup", "mountinfo"].map(|name| std::fs::read(format!("/proc/self/{name}")).unwrap_or_default());
         let own = cgroup::directory(&cgroup, &mounts::mounts(&mounts));
-        self.group = own.and_then(|own| Group::make(&own, cgroup::is_whole(&cgroup), again));
+        self.children.group = own.and_then(|own| Group::make(&own, cgroup::is_whole(&cgroup), again));
     }
 
     pub(super) fn sweep(&mut self) {
@@ -37,7 +37,7 @@ impl Init {
             return;
         }
         let _ = self.system.services_ended(self.now);
-        let Some(signal) = self.system.orphan_signal().filter(|_| !self.childless) else { return };
+        let Some(signal) = self.system.orphan_signal().filter(|_| !self.children.childless) else { return };
         match process::children() {
             Some(children) => {
                 for pid in children.into_iter().filter(|pid| !self.table.owns(*pid)).collect::<Vec<_>>() {
@@ -55,22 +55,22 @@ impl Init {
     /// Those who fork faster than we count.
     fn kill_at_one_stroke(&self) {
         process::kill_all(Signal::KILL); // if we are PID 1
-        if let Some(group) = &self.group {
+        if let Some(group) = &self.children.group {
             let _ = group.kill();
         }
     }
 
     fn end_orphan(&mut self, pid: Pid, signal: Signal) {
-        let known = self.swept.contains(&pid);
+        let known = self.children.swept.contains(&pid);
         if signal == Signal::KILL {
             if known {
                 let name = process::name(pid);
                 self.config.voice.complain(None, &format_args!("{name} (pid {pid}) is still running; killing it"));
-                self.swept.retain(|swept| *swept != pid);
+                self.children.swept.retain(|swept| *swept != pid);
             }
             let _ = process::kill(pid, Signal::KILL, Target::Process);
         } else if !known {
-            self.swept.push(pid);
+            self.children.swept.push(pid);
             let _ = process::kill(pid, signal, Target::Process);
             let _ = process::kill(pid, Signal::CONT, Target::Process);
         }
@@ -82,18 +82,18 @@ impl Init {
             self.config
                 .voice
                 .complain(None, &"there is no /proc of ours, so processes that were left behind are left alone");
-            self.childless = true;
+            self.children.childless = true;
         } else if signal == Signal::KILL {
             process::kill_all(signal);
-        } else if self.swept.is_empty() {
-            self.swept.push(Pid(1));
+        } else if self.children.swept.is_empty() {
+            self.children.swept.push(Pid(1));
             process::kill_all(signal);
             process::kill_all(Signal::CONT);
         }
     }
 
     pub(super) fn orphan_ended(&mut self, pid: Pid, exit: Exit) {
-        self.swept.retain(|swept| *swept != pid);
+        self.children.swept.retain(|swept| *swept != pid);
         self.log_main(MainEvent::Reaped(pid, exit));
         self.log_main(MainEvent::Orphan(pid));
     }

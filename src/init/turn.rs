@@ -71,13 +71,13 @@ impl Token {
 
 impl Init {
     pub(super) fn turn(&mut self) {
-        if let Care::Essentials(until) = self.care {
+        if let Care::Essentials(until) = self.recovery.care {
             return self.essential_turn(until);
         }
         let deadline = self.nearest_deadline();
         let ready: Vec<Token> = self.poller.wait(self.now, deadline).map(Token::unpack).collect();
         self.now = clock::now();
-        self.spawner.begin_turn();
+        self.children.spawner.begin_turn();
         self.signals_and_deaths();
         self.orders(&ready);
         self.answer_clients();
@@ -90,7 +90,7 @@ impl Init {
         self.start_main();
         self.announce();
         self.open_api();
-        if self.dying.is_empty() {
+        if self.children.dying.is_empty() {
             self.flush_clients(); // nobody is told that something runs that does not
         }
         self.sweep();
@@ -105,13 +105,13 @@ impl Init {
             std::iter::from_fn(|| ledger.take_signal(&self.signals)).take(SIGNALS).collect()
         };
         #[cfg(debug_assertions)]
-        if !self.care.is_essential() {
+        if !self.recovery.care.is_essential() {
             crate::sys::rescue::fail_if_told();
         }
         if signals.contains(&Signal::CHLD) {
             self.log_main(MainEvent::Received(Signal::CHLD));
         }
-        if self.unreaped || signals.contains(&Signal::CHLD) {
+        if self.children.unreaped || signals.contains(&Signal::CHLD) {
             if !signals.contains(&Signal::CONT) {
                 self.stop_if_main_has(); // whoever continues us has done so already
             }
@@ -136,30 +136,30 @@ impl Init {
             self.notice_deadline(),
             self.pending_deadline(),
             self.watchdog_deadline(),
-            self.care.deadline(),
+            self.recovery.care.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
 
     pub(super) fn has_backlog(&self) -> bool {
-        self.unreaped || self.scan.has_backlog() || !self.unpublished.is_empty()
+        self.children.unreaped || self.scan.has_backlog() || !self.unpublished.is_empty()
     }
 
     pub(super) fn deaths(&mut self) {
         for _ in 0..DEATHS {
             self.wait_for_exec();
             let reaped = self.table.ledger.reap();
-            self.childless = reaped == Reaped::Childless;
+            self.children.childless = reaped == Reaped::Childless;
             let (pid, exit) = match reaped {
                 Reaped::Child(pid, exit) => (pid, self.pending_ended(pid, exit)),
                 Reaped::Stopped => continue,
                 Reaped::NoneYet | Reaped::Childless => {
-                    self.unreaped = false;
-                    self.log_main(MainEvent::AllReaped { childless: self.childless });
+                    self.children.unreaped = false;
+                    self.log_main(MainEvent::AllReaped { childless: self.children.childless });
                     return;
                 }
             };
-            self.dying.retain(|dying| *dying != pid);
+            self.children.dying.retain(|dying| *dying != pid);
             if self.main.is(pid) {
                 self.main_ended(pid, exit);
             } else if let Some(slot) = self.owner_of(pid) {
@@ -168,7 +168,7 @@ impl Init {
                 self.orphan_ended(pid, exit);
             }
         }
-        self.unreaped = true;
+        self.children.unreaped = true;
     }
 
     fn orders(&mut self, ready: &[Token]) {
