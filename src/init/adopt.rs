@@ -183,11 +183,8 @@ impl Init {
         let lock = fs::lock(&supervise, "lock")?;
         let control = fs::fifo(&supervise, "control", Ends::Both)?;
         fs::make_fifo(&supervise, "ok")?;
-        // The others come when it is published: until all have started, a file less is more.
-        let put = |name: &str, content: &[u8]| match name {
-            "status" => published::make(&supervise, name, content),
-            _ => Ok(()),
-        };
+        // All of them, so that at the first change each has its kept file, which needs no room on a full disk.
+        let put = |name: &str, content: &[u8]| published::make(&supervise, name, content);
         write(self.config.personality.format, view, stamp(view.since, self.now), true, put)
             .map_err(|failure| failure.errno)?;
         Ok((lock, control))
