@@ -12,8 +12,7 @@ use std::path::Path;
 
 fn main() {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let code = dispatch(&args);
-    std::process::exit(if std::process::id() == 1 { boot::stay_if_machine(code) } else { code });
+    std::process::exit(boot::stay_if_machine(dispatch(&args)));
 }
 
 fn dispatch(args: &[OsString]) -> i32 {

@@ -9,7 +9,7 @@ use super::config::Config;
 use super::entry;
 use super::initctl::Initctl;
 use super::turn::DEATHS;
-use super::voice::{Ended, Span};
+use super::voice::{Ended, Span, Voice};
 use super::watchdog::Watchdog;
 use crate::exit;
 use crate::machine::request::{InitMode, Request, ShutdownAction, request};
@@ -32,6 +32,8 @@ const RUNIT: &str = "/etc/runit";
 /// What the poller knows the descriptors by.
 const SIGNALS: u64 = 0;
 pub(super) const INITCTL: u64 = 1;
+/// What a panic is.
+const MISTAKE: &str = "this is a mistake in onit";
 /// The files whose modes tell runit what is wanted; the second of each is Debian's place for it.
 const STOPIT: [&str; 2] = ["/etc/runit/stopit", "/run/runit.stopit"];
 const REBOOT: [&str; 2] = ["/etc/runit/reboot", "/run/runit.reboot"];
@@ -39,7 +41,7 @@ const REBOOT: [&str; 2] = ["/etc/runit/reboot", "/run/runit.reboot"];
 /// Supervises as PID 1 of a machine if that is what we are, and as any process otherwise.
 pub fn supervise(config: Config) -> i32 {
     match init_mode() {
-        InitMode::Machine => Life::begin(Words::default()).live(config),
+        InitMode::Machine => Life::begin(Words::default(), config.voice).live(config),
         mode => supervise_in(mode, config),
     }
 }
@@ -47,7 +49,7 @@ pub fn supervise(config: Config) -> i32 {
 /// As `init`: the words are the kernel's.
 pub fn init(config: Config, words: &[OsString]) -> i32 {
     match init_mode() {
-        InitMode::Machine => Life::begin(Words::of(words)).live(config),
+        InitMode::Machine => Life::begin(Words::of(words), config.voice).live(config),
         mode => supervise_in(mode, config),
     }
 }
@@ -75,24 +77,42 @@ pub fn is_machine() -> bool {
 
 /// Whoever is PID 1 of a machine and has nothing more to do is not to end: the kernel would stop.
 pub fn stay_if_machine(code: i32) -> i32 {
+    stay_or_end(Voice::Onit, code)
+}
+
+/// Refuses a command line, with what a right one looks like for whoever can read it.
+pub(super) fn refuse(voice: Voice, wrong: &str, usage: &str) -> i32 {
+    voice.complain(None, &wrong);
+    if voice != Voice::Json {
+        say(usage);
+    }
+    stay_or_end(voice, exit::USAGE)
+}
+
+fn stay_or_end(voice: Voice, code: i32) -> i32 {
+    if std::process::id() != 1 {
+        return code;
+    }
     match init_mode() {
-        InitMode::Machine => Life::begin(Words::default()).stay(),
+        InitMode::Machine => Life::begin(Words::default(), voice).stay(),
         InitMode::Container | InitMode::Supervisor => code,
     }
 }
 
 fn supervise_in(mode: InitMode, config: Config) -> i32 {
     process::adopt_descriptors();
+    let voice = config.voice;
+    std::panic::set_hook(Box::new(move |mistake| voice.complain(None, &format_args!("{MISTAKE}: {mistake}"))));
     let Conclusion { code, action, .. } = match Init::boot(entry::with_budget(Config { mode, ..config })) {
         Ok(init) => init.run_to_end(),
         Err(errno) => {
-            say(format_args!("onit: cannot start: {}", errno.desc()));
+            voice.complain(None, &format_args!("cannot start: {}", errno.desc()));
             return exit::SYSTEM;
         }
     };
     if action == ShutdownAction::Reboot {
         let errno = boot::reboot(action); // the manager sees an end by SIGHUP
-        say(format_args!("onit: cannot reboot this container: {}; ending it", errno.desc()));
+        voice.complain(None, &format_args!("cannot reboot this container: {}; ending it", errno.desc()));
     }
     code
 }
@@ -117,6 +137,7 @@ impl Words {
 
 /// A machine's life, but for the time in which services are supervised.
 pub(super) struct Life {
+    pub(super) voice: Voice,
     signals: Signals,
     pub(super) poller: Poller,
     pub(super) initctl: Initctl,
@@ -136,29 +157,30 @@ pub(super) struct Life {
 }
 
 impl Life {
-    fn begin(words: Words) -> Life {
-        last_words_of_a_panic();
+    fn begin(words: Words, voice: Voice) -> Life {
+        last_words_of_a_panic(voice);
         boot::set_up_process();
         let mounts = boot::EARLY.map(|early| (early.target, boot::mount_missing(&early)));
         boot::make_devices();
         boot::link_descriptors();
         boot::open_console();
         for (target, errno) in mounts.iter().filter_map(|(target, result)| Some((target, result.err()?))) {
-            say(format_args!("onit: cannot mount {target}: {}; going on without", errno.desc()));
+            voice.complain(None, &format_args!("cannot mount {target}: {}; going on without", errno.desc()));
         }
         process::adopt_descriptors();
         boot::take_keyboard_requests();
         let _ = boot::give_up_input(); // without /dev/null it stays as it is
-        set_host_name();
-        Life::again(words)
+        set_host_name(voice);
+        Life::again(words, voice)
     }
 
     /// Listens for signals. Nothing works without that, so it is tried for ever.
-    fn again(words: Words) -> Life {
+    fn again(words: Words, voice: Voice) -> Life {
         loop {
             match listen() {
                 Ok((signals, poller)) => {
                     return Life {
+                        voice,
                         signals,
                         poller,
                         initctl: Initctl::default(),
@@ -173,7 +195,7 @@ impl Life {
                     };
                 }
                 Err(errno) => {
-                    say(format_args!("onit: cannot listen for signals: {}; trying again", errno.desc()));
+                    voice.complain(None, &format_args!("cannot listen for signals: {}; trying again", errno.desc()));
                     boot::rest();
                 }
             }
@@ -210,11 +232,11 @@ impl Life {
     }
 
     fn bring_up(&mut self, part: Part, script: &Path) {
-        let verdict = self.run(part, script, &[], limit("timeout-boot"));
+        let verdict = self.run(part, script, &[], self.limit("timeout-boot"));
         match stage::next(part, verdict) {
             Next::Rescue => self.rescue(&trouble(script, verdict)),
             Next::GoOn if verdict != Verdict::Done => {
-                say(format_args!("onit: {}; going on", trouble(script, verdict)));
+                self.voice.complain(None, &format_args!("{}; going on", trouble(script, verdict)));
             }
             Next::GoOn | Next::Again | Next::Shutdown => {}
         }
@@ -222,26 +244,26 @@ impl Life {
 
     /// A shell on the console for whoever can mend what went wrong.
     pub(super) fn rescue(&mut self, why: &str) {
-        say(format_args!("onit: {why}; a shell on the console, and when it ends, going on"));
+        self.voice.complain(None, &format_args!("{why}; a shell on the console, and when it ends, going on"));
         let own = in_home("rescue");
         let shell = if exists(&own) { own } else { PathBuf::from("/bin/sh") };
         let verdict = self.run(Part::Rescue, &shell, &[], None);
         match verdict {
-            Verdict::Failed(Exit::Code(127)) => say("onit: there is no shell; going on"),
-            _ => say("onit: the shell has ended; going on"),
+            Verdict::Failed(Exit::Code(127)) => self.voice.complain(None, &"there is no shell; going on"),
+            _ => self.voice.complain(None, &"the shell has ended; going on"),
         }
     }
 
     /// The time in which services are supervised.
     fn read_client(self, config: Config) -> Life {
-        let words = self.words.clone();
+        let (words, voice) = (self.words.clone(), self.voice);
         let (initctl, watchdog) = (self.initctl, self.watchdog);
         drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
         let Served { conclusion, initctl, watchdog } =
             match Init::boot(entry::with_budget(Config { mode: InitMode::Machine, ..config })) {
                 Ok(init) => init.run_on_machine(initctl, watchdog),
                 Err(errno) => {
-                    let mut life = Life::again(words);
+                    let mut life = Life::again(words, voice);
                     (life.initctl, life.watchdog) = (initctl, watchdog);
                     life.watch_initctl();
                     life.rescue(&format!("cannot supervise: {}", errno.desc()));
@@ -249,8 +271,8 @@ impl Life {
                 }
             };
         rescue::disarm();
-        last_words_of_a_panic();
-        let mut life = Life::again(words);
+        last_words_of_a_panic(voice);
+        let mut life = Life::again(words, voice);
         (life.initctl, life.watchdog) = (initctl, watchdog);
         life.watch_initctl();
         life.shutdown_action = Some(conclusion.action);
@@ -268,7 +290,7 @@ impl Life {
                 break;
             }
             let pause = stage::PAUSE;
-            say(format_args!("onit: {}; again in {}", trouble(&script, verdict), Span(pause)));
+            self.voice.complain(None, &format_args!("{}; again in {}", trouble(&script, verdict), Span(pause)));
             self.pause(clock::now().after(pause));
         }
         self.in_runit = false;
@@ -287,9 +309,9 @@ impl Life {
             tell_runit(action);
         }
         if exists(&script) && !self.at_once {
-            let verdict = self.run(Part::Shutdown, &script, word.as_slice(), limit("timeout-shutdown"));
+            let verdict = self.run(Part::Shutdown, &script, word.as_slice(), self.limit("timeout-shutdown"));
             if !matches!(verdict, Verdict::Done | Verdict::Cut) {
-                say(format_args!("onit: {}; going on", trouble(&script, verdict)));
+                self.voice.complain(None, &format_args!("{}; going on", trouble(&script, verdict)));
             }
         }
         // Whoever asked last has it.
@@ -306,10 +328,10 @@ impl Life {
     /// Runs a script to its end.
     fn run(&mut self, part: Part, script: &Path, words: &[&str], limit: Option<std::time::Duration>) -> Verdict {
         let terminal = if part == Part::Rescue { Terminal::Own } else { Terminal::Shared };
-        let pid = match boot::start(script, words, terminal) {
+        let pid = match start(self.voice, script, words, terminal) {
             Ok(pid) => pid,
             Err(errno) => {
-                say(format_args!("onit: cannot start {}: {}", script.display(), errno.desc()));
+                self.voice.complain(None, &format_args!("cannot start {}: {}", script.display(), errno.desc()));
                 return Verdict::Failed(Exit::NOT_RUN);
             }
         };
@@ -327,6 +349,16 @@ impl Life {
                 None => {}
             }
         }
+    }
+
+    /// A time limit in our directory; a file that says none is told of.
+    fn limit(&self, name: &str) -> Option<std::time::Duration> {
+        let text = fs::open_path(Path::new(HOME)).and_then(|home| fs::read_small(home, name)).ok()??;
+        svdir::limit(&text).unwrap_or_else(|| {
+            let said = svdir::excerpt(text.trim_end());
+            self.voice.complain(None, &format_args!("{HOME}/{name} says {said:?}, which is no time; going by none"));
+            None
+        })
     }
 
     /// Waits until then, or until a shutdown is asked for.
@@ -347,7 +379,7 @@ impl Life {
                 self.listen_for_orders(request);
             }
         }
-        for request in self.initctl.read() {
+        for request in self.initctl.read(self.voice) {
             self.listen_for_orders(request);
         }
         let dead = self.reap();
@@ -384,7 +416,7 @@ impl Life {
             }
             Request::CtrlAltDel if self.in_runit => self.run_ctrl_alt_del(),
             Request::CtrlAltDel => self.ask(ShutdownAction::Reboot),
-            Request::Keyboard => start_keyboard_request(),
+            Request::Keyboard => start_keyboard_request(self.voice),
             Request::LookAtStopit if self.in_runit && any_flag(&STOPIT) => {
                 for path in STOPIT {
                     let _ = boot::set_flag_file(Path::new(path), false); // one of them is there
@@ -405,7 +437,7 @@ impl Life {
     fn run_ctrl_alt_del(&mut self) {
         let script = in_runit("ctrlaltdel");
         if self.ctrl_alt_del.is_none() && any_flag(&["/etc/runit/ctrlaltdel"]) {
-            self.ctrl_alt_del = boot::start(&script, &[], Terminal::Shared).ok();
+            self.ctrl_alt_del = start(self.voice, &script, &[], Terminal::Shared).ok();
         }
     }
 
@@ -424,6 +456,11 @@ fn listen() -> Result<(Signals, Poller), Errno> {
     let poller = Poller::new()?;
     poller.add(&signals, SIGNALS)?;
     Ok((signals, poller))
+}
+
+/// Starts a script. Its process speaks as we do until it is the script.
+fn start(voice: Voice, script: &Path, words: &[&str], terminal: Terminal) -> Result<Pid, Errno> {
+    boot::start(script, words, terminal, &|trouble| voice.complain(None, trouble))
 }
 
 /// The whole group; a shell at a terminal heeds HUP only.
@@ -465,16 +502,6 @@ fn is_runit() -> bool {
     !exists(&in_home("boot")) && exists(&in_runit("1")) && exists(&in_runit("3"))
 }
 
-/// A time limit in our directory; a file that says none is told of.
-fn limit(name: &str) -> Option<std::time::Duration> {
-    let text = fs::open_path(Path::new(HOME)).and_then(|home| fs::read_small(home, name)).ok()??;
-    svdir::limit(&text).unwrap_or_else(|| {
-        let said = svdir::excerpt(text.trim_end());
-        say(format_args!("onit: {HOME}/{name} says {said:?}, which is no time; going by none"));
-        None
-    })
-}
-
 fn any_flag(paths: &[&str]) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     let set = |path: &&str| std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o100 != 0);
@@ -492,32 +519,32 @@ fn tell_runit(action: Option<ShutdownAction>) {
     }
 }
 
-fn set_host_name() {
+fn set_host_name(voice: Voice) {
     let text = fs::open_path(Path::new("/etc")).and_then(|etc| fs::read_small(etc, "hostname")).ok().flatten();
     let name = text.as_deref().and_then(|text| text.lines().map(str::trim).find(|line| !line.starts_with('#')));
     if let Some(name) = name.filter(|name| !name.is_empty())
         && let Err(errno) = boot::set_host_name(name)
     {
-        say(format_args!("onit: cannot set the host name to {name}: {}; going on", errno.desc()));
+        voice.complain(None, &format_args!("cannot set the host name to {name}: {}; going on", errno.desc()));
     }
 }
 
 /// Whoever installed the script knows what the key is for.
-fn start_keyboard_request() {
+fn start_keyboard_request(voice: Voice) {
     let script = in_home("keyboard-request");
     if exists(&script) {
-        let _ = boot::start(&script, &[], Terminal::Shared); // says so itself
+        let _ = start(voice, &script, &[], Terminal::Shared); // says so itself
     }
 }
 
 /// The kernel stops when PID 1 does. Should there be a mistake in here, a shell is better than that.
-fn last_words_of_a_panic() {
-    std::panic::set_hook(Box::new(|mistake| {
+fn last_words_of_a_panic(voice: Voice) {
+    std::panic::set_hook(Box::new(move |mistake| {
         if std::process::id() != 1 {
-            return say(format_args!("onit: this is a mistake in onit: {mistake}"));
+            return voice.complain(None, &format_args!("{MISTAKE}: {mistake}"));
         }
-        say(format_args!("onit: this is a mistake in onit: {mistake}; a shell on the console instead"));
-        Life::again(Words::default()).stay()
+        voice.complain(None, &format_args!("{MISTAKE}: {mistake}; a shell on the console instead"));
+        Life::again(Words::default(), voice).stay()
     }));
 }
 
@@ -555,7 +582,7 @@ impl Init {
             }
             Request::ShutdownNow(action) => self.system.ask_for(action, true),
             Request::CtrlAltDel => self.apply_request(Request::Shutdown(ShutdownAction::Reboot)),
-            Request::Keyboard => start_keyboard_request(),
+            Request::Keyboard => start_keyboard_request(self.config.voice),
             Request::Rescan => {
                 self.find_initctl();
                 self.rescan();

@@ -56,8 +56,9 @@ pub fn run(args: Args) -> i32 {
     {
         return answer(&format!("{RUN}\n{ABOUT_RUN}"));
     }
-    match entrypoint::parse(args) {
-        Ok(Words { directory, trace, voice, control_group, status_group, poll, main }) => {
+    let mut voice = Voice::Onit;
+    match entrypoint::parse(args, &mut voice) {
+        Ok(Words { directory, trace, control_group, status_group, poll, main }) => {
             let directory = PathBuf::from(directory.unwrap_or_else(directory_of_services));
             if let Some(code) = unfit(voice, &directory) {
                 return code;
@@ -68,11 +69,7 @@ pub fn run(args: Args) -> i32 {
             let poll = poll.unwrap_or_else(|| poll_from_environment(voice));
             boot::supervise(Config { trace, voice, groups, poll, main, manager, ..Config::onit(directory) })
         }
-        Err(wrong) => {
-            say(format_args!("onit: {wrong}"));
-            say(RUN);
-            exit::USAGE
-        }
+        Err(wrong) => boot::refuse(voice, &wrong, RUN),
     }
 }
 

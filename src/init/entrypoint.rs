@@ -8,10 +8,9 @@ use super::boot;
 use super::config::{Config, MainConfig, Poll, Root};
 use super::main_log::MainLog;
 use super::voice::Voice;
-use crate::exit;
 use crate::machine::Target;
 use crate::machine::main_process::MainOptions;
-use crate::sys::{foreground, say::say};
+use crate::sys::foreground;
 use crate::wire::svdir;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
@@ -20,25 +19,20 @@ use std::os::unix::ffi::OsStringExt as _;
 pub(super) struct Words {
     pub(super) directory: Option<OsString>,
     pub(super) trace: bool,
-    pub(super) voice: Voice,
     pub(super) control_group: Option<String>,
     pub(super) status_group: Option<String>,
     pub(super) poll: Option<Poll>,
     pub(super) main: Option<MainConfig>,
 }
 
+const MAIN_PROCESS: &str =
+    "usage: onit [-g] [-v] [--log text|json] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD";
+
 /// `onit [OPTIONS] -- CMD`.
 pub fn main_process(args: &[OsString]) -> i32 {
-    let wrong = match parse(args) {
-        Ok(Words {
-            directory: None,
-            trace,
-            voice,
-            control_group: None,
-            status_group: None,
-            poll: None,
-            main: Some(main),
-        }) => {
+    let mut voice = Voice::Onit;
+    let wrong = match parse(args, &mut voice) {
+        Ok(Words { directory: None, trace, control_group: None, status_group: None, poll: None, main: Some(main) }) => {
             return boot::supervise(Config { trace, voice, ..alone(main) });
         }
         Ok(Words { poll: Some(_), .. }) => {
@@ -53,17 +47,16 @@ pub fn main_process(args: &[OsString]) -> i32 {
         Ok(Words { main: None, .. }) => "there is no command behind --".to_owned(),
         Err(wrong) => wrong,
     };
-    say(format_args!("onit: {wrong}"));
-    say("usage: onit [-g] [-v] [--log text|json] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD");
-    exit::USAGE
+    boot::refuse(voice, &wrong, MAIN_PROCESS)
 }
 
-/// Reads our own words, up to `--`; what follows is the main process. Or says what is wrong.
-pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
+/// Reads our own words, up to `--`; what follows is the main process. Or says what is wrong, to be told in the voice that
+/// the words before it have asked for.
+pub(super) fn parse(args: &[OsString], voice: &mut Voice) -> Result<Words, String> {
     let end = args.iter().position(|word| word == "--");
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));
     let (mut directory, mut trace, mut options) = (None, false, MainOptions::ONIT);
-    let (mut voice, mut control_group, mut status_group, mut poll) = (Voice::Onit, None, None, None);
+    let (mut control_group, mut status_group, mut poll) = (None, None, None);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
@@ -80,7 +73,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
                 options.exit_map.push(svdir::exit_map(&text).ok_or(format!("--exit-map {text} is not CODE=CODE"))?);
             }
             Long("log") => {
-                voice = match value(&mut words)?.as_str() {
+                *voice = match value(&mut words)?.as_str() {
                     "text" => Voice::Onit,
                     "json" => Voice::Json,
                     other => return Err(format!("--log {other} is neither text nor json")),
@@ -98,11 +91,11 @@ pub(super) fn parse(args: &[OsString]) -> Result<Words, String> {
             Short(_) | Long(_) | Value(_) => return Err(option.unexpected().to_string()),
         }
     }
-    let main = main_of(argv.iter().skip(1).cloned(), options);
+    let main = main_of(argv.iter().skip(1).cloned(), options, MainLog::Onit(*voice));
     if end.is_some() && main.is_none() {
         Err("there is no command behind --".into())
     } else {
-        Ok(Words { directory, trace, voice, control_group, status_group, poll, main })
+        Ok(Words { directory, trace, control_group, status_group, poll, main })
     }
 }
 
@@ -116,10 +109,10 @@ fn group(words: &mut lexopt::Parser, option: &str) -> Result<String, String> {
 }
 
 /// The main process that a command line names; `None` if it names none.
-fn main_of(argv: impl IntoIterator<Item = OsString>, options: MainOptions) -> Option<MainConfig> {
+fn main_of(argv: impl IntoIterator<Item = OsString>, options: MainOptions, log: MainLog) -> Option<MainConfig> {
     let argv: Vec<CString> = argv.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect();
     let descriptors = foreground::inherited_descriptors();
-    (!argv.is_empty()).then_some(MainConfig { argv, descriptors, options, death_signal: None, log: MainLog::Onit })
+    (!argv.is_empty()).then_some(MainConfig { argv, descriptors, options, death_signal: None, log })
 }
 
 fn alone(main: MainConfig) -> Config {

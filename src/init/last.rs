@@ -3,9 +3,10 @@
 //! What may take for ever happens in a process of its own, which gets a time limit.
 
 use super::boot::Life;
+use super::voice::Voice;
 use crate::machine::request::ShutdownAction;
 use crate::machine::{Pid, Signal};
-use crate::sys::{Errno, boot, clock, process, say::say, wait};
+use crate::sys::{Errno, boot, clock, process, wait};
 use crate::wire::mounts::{self, Mount};
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -24,18 +25,19 @@ const ROUNDS: usize = 64;
 impl Life {
     /// Ends the machine.
     pub(super) fn end(mut self, action: ShutdownAction) -> ! {
+        let voice = self.voice;
         process::kill_all(Signal::TERM);
         process::kill_all(Signal::CONT);
         self.await_everybody(TERM_GRACE);
         process::kill_all(Signal::KILL);
         self.await_everybody(KILL_GRACE);
-        if !self.await_child("unmounting", UNMOUNT, boot::in_child(give_back)) {
-            say("onit: unmounting has not ended; going on without");
+        if !self.await_child("unmounting", UNMOUNT, boot::in_child(|| give_back(voice))) {
+            voice.complain(None, &"unmounting has not ended; going on without");
         }
         self.finish_watchdog(action);
         // The process that calls it is ended by the kernel, so that it cannot be us.
-        self.await_child("the reboot", REBOOT, boot::in_child(|| refused(action)));
-        say(format_args!("onit: this machine does not {}", action.word()));
+        self.await_child("the reboot", REBOOT, boot::in_child(|| refused(voice, action)));
+        voice.complain(None, &format_args!("this machine does not {}", action.word()));
         self.stay()
     }
 
@@ -65,7 +67,7 @@ impl Life {
         let pid = match child {
             Ok(pid) => pid,
             Err(errno) => {
-                say(format_args!("onit: cannot start {what}: {}", errno.desc()));
+                self.voice.complain(None, &format_args!("cannot start {what}: {}", errno.desc()));
                 return false;
             }
         };
@@ -81,40 +83,46 @@ impl Life {
 }
 
 /// Returns only if the kernel does nothing of the kind.
-fn refused(action: ShutdownAction) -> i32 {
+fn refused(voice: Voice, action: ShutdownAction) -> i32 {
     let errno = boot::reboot(action);
     let why =
         if action == ShutdownAction::Kexec && errno == Errno::EINVAL { "no kernel is loaded" } else { errno.desc() };
     if action == ShutdownAction::Kexec {
-        say(format_args!("onit: cannot kexec: {why}; rebooting instead"));
-        return refused(ShutdownAction::Reboot);
+        voice.complain(None, &format_args!("cannot kexec: {why}; rebooting instead"));
+        return refused(voice, ShutdownAction::Reboot);
     }
-    say(format_args!("onit: cannot {}: {why}", action.word()));
+    voice.complain(None, &format_args!("cannot {}: {why}", action.word()));
     1
 }
 
 /// Gives back swap space and file systems. Returns an exit code.
-fn give_back() -> i32 {
+fn give_back(voice: Voice) -> i32 {
     boot::sync();
     // A shutdown script that unmounts everything has unmounted what tells what there is.
     if let Err(errno) = boot::mount_missing(&boot::PROC) {
-        say(format_args!(
-            "onit: cannot see what is mounted without /proc: {}; going on without unmounting",
-            errno.desc()
-        ));
+        voice.complain(
+            None,
+            &format_args!("cannot see what is mounted without /proc: {}; going on without unmounting", errno.desc()),
+        );
     }
     for swap in mounts::swaps(&std::fs::read("/proc/swaps").unwrap_or_default()) {
         if let Err(errno) = boot::swap_off(&swap) {
-            say(format_args!("onit: cannot give up the swap space {}: {}; going on", swap.display(), errno.desc()));
+            voice.complain(
+                None,
+                &format_args!("cannot give up the swap space {}: {}; going on", swap.display(), errno.desc()),
+            );
         }
     }
     let stuck = unmount_all();
     for (mount, errno) in stuck {
         // What lies below it is busy with it.
-        say(format_args!("onit: cannot unmount {}: {}; making it read-only", mount.target.display(), errno.desc()));
-        make_read_only(&mount.target);
+        voice.complain(
+            None,
+            &format_args!("cannot unmount {}: {}; making it read-only", mount.target.display(), errno.desc()),
+        );
+        make_read_only(voice, &mount.target);
     }
-    make_read_only(OsStr::new("/"));
+    make_read_only(voice, OsStr::new("/"));
     boot::sync();
     0
 }
@@ -144,14 +152,14 @@ fn unmount_all() -> Vec<(Mount, Errno)> {
 }
 
 /// A file that is open for writing, or removed but in use, is in the way. The kernel can be made to pass over that.
-fn make_read_only(target: &OsStr) {
+fn make_read_only(voice: Voice, target: &OsStr) {
     let Some(mount) = table().into_iter().rfind(|mount| mount.target == target) else { return };
     if mount.read_only || !mount.holds_data() {
         return;
     }
     let Err(errno) = boot::make_read_only(target) else { return };
     if boot::make_everything_read_only().is_err() || !becomes_read_only(target) {
-        say(format_args!("onit: cannot make {} read-only: {}; going on", target.display(), errno.desc()));
+        voice.complain(None, &format_args!("cannot make {} read-only: {}; going on", target.display(), errno.desc()));
     }
 }
 

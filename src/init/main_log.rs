@@ -1,5 +1,6 @@
 //! What is said of the main process, in the words of the program that we stand in for: scripts match these lines.
 
+use super::voice::Voice;
 use crate::machine::{Exit, Pid, Signal};
 use crate::sys::foreground::{Report, Step};
 use crate::sys::spawn::ExitCodes;
@@ -10,7 +11,7 @@ use std::ffi::{CStr, CString};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MainLog {
     /// onit's own: only that the command cannot be executed.
-    Onit,
+    Onit(Voice),
     /// tini's.
     Tini {
         /// 0 is fatal errors, 1 warnings, 2 what happens to the command, 3 signals and children, 4 everything.
@@ -83,9 +84,10 @@ impl MainLog {
     /// The same, in the name of this process.
     fn log_as(self, us: u32, event: MainEvent, command: &CStr) {
         for (stream, line) in self.lines(event, &command.to_string_lossy(), us) {
-            match stream {
-                Stream::Stdout => say::print(line),
-                Stream::Stderr => say::say(line),
+            match (self, stream) {
+                (MainLog::Onit(voice), _) => voice.complain(None, &line),
+                (_, Stream::Stdout) => say::print(line),
+                (_, Stream::Stderr) => say::say(line),
             }
         }
     }
@@ -93,7 +95,7 @@ impl MainLog {
     /// The codes with which we end if the command cannot be executed.
     pub fn exec_failed_codes(self) -> ExitCodes {
         match self {
-            MainLog::Onit => ExitCodes { absent: 127, denied: 126, otherwise: 126 }, // as a shell
+            MainLog::Onit(_) => ExitCodes { absent: 127, denied: 126, otherwise: 126 }, // as a shell
             MainLog::Tini { .. } => ExitCodes { absent: 127, denied: 126, otherwise: 1 },
             MainLog::DumbInit { .. } => ExitCodes { absent: 2, denied: 2, otherwise: 2 },
         }
@@ -101,9 +103,9 @@ impl MainLog {
 
     fn lines(self, event: MainEvent, command: &str, us: u32) -> Vec<(Stream, String)> {
         match self {
-            MainLog::Onit => match event {
+            MainLog::Onit(_) => match event {
                 MainEvent::ExecFailed(errno) => {
-                    vec![(Stream::Stderr, format!("onit: cannot run {command}: {}", errno.desc()))]
+                    vec![(Stream::Stderr, format!("cannot run {command}: {}", errno.desc()))]
                 }
                 _ => Vec::new(),
             },
@@ -253,20 +255,23 @@ mod tests {
         let tini = MainLog::Tini { verbosity: 0, warn_on_reap: false };
         let dumb = MainLog::DumbInit { debug: false };
         let failed = [MainEvent::ExecFailed(Errno::ENOENT)];
-        assert_eq!(said(MainLog::Onit, &failed), ["onit: cannot run web: No such file or directory"]);
+        let onit = MainLog::Onit(Voice::Onit);
+        assert_eq!(said(onit, &failed), ["cannot run web: No such file or directory"]);
         assert_eq!(said(tini, &failed), ["[FATAL tini (7)] exec web failed: No such file or directory"]);
         assert_eq!(said(dumb, &failed), ["[dumb-init] web: No such file or directory"]);
         let codes =
             |log: MainLog| [Errno::ENOENT, Errno::EACCES, Errno::ENOTDIR].map(|e| log.exec_failed_codes().of(e));
-        assert_eq!([MainLog::Onit, tini, dumb].map(codes), [[127, 126, 126], [127, 126, 1], [2, 2, 2]]);
+        assert_eq!([onit, tini, dumb].map(codes), [[127, 126, 126], [127, 126, 1], [2, 2, 2]]);
     }
 
     #[test]
     fn nobody_says_anything_unless_asked() {
         let events = [MainEvent::Started(Pid(8)), MainEvent::Received(Signal::TERM), TERM, MainEvent::Orphan(Pid(9))];
-        for log in
-            [MainLog::Onit, MainLog::Tini { verbosity: 1, warn_on_reap: false }, MainLog::DumbInit { debug: false }]
-        {
+        for log in [
+            MainLog::Onit(Voice::Onit),
+            MainLog::Tini { verbosity: 1, warn_on_reap: false },
+            MainLog::DumbInit { debug: false },
+        ] {
             assert!(said(log, &events).is_empty(), "{log:?}");
         }
     }

@@ -4,7 +4,8 @@
 //! place, and its init takes ours. Until then a failure is a reason for a shell; afterwards there is no way back.
 
 use super::boot::Life;
-use crate::sys::{Errno, boot, fs, say::say};
+use super::voice::Voice;
+use crate::sys::{Errno, boot, fs};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ impl Life {
         self.hand_over_watchdog(&root);
         let _ = std::fs::remove_file(REQUEST); // it must not be read again in there
         for mount in MOVED {
-            take_along(Path::new(mount), &root);
+            take_along(self.voice, Path::new(mount), &root);
         }
         boot::empty(Path::new("/"));
         if let Err(errno) = boot::enter_root(&root) {
@@ -41,7 +42,7 @@ impl Life {
         self.keep_watchdog_over_exec(true);
         for init in inits.iter().filter(|init| init.exists()) {
             let errno = boot::become_program(init, self.kernel_words());
-            say(format_args!("onit: cannot execute {}: {}", init.display(), errno.desc()));
+            self.voice.complain(None, &format_args!("cannot execute {}: {}", init.display(), errno.desc()));
         }
         self.keep_watchdog_over_exec(false);
         self.rescue("there is no init in the new root");
@@ -68,7 +69,7 @@ fn may_be_program(path: &Path) -> bool {
         .is_ok_and(|file| file.is_symlink() || file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-fn take_along(mount: &Path, root: &Path) {
+fn take_along(voice: Voice, mount: &Path, root: &Path) {
     if !boot::is_mount_point(mount) {
         return;
     }
@@ -77,12 +78,10 @@ fn take_along(mount: &Path, root: &Path) {
         Ok(()) => {}
         Err(Errno::ENOENT) => drop(boot::detach(mount)), // the new root has its own ideas
         Err(errno) => {
-            say(format_args!(
-                "onit: cannot move {} to {}: {}; going on",
-                mount.display(),
-                place.display(),
-                errno.desc()
-            ));
+            voice.complain(
+                None,
+                &format_args!("cannot move {} to {}: {}; going on", mount.display(), place.display(), errno.desc()),
+            );
         }
     }
 }

@@ -202,7 +202,7 @@ fn read(ledger: Ledger, care: Care, config: &mut Config) -> Handover {
         (Some(dir), Some(lock)) => Some(Live::of(dir, lock, &config.root)),
         _ => None,
     };
-    let watchdog = held(Fact::Watchdog).map(|fd| Watchdog::restore(fd, ledger));
+    let watchdog = held(Fact::Watchdog).map(|fd| Watchdog::restore(config.voice, fd, ledger));
     let (mut slots, mut lost) = (BTreeMap::new(), 0);
     for at in 0..usize::try_from(ledger.get(Fact::Records)).unwrap_or_default() {
         match ledger::entry(words, at) {

@@ -1,7 +1,10 @@
 //! How it speaks: one line for each trouble, naming the file and the cause; silent when all is well.
 
 use crate::machine::{Exit, Script, Signal};
-use crate::sys::{Errno, clock, say::say};
+use crate::sys::{
+    Errno, clock,
+    say::{self, say},
+};
 use crate::wire::{control, json, reason::reason};
 use std::ffi::OsStr;
 use std::fmt;
@@ -18,22 +21,32 @@ pub enum Voice {
     Tool(&'static str),
 }
 
+/// No letter takes more in a line for programs.
+const ESCAPED: usize = 6;
+
 #[derive(Clone, Copy)]
 enum Level {
     Info,
     Warning,
 }
 
-/// A line for programs: `time` is in seconds since 1970.
-fn log_line(level: Level, service: Option<&str>, message: &str) -> String {
+/// A line for programs: `time` is in seconds since 1970. A message that is too long for a line loses its end, not the
+/// object its brace.
+fn log_line(level: Level, service: Option<&str>, mut message: String) -> String {
     let time = clock::wall().as_millis() as f64 / 1e3;
     let level = match level {
         Level::Info => "info",
         Level::Warning => "warning",
     };
-    let mut line = String::new();
-    json::object(&mut line, &[("time", &time), ("level", &level), ("service", &service), ("message", &message)]);
-    line
+    loop {
+        let mut line = String::new();
+        json::object(&mut line, &[("time", &time), ("level", &level), ("service", &service), ("message", &message)]);
+        let excess = line.len().saturating_sub(say::LONGEST);
+        if excess == 0 || message.is_empty() {
+            return line;
+        }
+        (0..excess.div_ceil(ESCAPED)).for_each(|_| _ = message.pop());
+    }
 }
 
 /// A system call on a file that did not work.
@@ -67,7 +80,7 @@ impl Voice {
         let name = service.map(OsStr::to_string_lossy);
         let service = service.map(one_line);
         match (self, service) {
-            (Voice::Json, _) => say(log_line(level, name.as_deref(), &trouble.to_string())),
+            (Voice::Json, _) => say(log_line(level, name.as_deref(), trouble.to_string())),
             (Voice::Onit, Some(service)) => say(format_args!("onit: {service}: {trouble}")),
             (Voice::Onit, None) => say(format_args!("onit: {trouble}")),
             (Voice::Tool(tool), Some(service)) => say(format_args!("{tool} {service}: warning: {trouble}")),
@@ -76,10 +89,10 @@ impl Voice {
     }
 
     /// Says, in a tool's words, why something cannot begin.
-    pub fn fatal(self, subject: &OsStr, failure: &Failure) {
-        let subject = one_line(subject);
+    pub fn fatal(self, name: &OsStr, failure: &Failure) {
+        let subject = one_line(name);
         match (self, failure.path) {
-            (Voice::Onit | Voice::Json, _) => say(format_args!("onit: {subject}: {}", self.words(failure))),
+            (Voice::Onit | Voice::Json, _) => self.complain(Some(name), &self.words(failure)),
             (Voice::Tool("supervise"), path) => {
                 let what = match path {
                     "directory" => format!("chdir to {subject}"),
@@ -173,6 +186,16 @@ mod tests {
     #[test]
     fn a_name_cannot_pass_for_another_line() {
         assert_eq!(one_line(OsStr::new("a\nonit: b: \x1b[31m")), "a?onit: b: ?[31m");
+    }
+
+    #[test]
+    fn an_object_is_whole_however_long_its_message_is() {
+        for letter in ['x', '"', '€', '\u{1}', '\u{9b}'] {
+            let line = log_line(Level::Info, Some(&"\u{1}".repeat(255)), letter.to_string().repeat(9_000));
+            assert!((say::LONGEST - ESCAPED..=say::LONGEST).contains(&line.len()), "{letter:?}: {}", line.len());
+            assert!(line.is_ascii() == (letter != '€') && line.ends_with("\"}"), "{line}");
+        }
+        assert!(log_line(Level::Warning, None, "x".repeat(100)).contains(&"x".repeat(100)));
     }
 
     #[test]

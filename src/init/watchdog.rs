@@ -2,11 +2,12 @@
 //! still. Whoever runs the loop has it and feeds it; it is never closed in between.
 
 use super::boot::{HOME, Life};
+use super::voice::Voice;
 use super::{Init, ledger::Ledger};
 use crate::machine::request::ShutdownAction;
 use crate::machine::{Mono, watchdog};
 use crate::sys::watchdog::Watchdog as Device;
-use crate::sys::{Errno, clock, fs, say::say};
+use crate::sys::{Errno, clock, fs};
 use crate::wire::ledger::{self, Fact};
 use crate::wire::watchdog::{Wanted, parse};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -24,22 +25,20 @@ pub(super) struct Watchdog {
     pub(super) state: watchdog::Watchdog,
     /// The last trouble with it.
     told: Option<Errno>,
+    voice: Voice,
 }
 
 impl Watchdog {
     /// Starts the one that is wanted, or goes on with it if another init has left it to us. One that is not there yet
     /// may come: its module is loaded by the `boot` script.
-    fn start(may_come: bool) -> Option<Watchdog> {
-        let Wanted { device: path, timeout } = wanted()?;
+    fn start(voice: Voice, may_come: bool) -> Option<Watchdog> {
+        let Wanted { device: path, timeout } = wanted(voice)?;
         let device = match Device::inherited(&path).map_or_else(|| Device::open(&path), Ok) {
             Ok(device) => device,
             Err(Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) if may_come => return None,
             Err(errno) => {
-                say(format_args!(
-                    "onit: cannot open {}: {}; going on without a watchdog",
-                    path.display(),
-                    errno.desc()
-                ));
+                let (path, cause) = (path.display(), errno.desc());
+                voice.complain(None, &format_args!("cannot open {path}: {cause}; going on without a watchdog"));
                 return None;
             }
         };
@@ -47,19 +46,21 @@ impl Watchdog {
         let real = set.or_else(|_| device.timeout()).unwrap_or(timeout);
         if let Err(errno) = set {
             let (path, wanted, real) = (path.display(), timeout.as_secs(), real.as_secs());
-            say(format_args!("onit: {path}: cannot set its time to {wanted}s: {}; it has {real}s", errno.desc()));
+            let cause = errno.desc();
+            voice.complain(None, &format_args!("{path}: cannot set its time to {wanted}s: {cause}; it has {real}s"));
         }
-        let mut watchdog = Watchdog { device, state: watchdog::Watchdog::fed(clock::now(), real), told: None };
+        let state = watchdog::Watchdog::fed(clock::now(), real);
+        let mut watchdog = Watchdog { device, state, told: None, voice };
         watchdog.feed();
         Some(watchdog)
     }
 
     /// The one that somebody who failed has left us, with what is noted of it.
-    pub(super) fn restore(fd: OwnedFd, ledger: Ledger) -> Watchdog {
+    pub(super) fn restore(voice: Voice, fd: OwnedFd, ledger: Ledger) -> Watchdog {
         let device = Device::of(fd);
         let timeout = device.timeout().unwrap_or(SHORTEST);
         let state = watchdog::Watchdog::remembered(clock::now(), timeout, ledger.get(Fact::FeedAt));
-        Watchdog { device, state, told: None }
+        Watchdog { device, state, told: None, voice }
     }
 
     /// The end of a turn.
@@ -74,28 +75,32 @@ impl Watchdog {
             Ok(()) => self.told = None,
             Err(errno) => {
                 if self.told.replace(errno) != Some(errno) {
-                    say(format_args!("onit: cannot feed the watchdog: {}; trying again", errno.desc()));
+                    let cause = errno.desc();
+                    self.voice.complain(None, &format_args!("cannot feed the watchdog: {cause}; trying again"));
                 }
             }
         }
     }
 
     fn stop(self) {
-        if let Err(errno) = self.device.stop() {
-            say(format_args!("onit: cannot stop the watchdog: {}; it may reset this machine", errno.desc()));
+        let Watchdog { device, voice, .. } = self;
+        if let Err(errno) = device.stop() {
+            let cause = errno.desc();
+            voice.complain(None, &format_args!("cannot stop the watchdog: {cause}; it may reset this machine"));
         }
     }
 }
 
 /// What the file says. One that says nothing of the kind is told of.
-fn wanted() -> Option<Wanted> {
+fn wanted(voice: Voice) -> Option<Wanted> {
     let text = fs::open_path(Path::new(HOME)).and_then(|home| fs::read_small(home, NAME)).ok()??;
     let wanted = parse(&text);
     if wanted.is_none() {
-        let text = text.trim_end();
-        say(format_args!(
-            "onit: {HOME}/{NAME} says {text:?}, which is not like \"/dev/watchdog 30s\"; going on without a watchdog"
-        ));
+        let said = format_args!("{HOME}/{NAME} says {:?}", text.trim_end());
+        voice.complain(
+            None,
+            &format_args!("{said}, which is not like \"/dev/watchdog 30s\"; going on without a watchdog"),
+        );
     }
     wanted
 }
@@ -103,7 +108,7 @@ fn wanted() -> Option<Wanted> {
 impl Life {
     /// Before the `boot` script: a driver in the kernel has its device already.
     pub(super) fn start_watchdog_early(&mut self) {
-        self.watchdog = Watchdog::start(true);
+        self.watchdog = Watchdog::start(self.voice, true);
     }
 
     /// Before the next init, which stands in `root`, takes our place: it has its own file, or wants none.
@@ -137,7 +142,8 @@ impl Life {
 impl Init {
     /// Before the first turn: the one that the boot has started, or that somebody who failed has left, or else a new one.
     pub(super) fn take_watchdog(&mut self, watchdog: Option<Watchdog>) {
-        self.watchdog = self.watchdog.take().or(watchdog).or_else(|| Watchdog::start(false));
+        let voice = self.config.voice;
+        self.watchdog = self.watchdog.take().or(watchdog).or_else(|| Watchdog::start(voice, false));
     }
 
     /// When it is to be fed.

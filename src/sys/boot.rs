@@ -1,7 +1,7 @@
 //! A machine: what it needs before anything can run, and how it ends.
 
 use super::spawn::{Side, fork};
-use super::{Errno, checked, process, say::say, signals};
+use super::{Errno, checked, process, signals};
 use crate::machine::request::ShutdownAction;
 use crate::machine::{Pid, Signal};
 use nix::fcntl::OFlag;
@@ -9,6 +9,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, set_cad_enabled};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, stat, umask};
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt::Display;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -188,15 +189,11 @@ pub enum Terminal {
 }
 
 /// Starts a program in a session of its own. Who cannot be executed says so and ends with 127.
-pub fn start(program: &Path, words: &[&str], terminal: Terminal) -> Result<Pid, Errno> {
+pub fn start(program: &Path, words: &[&str], terminal: Terminal, say: &dyn Fn(&dyn Display)) -> Result<Pid, Errno> {
     in_child(|| {
         process::lead_session();
         if let Err(errno) = use_terminal(terminal) {
-            say(format_args!(
-                "onit: {}: cannot open the console: {}; going on without",
-                program.display(),
-                errno.desc()
-            ));
+            say(&format_args!("{}: cannot open the console: {}; going on without", program.display(), errno.desc()));
         }
         let mut command = Command::new(program);
         if terminal == Terminal::Own {
@@ -204,7 +201,7 @@ pub fn start(program: &Path, words: &[&str], terminal: Terminal) -> Result<Pid, 
         }
         signals::unblock_all();
         let errno = failed(command.args(words).exec());
-        say(format_args!("onit: cannot start {}: {}", program.display(), errno.desc()));
+        say(&format_args!("cannot start {}: {}", program.display(), errno.desc()));
         NOT_EXECUTED
     })
 }

@@ -11,6 +11,8 @@ use std::ptr;
 
 /// Pipes take this much in one piece (`PIPE_BUF`).
 const LINE: usize = 4096;
+/// What is longer than this, without its newline, is cut.
+pub const LONGEST: usize = LINE - 1;
 
 /// Writes `line` and a newline to standard error. A reader that does not read, or a closed standard error, costs
 /// this line and nothing else: who supervises must not wait for who reads.
@@ -29,7 +31,7 @@ fn say_to(fd: BorrowedFd, line: &dyn Display) {
     let mut text = Vec::with_capacity(160);
     let _ = write!(text, "{line}");
     disarm(&mut text);
-    text.truncate(LINE - 1);
+    text.truncate(LONGEST);
     text.push(b'\n');
     let mut ready = [PollFd::new(fd, PollFlags::POLLOUT)];
     let has_room = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|n| n > 0);

@@ -54,7 +54,7 @@ impl Write for str {
                 '\t' => to.push_str("\\t"),
                 '\x08' => to.push_str("\\b"),
                 '\x0c' => to.push_str("\\f"),
-                '\0'..' ' => {
+                '\0'..' ' | '\x7f'..'\u{a0}' => {
                     let _ = write!(to, "\\u{:04x}", u32::from(letter));
                 }
                 _ => to.push(letter),
@@ -367,6 +367,12 @@ mod tests {
                 .all(|(key, value)| other.get(key).is_some_and(|other| same(value, other)) && one.len() >= other.len()),
             _ => false,
         }
+    }
+
+    #[test]
+    fn what_is_written_changes_no_terminal() {
+        let written = text("\x1b[2J\x7f\u{80}\u{9f}\u{a0}ö");
+        assert_eq!(written, "\"\\u001b[2J\\u007f\\u0080\\u009f\u{a0}ö\"");
     }
 
     #[test]

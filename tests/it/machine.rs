@@ -507,6 +507,55 @@ fn a_boot_that_fails_ends_in_a_shell_and_then_goes_on() {
 }
 
 #[test]
+fn a_machine_that_is_told_to_says_everything_in_objects() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let root = Root::new();
+    root.onit("bin/onit").busybox().modules(&MODULES).shell("etc/service");
+    root.script("init", "export PATH=/bin; exec onit run --log json /etc/service");
+    root.script("etc/onit/boot", &format!("{}\nexit 7", mount_disk("/mnt")));
+    root.file("etc/onit/timeout-boot", "long").file("etc/onit/watchdog", "a dog").file("etc/hostname", &"x".repeat(99));
+    root.script("etc/service/fails/run", "exit 3");
+    root.script("etc/onit/keyboard-request", "").file("etc/onit/keyboard-request", "#!/nonexistent\n");
+    root.script("etc/onit/shutdown", "exit 9");
+    let mut machine = Machine::boot(&root, &Root::new(), "");
+    machine.sees("/etc/onit/boot exited with 7; a shell on the console");
+    machine.types("exit");
+    machine.sees("the shell has ended; going on");
+    machine.sees("a shell is here");
+    machine.sees(" up");
+    machine.asks("echo garbage >/run/initctl", "passing over 8 bytes");
+    machine.types("kill -SEGV 1");
+    machine.sees("starting again");
+    machine.types("kill -WINCH 1");
+    machine.sees("cannot start /etc/onit/keyboard-request");
+    machine.types("onit kexec");
+    let console = machine.ends("reboot: Restarting system");
+    assert_eq!(said(&console), [""; 0]);
+    let lines = console.lines().filter_map(|line| line.find("{\"time\":").map(|at| &line[at..]));
+    let parsed = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let objects: Vec<serde_json::Value> = lines.map(parsed).collect();
+    for words in [
+        "cannot set the host name",
+        "timeout-boot says",
+        "watchdog says",
+        "boot exited with 7",
+        "the shell has ended",
+        "exited with 3",
+        "passing over 8 bytes",
+        "starting again",
+        "cannot start /etc/onit/keyboard-request",
+        "kexec: stopping",
+        "shutdown exited with 9",
+        "cannot kexec: no kernel is loaded",
+    ] {
+        let is_said = objects.iter().any(|line| line["message"].as_str().is_some_and(|text| text.contains(words)));
+        assert!(is_said, "nothing of {words:?}:\n{console}");
+    }
+}
+
+#[test]
 fn a_boot_that_hangs_is_ended_by_its_limit_and_a_shutdown_that_hangs_by_its_own() {
     if let Some(why) = why_not() {
         skip!("{why}");

@@ -18,6 +18,7 @@ mod exec;
 mod faults;
 mod images;
 mod isolation;
+mod json_lines;
 mod loggers;
 mod machine;
 mod manual;

@@ -1,7 +1,6 @@
 //! dumb-init's command line, version 1.2.5.
 
 use super::super::boot;
-use super::super::config::MainConfig;
 use super::super::main_log::MainLog;
 use super::{alone, called, main_of, option_error, rest};
 use crate::exit;
@@ -74,7 +73,7 @@ pub fn dumb_init(args: &[OsString]) -> i32 {
             (_, option) => return wrong(&option_error(&called("dumb-init"), &option)),
         }
     }
-    match main_of(argv, MainOptions::dumb_init(session, rewrite)) {
+    match main_of(argv, MainOptions::dumb_init(session, rewrite), MainLog::DumbInit { debug }) {
         Some(main) => {
             if debug && says("DUMB_INIT_DEBUG", "1") {
                 say("[dumb-init] Running in debug mode.");
@@ -82,7 +81,7 @@ pub fn dumb_init(args: &[OsString]) -> i32 {
             if debug && says("DUMB_INIT_SETSID", "0") {
                 say("[dumb-init] Not running in setsid mode.");
             }
-            boot::supervise(alone(MainConfig { log: MainLog::DumbInit { debug }, ..main }))
+            boot::supervise(alone(main))
         }
         None => {
             let program = called("dumb-init");

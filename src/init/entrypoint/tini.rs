@@ -81,7 +81,7 @@ pub fn tini(args: &[OsString]) -> i32 {
     }
     let log = MainLog::Tini { verbosity, warn_on_reap };
     let adopts = options.adopts;
-    let Some(main) = main_of(argv, options) else {
+    let Some(main) = main_of(argv, options, log) else {
         say(format_args!("tini ({VERSION})\n{USAGE}"));
         return exit::FAILED;
     };
@@ -90,7 +90,7 @@ pub fn tini(args: &[OsString]) -> i32 {
     } else if !process::is_reaper() {
         log.log(MainEvent::NotAdopting, None);
     }
-    boot::supervise(alone(MainConfig { death_signal, log, ..main }))
+    boot::supervise(alone(MainConfig { death_signal, ..main }))
 }
 
 /// A signal by its whole name.
