@@ -97,7 +97,10 @@ impl WaitCondition {
             WaitCondition::Launched(_) => ready || done,
             WaitCondition::Down => stays_down,
             WaitCondition::Done => done || failed || (stays_down && has_ended(now)),
-            WaitCondition::Started(before) => up || (before.since < now.since && !before.has_failed(now)),
+            // It may have ended since, but one that has not executed its program yet has not begun.
+            WaitCondition::Started(before) => {
+                up || (!is(ServiceState::Starting) && before.since < now.since && !before.has_failed(now))
+            }
             WaitCondition::Restarted(before) => (ready || done) && before.is_past(now),
             WaitCondition::Ended(before) => before.pid.is_none() || before.pid != now.pid,
             WaitCondition::Paused(paused) => now.pid.is_none() || now.paused == *paused,
@@ -565,6 +568,8 @@ mod tests {
         assert_eq!(condition.verdict(&service(ServiceState::Down, Want::Once, 0)), NotYet);
         assert_eq!(condition.verdict(&ServiceStatus { since: 6.0, ..service(ServiceState::Down, Want::Once, 0) }), Met);
         assert_eq!(condition.verdict(&service(ServiceState::Up, Want::Once, 7)), Met);
+        let slow = ServiceStatus { since: 6.0, ..service(ServiceState::Starting, Want::Once, 7) };
+        assert_eq!(condition.verdict(&slow), NotYet, "it has a process, and no program yet");
     }
 
     #[test]
