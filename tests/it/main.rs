@@ -3,20 +3,21 @@
 // The rules of clippy.toml are for PID 1. A test may wait, look at the clock, start threads and print.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, missing_docs)]
 
-mod anywhere;
+mod any_uid_any_root;
 mod api;
-mod boxes;
 mod cgroup;
 mod client;
 mod container;
-mod delegated;
+mod crash_and_upgrade;
+mod delegated_supervise;
+mod dev_tree;
 mod differential;
 mod directory;
 mod entrypoint;
 mod examples;
-mod exec;
 mod faults;
 mod images;
+mod in_containers;
 mod isolation;
 mod json_lines;
 mod loggers;
@@ -27,16 +28,15 @@ mod orders;
 mod personalities;
 mod pid1;
 mod procfs;
-mod rescue;
+mod ptrace;
 mod scale;
 mod scenario;
 mod service_dirs;
 mod shutdown;
+mod slow_exec;
 mod svdir;
-mod talk;
 mod terminal;
 mod tidy;
-mod traced;
-mod trees;
+mod tool_differences;
 mod verbs;
 mod watchers;

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 
+use crate::crash_and_upgrade::{At, Trap, why_no_traps};
 use crate::procfs;
-use crate::rescue::{At, Trap, why_no_traps};
 use crate::svdir::{SOON, Supervisor, SvDir, UnderTest, as_many, poll_until, skip, wait_for};
 use crate::verbs::verb;
 

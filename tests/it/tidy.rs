@@ -1,5 +1,6 @@
 //! The walls between the rooms, and what no room may hold.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,20 @@ fn unsafe_has_one_address() {
         .map(|(path, _)| path)
         .collect();
     assert!(outside.is_empty(), "unsafe outside sys/: {outside:?}");
+}
+
+/// docs/architecture.md says of each file here what it promises.
+#[test]
+fn every_file_of_these_tests_is_on_the_map() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/architecture.md")).expect("the document");
+    let map = text.split("| file in `tests/it/` | promise |").nth(1).expect("the map");
+    let rows = map.lines().skip_while(|line| line.is_empty()).take_while(|line| line.starts_with('|')).skip(1);
+    let files = |row: &str| row.split('|').nth(1).unwrap_or_default().split('`').map(str::to_owned).collect::<Vec<_>>();
+    let mapped: BTreeSet<String> = rows.flat_map(files).filter(|word| word.ends_with(".rs")).collect();
+    let entries = fs::read_dir(root.join("tests/it")).expect("the files").flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    assert_eq!(mapped, names.filter(|name| name.ends_with(".rs")).collect());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use onit::wire::ledger::{FACTS, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{as_many, given_to, is_root, is_starved, missing_tools, onit, send, skip, wait_for, wrapped};
-use crate::{anywhere, procfs, traced};
+use crate::{any_uid_any_root, procfs, ptrace};
 
 const SERVICES: usize = 100;
 /// How many of them write to a logger all the time.
@@ -486,14 +486,14 @@ fn whoever_runs_us_hears_of_the_end_also_after_a_failure_and_of_the_beginning_on
 
 #[test]
 fn what_is_in_the_live_view_stays_there() {
-    if let Some(why) = anywhere::why_not() {
+    if let Some(why) = any_uid_any_root::why_not() {
         skip!("{why}");
     }
     let sv = SvDir::new();
     let chatty = sv.service("chatty").run("exec sleep 1000").log("exec cat").create();
-    let words = anywhere::as_a_stranger(&sv, 54_501);
+    let words = any_uid_any_root::as_a_stranger(&sv, 54_501);
     let onit = sv.spawn_words(&words);
-    let all = [anywhere::in_view(&sv, "chatty"), anywhere::in_view(&sv, "chatty/log")];
+    let all = [any_uid_any_root::in_view(&sv, "chatty"), any_uid_any_root::in_view(&sv, "chatty/log")];
     let before = all.clone().map(|service| service.wait_up());
     for count in 1..=2 {
         onit.signal(Signal::SIGSEGV);
@@ -505,7 +505,7 @@ fn what_is_in_the_live_view_stays_there() {
     all[0].wait_other(before[0]);
     // Another one needs the view too, and it is still ours.
     sv.service("later").run("exec sleep 1000").create_atomically();
-    anywhere::in_view(&sv, "later").wait_up();
+    any_uid_any_root::in_view(&sv, "later").wait_up();
     assert_eq!(all[1].wait_up(), before[1]);
     assert!(!chatty.path().join("supervise").exists());
     assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
@@ -728,12 +728,12 @@ fn a_main_process_that_starts_after_a_fault_gets_what_was_open_for_it() {
 
 #[test]
 fn a_fault_while_a_traced_child_stands_still_does_not_leave_it_there() {
-    if let Some(why) = why_no_traps().or_else(traced::why_not) {
+    if let Some(why) = why_no_traps().or_else(ptrace::why_not) {
         skip!("{why}");
     }
     let sv = SvDir::new();
-    let code = format!("select(undef, undef, undef, 0.02) until -e \"go\"; {}", traced::trace_me());
-    let web = sv.service("web").run(&traced::perl(&format!("{code} {}", traced::SIGNALS_ITSELF))).create();
+    let code = format!("select(undef, undef, undef, 0.02) until -e \"go\"; {}", ptrace::trace_me());
+    let web = sv.service("web").run(&ptrace::perl(&format!("{code} {}", ptrace::SIGNALS_ITSELF))).create();
     let onit = sv.start(UnderTest::Onit);
     let pid = web.wait_up();
     wait_idle(&onit);
@@ -899,7 +899,7 @@ fn the_process_of_a_service_that_is_refused_after_a_lost_ledger_is_found_when_it
 /// Their directories cannot be written, so their status is in the live view.
 #[test]
 fn the_processes_of_lost_records_and_of_a_lost_ledger_are_found_by_what_the_live_view_says_of_them() {
-    if let Some(why) = anywhere::why_not() {
+    if let Some(why) = any_uid_any_root::why_not() {
         skip!("{why}");
     }
     let records =
@@ -909,8 +909,8 @@ fn the_processes_of_lost_records_and_of_a_lost_ledger_are_found_by_what_the_live
         let sv = SvDir::new();
         sleeper(&sv, "web");
         sv.service("pair").run("exec sleep 1000").log("exec cat").create_atomically();
-        let onit = sv.spawn_words(&anywhere::as_a_stranger(&sv, 54_503));
-        let all = ["web", "pair", "pair/log"].map(|name| anywhere::in_view(&sv, name));
+        let onit = sv.spawn_words(&any_uid_any_root::as_a_stranger(&sv, 54_503));
+        let all = ["web", "pair", "pair/log"].map(|name| any_uid_any_root::in_view(&sv, name));
         let before = all.clone().map(|service| service.wait_up());
         wait_idle(&onit);
         damage(onit.pid(), word as u64, count);
@@ -1293,7 +1293,7 @@ fn what_cannot_be_executed_is_told_to_both_and_the_old_one_goes_on() {
 /// What stands at the path is the other user's: root does not lend it any rights by asking.
 #[test]
 fn what_another_user_has_put_there_is_tried_with_that_users_rights_or_only_read() {
-    if let Some(why) = anywhere::why_not() {
+    if let Some(why) = any_uid_any_root::why_not() {
         skip!("{why}");
     }
     for beside in [true, false] {
