@@ -54,7 +54,7 @@ fn watch_way(notifier: &Notifier, file: &Path) -> Result<bool, Errno> {
 pub fn supervisor(mut talk: Talk, until: Option<Mono>) -> Result<Talk, Trouble> {
     let failed = |errno: Errno| Trouble::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc()));
     while talk.everything().is_err() && until.is_none_or(|until| clock::now() < until) {
-        let arrival = Arrival::of(&[talk.sockets(), talk.doors()].concat()).map_err(failed)?;
+        let arrival = Arrival::of(&[talk.sockets(), talk.fifos()].concat()).map_err(failed)?;
         talk = Talk::open_within(until.map(|until| until.since(clock::now())));
         if talk.everything().is_err() {
             poll::input(&arrival, until.unwrap_or(Mono(u64::MAX))).map_err(failed)?;

@@ -1,7 +1,7 @@
 //! `onit completion`: scripts for shells. They ask `onit list` for the names of services.
 
-use super::paint;
 use super::table::{Verb, Words, verbs};
+use super::term;
 use crate::wire::settings;
 use argh::{ArgsInfo, FlagInfoKind, FromArgs};
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub struct Completion {
 impl Completion {
     /// Prints the script. Returns the exit code.
     pub fn run(&self) -> i32 {
-        paint::print(&match self.shell {
+        term::print(&match self.shell {
             Shell::Bash => filled(BASH),
             Shell::Zsh => filled(ZSH),
             Shell::Fish => fish(),

@@ -2,7 +2,7 @@
 
 use super::find::{Talk, Target, Way};
 use super::here::{self, Seen};
-use super::paint::{self, Paint, Tone};
+use super::term::{self, Paint, Tone};
 use super::{status, words};
 use crate::machine::{ServiceState, Want};
 use crate::sys::fs;
@@ -30,7 +30,7 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
         lines.push(format!("  {} {text}", paint.tone(Tone::Quiet, &format!("{name:<9}"))));
     };
     if talk.unusual_directory().is_some() {
-        say("directory", paint::cut(&talk.place(target).display().to_string(), usize::MAX));
+        say("directory", term::cut(&talk.place(target).display().to_string(), usize::MAX));
     }
     if let Some(pid) = service.pid {
         say("pid", process(pid, here::look(talk, target, pid), service.state == ServiceState::Finishing));
@@ -52,7 +52,7 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
         say("next", format!("starts again in {}", words::ahead(seconds)));
     }
     if let Some(trouble) = service.trouble.as_ref().filter(|_| words::is_troubled(service)) {
-        say("trouble", paint.tone(Tone::Bad, &paint::cut(trouble, usize::MAX)));
+        say("trouble", paint.tone(Tone::Bad, &term::cut(trouble, usize::MAX)));
     }
     log(talk, target, service, paint, &mut lines);
     lines
@@ -64,7 +64,7 @@ fn process(told: i32, seen: Seen, finishing: bool) -> String {
         let unseen = if seen == Seen::Nowhere { " (not to be seen here: another PID namespace?)" } else { "" };
         return format!("{told}{unseen}");
     };
-    let name = paint::cut(&crate::sys::process::name(pid), usize::MAX);
+    let name = term::cut(&crate::sys::process::name(pid), usize::MAX);
     let what = if finishing { "finish" } else { &name };
     let here = elsewhere(told, seen);
     if name.is_empty() { format!("{told}{here}") } else { format!("{told} ({what}){here}") }
@@ -79,7 +79,7 @@ fn elsewhere(told: i32, seen: Seen) -> String {
 }
 
 fn title(service: &ServiceStatus, paint: Paint) -> String {
-    let name = paint.tone(Tone::Strong, &paint::cut(&service.name, usize::MAX));
+    let name = paint.tone(Tone::Strong, &term::cut(&service.name, usize::MAX));
     format!("{name}: {}", paint.tone(status::tone(service), &words::described_state(service)))
 }
 
@@ -179,13 +179,13 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
         lines.push(heading(format!("{state}{pid}{since}")));
     }
     let Some(file) = current(&directory, process, talk.is_elsewhere()) else { return };
-    let shown = paint::cut(&file.display().to_string(), usize::MAX);
+    let shown = term::cut(&file.display().to_string(), usize::MAX);
     match tail(&file) {
         Ok(tail) if tail.is_empty() => lines.push(format!("  {shown} is empty")),
         Ok(tail) => {
             lines.push(format!("  {}", paint.tone(Tone::Quiet, &format!("the last of {shown}"))));
-            let width = paint::width().unwrap_or(usize::MAX);
-            lines.extend(tail.iter().map(|line| format!("    {}", paint::cut(line, width.saturating_sub(4)))));
+            let width = term::width().unwrap_or(usize::MAX);
+            lines.extend(tail.iter().map(|line| format!("    {}", term::cut(line, width.saturating_sub(4)))));
         }
         Err(error) => lines.push(format!("  cannot read {shown}: {error}")),
     }

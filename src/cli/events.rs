@@ -1,7 +1,7 @@
 //! `onit events`: what happens, as it happens; and a program for each event.
 
 use super::find::{Talk, Trouble};
-use super::{find, paint, status, words};
+use super::{find, status, term, words};
 use crate::client::Deadline;
 use crate::exit;
 use crate::machine::Want;
@@ -75,9 +75,9 @@ impl Events {
             return Ok(());
         }
         if self.json {
-            return paint::report(&format!("{}\n", json::text(event)));
+            return term::report(&format!("{}\n", json::text(event)));
         }
-        paint::report(&format!("{}\n", line(event)))
+        term::report(&format!("{}\n", line(event)))
     }
 }
 
@@ -89,7 +89,7 @@ fn listen(talk: &mut Talk) -> Result<(), Trouble> {
 fn line(event: &Event) -> String {
     let time = words::moment(event.time);
     let Some(name) = &event.name else { return format!("{time} {}", event.what) };
-    let mut text = format!("{time} {}: ", paint::cut(name, usize::MAX));
+    let mut text = format!("{time} {}: ", term::cut(name, usize::MAX));
     match (&event.old, &event.new) {
         (Some(old), Some(new)) if old != new => text += &format!("{old} -> {new}"),
         (_, Some(new)) if event.what == EventKind::State => text += new.as_str(),

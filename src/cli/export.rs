@@ -1,6 +1,6 @@
 //! `onit export systemd DIR`: a service in the words of another supervisor.
 
-use super::paint;
+use super::term;
 use crate::exit;
 use crate::service_dir::{ServiceDir, cause, systemd};
 use crate::sys::say::say;
@@ -50,7 +50,7 @@ impl Export {
                 return exit::SYSTEM;
             }
         };
-        paint::print(&match self.format {
+        term::print(&match self.format {
             Format::Systemd => systemd::unit(&service),
         })
     }

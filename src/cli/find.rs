@@ -1,7 +1,7 @@
 //! Whom a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
 
-use super::newcomer::{MOMENT, is_service};
-use super::{files, near, paint};
+use super::newcomer::{SEARCH_TIMEOUT, is_service};
+use super::{files, near, term};
 use crate::client::find::{Directory, Miss, same};
 use crate::client::{Deadline, Error, ErrorKind, api::Api};
 use crate::exit;
@@ -72,7 +72,7 @@ impl Trouble {
 
     /// Says it. Returns the exit code.
     pub fn tell(&self) -> i32 {
-        say(format_args!("onit: {}", paint::cut(&self.text, usize::MAX)));
+        say(format_args!("onit: {}", term::cut(&self.text, usize::MAX)));
         self.code
     }
 }
@@ -125,7 +125,7 @@ impl Talk {
     /// The same for who has so much time. A supervisor always has a moment to answer: what is asked with a limit of
     /// zero is asked.
     pub fn open_within(limit: Option<Duration>) -> Talk {
-        let patience = limit.map_or(PATIENCE, |limit| limit.clamp(MOMENT, PATIENCE));
+        let patience = limit.map_or(PATIENCE, |limit| limit.clamp(SEARCH_TIMEOUT, PATIENCE));
         let directory = Directory::from_environment();
         let (found, misses) = directory.search(patience);
         let is_forbidden = |miss: &&Miss| miss.may_be_theirs && miss.error.kind() == ErrorKind::NotPermitted;
@@ -175,7 +175,7 @@ impl Talk {
     }
 
     /// Where those show that they are there who look after a service of the directory and have no socket.
-    pub fn doors(&self) -> Vec<PathBuf> {
+    pub fn fifos(&self) -> Vec<PathBuf> {
         let names = fs::open_path(&self.directory).and_then(fs::names).unwrap_or_default();
         names.iter().map(|name| self.directory.join(name).join("supervise/ok")).collect()
     }
@@ -219,7 +219,7 @@ impl Talk {
         match &mut self.api {
             Some(api) => {
                 let mut all = api.all().map_err(|error| Trouble::failed(&error))?;
-                all.sort_by(|one, other| paint::by_name(&one.name, &other.name));
+                all.sort_by(|one, other| term::by_name(&one.name, &other.name));
                 Ok(all)
             }
             None => {
@@ -231,7 +231,7 @@ impl Talk {
                     Trouble::new(exit::SYSTEM, format!("{why}; {}", self.unreachable().text))
                 })?;
                 let mut services: Vec<_> = names.iter().flat_map(|name| files::pair(&self.directory, name)).collect();
-                services.sort_by(|one, other| paint::by_name(&one.name, &other.name));
+                services.sort_by(|one, other| term::by_name(&one.name, &other.name));
                 let unseen = |service: &ServiceStatus| {
                     service.state == ServiceState::Refused
                         || (service.state == ServiceState::Unknown && self.forbidden.is_some())

@@ -2,7 +2,7 @@
 
 use super::check::{self, Answer};
 use super::find::{Talk, worse};
-use super::paint;
+use super::term;
 use super::words;
 use crate::exit;
 use crate::machine::ServiceState;
@@ -75,8 +75,8 @@ impl Health {
         let troubles = if stopping { Vec::new() } else { unavailable(&services, &places) };
         let report = report(&services, &troubles, stopping);
         let told = match (&report.reason, self.json) {
-            (_, true) => paint::print(&format!("{}\n", json::text(&report))),
-            (Some(reason), false) => paint::print(&format!("{reason}\n")),
+            (_, true) => term::print(&format!("{}\n", json::text(&report))),
+            (Some(reason), false) => term::print(&format!("{reason}\n")),
             (None, false) => exit::OK,
         };
         worse(told, if report.healthy { exit::OK } else { exit::FAILED })
@@ -149,7 +149,7 @@ fn report(services: &[ServiceStatus], unavailable: &[Option<&str>], stopping: bo
             Some(format!("{}: {}; and {} more: {}{more}", first.name, first.reason, others.len(), names.join(", ")))
         }
     };
-    let reason = reason.map(|reason| paint::cut(&reason, 1000));
+    let reason = reason.map(|reason| term::cut(&reason, 1000));
     Report { healthy: reason.is_none(), services: services.len(), reason, unhealthy }
 }
 

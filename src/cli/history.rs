@@ -1,7 +1,7 @@
 //! `onit history`: the last lives of a service.
 
 use super::find::{Talk, Trouble, Way};
-use super::paint::{self, Cell, Colour, Table, Tone};
+use super::term::{self, Cell, Colour, Table, Tone};
 use super::words;
 use crate::exit;
 use crate::wire::api::LifeRecord;
@@ -30,9 +30,9 @@ impl History {
     pub fn run(&self) -> i32 {
         let mut talk = Talk::open();
         match self.lives(&mut talk) {
-            Ok(lives) if self.json => paint::print(&paint::json(&lives)),
-            Ok(lives) if lives.is_empty() => paint::print(&format!("{}: has not been started\n", self.service)),
-            Ok(lives) => paint::print_lines(&table(&lives).lines(self.color.paint(), paint::width())),
+            Ok(lives) if self.json => term::print(&term::json(&lives)),
+            Ok(lives) if lives.is_empty() => term::print(&format!("{}: has not been started\n", self.service)),
+            Ok(lives) => term::print_lines(&table(&lives).lines(self.color.paint(), term::width())),
             Err(trouble) => trouble.tell(),
         }
     }

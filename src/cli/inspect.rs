@@ -2,7 +2,7 @@
 
 use super::find::{Talk, Target, Trouble};
 use super::here;
-use super::paint;
+use super::term;
 use crate::exit;
 use crate::sys::process;
 use crate::wire::json;
@@ -40,14 +40,14 @@ impl List {
         let terminal = std::io::stdout().is_terminal() && !self.json;
         let names: Vec<String> = wanted.map(|service| service.name).collect();
         match (self.json, terminal) {
-            (true, _) => paint::print(&paint::json(&names)),
+            (true, _) => term::print(&term::json(&names)),
             (false, true) => {
-                let shown: String = names.iter().map(|name| paint::cut(name, usize::MAX) + "\n").collect();
-                paint::print(&shown)
+                let shown: String = names.iter().map(|name| term::cut(name, usize::MAX) + "\n").collect();
+                term::print(&shown)
             }
             // As ls does: a program that reads the names gets the names.
             (false, false) => {
-                paint::print_bytes(names.iter().map(|name| format!("{name}\n")).collect::<String>().as_bytes())
+                term::print_bytes(names.iter().map(|name| format!("{name}\n")).collect::<String>().as_bytes())
             }
         }
     }
@@ -68,7 +68,7 @@ impl Process {
         let mut talk = Talk::open();
         let told = pid(&mut talk, &self.service).and_then(|(target, pid)| here::number(&talk, &target, pid));
         match told {
-            Ok(pid) => paint::print(&format!("{pid}\n")),
+            Ok(pid) => term::print(&format!("{pid}\n")),
             Err(trouble) => trouble.tell(),
         }
     }
@@ -119,15 +119,15 @@ impl Env {
         if self.json {
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
             let all: BTreeMap<_, _> = variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();
-            return paint::print_bytes(format!("{}\n", json::text(&all)).as_bytes());
+            return term::print_bytes(format!("{}\n", json::text(&all)).as_bytes());
         }
         let terminal = std::io::stdout().is_terminal();
         let line = |(name, value): (Vec<u8>, Vec<u8>)| {
             let line = [&name[..], b"=", &value].concat();
-            [&paint::escaped(&line, terminal)[..], b"\n"].concat()
+            [&term::escaped(&line, terminal)[..], b"\n"].concat()
         };
         let lines: Vec<Vec<u8>> = variables.into_iter().map(line).collect();
-        paint::print_bytes(&lines.concat())
+        term::print_bytes(&lines.concat())
     }
 }
 

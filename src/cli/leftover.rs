@@ -2,7 +2,7 @@
 
 use super::find::{Talk, Target};
 use super::here::{self, Seen};
-use super::paint;
+use super::term;
 use crate::machine::{Pid, ServiceState};
 use crate::sys::{clock, poll, process, say::say};
 use crate::wire::api::ServiceStatus;
@@ -55,7 +55,7 @@ fn line(name: &str, left: &[Pid]) -> Option<String> {
         left.iter().take(NAMED).map(|pid| format!("process {pid} ({})", process::name(*pid))).collect();
     let more = if left.len() > NAMED { format!(" and {} more", left.len() - NAMED) } else { String::new() };
     let live = if left.len() == 1 { "lives" } else { "live" };
-    let name = paint::cut(name, usize::MAX);
+    let name = term::cut(name, usize::MAX);
     let whose =
         format!("of its session still {live}: its run did not end {}", if left.len() == 1 { "it" } else { "them" });
     (!words.is_empty()).then(|| format!("onit: {name}: stopped, but {}{more} {whose}", words.join(", ")))

@@ -1,7 +1,7 @@
 //! `onit lint DIR…`: what is wrong with service directories, before anything is started.
 
 use super::find::worse;
-use super::paint;
+use super::term;
 use crate::exit;
 use crate::service_dir::{Finding, Severity, lint};
 use crate::sys::say::say;
@@ -32,9 +32,9 @@ impl Lint {
             return exit::USAGE;
         }
         let findings = lint::examine(&self.directories);
-        let text = if self.json { paint::json(&findings) } else { lines(&findings) };
+        let text = if self.json { term::json(&findings) } else { lines(&findings) };
         let counts = |finding: &Finding| self.strict || finding.severity == Severity::Error;
-        worse(paint::print(&text), if findings.iter().any(counts) { exit::FAILED } else { exit::OK })
+        worse(term::print(&text), if findings.iter().any(counts) { exit::FAILED } else { exit::OK })
     }
 }
 

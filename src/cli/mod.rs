@@ -42,8 +42,6 @@ mod newcomer;
 #[cfg(feature = "cli")]
 pub mod order;
 #[cfg(feature = "cli")]
-mod paint;
-#[cfg(feature = "cli")]
 pub mod power;
 mod print;
 #[cfg(feature = "cli")]
@@ -54,6 +52,8 @@ pub mod svok;
 pub mod svstat;
 #[cfg(feature = "cli")]
 pub mod table;
+#[cfg(feature = "cli")]
+mod term;
 #[cfg(feature = "cli")]
 pub mod upgrade;
 #[cfg(feature = "cli")]

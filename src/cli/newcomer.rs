@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One that is asked by somebody in a hurry has this long.
-pub const MOMENT: Duration = Duration::from_secs(1);
+pub const SEARCH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Waits until somebody looks after the service in this directory, if an onit is about to.
 pub fn wait(path: &Path, until: Mono) {
@@ -27,7 +27,7 @@ pub fn wait(path: &Path, until: Mono) {
 fn is_about_to_be_taken_in(service: &Path) -> bool {
     let service = if service.ends_with("log") { service.parent().unwrap_or(service) } else { service };
     let (Some(directory), Some(name)) = (service.parent(), service.file_name()) else { return false };
-    let (found, _) = Directory::named(directory).search(MOMENT);
+    let (found, _) = Directory::named(directory).search(SEARCH_TIMEOUT);
     let theirs = found.filter(|(api, place)| place.beside || same(Path::new(&api.hello().directory), directory));
     let Some((mut api, _)) = theirs.filter(|_| is_service(name)) else { return false };
     let is_refused = |one: &ServiceStatus| one.state == ServiceState::Refused && name == OsStr::new(&one.name);

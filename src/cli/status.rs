@@ -2,7 +2,7 @@
 
 use super::detail;
 use super::find::{Talk, Target, Trouble, worse};
-use super::paint::{self, Cell, Colour, Paint, Table, Tone};
+use super::term::{self, Cell, Colour, Paint, Table, Tone};
 use super::words;
 use crate::client::{Deadline, api::Api};
 use crate::exit;
@@ -59,7 +59,7 @@ impl Status {
             return if runs { code } else { worse(code, exit::NOT_RUNNING) };
         }
         if self.json {
-            return worse(code, paint::print(&paint::json(&services)));
+            return worse(code, term::print(&term::json(&services)));
         }
         if services.is_empty() && code != exit::OK {
             return code;
@@ -71,18 +71,18 @@ impl Status {
                 detail::lines(&mut talk, &target, service, paint)
             }
             _ => {
-                let mut lines = table(&services).lines(paint, paint::width());
+                let mut lines = table(&services).lines(paint, term::width());
                 lines.extend(summary(&services, lines.len()));
                 if talk.is_elsewhere() {
                     lines.push(ELSEWHERE.into());
                 }
                 if let Some(directory) = talk.unusual_directory().filter(|_| std::io::stdout().is_terminal()) {
-                    lines.push(paint::cut(&format!("(the services in {})", directory.display()), usize::MAX));
+                    lines.push(term::cut(&format!("(the services in {})", directory.display()), usize::MAX));
                 }
                 lines
             }
         };
-        worse(code, paint::print_lines(&lines))
+        worse(code, term::print_lines(&lines))
     }
 
     /// The one service that this word names.
@@ -109,7 +109,7 @@ impl Status {
                 Err(trouble) => code = worse(code, trouble.tell()),
             }
         }
-        services.sort_by(|one, other| paint::by_name(&one.name, &other.name));
+        services.sort_by(|one, other| term::by_name(&one.name, &other.name));
         (services, code)
     }
 
@@ -127,7 +127,7 @@ impl Status {
                     break;
                 }
                 let drawn = self.draw(&services, screen);
-                let show = if screen { paint::draw } else { paint::report };
+                let show = if screen { term::draw } else { term::report };
                 if last.as_ref() != Some(&drawn)
                     && let Err(code) = show(&drawn)
                 {
@@ -241,7 +241,7 @@ fn summary(services: &[ServiceStatus], lines: usize) -> Option<String> {
         0 => format!("{} services, all as wanted", services.len()),
         amiss => format!("{} services, {amiss} not as wanted: {}", services.len(), names.join(" ")),
     };
-    Some(paint::cut(&line, columns))
+    Some(term::cut(&line, columns))
 }
 
 /// Without what changes by itself: what is left says that something has happened.

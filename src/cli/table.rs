@@ -1,6 +1,6 @@
 //! Every word that `onit` understands: for finding its function, for `onit help`, and for completion.
 
-use super::paint;
+use super::term;
 use super::wait;
 use super::{
     check, completion, events, export, health, history, inspect, install, lint, near, new, order, status, upgrade,
@@ -374,7 +374,7 @@ impl Verb {
         let output = early.output.trim_end();
         if early.status.is_ok() {
             let also = if self.also.is_empty() { String::new() } else { format!("Also: {}\n\n", self.also.join(", ")) };
-            return paint::print(&folded(&format!("{}: {}\n\n{also}{output}\n", self.title(), self.about)));
+            return term::print(&folded(&format!("{}: {}\n\n{also}{output}\n", self.title(), self.about)));
         }
         let (name, why) = (self.name, self.wrong(output));
         say(format_args!("onit: {name}: {why} (\"onit help {name}\" says more)"));
@@ -422,13 +422,13 @@ fn folded(text: &str) -> String {
 
 /// `onit help [VERB|all]`.
 pub fn help(word: Option<&str>) -> i32 {
-    let Some(word) = word else { return paint::print(&everyday()) };
+    let Some(word) = word else { return term::print(&everyday()) };
     match find(word) {
-        _ if word == "all" => paint::print(&overview()),
-        Some(Verb { name: "help", .. }) => paint::print("usage: onit help [VERB|all]\n"),
+        _ if word == "all" => term::print(&overview()),
+        Some(Verb { name: "help", .. }) => term::print("usage: onit help [VERB|all]\n"),
         Some(verb) => match verb.run {
             Some(run) => run(verb, &["--help".into()]),
-            None => paint::print(&format!("usage: onit {} {}\n\n{}\n", verb.name, verb.words, verb.about)),
+            None => term::print(&format!("usage: onit {} {}\n\n{}\n", verb.name, verb.words, verb.about)),
         },
         None => unknown(word),
     }

@@ -289,16 +289,16 @@ impl Waiting<'_> {
         self.met += 1;
         if self.patience.verbose {
             self.progress.clear();
-            let name = super::paint::cut(&one.target.name, usize::MAX);
+            let name = super::term::cut(&one.target.name, usize::MAX);
             let pid = now.map_or(String::new(), words::process);
             let state = now.filter(|_| !matches!(one.condition, WaitCondition::Gone(_))).map_or("gone", words::state);
-            let told = super::paint::report(&format!("{name}: {state}{pid}\n"));
+            let told = super::term::report(&format!("{name}: {state}{pid}\n"));
             self.told = worse(self.told, told.err().unwrap_or(exit::OK));
         }
     }
 
     fn fail(&mut self, one: &Pending, now: &ServiceStatus, code: i32) {
-        let (name, condition) = (super::paint::cut(&one.target.name, usize::MAX), one.condition.name(now));
+        let (name, condition) = (super::term::cut(&one.target.name, usize::MAX), one.condition.name(now));
         let after = if code == exit::LATE { format!(" after {}", self.patience.passed()) } else { String::new() };
         self.complain(Trouble::new(code, format!("{name}: not {condition}{after}: {}", stands(now))));
     }
@@ -422,7 +422,7 @@ impl Progress {
             let names: Vec<&str> = names.collect();
             let line =
                 format!("waiting for {} ({})", names.join(" "), words::span(now.since(self.start).as_secs_f64()));
-            self.draw(&super::paint::cut(&line, 78));
+            self.draw(&super::term::cut(&line, 78));
             self.next = now.after(SECOND);
         }
         Some(self.next)

@@ -1,7 +1,7 @@
 //! The same operation on many services, some at a time, within one time limit.
 
 use super::check::Asking;
-use super::until::Sight;
+use super::until::StatusFile;
 use super::watch::Watch;
 use super::{Deadline, Error, ErrorKind, Kind, Result, Service, Status, Until};
 use crate::machine::Command;
@@ -34,7 +34,7 @@ pub enum Operation {
 
 impl Operation {
     /// The order, and what is waited for behind it.
-    fn begin(&self, service: &Service, before: Sight) -> Result<Option<Until>> {
+    fn begin(&self, service: &Service, before: StatusFile) -> Result<Option<Until>> {
         if !before.alive && !matches!(self, Operation::Wait(_)) {
             return Err(service.unsupervised(&self.words()));
         }
@@ -228,7 +228,12 @@ fn perform(
 }
 
 /// Sends the order, or looks whether it is carried out. A result, if there is one already.
-fn go_on(work: &mut Work, service: &Service, operation: &Operation, sight: Sight) -> Option<Result<Option<Status>>> {
+fn go_on(
+    work: &mut Work,
+    service: &Service,
+    operation: &Operation,
+    sight: StatusFile,
+) -> Option<Result<Option<Status>>> {
     let until = match work.until {
         Some(until) => until,
         None => match operation.begin(service, sight) {

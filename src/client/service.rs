@@ -37,7 +37,7 @@ struct Place {
 /// A sign of life of a supervisor: a descriptor on which something happens when it ends. `None` where there is no way
 /// to be told.
 #[derive(Debug)]
-pub(super) struct Pulse(pub(super) Option<OwnedFd>);
+pub(super) struct Liveness(pub(super) Option<OwnedFd>);
 
 impl Service {
     /// The service in this directory. It need not be supervised.
@@ -141,10 +141,10 @@ impl Service {
     }
 
     /// A sign of life of its supervisor, if there is one.
-    pub(super) fn pulse(&self) -> Result<Option<Pulse>> {
+    pub(super) fn pulse(&self) -> Result<Option<Liveness>> {
         let trouble = |file, errno| Err(Error::of_file(self.path(), "look for a supervisor", file, errno));
         match fs::writer(&self.0.ok) {
-            Ok(ok) => return Ok(Some(Pulse(Some(ok)))),
+            Ok(ok) => return Ok(Some(Liveness(Some(ok)))),
             Err(_) if self.is_of_s6() => {}
             Err(Errno::ENXIO | Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
             Err(errno) => return trouble("supervise/ok", errno),
@@ -152,9 +152,9 @@ impl Service {
         match fs::lock_holder(&self.0.lock) {
             Ok(Holder::Process(pid)) => {
                 let end = fs::writer(&self.0.control).or_else(|_| process::handle(pid));
-                Ok(Some(Pulse(end.ok())))
+                Ok(Some(Liveness(end.ok())))
             }
-            Ok(Holder::Stranger) => Ok(Some(Pulse(fs::writer(&self.0.control).ok()))),
+            Ok(Holder::Stranger) => Ok(Some(Liveness(fs::writer(&self.0.control).ok()))),
             Ok(Holder::Nobody) | Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(errno) => trouble("supervise/lock", errno),
         }
@@ -352,7 +352,7 @@ impl Service {
     }
 
     /// The FIFOs that a supervisor opens when it begins.
-    pub(super) fn doors(&self) -> [&Path; 2] {
+    pub(super) fn fifos(&self) -> [&Path; 2] {
         [&self.0.ok, &self.0.control]
     }
 }

@@ -32,7 +32,7 @@ pub enum Until {
 
 /// What is known of a service at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Sight {
+pub(super) struct StatusFile {
     /// A supervisor looks after it.
     pub alive: bool,
     /// What it says; `None` also if that cannot be read.
@@ -41,7 +41,7 @@ pub(super) struct Sight {
 
 impl Until {
     /// Whether it is so; an error where it will never be.
-    pub(super) fn is_met(self, sight: Sight) -> std::result::Result<bool, ErrorKind> {
+    pub(super) fn is_met(self, sight: StatusFile) -> std::result::Result<bool, ErrorKind> {
         match self {
             Until::Gone => return Ok(!sight.alive),
             Until::Supervised => return Ok(sight.alive && sight.status.is_some()),
@@ -191,7 +191,7 @@ mod tests {
     const DOWN: Status = Status { phase: Phase::Down, want: Want::Down, pid: None, ..UP };
 
     fn met(until: Until, status: Status) -> std::result::Result<bool, ErrorKind> {
-        until.is_met(Sight { alive: true, status: Some(status) })
+        until.is_met(StatusFile { alive: true, status: Some(status) })
     }
 
     fn later(status: Status) -> Status {
@@ -239,13 +239,13 @@ mod tests {
 
     #[test]
     fn without_a_supervisor_only_its_absence_can_be_waited_for() {
-        let gone = Sight { alive: false, status: Some(UP) };
+        let gone = StatusFile { alive: false, status: Some(UP) };
         for until in [Until::Up, Until::Down, Until::Ready, Until::Restarted(None), Until::Started(None)] {
             assert_eq!(until.is_met(gone), Err(ErrorKind::NoSupervisor));
-            assert_eq!(until.is_met(Sight { alive: true, status: None }), Ok(false));
+            assert_eq!(until.is_met(StatusFile { alive: true, status: None }), Ok(false));
         }
         assert_eq!((Until::Gone.is_met(gone), Until::Supervised.is_met(gone)), (Ok(true), Ok(false)));
-        let silent = Sight { alive: true, status: None };
+        let silent = StatusFile { alive: true, status: None };
         assert_eq!((Until::Gone.is_met(silent), Until::Supervised.is_met(silent)), (Ok(false), Ok(false)));
         assert_eq!(met(Until::Supervised, DOWN), Ok(true));
     }

@@ -4,8 +4,8 @@
 //! links, and directories that are removed and made anew. A supervisor that dies tells nobody; but the kernel does, on
 //! the writing end of the FIFO that it has read from. And one that comes opens that FIFO.
 
-use super::service::Pulse;
-use super::until::Sight;
+use super::service::Liveness;
+use super::until::StatusFile;
 use super::{Deadline, Error, Format, Result, Service, Status};
 use crate::sys::poll::Poller;
 use crate::sys::watch::{Interest, Mark, News, Notifier};
@@ -61,14 +61,14 @@ pub struct Watch {
 
 struct Slot {
     service: Service,
-    pulse: Option<Pulse>,
-    seen: Sight,
+    pulse: Option<Liveness>,
+    seen: StatusFile,
     /// Nothing has been told yet.
     fresh: bool,
     /// It stands in `due`.
     due: bool,
     /// The way to it has changed.
-    astray: bool,
+    path_changed: bool,
     /// Its supervisor has died.
     lost: bool,
     /// What was written while it had no supervisor.
@@ -175,7 +175,7 @@ impl Watch {
     }
 
     /// The next service that is another than before, or is seen for the first time, and how it was seen before.
-    pub(super) fn step(&mut self, deadline: Deadline) -> Result<Option<(usize, Sight)>> {
+    pub(super) fn step(&mut self, deadline: Deadline) -> Result<Option<(usize, StatusFile)>> {
         loop {
             self.listen(Deadline(Some(crate::machine::Mono::default())));
             while let Some(at) = self.due.pop_front() {
@@ -192,12 +192,12 @@ impl Watch {
             }
             let tick = clock::now().after(TICK);
             self.listen(Deadline(Some(deadline.0.map_or(tick, |at| at.min(tick)))));
-            (0..self.slots.len()).for_each(|at| self.touch(at, |slot| slot.astray = true));
+            (0..self.slots.len()).for_each(|at| self.touch(at, |slot| slot.path_changed = true));
         }
     }
 
     /// How a service is seen.
-    pub(super) fn sight(&self, at: usize) -> Sight {
+    pub(super) fn sight(&self, at: usize) -> StatusFile {
         self.slots.get(at).and_then(Option::as_ref).map(|slot| slot.seen).unwrap_or_default()
     }
 
@@ -207,10 +207,10 @@ impl Watch {
         let slot = Slot {
             service: service.clone(),
             pulse: None,
-            seen: Sight::default(),
+            seen: StatusFile::default(),
             fresh: true,
             due: true,
-            astray: false,
+            path_changed: false,
             lost: false,
             stale: None,
             marks: Vec::new(),
@@ -252,13 +252,13 @@ impl Watch {
 
     fn hear(&mut self, news: News) {
         let News::At(mark, name) = news else {
-            return (0..self.slots.len()).for_each(|at| self.touch(at, |slot| slot.astray = true));
+            return (0..self.slots.len()).for_each(|at| self.touch(at, |slot| slot.path_changed = true));
         };
         let places = self.marks.get(&mark).map(Vec::as_slice).unwrap_or_default();
         let concerned: Vec<(usize, bool)> =
-            places.iter().filter_map(|place| Some((place.slot, place.role.leads_astray(name.as_deref())?))).collect();
-        for (at, astray) in concerned {
-            self.touch(at, |slot| slot.astray |= astray);
+            places.iter().filter_map(|place| Some((place.slot, place.role.changes_path(name.as_deref())?))).collect();
+        for (at, path_changed) in concerned {
+            self.touch(at, |slot| slot.path_changed |= path_changed);
         }
     }
 
@@ -271,12 +271,12 @@ impl Watch {
     }
 
     /// Looks at one service. How it was seen before, if it is seen otherwise now.
-    fn look(&mut self, at: usize) -> Result<Option<Sight>> {
+    fn look(&mut self, at: usize) -> Result<Option<StatusFile>> {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(None) };
         slot.due = false;
         let before = slot.seen;
         if slot.lost
-            && !slot.astray
+            && !slot.path_changed
             && let Some(last) = last_words(slot)
         {
             slot.seen.status = Some(last);
@@ -284,7 +284,7 @@ impl Watch {
             return Ok(Some(before));
         }
         let service = slot.service.clone();
-        if slot.astray {
+        if slot.path_changed {
             self.find_way(at)?;
         }
         // If nobody lives after this was read, nobody alive has written it.
@@ -297,7 +297,7 @@ impl Watch {
         } else if slot.stale != record || record.is_none_or(|record| !is_signed_late(&record)) {
             slot.stale = None;
         }
-        slot.seen = Sight { alive, status: record.filter(|_| alive && slot.stale.is_none()) };
+        slot.seen = StatusFile { alive, status: record.filter(|_| alive && slot.stale.is_none()) };
         let fresh = std::mem::take(&mut slot.fresh);
         Ok((fresh || slot.seen != before).then_some(before))
     }
@@ -306,20 +306,20 @@ impl Watch {
     fn take_pulse(&mut self, at: usize) -> Result<()> {
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(()) };
         let lost = std::mem::take(&mut slot.lost);
-        if !lost && matches!(slot.pulse, Some(Pulse(Some(_)))) {
+        if !lost && matches!(slot.pulse, Some(Liveness(Some(_)))) {
             return Ok(());
         }
         let (service, old) = (slot.service.clone(), slot.pulse.take());
         self.forget(old);
-        let mut pulse = feel(&service)?;
+        let mut pulse = probe(&service)?;
         self.unmark(at, |role| *role == Role::Door);
         if pulse.is_none() {
-            for door in service.doors() {
+            for door in service.fifos() {
                 self.mark(at, door, Interest::Openings, Role::Door)?;
             }
-            pulse = feel(&service)?; // it may have come meanwhile
+            pulse = probe(&service)?; // it may have come meanwhile
         }
-        if let Some(Pulse(Some(end))) = &pulse {
+        if let Some(Liveness(Some(end))) = &pulse {
             self.unmark(at, |role| *role == Role::Door); // others knock there all the time
             let token = u64::try_from(at).unwrap_or(NEWS);
             self.poller.add(end, token).map_err(|errno| Error::of_watch(service.path(), errno))?;
@@ -334,7 +334,7 @@ impl Watch {
     fn find_way(&mut self, at: usize) -> Result<()> {
         self.unmark(at, |_| true);
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(()) };
-        slot.astray = false;
+        slot.path_changed = false;
         let (service, pulse) = (slot.service.clone(), slot.pulse.take());
         self.forget(pulse);
         self.follow(at, service.path())?;
@@ -419,8 +419,8 @@ impl Watch {
         });
     }
 
-    fn forget(&self, pulse: Option<Pulse>) {
-        if let Some(Pulse(Some(end))) = pulse {
+    fn forget(&self, pulse: Option<Liveness>) {
+        if let Some(Liveness(Some(end))) = pulse {
             let _ = self.poller.remove(end);
         }
     }
@@ -454,7 +454,7 @@ impl AsFd for Watch {
 impl Role {
     /// Whether something that happened to this name (to the place itself, if `None`) matters; and whether it changes the
     /// way.
-    fn leads_astray(&self, name: Option<&OsStr>) -> Option<bool> {
+    fn changes_path(&self, name: Option<&OsStr>) -> Option<bool> {
         match (self, name.map(OsStr::to_str)) {
             (Role::Way(own), Some(_)) => (name == Some(own)).then_some(true),
             (Role::Supervise, Some(Some("status"))) => Some(false),
@@ -479,10 +479,10 @@ fn last_words(slot: &Slot) -> Option<Status> {
 }
 
 /// A sign of life. Where we may not look, what is written is taken for true.
-fn feel(service: &Service) -> Result<Option<Pulse>> {
+fn probe(service: &Service) -> Result<Option<Liveness>> {
     match service.pulse() {
         Err(error) if error.kind() == super::ErrorKind::NotPermitted && service.record().is_ok() => {
-            Ok(Some(Pulse(None)))
+            Ok(Some(Liveness(None)))
         }
         result => result,
     }

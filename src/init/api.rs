@@ -43,15 +43,15 @@ const ARRIVALS: Allowance = Allowance::new(256, 2);
 /// When one of these is used up, it is left alone for so long.
 const REST: Duration = Duration::from_millis(8);
 /// Read from one client in one turn.
-const BITE: usize = 4096;
+const READ_CHUNK: usize = 4096;
 /// A client that has this much to take, in bytes, is not read from.
-const MUCH: usize = 32 << 10;
+const HIGH_WATER: usize = 32 << 10;
 /// A client that has this much to take is dropped: it is a subscriber who does not keep up.
 const TOO_MUCH: usize = 4 << 20;
 /// If all together have this much to take, the one with the most is dropped.
 const TOO_MUCH_TOGETHER: usize = 8 << 20;
 /// A client that has taken nothing for this long, although there was something, is dropped.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who may do what, beside root and our own user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -249,7 +249,7 @@ impl Client {
     }
 
     fn has_much(&self) -> bool {
-        self.output.len() >= MUCH
+        self.output.len() >= HIGH_WATER
     }
 
     fn next_line(&mut self) -> Option<Vec<u8>> {
@@ -264,7 +264,7 @@ impl Api {
     /// When somebody is to be dropped or let in.
     pub(super) fn deadline(&self) -> Option<Mono> {
         let stalled = self.clients.iter().flatten().filter(|client| !client.output.is_empty());
-        let stalled = stalled.map(|client| client.active.after(PATIENCE));
+        let stalled = stalled.map(|client| client.active.after(WRITE_TIMEOUT));
         let due = self.clients.iter().flatten().filter(|client| client.is_due());
         let due = due.map(|client| self.guests_rest_until.filter(|_| client.is_guest()).unwrap_or_default());
         stalled.chain(due).chain(self.door.as_ref().and_then(Door::deadline)).min()
@@ -465,7 +465,7 @@ impl Init {
             return self.api.drop_client(at);
         }
         if client.interest.0 {
-            let mut bite = [0; BITE];
+            let mut bite = [0; READ_CHUNK];
             match client.connection.read(&mut bite) {
                 None => client.has_spoken = true,
                 Some([]) => {}
@@ -662,7 +662,7 @@ impl Init {
                     }
                 }
             }
-            let stalls = !client.output.is_empty() && client.active.after(PATIENCE) <= now;
+            let stalls = !client.output.is_empty() && client.active.after(WRITE_TIMEOUT) <= now;
             if stalls || client.output.len() > TOO_MUCH {
                 self.api.drop_client(at);
                 continue;

@@ -64,7 +64,7 @@ pub struct Config {
     /// Every transition is told.
     pub trace: bool,
     /// Whoever was asked to run this directory, and may leave before us.
-    pub front: Option<OwnedFd>,
+    pub launcher: Option<OwnedFd>,
     /// Who runs us and waits for our word.
     pub manager: Option<Manager>,
     /// Who may use the api socket.
@@ -107,7 +107,7 @@ impl Config {
             new_session: false,
             stop_budget: None,
             trace: false,
-            front: None,
+            launcher: None,
             manager: None,
             groups: Groups::default(),
             poll: Poll::default(),

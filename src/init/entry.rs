@@ -4,7 +4,7 @@ use super::api::Groups;
 use super::boot;
 use super::config::{Config, Poll, Root};
 use super::entrypoint::{self, Words};
-use super::front::{self, Manner};
+use super::launcher::{self, Manner};
 use super::personality::Personality;
 use super::voice::{Failure, Voice};
 use super::{Init, Refused, scan};
@@ -234,12 +234,12 @@ fn supervise_behind_a_launcher(
     words: Vec<OsString>,
 ) -> i32 {
     process::adopt_descriptors();
-    let behind = front::behind();
+    let behind = launcher::behind();
     if behind.is_some() || std::process::id() == 1 || rescue::is_successor() {
-        return supervise_all(Config { front: behind, ..config });
+        return supervise_all(Config { launcher: behind, ..config });
     }
-    match front::split(manner, directory, log, &words) {
-        Ok(front) => supervise_all(Config { front: Some(front), ..config }),
+    match launcher::split(manner, directory, log, &words) {
+        Ok(launcher) => supervise_all(Config { launcher: Some(launcher), ..config }),
         Err(errno) => {
             say(format_args!("onit: cannot start: {}", errno.desc()));
             exit::SYSTEM

@@ -88,25 +88,25 @@ impl Ledger {
     }
 
     /// Where the kernel writes the pid of a child.
-    pub fn newborn(self) -> Option<&'static AtomicU64> {
-        self.0?.word(Fact::Newborn as usize)
+    pub fn new_child(self) -> Option<&'static AtomicU64> {
+        self.0?.word(Fact::NewChild as usize)
     }
 
     /// The next child will be this service's.
     pub fn expect_child(self, at: SlotId) {
-        self.set(Fact::Newborn, 0);
-        self.set(Fact::NewbornOf, at as u64 + 1);
+        self.set(Fact::NewChild, 0);
+        self.set(Fact::NewChildOf, at as u64 + 1);
     }
 
     /// The next child will be no service's.
     pub fn expect_nobody_s_child(self) {
-        self.set(Fact::NewbornOf, 0);
-        self.set(Fact::Newborn, 0);
+        self.set(Fact::NewChildOf, 0);
+        self.set(Fact::NewChild, 0);
     }
 
     /// The child stands in a record now.
     pub fn child_is_noted(self) {
-        self.set(Fact::NewbornOf, 0);
+        self.set(Fact::NewChildOf, 0);
     }
 
     /// Takes the next signal, if one has come. It is not lost before [`Ledger::forget_signal`].
@@ -154,9 +154,9 @@ impl Ledger {
         self.take_byte(at as u64 + 1, control)
     }
 
-    /// Takes the next byte that the front says, in the same way.
-    pub fn take_word(self, front: &OwnedFd) -> Option<u8> {
-        self.take_byte(ledger::FRONT, front)
+    /// Takes the next byte that the launcher says, in the same way.
+    pub fn take_word(self, launcher: &OwnedFd) -> Option<u8> {
+        self.take_byte(ledger::LAUNCHER, launcher)
     }
 
     fn take_byte(self, of: u64, from: &OwnedFd) -> Option<u8> {

@@ -134,7 +134,7 @@ impl Init {
             (2, Some(pid)) => self.main = Main::Here(pid),
             (3, _) => self.main = Main::Ended,
             // The kernel has noted its pid, unless it has not begun.
-            (4, _) => match Spawner::announced(ledger.get(Fact::Newborn)) {
+            (4, _) => match Spawner::announced(ledger.get(Fact::NewChild)) {
                 Some(pid) => self.main = Main::Here(pid),
                 None => self.recovery.searches_main = true,
             },

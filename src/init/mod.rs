@@ -14,12 +14,13 @@ mod door;
 pub mod entry;
 pub mod entrypoint;
 mod essential;
-mod front;
 mod index;
 mod initctl;
 mod inputs;
 mod last;
+mod launcher;
 mod ledger;
+mod leftovers;
 mod live;
 mod main_log;
 mod main_process;
@@ -31,7 +32,6 @@ mod publish;
 mod reexec;
 mod report;
 mod scan;
-mod sweep;
 mod table;
 mod turn;
 mod voice;
@@ -132,8 +132,8 @@ struct AfterFailure {
 impl Init {
     /// Prepares everything that can fail.
     pub fn boot(mut config: Config) -> Result<Init, Errno> {
-        let estate = reexec::handover(&mut config);
-        let is_successor = estate.is_some();
+        let handover = reexec::handover(&mut config);
+        let is_successor = handover.is_some();
         let mut spawner = reexec::insist(is_successor, Spawner::new)?;
         let goes_on_after_faults = config.root != Root::Nothing;
         let own_faults = config.main.as_ref().filter(|_| !goes_on_after_faults).map(|main| main.options.own_faults);
@@ -148,8 +148,8 @@ impl Init {
             poller.add(&signals, turn::Token::Signals.pack())?;
             Ok((signals, poller))
         })?;
-        if let Some(front) = &config.front {
-            reexec::insist(is_successor, || poller.add(front, turn::Token::Front.pack()))?;
+        if let Some(launcher) = &config.launcher {
+            reexec::insist(is_successor, || poller.add(launcher, turn::Token::Launcher.pack()))?;
         }
         if config.personality.owns_descendants && config.main.as_ref().is_none_or(|main| main.options.adopts) {
             process::become_subreaper();
@@ -160,12 +160,12 @@ impl Init {
             Root::Service(_) | Root::Nothing => Scan::default(),
         };
         let main = if config.main.is_some() { Main::Waiting } else { Main::None };
-        let ledger = match &estate {
-            Some(estate) => estate.ledger,
+        let ledger = match &handover {
+            Some(handover) => handover.ledger,
             None if goes_on_after_faults => Ledger::begin(config.voice),
             None => Ledger::default(), // nobody would read it
         };
-        spawner.announce_to(ledger.newborn());
+        spawner.announce_to(ledger.new_child());
         let mut init = Init {
             config,
             signals,
@@ -200,8 +200,8 @@ impl Init {
             watchdog: None,
         };
         init.make_group(is_successor);
-        match estate {
-            Some(estate) => init.restore(estate),
+        match handover {
+            Some(handover) => init.restore(handover),
             None if goes_on_after_faults => reexec::arm(ledger, &init.config),
             None => {}
         }

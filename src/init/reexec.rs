@@ -196,7 +196,7 @@ fn read(ledger: Ledger, care: Care, config: &mut Config) -> Handover {
     if let Some(main) = &mut config.main {
         main.descriptors = ledger::inherited(words).filter_map(|fd| claims.keep(fd)).collect();
     }
-    config.front = ledger::descriptor(ledger.get(Fact::Front)).and_then(|fd| claims.claim(fd));
+    config.launcher = ledger::descriptor(ledger.get(Fact::Launcher)).and_then(|fd| claims.claim(fd));
     let mut held = |fact| ledger::descriptor(ledger.get(fact)).and_then(|fd| claims.claim(fd));
     let live = match (held(Fact::View), held(Fact::ViewLock)) {
         (Some(dir), Some(lock)) => Some(Live::of(dir, lock, &config.root)),
@@ -326,7 +326,7 @@ impl Init {
         ledger.set(Fact::View, ledger::noted(view));
         ledger.set(Fact::ViewLock, ledger::noted(lock));
         ledger.set(Fact::TakesIn, self.scan.takes_in().into());
-        ledger.set(Fact::Front, ledger::noted(self.config.front.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
+        ledger.set(Fact::Launcher, ledger::noted(self.config.launcher.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
         ledger.set(Fact::LimitKnown, self.open_files.of_services.is_some().into());
         if let Some(limit) = self.open_files.of_services {
             ledger.set(Fact::LimitNow, limit.rlim_cur);
@@ -403,11 +403,11 @@ impl Init {
 
     /// A child that nobody had the time to note.
     fn meet_new_child(&mut self, ledger: Ledger) {
-        let Some(at) = usize::try_from(ledger.get(Fact::NewbornOf)).ok().and_then(|at| at.checked_sub(1)) else {
+        let Some(at) = usize::try_from(ledger.get(Fact::NewChildOf)).ok().and_then(|at| at.checked_sub(1)) else {
             return;
         };
         let waits = self.table.get(at).is_some_and(|slot| slot.service.may_have_a_child());
-        let child = Spawner::announced(ledger.get(Fact::Newborn)).filter(|pid| waits && !self.table.owns(*pid));
+        let child = Spawner::announced(ledger.get(Fact::NewChild)).filter(|pid| waits && !self.table.owns(*pid));
         if let Some(pid) = child {
             self.table.own(pid, at);
             self.apply(at, Event::Spawned(pid));
@@ -459,7 +459,7 @@ impl Init {
     /// What was heard and not obeyed to the end.
     fn apply_again(&mut self, ledger: Ledger) {
         match ledger.take_order_again() {
-            Some((ledger::FRONT, _)) => self.stop(),
+            Some((ledger::LAUNCHER, _)) => self.stop(),
             Some((of, byte)) => {
                 let at = usize::try_from(of).unwrap_or_default().saturating_sub(1);
                 if !self.is_busy(at) {

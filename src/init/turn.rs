@@ -29,7 +29,7 @@ const TIMERS: usize = 1024;
 pub(super) enum Token {
     Signals,
     Directory,
-    Front,
+    Launcher,
     Api,
     Client(usize),
     Initctl,
@@ -46,7 +46,7 @@ impl Token {
         match self {
             Token::Signals => 0,
             Token::Directory => 1,
-            Token::Front => 2,
+            Token::Launcher => 2,
             Token::Api => 3,
             Token::Initctl => 4,
             Token::Client(at) => CLIENT | at as u64,
@@ -59,7 +59,7 @@ impl Token {
         match number {
             0 => Token::Signals,
             1 => Token::Directory,
-            2 => Token::Front,
+            2 => Token::Launcher,
             3 => Token::Api,
             4 => Token::Initctl,
             client if client >= CLIENT => Token::Client((client - CLIENT) as usize),
@@ -93,7 +93,7 @@ impl Init {
         if self.children.dying.is_empty() {
             self.flush_clients(); // nobody is told that something runs that does not
         }
-        self.sweep();
+        self.end_leftovers();
         self.feed_watchdog();
         self.end_care();
     }
@@ -175,7 +175,7 @@ impl Init {
         for token in ready {
             match token {
                 Token::Control(slot) => self.take_bytes(*slot),
-                Token::Front => self.read_launcher(),
+                Token::Launcher => self.read_launcher(),
                 Token::Api => self.accept_clients(),
                 Token::Client(at) => self.read_client(*at),
                 Token::Initctl => self.read_initctl(),
@@ -252,13 +252,13 @@ impl Init {
     /// Whoever was asked to run the directory speaks to us, or has gone.
     fn read_launcher(&mut self) {
         let ledger = self.table.ledger;
-        let word = self.config.front.as_ref().and_then(|front| ledger.take_word(front));
+        let word = self.config.launcher.as_ref().and_then(|launcher| ledger.take_word(launcher));
         if word.is_some() {
             self.stop();
         }
         ledger.order_is_done();
         self.scan.stop_taking_in();
-        self.table.bury(self.config.front.take());
+        self.table.bury(self.config.launcher.take());
     }
 
     pub(super) fn stop(&mut self) {
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_poller() {
-        let others = [Token::Signals, Token::Directory, Token::Front, Token::Api, Token::Initctl];
+        let others = [Token::Signals, Token::Directory, Token::Launcher, Token::Api, Token::Initctl];
         let many = [Token::Control(0), Token::Control(9999), Token::Client(0), Token::Client(63)];
         for token in others.into_iter().chain(many) {
             assert_eq!(Token::unpack(token.pack()), token);

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const KEPT: usize = 16;
 
 /// Who ends this often within [`WINDOW`] without being asked is flapping…
-const OFTEN: usize = 3;
+const FLAPPING_ENDS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 /// …unless it has been up for this long since.
 const STEADY: Duration = Duration::from_secs(30);
@@ -123,7 +123,7 @@ impl History {
         }
         let recent = |end: &End| !end.asked && now.since(end.at) < WINDOW;
         let ends = self.lives.iter().filter_map(|life| life.end).filter(recent).count();
-        (ends >= OFTEN).then_some(ends)
+        (ends >= FLAPPING_ENDS).then_some(ends)
     }
 }
 

@@ -10,7 +10,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Between a signal that had to end a process and the next attempt.
-pub const INSIST: Duration = Duration::from_secs(5);
+pub const KILL_RETRY: Duration = Duration::from_secs(5);
 
 /// From when the second of [`PAUSE`] is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

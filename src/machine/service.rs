@@ -6,7 +6,7 @@
 pub mod memory;
 
 use super::history::{End, History};
-use super::policy::{DRAIN_LIMIT, INSIST, Inputs, Leave, Limits, ServiceRules};
+use super::policy::{DRAIN_LIMIT, Inputs, KILL_RETRY, Leave, Limits, ServiceRules};
 use super::{
     Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Step, Target, View,
     Want,
@@ -568,12 +568,12 @@ impl Service {
         if let Hook::Running { pid, command, then, kill_at, .. } = self.hook
             && kill_at <= now
         {
-            self.hook = Hook::Running { pid, command, then, kill_at: now.after(INSIST), late: true };
+            self.hook = Hook::Running { pid, command, then, kill_at: now.after(KILL_RETRY), late: true };
             return Effect::KillLate(pid, Script::Control(command)).into();
         }
         match self.state {
             State::Up { pid, started, kill_at: Some(at) } if at <= now => {
-                self.state = State::Up { pid, started, kill_at: Some(now.after(INSIST)) };
+                self.state = State::Up { pid, started, kill_at: Some(now.after(KILL_RETRY)) };
                 if self.role == Role::Logger && !self.got_term {
                     self.got_term = true;
                     return Effect::Signal(pid, Signal::TERM, Target::Process).into();
@@ -581,7 +581,7 @@ impl Service {
                 Effect::KillLate(pid, Script::Run).into()
             }
             State::Finishing { pid, exit, started, again, kill_at: Some(at) } if at <= now => {
-                self.state = State::Finishing { pid, exit, started, again, kill_at: Some(now.after(INSIST)) };
+                self.state = State::Finishing { pid, exit, started, again, kill_at: Some(now.after(KILL_RETRY)) };
                 Effect::KillLate(pid, Script::Finish(exit)).into()
             }
             State::FinishDue { exit, started, again, at } if at <= now => {

@@ -23,8 +23,8 @@
 
 mod builder;
 mod finding;
-mod known;
 pub mod lint;
+mod names;
 mod plan;
 mod program;
 mod read;
@@ -39,7 +39,7 @@ pub use program::Program;
 pub use write::{Error, Written};
 #[cfg(feature = "cli")]
 pub(crate) use {
-    known::distance,
+    names::distance,
     program::{TOOL_MISSING, cause},
     read::NOT_YET,
 };

@@ -1,7 +1,7 @@
 //! From a description to the files of a directory.
 
 use super::builder::{Logger, Resource, Script, ScriptContent, ServiceBuilder, User};
-use super::known::CONTROLS;
+use super::names::CONTROLS;
 use super::write::Error;
 use super::{Settings, Target, shell};
 use crate::wire::settings::{self, Lines, VALUES};

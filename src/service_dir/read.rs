@@ -1,11 +1,11 @@
 //! A service directory, taken apart: everything that it says, and everything that is wrong with it.
 
+mod cross_checks;
 mod values;
-mod whole;
 
 use super::ServiceDir;
 use super::finding::Finding;
-use super::known::{self, CONTROLS, FOREIGN};
+use super::names::{self, CONTROLS, FOREIGN};
 use super::program::{self, Part, Program, cause, examine_writers, shown, what};
 use super::shell;
 use crate::sys::fs;
@@ -318,9 +318,9 @@ impl Reader<'_> {
             let path = self.path.join(&name);
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             let near = if metadata.is_dir() {
-                known::meant(text, &[Kind::Directory]).filter(|near| *near != "log" || path.join("run").exists())
+                names::meant(text, &[Kind::Directory]).filter(|near| *near != "log" || path.join("run").exists())
             } else {
-                known::meant(text, &[Kind::Program, Kind::Value, Kind::Flag])
+                names::meant(text, &[Kind::Program, Kind::Value, Kind::Flag])
             };
             if let Some(near) = near.filter(|near| !self.has(near) && *near != "supervise") {
                 self.warn("name-unknown", &name, "means nothing to a supervisor", format!("did you mean `{near}`?"));

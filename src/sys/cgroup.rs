@@ -1,4 +1,4 @@
-//! A control group of everything that we start. However fast its processes fork, it ends at one stroke (cgroups(7)).
+//! A control group of everything that we start. However fast its processes fork, it ends at once, with cgroup.kill (cgroups(7)).
 
 use super::{Errno, checked, fs, process};
 use crate::machine::Pid;

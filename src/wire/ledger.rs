@@ -84,8 +84,8 @@ pub enum Fact {
     ShutdownAction,
     /// Services that appear are taken in.
     TakesIn,
-    /// The descriptor of the front, and one.
-    Front,
+    /// The descriptor of the launcher, and one.
+    Launcher,
     /// The limit of open files that services get, if it is not ours.
     LimitKnown,
     LimitNow,
@@ -93,9 +93,9 @@ pub enum Fact {
     /// Signals that were taken and not obeyed yet, a bit each.
     Signals,
     /// Where the kernel writes the pid of a new child.
-    Newborn,
+    NewChild,
     /// For which service that is, and one.
-    NewbornOf,
+    NewChildOf,
     /// The service whose actions are being performed, and one.
     Doing,
     /// The record that is being changed, and one. What it was stands behind.
@@ -104,7 +104,7 @@ pub enum Fact {
     Obeying,
     /// Where the kernel writes a byte of an order. All ones: it has not.
     Order,
-    /// For which service that is, and one, or [`FRONT`]; in the upper half for which time it is obeyed. Zero: it was.
+    /// For which service that is, and one, or [`LAUNCHER`]; in the upper half for which time it is obeyed. Zero: it was.
     OrderOf,
     /// Where the kernel writes how a child ended. All ones: it has not.
     Ended,
@@ -128,8 +128,8 @@ const FACTS_AT_MOST: usize = PANIC_TEXT.at;
 impl Fact {
     /// Whether it has no copies: another process, the kernel or the handler of a fault writes it.
     fn is_single(self) -> bool {
-        use Fact::{Answer, AnswerErrno, Cause, Ended, Magic, Newborn, Order, Pid, Request, Version};
-        matches!(self, Magic | Version | Pid | Cause | Request | Answer | AnswerErrno | Newborn | Order | Ended)
+        use Fact::{Answer, AnswerErrno, Cause, Ended, Magic, NewChild, Order, Pid, Request, Version};
+        matches!(self, Magic | Version | Pid | Cause | Request | Answer | AnswerErrno | NewChild | Order | Ended)
     }
 }
 
@@ -138,8 +138,8 @@ pub const UPGRADE: u64 = 256;
 /// The cause: a panic, whose words are in [`PANIC_TEXT`].
 pub const PANIC: u64 = 257;
 
-/// The order is the front's.
-pub const FRONT: u64 = u32::MAX as u64;
+/// The order is the launcher's.
+pub const LAUNCHER: u64 = u32::MAX as u64;
 /// What a word holds where the kernel is to write, as long as it has not.
 pub const UNWRITTEN: u64 = u64::MAX;
 
@@ -502,7 +502,7 @@ pub fn text(words: &Words, text: Text) -> Vec<u8> {
 
 /// Every descriptor that the ledger names. For who has nothing but system calls left: no memory is asked for.
 pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
-    let whole = [Fact::Front, Fact::View, Fact::ViewLock, Fact::Watchdog].into_iter();
+    let whole = [Fact::Launcher, Fact::View, Fact::ViewLock, Fact::Watchdog].into_iter();
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
     inherited(words).for_each(&mut *keep);
     let records = words.get(FACTS..).unwrap_or_default().chunks_exact(RECORD);
@@ -806,7 +806,7 @@ mod tests {
         let words = ledger(3);
         note(&words, 0, &record(2, 10));
         note(&words, 2, &record(2, 20));
-        set(&words, Fact::Front, noted(Some(5)));
+        set(&words, Fact::Launcher, noted(Some(5)));
         note_inherited(&words, &[3, 7, 66, 67, 1000]);
         let mut all = Vec::new();
         descriptors(&words, &mut |fd| all.push(fd));

@@ -31,7 +31,7 @@ pub struct Awaited<'a> {
 }
 
 /// Where we hear of news.
-struct Ear {
+struct Listener {
     /// None where the user has too many of them; then everything is looked at every [`STEP`].
     writes: Option<Writes>,
     poller: Poller,
@@ -51,7 +51,7 @@ enum Look {
 
 /// Whether one thing is as it was ordered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum So {
+enum Outcome {
     No,
     IfCheckPasses,
     Yes,
@@ -59,29 +59,29 @@ enum So {
 
 /// Waits for all of these services, but not past `limit`.
 pub fn wait(sv: &mut Sv, mut services: Vec<Awaited>, limit: Mono) -> Ends<()> {
-    let mut ear = Ear::new(limit).map_err(|errno| speak::fatal(sv.init_script, "unable to wait", errno))?;
+    let mut listener = Listener::new(limit).map_err(|errno| speak::fatal(sv.init_script, "unable to wait", errno))?;
     loop {
         let now = clock::now();
         sv.look_at_clock();
         for service in services.iter_mut().filter(|service| service.is_due(now, limit)) {
-            service.turn(sv, &ear, now)?;
+            service.turn(sv, &listener, now)?;
         }
         services.retain(|service| !service.settled);
         if services.is_empty() {
             return Ok(());
         }
-        ear.listen(&mut services);
+        listener.listen(&mut services);
     }
 }
 
-impl Ear {
-    fn new(limit: Mono) -> Result<Ear, Errno> {
+impl Listener {
+    fn new(limit: Mono) -> Result<Listener, Errno> {
         let (writes, poller) = (Writes::new().ok(), Poller::new()?);
         if let Some(writes) = &writes {
             poller.add(writes, NEWS)?;
         }
         let open_files = process::open_files().map_or(0, |limit| limit.rlim_cur);
-        Ok(Ear { writes, poller, limit, open_files })
+        Ok(Listener { writes, poller, limit, open_files })
     }
 
     fn listen(&mut self, services: &mut [Awaited]) {
@@ -113,12 +113,12 @@ impl<'a> Awaited<'a> {
         now >= limit || self.next.is_some_and(|next| next <= now)
     }
 
-    fn turn(&mut self, sv: &mut Sv, ear: &Ear, now: Mono) -> Ends<()> {
+    fn turn(&mut self, sv: &mut Sv, listener: &Listener, now: Mono) -> Ends<()> {
         self.settled = true;
         if sv.enter(self.name) {
-            match self.look(sv, ear) {
+            match self.look(sv, listener) {
                 Look::Settled => {}
-                Look::NotYet { heard } if now < ear.limit => {
+                Look::NotYet { heard } if now < listener.limit => {
                     self.settled = false;
                     self.next = (!heard).then(|| now.after(STEP));
                 }
@@ -128,18 +128,18 @@ impl<'a> Awaited<'a> {
         sv.leave()
     }
 
-    fn look(&mut self, sv: &mut Sv, ear: &Ear) -> Look {
+    fn look(&mut self, sv: &mut Sv, listener: &Listener) -> Look {
         // Before the record is read: what comes later is news.
-        self.place = ear.writes.as_ref().and_then(|writes| writes.add("supervise").ok());
+        self.place = listener.writes.as_ref().and_then(|writes| writes.add("supervise").ok());
         let Known::Status(status, ok) = sv.ask(self.name) else { return Look::Settled };
-        let held = !fs::is_last(&ok, ear.open_files, SPARE) && ear.poller.add(&ok, self.number).is_ok();
+        let held = !fs::is_last(&ok, listener.open_files, SPARE) && listener.poller.add(&ok, self.number).is_ok();
         self.ok = held.then_some(ok);
         let heard = held && self.place.is_some();
         let all = sv.order.letters.iter().map(|letter| is_so(*letter, &status, self.before)).min();
         let check = match all {
-            Some(So::No) => return Look::NotYet { heard },
-            Some(So::IfCheckPasses) => check(self.name, ear.limit.after(STEP)),
-            Some(So::Yes) | None => Check::Passed,
+            Some(Outcome::No) => return Look::NotYet { heard },
+            Some(Outcome::IfCheckPasses) => check(self.name, listener.limit.after(STEP)),
+            Some(Outcome::Yes) | None => Check::Passed,
         };
         match check {
             Check::Passed => sv.settled(&status, self.name),
@@ -152,12 +152,12 @@ impl<'a> Awaited<'a> {
 
 /// runit compares the second in which it was started with that of the stamp, and so takes a process for new that has
 /// started in the same second. A stamp that is another one than before cannot deceive.
-fn is_so(letter: u8, status: &Status, before: Tai) -> So {
+fn is_so(letter: u8, status: &Status, before: Tai) -> Outcome {
     let (up, anew) = (status.pid.is_some(), before != status.since);
     let so = match letter {
-        b'u' | b'C' if up && status.phase == Phase::Run => return So::IfCheckPasses,
-        b't' | b'k' if up && anew && !status.got_term => return So::IfCheckPasses,
-        b'C' if up => return So::IfCheckPasses,
+        b'u' | b'C' if up && status.phase == Phase::Run => return Outcome::IfCheckPasses,
+        b't' | b'k' if up && anew && !status.got_term => return Outcome::IfCheckPasses,
+        b'C' if up => return Outcome::IfCheckPasses,
         b'u' | b'x' => false,
         b'd' => !up && status.phase == Phase::Down,
         b't' | b'k' => !up && status.want == Want::Down,
@@ -167,21 +167,21 @@ fn is_so(letter: u8, status: &Status, before: Tai) -> So {
         b'c' => !up || !status.paused,
         _ => true,
     };
-    if so { So::Yes } else { So::No }
+    if so { Outcome::Yes } else { Outcome::No }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::machine::Pid;
-    use So::{IfCheckPasses, No, Yes};
+    use Outcome::{IfCheckPasses, No, Yes};
 
     const BEFORE: Tai = Tai { unix: 1, nanos: 2 };
     const UP: Status =
         Status { since: BEFORE, pid: Some(Pid(7)), paused: false, want: Want::Up, got_term: false, phase: Phase::Run };
     const DOWN: Status = Status { pid: None, want: Want::Down, phase: Phase::Down, ..UP };
 
-    fn each(letters: &str, status: Status) -> Vec<So> {
+    fn each(letters: &str, status: Status) -> Vec<Outcome> {
         letters.bytes().map(|letter| is_so(letter, &status, BEFORE)).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::machine::ServiceState;
-use crate::machine::policy::{DRAIN_LIMIT, INSIST};
+use crate::machine::policy::{DRAIN_LIMIT, KILL_RETRY};
 use crate::machine::request::ShutdownAction;
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
 
@@ -439,7 +439,7 @@ fn finish_has_five_seconds_unless_the_service_says_otherwise() {
     let mut world = up();
     world.ends(Exit::Code(0));
     assert_eq!(world.wait(5 * SECOND), "kill late finish 0");
-    assert_eq!(world.wait(INSIST), "kill late finish 0", "and again");
+    assert_eq!(world.wait(KILL_RETRY), "kill late finish 0", "and again");
     assert_eq!(world.ends(KILLED), "run");
 
     let mut world = up().limited(Limits { finish_limit: Some(SECOND), ..Limits::of(&ServiceRules::ONIT) });
@@ -654,7 +654,7 @@ fn a_late_hook_is_killed_and_the_signal_sent_even_if_it_exits_0() {
     let mut world = up().hooked(&[Command::Term]);
     world.order(Command::Term);
     assert_eq!(world.wait(5 * SECOND), "kill late control/t");
-    assert_eq!(world.wait(INSIST), "kill late control/t");
+    assert_eq!(world.wait(KILL_RETRY), "kill late control/t");
     assert_eq!(world.hook_ends(Exit::Code(0)), "TERM run");
 }
 
@@ -735,7 +735,7 @@ fn whoever_ignores_an_orderly_stop_is_killed_and_killed_again() {
         let mut world = up().limited(kill_after(3 * SECOND));
         assert_eq!(world.order(command), "TERM run, CONT run");
         assert_eq!(world.wait(3 * SECOND), "kill late run");
-        assert_eq!(world.wait(INSIST), "kill late run");
+        assert_eq!(world.wait(KILL_RETRY), "kill late run");
         assert_eq!(world.ends(KILLED), "finish KILL");
     }
 }
@@ -809,7 +809,7 @@ fn a_logger_that_does_not_end_with_its_input_gets_term_and_then_kill() {
     world.drain(false);
     assert_eq!(world.wait(DRAIN_LIMIT), "TERM run");
     assert!(world.service.view().got_term);
-    assert_eq!(world.wait(INSIST), "kill late run");
+    assert_eq!(world.wait(KILL_RETRY), "kill late run");
     world.ends(KILLED);
     assert!(world.service.is_gone());
 }

@@ -3,7 +3,7 @@
 //! The walks are the same in each run; `WALKS=100000 cargo test --lib walks` takes so many new ones.
 
 use super::*;
-use crate::machine::policy::INSIST;
+use crate::machine::policy::KILL_RETRY;
 use crate::machine::system::{Order, System};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -197,7 +197,7 @@ proptest! {
     #[test]
     fn nobody_is_left_by_repeated_kills(walk in walks()) {
         let mut world = walk.walked();
-        // Whoever is killed late and does not die is killed again, each INSIST.
+        // Whoever is killed late and does not die is killed again, each KILL_RETRY.
         for _ in 0..5 {
             if let Some(deadline) = world.service.deadline() {
                 let before = world.now;
@@ -207,7 +207,7 @@ proptest! {
         }
         if let Some(late) = world.living.iter().find(|p| p.killed == Some(world.now)) {
             let next = world.service.deadline().expect("it is watched");
-            prop_assert!(next <= world.now.after(INSIST), "{late:?}");
+            prop_assert!(next <= world.now.after(KILL_RETRY), "{late:?}");
         }
     }
 

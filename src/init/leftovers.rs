@@ -3,7 +3,7 @@
 //!
 //! Signals go to our own children only. Nobody else reaps them, so their pids cannot be anybody else's; when one ends,
 //! its children become ours and have their turn. So nothing is signalled that is not our descendant, also where we
-//! share the machine's PID namespace. Where we may make a control group, what is in it can be killed at one stroke.
+//! share the machine's PID namespace. Where we may make a control group, what is in it can be killed at once, with cgroup.kill.
 
 use super::Init;
 use super::main_log::MainEvent;
@@ -32,7 +32,7 @@ impl Init {
         self.children.group = own.and_then(|own| Group::make(&own, cgroup::is_whole(&cgroup), again));
     }
 
-    pub(super) fn sweep(&mut self) {
+    pub(super) fn end_leftovers(&mut self) {
         if self.system.is_up() || !self.sweeps() || self.main.is_to_come_or_here() || self.table.has_services() {
             return;
         }
@@ -44,7 +44,7 @@ impl Init {
                     self.end_orphan(pid, signal);
                 }
                 if signal == Signal::KILL && self.table.is_empty() {
-                    self.kill_at_one_stroke();
+                    self.kill_group();
                 }
             }
             None if self.table.is_empty() => self.sweep_blindly(signal),
@@ -53,7 +53,7 @@ impl Init {
     }
 
     /// Those who fork faster than we count.
-    fn kill_at_one_stroke(&self) {
+    fn kill_group(&self) {
         process::kill_all(Signal::KILL); // if we are PID 1
         if let Some(group) = &self.children.group {
             let _ = group.kill();

@@ -3,7 +3,7 @@
 use super::{Reader, Role};
 use crate::machine::policy::Essential;
 use crate::service_dir::ServiceDir;
-use crate::service_dir::known;
+use crate::service_dir::names;
 use crate::service_dir::program::{examine_writers, shown};
 use crate::wire::settings::{self, File, Kind};
 use crate::wire::svdir::{Readiness, Restart};
@@ -41,7 +41,7 @@ impl Reader<'_> {
         let near = self
             .names
             .iter()
-            .filter_map(|name| known::meant(name.to_str()?, &[Kind::Program]).map(|near| (name, near)));
+            .filter_map(|name| names::meant(name.to_str()?, &[Kind::Program]).map(|near| (name, near)));
         let mend = near.into_iter().find(|(_, near)| *near == "run");
         let mend = mend.map_or("write one".to_owned(), |(name, _)| format!("did you mean {}?", shown(name)));
         self.error(kind, "run", problem, mend);
