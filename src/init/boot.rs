@@ -559,9 +559,7 @@ impl Init {
     pub(super) fn run_on_machine(mut self, initctl: Initctl, watchdog: Option<Watchdog>) -> Served {
         self.watch_initctl(initctl);
         self.take_watchdog(watchdog);
-        while !self.is_over() {
-            self.turn();
-        }
+        self.turn_until_over();
         let initctl = self.initctl.unwrap_or_default();
         Served { conclusion: self.system.conclusion(), initctl, watchdog: self.watchdog }
     }

@@ -216,12 +216,17 @@ impl Init {
 
     /// The same; tells also what is to follow.
     fn run_to_end(mut self) -> Conclusion {
+        self.turn_until_over();
+        self.close_api();
+        self.system.conclusion()
+    }
+
+    /// The loop.
+    fn turn_until_over(&mut self) {
         while !self.is_over() {
             self.turn();
             self.commit();
         }
-        self.close_api();
-        self.system.conclusion()
     }
 
     fn is_over(&self) -> bool {
