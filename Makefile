@@ -99,7 +99,7 @@ bench: test-deps static	## compare with other supervisors on this machine
 # What takes too long for every day.
 soak: test-deps static	## what takes too long for every day (10,000 services, storms, other kernels)
 	tests/soak/ten-thousand $(STATIC)
-	WALKS=100000 $(CARGO) test --quiet --lib walks
+	WALKS=100000 $(CARGO) test --quiet --lib -- walks simulation::fleet
 	ONIT_SEQUENCES=2000 ONIT_AT_ONCE=120 $(CARGO) test --quiet --test it every_history
 	$(CARGO) test --quiet --test it ::soak::
 	ORPHANS=100000 $(CARGO) test --quiet --test it a_storm_of_orphans

@@ -308,8 +308,8 @@ impl Init {
     pub(super) fn release(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
         slot.released = true;
-        for event in fleet::leave(self.config.personality.service) {
-            self.apply(at, *event);
+        for command in fleet::leave(self.config.personality.service) {
+            self.apply(at, Event::Command(*command));
         }
     }
 

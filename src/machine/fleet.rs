@@ -2,8 +2,8 @@
 
 pub mod names;
 
+use super::Command;
 use super::policy::{Leave, ServiceRules};
-use super::{Command, Event};
 
 /// How a service belongs to another one: what the one writes, the other reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,12 +65,10 @@ pub fn parting<K: Copy>(at: K, member: impl Fn(K) -> Option<Member<K>>) -> Optio
 }
 
 /// What a service is told so that it leaves. Its logger leaves when it has read everything.
-pub fn leave(rules: &ServiceRules) -> &'static [Event] {
-    const DOWN: Event = Event::Command(Command::Down);
-    const EXIT: Event = Event::Command(Command::Exit);
+pub fn leave(rules: &ServiceRules) -> &'static [Command] {
     match rules.leave {
-        Leave::Wait => &[DOWN, EXIT],
-        Leave::Stop => &[EXIT],
+        Leave::Wait => &[Command::Down, Command::Exit],
+        Leave::Stop => &[Command::Exit],
     }
 }
 

@@ -85,7 +85,7 @@ impl Programs {
             (Script::Run, _) => self.run,
             (Script::Finish(_), Program::Runs) => None,
             (Script::Finish(_), Program::Refused(why)) => Some(why),
-            (Script::Finish(_), Program::Absent) => panic!("it has no finish"),
+            (Script::Finish(_), Program::Absent) => Some(Refusal::Exec),
             (Script::Control(command), _) if self.hooks.contains(&command) => None,
             (Script::Control(_), _) => Some(self.refused_hooks.expect("it has no such hook")),
         }
@@ -352,6 +352,10 @@ impl World {
             self.look_up();
             let step = self.service.step(self.now, event);
             step.effects().for_each(|effect| self.act(effect, &mut words));
+            if let Some(Script::Finish(_)) = step.start {
+                let has_one = self.programs.finish != Program::Absent;
+                assert!(has_one || event == Event::Tick, "it has no finish, or had one when a fork failed");
+            }
             next = step.start.map(|script| self.start(script, &mut words));
             self.outcome = self.outcome.or(step.outcome);
             starts += usize::from(next.is_some());

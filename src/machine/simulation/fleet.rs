@@ -23,6 +23,7 @@ struct Seen {
     stopped: bool,
     /// Services that were told to leave.
     told: BTreeSet<Key>,
+    /// Those that are not started again until somebody says so.
     gave_up: BTreeSet<Key>,
 }
 
@@ -128,10 +129,8 @@ impl Fleet {
     fn release(&mut self, at: Key) {
         self.seen.told.insert(at);
         let rules = self.places.get(&at).map_or(&ServiceRules::ONIT, |place| place.world.rules);
-        for event in leave(rules) {
-            if let Event::Command(command) = event {
-                self.with(at, |world| world.order(*command));
-            }
+        for command in leave(rules) {
+            self.with(at, |world| world.order(*command));
         }
         assert!(self.places.get(&at).is_none_or(|place| place.world.service.view().leaving), "{at} leaves");
     }
@@ -157,7 +156,12 @@ impl Fleet {
                 let has_one = world.living.iter().any(|process| !is_control(process.script));
                 if has_one { world.ends(exit) } else { String::new() }
             }),
-            Happening::Order(at, command) => self.with(at, |world| world.order(command)),
+            Happening::Order(at, command) => {
+                if let Command::Up | Command::Once = command {
+                    self.seen.gave_up.remove(&at);
+                }
+                self.with(at, |world| world.order(command));
+            }
             Happening::Removed(at) if !self.is_logger(at) && self.places.contains_key(&at) => self.release(at),
             Happening::Removed(_) => {}
             Happening::Pass(span) => self.pass(span),
@@ -213,6 +217,7 @@ impl Fleet {
         }
         for (at, place) in &self.places {
             let view = place.world.service.view();
+            assert!(!self.seen.gave_up.contains(at) || place.world.service.is_at_rest(), "{at} has given up");
             if let Role::Main = place.world.role {
                 let told = self.seen.told.contains(at);
                 assert!(!view.leaving || told, "{at} was not told to leave");
@@ -264,9 +269,9 @@ fn is_fatal(world: &World, exit: Exit) -> bool {
     let runs = world.living.iter().any(|process| process.script == Script::Run);
     match end_of_run(world) {
         Some(end) => {
-            let gives_up = exit == Exit::GIVE_UP && world.rules.finish_gives_up && !world.known.escalated;
-            let view = world.service.view();
-            let restarts = world.known.want == Want::Up && !view.leaving;
+            let known = &world.known;
+            let gives_up = exit == Exit::GIVE_UP && world.rules.finish_gives_up && !known.owed && !known.escalated;
+            let restarts = known.want == Want::Up && !world.service.view().leaving;
             gives_up && restarts && world.essential == Some(Essential::OnGiveup) && end != Exit::Code(0)
         }
         None => runs && world.is_essential_end(exit),
@@ -305,7 +310,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(super::walks::settings())]
 
     #[test]
     fn one_ends_all_only_if_it_is_essential_and_who_is_told_to_leave_is_let_go_with_its_logger(

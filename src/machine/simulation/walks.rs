@@ -27,7 +27,7 @@ enum Happening {
     Escalate,
 }
 
-fn settings() -> ProptestConfig {
+pub(super) fn settings() -> ProptestConfig {
     let walks = std::env::var("WALKS").ok().and_then(|n| n.parse().ok());
     ProptestConfig {
         cases: walks.unwrap_or(500),
