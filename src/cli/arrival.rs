@@ -1,7 +1,7 @@
 //! What is not there yet: a supervisor that is about to answer. The kernel tells when a name comes; nothing is asked again
 //! and again.
 
-use super::find::{Talk, Trouble};
+use super::connect::{CliError, Connection};
 use crate::exit;
 use crate::machine::Mono;
 use crate::sys::watch::{Interest, Notifier};
@@ -51,11 +51,11 @@ fn watch_way(notifier: &Notifier, file: &Path) -> Result<bool, Errno> {
 }
 
 /// A supervisor that knows its services, or what there is when the time has come.
-pub fn supervisor(mut talk: Talk, until: Option<Mono>) -> Result<Talk, Trouble> {
-    let failed = |errno: Errno| Trouble::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc()));
+pub fn supervisor(mut talk: Connection, until: Option<Mono>) -> Result<Connection, CliError> {
+    let failed = |errno: Errno| CliError::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc()));
     while talk.everything().is_err() && until.is_none_or(|until| clock::now() < until) {
         let arrival = Arrival::of(&[talk.sockets(), talk.fifos()].concat()).map_err(failed)?;
-        talk = Talk::open_within(until.map(|until| until.since(clock::now())));
+        talk = Connection::open_within(until.map(|until| until.since(clock::now())));
         if talk.everything().is_err() {
             poll::input(&arrival, until.unwrap_or(Mono(u64::MAX))).map_err(failed)?;
         }

@@ -1,8 +1,8 @@
 //! `onit check`: `./check` says whether a service is available, as with `sv`.
 
-use super::find::{Talk, Target, Trouble, worse};
+use super::connect::{CliError, Connection, Target, worse};
 use super::wait_condition::{Patience, Pending, WaitCondition, wait};
-use super::{status, words};
+use super::{format, status};
 use crate::client::check::{LOOK, PAUSE, command, says_yes};
 use crate::machine::{Mono, Pid, ServiceState, Signal, Want};
 use crate::sys::poll::{self, Poller};
@@ -28,7 +28,7 @@ pub struct Check {
     #[argh(switch, short = 'v')]
     verbose: bool,
     /// wait no longer than this (SVWAIT, or 7)
-    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(words::patience))]
+    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(format::patience))]
     timeout: Option<Duration>,
 }
 
@@ -36,14 +36,14 @@ impl Check {
     /// Waits until it is so. Returns the exit code.
     pub fn run(&self) -> i32 {
         if self.services.is_empty() {
-            return Trouble::new(exit::USAGE, "check: which service? (\"all\" is every one)").tell();
+            return CliError::new(exit::USAGE, "check: which service? (\"all\" is every one)").report();
         }
-        let mut talk = Talk::open_within(Some(Patience::of_setter(self.timeout)));
+        let mut talk = Connection::open_within(Some(Patience::of_setter(self.timeout)));
         let (targets, mut code) = talk.targets(&self.services);
         if let Some(api) = &mut talk.api
             && let Err(failure) = api.subscribe()
         {
-            return Trouble::new(exit::SYSTEM, failure.to_string()).tell();
+            return CliError::new(exit::SYSTEM, failure.to_string()).report();
         }
         let patience = Patience::new(Some(Patience::of_setter(self.timeout)), self.verbose);
         let (mut pending, mut available) = (Vec::new(), Vec::new());
@@ -54,10 +54,11 @@ impl Check {
                     pending.push(Pending { target, condition: WaitCondition::Ready });
                 }
                 Ok(now) if now.state == ServiceState::Refused => {
-                    code = worse(code, Trouble::new(exit::FAILED, format!("{}: not supervised", target.name)).tell());
+                    code =
+                        worse(code, CliError::new(exit::FAILED, format!("{}: not supervised", target.name)).report());
                 }
                 Ok(_) => pending.push(Pending { target, condition: WaitCondition::Down }),
-                Err(trouble) => code = worse(code, trouble.tell()),
+                Err(trouble) => code = worse(code, trouble.report()),
             }
         }
         let waited = wait(&mut talk, pending, patience);
@@ -68,7 +69,7 @@ impl Check {
 }
 
 /// Waits until each `./check` of these services succeeds while the service is up. Returns the exit code.
-pub fn until_available(talk: &mut Talk, targets: &[Target], patience: Patience) -> i32 {
+pub fn until_available(talk: &mut Connection, targets: &[Target], patience: Patience) -> i32 {
     let mut code = exit::OK;
     for target in targets {
         let place = talk.place(target);
@@ -79,13 +80,13 @@ pub fn until_available(talk: &mut Talk, targets: &[Target], patience: Patience) 
     code
 }
 
-fn until_one_is(talk: &mut Talk, target: &Target, place: &Path, patience: Patience) -> i32 {
+fn until_one_is(talk: &mut Connection, target: &Target, place: &Path, patience: Patience) -> i32 {
     loop {
         let mut answer = talk.look(target);
         if answer.as_ref().is_err_and(|trouble| trouble.hung_up) {
             match status::again(talk, patience.deadline()) {
                 Ok(again) => *talk = again,
-                Err(trouble) => return trouble.tell(),
+                Err(trouble) => return trouble.report(),
             }
             answer = talk.look(target);
         }

@@ -1,12 +1,12 @@
 //! Everything that is known of one service: what it does, why it is not up, and the last lines of its log.
 
-use super::find::{Talk, Target, Way};
-use super::here::{self, Seen};
+use super::connect::{Connection, Target, Via};
+use super::pidns::{self, Seen};
 use super::term::{self, Paint, Tone};
-use super::{status, words};
+use super::{format, status};
 use crate::machine::{ServiceState, Want};
 use crate::sys::fs;
-use crate::wire::api::{LifeRecord, ServiceStatus};
+use crate::wire::api::{RunRecord, ServiceStatus};
 use crate::wire::tai::Tai;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -20,9 +20,9 @@ const SCRIPT: u64 = 64 * 1024;
 const LABEL: usize = 25;
 
 /// The lines about this service.
-pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint) -> Vec<String> {
+pub fn lines(talk: &mut Connection, target: &Target, service: &ServiceStatus, paint: Paint) -> Vec<String> {
     let lives = match (&target.way, &mut talk.api) {
-        (Way::Api, Some(api)) => api.history(&target.name).unwrap_or_default(),
+        (Via::Api, Some(api)) => api.history(&target.name).unwrap_or_default(),
         _ => Vec::new(),
     };
     let mut lines = vec![title(service, paint)];
@@ -33,10 +33,10 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
         say("directory", term::cut(&talk.place(target).display().to_string(), usize::MAX));
     }
     if let Some(pid) = service.pid {
-        say("pid", process(pid, here::look(talk, target, pid), service.state == ServiceState::Finishing));
+        say("pid", process(pid, pidns::look(talk, target, pid), service.state == ServiceState::Finishing));
     }
     if service.since > 0.0 {
-        say("since", format!("{} ({})", words::moment(service.since), words::span(service.seconds)));
+        say("since", format!("{} ({})", format::moment(service.since), format::span(service.seconds)));
     }
     say("want", want(service));
     if let Some(why) = why(service, &lives) {
@@ -49,9 +49,9 @@ pub fn lines(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: P
         say("last end", end);
     }
     if let Some(seconds) = service.next {
-        say("next", format!("starts again in {}", words::ahead(seconds)));
+        say("next", format!("starts again in {}", format::ahead(seconds)));
     }
-    if let Some(trouble) = service.trouble.as_ref().filter(|_| words::is_troubled(service)) {
+    if let Some(trouble) = service.trouble.as_ref().filter(|_| format::is_troubled(service)) {
         say("trouble", paint.tone(Tone::Bad, &term::cut(trouble, usize::MAX)));
     }
     log(talk, target, service, paint, &mut lines);
@@ -80,7 +80,7 @@ fn elsewhere(told: i32, seen: Seen) -> String {
 
 fn title(service: &ServiceStatus, paint: Paint) -> String {
     let name = paint.tone(Tone::Strong, &term::cut(&service.name, usize::MAX));
-    format!("{name}: {}", paint.tone(status::tone(service), &words::described_state(service)))
+    format!("{name}: {}", paint.tone(status::tone(service), &format::described_state(service)))
 }
 
 fn want(service: &ServiceStatus) -> String {
@@ -93,13 +93,13 @@ fn want(service: &ServiceStatus) -> String {
 
 fn restarts(service: &ServiceStatus) -> String {
     match service.flapping {
-        Some(times) => format!("{}; flapping: ended {times} times within a minute", words::restarts(service)),
-        None => words::restarts(service),
+        Some(times) => format!("{}; flapping: ended {times} times within a minute", format::restarts(service)),
+        None => format::restarts(service),
     }
 }
 
 /// Why it is not up, for whoever wonders.
-fn why(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
+fn why(service: &ServiceStatus, lives: &[RunRecord]) -> Option<String> {
     let asked = lives.last().is_some_and(|life| life.asked);
     let want = service.want.known();
     Some(match service.state.known()? {
@@ -117,7 +117,7 @@ fn why(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
         ServiceState::Unknown => "you may not look at its status".into(),
         ServiceState::Done => "its run ended with 0, and it stays down until it is told \"up\"".into(),
         ServiceState::Failed => "its finish ended with 125: it stays down until it is told \"up\"".into(),
-        ServiceState::Backoff if words::is_troubled(service) => {
+        ServiceState::Backoff if format::is_troubled(service) => {
             "it could not be started, and waits for its next start".into()
         }
         ServiceState::Backoff => "it has ended, and waits for its next start".into(),
@@ -135,25 +135,25 @@ fn why(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
     })
 }
 
-fn last_end(service: &ServiceStatus, lives: &[LifeRecord]) -> Option<String> {
+fn last_end(service: &ServiceStatus, lives: &[RunRecord]) -> Option<String> {
     let exit = service.exit.as_ref()?;
     let life = lives.iter().rev().find(|life| life.exit.is_some());
-    let mut text = words::exit(exit);
+    let mut text = format::exit(exit);
     let asked = life.is_some_and(|life| life.asked);
-    match words::hint(exit).filter(|_| !asked) {
+    match format::hint(exit).filter(|_| !asked) {
         Some(hint) => text += &format!(" ({hint})"),
         None if asked => text += ", as it was told",
         None => {}
     }
     if let Some(life) = life {
-        text += &format!(", after {}", words::span(life.seconds));
-        text += &life.end.map_or(String::new(), |end| format!(", at {}", words::moment(end)));
+        text += &format!(", after {}", format::span(life.seconds));
+        text += &life.end.map_or(String::new(), |end| format!(", at {}", format::moment(end)));
     }
     Some(text)
 }
 
 /// The logger, and the last lines that it wrote.
-fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, lines: &mut Vec<String>) {
+fn log(talk: &mut Connection, target: &Target, service: &ServiceStatus, paint: Paint, lines: &mut Vec<String>) {
     let place = talk.place(target);
     let (directory, logger) = if service.logger {
         (place, Some((target.clone(), service.clone())))
@@ -162,20 +162,20 @@ fn log(talk: &mut Talk, target: &Target, service: &ServiceStatus, paint: Paint, 
             return;
         }
         let way = match &target.way {
-            Way::Api => Way::Api,
-            Way::Files(path) => Way::Files(path.join("log")),
+            Via::Api => Via::Api,
+            Via::Files(path) => Via::Files(path.join("log")),
         };
         let target = Target { name: format!("{}/log", target.name), way };
         let logger = talk.look(&target).ok();
         (place.join("log"), logger.map(|logger| (target, logger)))
     };
     let heading = |text: String| format!("  {} {text}", paint.tone(Tone::Quiet, &format!("{:<9}", "log")));
-    let seen = |(target, logger): &(Target, ServiceStatus)| Some((here::look(talk, target, logger.pid?), logger.pid?));
+    let seen = |(target, logger): &(Target, ServiceStatus)| Some((pidns::look(talk, target, logger.pid?), logger.pid?));
     let process = logger.as_ref().and_then(seen);
     if let Some((_, logger)) = logger.as_ref().filter(|_| !service.logger) {
         let pid = process.map_or(String::new(), |(seen, told)| format!(" (pid {told}{})", elsewhere(told, seen)));
-        let state = paint.tone(status::tone(logger), &words::described_state(logger));
-        let since = if logger.since > 0.0 { format!(" for {}", words::span(logger.seconds)) } else { String::new() };
+        let state = paint.tone(status::tone(logger), &format::described_state(logger));
+        let since = if logger.since > 0.0 { format!(" for {}", format::span(logger.seconds)) } else { String::new() };
         lines.push(heading(format!("{state}{pid}{since}")));
     }
     let Some(file) = current(&directory, process, talk.is_elsewhere()) else { return };
@@ -237,7 +237,7 @@ fn readable(line: &str) -> String {
     match (bytes, line.get(LABEL..)) {
         (Some(bytes), Some(rest)) => {
             let at = Tai::unpack(bytes);
-            format!("{}.{:03}{rest}", words::moment(at.unix as f64), at.nanos / 1_000_000)
+            format!("{}.{:03}{rest}", format::moment(at.unix as f64), at.nanos / 1_000_000)
         }
         _ => line.to_owned(),
     }

@@ -1,7 +1,7 @@
 //! `onit events`: what happens, as it happens; and a program for each event.
 
-use super::find::{Talk, Trouble};
-use super::{find, status, term, words};
+use super::connect::{CliError, Connection};
+use super::{connect, format, status, term};
 use crate::client::Deadline;
 use crate::exit;
 use crate::machine::Want;
@@ -32,20 +32,20 @@ impl Events {
     /// Tells, until there is nothing more to come. Returns the exit code.
     pub fn run(&self) -> i32 {
         if self.services.iter().any(String::is_empty) {
-            return Trouble::empty().tell();
+            return CliError::empty().report();
         }
-        let mut talk = Talk::open();
+        let mut talk = Connection::open();
         let mut stopping = false;
         loop {
             if let Err(trouble) = listen(&mut talk) {
-                return trouble.tell();
+                return trouble.report();
             }
             loop {
                 match talk.api.as_mut().map(|api| api.event(Deadline::NEVER)) {
                     Some(Ok(Some(event))) => {
                         stopping |= event.what == EventKind::Stopping;
                         if self.concerns(&event)
-                            && let Err(code) = self.tell(&event)
+                            && let Err(code) = self.print(&event)
                         {
                             return code;
                         }
@@ -57,7 +57,7 @@ impl Events {
             talk = match status::again(&talk, None) {
                 Ok(talk) => talk,
                 Err(_) if stopping => return exit::OK,
-                Err(trouble) => return trouble.tell(),
+                Err(trouble) => return trouble.report(),
             };
         }
     }
@@ -65,11 +65,11 @@ impl Events {
     fn concerns(&self, event: &Event) -> bool {
         let Some(name) = &event.name else { return true };
         self.services.is_empty()
-            || self.services.iter().any(|word| word == "all" || word == name || find::matches(word, name))
+            || self.services.iter().any(|word| word == "all" || word == name || connect::matches(word, name))
     }
 
     /// Or there is nobody to tell, and an exit code.
-    fn tell(&self, event: &Event) -> Result<(), i32> {
+    fn print(&self, event: &Event) -> Result<(), i32> {
         if let Some(program) = &self.exec {
             execute(program, event);
             return Ok(());
@@ -81,13 +81,13 @@ impl Events {
     }
 }
 
-fn listen(talk: &mut Talk) -> Result<(), Trouble> {
-    talk.api()?.subscribe().map_err(|error| Trouble::failed(&error))
+fn listen(talk: &mut Connection) -> Result<(), CliError> {
+    talk.api()?.subscribe().map_err(|error| CliError::failed(&error))
 }
 
 /// An event for people: `2026-11-24 08:09:10 web: up -> backoff, exit 1`.
 fn line(event: &Event) -> String {
-    let time = words::moment(event.time);
+    let time = format::moment(event.time);
     let Some(name) = &event.name else { return format!("{time} {}", event.what) };
     let mut text = format!("{time} {}: ", term::cut(name, usize::MAX));
     match (&event.old, &event.new) {
@@ -105,7 +105,7 @@ fn line(event: &Event) -> String {
         text += &format!(", pid {pid}");
     }
     if let Some(exit) = &event.exit {
-        text += &format!(", {}", words::exit(exit));
+        text += &format!(", {}", format::exit(exit));
     }
     text
 }

@@ -1,6 +1,6 @@
 //! Services through their files: where there is no socket, as with runit, daemontools and s6.
 
-use super::find::{Trouble, is_no_service};
+use super::connect::{CliError, is_no_service};
 use super::newcomer::is_service;
 use crate::client::{self, ErrorKind, Format, Service, Watch};
 use crate::exit;
@@ -20,7 +20,7 @@ const NOBODY: &str = "no supervisor looks after it";
 const TICK: Duration = Duration::from_millis(100);
 
 /// What the files say of a service. That nobody supervises it is an answer, and so is that we may not look.
-pub fn look(name: &str, path: &Path) -> Result<ServiceStatus, Trouble> {
+pub fn look(name: &str, path: &Path) -> Result<ServiceStatus, CliError> {
     match open(name, path)?.status() {
         Ok(status) => Ok(told(name, path, &status)),
         Err(error) => match error.kind() {
@@ -57,7 +57,7 @@ pub fn pair(directory: &Path, name: &OsStr) -> Vec<ServiceStatus> {
 }
 
 /// An order.
-pub fn order(order: Order, name: &str, path: &Path) -> Result<(), Trouble> {
+pub fn order(order: Order, name: &str, path: &Path) -> Result<(), CliError> {
     let service = open(name, path)?;
     let told = match order {
         Order::Up => service.up(),
@@ -90,9 +90,9 @@ pub fn wait_for_change(
     paths: &[PathBuf],
     other: Option<BorrowedFd<'_>>,
     until: Option<Mono>,
-) -> Result<(), Trouble> {
-    let told = |error: client::Error| Trouble::new(exit::SYSTEM, error.to_string());
-    let failed = |errno: Errno| Trouble::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc()));
+) -> Result<(), CliError> {
+    let told = |error: client::Error| CliError::new(exit::SYSTEM, error.to_string());
+    let failed = |errno: Errno| CliError::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc()));
     let watch = match watch {
         Some(watch) => watch,
         None => {
@@ -122,33 +122,33 @@ fn pause(until: Option<Mono>) -> Result<(), Errno> {
     crate::sys::poll::pause(left)
 }
 
-fn open(name: &str, path: &Path) -> Result<Service, Trouble> {
+fn open(name: &str, path: &Path) -> Result<Service, CliError> {
     Service::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NoService => Trouble::unknown(name, path.parent().unwrap_or(path)),
+        ErrorKind::NoService => CliError::unknown(name, path.parent().unwrap_or(path)),
         _ => trouble(name, &error),
     })
 }
 
-fn trouble(name: &str, error: &client::Error) -> Trouble {
+fn trouble(name: &str, error: &client::Error) -> CliError {
     let code = match error.kind() {
         ErrorKind::NoService => exit::UNKNOWN,
         ErrorKind::NoSupervisor => exit::SYSTEM,
         ErrorKind::TimedOut => exit::LATE,
         _ => exit::FAILED,
     };
-    Trouble::new(code, format!("{name}: cannot {}: {}", error.operation(), error.why()))
+    CliError::new(code, format!("{name}: cannot {}: {}", error.operation(), error.why()))
 }
 
 /// Makes or removes the file `down`, as onit and s6 do it themselves, and no other supervisor. Only in a service
 /// directory: in a directory of services, or any other one that was named by mistake, it would mean nothing.
-fn switch(name: &str, path: &Path, enabled: bool) -> Result<(), Trouble> {
+fn switch(name: &str, path: &Path, enabled: bool) -> Result<(), CliError> {
     if is_no_service(path) {
-        return Err(Trouble::new(exit::FAILED, format!("{name}: is no service directory: there is no run in it")));
+        return Err(CliError::new(exit::FAILED, format!("{name}: is no service directory: there is no run in it")));
     }
     let done =
         fs::open_path(path).and_then(|dir| if enabled { fs::remove(dir, "down") } else { fs::touch(dir, "down") });
     let verb = if enabled { "remove" } else { "create" };
-    done.map_err(|errno| Trouble::new(exit::FAILED, format!("{name}: cannot {verb} down: {}", errno.desc())))
+    done.map_err(|errno| CliError::new(exit::FAILED, format!("{name}: cannot {verb} down: {}", errno.desc())))
 }
 
 fn unsupervised(name: &str, path: &Path, why: String) -> ServiceStatus {

@@ -1,9 +1,9 @@
 //! `onit health`: is everything as it is wanted, and available? For `HEALTHCHECK` and probes: fast, and one line.
 
 use super::check::{self, Answer};
-use super::find::{Talk, worse};
+use super::connect::{Connection, worse};
+use super::format;
 use super::term;
-use super::words;
 use crate::exit;
 use crate::machine::ServiceState;
 use crate::sys::clock;
@@ -63,9 +63,9 @@ impl json::Write for Case {
 impl Health {
     /// Looks, and tells. Returns the exit code.
     pub fn run(&self) -> i32 {
-        let mut talk = Talk::open();
+        let mut talk = Connection::open();
         if let Some(trouble) = talk.silence() {
-            return trouble.tell();
+            return trouble.report();
         }
         let (services, places, code) = self.look(&mut talk);
         if code != exit::OK {
@@ -83,14 +83,14 @@ impl Health {
     }
 
     /// The services, the directory of each, and the exit code.
-    fn look(&self, talk: &mut Talk) -> (Vec<ServiceStatus>, Vec<PathBuf>, i32) {
+    fn look(&self, talk: &mut Connection) -> (Vec<ServiceStatus>, Vec<PathBuf>, i32) {
         if self.services.is_empty() {
             return match talk.everything() {
                 Ok(services) => {
                     let places = services.iter().map(|service| talk.place(&talk.target(&service.name))).collect();
                     (services, places, exit::OK)
                 }
-                Err(trouble) => (Vec::new(), Vec::new(), trouble.tell()),
+                Err(trouble) => (Vec::new(), Vec::new(), trouble.report()),
             };
         }
         let (targets, mut code) = talk.targets(&self.services);
@@ -101,7 +101,7 @@ impl Health {
                     services.push(service);
                     places.push(talk.place(target));
                 }
-                Err(trouble) => code = worse(code, trouble.tell()),
+                Err(trouble) => code = worse(code, trouble.report()),
             }
         }
         (services, places, code)
@@ -112,7 +112,7 @@ impl Health {
 fn unavailable(services: &[ServiceStatus], places: &[PathBuf]) -> Vec<Option<&'static str>> {
     let has_check = |(service, place): &(&ServiceStatus, &PathBuf)| {
         let may_be_well =
-            service.state == ServiceState::Up && service.ready.is_none() && words::amiss(service).is_none();
+            service.state == ServiceState::Up && service.ready.is_none() && format::amiss(service).is_none();
         may_be_well && place.join("check").exists()
     };
     let all = services.iter().zip(places);
@@ -135,8 +135,8 @@ fn unavailable(services: &[ServiceStatus], places: &[PathBuf]) -> Vec<Option<&'s
 fn report(services: &[ServiceStatus], unavailable: &[Option<&str>], stopping: bool) -> Report {
     let besides = unavailable.iter().copied().chain(std::iter::repeat(None));
     let case = |(service, besides): (&ServiceStatus, Option<&str>)| {
-        let reason = words::amiss(service).or_else(|| besides.map(str::to_owned))?;
-        Some(Case { name: service.name.clone(), state: words::state(service).to_owned(), reason })
+        let reason = format::amiss(service).or_else(|| besides.map(str::to_owned))?;
+        Some(Case { name: service.name.clone(), state: format::state(service).to_owned(), reason })
     };
     let unhealthy: Vec<Case> = services.iter().zip(besides).filter_map(case).collect();
     let reason = match &unhealthy[..] {

@@ -1,7 +1,7 @@
 //! `onit list`, `pid`, `env` and `rescan`: short questions.
 
-use super::find::{Talk, Target, Trouble};
-use super::here;
+use super::connect::{CliError, Connection, Target};
+use super::pidns;
 use super::term;
 use crate::exit;
 use crate::sys::process;
@@ -32,9 +32,9 @@ pub struct List {
 impl List {
     /// Tells. Returns the exit code.
     pub fn run(&self) -> i32 {
-        let services = match Talk::open().everything() {
+        let services = match Connection::open().everything() {
             Ok(services) => services,
-            Err(trouble) => return trouble.tell(),
+            Err(trouble) => return trouble.report(),
         };
         let wanted = services.into_iter().filter(|service| self.all || !service.logger);
         let terminal = std::io::stdout().is_terminal() && !self.json;
@@ -65,21 +65,21 @@ pub struct Process {
 impl Process {
     /// Tells. Returns the exit code.
     pub fn run(&self) -> i32 {
-        let mut talk = Talk::open();
-        let told = pid(&mut talk, &self.service).and_then(|(target, pid)| here::number(&talk, &target, pid));
+        let mut talk = Connection::open();
+        let told = pid(&mut talk, &self.service).and_then(|(target, pid)| pidns::number(&talk, &target, pid));
         match told {
             Ok(pid) => term::print(&format!("{pid}\n")),
-            Err(trouble) => trouble.tell(),
+            Err(trouble) => trouble.report(),
         }
     }
 }
 
 /// The one service that a word names, and what its supervisor calls its process.
-fn pid(talk: &mut Talk, word: &str) -> Result<(Target, i32), Trouble> {
+fn pid(talk: &mut Connection, word: &str) -> Result<(Target, i32), CliError> {
     let target = talk.only(word)?;
     let now = talk.look(&target)?;
     let pid = now.pid.ok_or_else(|| {
-        Trouble::new(exit::FAILED, format!("{word}: it does not run: {}", super::wait_condition::stands(&now)))
+        CliError::new(exit::FAILED, format!("{word}: it does not run: {}", super::wait_condition::stands(&now)))
     });
     Ok((target, pid?))
 }
@@ -102,19 +102,19 @@ pub struct Env {
 impl Env {
     /// Tells. Returns the exit code.
     pub fn run(&self) -> i32 {
-        let mut talk = Talk::open();
+        let mut talk = Connection::open();
         let told = pid(&mut talk, &self.service).and_then(|(target, pid)| {
-            let environ = here::proc_of(&talk, &target, pid)?.join("environ");
+            let environ = pidns::proc_of(&talk, &target, pid)?.join("environ");
             std::fs::read(&environ).map_err(|error| {
                 let lacks = error.kind() == std::io::ErrorKind::PermissionDenied && !process::may_trace();
-                let hint = if lacks { here::LACKS_PTRACE } else { "" };
+                let hint = if lacks { pidns::LACKS_PTRACE } else { "" };
                 let (name, environ) = (&self.service, environ.display());
-                Trouble::new(exit::FAILED, format!("{name}: cannot read {environ}: {error}{hint}"))
+                CliError::new(exit::FAILED, format!("{name}: cannot read {environ}: {error}{hint}"))
             })
         });
         let variables = match told {
             Ok(bytes) => variables(&bytes, self.show),
-            Err(trouble) => return trouble.tell(),
+            Err(trouble) => return trouble.report(),
         };
         if self.json {
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -172,12 +172,12 @@ pub struct Rescan {}
 impl Rescan {
     /// Asks. Returns the exit code.
     pub fn run(&self) -> i32 {
-        let mut talk = Talk::open();
+        let mut talk = Connection::open();
         let asked = match talk.api() {
-            Ok(api) => api.rescan().map_err(|failure| Trouble::new(exit::FAILED, format!("rescan: {failure}"))),
+            Ok(api) => api.rescan().map_err(|failure| CliError::new(exit::FAILED, format!("rescan: {failure}"))),
             Err(trouble) => Err(trouble),
         };
-        asked.map_or_else(|trouble| trouble.tell(), |()| exit::OK)
+        asked.map_or_else(|trouble| trouble.report(), |()| exit::OK)
     }
 }
 

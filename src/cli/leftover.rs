@@ -1,7 +1,7 @@
 //! What a service leaves behind when it has been stopped: processes of its session, which nobody looks after any more.
 
-use super::find::{Talk, Target};
-use super::here::{self, Seen};
+use super::connect::{Connection, Target};
+use super::pidns::{self, Seen};
 use super::term;
 use crate::machine::{Pid, ServiceState};
 use crate::sys::{clock, poll, process, say::say};
@@ -20,17 +20,17 @@ pub struct Sessions(Vec<(String, Pid)>);
 
 impl Sessions {
     /// Remembers a service as it is before it is stopped, if its process is to be seen here.
-    pub fn remember(&mut self, talk: &Talk, target: &Target, before: &ServiceStatus) {
+    pub fn remember(&mut self, talk: &Connection, target: &Target, before: &ServiceStatus) {
         let state = before.state.known();
         let is_run = matches!(state, Some(ServiceState::Starting | ServiceState::Up | ServiceState::Stopping));
         let run = before.pid.filter(|_| is_run);
-        if let Some(Seen::Here(pid)) = run.map(|pid| here::look(talk, target, pid)) {
+        if let Some(Seen::Here(pid)) = run.map(|pid| pidns::look(talk, target, pid)) {
             self.0.push((target.name.clone(), pid));
         }
     }
 
     /// Says what is left of them, now that they have stopped.
-    pub fn tell(&self) {
+    pub fn report(&self) {
         let sessions: Vec<Pid> = self.0.iter().map(|(_, session)| *session).collect();
         if sessions.is_empty() {
             return;

@@ -1,6 +1,6 @@
 //! `onit lint DIR…`: what is wrong with service directories, before anything is started.
 
-use super::find::worse;
+use super::connect::worse;
 use super::term;
 use crate::exit;
 use crate::service_dir::{Finding, Severity, lint};

@@ -10,6 +10,8 @@ pub mod check;
 #[cfg(feature = "cli")]
 pub mod completion;
 #[cfg(feature = "cli")]
+mod connect;
+#[cfg(feature = "cli")]
 mod detail;
 #[cfg(feature = "cli")]
 pub mod events;
@@ -18,12 +20,10 @@ pub mod export;
 #[cfg(feature = "cli")]
 mod files;
 #[cfg(feature = "cli")]
-mod find;
+mod format;
 mod getopt;
 #[cfg(feature = "cli")]
 pub mod health;
-#[cfg(feature = "cli")]
-mod here;
 #[cfg(feature = "cli")]
 pub mod history;
 #[cfg(feature = "cli")]
@@ -41,6 +41,8 @@ pub mod new;
 mod newcomer;
 #[cfg(feature = "cli")]
 pub mod order;
+#[cfg(feature = "cli")]
+mod pidns;
 #[cfg(feature = "cli")]
 pub mod power;
 mod print;
@@ -60,5 +62,3 @@ pub mod upgrade;
 pub mod wait;
 #[cfg(feature = "cli")]
 mod wait_condition;
-#[cfg(feature = "cli")]
-mod words;

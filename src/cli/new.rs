@@ -149,12 +149,12 @@ impl New {
                 self.warn(&path);
                 exit::OK
             }
-            Err(error @ Error::Io { .. }) => complain(&self.name, &error, exit::SYSTEM),
+            Err(error @ Error::Io { .. }) => report(&self.name, &error, exit::SYSTEM),
             Err(error @ Error::Differs(_)) => {
                 say(format_args!("onit: {}: {error} (--replace does that)", self.name));
                 exit::FAILED
             }
-            Err(error) => complain(&self.name, &error, exit::FAILED),
+            Err(error) => report(&self.name, &error, exit::FAILED),
         }
     }
 
@@ -205,7 +205,7 @@ fn with<T>(service: ServiceBuilder, value: Option<T>, set: fn(ServiceBuilder, T)
     }
 }
 
-fn complain(name: &str, error: &Error, code: i32) -> i32 {
+fn report(name: &str, error: &Error, code: i32) -> i32 {
     say(format_args!("onit: {name}: {error}"));
     code
 }

@@ -1,10 +1,10 @@
 //! `onit up`, `down`, `restart` and all the others that change something, and wait until it is so.
 
 use super::check;
-use super::find::{Talk, Target, Trouble, Way, worse};
+use super::connect::{CliError, Connection, Target, Via, worse};
 use super::leftover::Sessions;
 use super::wait_condition::{Before, Patience, Pending, WaitCondition, wait};
-use super::{files, words};
+use super::{files, format};
 use crate::exit;
 use crate::wire::api::{self, ServiceStatus};
 use argh::{ArgsInfo, FromArgs};
@@ -24,7 +24,7 @@ pub struct Order {
     #[argh(switch, short = 'v')]
     verbose: bool,
     /// wait no longer than this (SVWAIT, or 7)
-    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(words::patience))]
+    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(format::patience))]
     timeout: Option<Duration>,
     /// do not wait
     #[argh(switch)]
@@ -36,21 +36,21 @@ impl Order {
     pub fn run(&self, verb: &str) -> i32 {
         match verb.parse::<api::Order>() {
             Ok(order) => self.carry_out(order),
-            Err(why) => Trouble::new(exit::USAGE, why.to_string()).tell(),
+            Err(why) => CliError::new(exit::USAGE, why.to_string()).report(),
         }
     }
 
     fn carry_out(&self, order: api::Order) -> i32 {
         if self.services.is_empty() {
-            return Trouble::new(exit::USAGE, format!("{order}: which service? (\"all\" is every one)")).tell();
+            return CliError::new(exit::USAGE, format!("{order}: which service? (\"all\" is every one)")).report();
         }
-        let mut talk = Talk::open_within(Some(Patience::of_setter(self.timeout)));
+        let mut talk = Connection::open_within(Some(Patience::of_setter(self.timeout)));
         let (targets, code) = talk.targets(&self.services);
         if !self.no_wait
             && let Some(api) = &mut talk.api
             && let Err(failure) = api.subscribe()
         {
-            return Trouble::new(exit::SYSTEM, failure.to_string()).tell();
+            return CliError::new(exit::SYSTEM, failure.to_string()).report();
         }
         let patience = Patience::new(Some(Patience::of_setter(self.timeout)), self.verbose);
         let mut sessions = Sessions::default();
@@ -62,7 +62,7 @@ impl Order {
         let starts = matches!(order, api::Order::Up | api::Order::Restart | api::Order::Enable);
         let available: Vec<Target> = pending.iter().filter(|_| starts).map(|one| one.target.clone()).collect();
         let waited = wait(&mut talk, pending, patience);
-        sessions.tell();
+        sessions.report();
         match worse(code, waited) {
             exit::OK => check::until_available(&mut talk, &available, patience),
             code => code,
@@ -72,7 +72,7 @@ impl Order {
 
 /// Gives the order to each of them. Returns for what is to be waited, and the exit code.
 fn give(
-    talk: &mut Talk,
+    talk: &mut Connection,
     order: api::Order,
     targets: Vec<Target>,
     patience: Patience,
@@ -85,19 +85,19 @@ fn give(
             if STOPPING.contains(&order) {
                 sessions.remember(talk, &target, &before);
             }
-            tell(talk, order, &target).map(|()| before)
+            send(talk, order, &target).map(|()| before)
         });
         match given {
             Ok(before) => pending.extend(condition(order, &before).map(|condition| Pending { target, condition })),
             Err(trouble) if trouble.code == exit::SYSTEM && order == api::Order::Exit && talk.api.is_none() => {} // it has gone already
-            Err(trouble) => code = worse(code, trouble.tell()),
+            Err(trouble) => code = worse(code, trouble.report()),
         }
     }
     (pending, code)
 }
 
-fn tell(talk: &mut Talk, order: api::Order, target: &Target) -> Result<(), Trouble> {
-    if let Way::Files(path) = &target.way {
+fn send(talk: &mut Connection, order: api::Order, target: &Target) -> Result<(), CliError> {
+    if let Via::Files(path) = &target.way {
         return files::order(order, &target.name, path).map_err(|trouble| talk.explain(trouble));
     }
     let directory = talk.directory.clone();
@@ -107,9 +107,9 @@ fn tell(talk: &mut Talk, order: api::Order, target: &Target) -> Result<(), Troub
         let view = std::path::PathBuf::from(&api.hello().view).join(&target.name);
         let by_file = files::order(order, &target.name, &view);
         return by_file
-            .map_err(|trouble| Trouble::new(exit::FAILED, format!("{}; you may not give orders", trouble.text)));
+            .map_err(|trouble| CliError::new(exit::FAILED, format!("{}; you may not give orders", trouble.text)));
     }
-    api.order(order, &target.name).map_err(|error| Trouble::of(&target.name, &error, &directory))
+    api.order(order, &target.name).map_err(|error| CliError::of(&target.name, &error, &directory))
 }
 
 /// When the order has had its effect; `None` if that does not show.

@@ -59,7 +59,7 @@ pub fn telinit(args: &[OsString]) -> i32 {
     match level {
         b'0' => ask(ShutdownAction::PowerOff),
         b'6' => ask(ShutdownAction::Reboot),
-        _ => tell(Signal::HUP, "look at the services"),
+        _ => send_signal(Signal::HUP, "look at the services"),
     }
 }
 
@@ -107,12 +107,12 @@ fn moment(args: &[OsString]) -> Option<ShutdownAction> {
 }
 
 fn ask(action: ShutdownAction) -> i32 {
-    tell(action.signal(), action.word())
+    send_signal(action.signal(), action.word())
 }
 
 /// A signal that PID 1 has no use for would be lost without a word.
-fn tell(signal: Signal, what: &str) -> i32 {
-    if !is_heeded(signal) {
+fn send_signal(signal: Signal, what: &str) -> i32 {
+    if !is_known(signal) {
         say(format_args!("onit: PID 1 does not listen to signal {}, so it was not asked to {what}", signal.0));
         return exit::FAILED;
     }
@@ -126,7 +126,7 @@ fn tell(signal: Signal, what: &str) -> i32 {
 }
 
 /// Whether PID 1 blocks or catches it. Where that cannot be seen, it is taken to.
-fn is_heeded(signal: Signal) -> bool {
+fn is_known(signal: Signal) -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/1/status") else { return true };
     let mask = |line: &str| u64::from_str_radix(line.trim(), 16).ok();
     let masks = status

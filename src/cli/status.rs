@@ -1,9 +1,9 @@
 //! `onit status`: where every service stands, in a table; of one that is named, everything that is known.
 
+use super::connect::{CliError, Connection, Target, worse};
 use super::detail;
-use super::find::{Talk, Target, Trouble, worse};
+use super::format;
 use super::term::{self, Cell, Colour, Paint, Table, Tone};
-use super::words;
 use crate::client::{Deadline, api::Api};
 use crate::exit;
 use crate::machine::{Mono, ServiceState, Want};
@@ -49,7 +49,7 @@ pub struct Status {
 impl Status {
     /// Tells. Returns the exit code.
     pub fn run(&self) -> i32 {
-        let mut talk = Talk::open();
+        let mut talk = Connection::open();
         if self.watch {
             return self.watch(talk);
         }
@@ -86,19 +86,19 @@ impl Status {
     }
 
     /// The one service that this word names.
-    fn target(&self, talk: &mut Talk, word: &str) -> Target {
+    fn target(&self, talk: &mut Connection, word: &str) -> Target {
         talk.targets(&[word.to_owned()]).0.pop().unwrap_or_else(|| talk.target(word))
     }
 
     /// What is known of the services that were asked for.
-    fn look(&self, talk: &mut Talk) -> (Vec<ServiceStatus>, i32) {
+    fn look(&self, talk: &mut Connection) -> (Vec<ServiceStatus>, i32) {
         if self.services.iter().all(|word| word == "all") {
             return match talk.everything() {
                 Ok(mut services) => {
                     services.retain(|service| self.all || !service.logger);
                     (services, exit::OK)
                 }
-                Err(trouble) => (Vec::new(), trouble.tell()),
+                Err(trouble) => (Vec::new(), trouble.report()),
             };
         }
         let (targets, mut code) = talk.targets(&self.services);
@@ -106,7 +106,7 @@ impl Status {
         for target in targets {
             match talk.look(&target) {
                 Ok(service) => services.push(service),
-                Err(trouble) => code = worse(code, trouble.tell()),
+                Err(trouble) => code = worse(code, trouble.report()),
             }
         }
         services.sort_by(|one, other| term::by_name(&one.name, &other.name));
@@ -114,12 +114,12 @@ impl Status {
     }
 
     /// On a terminal the screen is drawn anew; elsewhere each change is told.
-    fn watch(&self, mut talk: Talk) -> i32 {
+    fn watch(&self, mut talk: Connection) -> i32 {
         let screen = std::io::stdout().is_terminal() && !self.json;
         let mut last = None;
         loop {
             if let Err(trouble) = self.listen(&mut talk) {
-                return trouble.tell();
+                return trouble.report();
             }
             loop {
                 let (services, code) = self.look(&mut talk);
@@ -140,14 +140,14 @@ impl Status {
             }
             talk = match again(&talk, None) {
                 Ok(talk) => talk,
-                Err(trouble) => return trouble.tell(),
+                Err(trouble) => return trouble.report(),
             };
         }
     }
 
-    fn listen(&self, talk: &mut Talk) -> Result<(), Trouble> {
+    fn listen(&self, talk: &mut Connection) -> Result<(), CliError> {
         match &mut talk.api {
-            Some(api) => api.subscribe().map_err(|failure| Trouble::new(exit::SYSTEM, failure.to_string())),
+            Some(api) => api.subscribe().map_err(|failure| CliError::new(exit::SYSTEM, failure.to_string())),
             None => Ok(()),
         }
     }
@@ -181,10 +181,10 @@ fn row(service: &ServiceStatus) -> Vec<Cell> {
     let untold = matches!(service.state.known(), Some(ServiceState::Refused | ServiceState::Unknown));
     vec![
         service.name.as_str().into(),
-        Cell(tone, words::described_state(service)),
+        Cell(tone, format::described_state(service)),
         service.pid.map_or(Cell(Tone::Quiet, "-".into()), |pid| pid.to_string().into()),
-        if untold { Cell(Tone::Quiet, "-".into()) } else { words::span(service.seconds).into() },
-        quiet(words::restarts(service), matches!(service.restarts, Some(0) | None)),
+        if untold { Cell(Tone::Quiet, "-".into()) } else { format::span(service.seconds).into() },
+        quiet(format::restarts(service), matches!(service.restarts, Some(0) | None)),
         last(service, tone),
     ]
 }
@@ -213,14 +213,14 @@ pub fn tone(service: &ServiceStatus) -> Tone {
 fn last(service: &ServiceStatus, tone: Tone) -> Cell {
     let mut parts = Vec::new();
     match (&service.exit, &service.trouble) {
-        (_, Some(trouble)) if words::is_troubled(service) => {
+        (_, Some(trouble)) if format::is_troubled(service) => {
             parts.push(trouble.trim_end_matches("; trying again").to_owned());
         }
-        (Some(exit), _) => parts.push(words::exit(exit)),
+        (Some(exit), _) => parts.push(format::exit(exit)),
         (None, _) => {}
     }
     if let Some(seconds) = service.next {
-        parts.insert(parts.len().min(1), format!("again in {}", words::ahead(seconds)));
+        parts.insert(parts.len().min(1), format!("again in {}", format::ahead(seconds)));
     }
     if let Some(times) = service.flapping {
         parts.push(format!("flapping {times}/min"));
@@ -236,7 +236,7 @@ fn last(service: &ServiceStatus, tone: Tone) -> Cell {
 fn summary(services: &[ServiceStatus], lines: usize) -> Option<String> {
     let (columns, _) = screen::size().filter(|(_, rows)| lines >= *rows)?;
     let names: Vec<&str> =
-        services.iter().filter(|one| words::amiss(one).is_some()).map(|one| one.name.as_str()).collect();
+        services.iter().filter(|one| format::amiss(one).is_some()).map(|one| one.name.as_str()).collect();
     let line = match names.len() {
         0 => format!("{} services, all as wanted", services.len()),
         amiss => format!("{} services, {amiss} not as wanted: {}", services.len(), names.join(" ")),
@@ -257,9 +257,9 @@ fn fitting(services: &[ServiceStatus], rows: usize, paint: Paint, columns: usize
         return shown(services);
     }
     let mut sorted = services.to_vec();
-    sorted.sort_by_key(|service| words::amiss(service).is_none());
+    sorted.sort_by_key(|service| format::amiss(service).is_none());
     let rest = sorted.split_off(rows.saturating_sub(2).min(sorted.len()));
-    let amiss = rest.iter().filter(|service| words::amiss(service).is_some()).count();
+    let amiss = rest.iter().filter(|service| format::amiss(service).is_some()).count();
     let mut lines = shown(&sorted);
     lines.push(match amiss {
         0 => format!("and {} more, all as wanted", rest.len()),
@@ -269,7 +269,7 @@ fn fitting(services: &[ServiceStatus], rows: usize, paint: Paint, columns: usize
 }
 
 /// Whether the supervisor is still there.
-fn wait_for_change(talk: &mut Talk, ticking: bool) -> bool {
+fn wait_for_change(talk: &mut Connection, ticking: bool) -> bool {
     let Some(api) = &mut talk.api else { return poll::pause(SECOND).is_ok() };
     let second = if ticking { Deadline::after(SECOND) } else { Deadline::NEVER };
     match api.event(second) {
@@ -291,13 +291,13 @@ fn drain(api: &mut Api, until: Deadline) -> bool {
 
 /// A supervisor that executes itself again has been away for a moment. It has until then to come back, if there is a
 /// limit, and never longer than five seconds.
-pub fn again(before: &Talk, deadline: Option<Mono>) -> Result<Talk, Trouble> {
+pub fn again(before: &Connection, deadline: Option<Mono>) -> Result<Connection, CliError> {
     const PATIENCE: Duration = Duration::from_secs(5);
     const PAUSE: Duration = Duration::from_millis(20);
     let until = [deadline, Some(clock::now().after(PATIENCE))].into_iter().flatten().min();
     loop {
         let left = until.map_or(PATIENCE, |until| until.since(clock::now()));
-        let talk = Talk::open_within(Some(left));
+        let talk = Connection::open_within(Some(left));
         if talk.api.is_some() {
             return Ok(talk);
         }

@@ -7,8 +7,8 @@
 //! A service that has just been put into the directory of an onit is waited for, as long as for what it is told.
 //!
 //! It looks again when something has happened, and not every 0.42 seconds. That time is left in two places: what is
-//! allowed to take N seconds is given up at the first multiple of it that is more, as ever; and while `./check` says no,
-//! it is asked as often as ever, since nothing tells when it would say yes.
+//! allowed to take N seconds is given up at the first multiple of it that is more, as in runit; and while `./check` says no,
+//! it is asked every 0.42 seconds, since nothing tells when it would say yes.
 
 mod check;
 mod order;

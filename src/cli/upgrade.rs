@@ -1,13 +1,13 @@
 //! `onit upgrade`: a running supervisor becomes the program that stands at its path now, and no service notices.
 //!
-//! The wish is written into the ledger of the supervisor, which whoever may look into it can open, and then it gets a
+//! The wish is written into the journal of the supervisor, which whoever may look into it can open, and then it gets a
 //! SIGCHLD: that means to every supervisor that it should look, and to none anything else. The answer comes the same
 //! way, from the new program, or from the old one when there is no new one.
 
 use crate::exit;
 use crate::machine::{Mono, Pid, Signal, Target};
 use crate::sys::{Errno, clock, fs, poll, process, say::say, shared::Shared};
-use crate::wire::ledger::{self, Fact, Words};
+use crate::wire::journal::{self, Field, Words};
 use argh::{ArgsInfo, FromArgs};
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// An answer takes as long as a program takes to start.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What a program says, and has in it, that can go on from a ledger of this version.
+/// What a program says, and has in it, that can go on from a journal of this version.
 const YES: &[u8] = b"onit: goes on from ledger 5\n";
 /// So long a program may take to say it.
 const PROBE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ pub struct Upgrade {
     /// the process of the supervisor (default: 1; "pidof onit" tells it)
     #[argh(positional, default = "1", arg_name = "PID")]
     pid: i32,
-    /// only say whether this program goes on from such a ledger
+    /// only say whether this program goes on from such a journal
     #[argh(option, hidden_help)]
     reads: Option<u64>,
 }
@@ -45,31 +45,31 @@ impl Upgrade {
     /// Asks, and waits for the answer. Returns the exit code.
     pub fn run(&self) -> i32 {
         match self.reads {
-            Some(ledger::VERSION) => i32::from(std::io::stdout().write_all(YES).is_err()),
+            Some(journal::VERSION) => i32::from(std::io::stdout().write_all(YES).is_err()),
             Some(_) => exit::FAILED,
-            None => self.ask().map_or_else(complain, |()| exit::OK),
+            None => self.ask().map_or_else(report, |()| exit::OK),
         }
     }
 
     fn ask(&self) -> Result<(), String> {
         let pid = self.pid;
         let words = match Shared::of_process(Pid(pid)) {
-            Ok(shared) if ledger::is_one(shared.words()) => shared.words(),
+            Ok(shared) if journal::is_one(shared.words()) => shared.words(),
             Ok(_) | Err(Errno::ENOENT) => return Err(format!("process {pid} is no supervisor that can be upgraded")),
             Err(errno) => return Err(format!("cannot look into process {pid}: {}", errno.desc())),
         };
-        let program = PathBuf::from(OsString::from_vec(ledger::text(words, ledger::PROGRAM)));
-        if !can_go_on(pid, &program, ledger::fact(words, Fact::Version)) {
+        let program = PathBuf::from(OsString::from_vec(journal::text(words, journal::PROGRAM)));
+        if !can_go_on(pid, &program, journal::fact(words, Field::Version)) {
             return Err(format!("{} is no onit that can go on from the running one", program.display()));
         }
-        let wish = ledger::fact(words, Fact::Answer).wrapping_add(1);
-        ledger::set(words, Fact::Request, wish);
+        let wish = journal::fact(words, Field::Answer).wrapping_add(1);
+        journal::set(words, Field::Request, wish);
         process::kill(Pid(pid), Signal::CHLD, Target::Process).map_err(|errno| {
-            ledger::set(words, Fact::Request, wish.wrapping_sub(1));
+            journal::set(words, Field::Request, wish.wrapping_sub(1));
             format!("cannot send a signal to process {pid}: {}", errno.desc())
         })?;
         self.wait(words, wish, clock::now().after(PATIENCE))?;
-        match ledger::fact(words, Fact::AnswerErrno) {
+        match journal::fact(words, Field::AnswerErrno) {
             0 => Ok(()),
             errno => {
                 let errno = Errno::from_raw(i32::try_from(errno).unwrap_or_default());
@@ -79,7 +79,7 @@ impl Upgrade {
     }
 
     fn wait(&self, words: &Words, wish: u64, until: Mono) -> Result<(), String> {
-        while ledger::fact(words, Fact::Answer) != wish {
+        while journal::fact(words, Field::Answer) != wish {
             if !Path::new(&format!("/proc/{}", self.pid)).exists() {
                 return Err(format!("process {} has ended", self.pid));
             }
@@ -92,7 +92,7 @@ impl Upgrade {
     }
 }
 
-fn complain(trouble: String) -> i32 {
+fn report(trouble: String) -> i32 {
     say(format_args!("onit: {trouble}"));
     exit::FAILED
 }
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_word_names_the_version_of_the_ledger() {
-        let word = format!("onit: goes on from ledger {}\n", ledger::VERSION);
+        let word = format!("onit: goes on from ledger {}\n", journal::VERSION);
         assert_eq!(YES, word.as_bytes());
     }
 

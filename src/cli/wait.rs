@@ -1,8 +1,8 @@
 //! `onit wait`: until services are up, ready, down or done.
 
-use super::find::{Talk, Target, Trouble, is_many, worse};
+use super::connect::{CliError, Connection, Target, is_many, worse};
 use super::wait_condition::{Patience, Pending, WaitCondition, wait};
-use super::{arrival, check, words};
+use super::{arrival, check, format};
 use crate::exit;
 use argh::{ArgsInfo, FromArgs};
 use std::str::FromStr;
@@ -43,7 +43,7 @@ pub struct Wait {
     #[argh(positional, arg_name = "SVC")]
     services: Vec<String>,
     /// wait no longer than this, also for a service or a supervisor that is not there yet; without it, for ever
-    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(words::patience))]
+    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(format::patience))]
     timeout: Option<Duration>,
     /// until it is so for one of them
     #[argh(switch)]
@@ -57,23 +57,23 @@ impl Wait {
     /// Waits. Returns the exit code.
     pub fn run(&self) -> i32 {
         if self.services.is_empty() {
-            return Trouble::new(exit::USAGE, "wait: for which service? (\"all\" is every one)").tell();
+            return CliError::new(exit::USAGE, "wait: for which service? (\"all\" is every one)").report();
         }
         let mut patience = Patience::new(self.timeout, self.verbose);
         patience.any = self.any;
         patience.for_arrival = self.timeout.is_some();
-        let mut talk = Talk::open_within(self.timeout);
+        let mut talk = Connection::open_within(self.timeout);
         if patience.for_arrival && self.services.iter().any(|word| is_many(word)) {
             talk = match arrival::supervisor(talk, patience.deadline()) {
                 Ok(talk) => talk,
-                Err(trouble) => return trouble.tell(),
+                Err(trouble) => return trouble.report(),
             };
         }
         let (targets, code) = talk.targets(&self.services);
         if let Some(api) = &mut talk.api
             && let Err(failure) = api.subscribe()
         {
-            return Trouble::new(exit::SYSTEM, failure.to_string()).tell();
+            return CliError::new(exit::SYSTEM, failure.to_string()).report();
         }
         let condition = match self.what {
             What::Up => WaitCondition::Up,

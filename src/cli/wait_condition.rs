@@ -1,8 +1,8 @@
 //! What is waited for, and the waiting: event by event, never by asking again and again.
 
 use super::arrival::Arrival;
-use super::find::{Talk, Target, Trouble, Way, worse};
-use super::{files, status, words};
+use super::connect::{CliError, Connection, Target, Via, worse};
+use super::{files, format, status};
 use crate::client::{Deadline, ErrorKind, Watch};
 use crate::exit;
 use crate::machine::{Mono, ServiceState, Want};
@@ -79,7 +79,7 @@ impl Before {
     /// It was tried since then, and there is nothing that could be executed. The supervisor tries again, but whoever has
     /// just asked for it wants to know.
     fn has_failed(self, now: &ServiceStatus) -> bool {
-        self.since < now.since && now.pid.is_none() && words::is_troubled(now)
+        self.since < now.since && now.pid.is_none() && format::is_troubled(now)
     }
 }
 
@@ -181,7 +181,7 @@ impl Patience {
 
     /// As long as a setter waits: what was said, else `$SVWAIT`, else seven seconds.
     pub fn of_setter(said: Option<Duration>) -> Duration {
-        let variable = || words::patience(&std::env::var("SVWAIT").ok()?).ok();
+        let variable = || format::patience(&std::env::var("SVWAIT").ok()?).ok();
         said.or_else(variable).unwrap_or(PATIENCE)
     }
 
@@ -196,12 +196,12 @@ impl Patience {
     }
 
     fn passed(self) -> String {
-        words::span(clock::now().since(self.start).as_secs_f64())
+        format::span(clock::now().since(self.start).as_secs_f64())
     }
 }
 
 /// Waits for all of them. The socket has to be subscribed to since before anything was asked. Returns the exit code.
-pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
+pub fn wait(talk: &mut Connection, pending: Vec<Pending>, patience: Patience) -> i32 {
     let progress = Progress::new(patience);
     let (code, told) = (exit::OK, exit::OK);
     let (held, watch) = (Vec::new(), None);
@@ -215,7 +215,7 @@ pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
         match waiting.next() {
             Ok(name) => waiting.look(name.as_deref()),
             Err(trouble) => {
-                waiting.complain(trouble);
+                waiting.fail_with(trouble);
                 break;
             }
         }
@@ -224,11 +224,11 @@ pub fn wait(talk: &mut Talk, pending: Vec<Pending>, patience: Patience) -> i32 {
     if patience.any && waiting.met > 0 {
         return waiting.told;
     }
-    waiting.held.iter().map(Trouble::tell).chain([waiting.told]).fold(waiting.code, worse)
+    waiting.held.iter().map(CliError::report).chain([waiting.told]).fold(waiting.code, worse)
 }
 
 struct Waiting<'a> {
-    talk: &'a mut Talk,
+    talk: &'a mut Connection,
     pending: Vec<Pending>,
     patience: Patience,
     code: i32,
@@ -236,7 +236,7 @@ struct Waiting<'a> {
     told: i32,
     met: usize,
     /// Where one service is enough: what there is to say of the others, if none will do.
-    held: Vec<Trouble>,
+    held: Vec<CliError>,
     progress: Progress,
     watch: Option<Watch>,
     /// The supervisor has hung up.
@@ -264,18 +264,18 @@ impl Waiting<'_> {
             Ok(now) => match one.condition.verdict(&now) {
                 Verdict::NotYet => return false,
                 Verdict::Never if self.may_come() && now.state == ServiceState::Refused => return false,
-                Verdict::Met => self.succeed(one, Some(&now)),
+                Verdict::Met => self.met(one, Some(&now)),
                 Verdict::Never => self.fail(one, &now, exit::FAILED),
             },
             Err(trouble) if trouble.code == exit::UNKNOWN && matches!(one.condition, WaitCondition::Gone(_)) => {
-                self.succeed(one, None)
+                self.met(one, None)
             }
             Err(trouble) if trouble.hung_up => {
                 self.lost = true;
                 return false;
             }
             Err(trouble) if trouble.code == exit::UNKNOWN && self.patience.for_arrival => return false,
-            Err(trouble) => self.complain(trouble),
+            Err(trouble) => self.fail_with(trouble),
         }
         true
     }
@@ -285,13 +285,13 @@ impl Waiting<'_> {
         self.patience.for_arrival && self.talk.api.is_none()
     }
 
-    fn succeed(&mut self, one: &Pending, now: Option<&ServiceStatus>) {
+    fn met(&mut self, one: &Pending, now: Option<&ServiceStatus>) {
         self.met += 1;
         if self.patience.verbose {
             self.progress.clear();
             let name = super::term::cut(&one.target.name, usize::MAX);
-            let pid = now.map_or(String::new(), words::process);
-            let state = now.filter(|_| !matches!(one.condition, WaitCondition::Gone(_))).map_or("gone", words::state);
+            let pid = now.map_or(String::new(), format::process);
+            let state = now.filter(|_| !matches!(one.condition, WaitCondition::Gone(_))).map_or("gone", format::state);
             let told = super::term::report(&format!("{name}: {state}{pid}\n"));
             self.told = worse(self.told, told.err().unwrap_or(exit::OK));
         }
@@ -300,15 +300,15 @@ impl Waiting<'_> {
     fn fail(&mut self, one: &Pending, now: &ServiceStatus, code: i32) {
         let (name, condition) = (super::term::cut(&one.target.name, usize::MAX), one.condition.name(now));
         let after = if code == exit::LATE { format!(" after {}", self.patience.passed()) } else { String::new() };
-        self.complain(Trouble::new(code, format!("{name}: not {condition}{after}: {}", stands(now))));
+        self.fail_with(CliError::new(code, format!("{name}: not {condition}{after}: {}", stands(now))));
     }
 
-    fn complain(&mut self, trouble: Trouble) {
+    fn fail_with(&mut self, trouble: CliError) {
         if self.patience.any {
             self.held.push(trouble);
         } else {
             self.progress.clear();
-            self.code = worse(self.code, trouble.tell());
+            self.code = worse(self.code, trouble.report());
         }
     }
 
@@ -316,26 +316,26 @@ impl Waiting<'_> {
     fn give_up(&mut self) {
         for one in std::mem::take(&mut self.pending) {
             match self.talk.look(&one.target) {
-                Ok(now) if one.condition.verdict(&now) == Verdict::Met => self.succeed(&one, Some(&now)),
+                Ok(now) if one.condition.verdict(&now) == Verdict::Met => self.met(&one, Some(&now)),
                 Ok(now) => self.fail(&one, &now, exit::LATE),
-                Err(trouble) => self.complain(trouble),
+                Err(trouble) => self.fail_with(trouble),
             }
         }
     }
 
     /// Waits for something to happen. Returns to whom, if that is known.
-    fn next(&mut self) -> Result<Option<String>, Trouble> {
+    fn next(&mut self) -> Result<Option<String>, CliError> {
         if std::mem::take(&mut self.lost) {
             return self.again();
         }
         let names = self.pending.iter().map(|one| one.target.name.as_str());
-        let until = self.progress.tell(names).into_iter().chain(self.patience.deadline).min();
+        let until = self.progress.report(names).into_iter().chain(self.patience.deadline).min();
         let arrival = match self.arrival()? {
             Arriving::Here => return Ok(None),
             Arriving::Yet(arrival) => Some(arrival),
             Arriving::Unneeded => None,
         };
-        let path = |one: &Pending| if let Way::Files(path) = &one.target.way { Some(path.clone()) } else { None };
+        let path = |one: &Pending| if let Via::Files(path) = &one.target.way { Some(path.clone()) } else { None };
         let paths: Vec<_> = self.pending.iter().filter_map(path).collect();
         if !paths.is_empty() {
             // What comes through the socket meanwhile is read when its services are looked at.
@@ -347,21 +347,21 @@ impl Waiting<'_> {
             Ok(Some(event)) => Ok(event.name),
             Ok(None) => Ok(Some(String::new())), // the time has come, and nobody has a name like that
             Err(error) if error.kind() == ErrorKind::Closed => self.again(),
-            Err(error) => Err(Trouble::failed(&error)),
+            Err(error) => Err(CliError::failed(&error)),
         }
     }
 
     /// A supervisor that has come meanwhile knows more than the files do. Its socket is watched for before it is looked
     /// for.
-    fn arrival(&mut self) -> Result<Arriving, Trouble> {
+    fn arrival(&mut self) -> Result<Arriving, CliError> {
         if !self.may_come() {
             return Ok(Arriving::Unneeded);
         }
         let arrival = Arrival::of(&self.talk.sockets())
-            .map_err(|errno| Trouble::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc())))?;
-        let mut talk = Talk::open_within(self.patience.deadline.map(|until| until.since(clock::now())));
+            .map_err(|errno| CliError::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc())))?;
+        let mut talk = Connection::open_within(self.patience.deadline.map(|until| until.since(clock::now())));
         let Some(api) = &mut talk.api else { return Ok(Arriving::Yet(arrival)) };
-        api.subscribe().map_err(|error| Trouble::failed(&error))?;
+        api.subscribe().map_err(|error| CliError::failed(&error))?;
         *self.talk = talk;
         for one in &mut self.pending {
             if let Ok(target) = self.talk.only(&one.target.name) {
@@ -371,9 +371,9 @@ impl Waiting<'_> {
         Ok(Arriving::Here)
     }
 
-    fn again(&mut self) -> Result<Option<String>, Trouble> {
+    fn again(&mut self) -> Result<Option<String>, CliError> {
         *self.talk = status::again(self.talk, self.patience.deadline)?;
-        self.talk.api()?.subscribe().map_err(|error| Trouble::failed(&error))?;
+        self.talk.api()?.subscribe().map_err(|error| CliError::failed(&error))?;
         Ok(None)
     }
 }
@@ -390,11 +390,11 @@ enum Arriving {
 
 /// Where a service stands, for whoever had hoped for something else.
 pub fn stands(now: &ServiceStatus) -> String {
-    words::amiss(now).unwrap_or_else(|| {
-        let pid = words::process(now);
-        let why = now.trouble.as_deref().filter(|_| words::is_troubled(now));
+    format::amiss(now).unwrap_or_else(|| {
+        let pid = format::process(now);
+        let why = now.trouble.as_deref().filter(|_| format::is_troubled(now));
         let why = why.map_or(String::new(), |why| format!(": {why}"));
-        format!("{}{pid}, want {}{why}", words::state(now), now.want)
+        format!("{}{pid}, want {}{why}", format::state(now), now.want)
     })
 }
 
@@ -413,7 +413,7 @@ impl Progress {
     }
 
     /// Says for whom we wait, if it is time. Returns when it will be.
-    fn tell<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Option<Mono> {
+    fn report<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Option<Mono> {
         if !self.terminal {
             return None;
         }
@@ -421,7 +421,7 @@ impl Progress {
         if now >= self.next {
             let names: Vec<&str> = names.collect();
             let line =
-                format!("waiting for {} ({})", names.join(" "), words::span(now.since(self.start).as_secs_f64()));
+                format!("waiting for {} ({})", names.join(" "), format::span(now.since(self.start).as_secs_f64()));
             self.draw(&super::term::cut(&line, 78));
             self.next = now.after(SECOND);
         }

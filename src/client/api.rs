@@ -24,7 +24,7 @@ use crate::sys::{Errno, clock, socket};
 use crate::wire::api;
 #[doc(inline)]
 pub use crate::wire::api::{
-    ErrorCode, Event, EventKind, ExitRecord, Hello, LifeRecord, Line, Order, ServiceStatus, SupervisorState, Word,
+    ErrorCode, Event, EventKind, ExitRecord, Hello, Line, Order, RunRecord, ServiceStatus, SupervisorState, Word,
 };
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -159,7 +159,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`request`](Api::request).
-    pub fn history(&mut self, name: impl AsRef<OsStr>) -> Result<Vec<LifeRecord>> {
+    pub fn history(&mut self, name: impl AsRef<OsStr>) -> Result<Vec<RunRecord>> {
         let lines = self.request("history", Some(name.as_ref()))?.into_iter();
         Ok(lines.filter_map(|line| if let Line::Life(life) = line { Some(life) } else { None }).collect())
     }

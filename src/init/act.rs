@@ -1,14 +1,14 @@
 //! What the machine of a service wants done becomes system calls, and their answers go back into the machine.
 
 use super::Init;
+use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
 use super::report::seen;
-use super::table::{Pair, Slot, SlotId};
-use super::voice::{Ended, Span, Voice, script_name};
+use super::table::{LogPipe, Slot, SlotId};
 use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
 use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan};
 use crate::sys::{Errno, fs, process};
-use crate::wire::ledger::Fact;
+use crate::wire::journal::Field;
 use crate::wire::{control, status, svdir};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
@@ -33,13 +33,13 @@ impl Init {
             }
             let step = slot.service.step(self.now, event);
             self.commit_step(at, event, step.outcome);
-            self.tell_if_changed(at, &mut told, &mut ended, false);
+            self.warn_if_changed(at, &mut told, &mut ended, false);
             step.effects().for_each(|effect| self.perform(at, effect));
             next = step.start.map(|script| self.start(at, script));
             outcome = outcome.or(step.outcome);
         }
-        self.tell_if_changed(at, &mut told, &mut ended, true);
-        self.table.ledger.set(Fact::Doing, 0);
+        self.warn_if_changed(at, &mut told, &mut ended, true);
+        self.table.journal.set(Field::Doing, 0);
         self.trace(at, &before);
         self.table.touch(at);
         self.pause_or_resume_control(at);
@@ -47,7 +47,7 @@ impl Init {
     }
 
     /// Tells who listens of each change. That `finish` is looked for is told if it takes its time.
-    fn tell_if_changed(
+    fn warn_if_changed(
         &mut self,
         at: SlotId,
         told: &mut Option<(ServiceState, View)>,
@@ -60,21 +60,21 @@ impl Init {
         let Some(now) = self.table.get(at).map(seen) else { return };
         let passing = now.1.phase == Phase::Finish && now.1.pid.is_none();
         if let Some(before) = told.filter(|before| *before != now && (last || !passing)) {
-            self.tell_change(at, before, ended.take());
+            self.publish_change(at, before, ended.take());
             *told = Some(now);
         }
     }
 
     /// What is about to be done is noted before, so that it is done if we fail.
     fn commit_step(&mut self, at: SlotId, event: Event, outcome: Option<Outcome>) {
-        let ledger = self.table.ledger;
-        ledger.set(Fact::Doing, at as u64 + 1);
+        let journal = self.table.journal;
+        journal.set(Field::Doing, at as u64 + 1);
         if let Some(Outcome::EssentialEnded(_)) = outcome {
-            ledger.set(Fact::Fatal, at as u64 + 1);
+            journal.set(Field::Fatal, at as u64 + 1);
         }
         self.commit();
         if let Event::Spawned(_) = event {
-            ledger.child_is_noted();
+            journal.child_is_noted();
         }
     }
 
@@ -93,12 +93,12 @@ impl Init {
             Effect::Signal(pid, signal, to) => {
                 self.wait_for_exec(); // a child that is stopped before its exec would be pending
                 if let Err(errno) = process::kill(pid, signal, to) {
-                    self.tell(at, &format_args!("cannot send signal {} to {pid}: {}", signal.0, errno.desc()));
+                    self.warn(at, &format_args!("cannot send signal {} to {pid}: {}", signal.0, errno.desc()));
                 }
             }
             Effect::KillLate(pid, script) => {
                 self.wait_for_exec();
-                self.tell(
+                self.warn(
                     at,
                     &format_args!("{} is still running past its time limit; killing it", script_name(script)),
                 );
@@ -116,7 +116,7 @@ impl Init {
             format!("cannot {verb} down: {}", errno.desc())
         });
         if let Some(trouble) = &trouble {
-            self.tell(at, trouble);
+            self.warn(at, trouble);
         }
         self.api.note_down_file(trouble);
     }
@@ -143,10 +143,10 @@ impl Init {
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
         self.wait_for_exec();
         let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
-        let pipe = match &slot.pair {
-            Pair::Alone => None,
-            Pair::Producer { pipe, .. } => pipe.as_ref().map(|pipe| Descriptor { from: pipe.as_fd(), to: 1 }),
-            Pair::Logger { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
+        let pipe = match &slot.log_pipe {
+            LogPipe::Alone => None,
+            LogPipe::Producer { pipe, .. } => pipe.as_ref().map(|pipe| Descriptor { from: pipe.as_fd(), to: 1 }),
+            LogPipe::Logger { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
         };
         let open_files = self.open_files.of_services.map(Limit::open_files);
         let plan = Plan {
@@ -157,7 +157,7 @@ impl Init {
             group: self.children.group.as_ref(),
             ..Plan::new(argv)
         };
-        self.table.ledger.expect_child(at);
+        self.table.journal.expect_child(at);
         match (self.children.spawner.spawn(&plan), script) {
             (Ok(pid), Script::Run) => {
                 self.children.starting = Some(at);
@@ -166,7 +166,7 @@ impl Init {
             }
             (Ok(pid), Script::Finish(_) | Script::Control(_)) => match self.children.spawner.wait_for_exec() {
                 Some((_, Exec::Failed(errno))) => {
-                    self.tell_refusal(at, script, errno);
+                    self.warn_of_exec_error(at, script, errno);
                     Event::NotSpawned(Refusal::Exec)
                 }
                 Some((_, Exec::Pending)) => {
@@ -179,7 +179,7 @@ impl Init {
                 }
             },
             (Err(errno), _) => {
-                self.tell_refusal(at, script, errno);
+                self.warn_of_exec_error(at, script, errno);
                 Event::NotSpawned(Refusal::Fork)
             }
         }
@@ -211,26 +211,26 @@ impl Init {
     /// `run` could not be executed: its process ends like any other, and we say why.
     pub(super) fn run_failed(&mut self, at: SlotId, pid: Pid, errno: Errno) {
         self.children.dying.push(pid);
-        self.tell_refusal(at, Script::Run, errno);
+        self.warn_of_exec_error(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
             slot.exec_error_reported = true;
         }
     }
 
-    pub(super) fn tell_refusal(&mut self, at: SlotId, script: Script, errno: Errno) {
+    pub(super) fn warn_of_exec_error(&mut self, at: SlotId, script: Script, errno: Errno) {
         let path = script_name(script);
-        let failure = super::voice::Failure { verb: "start", path, errno };
-        if let (Voice::Tool(_), Some(slot)) = (self.config.voice, self.table.get(at)) {
-            return self.config.voice.fatal(&slot.name, &failure);
+        let failure = super::log::Failure { verb: "start", path, errno };
+        if let (Log::Tool(_), Some(slot)) = (self.config.log, self.table.get(at)) {
+            return self.config.log.fatal(&slot.name, &failure);
         }
-        let cause = self.config.voice.words(&failure);
+        let cause = self.config.log.words(&failure);
         let hint = match errno {
             Errno::ENOENT => self.missing_interpreter(at, path).unwrap_or_default(),
             Errno::ENOEXEC => " (it has no #! line, and is no program for this machine)".to_owned(),
             _ => String::new(),
         };
         let then = if script == Script::Run { "; trying again" } else { "" };
-        self.complain_of(at, script, &format!("{cause}{hint}{then}"));
+        self.warn_of_script(at, script, &format!("{cause}{hint}{then}"));
     }
 
     /// A script that is there, but whose interpreter is not, looks like a missing script to the kernel.
@@ -254,9 +254,9 @@ impl Init {
     // Speaking.
 
     /// One line about a service.
-    pub(super) fn tell(&self, at: SlotId, trouble: &dyn std::fmt::Display) {
+    pub(super) fn warn(&self, at: SlotId, trouble: &dyn std::fmt::Display) {
         if let Some(slot) = self.table.get(at) {
-            self.config.voice.complain(Some(&slot.name), trouble);
+            self.config.log.warn(Some(&slot.name), trouble);
         }
     }
 
@@ -268,35 +268,35 @@ impl Init {
             let pid = view.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             if let Some(slot) = self.table.get(at) {
                 let line = status::stat_line(&view);
-                self.config.voice.inform(&slot.name, &format_args!("{}{pid}", line.trim_end()));
+                self.config.log.info(Some(&slot.name), &format_args!("{}{pid}", line.trim_end()));
             }
         }
     }
 
     /// One line about a service, unless it was the last one said about its life.
-    pub(super) fn complain(&mut self, at: SlotId, trouble: String) {
-        self.complain_about(at, |slot| &mut slot.last_warning, trouble);
+    pub(super) fn warn_once(&mut self, at: SlotId, trouble: String) {
+        self.warn_about(at, |slot| &mut slot.last_warning, trouble);
     }
 
     /// One line about a script that cannot be executed, unless it was the last one said about that script.
-    pub(super) fn complain_of(&mut self, at: SlotId, script: Script, trouble: &str) {
+    pub(super) fn warn_of_script(&mut self, at: SlotId, script: Script, trouble: &str) {
         let Some(slot) = self.table.get_mut(at) else { return };
         if slot.note_unexecuted(script_name(script), trouble) {
-            self.tell(at, &trouble);
+            self.warn(at, &trouble);
         }
     }
 
     /// One line about a service, unless it was the last one said about the same matter.
-    pub(super) fn complain_about(&mut self, at: SlotId, matter: fn(&mut Slot) -> &mut Option<String>, trouble: String) {
+    pub(super) fn warn_about(&mut self, at: SlotId, matter: fn(&mut Slot) -> &mut Option<String>, trouble: String) {
         let Some(slot) = self.table.get_mut(at) else { return };
         if matter(slot).as_ref() != Some(&trouble) {
-            self.config.voice.complain(Some(&slot.name), &trouble);
+            self.config.log.warn(Some(&slot.name), &trouble);
             *matter(slot) = Some(trouble);
         }
     }
 
     /// `run` of a service has ended, after so long. Whether that is news.
-    fn note_life_over(&mut self, at: SlotId, lived: Duration) -> bool {
+    fn record_end(&mut self, at: SlotId, lived: Duration) -> bool {
         let Some(slot) = self.table.get_mut(at) else { return false };
         let told = std::mem::take(&mut slot.exec_error_reported);
         if lived >= SHORT_LIFE && !told {
@@ -309,18 +309,18 @@ impl Init {
     pub(super) fn service_ended(&mut self, at: SlotId, pid: Pid, exit: Exit) {
         let view = self.table.get(at).map(|slot| slot.service.view());
         let life = view.filter(|view| view.phase == Phase::Run && view.pid == Some(pid));
-        let is_news = life.is_none_or(|view| self.note_life_over(at, self.now.since(view.since)));
+        let is_news = life.is_none_or(|view| self.record_end(at, self.now.since(view.since)));
         let was_busy = self.is_busy(at);
         let outcome = self.apply(at, Event::Died(pid, exit));
         if was_busy {
             self.take_bytes(at); // what was ordered before the next death is obeyed before it
         }
         match outcome {
-            Some(Outcome::Ended { exit, lived }) if is_news => self.tell_news(at, pid, exit, lived),
+            Some(Outcome::Ended { exit, lived }) if is_news => self.log_end(at, pid, exit, lived),
             Some(Outcome::EssentialEnded(exit)) => self.end_all(at, exit),
             Some(Outcome::GaveUp(exit)) => {
                 self.note_exec(at, Script::Run); // it is not tried again
-                self.complain(at, format!("{}, and ./finish says 125: not started again until told", Ended(exit)));
+                self.warn_once(at, format!("{}, and ./finish says 125: not started again until told", Ended(exit)));
             }
             Some(Outcome::Done) => {
                 if let Some(slot) = self.table.get_mut(at) {
@@ -329,13 +329,13 @@ impl Init {
             }
             Some(Outcome::Ended { .. }) | None => {}
         }
-        self.tell_late_news(at);
-        self.table.ledger.set(Fact::Fatal, 0);
+        self.log_late_end(at);
+        self.table.journal.set(Field::Fatal, 0);
     }
 
     /// Says that a service has ended although nobody had asked for it. One that ends again and again is in trouble even if
     /// it says that all went well: it may have gone into the background. But then its `finish` may say that it is done.
-    fn tell_news(&mut self, at: SlotId, pid: Pid, exit: Exit, lived: Duration) {
+    fn log_end(&mut self, at: SlotId, pid: Pid, exit: Exit, lived: Duration) {
         let news = match (lived < SHORT_LIFE, exit.is_success()) {
             (true, true) => self.news_of_a_daemon(at, pid, self.now.before(lived)),
             (true, false) => format!("{} within a second of its start; trying again", Ended(exit)),
@@ -345,25 +345,25 @@ impl Init {
         match self.table.get_mut(at) {
             _ if !self.config.personality.tells_news => {}
             Some(slot) if exit.is_success() && slot.service.view().phase == Phase::Finish => slot.news = Some(news),
-            Some(_) | None => self.complain(at, news),
+            Some(_) | None => self.warn_once(at, news),
         }
     }
 
     /// `finish` has ended, and the service is to be started again.
-    pub(super) fn tell_late_news(&mut self, at: SlotId) {
+    pub(super) fn log_late_end(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at).filter(|slot| slot.service.view().phase != Phase::Finish) else {
             return;
         };
         let news = slot.news.take();
         if let Some(news) = news.filter(|_| slot.service.view().want == Want::Up) {
-            self.complain(at, news);
+            self.warn_once(at, news);
         }
     }
 
     /// A process has used up the time of the shutdown.
-    pub(super) fn tell_straggler(&self, at: SlotId) {
+    pub(super) fn warn_of_straggler(&self, at: SlotId) {
         if let Some(pid) = self.table.get(at).and_then(|slot| slot.service.view().pid) {
-            self.tell(at, &format_args!("still running (pid {pid}); killing it"));
+            self.warn(at, &format_args!("still running (pid {pid}); killing it"));
         }
     }
 }

@@ -2,10 +2,10 @@
 //! when every service that is to start has started, since that is what people wait for.
 
 use super::Init;
+use super::log::Failure;
 use super::publish::{stamp, write};
-use super::table::{Files, Pair, Slot, SlotId};
+use super::table::{Files, LogPipe, Slot, SlotId};
 use super::turn::Token;
-use super::voice::Failure;
 use crate::machine::service::{Role, Service};
 use crate::machine::{Event, Mono, Pid, View, Want};
 use crate::sys::fs::{Ends, FileId};
@@ -50,7 +50,7 @@ impl Init {
         let logger = log_of(&name, &claim.dir)
             .and_then(|log| log.map(|log| self.claim_logger(&name, log)).transpose())
             .inspect_err(|_| self.hide(&name))?;
-        let at = self.insert(name.clone(), claim, Pair::Alone);
+        let at = self.insert(name.clone(), claim, LogPipe::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)
         {
@@ -60,7 +60,7 @@ impl Init {
             return Err(refused);
         }
         self.show(at);
-        self.tell_event(EventKind::Added, Some(&name));
+        self.publish_event(EventKind::Added, Some(&name));
         self.apply(at, Event::Begin);
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Init {
 
     /// A service that has a `log`, but no logger, gets one.
     pub(super) fn adopt_missing_logger(&mut self, at: SlotId) {
-        let Some(slot) = self.table.get(at).filter(|slot| matches!(slot.pair, Pair::Alone)) else { return };
+        let Some(slot) = self.table.get(at).filter(|slot| matches!(slot.log_pipe, LogPipe::Alone)) else { return };
         let joined = match log_of(&slot.name, &slot.dir) {
             Ok(None) => Ok(()),
             Ok(Some(log)) => {
@@ -86,9 +86,9 @@ impl Init {
         match joined {
             Ok(()) => _ = self.table.get_mut(at).and_then(|slot| slot.unlogged.take()),
             Err(Refused { failure, .. }) => {
-                let cause = self.config.voice.words(&failure);
+                let cause = self.config.log.words(&failure);
                 let trouble = format!("log/: {cause}; running without it");
-                self.complain_about(at, |slot| &mut slot.unlogged, trouble);
+                self.warn_about(at, |slot| &mut slot.unlogged, trouble);
             }
         }
     }
@@ -121,7 +121,7 @@ impl Init {
         Ok(Claim { id, dir, files, trouble, service, running })
     }
 
-    /// Opens `supervise` in the service directory or, if that is not for us to write, in the live view.
+    /// Opens `supervise` in the service directory or, if that is not for us to write, in the runtime mirror.
     fn reach(&mut self, name: &OsStr, dir: &OwnedFd, files: &mut Files, view: &View) -> Result<(), Failure> {
         match self.open(dir, files, view) {
             Err(failure) if self.config.personality.mirrors && is_barred(dir, files, failure.errno) => {
@@ -196,18 +196,18 @@ impl Init {
         let ok = open_supervise(slot.home()).and_then(|supervise| fifo(supervise, "supervise/ok", Ends::Read));
         match ok {
             Ok(ok) => slot.files.ok = Some(ok),
-            Err(failure) => self.tell_out_of_reach(at, &failure),
+            Err(failure) => self.warn_of_no_control(at, &failure),
         }
     }
 
-    fn insert(&mut self, name: OsString, claim: Claim, pair: Pair) -> SlotId {
-        let at = self.table.insert(Slot::new(name, claim.id, claim.dir, claim.service, claim.files, pair));
+    fn insert(&mut self, name: OsString, claim: Claim, log_pipe: LogPipe) -> SlotId {
+        let at = self.table.insert(Slot::new(name, claim.id, claim.dir, claim.service, claim.files, log_pipe));
         if let Some((pid, _)) = claim.running {
             self.table.own(pid, at);
         }
         self.listen_for_orders(at);
         if let Some(failure) = claim.trouble {
-            self.tell_out_of_reach(at, &failure);
+            self.warn_of_no_control(at, &failure);
         }
         self.table.touch(at);
         at
@@ -217,7 +217,7 @@ impl Init {
     pub(super) fn listen_for_orders(&mut self, at: SlotId) {
         let Some(control) = self.table.get(at).and_then(|slot| slot.files.control.as_ref()) else { return };
         if let Err(errno) = self.poller.add(control, Token::Control(at).pack()) {
-            self.tell_out_of_reach(at, &Failure { verb: "watch", path: "supervise/control", errno });
+            self.warn_of_no_control(at, &Failure { verb: "watch", path: "supervise/control", errno });
             let control = self.table.get_mut(at).and_then(|slot| slot.files.control.take());
             self.table.bury(control); // it is opened again, and watched then
         }
@@ -234,9 +234,9 @@ impl Init {
                 return Err(Refused { name, failure });
             }
         };
-        let logger = self.insert(name, logger, Pair::Logger { producer: at, pipe: input });
+        let logger = self.insert(name, logger, LogPipe::Logger { producer: at, pipe: input });
         if let Some(slot) = self.table.get_mut(at) {
-            slot.pair = Pair::Producer { logger, pipe: Some(output) };
+            slot.log_pipe = LogPipe::Producer { logger, pipe: Some(output) };
         }
         self.apply(logger, Event::Begin);
         Ok(())
@@ -244,22 +244,22 @@ impl Init {
 
     // Trouble with `supervise`.
 
-    fn tell_out_of_reach(&mut self, at: SlotId, failure: &Failure) {
+    fn warn_of_no_control(&mut self, at: SlotId, failure: &Failure) {
         let Some(slot) = self.table.get_mut(at) else { return };
         slot.reopen_at = (!is_lasting(failure.errno)).then(|| self.now.after(RETRY));
         let leads = match fs::target(slot.home(), "supervise") {
             Some(target) => format!(" (supervise is a link to {})", target.display()),
             None => String::new(),
         };
-        let cause = format!("{}{}", self.config.voice.words(failure), leads.replace(char::is_control, "?"));
+        let cause = format!("{}{}", self.config.log.words(failure), leads.replace(char::is_control, "?"));
         if self.config.personality.mirrors
-            && self.live.has_no_place()
+            && self.mirror.has_no_place()
             && is_barred(&slot.dir, &slot.files, failure.errno)
         {
-            self.tell_no_view(at, &cause);
+            self.warn_of_no_mirror(at, &cause);
         } else {
             let trouble = format!("{cause}; running, but out of reach for sv and svc");
-            self.complain_about(at, |slot| &mut slot.out_of_reach, trouble);
+            self.warn_about(at, |slot| &mut slot.out_of_reach, trouble);
         }
     }
 
@@ -267,9 +267,9 @@ impl Init {
     pub(super) fn open_all_again(&mut self) {
         self.renew_view();
         for at in self.table.all() {
-            let released = self.is_released(at);
+            let removed = self.is_released(at);
             let Some(slot) = self.table.get_mut(at) else { continue };
-            if released || fs::is_removed(&slot.dir) {
+            if removed || fs::is_removed(&slot.dir) {
                 continue; // there is no place for it any more
             }
             let removed = slot.give_up_removed();
@@ -306,7 +306,7 @@ impl Init {
         }
         match opened {
             Ok(()) => self.be_seen(at),
-            Err(failure) => self.tell_out_of_reach(at, &failure),
+            Err(failure) => self.warn_of_no_control(at, &failure),
         }
         self.table.touch(at);
     }

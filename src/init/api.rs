@@ -8,9 +8,9 @@
 use super::Init;
 use super::config::Root;
 use super::door::Door;
-use super::live;
+use super::mirror;
 use super::report::refused_line;
-use super::table::{Pair, SlotId};
+use super::table::{LogPipe, SlotId};
 use super::turn::Token;
 use crate::machine::Mono;
 use crate::machine::allowance::Allowance;
@@ -289,7 +289,7 @@ impl Api {
     }
 
     /// Tells every subscriber.
-    pub(super) fn tell(&mut self, line: &Line) {
+    pub(super) fn publish(&mut self, line: &Line) {
         let line = line.encode();
         for client in self.clients.iter_mut().flatten().filter(|client| client.subscribed) {
             client.output.add(&line);
@@ -346,7 +346,7 @@ impl Init {
         let services = fs::absolute(services);
         if let Err(why) = self.listen_somewhere(&services) {
             let then = "the verbs go by the files of each service, and know less";
-            self.config.voice.complain(None, &format_args!("there is no api socket: {why}; {then}"));
+            self.config.log.warn(None, &format_args!("there is no api socket: {why}; {then}"));
         }
     }
 
@@ -365,7 +365,7 @@ impl Init {
 
     fn listen_somewhere(&mut self, services: &Path) -> Result<(), String> {
         let mut why = Vec::new();
-        if live::variable("ONIT_RUN").is_none() {
+        if mirror::variable("ONIT_RUN").is_none() {
             match self.listen_in(&services.join(FOLDER)) {
                 Ok(()) => {
                     self.leave_a_link(&services.join(FOLDER).join(NAME));
@@ -374,7 +374,7 @@ impl Init {
                 Err(cause) => why.push(cause),
             }
         }
-        for place in live::places_from_environment() {
+        for place in mirror::places_from_environment() {
             match self.listen_in(&place) {
                 Ok(()) => return Ok(()),
                 Err(cause) => why.push(cause),
@@ -385,7 +385,7 @@ impl Init {
 
     fn listen_in(&mut self, place: &Path) -> Result<(), String> {
         let cannot = |errno: Errno| format!("cannot create {}: {}", place.join(NAME).display(), errno.desc());
-        let dir = live::base(place)?;
+        let dir = mirror::base(place)?;
         if self.api.door.is_none() && socket::is_left_by_us(&dir, NAME) {
             let _ = fs::remove(&dir, NAME); // or listening says why not
         }
@@ -398,8 +398,8 @@ impl Init {
 
     /// Whoever does not know our directory looks for us here first.
     fn leave_a_link(&mut self, target: &Path) {
-        for place in live::places_from_environment() {
-            let Ok(dir) = live::base(&place) else { continue };
+        for place in mirror::places_from_environment() {
+            let Ok(dir) = mirror::base(&place) else { continue };
             let is_ours = fs::leads_to(&dir, Path::new(NAME), target);
             let is_free = matches!(socket::connect(&place.join(NAME)), Err(Errno::ENOENT | Errno::ECONNREFUSED));
             let take = || fs::remove(&dir, NAME).and_then(|()| fs::link(&dir, OsStr::new(NAME), target));
@@ -424,11 +424,11 @@ impl Init {
                 return door.shut(&self.poller, self.now.after(REST));
             }
             let Some((connection, peer)) = door.accept(&self.poller, self.now) else { return };
-            self.let_in(connection, &peer);
+            self.accept_peer(connection, &peer);
         }
     }
 
-    fn let_in(&mut self, connection: Connection, peer: &Peer) {
+    fn accept_peer(&mut self, connection: Connection, peer: &Peer) {
         if fs::is_last(&connection, self.open_files.ours, super::adopt::SPARE_FILES) {
             return; // descriptors are for the services first
         }
@@ -573,9 +573,9 @@ impl Init {
             return Some(slot);
         }
         let producer = self.named_as_told(OsStr::from_bytes(name.as_bytes().strip_suffix(b"/log")?))?;
-        match self.table.get(producer)?.pair {
-            Pair::Producer { logger, .. } => Some(logger),
-            Pair::Alone | Pair::Logger { .. } => None,
+        match self.table.get(producer)?.log_pipe {
+            LogPipe::Producer { logger, .. } => Some(logger),
+            LogPipe::Alone | LogPipe::Logger { .. } => None,
         }
     }
 
@@ -628,8 +628,8 @@ impl Init {
     /// The next service behind this name, and what is told of it and its logger.
     fn next_service(&self, behind: Option<&OsStr>) -> (Option<OsString>, Vec<Line>) {
         let Some((name, at)) = self.table.next_name(behind) else { return (None, Vec::new()) };
-        let logger = match self.table.get(at).map(|slot| &slot.pair) {
-            Some(Pair::Producer { logger, .. }) => Some(*logger),
+        let logger = match self.table.get(at).map(|slot| &slot.log_pipe) {
+            Some(LogPipe::Producer { logger, .. }) => Some(*logger),
             _ => None,
         };
         let lines = std::iter::once(at).chain(logger).filter_map(|at| self.status_line(at));

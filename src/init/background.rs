@@ -1,8 +1,8 @@
 //! A daemon that goes into the background leaves its supervisor: its `run` ends well, again and again, and nobody sees why.
 
 use super::Init;
+use super::log::Ended;
 use super::table::SlotId;
-use super::voice::Ended;
 use crate::machine::{Exit, Mono, Pid};
 use crate::sys::clock;
 use crate::sys::process::{self, Origin};

@@ -8,8 +8,8 @@ use super::Init;
 use super::config::Config;
 use super::entry;
 use super::initctl::Initctl;
+use super::log::{Ended, Log, Span};
 use super::turn::DEATHS;
-use super::voice::{Ended, Span, Voice};
 use super::watchdog::Watchdog;
 use crate::exit;
 use crate::machine::request::{InitMode, Request, ShutdownAction, request};
@@ -41,7 +41,7 @@ const REBOOT: [&str; 2] = ["/etc/runit/reboot", "/run/runit.reboot"];
 /// Supervises as PID 1 of a machine if that is what we are, and as any process otherwise.
 pub fn supervise(config: Config) -> i32 {
     match init_mode() {
-        InitMode::Machine => Life::begin(Words::default(), config.voice).live(config),
+        InitMode::Machine => HostInit::begin(Words::default(), config.log).live(config),
         mode => supervise_in(mode, config),
     }
 }
@@ -49,7 +49,7 @@ pub fn supervise(config: Config) -> i32 {
 /// As `init`: the words are the kernel's.
 pub fn init(config: Config, words: &[OsString]) -> i32 {
     match init_mode() {
-        InitMode::Machine => Life::begin(Words::of(words), config.voice).live(config),
+        InitMode::Machine => HostInit::begin(Words::of(words), config.log).live(config),
         mode => supervise_in(mode, config),
     }
 }
@@ -77,42 +77,42 @@ pub fn is_machine() -> bool {
 
 /// Whoever is PID 1 of a machine and has nothing more to do is not to end: the kernel would stop.
 pub fn stay_if_machine(code: i32) -> i32 {
-    stay_or_end(Voice::Onit, code)
+    stay_or_end(Log::Onit, code)
 }
 
 /// Refuses a command line, with what a right one looks like for whoever can read it.
-pub(super) fn refuse(voice: Voice, wrong: &str, usage: &str) -> i32 {
-    voice.complain(None, &wrong);
-    if voice != Voice::Json {
+pub(super) fn refuse(log: Log, wrong: &str, usage: &str) -> i32 {
+    log.warn(None, &wrong);
+    if log != Log::Json {
         say(usage);
     }
-    stay_or_end(voice, exit::USAGE)
+    stay_or_end(log, exit::USAGE)
 }
 
-fn stay_or_end(voice: Voice, code: i32) -> i32 {
+fn stay_or_end(log: Log, code: i32) -> i32 {
     if std::process::id() != 1 {
         return code;
     }
     match init_mode() {
-        InitMode::Machine => Life::begin(Words::default(), voice).stay(),
+        InitMode::Machine => HostInit::begin(Words::default(), log).stay(),
         InitMode::Container | InitMode::Supervisor => code,
     }
 }
 
 fn supervise_in(mode: InitMode, config: Config) -> i32 {
     process::adopt_descriptors();
-    let voice = config.voice;
-    std::panic::set_hook(Box::new(move |mistake| voice.complain(None, &format_args!("{MISTAKE}: {mistake}"))));
+    let log = config.log;
+    std::panic::set_hook(Box::new(move |mistake| log.warn(None, &format_args!("{MISTAKE}: {mistake}"))));
     let Conclusion { code, action, .. } = match Init::boot(entry::with_budget(Config { mode, ..config })) {
         Ok(init) => init.run_to_end(),
         Err(errno) => {
-            voice.complain(None, &format_args!("cannot start: {}", errno.desc()));
+            log.warn(None, &format_args!("cannot start: {}", errno.desc()));
             return exit::SYSTEM;
         }
     };
     if action == ShutdownAction::Reboot {
         let errno = boot::reboot(action); // the manager sees an end by SIGHUP
-        voice.complain(None, &format_args!("cannot reboot this container: {}; ending it", errno.desc()));
+        log.warn(None, &format_args!("cannot reboot this container: {}; ending it", errno.desc()));
     }
     code
 }
@@ -136,8 +136,8 @@ impl Words {
 }
 
 /// A machine's life, but for the time in which services are supervised.
-pub(super) struct Life {
-    pub(super) voice: Voice,
+pub(super) struct HostInit {
+    pub(super) log: Log,
     signals: Signals,
     pub(super) poller: Poller,
     pub(super) initctl: Initctl,
@@ -156,31 +156,31 @@ pub(super) struct Life {
     pub(super) watchdog: Option<Watchdog>,
 }
 
-impl Life {
-    fn begin(words: Words, voice: Voice) -> Life {
-        last_words_of_a_panic(voice);
+impl HostInit {
+    fn begin(words: Words, log: Log) -> HostInit {
+        last_words_of_a_panic(log);
         boot::set_up_process();
         let mounts = boot::EARLY.map(|early| (early.target, boot::mount_missing(&early)));
         boot::make_devices();
         boot::link_descriptors();
         boot::open_console();
         for (target, errno) in mounts.iter().filter_map(|(target, result)| Some((target, result.err()?))) {
-            voice.complain(None, &format_args!("cannot mount {target}: {}; going on without", errno.desc()));
+            log.warn(None, &format_args!("cannot mount {target}: {}; going on without", errno.desc()));
         }
         process::adopt_descriptors();
         boot::take_keyboard_requests();
         let _ = boot::give_up_input(); // without /dev/null it stays as it is
-        set_host_name(voice);
-        Life::again(words, voice)
+        set_host_name(log);
+        HostInit::again(words, log)
     }
 
     /// Listens for signals. Nothing works without that, so it is tried for ever.
-    fn again(words: Words, voice: Voice) -> Life {
+    fn again(words: Words, log: Log) -> HostInit {
         loop {
             match listen() {
                 Ok((signals, poller)) => {
-                    return Life {
-                        voice,
+                    return HostInit {
+                        log,
                         signals,
                         poller,
                         initctl: Initctl::default(),
@@ -195,7 +195,7 @@ impl Life {
                     };
                 }
                 Err(errno) => {
-                    voice.complain(None, &format_args!("cannot listen for signals: {}; trying again", errno.desc()));
+                    log.warn(None, &format_args!("cannot listen for signals: {}; trying again", errno.desc()));
                     boot::rest();
                 }
             }
@@ -236,7 +236,7 @@ impl Life {
         match stage::next(part, verdict) {
             Next::Rescue => self.rescue(&trouble(script, verdict)),
             Next::GoOn if verdict != Verdict::Done => {
-                self.voice.complain(None, &format_args!("{}; going on", trouble(script, verdict)));
+                self.log.warn(None, &format_args!("{}; going on", trouble(script, verdict)));
             }
             Next::GoOn | Next::Again | Next::Shutdown => {}
         }
@@ -244,26 +244,26 @@ impl Life {
 
     /// A shell on the console for whoever can mend what went wrong.
     pub(super) fn rescue(&mut self, why: &str) {
-        self.voice.complain(None, &format_args!("{why}; a shell on the console, and when it ends, going on"));
+        self.log.warn(None, &format_args!("{why}; a shell on the console, and when it ends, going on"));
         let own = in_home("rescue");
         let shell = if exists(&own) { own } else { PathBuf::from("/bin/sh") };
         let verdict = self.run(Part::Rescue, &shell, &[], None);
         match verdict {
-            Verdict::Failed(Exit::Code(127)) => self.voice.complain(None, &"there is no shell; going on"),
-            _ => self.voice.complain(None, &"the shell has ended; going on"),
+            Verdict::Failed(Exit::Code(127)) => self.log.warn(None, &"there is no shell; going on"),
+            _ => self.log.warn(None, &"the shell has ended; going on"),
         }
     }
 
     /// The time in which services are supervised.
-    fn read_client(self, config: Config) -> Life {
-        let (words, voice) = (self.words.clone(), self.voice);
+    fn read_client(self, config: Config) -> HostInit {
+        let (words, log) = (self.words.clone(), self.log);
         let (initctl, watchdog) = (self.initctl, self.watchdog);
         drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
         let Served { conclusion, initctl, watchdog } =
             match Init::boot(entry::with_budget(Config { mode: InitMode::Machine, ..config })) {
                 Ok(init) => init.run_on_machine(initctl, watchdog),
                 Err(errno) => {
-                    let mut life = Life::again(words, voice);
+                    let mut life = HostInit::again(words, log);
                     (life.initctl, life.watchdog) = (initctl, watchdog);
                     life.watch_initctl();
                     life.rescue(&format!("cannot supervise: {}", errno.desc()));
@@ -271,8 +271,8 @@ impl Life {
                 }
             };
         rescue::disarm();
-        last_words_of_a_panic(voice);
-        let mut life = Life::again(words, voice);
+        last_words_of_a_panic(log);
+        let mut life = HostInit::again(words, log);
         (life.initctl, life.watchdog) = (initctl, watchdog);
         life.watch_initctl();
         life.shutdown_action = Some(conclusion.action);
@@ -290,7 +290,7 @@ impl Life {
                 break;
             }
             let pause = stage::PAUSE;
-            self.voice.complain(None, &format_args!("{}; again in {}", trouble(&script, verdict), Span(pause)));
+            self.log.warn(None, &format_args!("{}; again in {}", trouble(&script, verdict), Span(pause)));
             self.pause(clock::now().after(pause));
         }
         self.in_runit = false;
@@ -306,12 +306,12 @@ impl Life {
             ),
         };
         if runit {
-            tell_runit(action);
+            write_runit_mode(action);
         }
         if exists(&script) && !self.at_once {
             let verdict = self.run(Part::Shutdown, &script, word.as_slice(), self.limit("timeout-shutdown"));
             if !matches!(verdict, Verdict::Done | Verdict::Cut) {
-                self.voice.complain(None, &format_args!("{}; going on", trouble(&script, verdict)));
+                self.log.warn(None, &format_args!("{}; going on", trouble(&script, verdict)));
             }
         }
         // Whoever asked last has it.
@@ -328,10 +328,10 @@ impl Life {
     /// Runs a script to its end.
     fn run(&mut self, part: Part, script: &Path, words: &[&str], limit: Option<std::time::Duration>) -> Verdict {
         let terminal = if part == Part::Rescue { Terminal::Own } else { Terminal::Shared };
-        let pid = match start(self.voice, script, words, terminal) {
+        let pid = match start(self.log, script, words, terminal) {
             Ok(pid) => pid,
             Err(errno) => {
-                self.voice.complain(None, &format_args!("cannot start {}: {}", script.display(), errno.desc()));
+                self.log.warn(None, &format_args!("cannot start {}: {}", script.display(), errno.desc()));
                 return Verdict::Failed(Exit::NOT_RUN);
             }
         };
@@ -356,7 +356,7 @@ impl Life {
         let text = fs::open_path(Path::new(HOME)).and_then(|home| fs::read_small(home, name)).ok()??;
         svdir::limit(&text).unwrap_or_else(|| {
             let said = svdir::excerpt(text.trim_end());
-            self.voice.complain(None, &format_args!("{HOME}/{name} says {said:?}, which is no time; going by none"));
+            self.log.warn(None, &format_args!("{HOME}/{name} says {said:?}, which is no time; going by none"));
             None
         })
     }
@@ -379,7 +379,7 @@ impl Life {
                 self.listen_for_orders(request);
             }
         }
-        for request in self.initctl.read(self.voice) {
+        for request in self.initctl.read(self.log) {
             self.listen_for_orders(request);
         }
         let dead = self.reap();
@@ -416,7 +416,7 @@ impl Life {
             }
             Request::CtrlAltDel if self.in_runit => self.run_ctrl_alt_del(),
             Request::CtrlAltDel => self.ask(ShutdownAction::Reboot),
-            Request::Keyboard => start_keyboard_request(self.voice),
+            Request::Keyboard => start_keyboard_request(self.log),
             Request::LookAtStopit if self.in_runit && any_flag(&STOPIT) => {
                 for path in STOPIT {
                     let _ = boot::set_flag_file(Path::new(path), false); // one of them is there
@@ -437,7 +437,7 @@ impl Life {
     fn run_ctrl_alt_del(&mut self) {
         let script = in_runit("ctrlaltdel");
         if self.ctrl_alt_del.is_none() && any_flag(&["/etc/runit/ctrlaltdel"]) {
-            self.ctrl_alt_del = start(self.voice, &script, &[], Terminal::Shared).ok();
+            self.ctrl_alt_del = start(self.log, &script, &[], Terminal::Shared).ok();
         }
     }
 
@@ -459,11 +459,11 @@ fn listen() -> Result<(Signals, Poller), Errno> {
 }
 
 /// Starts a script. Its process speaks as we do until it is the script.
-fn start(voice: Voice, script: &Path, words: &[&str], terminal: Terminal) -> Result<Pid, Errno> {
-    boot::start(script, words, terminal, &|trouble| voice.complain(None, trouble))
+fn start(log: Log, script: &Path, words: &[&str], terminal: Terminal) -> Result<Pid, Errno> {
+    boot::start(script, words, terminal, &|trouble| log.warn(None, trouble))
 }
 
-/// The whole group; a shell at a terminal heeds HUP only.
+/// The whole group; a shell at a terminal reacts to HUP only.
 fn end_script(pid: Pid, part: Part) {
     let signal = if part == Part::Rescue { Signal::HUP } else { Signal::TERM };
     for signal in [signal, Signal::CONT] {
@@ -509,7 +509,7 @@ fn any_flag(paths: &[&str]) -> bool {
 }
 
 /// runit's stage 3 looks at the file to know whether this is a reboot, whoever asked for it.
-fn tell_runit(action: Option<ShutdownAction>) {
+fn write_runit_mode(action: Option<ShutdownAction>) {
     let Some(action) = action else { return };
     for path in REBOOT.map(Path::new) {
         let _ = boot::set_flag_file(path, action == ShutdownAction::Reboot && path.exists());
@@ -519,32 +519,32 @@ fn tell_runit(action: Option<ShutdownAction>) {
     }
 }
 
-fn set_host_name(voice: Voice) {
+fn set_host_name(log: Log) {
     let text = fs::open_path(Path::new("/etc")).and_then(|etc| fs::read_small(etc, "hostname")).ok().flatten();
     let name = text.as_deref().and_then(|text| text.lines().map(str::trim).find(|line| !line.starts_with('#')));
     if let Some(name) = name.filter(|name| !name.is_empty())
         && let Err(errno) = boot::set_host_name(name)
     {
-        voice.complain(None, &format_args!("cannot set the host name to {name}: {}; going on", errno.desc()));
+        log.warn(None, &format_args!("cannot set the host name to {name}: {}; going on", errno.desc()));
     }
 }
 
 /// Whoever installed the script knows what the key is for.
-fn start_keyboard_request(voice: Voice) {
+fn start_keyboard_request(log: Log) {
     let script = in_home("keyboard-request");
     if exists(&script) {
-        let _ = start(voice, &script, &[], Terminal::Shared); // says so itself
+        let _ = start(log, &script, &[], Terminal::Shared); // says so itself
     }
 }
 
 /// The kernel stops when PID 1 does. Should there be a mistake in here, a shell is better than that.
-fn last_words_of_a_panic(voice: Voice) {
+fn last_words_of_a_panic(log: Log) {
     std::panic::set_hook(Box::new(move |mistake| {
         if std::process::id() != 1 {
-            return voice.complain(None, &format_args!("{MISTAKE}: {mistake}"));
+            return log.warn(None, &format_args!("{MISTAKE}: {mistake}"));
         }
-        voice.complain(None, &format_args!("{MISTAKE}: {mistake}; a shell on the console instead"));
-        Life::again(Words::default(), voice).stay()
+        log.warn(None, &format_args!("{MISTAKE}: {mistake}; a shell on the console instead"));
+        HostInit::again(Words::default(), log).stay()
     }));
 }
 
@@ -580,7 +580,7 @@ impl Init {
             }
             Request::ShutdownNow(action) => self.system.ask_for(action, true),
             Request::CtrlAltDel => self.apply_request(Request::Shutdown(ShutdownAction::Reboot)),
-            Request::Keyboard => start_keyboard_request(self.config.voice),
+            Request::Keyboard => start_keyboard_request(self.config.log),
             Request::Rescan => {
                 self.find_initctl();
                 self.rescan();

@@ -1,9 +1,9 @@
 //! What one run of the supervisor is told: as which tool, in whose words, which directory.
 
 use super::api::Groups;
+use super::log::Log;
 use super::main_log::MainLog;
 use super::personality::Personality;
-use super::voice::Voice;
 use crate::machine::Signal;
 use crate::machine::main_process::MainOptions;
 use crate::machine::request::InitMode;
@@ -56,7 +56,7 @@ pub struct Config {
     /// As which tool.
     pub personality: &'static Personality,
     /// In whose words trouble is told.
-    pub voice: Voice,
+    pub log: Log,
     /// Every program leads a session of its own.
     pub new_session: bool,
     /// The order to stop has this long to be followed; a second one cuts it short.
@@ -103,7 +103,7 @@ impl Config {
         Config {
             root,
             personality,
-            voice: personality.voice,
+            log: personality.log,
             new_session: false,
             stop_budget: None,
             trace: false,

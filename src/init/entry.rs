@@ -5,8 +5,8 @@ use super::boot;
 use super::config::{Config, Poll, Root};
 use super::entrypoint::{self, Words};
 use super::launcher::{self, Manner};
+use super::log::{Failure, Log};
 use super::personality::Personality;
-use super::voice::{Failure, Voice};
 use super::{Init, Refused, scan};
 use crate::exit;
 use crate::sys::manager::Manager;
@@ -56,20 +56,20 @@ pub fn run(args: Args) -> i32 {
     {
         return answer(&format!("{RUN}\n{ABOUT_RUN}"));
     }
-    let mut voice = Voice::Onit;
-    match entrypoint::parse(args, &mut voice) {
+    let mut log = Log::Onit;
+    match entrypoint::parse(args, &mut log) {
         Ok(Words { directory, trace, control_group, status_group, poll, main }) => {
             let directory = PathBuf::from(directory.unwrap_or_else(directory_of_services));
-            if let Some(code) = unfit(voice, &directory) {
+            if let Some(code) = unfit(log, &directory) {
                 return code;
             }
             process::export(DIRECTORY_VARIABLE, fs::absolute(&directory).as_os_str());
             let manager = Manager::from_environment();
-            let groups = groups(voice, control_group, status_group);
-            let poll = poll.unwrap_or_else(|| poll_from_environment(voice));
-            boot::supervise(Config { trace, voice, groups, poll, main, manager, ..Config::onit(directory) })
+            let groups = groups(log, control_group, status_group);
+            let poll = poll.unwrap_or_else(|| poll_from_environment(log));
+            boot::supervise(Config { trace, log, groups, poll, main, manager, ..Config::onit(directory) })
         }
-        Err(wrong) => boot::refuse(voice, &wrong, RUN),
+        Err(wrong) => boot::refuse(log, &wrong, RUN),
     }
 }
 
@@ -78,8 +78,8 @@ pub fn init(args: Args) -> i32 {
     let directory = directory_of_services();
     process::export(DIRECTORY_VARIABLE, fs::absolute(directory.as_ref()).as_os_str());
     let manager = Manager::from_environment();
-    let groups = groups(Voice::Onit, None, None);
-    let poll = poll_from_environment(Voice::Onit);
+    let groups = groups(Log::Onit, None, None);
+    let poll = poll_from_environment(Log::Onit);
     boot::init(Config { manager, groups, poll, ..Config::onit(PathBuf::from(directory)) }, args)
 }
 
@@ -90,7 +90,7 @@ fn directory_of_services() -> OsString {
 
 /// Why there is nothing for us to do with this directory, in one line; the exit code. PID 1 goes on all the same, and so
 /// does who goes on after a fault.
-fn unfit(voice: Voice, directory: &Path) -> Option<i32> {
+fn unfit(log: Log, directory: &Path) -> Option<i32> {
     if rescue::is_successor() {
         return None;
     }
@@ -106,7 +106,7 @@ fn unfit(voice: Voice, directory: &Path) -> Option<i32> {
         };
         (format!("{}: {server} already serves it", shown.display()), exit::SYSTEM)
     };
-    voice.complain(None, &trouble);
+    log.warn(None, &trouble);
     (std::process::id() != 1).then_some(code)
 }
 
@@ -118,25 +118,25 @@ fn is_service(path: &Path) -> bool {
 }
 
 /// When the directory is looked at, as `ONIT_POLL` says.
-fn poll_from_environment(voice: Voice) -> Poll {
+fn poll_from_environment(log: Log) -> Poll {
     let Some(text) = std::env::var_os("ONIT_POLL").filter(|text| !text.is_empty()) else { return Poll::default() };
     let text = text.to_string_lossy();
     Poll::parse(&text).unwrap_or_else(|| {
         let said = svdir::excerpt(&text);
         let cause = format!("ONIT_POLL says {said:?}, which is neither auto, never nor a time; going by auto");
-        voice.complain(None, &cause);
+        log.warn(None, &cause);
         Poll::default()
     })
 }
 
 /// Who may use the api socket, by the options or else by the environment.
-fn groups(voice: Voice, control: Option<String>, status: Option<String>) -> Groups {
+fn groups(log: Log, control: Option<String>, status: Option<String>) -> Groups {
     let listed = std::fs::read_to_string("/etc/group").unwrap_or_default();
     let find = |word: Option<String>, variable: &str| {
         let word = word.or_else(|| std::env::var(variable).ok()).filter(|word| !word.is_empty())?;
         let group = svdir::group(&word, &listed);
         if group.is_none() {
-            voice.complain(None, &format_args!("there is no group {word} in /etc/group; nobody is let in for it"));
+            log.warn(None, &format_args!("there is no group {word} in /etc/group; nobody is let in for it"));
         }
         group
     };
@@ -273,7 +273,7 @@ fn stop_budget(config: &Config) -> Option<Duration> {
     svdir::budget(&text).unwrap_or_else(|| {
         let said = svdir::excerpt(&text);
         let cause = format!("ONIT_STOP_TIMEOUT says {said:?}, which is no time; going by the default of 9s");
-        config.voice.complain(None, &cause);
+        config.log.warn(None, &cause);
         config.stop_budget
     })
 }
@@ -281,14 +281,14 @@ fn stop_budget(config: &Config) -> Option<Duration> {
 fn supervise_one(config: Config) -> i32 {
     process::adopt_descriptors();
     let Root::Service(path) = config.root.clone() else { return exit::USAGE };
-    let (voice, name) = (config.voice, path.clone().into_os_string());
+    let (log, name) = (config.log, path.clone().into_os_string());
     let begun = Init::boot(config)
         .map_err(|errno| Failure { verb: "start", path: "supervising", errno })
         .and_then(|mut init| if init.table.is_empty() { init.adopt_only(&path).map(|()| init) } else { Ok(init) });
     match begun {
         Ok(init) => init.run(),
         Err(failure) => {
-            voice.fatal(&name, &failure);
+            log.fatal(&name, &failure);
             exit::SYSTEM
         }
     }

@@ -6,8 +6,8 @@ pub mod tini;
 
 use super::boot;
 use super::config::{Config, MainConfig, Poll, Root};
+use super::log::Log;
 use super::main_log::MainLog;
-use super::voice::Voice;
 use crate::machine::Target;
 use crate::machine::main_process::MainOptions;
 use crate::sys::foreground;
@@ -30,10 +30,10 @@ const MAIN_PROCESS: &str =
 
 /// `onit [OPTIONS] -- CMD`.
 pub fn main_process(args: &[OsString]) -> i32 {
-    let mut voice = Voice::Onit;
-    let wrong = match parse(args, &mut voice) {
+    let mut log = Log::Onit;
+    let wrong = match parse(args, &mut log) {
         Ok(Words { directory: None, trace, control_group: None, status_group: None, poll: None, main: Some(main) }) => {
-            return boot::supervise(Config { trace, voice, ..alone(main) });
+            return boot::supervise(Config { trace, log, ..alone(main) });
         }
         Ok(Words { poll: Some(_), .. }) => {
             "without services there is no directory that --poll could look at".to_owned()
@@ -47,12 +47,12 @@ pub fn main_process(args: &[OsString]) -> i32 {
         Ok(Words { main: None, .. }) => "there is no command behind --".to_owned(),
         Err(wrong) => wrong,
     };
-    boot::refuse(voice, &wrong, MAIN_PROCESS)
+    boot::refuse(log, &wrong, MAIN_PROCESS)
 }
 
-/// Reads our own words, up to `--`; what follows is the main process. Or says what is wrong, to be told in the voice that
+/// Reads our own words, up to `--`; what follows is the main process. Or says what is wrong, to be written in the form that
 /// the words before it have asked for.
-pub(super) fn parse(args: &[OsString], voice: &mut Voice) -> Result<Words, String> {
+pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     let end = args.iter().position(|word| word == "--");
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));
     let (mut directory, mut trace, mut options) = (None, false, MainOptions::ONIT);
@@ -73,9 +73,9 @@ pub(super) fn parse(args: &[OsString], voice: &mut Voice) -> Result<Words, Strin
                 options.exit_map.push(svdir::exit_map(&text).ok_or(format!("--exit-map {text} is not CODE=CODE"))?);
             }
             Long("log") => {
-                *voice = match value(&mut words)?.as_str() {
-                    "text" => Voice::Onit,
-                    "json" => Voice::Json,
+                *log = match value(&mut words)?.as_str() {
+                    "text" => Log::Onit,
+                    "json" => Log::Json,
                     other => return Err(format!("--log {other} is neither text nor json")),
                 }
             }
@@ -91,7 +91,7 @@ pub(super) fn parse(args: &[OsString], voice: &mut Voice) -> Result<Words, Strin
             Short(_) | Long(_) | Value(_) => return Err(option.unexpected().to_string()),
         }
     }
-    let main = main_of(argv.iter().skip(1).cloned(), options, MainLog::Onit(*voice));
+    let main = main_of(argv.iter().skip(1).cloned(), options, MainLog::Onit(*log));
     if end.is_some() && main.is_none() {
         Err("there is no command behind --".into())
     } else {

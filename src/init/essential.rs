@@ -1,8 +1,8 @@
 //! Services whose end is the end of everything, and with what code.
 
 use super::Init;
+use super::log::Ended;
 use super::table::SlotId;
-use super::voice::Ended;
 use crate::machine::Exit;
 use crate::sys::fs;
 use std::path::Path;
@@ -22,13 +22,13 @@ impl Init {
     /// An essential service has ended like this.
     pub(super) fn end_all(&mut self, at: SlotId, exit: Exit) {
         let why = format!("{}; it is essential: stopping everything", Ended(exit));
-        self.tell(at, &why);
+        self.warn(at, &why);
         let has_main = self.main.is_here(); // one that was not started is not any more
         let order = self.system.essential_ended(self.now, self.config.stop_budget, has_main, exit);
         if let Some(order) = order {
             self.leave_message(at, &why);
             self.starve_watchdog();
-            self.tell_main_to_end();
+            self.stop_main();
             self.begin_stop(order);
         }
     }

@@ -2,9 +2,9 @@
 //! listens. If it was removed, HUP brings it back; with sysvinit that is USR1, which means halt here, as with busybox.
 
 use super::Init;
-use super::boot::Life;
+use super::boot::HostInit;
+use super::log::Log;
 use super::turn::Token;
-use super::voice::Voice;
 use crate::machine::request::Request;
 use crate::sys::poll::Poller;
 use crate::sys::{Errno, fs};
@@ -31,15 +31,12 @@ pub(super) struct Initctl {
 impl Initctl {
     /// From now on the poller sees it. It is made if it is not there (any more). Where there is no place for it, that
     /// is worth one line.
-    fn attend(&mut self, voice: Voice, poller: &Poller, token: u64) {
+    fn attend(&mut self, log: Log, poller: &Poller, token: u64) {
         match self.open().and_then(|fifo| poller.add(fifo, token)) {
             Ok(()) | Err(Errno::EEXIST) => self.told = None,
             Err(errno) => {
                 if self.told.replace(errno) != Some(errno) {
-                    voice.complain(
-                        None,
-                        &format_args!("cannot listen at {DIR}/{NAME}: {}; going on without", errno.desc()),
-                    );
+                    log.warn(None, &format_args!("cannot listen at {DIR}/{NAME}: {}; going on without", errno.desc()));
                 }
             }
         }
@@ -53,24 +50,24 @@ impl Initctl {
     }
 
     /// What was asked for since we looked.
-    pub(super) fn read(&mut self, voice: Voice) -> Vec<Request> {
+    pub(super) fn read(&mut self, log: Log) -> Vec<Request> {
         let Some(fifo) = &self.fifo else { return Vec::new() };
         let mut buffer = [0; BYTES];
         let heard = self.reader.read(fs::read_some(fifo, &mut buffer));
-        heard.into_iter().filter_map(|heard| self.request(voice, heard)).collect()
+        heard.into_iter().filter_map(|heard| self.request(log, heard)).collect()
     }
 
-    fn request(&mut self, voice: Voice, heard: Heard) -> Option<Request> {
+    fn request(&mut self, log: Log, heard: Heard) -> Option<Request> {
         let is_garbage = matches!(heard, Heard::Garbage(_));
         let told = std::mem::replace(&mut self.told_of_garbage, is_garbage);
         match heard {
             Heard::Request(request) => return Some(request),
             Heard::Garbage(_) if told => {}
             Heard::Garbage(count) => {
-                voice.complain(None, &format_args!("{DIR}/{NAME}: passing over {count} bytes that are no request"))
+                log.warn(None, &format_args!("{DIR}/{NAME}: passing over {count} bytes that are no request"))
             }
             Heard::Level(level) => {
-                voice.complain(None, &format_args!("somebody asked for run level {level}: {}", instead(level)))
+                log.warn(None, &format_args!("somebody asked for run level {level}: {}", instead(level)))
             }
         }
         None
@@ -85,27 +82,27 @@ fn instead(level: char) -> &'static str {
     }
 }
 
-impl Life {
+impl HostInit {
     pub(super) fn watch_initctl(&mut self) {
-        self.initctl.attend(self.voice, &self.poller, super::boot::INITCTL);
+        self.initctl.attend(self.log, &self.poller, super::boot::INITCTL);
     }
 }
 
 impl Init {
     /// Takes over the FIFO of a machine.
     pub(super) fn watch_initctl(&mut self, initctl: Initctl) {
-        self.initctl.insert(initctl).attend(self.config.voice, &self.poller, Token::Initctl.pack());
+        self.initctl.insert(initctl).attend(self.config.log, &self.poller, Token::Initctl.pack());
     }
 
     /// It may have been removed.
     pub(super) fn find_initctl(&mut self) {
         if let Some(initctl) = &mut self.initctl {
-            initctl.attend(self.config.voice, &self.poller, Token::Initctl.pack());
+            initctl.attend(self.config.log, &self.poller, Token::Initctl.pack());
         }
     }
 
     pub(super) fn read_initctl(&mut self) {
-        let requests = self.initctl.as_mut().map(|initctl| initctl.read(self.config.voice)).unwrap_or_default();
+        let requests = self.initctl.as_mut().map(|initctl| initctl.read(self.config.log)).unwrap_or_default();
         requests.into_iter().for_each(|request| self.apply_request(request));
     }
 }

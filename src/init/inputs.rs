@@ -89,7 +89,7 @@ impl Init {
         for (file, input) in values {
             let Some(slot) = self.table.get_mut(at) else { return };
             let bad = read_value(slot, file, input, &listing, &default);
-            self.tell_bad_value(at, file.name, bad);
+            self.warn_of_bad_value(at, file.name, bad);
         }
     }
 
@@ -103,14 +103,14 @@ impl Init {
     }
 
     /// What is wrong with a small file is told when it is new.
-    fn tell_bad_value(&mut self, at: SlotId, file: &'static str, bad: Option<String>) {
+    fn warn_of_bad_value(&mut self, at: SlotId, file: &'static str, bad: Option<String>) {
         let Some(slot) = self.table.get_mut(at) else { return };
         let known = slot.bad_values.iter().position(|(known, _)| *known == file);
         let known = known.map(|place| slot.bad_values.swap_remove(place).1);
         if let Some(bad) = bad {
             slot.bad_values.push((file, bad.clone()));
             if known.as_ref() != Some(&bad) {
-                self.tell(at, &bad);
+                self.warn(at, &bad);
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! What may take for ever happens in a process of its own, which gets a time limit.
 
-use super::boot::Life;
-use super::voice::Voice;
+use super::boot::HostInit;
+use super::log::Log;
 use crate::machine::request::ShutdownAction;
 use crate::machine::{Pid, Signal};
 use crate::sys::{Errno, boot, clock, process, wait};
@@ -22,22 +22,22 @@ const REBOOT: Duration = Duration::from_secs(30);
 /// Each round of unmounting makes room for the next one; more are not needed on any machine.
 const ROUNDS: usize = 64;
 
-impl Life {
+impl HostInit {
     /// Ends the machine.
     pub(super) fn end(mut self, action: ShutdownAction) -> ! {
-        let voice = self.voice;
+        let log = self.log;
         process::kill_all(Signal::TERM);
         process::kill_all(Signal::CONT);
         self.await_everybody(TERM_GRACE);
         process::kill_all(Signal::KILL);
         self.await_everybody(KILL_GRACE);
-        if !self.await_child("unmounting", UNMOUNT, boot::in_child(|| give_back(voice))) {
-            voice.complain(None, &"unmounting has not ended; going on without");
+        if !self.await_child("unmounting", UNMOUNT, boot::in_child(|| give_back(log))) {
+            log.warn(None, &"unmounting has not ended; going on without");
         }
         self.finish_watchdog(action);
         // The process that calls it is ended by the kernel, so that it cannot be us.
-        self.await_child("the reboot", REBOOT, boot::in_child(|| refused(voice, action)));
-        voice.complain(None, &format_args!("this machine does not {}", action.word()));
+        self.await_child("the reboot", REBOOT, boot::in_child(|| refused(log, action)));
+        log.warn(None, &format_args!("this machine does not {}", action.word()));
         self.stay()
     }
 
@@ -67,7 +67,7 @@ impl Life {
         let pid = match child {
             Ok(pid) => pid,
             Err(errno) => {
-                self.voice.complain(None, &format_args!("cannot start {what}: {}", errno.desc()));
+                self.log.warn(None, &format_args!("cannot start {what}: {}", errno.desc()));
                 return false;
             }
         };
@@ -83,31 +83,31 @@ impl Life {
 }
 
 /// Returns only if the kernel does nothing of the kind.
-fn refused(voice: Voice, action: ShutdownAction) -> i32 {
+fn refused(log: Log, action: ShutdownAction) -> i32 {
     let errno = boot::reboot(action);
     let why =
         if action == ShutdownAction::Kexec && errno == Errno::EINVAL { "no kernel is loaded" } else { errno.desc() };
     if action == ShutdownAction::Kexec {
-        voice.complain(None, &format_args!("cannot kexec: {why}; rebooting instead"));
-        return refused(voice, ShutdownAction::Reboot);
+        log.warn(None, &format_args!("cannot kexec: {why}; rebooting instead"));
+        return refused(log, ShutdownAction::Reboot);
     }
-    voice.complain(None, &format_args!("cannot {}: {why}", action.word()));
+    log.warn(None, &format_args!("cannot {}: {why}", action.word()));
     1
 }
 
 /// Gives back swap space and file systems. Returns an exit code.
-fn give_back(voice: Voice) -> i32 {
+fn give_back(log: Log) -> i32 {
     boot::sync();
     // A shutdown script that unmounts everything has unmounted what tells what there is.
     if let Err(errno) = boot::mount_missing(&boot::PROC) {
-        voice.complain(
+        log.warn(
             None,
             &format_args!("cannot see what is mounted without /proc: {}; going on without unmounting", errno.desc()),
         );
     }
     for swap in mounts::swaps(&std::fs::read("/proc/swaps").unwrap_or_default()) {
         if let Err(errno) = boot::swap_off(&swap) {
-            voice.complain(
+            log.warn(
                 None,
                 &format_args!("cannot give up the swap space {}: {}; going on", swap.display(), errno.desc()),
             );
@@ -116,13 +116,13 @@ fn give_back(voice: Voice) -> i32 {
     let stuck = unmount_all();
     for (mount, errno) in stuck {
         // What lies below it is busy with it.
-        voice.complain(
+        log.warn(
             None,
             &format_args!("cannot unmount {}: {}; making it read-only", mount.target.display(), errno.desc()),
         );
-        make_read_only(voice, &mount.target);
+        make_read_only(log, &mount.target);
     }
-    make_read_only(voice, OsStr::new("/"));
+    make_read_only(log, OsStr::new("/"));
     boot::sync();
     0
 }
@@ -152,14 +152,14 @@ fn unmount_all() -> Vec<(Mount, Errno)> {
 }
 
 /// A file that is open for writing, or removed but in use, is in the way. The kernel can be made to pass over that.
-fn make_read_only(voice: Voice, target: &OsStr) {
+fn make_read_only(log: Log, target: &OsStr) {
     let Some(mount) = table().into_iter().rfind(|mount| mount.target == target) else { return };
     if mount.read_only || !mount.holds_data() {
         return;
     }
     let Err(errno) = boot::make_read_only(target) else { return };
     if boot::make_everything_read_only().is_err() || !becomes_read_only(target) {
-        voice.complain(None, &format_args!("cannot make {} read-only: {}; going on", target.display(), errno.desc()));
+        log.warn(None, &format_args!("cannot make {} read-only: {}; going on", target.display(), errno.desc()));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::wire::{cgroup, mounts};
 
 impl Init {
     /// Whether we end what nobody supervises. On a machine the `shutdown` script comes before that.
-    pub(super) fn sweeps(&self) -> bool {
+    pub(super) fn kills_leftovers(&self) -> bool {
         let here = self.config.personality.owns_descendants && self.config.mode != InitMode::Machine;
         here && self.config.main.as_ref().is_none_or(|main| main.options.sweep)
     }
@@ -23,7 +23,7 @@ impl Init {
     /// What we start goes into a control group of its own, if ours was given to us. PID 1 needs none: it can signal all
     /// that there is. `again`: somebody has failed, and may have made it.
     pub(super) fn make_group(&mut self, again: bool) {
-        if std::process::id() == 1 || !self.sweeps() {
+        if std::process::id() == 1 || !self.kills_leftovers() {
             return;
         }
         let [cgroup, mounts] =
@@ -33,7 +33,8 @@ impl Init {
     }
 
     pub(super) fn end_leftovers(&mut self) {
-        if self.system.is_up() || !self.sweeps() || self.main.is_to_come_or_here() || self.table.has_services() {
+        if self.system.is_up() || !self.kills_leftovers() || self.main.is_to_come_or_here() || self.table.has_services()
+        {
             return;
         }
         let _ = self.system.services_ended(self.now);
@@ -47,7 +48,7 @@ impl Init {
                     self.kill_group();
                 }
             }
-            None if self.table.is_empty() => self.sweep_blindly(signal),
+            None if self.table.is_empty() => self.kill_leftovers_blindly(signal),
             None => {} // loggers that still read would be hit too
         }
     }
@@ -65,7 +66,7 @@ impl Init {
         if signal == Signal::KILL {
             if known {
                 let name = process::name(pid);
-                self.config.voice.complain(None, &format_args!("{name} (pid {pid}) is still running; killing it"));
+                self.config.log.warn(None, &format_args!("{name} (pid {pid}) is still running; killing it"));
                 self.children.swept.retain(|swept| *swept != pid);
             }
             let _ = process::kill(pid, Signal::KILL, Target::Process);
@@ -77,11 +78,9 @@ impl Init {
     }
 
     /// Without a `/proc` of ours nobody can tell which processes there are.
-    fn sweep_blindly(&mut self, signal: Signal) {
+    fn kill_leftovers_blindly(&mut self, signal: Signal) {
         if std::process::id() != 1 {
-            self.config
-                .voice
-                .complain(None, &"there is no /proc of ours, so processes that were left behind are left alone");
+            self.config.log.warn(None, &"there is no /proc of ours, so processes that were left behind are left alone");
             self.children.childless = true;
         } else if signal == Signal::KILL {
             process::kill_all(signal);

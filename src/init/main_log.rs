@@ -1,6 +1,6 @@
 //! What is said of the main process, in the words of the program that we stand in for: scripts match these lines.
 
-use super::voice::Voice;
+use super::log::Log;
 use crate::machine::{Exit, Pid, Signal};
 use crate::sys::foreground::{Report, Step};
 use crate::sys::spawn::ExitCodes;
@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MainLog {
     /// onit's own: only that the command cannot be executed.
-    Onit(Voice),
+    Onit(Log),
     /// tini's.
     Tini {
         /// 0 is fatal errors, 1 warnings, 2 what happens to the command, 3 signals and children, 4 everything.
@@ -85,7 +85,7 @@ impl MainLog {
     fn log_as(self, us: u32, event: MainEvent, command: &CStr) {
         for (stream, line) in self.lines(event, &command.to_string_lossy(), us) {
             match (self, stream) {
-                (MainLog::Onit(voice), _) => voice.complain(None, &line),
+                (MainLog::Onit(log), _) => log.warn(None, &line),
                 (_, Stream::Stdout) => say::print(line),
                 (_, Stream::Stderr) => say::say(line),
             }
@@ -255,7 +255,7 @@ mod tests {
         let tini = MainLog::Tini { verbosity: 0, warn_on_reap: false };
         let dumb = MainLog::DumbInit { debug: false };
         let failed = [MainEvent::ExecFailed(Errno::ENOENT)];
-        let onit = MainLog::Onit(Voice::Onit);
+        let onit = MainLog::Onit(Log::Onit);
         assert_eq!(said(onit, &failed), ["cannot run web: No such file or directory"]);
         assert_eq!(said(tini, &failed), ["[FATAL tini (7)] exec web failed: No such file or directory"]);
         assert_eq!(said(dumb, &failed), ["[dumb-init] web: No such file or directory"]);
@@ -268,7 +268,7 @@ mod tests {
     fn nobody_says_anything_unless_asked() {
         let events = [MainEvent::Started(Pid(8)), MainEvent::Received(Signal::TERM), TERM, MainEvent::Orphan(Pid(9))];
         for log in [
-            MainLog::Onit(Voice::Onit),
+            MainLog::Onit(Log::Onit),
             MainLog::Tini { verbosity: 1, warn_on_reap: false },
             MainLog::DumbInit { debug: false },
         ] {

@@ -2,16 +2,16 @@
 
 use super::Init;
 use super::config::Root;
-use super::ledger::Ledger;
+use super::journal::Journal;
+use super::log::Failure;
 use super::main_log::MainEvent;
 use super::reexec::UNKNOWN;
-use super::voice::Failure;
 use crate::machine::main_process::{Leads, ends_all};
 use crate::machine::{Exit, Pid, Signal, Target};
 use crate::sys::foreground::Report as _;
 use crate::sys::spawn::{Exec, Spawner};
 use crate::sys::{Errno, foreground, process, rescue};
-use crate::wire::ledger::Fact;
+use crate::wire::journal::Field;
 
 /// Where the main process is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +53,7 @@ impl Init {
             return;
         }
         self.wait_for_exec();
-        self.table.ledger.expect_nobody_s_child();
+        self.table.journal.expect_nobody_s_child();
         self.main = Main::Starting;
         self.commit();
         let Some(config) = &self.config.main else { return };
@@ -75,9 +75,9 @@ impl Init {
                 std::mem::take(&mut self.early).into_iter().for_each(|signal| self.forward(signal));
             }
             Err(errno) => {
-                let voice = self.config.voice;
-                let cause = voice.words(&Failure { verb: "start", path: "the main process", errno });
-                voice.complain(None, &format_args!("{cause}; stopping everything"));
+                let log = self.config.log;
+                let cause = log.words(&Failure { verb: "start", path: "the main process", errno });
+                log.warn(None, &format_args!("{cause}; stopping everything"));
                 self.main_is_over(crate::exit::SYSTEM);
             }
         }
@@ -114,7 +114,7 @@ impl Init {
         self.table.owns(pid) || self.main.is(pid) || self.scan.is_looker(pid)
     }
 
-    pub(super) fn note_main(&self) {
+    pub(super) fn commit_main(&self) {
         let (state, pid) = match self.main {
             Main::None => (0, 0),
             Main::Waiting => (1, 0),
@@ -122,19 +122,19 @@ impl Init {
             Main::Ended => (3, 0),
             Main::Starting => (4, 0),
         };
-        self.table.ledger.set(Fact::MainPid, u64::from(pid.cast_unsigned()));
-        self.table.ledger.set(Fact::Main, state);
+        self.table.journal.set(Field::MainPid, u64::from(pid.cast_unsigned()));
+        self.table.journal.set(Field::Main, state);
     }
 
     /// Where it was when somebody failed.
-    pub(super) fn restore_main(&mut self, ledger: Ledger) {
-        let pid = i32::try_from(ledger.get(Fact::MainPid)).ok().filter(|pid| *pid > 0).map(Pid);
-        match (ledger.get(Fact::Main), pid) {
+    pub(super) fn restore_main(&mut self, journal: Journal) {
+        let pid = i32::try_from(journal.get(Field::MainPid)).ok().filter(|pid| *pid > 0).map(Pid);
+        match (journal.get(Field::Main), pid) {
             _ if self.config.main.is_none() => {}
             (2, Some(pid)) => self.main = Main::Here(pid),
             (3, _) => self.main = Main::Ended,
             // The kernel has noted its pid, unless it has not begun.
-            (4, _) => match Spawner::announced(ledger.get(Fact::NewChild)) {
+            (4, _) => match Spawner::announced(journal.get(Field::NewChild)) {
                 Some(pid) => self.main = Main::Here(pid),
                 None => self.recovery.searches_main = true,
             },
@@ -149,8 +149,8 @@ impl Init {
         } else if let Main::Here(pid) = self.main
             && !rescue::is_child(pid)
         {
-            self.main_ended(pid, self.table.ledger.end().unwrap_or(UNKNOWN));
-            self.table.ledger.end_is_noted();
+            self.main_ended(pid, self.table.journal.end().unwrap_or(UNKNOWN));
+            self.table.journal.end_is_noted();
         }
     }
 
@@ -201,7 +201,7 @@ impl Init {
     }
 
     /// Everything is to end, and nobody has told the main process yet. One that was not started is not any more.
-    pub(super) fn tell_main_to_end(&mut self) {
+    pub(super) fn stop_main(&mut self) {
         if self.main == Main::Waiting {
             self.main = Main::Ended;
         }
@@ -213,7 +213,7 @@ impl Init {
         let passed = config.options.forward(signal);
         match passed {
             Some(Signal::CONT) if config.options.leads == Leads::Group => foreground::continue_main(pid),
-            Some(signal) => foreground::tell(pid, signal, config.options.to),
+            Some(signal) => foreground::send_signal(pid, signal, config.options.to),
             None => {}
         }
         self.log_main(MainEvent::Forwarded { signal, passed });
@@ -247,9 +247,7 @@ impl Init {
     pub(super) fn kill_main(&mut self) {
         match self.main {
             Main::Here(pid) => {
-                self.config
-                    .voice
-                    .complain(None, &format_args!("the main process is still running (pid {pid}); killing it"));
+                self.config.log.warn(None, &format_args!("the main process is still running (pid {pid}); killing it"));
                 for to in [Target::Group, Target::Process] {
                     let _ = process::kill(pid, Signal::KILL, to); // it may have left its group
                 }

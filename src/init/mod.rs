@@ -17,13 +17,14 @@ mod essential;
 mod index;
 mod initctl;
 mod inputs;
+mod journal;
 mod last;
 mod launcher;
-mod ledger;
 mod leftovers;
-mod live;
+mod log;
 mod main_log;
 mod main_process;
+mod mirror;
 mod newroot;
 mod notice;
 mod pending;
@@ -34,7 +35,6 @@ mod report;
 mod scan;
 mod table;
 mod turn;
-mod voice;
 mod watchdog;
 
 use crate::machine::main_process::FAULTS_AND_ABRT;
@@ -49,9 +49,9 @@ use adopt::Refused;
 use api::Api;
 use config::{Config, Root};
 use initctl::Initctl;
-use ledger::Ledger;
-use live::Live;
+use journal::Journal;
 use main_process::Main;
+use mirror::Mirror;
 use notice::Notice;
 use pending::PendingChild;
 use reexec::Care;
@@ -71,7 +71,7 @@ pub struct Init {
     children: Children,
     table: Table,
     scan: Scan,
-    live: Live,
+    mirror: Mirror,
     api: Api,
     system: System,
     /// Services whose status was never written: that waits until everything has started.
@@ -134,14 +134,14 @@ impl Init {
     pub fn boot(mut config: Config) -> Result<Init, Errno> {
         let handover = reexec::handover(&mut config);
         let is_successor = handover.is_some();
-        let mut spawner = reexec::insist(is_successor, Spawner::new)?;
+        let mut spawner = reexec::retry(is_successor, Spawner::new)?;
         let goes_on_after_faults = config.root != Root::Nothing;
         let own_faults = config.main.as_ref().filter(|_| !goes_on_after_faults).map(|main| main.options.own_faults);
         signals::take_as_faults(own_faults.unwrap_or(FAULTS_AND_ABRT));
         if !goes_on_after_faults {
             signals::let_own_faults_through();
         }
-        let (signals, poller) = reexec::insist(is_successor, || {
+        let (signals, poller) = reexec::retry(is_successor, || {
             let signals = Signals::take_over()?;
             spawn::dump_no_core_in_shared_memory();
             let poller = Poller::new()?;
@@ -149,7 +149,7 @@ impl Init {
             Ok((signals, poller))
         })?;
         if let Some(launcher) = &config.launcher {
-            reexec::insist(is_successor, || poller.add(launcher, turn::Token::Launcher.pack()))?;
+            reexec::retry(is_successor, || poller.add(launcher, turn::Token::Launcher.pack()))?;
         }
         if config.personality.owns_descendants && config.main.as_ref().is_none_or(|main| main.options.adopts) {
             process::become_subreaper();
@@ -160,12 +160,12 @@ impl Init {
             Root::Service(_) | Root::Nothing => Scan::default(),
         };
         let main = if config.main.is_some() { Main::Waiting } else { Main::None };
-        let ledger = match &handover {
-            Some(handover) => handover.ledger,
-            None if goes_on_after_faults => Ledger::begin(config.voice),
-            None => Ledger::default(), // nobody would read it
+        let journal = match &handover {
+            Some(handover) => handover.journal,
+            None if goes_on_after_faults => Journal::begin(config.log),
+            None => Journal::default(), // nobody would read it
         };
-        spawner.announce_to(ledger.new_child());
+        spawner.announce_to(journal.new_child());
         let mut init = Init {
             config,
             signals,
@@ -180,9 +180,9 @@ impl Init {
                 childless: false,
                 swept: Vec::new(),
             },
-            table: Table::noted_in(ledger),
+            table: Table::noted_in(journal),
             scan,
-            live: Live::default(),
+            mirror: Mirror::default(),
             api: Api::default(),
             system: System::UP,
             unpublished: VecDeque::new(),
@@ -202,7 +202,7 @@ impl Init {
         init.make_group(is_successor);
         match handover {
             Some(handover) => init.restore(handover),
-            None if goes_on_after_faults => reexec::arm(ledger, &init.config),
+            None if goes_on_after_faults => reexec::arm(journal, &init.config),
             None => {}
         }
         init.commit();
@@ -234,21 +234,21 @@ impl Init {
             return true;
         }
         let nothing_supervised = self.table.is_empty() && !self.scan.takes_in() && !self.main.is_to_come_or_here();
-        nothing_supervised && (self.children.childless || !self.sweeps())
+        nothing_supervised && (self.children.childless || !self.kills_leftovers())
     }
 
     /// Tells whoever runs us that everything that is to start has started.
     fn announce(&mut self) {
         let has_started = self.system.is_up() && !self.has_backlog() && self.main != Main::Waiting;
         if has_started && !std::mem::replace(&mut self.announced, true) {
-            self.tell_manager("READY=1");
+            self.notify_manager("READY=1");
             self.begin_notice_of_start();
         }
     }
 
-    fn tell_manager(&self, state: &str) {
+    fn notify_manager(&self, state: &str) {
         if let Some(manager) = &self.config.manager {
-            manager.tell(state);
+            manager.notify(state);
         }
     }
 

@@ -3,8 +3,8 @@
 //! A `boot` script that has mounted the real root says so in a file. Then this root is emptied, that one takes its
 //! place, and its init takes ours. Until then a failure is a reason for a shell; afterwards there is no way back.
 
-use super::boot::Life;
-use super::voice::Voice;
+use super::boot::HostInit;
+use super::log::Log;
 use crate::sys::{Errno, boot, fs};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -17,7 +17,7 @@ const INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
 /// What is mounted on these goes along.
 const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
 
-impl Life {
+impl HostInit {
     /// Leaves this root, if the `boot` script asked for it. Returns only if it did not, or if that cannot be.
     pub(super) fn enter_new_root(&mut self) {
         let Ok(Some(text)) = fs::read_bytes(fs::HERE, REQUEST) else { return }; // which waits for nobody
@@ -33,7 +33,7 @@ impl Life {
         self.hand_over_watchdog(&root);
         let _ = std::fs::remove_file(REQUEST); // it must not be read again in there
         for mount in MOVED {
-            take_along(self.voice, Path::new(mount), &root);
+            take_along(self.log, Path::new(mount), &root);
         }
         boot::empty(Path::new("/"));
         if let Err(errno) = boot::enter_root(&root) {
@@ -42,7 +42,7 @@ impl Life {
         self.keep_watchdog_over_exec(true);
         for init in inits.iter().filter(|init| init.exists()) {
             let errno = boot::become_program(init, self.kernel_words());
-            self.voice.complain(None, &format_args!("cannot execute {}: {}", init.display(), errno.desc()));
+            self.log.warn(None, &format_args!("cannot execute {}: {}", init.display(), errno.desc()));
         }
         self.keep_watchdog_over_exec(false);
         self.rescue("there is no init in the new root");
@@ -69,7 +69,7 @@ fn may_be_program(path: &Path) -> bool {
         .is_ok_and(|file| file.is_symlink() || file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-fn take_along(voice: Voice, mount: &Path, root: &Path) {
+fn take_along(log: Log, mount: &Path, root: &Path) {
     if !boot::is_mount_point(mount) {
         return;
     }
@@ -78,7 +78,7 @@ fn take_along(voice: Voice, mount: &Path, root: &Path) {
         Ok(()) => {}
         Err(Errno::ENOENT) => drop(boot::detach(mount)), // the new root has its own ideas
         Err(errno) => {
-            voice.complain(
+            log.warn(
                 None,
                 &format_args!("cannot move {} to {}: {}; going on", mount.display(), place.display(), errno.desc()),
             );

@@ -3,7 +3,7 @@
 
 use super::Init;
 use super::config::Root;
-use super::voice::Span;
+use super::log::Span;
 use crate::machine::request::InitMode;
 use crate::machine::watchdog::last_action;
 use crate::machine::{Mono, Phase, ServiceState, Want};
@@ -50,7 +50,7 @@ impl Init {
             let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.state);
             let (action, running) =
                 (last_action(self.system.conclusion().action, watchdog).word(), self.running().count());
-            self.config.voice.announce(&format_args!("{action}: stopping {}", counted(running)));
+            self.config.log.info(None, &format_args!("{action}: stopping {}", counted(running)));
         }
         let is_seen = on_machine || (self.config.root != Root::Nothing && std::io::stderr().is_terminal());
         self.notice = (self.config.personality.tells_news && is_seen)
@@ -65,7 +65,7 @@ impl Init {
             News::WaitsFor => self.what_is_waited_for(),
         };
         if let Some(line) = line {
-            self.config.voice.announce(&line);
+            self.config.log.info(None, &line);
         }
     }
 

@@ -3,9 +3,9 @@
 //! Whoever fails leaves them to the next one, to whom they do not answer any more: it has to look how far they have come.
 
 use super::Init;
+use super::log::{Span, script_name};
 use super::report::seen;
 use super::table::SlotId;
-use super::voice::{Span, script_name};
 use crate::machine::pending::{EXEC_TIMEOUT, Order, PendingExec};
 use crate::machine::{Exit, Mono, Phase, Pid, Script, Signal, Target};
 use crate::sys::{Errno, process};
@@ -77,7 +77,7 @@ impl Init {
             let before = seen(slot);
             slot.is_pending = false;
             if seen(slot) != before {
-                self.tell_change(child.at, before, None); // who was told to stop meanwhile is stopping, as before
+                self.publish_change(child.at, before, None); // who was told to stop meanwhile is stopping, as before
             }
         }
     }
@@ -85,7 +85,7 @@ impl Init {
     fn exec_failed(&mut self, child: &PendingChild, errno: Errno) {
         match child.script {
             Script::Run => self.run_failed(child.at, child.pid, errno),
-            Script::Finish(_) | Script::Control(_) => self.tell_refusal(child.at, child.script, errno),
+            Script::Finish(_) | Script::Control(_) => self.warn_of_exec_error(child.at, child.script, errno),
         }
     }
 
@@ -95,7 +95,7 @@ impl Init {
         let signal = match child.exec.tick(self.now, paused, || process::is_runnable(pid)) {
             Some(Order::Continue) => Signal::CONT,
             Some(Order::Kill) => {
-                self.tell_timeout(child);
+                self.warn_of_timeout(child);
                 Signal::KILL
             }
             None => return,
@@ -103,12 +103,12 @@ impl Init {
         let _ = process::kill(child.pid, signal, Target::Process); // that it may not be signalled is no news
     }
 
-    fn tell_timeout(&mut self, child: &PendingChild) {
+    fn warn_of_timeout(&mut self, child: &PendingChild) {
         let then = if child.script == Script::Run { "killing it and trying again" } else { "killing it" };
         let (script, limit) = (script_name(child.script), Span(EXEC_TIMEOUT));
         let cause = "it was stopped, or its file system does not answer";
         let trouble = format!("{script} could not be executed within {limit} ({cause}); {then}");
-        self.complain_of(child.at, child.script, &trouble);
+        self.warn_of_script(child.at, child.script, &trouble);
         if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
             slot.exec_error_reported = true;
         }

@@ -1,6 +1,6 @@
 //! Where the tools that onit can stand in for differ from it, and from each other: one row for each.
 
-use super::voice::Voice;
+use super::log::Log;
 use crate::machine::policy::ServiceRules;
 use crate::wire::control::Dialect;
 use crate::wire::status::Format;
@@ -15,7 +15,7 @@ pub struct Personality {
     /// Which status record is written.
     pub format: Format,
     /// In whose words messages are written.
-    pub voice: Voice,
+    pub log: Log,
     /// A service that leaves the directory is stopped.
     pub stops_removed: bool,
     /// HUP stops everything, and this is the exit code then. Else it is a reason to look at the directory.
@@ -45,7 +45,7 @@ impl Personality {
         service: &ServiceRules::ONIT,
         dialect: Dialect::All,
         format: Format::Runit,
-        voice: Voice::Onit,
+        log: Log::Onit,
         stops_removed: true,
         hangup: None,
         reads_small_files: true,
@@ -62,7 +62,7 @@ impl Personality {
     pub const RUNSVDIR: Personality = Personality {
         service: &ServiceRules::RUNSV,
         dialect: Dialect::Runit,
-        voice: Voice::Tool("runsvdir"),
+        log: Log::Tool("runsvdir"),
         hangup: Some(111),
         reads_small_files: false,
         has_templates: false,
@@ -76,19 +76,18 @@ impl Personality {
     };
 
     /// runit's runsv.
-    pub const RUNSV: Personality =
-        Personality { voice: Voice::Tool("runsv"), hangup: Some(0), ..Personality::RUNSVDIR };
+    pub const RUNSV: Personality = Personality { log: Log::Tool("runsv"), hangup: Some(0), ..Personality::RUNSVDIR };
 
     /// daemontools' svscan.
     pub const SVSCAN: Personality =
-        Personality { voice: Voice::Tool("svscan"), stops_removed: false, ..Personality::SUPERVISE };
+        Personality { log: Log::Tool("svscan"), stops_removed: false, ..Personality::SUPERVISE };
 
     /// daemontools' supervise.
     pub const SUPERVISE: Personality = Personality {
         service: &ServiceRules::SUPERVISE,
         dialect: Dialect::Daemontools,
         format: Format::Daemontools,
-        voice: Voice::Tool("supervise"),
+        log: Log::Tool("supervise"),
         hangup: Some(0),
         ..Personality::RUNSVDIR
     };

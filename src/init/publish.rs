@@ -1,9 +1,9 @@
 //! What changed is written where tools look for it, once a turn; services that are over are let go.
 
 use super::Init;
-use super::table::{Pair, Slot, SlotId};
-use super::voice::Failure;
-use crate::machine::fleet::{self, Parting};
+use super::log::Failure;
+use super::table::{LogPipe, Slot, SlotId};
+use crate::machine::fleet::{self, Removal};
 use crate::machine::{Event, Mono, View, Want};
 use crate::sys::published::Published;
 use crate::sys::{Errno, clock, fs};
@@ -51,7 +51,7 @@ impl Init {
 
     /// Brings `supervise/status` up to date.
     pub(super) fn publish(&mut self, at: SlotId) {
-        let released = self.is_released(at);
+        let removed = self.is_released(at);
         let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.lock.is_some() && slot.rewrite_at.is_none())
         else {
             return;
@@ -79,7 +79,7 @@ impl Init {
                     self.be_seen(at);
                 }
             }
-            Err(failure) if released && failure.errno == Errno::ENOENT => {} // its directory was removed
+            Err(failure) if removed && failure.errno == Errno::ENOENT => {} // its directory was removed
             Err(failure) if failure.errno == Errno::ENOENT && !slot.is_place_missing => {
                 // It may be on its way out of the directory.
                 (slot.is_place_missing, slot.rewrite_at) = (true, Some(self.now.after(RETRY)));
@@ -87,9 +87,9 @@ impl Init {
             }
             Err(failure) => {
                 slot.rewrite_at = Some(self.now.after(RETRY));
-                let cause = self.config.voice.words(&failure);
+                let cause = self.config.log.words(&failure);
                 let trouble = format!("{cause}; its status is out of date until that works");
-                self.complain_about(at, |slot| &mut slot.out_of_date, trouble);
+                self.warn_about(at, |slot| &mut slot.out_of_date, trouble);
                 self.table.arm(at); // not touched: this turn has tried
             }
         }
@@ -97,59 +97,59 @@ impl Init {
 
     /// Whether a service, or that of a logger, is not taken in again.
     pub(super) fn is_released(&self, at: SlotId) -> bool {
-        self.table.get(at).is_some_and(|slot| match slot.pair {
-            Pair::Logger { producer, .. } => self.table.get(producer).is_none_or(|service| service.released),
-            Pair::Alone | Pair::Producer { .. } => slot.released,
+        self.table.get(at).is_some_and(|slot| match slot.log_pipe {
+            LogPipe::Logger { producer, .. } => self.table.get(producer).is_none_or(|service| service.removed),
+            LogPipe::Alone | LogPipe::Producer { .. } => slot.removed,
         })
     }
 
     /// Does what follows when a service or a logger is over.
     fn part(&mut self, at: SlotId) {
-        while let Some(parting) = fleet::parting(at, |at| self.table.get(at).map(Slot::member)) {
-            match parting {
-                Parting::Drain { service, logger } => {
+        while let Some(removal) = fleet::removal(at, |at| self.table.get(at).map(Slot::member)) {
+            match removal {
+                Removal::Drain { service, logger } => {
                     self.close_pipe(service);
                     self.apply(logger, Event::Drain);
                     self.publish(logger);
                 }
-                Parting::LetGo { service, logger } => return self.let_go(service, logger),
+                Removal::Remove { service, logger } => return self.remove(service, logger),
             }
         }
     }
 
     fn close_pipe(&mut self, producer: SlotId) {
-        let pipe = match self.table.get_mut(producer).map(|slot| &mut slot.pair) {
-            Some(Pair::Producer { pipe, .. }) => pipe.take(),
-            Some(Pair::Alone | Pair::Logger { .. }) | None => None,
+        let pipe = match self.table.get_mut(producer).map(|slot| &mut slot.log_pipe) {
+            Some(LogPipe::Producer { pipe, .. }) => pipe.take(),
+            Some(LogPipe::Alone | LogPipe::Logger { .. }) | None => None,
         };
         self.table.bury(pipe);
     }
 
     /// What is left in the pipe of a logger, in bytes.
     pub(super) fn unread(&self, logger: SlotId) -> usize {
-        match self.table.get(logger).map(|slot| &slot.pair) {
-            Some(Pair::Logger { pipe, .. }) => fs::pending(pipe),
+        match self.table.get(logger).map(|slot| &slot.log_pipe) {
+            Some(LogPipe::Logger { pipe, .. }) => fs::pending(pipe),
             _ => 0,
         }
     }
 
-    fn let_go(&mut self, service: SlotId, logger: Option<SlotId>) {
+    fn remove(&mut self, service: SlotId, logger: Option<SlotId>) {
         if let Some(logger) = logger {
             let lost = self.unread(logger);
             if lost > 0 && self.config.personality.tells_news {
-                self.tell(logger, &format_args!("{lost} bytes were left unread in its pipe, and are lost"));
+                self.warn(logger, &format_args!("{lost} bytes were left unread in its pipe, and are lost"));
             }
             self.publish(logger);
             self.table.remove(logger);
         }
         self.publish(service);
         if let Some(slot) = self.table.remove(service) {
-            let (name, released) = (slot.name.clone(), slot.released);
-            if released {
+            let (name, removed) = (slot.name.clone(), slot.removed);
+            if removed {
                 self.hide(&name);
             }
-            self.tell_event(EventKind::Removed, Some(&name));
-            self.scan.was_let_go(name, released, self.now);
+            self.publish_event(EventKind::Removed, Some(&name));
+            self.scan.was_let_go(name, removed, self.now);
         }
     }
 }

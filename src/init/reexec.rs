@@ -1,14 +1,14 @@
 //! Going on where somebody failed: the same process, the same children, the same descriptors, another program.
 //!
 //! What is read here was written by a supervisor that failed, or by another version: nothing of it is taken on trust.
-//! The ledger stays as it is until a record is noted anew, so whoever fails here is followed by the next one.
+//! The journal stays as it is until a record is written again, so a supervisor that fails here is followed by the next one.
 
 use super::Init;
 use super::config::{Config, Root};
-use super::ledger::Ledger;
-use super::live::Live;
-use super::table::{Files, Pair, Slot, SlotId};
-use super::voice::Named;
+use super::journal::Journal;
+use super::log::Named;
+use super::mirror::Mirror;
+use super::table::{Files, LogPipe, Slot, SlotId};
 use super::watchdog::Watchdog;
 use crate::machine::history::History;
 use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
@@ -20,7 +20,7 @@ use crate::sys::manager::Manager;
 use crate::sys::rescue::{self, Claims};
 use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, boot, clock, foreground, fs, is_passing, poll, process};
-use crate::wire::ledger::{self, Descriptors, Entry, Fact, Kind, Record};
+use crate::wire::journal::{self, Descriptors, Entry, Field, Kind, Record};
 use crate::wire::status::Status;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -37,10 +37,10 @@ pub(super) const UNKNOWN: Exit = Exit::NOT_RUN;
 
 /// What somebody left us.
 pub(super) struct Handover {
-    pub(super) ledger: Ledger,
+    pub(super) journal: Journal,
     pub(super) care: Care,
     slots: BTreeMap<SlotId, Slot>,
-    live: Option<Live>,
+    mirror: Option<Mirror>,
     watchdog: Option<Watchdog>,
     /// Records that could not be read. `None`: nothing could.
     lost: Option<usize>,
@@ -54,41 +54,41 @@ pub(super) fn handover(config: &mut Config) -> Option<Handover> {
         main.descriptors.clear(); // those that are open now are ours
     }
     let refusal = match shared {
-        Ok(shared) => ledger::refusal(shared.words(), rescue::pid()),
+        Ok(shared) => journal::refusal(shared.words(), rescue::pid()),
         Err(errno) => Some(errno.desc().to_owned()),
     };
-    let ledger = match (shared, refusal) {
-        (Ok(shared), None) => Ledger::of(shared),
+    let journal = match (shared, refusal) {
+        (Ok(shared), None) => Journal::of(shared),
         (_, refusal) => {
             claims(config).close_the_rest(); // first: an order that is written to one of them now is lost
             let why = refusal.unwrap_or_default();
-            config.voice.complain(None, &format_args!("the ledger cannot be read: {why}; looking for the services"));
-            let (ledger, care) = (Ledger::begin(config.voice), Care::begin(Recovery::HoldFaults));
-            arm(ledger, config);
-            return Some(Handover { ledger, care, slots: BTreeMap::new(), live: None, watchdog: None, lost: None });
+            config.log.warn(None, &format_args!("the state journal cannot be read: {why}; looking for the services"));
+            let (journal, care) = (Journal::begin(config.log), Care::begin(Recovery::HoldFaults));
+            arm(journal, config);
+            return Some(Handover { journal, care, slots: BTreeMap::new(), mirror: None, watchdog: None, lost: None });
         }
     };
-    let care = Care::begin(note_failure(ledger));
-    ledger.set(Fact::Essentials, care.is_essential().into());
-    ledger::forget_unknown(ledger.words());
-    arm(ledger, config);
-    ledger::take_back(ledger.words());
-    Some(read(ledger, care, config))
+    let care = Care::begin(note_failure(journal));
+    journal.set(Field::Essentials, care.is_essential().into());
+    journal::forget_unknown(journal.words());
+    arm(journal, config);
+    journal::take_back(journal.words());
+    Some(read(journal, care, config))
 }
 
 /// Notes when somebody failed, and says how to go on.
-fn note_failure(ledger: Ledger) -> Recovery {
-    if ledger.get(Fact::Cause) == ledger::UPGRADE {
+fn note_failure(journal: Journal) -> Recovery {
+    if journal.get(Field::Cause) == journal::UPGRADE {
         return Recovery::Complete;
     }
-    let [first, second, third] = [Fact::Failed1, Fact::Failed2, Fact::Failed3].map(|fact| ledger.get(fact));
+    let [first, second, third] = [Field::Failed1, Field::Failed2, Field::Failed3].map(|fact| journal.get(fact));
     let now = clock::now();
-    ledger.set(Fact::Failed1, second);
-    ledger.set(Fact::Failed2, third);
-    ledger.set(Fact::Failed3, now.0);
-    let sent = ledger.get(Fact::Cause) & rescue::SENT != 0;
+    journal.set(Field::Failed1, second);
+    journal.set(Field::Failed2, third);
+    journal.set(Field::Failed3, now.0);
+    let sent = journal.get(Field::Cause) & rescue::SENT != 0;
     let third_last = (first != 0).then_some(Mono(first));
-    recovery(now, Failure { third_last, sent, in_essentials: ledger.get(Fact::Essentials) != 0 })
+    recovery(now, Failure { third_last, sent, in_essentials: journal.get(Field::Essentials) != 0 })
 }
 
 /// What a successor leaves undone for a while, so that failures that follow each other do not keep it from its work.
@@ -133,10 +133,10 @@ impl Care {
 }
 
 /// Where the machine of the whole is noted.
-const SYSTEM: [Fact; 5] = [Fact::System1, Fact::System2, Fact::System3, Fact::Code, Fact::ShutdownAction];
+const SYSTEM: [Field; 5] = [Field::System1, Field::System2, Field::System3, Field::Code, Field::ShutdownAction];
 
 /// A successor has services that run already: it does not end for a lack of something that may be there again.
-pub(super) fn insist<T>(is_successor: bool, mut ask: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(super) fn retry<T>(is_successor: bool, mut ask: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     let tries = if is_successor { TRIES } else { 1 };
     for _ in 1..tries {
         match ask() {
@@ -148,23 +148,23 @@ pub(super) fn insist<T>(is_successor: bool, mut ask: impl FnMut() -> Result<T, E
 }
 
 /// From now on a failure is followed by a new start.
-pub(super) fn arm(ledger: Ledger, config: &Config) {
-    let Some(shared) = ledger.shared() else { return };
-    if ledger::text(ledger.words(), ledger::PROGRAM).is_empty()
+pub(super) fn arm(journal: Journal, config: &Config) {
+    let Some(shared) = journal.shared() else { return };
+    if journal::text(journal.words(), journal::PROGRAM).is_empty()
         && let Some(path) = program()
     {
-        ledger::note_text(ledger.words(), ledger::PROGRAM, path.as_os_str().as_bytes());
+        journal::write_text(journal.words(), journal::PROGRAM, path.as_os_str().as_bytes());
     }
-    let program = ledger::text(ledger.words(), ledger::PROGRAM);
+    let program = journal::text(journal.words(), journal::PROGRAM);
     let manager = config.manager.as_ref().map(Manager::name);
-    if rescue::arm(shared, ledger::descriptors, Fact::Cause as usize, &program, manager).is_ok() {
+    if rescue::arm(shared, journal::descriptors, Field::Cause as usize, &program, manager).is_ok() {
         std::panic::set_hook(Box::new(move |panic| {
             let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
             let (payload, short) = (panic.payload(), panic.payload().downcast_ref::<&str>().copied());
             let words = short.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
             let text = format!("panic{}: {words}", place.unwrap_or_default());
-            ledger::note_text(ledger.words(), ledger::PANIC_TEXT, text.as_bytes());
-            ledger.set(Fact::Cause, ledger::PANIC);
+            journal::write_text(journal.words(), journal::PANIC_TEXT, text.as_bytes());
+            journal.set(Field::Cause, journal::PANIC);
             rescue::start_again();
         }));
     }
@@ -187,29 +187,29 @@ fn claims(config: &Config) -> Claims {
     claims
 }
 
-fn read(ledger: Ledger, care: Care, config: &mut Config) -> Handover {
-    let words = ledger.words();
+fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
+    let words = journal.words();
     let mut claims = claims(config);
-    if let Some(shared) = ledger.shared() {
+    if let Some(shared) = journal.shared() {
         claims.leave(shared);
     }
     if let Some(main) = &mut config.main {
-        main.descriptors = ledger::inherited(words).filter_map(|fd| claims.keep(fd)).collect();
+        main.descriptors = journal::inherited(words).filter_map(|fd| claims.keep(fd)).collect();
     }
-    config.launcher = ledger::descriptor(ledger.get(Fact::Launcher)).and_then(|fd| claims.claim(fd));
-    let mut held = |fact| ledger::descriptor(ledger.get(fact)).and_then(|fd| claims.claim(fd));
-    let live = match (held(Fact::View), held(Fact::ViewLock)) {
-        (Some(dir), Some(lock)) => Some(Live::of(dir, lock, &config.root)),
+    config.launcher = journal::descriptor(journal.get(Field::Launcher)).and_then(|fd| claims.claim(fd));
+    let mut held = |fact| journal::descriptor(journal.get(fact)).and_then(|fd| claims.claim(fd));
+    let mirror = match (held(Field::View), held(Field::ViewLock)) {
+        (Some(dir), Some(lock)) => Some(Mirror::of(dir, lock, &config.root)),
         _ => None,
     };
-    let watchdog = held(Fact::Watchdog).map(|fd| Watchdog::restore(config.voice, fd, ledger));
+    let watchdog = held(Field::Watchdog).map(|fd| Watchdog::restore(config.log, fd, journal));
     let (mut slots, mut lost) = (BTreeMap::new(), 0);
-    for at in 0..usize::try_from(ledger.get(Fact::Records)).unwrap_or_default() {
-        match ledger::entry(words, at) {
+    for at in 0..usize::try_from(journal.get(Field::Records)).unwrap_or_default() {
+        match journal::entry(words, at) {
             Entry::Empty => {}
             Entry::Damaged => lost += 1,
             Entry::Record(record) => {
-                let history = ledger::history(words, at, record.begun);
+                let history = journal::history(words, at, record.begun);
                 match slot(&record, name(&record, at, config), history, config, &mut claims) {
                     Some(slot) => _ = slots.insert(at, slot),
                     None => lost += 1,
@@ -219,11 +219,11 @@ fn read(ledger: Ledger, care: Care, config: &mut Config) -> Handover {
     }
     lost += pair_up(&mut slots);
     let kept: Vec<SlotId> = slots.keys().copied().collect();
-    (0..usize::try_from(ledger.get(Fact::Records)).unwrap_or_default())
+    (0..usize::try_from(journal.get(Field::Records)).unwrap_or_default())
         .filter(|at| kept.binary_search(at).is_err())
-        .for_each(|at| ledger.erase(at));
+        .for_each(|at| journal.erase(at));
     claims.close_the_rest();
-    Handover { ledger, care, slots, live, watchdog, lost: Some(lost) }
+    Handover { journal, care, slots, mirror, watchdog, lost: Some(lost) }
 }
 
 fn who_keeps(services: usize, main: bool) -> String {
@@ -252,28 +252,28 @@ fn slot(record: &Record, name: OsString, history: History, config: &Config, clai
     let files =
         Files { lock: claim(lock), control: claim(control), ok: claim(ok), home: claim(home), ..Files::default() };
     let (dir, id) = (dir?, FileId { device: record.id.0, inode: record.id.1 });
-    let (role, pair) = match (record.kind, pipe) {
-        (Kind::Alone, _) => (Role::Main, Pair::Alone),
-        (Kind::Producer(logger), pipe) => (Role::Main, Pair::Producer { logger: logger as SlotId, pipe }),
-        (Kind::Logger(producer), Some(pipe)) => (Role::Logger, Pair::Logger { producer: producer as SlotId, pipe }),
+    let (role, log_pipe) = match (record.kind, pipe) {
+        (Kind::Alone, _) => (Role::Main, LogPipe::Alone),
+        (Kind::Producer(logger), pipe) => (Role::Main, LogPipe::Producer { logger: logger as SlotId, pipe }),
+        (Kind::Logger(producer), Some(pipe)) => (Role::Logger, LogPipe::Logger { producer: producer as SlotId, pipe }),
         (Kind::Logger(_), None) => return None,
     };
     if fs::identity(&dir) != Ok(id) {
         return None;
     }
     let service = Service::remembered(config.personality.service, role, record.memory, history)?;
-    let mut slot = Slot::new(name, id, dir, service, files, pair);
+    let mut slot = Slot::new(name, id, dir, service, files, log_pipe);
     slot.published = record.shown.map(|stamp| (slot.service.view(), stamp));
-    slot.released = record.released;
+    slot.removed = record.removed;
     Some(slot)
 }
 
 /// A service and its logger know each other, or are none. Returns how many loggers are lost by that.
 fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
-    let partner = |slot: &Slot| match slot.pair {
-        Pair::Alone => None,
-        Pair::Producer { logger, .. } => Some((logger, false)),
-        Pair::Logger { producer, .. } => Some((producer, true)),
+    let partner = |slot: &Slot| match slot.log_pipe {
+        LogPipe::Alone => None,
+        LogPipe::Producer { logger, .. } => Some((logger, false)),
+        LogPipe::Logger { producer, .. } => Some((producer, true)),
     };
     let known: BTreeMap<SlotId, _> = slots.iter().filter_map(|(at, slot)| Some((*at, partner(slot)?))).collect();
     let is_mutual =
@@ -283,17 +283,17 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
     slots.retain(|at, slot| {
         let keeps = !slot.is_logger() || is_mutual(*at);
         // One that nobody has started yet was to be the logger of a service that is not noted, or has none.
-        let unfinished = matches!(&slot.pair, Pair::Logger { producer, .. } if is_alone(producer));
+        let unfinished = matches!(&slot.log_pipe, LogPipe::Logger { producer, .. } if is_alone(producer));
         let has_started = slot.service.pids().next().is_some();
         lost += usize::from(!keeps && (has_started || !unfinished));
         keeps
     });
     for (_, slot) in slots.iter_mut().filter(|(at, slot)| !slot.is_logger() && !is_mutual(**at)) {
-        slot.pair = Pair::Alone;
+        slot.log_pipe = LogPipe::Alone;
     }
     let names: BTreeMap<SlotId, OsString> = slots.iter().map(|(at, slot)| (*at, slot.name.clone())).collect();
     for slot in slots.values_mut() {
-        if let Pair::Logger { producer, .. } = &slot.pair
+        if let LogPipe::Logger { producer, .. } = &slot.log_pipe
             && let Some(name) = names.get(producer)
         {
             slot.name = super::adopt::logger_name(name);
@@ -306,57 +306,58 @@ impl Init {
     /// Whoever goes on after us finds all this as it is now. Before anything is done that follows from it, and when the turn
     /// is over.
     pub(super) fn commit(&mut self) {
-        self.note_whole();
+        self.commit_all();
         self.table.commit();
     }
 
-    fn note_whole(&self) {
-        let ledger = self.table.ledger;
-        SYSTEM.into_iter().zip(self.system.memory()).for_each(|(fact, word)| ledger.set(fact, word));
-        self.note_main();
-        self.note_watchdog();
+    fn commit_all(&self) {
+        let journal = self.table.journal;
+        SYSTEM.into_iter().zip(self.system.memory()).for_each(|(fact, word)| journal.set(fact, word));
+        self.commit_main();
+        self.commit_watchdog();
         let [blocked, ignored] = foreground::inherited();
-        ledger.set(Fact::InheritedMask, blocked);
-        ledger.set(Fact::InheritedIgnored, ignored);
-        ledger.set(Fact::Announced, self.announced.into());
+        journal.set(Field::InheritedMask, blocked);
+        journal.set(Field::InheritedIgnored, ignored);
+        journal.set(Field::Announced, self.announced.into());
         if let Some(main) = &self.config.main {
-            ledger::note_inherited(ledger.words(), &main.descriptors);
+            journal::write_inherited(journal.words(), &main.descriptors);
         }
-        let [view, lock] = self.live.descriptors();
-        ledger.set(Fact::View, ledger::noted(view));
-        ledger.set(Fact::ViewLock, ledger::noted(lock));
-        ledger.set(Fact::TakesIn, self.scan.takes_in().into());
-        ledger.set(Fact::Launcher, ledger::noted(self.config.launcher.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
-        ledger.set(Fact::LimitKnown, self.open_files.of_services.is_some().into());
+        let [view, lock] = self.mirror.descriptors();
+        journal.set(Field::View, journal::noted(view));
+        journal.set(Field::ViewLock, journal::noted(lock));
+        journal.set(Field::TakesIn, self.scan.takes_in().into());
+        journal
+            .set(Field::Launcher, journal::noted(self.config.launcher.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
+        journal.set(Field::LimitKnown, self.open_files.of_services.is_some().into());
         if let Some(limit) = self.open_files.of_services {
-            ledger.set(Fact::LimitNow, limit.rlim_cur);
-            ledger.set(Fact::LimitMost, limit.rlim_max);
+            journal.set(Field::LimitNow, limit.rlim_cur);
+            journal.set(Field::LimitMost, limit.rlim_max);
         }
     }
 
     /// Goes on with what we were left.
-    pub(super) fn restore(&mut self, Handover { ledger, care, slots, live, watchdog, lost }: Handover) {
+    pub(super) fn restore(&mut self, Handover { journal, care, slots, mirror, watchdog, lost }: Handover) {
         self.recovery.care = care;
         let Some(lost) = lost else {
             self.recovery.searches = true;
             self.recovery.searches_main = true;
-            self.live = Live::left(&self.config.root);
+            self.mirror = Mirror::left(&self.config.root);
             return;
         };
-        self.recovery.searches = lost > 0 || ledger.get(Fact::Unnoted) != 0;
-        self.restore_whole(ledger);
-        self.live = live.unwrap_or_default();
+        self.recovery.searches = lost > 0 || journal.get(Field::Unnoted) != 0;
+        self.restore_whole(journal);
+        self.mirror = mirror.unwrap_or_default();
         self.watchdog = watchdog;
         for (at, slot) in slots {
             self.table.restore(at, slot);
         }
         self.table.count_free_places();
-        ledger.release_if_stopped();
+        journal.release_if_stopped();
         for at in self.table.all() {
             self.restore_service(at);
         }
-        self.repeat_signals(ledger); // what is being done is known until something else is
-        self.meet_new_child(ledger);
+        self.repeat_signals(journal); // what is being done is known until something else is
+        self.meet_new_child(journal);
         for at in self.table.all() {
             self.answer_what_was_lost(at);
         }
@@ -365,22 +366,22 @@ impl Init {
         }
         self.look_for_main();
         self.go_on_stopping();
-        self.tell_rescue(ledger, lost);
-        self.end_all_if_told(ledger);
-        self.apply_again(ledger);
+        self.log_recovery(journal, lost);
+        self.end_all_if_told(journal);
+        self.apply_again(journal);
         self.answer_upgrade_request(None);
     }
 
-    fn restore_whole(&mut self, ledger: Ledger) {
-        self.system = System::remembered(SYSTEM.map(|fact| ledger.get(fact))).unwrap_or(System::UP);
-        self.restore_main(ledger);
-        foreground::set_inherited([ledger.get(Fact::InheritedMask), ledger.get(Fact::InheritedIgnored)]);
-        self.announced = ledger.get(Fact::Announced) != 0;
-        if ledger.get(Fact::TakesIn) == 0 || !self.system.is_up() {
+    fn restore_whole(&mut self, journal: Journal) {
+        self.system = System::remembered(SYSTEM.map(|fact| journal.get(fact))).unwrap_or(System::UP);
+        self.restore_main(journal);
+        foreground::set_inherited([journal.get(Field::InheritedMask), journal.get(Field::InheritedIgnored)]);
+        self.announced = journal.get(Field::Announced) != 0;
+        if journal.get(Field::TakesIn) == 0 || !self.system.is_up() {
             self.scan.stop_taking_in();
         }
-        if ledger.get(Fact::LimitKnown) != 0 {
-            let (rlim_cur, rlim_max) = (ledger.get(Fact::LimitNow), ledger.get(Fact::LimitMost));
+        if journal.get(Field::LimitKnown) != 0 {
+            let (rlim_cur, rlim_max) = (journal.get(Field::LimitNow), journal.get(Field::LimitMost));
             self.open_files.of_services = Some(process::limit(rlim_cur, rlim_max));
         }
     }
@@ -402,17 +403,17 @@ impl Init {
     }
 
     /// A child that nobody had the time to note.
-    fn meet_new_child(&mut self, ledger: Ledger) {
-        let Some(at) = usize::try_from(ledger.get(Fact::NewChildOf)).ok().and_then(|at| at.checked_sub(1)) else {
+    fn meet_new_child(&mut self, journal: Journal) {
+        let Some(at) = usize::try_from(journal.get(Field::NewChildOf)).ok().and_then(|at| at.checked_sub(1)) else {
             return;
         };
         let waits = self.table.get(at).is_some_and(|slot| slot.service.may_have_a_child());
-        let child = Spawner::announced(ledger.get(Fact::NewChild)).filter(|pid| waits && !self.table.owns(*pid));
+        let child = Spawner::announced(journal.get(Field::NewChild)).filter(|pid| waits && !self.table.owns(*pid));
         if let Some(pid) = child {
             self.table.own(pid, at);
             self.apply(at, Event::Spawned(pid));
         }
-        ledger.child_is_noted();
+        journal.child_is_noted();
     }
 
     /// Who waits for a program gets an answer, and whose end was seen, but not told, has ended.
@@ -424,15 +425,15 @@ impl Init {
         }
         for pid in dead {
             self.table.disown(pid);
-            let ledger = self.table.ledger;
-            self.service_ended(at, pid, ledger.end().unwrap_or(UNKNOWN));
-            ledger.end_is_noted();
+            let journal = self.table.journal;
+            self.service_ended(at, pid, journal.end().unwrap_or(UNKNOWN));
+            journal.end_is_noted();
         }
     }
 
     /// A stop that was noted, but perhaps not sent. Of the dead that nobody has told of, the pid may be another's.
-    fn repeat_signals(&mut self, ledger: Ledger) {
-        let doing = usize::try_from(ledger.get(Fact::Doing)).ok().and_then(|at| at.checked_sub(1));
+    fn repeat_signals(&mut self, journal: Journal) {
+        let doing = usize::try_from(journal.get(Field::Doing)).ok().and_then(|at| at.checked_sub(1));
         let step = doing.and_then(|at| self.table.get(at)).map(|slot| slot.service.stop_again());
         for effect in step.unwrap_or_default().effects() {
             if let Effect::Signal(pid, signal, to) = effect
@@ -441,25 +442,25 @@ impl Init {
                 let _ = process::kill(pid, signal, to);
             }
         }
-        ledger.set(Fact::Doing, 0);
+        journal.set(Field::Doing, 0);
     }
 
     /// An essential service has ended, and that was noted, but perhaps not what follows.
-    fn end_all_if_told(&mut self, ledger: Ledger) {
-        let fatal = usize::try_from(ledger.get(Fact::Fatal)).ok().and_then(|at| at.checked_sub(1));
+    fn end_all_if_told(&mut self, journal: Journal) {
+        let fatal = usize::try_from(journal.get(Field::Fatal)).ok().and_then(|at| at.checked_sub(1));
         let slot = fatal.and_then(|at| Some((at, self.table.get(at)?)));
         let over = slot.filter(|(_, slot)| slot.service.view().want != Want::Up);
         let end = over.and_then(|(at, slot)| Some((at, slot.service.history().last_end()?.exit)));
         if let Some((at, exit)) = end.filter(|_| self.system.is_up()) {
             self.end_all(at, exit);
         }
-        ledger.set(Fact::Fatal, 0);
+        journal.set(Field::Fatal, 0);
     }
 
     /// What was heard and not obeyed to the end.
-    fn apply_again(&mut self, ledger: Ledger) {
-        match ledger.take_order_again() {
-            Some((ledger::LAUNCHER, _)) => self.stop(),
+    fn apply_again(&mut self, journal: Journal) {
+        match journal.take_order_again() {
+            Some((journal::LAUNCHER, _)) => self.stop(),
             Some((of, byte)) => {
                 let at = usize::try_from(of).unwrap_or_default().saturating_sub(1);
                 if !self.is_busy(at) {
@@ -468,9 +469,9 @@ impl Init {
             }
             None => {}
         }
-        ledger.order_is_done();
-        ledger.take_written_signal();
-        for signal in ledger.signals().collect::<Vec<Signal>>() {
+        journal.order_is_done();
+        journal.take_written_signal();
+        for signal in journal.signals().collect::<Vec<Signal>>() {
             self.on_signal(signal);
         }
     }
@@ -492,24 +493,25 @@ impl Init {
     }
 
     /// One line, unless it was on purpose.
-    fn tell_rescue(&mut self, ledger: Ledger, lost: usize) {
-        let cause = match ledger.get(Fact::Cause) {
-            ledger::UPGRADE => None,
-            ledger::PANIC => {
-                let text = ledger::text(ledger.words(), ledger::PANIC_TEXT);
+    fn log_recovery(&mut self, journal: Journal, lost: usize) {
+        let cause = match journal.get(Field::Cause) {
+            journal::UPGRADE => None,
+            journal::PANIC => {
+                let text = journal::text(journal.words(), journal::PANIC_TEXT);
                 Some(String::from_utf8_lossy(&text).replace(char::is_control, " "))
             }
             signal => Some(Named(Signal(i32::try_from(signal & !rescue::SENT).unwrap_or_default())).to_string()),
         };
-        ledger.set(Fact::Cause, 0);
+        journal.set(Field::Cause, 0);
         if let Some(cause) = cause {
             let running = self.table.services().into_iter().filter(|at| self.runs(*at)).count();
             let trouble = format!("{cause}: starting again; {} running", who_keeps(running, self.main.is_here()));
-            self.config.voice.complain(None, &trouble);
+            self.config.log.warn(None, &trouble);
         }
         if lost > 0 {
-            let trouble = format!("{lost} of the services and loggers cannot be read in the ledger; looking for them");
-            self.config.voice.complain(None, &trouble);
+            let trouble =
+                format!("{lost} of the services and loggers cannot be read in the state journal; looking for them");
+            self.config.log.warn(None, &trouble);
         }
     }
 
@@ -518,7 +520,7 @@ impl Init {
         if !self.recovery.searches {
             return None;
         }
-        self.running_by(dir).or_else(|| self.running_by(&self.live.entry(name)?))
+        self.running_by(dir).or_else(|| self.running_by(&self.mirror.entry(name)?))
     }
 
     fn running_by(&self, dir: &OwnedFd) -> Option<(Pid, Mono)> {
@@ -553,7 +555,7 @@ impl Init {
         self.feed_watchdog();
         if waited.is_err() || self.now >= until {
             self.recovery.care = Care::HoldFaults(until);
-            self.table.ledger.set(Fact::Essentials, 0);
+            self.table.journal.set(Field::Essentials, 0);
         }
     }
 
@@ -565,7 +567,7 @@ impl Init {
         }
         if let Some(errno) = rescue::refusal() {
             let trouble = format!("cannot start again after a fault: {}; going on as before", errno.desc());
-            self.config.voice.complain(None, &trouble);
+            self.config.log.warn(None, &trouble);
         }
     }
 
@@ -573,25 +575,25 @@ impl Init {
 
     /// Somebody may want another program in our place.
     pub(super) fn read_upgrade_request(&mut self) {
-        let ledger = self.table.ledger;
-        if ledger.get(Fact::Request) == ledger.get(Fact::Answer) {
+        let journal = self.table.journal;
+        if journal.get(Field::Request) == journal.get(Field::Answer) {
             return;
         }
         self.wait_for_exec();
         self.commit();
-        ledger.set(Fact::Cause, ledger::UPGRADE);
-        let program = ledger::text(ledger.words(), ledger::PROGRAM);
+        journal.set(Field::Cause, journal::UPGRADE);
+        let program = journal::text(journal.words(), journal::PROGRAM);
         let errno = rescue::replace_by(&program);
-        ledger.set(Fact::Cause, 0);
+        journal.set(Field::Cause, 0);
         let path = Path::new(std::ffi::OsStr::from_bytes(&program)).display();
         let trouble = format!("cannot execute {path}: {}; going on as before", errno.desc());
-        self.config.voice.complain(None, &trouble);
+        self.config.log.warn(None, &trouble);
         self.answer_upgrade_request(Some(errno));
     }
 
     fn answer_upgrade_request(&self, errno: Option<Errno>) {
-        let ledger = self.table.ledger;
-        ledger.set(Fact::AnswerErrno, errno.map_or(0, |errno| errno as u64));
-        ledger.set(Fact::Answer, ledger.get(Fact::Request));
+        let journal = self.table.journal;
+        journal.set(Field::AnswerErrno, errno.map_or(0, |errno| errno as u64));
+        journal.set(Field::Answer, journal.get(Field::Request));
     }
 }

@@ -3,11 +3,11 @@
 use super::Init;
 use super::config::Root;
 use super::publish::stamp;
-use super::table::{Pair, Slot, SlotId};
+use super::table::{LogPipe, Slot, SlotId};
 use crate::machine::history::Life;
 use crate::machine::{Exit, Mono, Phase, ServiceState, View, Want};
 use crate::sys::fs;
-use crate::wire::api::{Event, EventKind, ExitRecord, Hello, LifeRecord, Line, ServiceStatus, SupervisorState};
+use crate::wire::api::{Event, EventKind, ExitRecord, Hello, Line, RunRecord, ServiceStatus, SupervisorState};
 use crate::wire::tai::Tai;
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Init {
             api: crate::wire::api::VERSION,
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id().cast_signed(),
-            view: self.live.path().map_or_else(|| directory.clone(), |view| view.display().to_string()),
+            view: self.mirror.path().map_or_else(|| directory.clone(), |view| view.display().to_string()),
             directory,
             state: if self.system.is_up() { SupervisorState::Up } else { SupervisorState::Stopping }.into(),
             control,
@@ -54,7 +54,7 @@ impl Init {
             flapping: slot.service.history().flapping(self.now).map(|ends| ends as u64),
             exit: slot.service.history().last_end().map(|end| exit_record(end.exit)),
             next,
-            logger: matches!(slot.pair, Pair::Logger { .. }),
+            logger: matches!(slot.log_pipe, LogPipe::Logger { .. }),
             trouble: slot.trouble().cloned(),
         })))
     }
@@ -66,9 +66,9 @@ impl Init {
     }
 
     /// `knows`: whether who is up is ready.
-    fn life(&self, life: &Life, knows: bool) -> LifeRecord {
+    fn life(&self, life: &Life, knows: bool) -> RunRecord {
         let at = |instant: Mono| unix(stamp(instant, self.now));
-        LifeRecord {
+        RunRecord {
             pid: life.pid.0,
             start: at(life.start),
             ready: life.ready.filter(|_| knows).map(at),
@@ -80,7 +80,7 @@ impl Init {
     }
 
     /// Tells who listens what has become of a service. `exit`: its process has just ended like this.
-    pub(super) fn tell_change(&mut self, at: SlotId, before: (ServiceState, View), exit: Option<Exit>) {
+    pub(super) fn publish_change(&mut self, at: SlotId, before: (ServiceState, View), exit: Option<Exit>) {
         if !self.api.has_subscribers() {
             return;
         }
@@ -94,14 +94,14 @@ impl Init {
             exit: exit.map(exit_record),
             ..self.event(EventKind::State, Some(&slot.name))
         };
-        self.api.tell(&Line::Event(event));
+        self.api.publish(&Line::Event(event));
     }
 
     /// Tells who listens that a service has come, or gone, or that everything stops.
-    pub(super) fn tell_event(&mut self, what: EventKind, name: Option<&OsStr>) {
+    pub(super) fn publish_event(&mut self, what: EventKind, name: Option<&OsStr>) {
         if self.api.has_subscribers() {
             let event = self.event(what, name);
-            self.api.tell(&Line::Event(event));
+            self.api.publish(&Line::Event(event));
         }
     }
 

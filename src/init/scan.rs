@@ -9,9 +9,9 @@ use super::adopt::Refused;
 use super::backlog::{Backlog, Memo};
 use super::config::Poll;
 use super::door::Door;
+use super::log::Failure;
 use super::table::SlotId;
 use super::turn::Token;
-use super::voice::Failure;
 use crate::machine::fleet::names::{NameChange, Named, Names};
 use crate::machine::{Exit, Mono, Pid};
 use crate::sys::fs::{FileId, Stamp};
@@ -113,9 +113,9 @@ impl Scan {
     }
 
     /// A service was let go. If it is still there, it comes back.
-    pub(super) fn was_let_go(&mut self, name: OsString, released: bool, now: Mono) {
+    pub(super) fn was_let_go(&mut self, name: OsString, removed: bool, now: Mono) {
         if self.takes_in() {
-            let at = if released { now } else { now.after(RETAKE) };
+            let at = if removed { now } else { now.after(RETAKE) };
             self.backlog.put_off(name, at, Memo::default());
         }
     }
@@ -241,7 +241,7 @@ impl Init {
         if std::mem::take(&mut self.scan.rewatch) || self.scan.watch.is_none() {
             self.watch(&path);
         }
-        self.note_stamp(&path);
+        self.record_stamp(&path);
         match self.scan.names(&path) {
             Ok(names) => {
                 self.scan.search_at = None; // all that is there is looked at
@@ -255,7 +255,7 @@ impl Init {
                 }
             }
             Err(errno) => {
-                self.complain_of_directory(format!("cannot open {}: {}; waiting for it", path.display(), errno.desc()));
+                self.warn_of_directory(format!("cannot open {}: {}; waiting for it", path.display(), errno.desc()));
                 if errno != Errno::ENOENT {
                     self.scan.wait_until(self.now.after(SLOW));
                 }
@@ -267,7 +267,7 @@ impl Init {
         self.scan.poll.at = self.scan.poll.at.or(next);
     }
 
-    fn note_stamp(&mut self, path: &Path) {
+    fn record_stamp(&mut self, path: &Path) {
         let stamp = fs::stamp(path).ok();
         self.scan.poll.settled = self.scan.poll.stamp == stamp;
         self.scan.poll.stamp = stamp;
@@ -311,7 +311,7 @@ impl Init {
             Ok(watch) => self.scan.watch = Some(watch),
             Err(errno) => {
                 let every = self.interval().unwrap_or(SLOW);
-                self.complain_of_directory(format!(
+                self.warn_of_directory(format!(
                     "cannot watch {} (inotify): {}; looking at it every {} instead",
                     path.display(),
                     errno.desc(),
@@ -337,9 +337,9 @@ impl Init {
         }
     }
 
-    fn complain_of_directory(&mut self, trouble: String) {
+    fn warn_of_directory(&mut self, trouble: String) {
         if self.scan.complaint.as_ref() != Some(&trouble) {
-            self.config.voice.complain(None, &trouble);
+            self.config.log.warn(None, &trouble);
             self.scan.complaint = Some(trouble);
         }
     }
@@ -379,7 +379,7 @@ impl Init {
     }
 
     /// Another name of a service. That it is none of its own is said once.
-    fn note_alias(&mut self, name: OsString, known: &OsStr, id: FileId) {
+    fn record_alias(&mut self, name: OsString, known: &OsStr, id: FileId) {
         // Two names of one directory that are both no link: it is being renamed at this very moment.
         let is_link = |name| self.scan.dir.as_ref().is_some_and(|dir| fs::is_link(dir, name));
         if !self.config.personality.tells_news || !(is_link(&name) || is_link(known)) {
@@ -388,7 +388,7 @@ impl Init {
         if self.scan.aliases.insert(name.clone(), id) != Some(id) {
             let known = known.to_string_lossy().replace(char::is_control, "?");
             let line = format!("is the same directory as {known}: they are one service, which goes by that name");
-            self.config.voice.complain(Some(&name), &line);
+            self.config.log.warn(Some(&name), &line);
         }
     }
 
@@ -410,7 +410,7 @@ impl Init {
             (at, Errno::ENOTDIR) => self.lost_name(name, at), // a plain file is no service
             (at, Errno::ENOENT) if !link => self.lost_name(name, at),
             (Some(at), _) => {
-                self.complain(at, format!("its directory cannot be reached: {}; keeping it as it is", errno.desc()));
+                self.warn_once(at, format!("its directory cannot be reached: {}; keeping it as it is", errno.desc()));
             }
             (None, _) => {
                 let failure = Failure { verb: "open", path: "its directory", errno };
@@ -421,9 +421,9 @@ impl Init {
 
     /// Says once why a service is not supervised, and tries again.
     fn refuse(&mut self, name: OsString, refused: &Refused, memo: Memo) {
-        let trouble = format!("{}; not supervised until that is mended", self.config.voice.words(&refused.failure));
+        let trouble = format!("{}; not supervised until that is mended", self.config.log.words(&refused.failure));
         if memo.refused.as_ref() != Some(&trouble) {
-            self.config.voice.complain(Some(&refused.name), &trouble);
+            self.config.log.warn(Some(&refused.name), &trouble);
         }
         self.scan.backlog.put_off(name, self.now.after(SLOW), Memo { refused: Some(trouble), ..Memo::default() });
     }
@@ -437,7 +437,7 @@ impl Init {
     /// All names have been looked at: services follow their directories, and those that have lost theirs are stopped.
     fn settle_names(&mut self) {
         let unsettled = std::mem::take(&mut self.scan.unsettled);
-        unsettled.iter().for_each(|at| self.give_name_back(*at));
+        unsettled.iter().for_each(|at| self.restore_name(*at));
         let services = unsettled.iter().filter_map(|at| {
             let slot = self.table.get(*at)?;
             Some(Named { service: *at, name: slot.name.as_os_str(), dir: slot.id })
@@ -455,7 +455,7 @@ impl Init {
             }
         }
         for (at, replaced) in lost {
-            if self.table.get(at).is_some_and(|slot| slot.released && slot.service.view().leaving) {
+            if self.table.get(at).is_some_and(|slot| slot.removed && slot.service.view().leaving) {
                 continue; // it was told already
             }
             match self.name_by_now(at) {
@@ -472,8 +472,8 @@ impl Init {
 
     /// Somebody failed when this service had got its name, and the one that had it until then had not lost it yet. Which
     /// of them it means shows now.
-    fn give_name_back(&mut self, at: SlotId) {
-        let Some(slot) = self.table.get(at).filter(|slot| !slot.released) else { return };
+    fn restore_name(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get(at).filter(|slot| !slot.removed) else { return };
         if self.scan.names.leads_to(&slot.name) == Some(slot.id) && self.table.named(&slot.name) != Some(at) {
             self.table.rename(at, slot.name.clone());
         }
@@ -485,7 +485,7 @@ impl Init {
         match (self.table.named(&name), self.table.in_dir(id)) {
             (by_name, Some(at)) if by_name != Some(at) => {
                 let known = self.table.get(at).map(|slot| slot.name.clone()).unwrap_or_default();
-                self.note_alias(name, &known, id);
+                self.record_alias(name, &known, id);
             }
             (Some(_), _) => {} // as it was, or when that one has gone, its name is looked at again
             (None, _) => self.scan.backlog.push(name),

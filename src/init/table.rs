@@ -1,7 +1,7 @@
 //! The services under supervision, and everything that is held open for them.
 
 use super::index::Index;
-use super::ledger::Ledger;
+use super::journal::Journal;
 use crate::machine::fleet::{LogLink, Member};
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, ServiceState, View};
@@ -28,7 +28,7 @@ pub struct Slot {
     /// Its `supervise`.
     pub files: Files,
     /// What it is connected with.
-    pub pair: Pair,
+    pub log_pipe: LogPipe,
     /// What `supervise/status` says.
     pub published: Option<(View, Tai)>,
     /// When what of `supervise` could not be opened is tried again.
@@ -58,7 +58,7 @@ pub struct Slot {
     /// The small files that made no sense, and what was told about each.
     pub bad_values: Vec<(&'static str, String)>,
     /// It left the directory, or all are told to end: it is not taken in again.
-    pub released: bool,
+    pub removed: bool,
     /// Its control FIFO waits until `control/X` is through.
     pub control_paused: bool,
     armed: Option<Mono>,
@@ -83,7 +83,7 @@ pub struct Files {
 }
 
 /// A service and its logger.
-pub enum Pair {
+pub enum LogPipe {
     /// It has no logger and is none.
     Alone,
     /// It has one. The pipe is held as long as anything may be written to it.
@@ -104,14 +104,14 @@ pub enum Pair {
 
 impl Slot {
     /// A service that is about to be supervised.
-    pub fn new(name: OsString, id: FileId, dir: OwnedFd, service: Service, files: Files, pair: Pair) -> Slot {
+    pub fn new(name: OsString, id: FileId, dir: OwnedFd, service: Service, files: Files, log_pipe: LogPipe) -> Slot {
         Slot {
             name,
             id,
             dir: Rc::new(dir),
             service,
             files,
-            pair,
+            log_pipe,
             published: None,
             reopen_at: None,
             rewrite_at: None,
@@ -125,7 +125,7 @@ impl Slot {
             is_place_missing: false,
             unlogged: None,
             bad_values: Vec::new(),
-            released: false,
+            removed: false,
             control_paused: false,
             armed: None,
             touched: false,
@@ -150,15 +150,15 @@ impl Slot {
 
     /// Whether it is a logger.
     pub fn is_logger(&self) -> bool {
-        matches!(self.pair, Pair::Logger { .. })
+        matches!(self.log_pipe, LogPipe::Logger { .. })
     }
 
     /// It, among others.
     pub fn member(&self) -> Member<SlotId> {
-        let link = match &self.pair {
-            Pair::Alone => LogLink::None,
-            Pair::Producer { logger, pipe } => LogLink::Producer { logger: *logger, is_open: pipe.is_some() },
-            Pair::Logger { producer, .. } => LogLink::Logger { of: *producer },
+        let link = match &self.log_pipe {
+            LogPipe::Alone => LogLink::None,
+            LogPipe::Producer { logger, pipe } => LogLink::Producer { logger: *logger, is_open: pipe.is_some() },
+            LogPipe::Logger { producer, .. } => LogLink::Logger { of: *producer },
         };
         Member { link, is_gone: self.service.is_gone() }
     }
@@ -218,7 +218,7 @@ pub struct Table {
     /// another one when somebody goes on after us.
     graveyard: Graveyard,
     /// Where all this is noted.
-    pub ledger: Ledger,
+    pub journal: Journal,
 }
 
 #[derive(Default)]
@@ -229,8 +229,8 @@ struct Graveyard {
 
 impl Table {
     /// An empty one, of which everything is noted there.
-    pub fn noted_in(ledger: Ledger) -> Table {
-        Table { ledger, ..Table::default() }
+    pub fn noted_in(journal: Journal) -> Table {
+        Table { journal, ..Table::default() }
     }
 
     /// Takes a service in. Loggers are found through the service they belong to.
@@ -242,7 +242,7 @@ impl Table {
 
     /// Takes a service in that has its place already.
     pub fn restore(&mut self, at: SlotId, slot: Slot) {
-        if !(slot.is_logger() || slot.released && self.named(&slot.name).is_some()) {
+        if !(slot.is_logger() || slot.removed && self.named(&slot.name).is_some()) {
             self.note_as_named(&slot.name, at);
         }
         self.by_id.insert(slot.id, at);
@@ -267,9 +267,9 @@ impl Table {
             match self.slots.get_mut(at).and_then(Option::as_mut) {
                 Some(slot) => {
                     slot.is_dirty = false;
-                    self.ledger.note(at, slot);
+                    self.journal.commit(at, slot);
                 }
-                None => self.ledger.erase(at),
+                None => self.journal.erase(at),
             }
         }
         self.graveyard = Graveyard::default();
@@ -471,12 +471,12 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::voice::Voice;
+    use super::super::log::Log;
     use super::*;
     use crate::machine::Want;
     use crate::machine::policy::ServiceRules;
     use crate::machine::service::Role;
-    use crate::wire::ledger::{self, Entry, Fact};
+    use crate::wire::journal::{self, Entry, Field};
     use std::os::fd::{AsRawFd as _, RawFd};
     use std::path::Path;
 
@@ -486,13 +486,13 @@ mod tests {
         let dir = fs::open_path("/".as_ref()).expect("a directory");
         let id = fs::identity(&dir).expect("an identity");
         let service = Service::found(&ServiceRules::ONIT, Role::Main, Want::Up, PID, Mono::default());
-        Slot::new("web".into(), id, dir, service, Files::default(), Pair::Alone)
+        Slot::new("web".into(), id, dir, service, Files::default(), LogPipe::Alone)
     }
 
     fn noted(table: &Table, at: SlotId) -> Option<(bool, Option<i32>)> {
-        match ledger::entry(table.ledger.words(), at) {
-            _ if table.ledger.get(Fact::Records) <= at as u64 => None,
-            Entry::Record(record) => Some((record.released, record.fds.dir)),
+        match journal::entry(table.journal.words(), at) {
+            _ if table.journal.get(Field::Records) <= at as u64 => None,
+            Entry::Record(record) => Some((record.removed, record.fds.dir)),
             Entry::Empty => None,
             Entry::Damaged => panic!("a record of ours"),
         }
@@ -504,17 +504,17 @@ mod tests {
 
     #[test]
     fn what_changes_is_noted_at_the_next_commit_and_what_a_record_names_is_open_until_then() {
-        let mut table = Table::noted_in(Ledger::begin(Voice::Onit));
+        let mut table = Table::noted_in(Journal::begin(Log::Onit));
         let at = table.insert(web());
         assert_eq!(noted(&table, at), None);
         table.commit();
         let dir = table.get(at).map(|slot| slot.dir.as_raw_fd()).expect("a service");
         assert_eq!(noted(&table, at), Some((false, Some(dir))));
-        for released in [true, false] {
-            table.get_mut(at).expect("a service").released = released;
-            assert_eq!(noted(&table, at), Some((!released, Some(dir))));
+        for removed in [true, false] {
+            table.get_mut(at).expect("a service").removed = removed;
+            assert_eq!(noted(&table, at), Some((!removed, Some(dir))));
             table.commit();
-            assert_eq!(noted(&table, at), Some((released, Some(dir))));
+            assert_eq!(noted(&table, at), Some((removed, Some(dir))));
         }
         let (lock, buried) = fs::pipe().expect("two files");
         let [lock_fd, buried_fd] = [lock.as_raw_fd(), buried.as_raw_fd()];

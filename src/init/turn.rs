@@ -13,7 +13,7 @@ use crate::sys::clock;
 use crate::sys::wait::Reaped;
 use crate::wire::api::EventKind;
 use crate::wire::control;
-use crate::wire::ledger::Fact;
+use crate::wire::journal::Field;
 
 /// Deaths handled in one turn.
 pub(super) const DEATHS: usize = 4096;
@@ -101,8 +101,8 @@ impl Init {
     /// The signals are taken before the dead are, so that a death after this brings another one.
     pub(super) fn signals_and_deaths(&mut self) {
         let signals: Vec<Signal> = {
-            let ledger = self.table.ledger;
-            std::iter::from_fn(|| ledger.take_signal(&self.signals)).take(SIGNALS).collect()
+            let journal = self.table.journal;
+            std::iter::from_fn(|| journal.take_signal(&self.signals)).take(SIGNALS).collect()
         };
         #[cfg(debug_assertions)]
         if !self.recovery.care.is_essential() {
@@ -148,7 +148,7 @@ impl Init {
     pub(super) fn deaths(&mut self) {
         for _ in 0..DEATHS {
             self.wait_for_exec();
-            let reaped = self.table.ledger.reap();
+            let reaped = self.table.journal.reap();
             self.children.childless = reaped == Reaped::Childless;
             let (pid, exit) = match reaped {
                 Reaped::Child(pid, exit) => (pid, self.pending_ended(pid, exit)),
@@ -187,12 +187,12 @@ impl Init {
 
     /// Obeys a signal that was taken, and forgets it then: so it is obeyed also if we fail over it.
     pub(super) fn on_signal(&mut self, signal: Signal) {
-        let ledger = self.table.ledger;
-        ledger.begin_signal(signal);
+        let journal = self.table.journal;
+        journal.begin_signal(signal);
         self.apply_signal(signal);
         self.commit();
-        ledger.forget_signal(signal);
-        ledger.set(Fact::Obeying, 0);
+        journal.forget_signal(signal);
+        journal.set(Field::Obeying, 0);
     }
 
     fn apply_signal(&mut self, signal: Signal) {
@@ -224,16 +224,16 @@ impl Init {
 
     pub(super) fn take_bytes(&mut self, at: SlotId) {
         for _ in 0..BYTES {
-            let ledger = self.table.ledger;
-            if ledger.has_order() {
+            let journal = self.table.journal;
+            if journal.has_order() {
                 return; // one that was heard before comes first
             }
             let Some(slot) = self.table.get(at).filter(|slot| !slot.service.is_busy()) else { return };
-            let byte = slot.files.control.as_ref().and_then(|control| ledger.take_order(at, control));
+            let byte = slot.files.control.as_ref().and_then(|control| journal.take_order(at, control));
             if let Some(byte) = byte {
                 self.apply_byte(at, byte);
             }
-            ledger.order_is_done();
+            journal.order_is_done();
             if byte.is_none() {
                 return;
             }
@@ -251,12 +251,12 @@ impl Init {
 
     /// Whoever was asked to run the directory speaks to us, or has gone.
     fn read_launcher(&mut self) {
-        let ledger = self.table.ledger;
-        let word = self.config.launcher.as_ref().and_then(|launcher| ledger.take_word(launcher));
+        let journal = self.table.journal;
+        let word = self.config.launcher.as_ref().and_then(|launcher| journal.take_word(launcher));
         if word.is_some() {
             self.stop();
         }
-        ledger.order_is_done();
+        journal.order_is_done();
         self.scan.stop_taking_in();
         self.table.bury(self.config.launcher.take());
     }
@@ -274,15 +274,15 @@ impl Init {
     /// From now on everything ends.
     pub(super) fn begin_stop(&mut self, order: Order) {
         self.scan.stop_taking_in();
-        self.tell_manager("STOPPING=1");
-        self.tell_event(EventKind::Stopping, None);
+        self.notify_manager("STOPPING=1");
+        self.publish_event(EventKind::Stopping, None);
         self.begin_notice_of_end();
         self.go_on_to(order);
     }
 
     fn go_on_to(&mut self, order: Order) {
         self.commit();
-        self.table.ledger.forget_what_is_applied(); // a second order would be for more haste
+        self.table.journal.forget_what_is_applied(); // a second order would be for more haste
         self.follow(order);
     }
 
@@ -297,7 +297,7 @@ impl Init {
             Order::KillAll => {
                 self.kill_main();
                 for slot in self.table.all() {
-                    self.tell_straggler(slot);
+                    self.warn_of_straggler(slot);
                     self.apply(slot, Event::Escalate);
                 }
             }
@@ -307,7 +307,7 @@ impl Init {
     /// Tells a service to leave. It is not taken in again, unless its directory comes anew.
     pub(super) fn release(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
-        slot.released = true;
+        slot.removed = true;
         for command in fleet::leave(self.config.personality.service) {
             self.apply(at, Event::Command(*command));
         }

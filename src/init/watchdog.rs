@@ -1,14 +1,14 @@
 //! The hardware watchdog of a machine, if `/etc/onit/watchdog` wants one: it resets the machine when our loop stands
 //! still. Whoever runs the loop has it and feeds it; it is never closed in between.
 
-use super::boot::{HOME, Life};
-use super::voice::Voice;
-use super::{Init, ledger::Ledger};
+use super::boot::{HOME, HostInit};
+use super::log::Log;
+use super::{Init, journal::Journal};
 use crate::machine::request::ShutdownAction;
 use crate::machine::{Mono, watchdog};
 use crate::sys::watchdog::Watchdog as Device;
 use crate::sys::{Errno, clock, fs};
-use crate::wire::ledger::{self, Fact};
+use crate::wire::journal::{self, Field};
 use crate::wire::watchdog::{Wanted, parse};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
@@ -25,20 +25,20 @@ pub(super) struct Watchdog {
     pub(super) state: watchdog::Watchdog,
     /// The last trouble with it.
     told: Option<Errno>,
-    voice: Voice,
+    log: Log,
 }
 
 impl Watchdog {
     /// Starts the one that is wanted, or goes on with it if another init has left it to us. One that is not there yet
     /// may come: its module is loaded by the `boot` script.
-    fn start(voice: Voice, may_come: bool) -> Option<Watchdog> {
-        let Wanted { device: path, timeout } = wanted(voice)?;
+    fn start(log: Log, may_come: bool) -> Option<Watchdog> {
+        let Wanted { device: path, timeout } = wanted(log)?;
         let device = match Device::inherited(&path).map_or_else(|| Device::open(&path), Ok) {
             Ok(device) => device,
             Err(Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) if may_come => return None,
             Err(errno) => {
                 let (path, cause) = (path.display(), errno.desc());
-                voice.complain(None, &format_args!("cannot open {path}: {cause}; going on without a watchdog"));
+                log.warn(None, &format_args!("cannot open {path}: {cause}; going on without a watchdog"));
                 return None;
             }
         };
@@ -47,20 +47,20 @@ impl Watchdog {
         if let Err(errno) = set {
             let (path, wanted, real) = (path.display(), timeout.as_secs(), real.as_secs());
             let cause = errno.desc();
-            voice.complain(None, &format_args!("{path}: cannot set its time to {wanted}s: {cause}; it has {real}s"));
+            log.warn(None, &format_args!("{path}: cannot set its time to {wanted}s: {cause}; it has {real}s"));
         }
         let state = watchdog::Watchdog::fed(clock::now(), real);
-        let mut watchdog = Watchdog { device, state, told: None, voice };
+        let mut watchdog = Watchdog { device, state, told: None, log };
         watchdog.feed();
         Some(watchdog)
     }
 
     /// The one that somebody who failed has left us, with what is noted of it.
-    pub(super) fn restore(voice: Voice, fd: OwnedFd, ledger: Ledger) -> Watchdog {
+    pub(super) fn restore(log: Log, fd: OwnedFd, journal: Journal) -> Watchdog {
         let device = Device::of(fd);
         let timeout = device.timeout().unwrap_or(SHORTEST);
-        let state = watchdog::Watchdog::remembered(clock::now(), timeout, ledger.get(Fact::FeedAt));
-        Watchdog { device, state, told: None, voice }
+        let state = watchdog::Watchdog::remembered(clock::now(), timeout, journal.get(Field::FeedAt));
+        Watchdog { device, state, told: None, log }
     }
 
     /// The end of a turn.
@@ -76,39 +76,36 @@ impl Watchdog {
             Err(errno) => {
                 if self.told.replace(errno) != Some(errno) {
                     let cause = errno.desc();
-                    self.voice.complain(None, &format_args!("cannot feed the watchdog: {cause}; trying again"));
+                    self.log.warn(None, &format_args!("cannot feed the watchdog: {cause}; trying again"));
                 }
             }
         }
     }
 
     fn stop(self) {
-        let Watchdog { device, voice, .. } = self;
+        let Watchdog { device, log, .. } = self;
         if let Err(errno) = device.stop() {
             let cause = errno.desc();
-            voice.complain(None, &format_args!("cannot stop the watchdog: {cause}; it may reset this machine"));
+            log.warn(None, &format_args!("cannot stop the watchdog: {cause}; it may reset this machine"));
         }
     }
 }
 
 /// What the file says. One that says nothing of the kind is told of.
-fn wanted(voice: Voice) -> Option<Wanted> {
+fn wanted(log: Log) -> Option<Wanted> {
     let text = fs::open_path(Path::new(HOME)).and_then(|home| fs::read_small(home, NAME)).ok()??;
     let wanted = parse(&text);
     if wanted.is_none() {
         let said = format_args!("{HOME}/{NAME} says {:?}", text.trim_end());
-        voice.complain(
-            None,
-            &format_args!("{said}, which is not like \"/dev/watchdog 30s\"; going on without a watchdog"),
-        );
+        log.warn(None, &format_args!("{said}, which is not like \"/dev/watchdog 30s\"; going on without a watchdog"));
     }
     wanted
 }
 
-impl Life {
+impl HostInit {
     /// Before the `boot` script: a driver in the kernel has its device already.
     pub(super) fn start_watchdog_early(&mut self) {
-        self.watchdog = Watchdog::start(self.voice, true);
+        self.watchdog = Watchdog::start(self.log, true);
     }
 
     /// Before the next init, which stands in `root`, takes our place: it has its own file, or wants none.
@@ -142,8 +139,8 @@ impl Life {
 impl Init {
     /// Before the first turn: the one that the boot has started, or that somebody who failed has left, or else a new one.
     pub(super) fn take_watchdog(&mut self, watchdog: Option<Watchdog>) {
-        let voice = self.config.voice;
-        self.watchdog = self.watchdog.take().or(watchdog).or_else(|| Watchdog::start(voice, false));
+        let log = self.config.log;
+        self.watchdog = self.watchdog.take().or(watchdog).or_else(|| Watchdog::start(log, false));
     }
 
     /// When it is to be fed.
@@ -165,9 +162,9 @@ impl Init {
         }
     }
 
-    pub(super) fn note_watchdog(&self) {
+    pub(super) fn commit_watchdog(&self) {
         let fd = self.watchdog.as_ref().map(|watchdog| watchdog.device.as_fd().as_raw_fd());
-        self.table.ledger.set(Fact::Watchdog, ledger::noted(fd));
-        self.table.ledger.set(Fact::FeedAt, self.watchdog.as_ref().map_or(0, |watchdog| watchdog.state.memory()));
+        self.table.journal.set(Field::Watchdog, journal::noted(fd));
+        self.table.journal.set(Field::FeedAt, self.watchdog.as_ref().map_or(0, |watchdog| watchdog.state.memory()));
     }
 }

@@ -35,7 +35,7 @@ pub struct Member<K> {
 
 /// What follows when supervision of a service or a logger is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Parting<K> {
+pub enum Removal<K> {
     /// Nobody writes to its logger any more, which ends when it has read what is left.
     Drain {
         /// Whose logger.
@@ -44,7 +44,7 @@ pub enum Parting<K> {
         logger: K,
     },
     /// Nothing of it is left. It is let go, and its logger with it.
-    LetGo {
+    Remove {
         /// Which one.
         service: K,
         /// And its logger.
@@ -53,15 +53,15 @@ pub enum Parting<K> {
 }
 
 /// What follows for this service, or for this logger. To be asked again until nothing does.
-pub fn parting<K: Copy>(at: K, member: impl Fn(K) -> Option<Member<K>>) -> Option<Parting<K>> {
+pub fn removal<K: Copy>(at: K, member: impl Fn(K) -> Option<Member<K>>) -> Option<Removal<K>> {
     let is_gone = |at| member(at).is_none_or(|member| member.is_gone);
     let (service, logger) = match member(at).filter(|member| member.is_gone)?.link {
         LogLink::None => (at, None),
-        LogLink::Producer { logger, is_open: true } => return Some(Parting::Drain { service: at, logger }),
+        LogLink::Producer { logger, is_open: true } => return Some(Removal::Drain { service: at, logger }),
         LogLink::Producer { logger, is_open: false } => (at, Some(logger)),
         LogLink::Logger { of } => (of, Some(at)),
     };
-    (is_gone(service) && logger.is_none_or(is_gone)).then_some(Parting::LetGo { service, logger })
+    (is_gone(service) && logger.is_none_or(is_gone)).then_some(Removal::Remove { service, logger })
 }
 
 /// What a service is told so that it leaves. Its logger leaves when it has read everything.
@@ -90,25 +90,25 @@ mod tests {
 
     #[test]
     fn a_logger_reads_on_until_its_service_is_gone_and_both_are_let_go_together() {
-        let both = Some(Parting::LetGo { service: 0, logger: Some(1) });
+        let both = Some(Removal::Remove { service: 0, logger: Some(1) });
         for (is_open, gone, of_service, of_logger) in [
             (true, [false, false], None, None),
             (true, [false, true], None, None),
-            (true, [true, false], Some(Parting::Drain { service: 0, logger: 1 }), None),
+            (true, [true, false], Some(Removal::Drain { service: 0, logger: 1 }), None),
             (false, [true, false], None, None),
             (false, [false, true], None, None),
             (false, [true, true], both, both),
         ] {
             let member = pair(is_open, gone);
-            assert_eq!((parting(0, &member), parting(1, &member)), (of_service, of_logger), "{is_open} {gone:?}");
+            assert_eq!((removal(0, &member), removal(1, &member)), (of_service, of_logger), "{is_open} {gone:?}");
         }
     }
 
     #[test]
     fn who_is_alone_is_let_go_when_it_is_gone() {
         let member = |is_gone| move |_| Some(Member { link: LogLink::None, is_gone });
-        assert_eq!(parting(3, member(false)), None);
-        assert_eq!(parting(3, member(true)), Some(Parting::LetGo { service: 3, logger: None }));
-        assert_eq!(parting(3, |_| None), None);
+        assert_eq!(removal(3, member(false)), None);
+        assert_eq!(removal(3, member(true)), Some(Removal::Remove { service: 3, logger: None }));
+        assert_eq!(removal(3, |_| None), None);
     }
 }

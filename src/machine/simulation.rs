@@ -212,12 +212,12 @@ impl World {
     // What can happen. Each tells in words what the machine did, up to the point where it waits again.
 
     fn begin(&mut self) -> String {
-        self.tell(Event::Begin)
+        self.handle(Event::Begin)
     }
 
     fn order(&mut self, command: Command) -> String {
         self.learn(command);
-        self.tell(Event::Command(command))
+        self.handle(Event::Command(command))
     }
 
     fn orders<const N: usize>(&mut self, commands: [Command; N]) -> [String; N] {
@@ -251,7 +251,7 @@ impl World {
             self.known.hasty |= self.unread < self.left; // it reads, so it need not wait
             self.left = self.unread;
         }
-        self.tell(Event::Died(dead.pid, exit))
+        self.handle(Event::Died(dead.pid, exit))
     }
 
     /// As a bystander would say who knows the orders.
@@ -278,7 +278,7 @@ impl World {
             self.known.paused = false;
         }
         let later = std::mem::replace(&mut self.unread, unread);
-        let words = self.tell(Event::Drain);
+        let words = self.handle(Event::Drain);
         self.unread = later;
         words
     }
@@ -287,7 +287,7 @@ impl World {
         self.known.want = Want::Down;
         self.known.owed = false;
         self.known.escalated = true;
-        self.tell(Event::Escalate)
+        self.handle(Event::Escalate)
     }
 
     /// Time passes, and nobody looks.
@@ -309,7 +309,7 @@ impl World {
         while self.is_due() {
             // `control/X` and the program beside it may be due at once; a third time is a busy loop.
             assert!(words.len() < 2, "a tick at its deadline leads on: {:?}", self.service);
-            words.push(self.tell(Event::Tick));
+            words.push(self.handle(Event::Tick));
         }
         self.check_limits();
         words.retain(|word| !word.is_empty());
@@ -341,7 +341,7 @@ impl World {
 
     // The feedback of a turn.
 
-    fn tell(&mut self, event: Event) -> String {
+    fn handle(&mut self, event: Event) -> String {
         let over = self.service.is_gone();
         let mut words = Vec::new();
         let mut starts = 0;

@@ -46,7 +46,7 @@ pub enum Resource {
     OpenFiles,
     /// Processes of the user.
     Processes,
-    /// Resident memory, in bytes; Linux heeds it no more.
+    /// Resident memory, in bytes; Linux ignores it now.
     Resident,
     /// The stack, in bytes.
     Stack,

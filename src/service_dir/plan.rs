@@ -52,7 +52,7 @@ impl ServiceBuilder {
         }
         self.plan_settings(&mut plan)?;
         let lost = plan.keys().filter_map(|path| path.iter().next()?.to_str());
-        match lost.into_iter().find(|name| !settings::file(name).is_some_and(|file| file.is_heeded_by(self.target))) {
+        match lost.into_iter().find(|name| !settings::file(name).is_some_and(|file| file.is_read_by(self.target))) {
             Some(name) => Err(self.cannot(format!("read {name}"))),
             None => Ok(plan),
         }

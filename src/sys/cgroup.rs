@@ -42,15 +42,15 @@ impl Group {
 
     /// Takes in a child of ours.
     pub fn take_in(&self, pid: Pid) -> Result<(), Errno> {
-        self.tell("cgroup.procs", pid.0.to_string().as_bytes())
+        self.write("cgroup.procs", pid.0.to_string().as_bytes())
     }
 
     /// Kills everything in it.
     pub fn kill(&self) -> Result<(), Errno> {
-        self.tell("cgroup.kill", b"1")
+        self.write("cgroup.kill", b"1")
     }
 
-    fn tell(&self, name: &str, word: &[u8]) -> Result<(), Errno> {
+    fn write(&self, name: &str, word: &[u8]) -> Result<(), Errno> {
         let file = fs::open_at(&self.dir, name, OFlag::O_WRONLY, 0)?;
         write(file, word).map(drop)
     }

@@ -293,7 +293,7 @@ pub fn stop_ourselves() {
 
 /// Sends the main process a signal. As long as it does not lead its group, just after its start, or when it has left it,
 /// it is alone.
-pub fn tell(main: Pid, signal: Signal, to: Target) {
+pub fn send_signal(main: Pid, signal: Signal, to: Target) {
     let pid = nix::unistd::Pid::from_raw(main.0);
     let to = if nix::unistd::getpgid(Some(pid)) == Ok(pid) { to } else { Target::Process };
     let _ = super::process::kill(main, signal, to); // that it may not be signalled is no news
@@ -304,5 +304,5 @@ pub fn continue_main(main: Pid) {
     if is_in_front() {
         put_in_front(nix::unistd::Pid::from_raw(main.0));
     }
-    tell(main, Signal::CONT, Target::Group);
+    send_signal(main, Signal::CONT, Target::Group);
 }

@@ -44,7 +44,7 @@ impl Manager {
     }
 
     /// Says `READY=1`, `STOPPING=1` or the like. A manager that does not listen is no reason to wait.
-    pub fn tell(&self, state: &str) {
+    pub fn notify(&self, state: &str) {
         let _ = self.socket.send_to_addr(state.as_bytes(), &self.address);
     }
 }

@@ -1,4 +1,4 @@
-//! When this program itself fails: it is executed again, with everything still open that the ledger names.
+//! When this program itself fails: it is executed again, with everything still open that the journal names.
 //!
 //! The handler of a fault trusts nothing but memory that was laid out before, and makes system calls only. It may run
 //! at any moment, and also in a child that still shares our memory: that one just ends.
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
-/// The variable that leads to the ledger. Services do not get it.
+/// The variable that leads to the journal. Services do not get it.
 const VARIABLE: &str = "ONIT_LEDGER";
 /// Enough for the handler, whatever registers the processor has to save.
 const STACK: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub type Kept = fn(&[AtomicU64], &mut dyn FnMut(i32));
 /// How this program is executed again.
 struct Plan {
     pid: isize,
-    ledger: &'static Shared,
+    journal: &'static Shared,
     kept: Kept,
     cause: usize,
     program: CString,
@@ -54,11 +54,11 @@ unsafe impl Sync for Stack {}
 
 static HANDLER_STACK: Stack = Stack(UnsafeCell::new([0; STACK]));
 
-/// From now on a fault of ours is followed by a new start. `cause` is the word of the ledger that gets the signal,
+/// From now on a fault of ours is followed by a new start. `cause` is the word of the journal that gets the signal,
 /// `program` what is executed where there is no /proc. Faults that were held back until now come after this.
 /// The manager's name was taken out of the environment, but the next one needs it.
 pub fn arm(
-    ledger: &'static Shared,
+    journal: &'static Shared,
     kept: Kept,
     cause: usize,
     program: &[u8],
@@ -71,10 +71,10 @@ pub fn arm(
         .filter(|(name, _)| name != VARIABLE)
         .chain(manager)
         .map(|(name, value)| forever([name.as_bytes(), b"=", value.as_bytes()].concat()));
-    let ours = forever(format!("{VARIABLE}={}", ledger.as_fd().as_raw_fd()).into_bytes());
+    let ours = forever(format!("{VARIABLE}={}", journal.as_fd().as_raw_fd()).into_bytes());
     let plan = Plan {
         pid: own_pid(),
-        ledger,
+        journal,
         kept,
         cause,
         program: CString::new(program).unwrap_or_default(),
@@ -176,7 +176,7 @@ fn own_pid() -> isize {
 
 impl Plan {
     fn note_cause(&self, cause: u64) {
-        if let Some(word) = self.ledger.words().get(self.cause) {
+        if let Some(word) = self.journal.words().get(self.cause) {
             word.store(cause, Ordering::Relaxed);
         }
     }
@@ -207,9 +207,9 @@ impl Plan {
             unsafe { raw::call(libc::SYS_fcntl, fd as usize, libc::F_SETFD as usize, flags as usize, 0) };
         };
         let before = signals::mask(libc::SIG_BLOCK, signals::set_of(FAULTS)); // until the next one is ready for them
-        let ledger = self.ledger.as_fd().as_raw_fd();
-        (self.kept)(self.ledger.words(), &mut |fd| inherit(fd, 0));
-        inherit(ledger, 0);
+        let journal = self.journal.as_fd().as_raw_fd();
+        (self.kept)(self.journal.words(), &mut |fd| inherit(fd, 0));
+        inherit(journal, 0);
         let attempts = [program.unwrap_or(c"/proc/self/exe"), program.unwrap_or(&self.program)];
         let mut errno = 0;
         for attempt in attempts {
@@ -220,8 +220,8 @@ impl Plan {
                 errno = raw::error(result).unwrap_or_default();
             }
         }
-        (self.kept)(self.ledger.words(), &mut |fd| inherit(fd, libc::FD_CLOEXEC));
-        inherit(ledger, libc::FD_CLOEXEC);
+        (self.kept)(self.journal.words(), &mut |fd| inherit(fd, libc::FD_CLOEXEC));
+        inherit(journal, libc::FD_CLOEXEC);
         signals::mask(libc::SIG_SETMASK, before);
         errno
     }
@@ -250,12 +250,12 @@ pub fn fail_if_told() {
     }
 }
 
-/// Whether somebody failed and left us a ledger.
+/// Whether somebody failed and left us a journal.
 pub fn is_successor() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
-/// The ledger that somebody left us, whatever it is. Services do not hear of it.
+/// The journal that somebody left us, whatever it is. Services do not hear of it.
 pub fn inherit() -> Option<Result<&'static Shared, Errno>> {
     let value = std::env::var_os(VARIABLE)?;
     // SAFETY: this process has a single thread.

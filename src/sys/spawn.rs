@@ -157,7 +157,7 @@ pub struct Spawner {
     /// A child can be in our memory.
     shares_memory: bool,
     /// Where the kernel writes the pid of a child, before the child begins.
-    newborn: Option<&'static AtomicU64>,
+    pending_child: Option<&'static AtomicU64>,
 }
 
 impl Spawner {
@@ -181,19 +181,19 @@ impl Spawner {
             null,
             has_close_range: refused == 0,
             shares_memory: true,
-            newborn: None,
+            pending_child: None,
         })
     }
 
     /// From now on the kernel writes the pid of each child here before the child begins: so if we fail before we note
     /// it, it is known nevertheless.
-    pub fn announce_to(&mut self, newborn: Option<&'static AtomicU64>) {
-        self.newborn = newborn;
+    pub fn announce_to(&mut self, pending_child: Option<&'static AtomicU64>) {
+        self.pending_child = pending_child;
     }
 
     /// The pid that the kernel wrote.
-    pub fn announced(newborn: u64) -> Option<Pid> {
-        let [a, b, c, d, ..] = newborn.to_ne_bytes();
+    pub fn announced(pending_child: u64) -> Option<Pid> {
+        let [a, b, c, d, ..] = pending_child.to_ne_bytes();
         Some(Pid(i32::from_ne_bytes([a, b, c, d]))).filter(|pid| pid.0 > 0)
     }
 
@@ -260,18 +260,18 @@ impl Spawner {
 
     fn clone(&self, group: Option<&Group>, room: &'static Room, flags: c_int) -> Result<Pid, Errno> {
         let child = room.child.get();
-        let newborn = self.newborn.map_or(ptr::null(), ptr::from_ref);
+        let pending_child = self.pending_child.map_or(ptr::null(), ptr::from_ref);
         // SAFETY: the child uses its room and what that points to, all of which stay in place, and are left alone by us,
         // until the kernel has told that it has left. `become_program` makes system calls only, past the C library, and
-        // changes no descriptor of a table that it shares. `newborn` stays for ever.
+        // changes no descriptor of a table that it shares. `pending_child` stays for ever.
         process(unsafe {
             let stack = &mut *room.stack.get();
             let here = &raw const (*child).here;
             match group {
                 Some(group) => {
-                    raw::clone_into(group.as_fd(), flags, stack, become_program, child.cast(), here, newborn)
+                    raw::clone_into(group.as_fd(), flags, stack, become_program, child.cast(), here, pending_child)
                 }
-                None => raw::clone(flags, stack, become_program, child.cast(), here, newborn),
+                None => raw::clone(flags, stack, become_program, child.cast(), here, pending_child),
             }
         })
     }
@@ -279,11 +279,11 @@ impl Spawner {
     /// A child with a copy of our memory tells by its exit code only that it failed, and says it itself.
     fn start_alone(&self, plan: &Plan, room: &'static Room) -> Result<Pid, Errno> {
         let mut alone = Alone { child: room.child.get(), say_failure: plan.say_failure };
-        let newborn = self.newborn.map_or(ptr::null(), ptr::from_ref);
+        let pending_child = self.pending_child.map_or(ptr::null(), ptr::from_ref);
         // SAFETY: the child has a copy of all that it uses, and we have a single thread, so that it may do what we may.
         let pid = process(unsafe {
             let (stack, here) = (&mut *room.stack.get(), ptr::from_ref(room.here()));
-            raw::clone(libc::SIGCHLD, stack, become_program_alone, (&raw mut alone).cast(), here, newborn)
+            raw::clone(libc::SIGCHLD, stack, become_program_alone, (&raw mut alone).cast(), here, pending_child)
         });
         // SAFETY: an atomic. The child is in no room of ours, and uses no descriptor of ours.
         unsafe { (*room.child.get()).shares_files.store(false, Ordering::Relaxed) };

@@ -186,7 +186,7 @@ pub enum Line {
     /// Answers `status`: one for each service, by name.
     Service(Box<ServiceStatus>),
     /// Answers `history`.
-    Life(LifeRecord),
+    Life(RunRecord),
     /// Something happened.
     Event(Event),
     /// The end of an answer.
@@ -219,7 +219,7 @@ impl Line {
         match key.as_str() {
             "hello" => Hello::from_json(value).map(Line::Hello),
             "service" => ServiceStatus::from_json(value).map(|service| Line::Service(Box::new(service))),
-            "life" => LifeRecord::from_json(value).map(Line::Life),
+            "life" => RunRecord::from_json(value).map(Line::Life),
             "event" => Event::from_json(value).map(Line::Event),
             "done" => Done::from_json(value).map(Line::Done),
             "error" => Error::from_json(value).map(Line::Error),
@@ -240,7 +240,7 @@ pub struct Hello {
     pub pid: i32,
     /// The directory of services, absolute.
     pub directory: String,
-    /// Where `supervise` of every service is found: that directory, or the live view.
+    /// Where `supervise` of every service is found: that directory, or the runtime mirror.
     pub view: String,
     /// What it is about.
     pub state: Word<SupervisorState>,
@@ -338,7 +338,7 @@ pub struct ExitRecord {
 /// One life of `run`.
 #[derive(Clone, PartialEq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct LifeRecord {
+pub struct RunRecord {
     /// Its process.
     pub pid: i32,
     /// When it was started.
@@ -456,7 +456,7 @@ record!(ServiceStatus {
     trouble
 });
 record!(ExitRecord { code, signal, name, core });
-record!(LifeRecord { pid, start, ready, end, seconds, exit, asked });
+record!(RunRecord { pid, start, ready, end, seconds, exit, asked });
 record!(Event { what, time, name, old, new, want, pid, exit });
 record!(Done { count });
 record!(Error { kind, text });

@@ -7,9 +7,9 @@ pub mod control;
 #[doc(hidden)]
 pub mod initctl;
 #[doc(hidden)]
-pub mod json;
+pub mod journal;
 #[doc(hidden)]
-pub mod ledger;
+pub mod json;
 #[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]

@@ -81,15 +81,15 @@ pub struct File {
     pub name: &'static str,
     /// What stands there.
     pub kind: Kind,
-    /// Which supervisors heed it.
+    /// Which supervisors read it.
     targets: &'static [Target],
     /// What of onit reads it.
     pub reader: Reader,
 }
 
 impl File {
-    /// Whether this supervisor heeds it.
-    pub fn is_heeded_by(&self, target: Target) -> bool {
+    /// Whether this supervisor reads it.
+    pub fn is_read_by(&self, target: Target) -> bool {
         self.targets.contains(&target)
     }
 
@@ -98,7 +98,7 @@ impl File {
         matches!(self.reader, Reader::Nothing)
     }
 
-    /// Where it comes from: the eldest supervisor that heeds it, or `all`.
+    /// Where it comes from: the eldest supervisor that reads it, or `all`.
     pub fn origin(&self) -> &'static str {
         match self.targets {
             [Target::Onit, Target::Runit, Target::Daemontools, ..] => "all",
@@ -163,7 +163,7 @@ const TIME: &str = "write a time: 5000 (milliseconds), 500ms, 10s, 5m or 1h; 0 f
 /// Gives all small files that hold a value to a macro, one row for each:
 ///
 /// - what it means; field, type and name; what `onit new` says of the option, if there is one
-/// - who heeds it, what holds without it, what of onit reads it, and the parser
+/// - who reads it, what holds without it, what of onit reads it, and the parser
 /// - what to write into it, and words that it may consist of; systemd's word for it
 macro_rules! small_files {
     ($then:ident) => {
@@ -351,9 +351,9 @@ mod tests {
     use crate::machine::policy::ServiceRules;
 
     #[test]
-    fn each_target_heeds_what_it_reads() {
-        let heeded = |target| FILES.iter().filter(|file| file.is_heeded_by(target)).count();
-        assert_eq!(Target::ALL.map(heeded), [FILES.len(), 7, 4, 10]);
+    fn each_target_reads_its_own_files() {
+        let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
+        assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 10]);
         let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
         assert_eq!(later.len(), 15, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));

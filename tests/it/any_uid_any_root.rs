@@ -1,4 +1,4 @@
-//! Any pid, any user, any root: where a service directory cannot be written, tools find it in the live view.
+//! Any pid, any user, any root: where a service directory cannot be written, tools find it in the runtime mirror.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::container::{Bundle, Container, why_no_containers};
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{as_many, given_to, is_root, missing_tools, skip, wrapped};
 
@@ -395,7 +395,7 @@ fn after_a_hangup_the_view_has_what_was_added_and_a_place_that_was_mended_is_tak
         "cannot create supervise: Permission denied, and cannot create",
         "live/service: Permission denied; ",
     ]);
-    onit.wait_for("both", SOON, || (procfs::children(onit.pid()).len() == 2).then_some(()));
+    onit.wait_for("both", SOON, || (proc::children(onit.pid()).len() == 2).then_some(()));
     onit.signal(Signal::SIGHUP);
     give(&sv.live(), 54_407);
     onit.signal(Signal::SIGHUP);
@@ -446,7 +446,7 @@ fn the_view_of_a_dead_supervisor_is_replaced_and_that_of_a_living_one_left_alone
     let held =
         format!("{} is held by another supervisor; running, but out of reach for sv and svc", sv.live().display());
     second.wait_said(&["onit: ", "cannot create supervise: Permission denied, and", &held]);
-    second.wait_for("both", SOON, || (procfs::children(second.pid()).len() == 2).then_some(()));
+    second.wait_for("both", SOON, || (proc::children(second.pid()).len() == 2).then_some(()));
     assert_eq!(second.said(&["onit:", "supervise"]).len(), 1, "{}", second.stderr());
     assert_eq!(names(&view(&sv)), [".lock", "web"]);
 
@@ -476,7 +476,7 @@ fn a_service_in_the_view_of_another_is_not_started_a_second_time() {
     let apart = [&["unshare".to_owned(), "-n".to_owned()][..], &words[..]].concat();
     let second = sv.spawn_words(&apart);
     second.wait_said(&["onit: web: supervise/lock is held by another supervisor; not supervised until that is mended"]);
-    assert_eq!(procfs::children(second.pid()), [0u32; 0]);
+    assert_eq!(proc::children(second.pid()), [0u32; 0]);
     first.signal(Signal::SIGTERM);
     assert_eq!(first.wait_end(SOON), Ending::Code(0));
     assert_ne!(web.wait_other(pid), pid);
@@ -539,7 +539,7 @@ fn works_started_by(words: &[&str], then: impl FnOnce(&Supervisor)) {
     let onit = sv.spawn(wrapped(&words, &UnderTest::Onit.command(&sv.path())));
     mute.wait_for("a try", |status| status.want() == b'u');
     let pid = web.wait_up();
-    let ignored = procfs::Glimpse::of(pid).expect("a process").ignored & 0x7fff_ffff; // two belong to the C library
+    let ignored = proc::Glimpse::of(pid).expect("a process").ignored & 0x7fff_ffff; // two belong to the C library
     assert_eq!(ignored, 0, "services begin with clean signals");
     then(&onit);
     works(&sv, &onit, &web);

@@ -560,7 +560,7 @@ fn who_may_only_look_cannot_slow_down_restarts_and_orders() {
     command.arg(sv.live().join("api")).arg(&mark);
     let floods = sv.spawn(command);
     floods.wait_for("the flood", SOON, || std::fs::read_to_string(&mark).ok().filter(|text| !text.is_empty()));
-    let busy = || crate::procfs::cpu(onit.pid());
+    let busy = || crate::proc::cpu(onit.pid());
     let (begun, before) = (std::time::Instant::now(), busy());
     for _ in 0..3 {
         let pid = web.wait_up();

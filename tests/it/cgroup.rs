@@ -1,4 +1,4 @@
-//! In a control group that was given to us, what we start is in one of its own, and ends at one stroke.
+//! In a control group that was given to us, what we start is in one of its own, and ends with cgroup.kill.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use nix::sys::signal::Signal;
 
 use crate::pid1::BOMB;
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, SOON, SvDir, UnderTest};
 use crate::svdir::{given_to, is_root, missing_tools, onit, poll_until, skip, wrapped};
 
@@ -106,7 +106,7 @@ fn who_forks_faster_than_it_is_killed_does_not_keep_onit_from_its_end() {
     let run = [onit().to_str().expect("text"), "--", "sh", "-c", &script, BOMB].map(String::from);
     let ended = sv.spawn(given.inside(&command(&run)));
     assert_eq!(ended.wait_end(SOON), Ending::Code(3), "{}", ended.stderr());
-    assert!(procfs::is_alive(bystander.pid()), "it is in the group that was given, but not ours");
+    assert!(proc::is_alive(bystander.pid()), "it is in the group that was given, but not ours");
     assert_eq!((given.groups(), members(&given.dir)), (vec![], vec![bystander.pid()]));
 }
 

@@ -14,7 +14,7 @@ use onit::client::{
 
 use onit::service_dir::{Finding, ServiceBuilder, ServiceDir};
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{self, SOON, Supervisor, SvDir, UnderTest, missing_tools, skip};
 
 /// Says which signals it hears, and ends at TERM. One that comes just before it sleeps waits for its next turn.
@@ -116,7 +116,7 @@ fn a_whole_life(tool: Tool) {
 
     let up = done(web.perform(Operation::Up, SOON));
     assert_eq!((up.state(), up.want, up.phase), (ServiceState::Up, Want::Up, Phase::Run));
-    assert!(procfs::is_alive(pid(&up)));
+    assert!(proc::is_alive(pid(&up)));
     assert!(up.since >= status.since && up.uptime(std::time::SystemTime::now()) < SOON, "{up:?}");
     assert_eq!(up.ready, (tool.kind == Kind::S6).then_some(false));
     listens(&directory, &up);
@@ -126,7 +126,7 @@ fn a_whole_life(tool: Tool) {
 
     let again = done(web.perform(Operation::Restart, SOON));
     assert_ne!(again.pid, up.pid);
-    assert!(!procfs::is_alive(pid(&up)));
+    assert!(!proc::is_alive(pid(&up)));
     listens(&directory, &again);
     web.kill().expect("KILL");
     let crashed = done(web.wait(Until::Restarted(Some(again)), SOON));
@@ -148,7 +148,7 @@ fn a_whole_life(tool: Tool) {
     let last = done(web.perform(Operation::Up, SOON));
     listens(&directory, &last);
     assert!(web.perform(Operation::Exit, SOON).unwrap_or_else(|error| panic!("{error}")).is_none());
-    assert!(!procfs::is_alive(pid(&last)));
+    assert!(!proc::is_alive(pid(&last)));
     if !tool.scans {
         assert_eq!(kind_of(web.wait(Until::Up, SOON)), ErrorKind::NoSupervisor);
         assert_eq!(kind_of(web.status()), ErrorKind::NoSupervisor);
@@ -190,7 +190,7 @@ fn every_signal(kind: Kind, web: &Service, directory: &svdir::Service) {
 }
 
 fn pause_and_continue(web: &Service) {
-    let stopped = |status: &Status| procfs::Glimpse::of(pid(status)).is_some_and(|seen| seen.is_stopped());
+    let stopped = |status: &Status| proc::Glimpse::of(pid(status)).is_some_and(|seen| seen.is_stopped());
     web.pause().expect("pause");
     let status = see(web, "the pause", |status| status.paused);
     svdir::wait_for("the process to stop", SOON, || stopped(&status).then_some(()));
@@ -531,8 +531,8 @@ fn who_waits_does_nothing_meanwhile() {
         web.wait(Until::Up, SOON)
     });
     let thread = told.recv().expect("told");
-    let glimpse = || procfs::Glimpse::of(thread).expect("a thread");
-    let sleeps = || procfs::syscall(thread).filter(|call| [libc::SYS_epoll_wait, libc::SYS_epoll_pwait].contains(call));
+    let glimpse = || proc::Glimpse::of(thread).expect("a thread");
+    let sleeps = || proc::syscall(thread).filter(|call| [libc::SYS_epoll_wait, libc::SYS_epoll_pwait].contains(call));
     svdir::wait_for("it to wait", SOON, sleeps);
     let before = glimpse().switches;
     std::thread::sleep(Duration::from_millis(500));
@@ -812,13 +812,13 @@ fn fifty(tool: Tool) {
     let patience = SOON * 3;
     all("supervised", manager.wait(Until::Supervised, patience));
     let first = pids(all("up", manager.up(patience)));
-    assert!(first.len() == 50 && first.iter().all(|pid| procfs::is_alive(*pid)));
+    assert!(first.len() == 50 && first.iter().all(|pid| proc::is_alive(*pid)));
     let second = pids(all("restart", manager.restart(patience)));
     assert!(second.len() == 50 && first.iter().zip(&second).all(|(old, new)| old != new));
     assert_eq!(pids(all("status", manager.status())), second);
     let down = all("down", manager.down(patience));
     assert!(down.iter().flatten().all(|status| status.state() == ServiceState::Down));
-    assert!(first.iter().chain(&second).all(|pid| !procfs::is_alive(*pid)));
+    assert!(first.iter().chain(&second).all(|pid| !proc::is_alive(*pid)));
 }
 
 #[test]

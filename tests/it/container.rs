@@ -26,7 +26,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{self, Ending, Output, SOON, Service, adopt_orphans, copy_program, find_in_path, is_root};
 use crate::svdir::{missing_tools, poll_until, send, skip, write_file};
 use crate::terminal;
@@ -541,7 +541,7 @@ impl Container<'_> {
     #[track_caller]
     pub fn wait_for<T>(&self, what: &str, deadline: Duration, look: impl FnMut() -> Option<T>) -> T {
         poll_until(deadline, look).unwrap_or_else(|| {
-            let processes: Vec<String> = procfs::tree(self.pid).into_iter().map(glance).collect();
+            let processes: Vec<String> = proc::tree(self.pid).into_iter().map(glance).collect();
             let (ended, stdout, stderr) = (self.ended(), self.stdout(), self.stderr());
             panic!(
                 "waited {deadline:?} in vain for {what}\nended: {ended:?}\nits processes: {processes:#?}\n\
@@ -647,13 +647,13 @@ mod tests {
         let test = std::thread::spawn(move || {
             let bundle = Bundle::new().args(["sh", "-c", "trap '' TERM; sleep 1000 & sleep 1000; exit"]);
             let container = bundle.start();
-            let two = || Some(procfs::tree(container.pid())).filter(|all| all.len() >= 3);
+            let two = || Some(proc::tree(container.pid())).filter(|all| all.len() >= 3);
             tell.send((container.wait_for("its processes", SOON, two), bundle.root())).expect("told");
             std::panic::resume_unwind(Box::new("a failing test"));
         });
         let (pids, root) = told.recv_timeout(3 * SOON).expect("processes");
         assert!(test.join().is_err(), "the test above was to panic");
-        assert!(!pids.iter().any(|&pid| procfs::is_alive(pid)) && !root.exists(), "left behind: {pids:?}");
+        assert!(!pids.iter().any(|&pid| proc::is_alive(pid)) && !root.exists(), "left behind: {pids:?}");
     }
 
     #[test]
@@ -672,8 +672,8 @@ mod tests {
 
 /// What a process is, and which signals it has not taken and does not take.
 fn glance(pid: u32) -> String {
-    let masks = procfs::Glimpse::of(pid).map(|seen| {
+    let masks = proc::Glimpse::of(pid).map(|seen| {
         format!("{} pending {:x} blocked {:x} ignored {:x}", seen.state, seen.pending, seen.blocked, seen.ignored)
     });
-    format!("{} ({})", procfs::command_line(pid), masks.unwrap_or_default())
+    format!("{} ({})", proc::command_line(pid), masks.unwrap_or_default())
 }

@@ -11,11 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use onit::wire::ledger::{FACTS, RECORD};
+use onit::wire::journal::{FACTS, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{as_many, given_to, is_root, is_starved, missing_tools, onit, send, skip, wait_for, wrapped};
-use crate::{any_uid_any_root, procfs, ptrace};
+use crate::{any_uid_any_root, proc, ptrace};
 
 const SERVICES: usize = 100;
 /// How many of them write to a logger all the time.
@@ -109,7 +109,7 @@ fn as_pid_1(command: &Command) -> Command {
 }
 
 fn inner(unshare: &Supervisor) -> u32 {
-    unshare.wait_for("PID 1", SOON, || procfs::children(unshare.pid()).pop())
+    unshare.wait_for("PID 1", SOON, || proc::children(unshare.pid()).pop())
 }
 
 /// `onit upgrade PID` as a user would say it.
@@ -373,7 +373,7 @@ fn states_that_are_under_way_come_right() {
     assert!(next != pids[0] && finishing.text("ends") == "-1 15\n", "{}", finishing.text("ends"));
     assert_eq!(hooked.wait_down().stat, "down\n");
     assert_eq!((once.wait_down().pid(), stopping.wait_down().pid()), (None, None));
-    assert!(!procfs::is_alive(once_pid));
+    assert!(!proc::is_alive(once_pid));
     paused.order(b"c");
     paused.wait_for("its life", |status| !status.paused() && status.pid() == Some(pids[2]));
     assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
@@ -408,7 +408,7 @@ fn in_the_place_of_other_tools_the_same() {
         let scans = matches!(tool, "runsvdir" | "svscan");
         let front = if scans { sv.start(which) } else { sv.start_on(which, &web) };
         let pid = web.wait_up();
-        let parent = sv.processes().into_iter().find(|parent| procfs::children(*parent).contains(&pid));
+        let parent = sv.processes().into_iter().find(|parent| proc::children(*parent).contains(&pid));
         let onit = parent.expect("a parent");
         send(onit, Signal::SIGSEGV);
         front.wait_said(&[": SIGSEGV: starting again; 1 service keeps running"]);
@@ -439,8 +439,8 @@ fn a_main_process_goes_on_hears_signals_and_its_code_becomes_ours() {
         wait_lines(&onit, "onit: SIGSEGV: starting again; the main process and 1 service keep running", count);
     }
     assert_eq!(upgrade(&sv, onit.pid()).code, 0);
-    assert_eq!((place.wait_pid("pid"), procfs::is_alive(pid)), (pid, true));
-    assert_eq!(procfs::children(onit.pid()).len(), 2);
+    assert_eq!((place.wait_pid("pid"), proc::is_alive(pid)), (pid, true));
+    assert_eq!(proc::children(onit.pid()).len(), 2);
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(7), "{}", onit.stderr());
     assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
@@ -470,7 +470,11 @@ fn whoever_runs_us_hears_of_the_end_also_after_a_failure_and_of_the_beginning_on
             damage(onit.pid(), 0, 1);
         }
         onit.signal(Signal::SIGSEGV);
-        onit.wait_said(&[if damaged { "onit: the ledger cannot be read" } else { "onit: SIGSEGV: starting again" }]);
+        onit.wait_said(&[if damaged {
+            "onit: the state journal cannot be read"
+        } else {
+            "onit: SIGSEGV: starting again"
+        }]);
         assert_eq!(web.wait_up(), pid);
         web.order(b"t");
         web.wait_other(pid);
@@ -519,7 +523,7 @@ fn what_is_in_the_live_view_stays_there() {
 #[derive(Clone, Copy, Debug)]
 pub struct At(pub &'static str, pub u32, pub bool);
 
-/// Holds a supervisor until it is released; then it runs into the fault.
+/// Holds a supervisor until it is removed; then it runs into the fault.
 pub struct Trap {
     strace: Child,
     pid: u32,
@@ -532,7 +536,7 @@ impl Trap {
     }
 
     fn inject(sv: &SvDir, pid: u32, what: &str) -> Result<Trap, String> {
-        send(pid, Signal::SIGSTOP); // so that what comes until it is released comes in one turn
+        send(pid, Signal::SIGSTOP); // so that what comes until it is removed comes in one turn
         let inject = format!("inject={what}");
         let said = sv.root().join("strace");
         let mut command = Command::new("strace");
@@ -644,7 +648,7 @@ fn a_fault_at_any_system_call_of_a_start_leaves_no_half_of_a_pair() {
         late.wait_up();
         late.logger().wait_up();
         late.wait_text("got", |text| text == "line\n");
-        assert_eq!((late.text("starts").as_str(), procfs::children(onit.pid()).len()), ("\n", 4));
+        assert_eq!((late.text("starts").as_str(), proc::children(onit.pid()).len()), ("\n", 4));
     });
 }
 
@@ -739,7 +743,7 @@ fn a_fault_while_a_traced_child_stands_still_does_not_leave_it_there() {
     wait_idle(&onit);
     let trap = Trap::set(&sv, onit.pid(), At("ptrace", 1, false)).expect("a trap");
     web.write("go", "");
-    wait_for("the stop", SOON, || procfs::Glimpse::of(pid).filter(|seen| seen.state == 't'));
+    wait_for("the stop", SOON, || proc::Glimpse::of(pid).filter(|seen| seen.state == 't'));
     trap.release();
     onit.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
     assert_eq!((web.wait_pid("alive"), web.wait_up()), (pid, pid));
@@ -787,25 +791,25 @@ fn after_a_fault_the_code_of_an_essential_service_stands_also_if_it_is_0() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// A ledger that is no good
+// A journal that is no good
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// The memory in which it keeps its ledger.
-fn ledger(pid: u32) -> fs::File {
+/// The memory in which it keeps its journal.
+fn journal(pid: u32) -> fs::File {
     let fds = fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors");
-    let is_ledger = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link.starts_with("/memfd:onit (deleted)"));
-    let ledger = fds.flatten().map(|entry| entry.path()).find(is_ledger).expect("a ledger");
-    OpenOptions::new().read(true).write(true).open(ledger).expect("open")
+    let is_journal = |path: &PathBuf| fs::read_link(path).is_ok_and(|link| link.starts_with("/memfd:onit (deleted)"));
+    let journal = fds.flatten().map(|entry| entry.path()).find(is_journal).expect("a journal");
+    OpenOptions::new().read(true).write(true).open(journal).expect("open")
 }
 
-/// Overwrites words of the ledger, as a wild pointer would.
+/// Overwrites words of the journal, as a wild pointer would.
 fn damage(pid: u32, word: u64, count: usize) {
-    ledger(pid).write_all_at(&vec![0xa5; count * 8], word * 8).expect("write");
+    journal(pid).write_all_at(&vec![0xa5; count * 8], word * 8).expect("write");
 }
 
 /// It notes nothing any more.
 fn wait_idle(onit: &Supervisor) {
-    let looked = || procfs::Glimpse::of(onit.pid()).map(|glimpse| (glimpse.state, glimpse.switches));
+    let looked = || proc::Glimpse::of(onit.pid()).map(|glimpse| (glimpse.state, glimpse.switches));
     let mut last = None;
     onit.wait_for("it to be idle", SOON, || {
         std::thread::sleep(Duration::from_millis(100));
@@ -828,7 +832,7 @@ fn survives_damage(word: u64, count: usize, lines: &[&str]) {
     onit.signal(Signal::SIGSEGV);
     lines.iter().for_each(|line| drop(onit.wait_said(&[line])));
     assert_eq!(all.clone().map(|service| service.wait_up()), before);
-    assert_eq!(procfs::children(onit.pid()).len(), 4);
+    assert_eq!(proc::children(onit.pid()).len(), 4);
     assert_eq!(onit.stderr().lines().count(), lines.len(), "{}", onit.stderr());
     web.order(b"t");
     web.wait_other(before[0]);
@@ -844,11 +848,15 @@ fn a_ledger_that_is_none_is_told_and_the_running_services_are_found_by_their_sta
     if let Some(why) = missing_tools(&["perl"]) {
         skip!("{why}");
     }
-    survives_damage(0, 1, &["onit: the ledger cannot be read: not an onit ledger; looking for the services"]);
+    survives_damage(
+        0,
+        1,
+        &["onit: the state journal cannot be read: not an onit state file; looking for the services"],
+    );
     survives_damage(
         2,
         1,
-        &["onit: the ledger cannot be read: it belongs to another process; looking for the services"],
+        &["onit: the state journal cannot be read: it belongs to another process; looking for the services"],
     );
 }
 
@@ -867,7 +875,7 @@ fn who_waits_for_the_word_of_a_lost_ledger_and_then_for_a_service_gives_no_order
     let trap = Trap::inject(&sv, onit.pid(), "close_range:delay_enter=300000").expect("a trap");
     onit.signal(Signal::SIGSEGV);
     trap.release();
-    onit.wait_said(&["onit: the ledger cannot be read: not an onit ledger; looking for the services"]);
+    onit.wait_said(&["onit: the state journal cannot be read: not an onit state file; looking for the services"]);
     assert_eq!(web.wait_up(), pid);
     web.order(b"t");
     web.wait_other(pid);
@@ -887,24 +895,24 @@ fn the_process_of_a_service_that_is_refused_after_a_lost_ledger_is_found_when_it
     lock.lock().expect("locked");
     damage(onit.pid(), 0, 1);
     onit.signal(Signal::SIGSEGV);
-    onit.wait_said(&["onit: the ledger cannot be read: not an onit ledger; looking for the services"]);
+    onit.wait_said(&["onit: the state journal cannot be read: not an onit state file; looking for the services"]);
     onit.wait_said(&["onit: web: supervise/lock is held by another supervisor; not supervised until that is mended"]);
     assert_eq!((other.wait_up(), web.is_supervised()), (before[1], false));
     drop(lock);
     onit.signal(Signal::SIGHUP); // in time it comes by itself
     assert_eq!([&web, &other].map(Service::wait_up), before);
-    assert_eq!((procfs::children(onit.pid()).len(), onit.stderr().lines().count()), (2, 2), "{}", onit.stderr());
+    assert_eq!((proc::children(onit.pid()).len(), onit.stderr().lines().count()), (2, 2), "{}", onit.stderr());
 }
 
-/// Their directories cannot be written, so their status is in the live view.
+/// Their directories cannot be written, so their status is in the runtime mirror.
 #[test]
 fn the_processes_of_lost_records_and_of_a_lost_ledger_are_found_by_what_the_live_view_says_of_them() {
     if let Some(why) = any_uid_any_root::why_not() {
         skip!("{why}");
     }
     let records =
-        ["SIGSEGV: starting again", "3 of the services and loggers cannot be read in the ledger; looking for"];
-    let whole = ["the ledger cannot be read: not an onit ledger; looking for the services"];
+        ["SIGSEGV: starting again", "3 of the services and loggers cannot be read in the state journal; looking for"];
+    let whole = ["the state journal cannot be read: not an onit state file; looking for the services"];
     for (word, count, lines) in [(FACTS, RECORD * 3, &records[..]), (0, 1, &whole)] {
         let sv = SvDir::new();
         sleeper(&sv, "web");
@@ -919,14 +927,14 @@ fn the_processes_of_lost_records_and_of_a_lost_ledger_are_found_by_what_the_live
         wait_idle(&onit);
         assert_eq!(all.clone().map(|service| service.wait_up()), before);
         let said = onit.stderr();
-        assert_eq!((procfs::children(onit.pid()).len(), said.lines().count()), (3, lines.len()), "{said}");
+        assert_eq!((proc::children(onit.pid()).len(), said.lines().count()), (3, lines.len()), "{said}");
         all[0].order(b"t");
         all[0].wait_other(before[0]);
         assert_eq!(all[2].wait_up(), before[2]);
     }
 }
 
-/// Of two services and a logger, in many lives of several supervisors at the same time: one word of the ledger changes, and
+/// Of two services and a logger, in many lives of several supervisors at the same time: one word of the journal changes, and
 /// there is a fault.
 fn survive_each(words: impl Iterator<Item = u64>) {
     let words: Vec<u64> = words.collect();
@@ -939,14 +947,14 @@ fn survive_each(words: impl Iterator<Item = u64>) {
         let before = all.clone().map(|service| service.wait_up());
         for word in words {
             wait_idle(&onit);
-            let (ledger, mut bytes, lines) = (ledger(onit.pid()), [0; 8], onit.stderr().lines().count());
-            ledger.read_exact_at(&mut bytes, word * 8).expect("read");
-            ledger.write_all_at(&bytes.map(|byte| byte ^ 0x25), word * 8).expect("write");
+            let (journal, mut bytes, lines) = (journal(onit.pid()), [0; 8], onit.stderr().lines().count());
+            journal.read_exact_at(&mut bytes, word * 8).expect("read");
+            journal.write_all_at(&bytes.map(|byte| byte ^ 0x25), word * 8).expect("write");
             onit.signal(Signal::SIGSEGV);
             onit.wait_for("a line", SOON, || (onit.stderr().lines().count() > lines).then_some(()));
             wait_idle(&onit);
             let after = all.clone().map(|service| service.wait_up());
-            assert_eq!((after, procfs::children(onit.pid()).len()), (before, 3), "word {word}: {}", onit.stderr());
+            assert_eq!((after, proc::children(onit.pid()).len()), (before, 3), "word {word}: {}", onit.stderr());
         }
         onit.signal(Signal::SIGTERM);
         assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
@@ -967,7 +975,7 @@ fn whichever_word_of_the_facts_is_another_no_service_is_started_twice() {
     survive_each(0..48);
 }
 
-/// The file of the ledger may be so long.
+/// The file of the journal may be so long.
 fn with_little_room(bytes: usize) -> (SvDir, Supervisor) {
     let sv = SvDir::new();
     let limit = format!("--fsize={bytes}:{bytes}");
@@ -991,7 +999,7 @@ fn services_for_which_the_ledger_has_no_room_are_not_started_twice() {
         onit.signal(Signal::SIGSEGV);
         wait_lines(&onit, "onit: SIGSEGV: starting again", count);
         wait_idle(&onit);
-        assert_eq!((pids(), procfs::children(onit.pid()).len()), (before.clone(), 4), "{}", onit.stderr());
+        assert_eq!((pids(), proc::children(onit.pid()).len()), (before.clone(), 4), "{}", onit.stderr());
     }
     assert_eq!(onit.stderr().lines().count(), 2, "{}", onit.stderr());
 }
@@ -1056,8 +1064,10 @@ fn records_that_are_damaged_are_told_and_the_rest_is_good() {
     if let Some(why) = missing_tools(&["perl"]) {
         skip!("{why}");
     }
-    let told =
-        ["onit: SIGSEGV: starting again", "of the services and loggers cannot be read in the ledger; looking for them"];
+    let told = [
+        "onit: SIGSEGV: starting again",
+        "of the services and loggers cannot be read in the state journal; looking for them",
+    ];
     for record in 0..4 {
         survives_damage((FACTS + RECORD * record) as u64, 20, &told);
     }
@@ -1078,14 +1088,12 @@ fn send_number(pid: u32, signal: i32) {
 /// Each of them is sent to a supervisor that stands still; then `what` happens to it, and it goes on.
 fn hear_them(sv: &SvDir, pid: u32, what: impl FnOnce() + Send) {
     send(pid, Signal::SIGSTOP);
-    wait_for("it to stand still", SOON, || procfs::Glimpse::of(pid)?.is_stopped().then_some(()));
+    wait_for("it to stand still", SOON, || proc::Glimpse::of(pid)?.is_stopped().then_some(()));
     KEPT_BY_LIBRARIES.iter().for_each(|signal| send_number(pid, *signal));
     thread::scope(|scope| {
         let happens = scope.spawn(what);
         let others = |pending: u64| pending & !KEPT_BY_LIBRARIES.iter().fold(0, |all, signal| all | 1 << (signal - 1));
-        wait_for("another signal", SOON, || {
-            procfs::Glimpse::of(pid).filter(|seen| others(seen.pending) != 0).map(drop)
-        });
+        wait_for("another signal", SOON, || proc::Glimpse::of(pid).filter(|seen| others(seen.pending) != 0).map(drop));
         send(pid, Signal::SIGCONT);
         happens.join().expect("it happened");
     });
@@ -1095,7 +1103,7 @@ fn hear_them(sv: &SvDir, pid: u32, what: impl FnOnce() + Send) {
     web.wait_other(before);
     KEPT_BY_LIBRARIES.iter().for_each(|signal| send_number(pid, *signal));
     web.order(b"t");
-    let blocked = procfs::Glimpse::of(pid).expect("it lives").blocked;
+    let blocked = proc::Glimpse::of(pid).expect("it lives").blocked;
     assert!(KEPT_BY_LIBRARIES.iter().all(|signal| blocked >> (signal - 1) & 1 == 1), "{blocked:x}");
 }
 
@@ -1146,8 +1154,8 @@ fn signals_that_c_libraries_keep_for_themselves_are_passed_on_to_the_command() {
         let program = program.to_str().expect("a printable path");
         let onit = sv.spawn_words(&["perl", "-e", &start, program, "--", "sleep", "1000"]);
         onit.wait_for("the command", SOON, || {
-            let command = procfs::children(onit.pid()).pop()?;
-            procfs::command_line(command).starts_with("sleep").then_some(())
+            let command = proc::children(onit.pid()).pop()?;
+            proc::command_line(command).starts_with("sleep").then_some(())
         });
         send_number(onit.pid(), signal);
         assert_eq!(onit.wait_end(SOON), Ending::Code(128 + signal), "{}", onit.stderr());
@@ -1327,7 +1335,7 @@ fn who_is_no_supervisor_cannot_be_upgraded() {
     let sv = SvDir::new();
     let main = sv.spawn_words(&[onit().to_str().expect("a printable path"), "--", "sh", "-c", "echo; exec sleep 1000"]);
     main.wait_for("the main process", SOON, || (!main.stdout().is_empty()).then_some(()));
-    let another = sv.spawn_words(&["sleep", "1000"]); // not us: another test here may look into a ledger
+    let another = sv.spawn_words(&["sleep", "1000"]); // not us: another test here may look into a journal
     for pid in [another.pid(), main.pid()] {
         let answer = upgrade(&sv, pid);
         let told = format!("onit: process {pid} is no supervisor that can be upgraded\n");

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, SOON, Service, SvDir, UnderTest, is_root, missing_tools, onit, send, skip, wrapped};
 
 /// To whom `supervise` is given.
@@ -152,8 +152,8 @@ fn a_terminal_in_the_place_of_a_small_file_does_not_become_that_of_onit() {
     web.order(b"d");
     web.wait_down();
     // setsid(1) forks if it has to.
-    let leader = procfs::tree(wrapper.pid()).into_iter().find(|pid| procfs::leads_a_session(*pid)).expect("onit");
-    assert!(!procfs::has_terminal(leader));
+    let leader = proc::tree(wrapper.pid()).into_iter().find(|pid| proc::leads_a_session(*pid)).expect("onit");
+    assert!(!proc::has_terminal(leader));
     let pid = other.wait_up();
     nix::unistd::write(&pty.master, b"\x03").expect("^C");
     other.order(b"t");

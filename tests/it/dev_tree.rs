@@ -1,6 +1,6 @@
 //! Private trees of services, the programs under `examples/` that use the library, and systemd.
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{SOON, SvDir, find_in_path, is_root, missing_tools, onit, output, skip, wait_for, write_file};
 use onit::client::{DevTree, ErrorKind, Scanner, Until};
 use std::fs;
@@ -108,7 +108,7 @@ fn a_violent_life(scanner: Scanner) {
         wait_for("its end", SOON, || tree.pid().is_none().then_some(()));
     }
     tree.stop(SOON).expect("stopped");
-    wait_for("the end of all", SOON, || pids.iter().all(|pid| !procfs::is_alive(*pid)).then_some(()));
+    wait_for("the end of all", SOON, || pids.iter().all(|pid| !proc::is_alive(*pid)).then_some(()));
 }
 
 #[test]

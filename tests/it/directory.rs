@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest, as_many, is_root, skip};
 
 fn sleeper(sv: &SvDir, name: &str) -> Service {
@@ -32,7 +32,7 @@ fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) {
 /// Waits until this process is over, and then whoever replaced it too.
 #[track_caller]
 fn wait_gone(onit: &Supervisor, pid: u32) {
-    onit.wait_for(&format!("the end of {pid}"), SOON, || (!procfs::is_alive(pid)).then_some(()));
+    onit.wait_for(&format!("the end of {pid}"), SOON, || (!proc::is_alive(pid)).then_some(()));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn two_services_that_swap_their_names_keep_their_processes() {
     // And under their new names they can be removed.
     rename(a.path(), sv.root().join("a"));
     wait_gone(&onit, pid_b);
-    assert!(procfs::is_alive(pid_a));
+    assert!(proc::is_alive(pid_a));
 }
 
 #[test]
@@ -128,13 +128,13 @@ fn a_replaced_directory_stops_the_old_service_and_starts_the_new_one() {
     rename(web.path(), sv.root().join("old"));
     sv.service("web").run(&format!("{copy}; exec sleep 2000")).create_atomically();
     let next = web.wait_other(pid);
-    assert!(!procfs::is_alive(pid));
+    assert!(!proc::is_alive(pid));
     assert_eq!(
         web.wait_text("seen", |text| !text.is_empty()),
         "over\n",
         "the new one starts when the old one has ended"
     );
-    onit.wait_for("the new program", SOON, || procfs::command_line(next).contains("2000").then_some(()));
+    onit.wait_for("the new program", SOON, || proc::command_line(next).contains("2000").then_some(()));
     assert_eq!(Service::wait_up(&web), next);
 }
 
@@ -654,7 +654,7 @@ fn how_often_to_look_can_be_said_by_hand() {
     let onit = sv.spawn(command);
     onit.wait_said(&["onit: ONIT_POLL says \"sometimes\", which is neither auto, never nor a time; going by auto"]);
     let is_quiet = |onit: &Supervisor| {
-        let turns = || procfs::Glimpse::of(onit.pid()).expect("it lives").switches;
+        let turns = || proc::Glimpse::of(onit.pid()).expect("it lives").switches;
         crate::svdir::poll_until(SOON, || {
             let before = turns();
             std::thread::sleep(Duration::from_millis(800));
@@ -681,7 +681,7 @@ fn how_often_to_look_can_be_said_by_hand() {
 
 /// Whether it does something within half a second.
 fn is_awake(onit: &Supervisor) -> Option<()> {
-    let before = procfs::Glimpse::of(onit.pid())?.switches;
+    let before = proc::Glimpse::of(onit.pid())?.switches;
     std::thread::sleep(Duration::from_millis(500));
-    (procfs::Glimpse::of(onit.pid())?.switches > before).then_some(())
+    (proc::Glimpse::of(onit.pid())?.switches > before).then_some(())
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::procfs::{self, Glimpse};
+use crate::proc::{self, Glimpse};
 use crate::svdir::{Ending, SOON, Supervisor, SvDir, UnderTest};
 use crate::svdir::{missing_tools, onit, poll_until, skip, wait_for};
 
@@ -846,7 +846,7 @@ fn orphans_with(world: &World, options: &[&str]) -> String {
     }
     world.send(orphan, 9);
     let reaped = poll_until(SOON, || Glimpse::of(orphan).is_none().then_some(()));
-    assert!(procfs::is_alive(command));
+    assert!(proc::is_alive(command));
     if reaped.is_some() { "adopted and reaped" } else { "adopted and left a zombie" }.to_owned()
 }
 
@@ -867,7 +867,7 @@ fn left_over(world: &World, script: &str) -> String {
     let start = Instant::now();
     let code = ending(&running, SOON);
     let took = start.elapsed();
-    let fate = match (procfs::is_alive(left), world.text("told").is_empty(), took.as_secs_f32()) {
+    let fate = match (proc::is_alive(left), world.text("told").is_empty(), took.as_secs_f32()) {
         (true, ..) => "lives on".to_owned(),
         (false, false, _) => "told TERM".to_owned(),
         (false, true, 0.9..) => "killed after a second".to_owned(),
@@ -1017,7 +1017,7 @@ fn parent_ends(world: &World, options: &[&str]) -> String {
     let (entry, command) = (world.pid("entry"), world.pid("command"));
     // The signal is sent in the moment of the parent's end; who did not get one by now is at rest.
     let fate = poll_until(Duration::from_millis(500), || Some(world.text("told")).filter(|told| !told.is_empty()));
-    assert!(fate.is_some() || procfs::is_alive(entry) && procfs::is_alive(command));
+    assert!(fate.is_some() || proc::is_alive(entry) && proc::is_alive(command));
     if fate.is_some() { "told" } else { "lives on" }.to_owned()
 }
 
@@ -1075,7 +1075,7 @@ const DUMB_SCENARIOS: &[Scenario] = &[
     scenario("what is left in the session and deaf", "lives on, 3", |w| {
         w.write("stay", "#!/bin/sh\ntrap '' TERM; echo $$ >left; exec sleep 1000\n", 0o755);
         let code = code_of(w, &[], "./stay & until [ -s left ]; do sleep 0.01; done; exit 3");
-        format!("{}, {code}", if procfs::is_alive(w.pid("left")) { "lives on" } else { "is ended" })
+        format!("{}, {code}", if proc::is_alive(w.pid("left")) { "lives on" } else { "is ended" })
     }),
     scenario("where it stands, and where the command does", "/, here", |w| {
         let look = "readlink /proc/$PPID/cwd; readlink /proc/$$/cwd";
@@ -1155,7 +1155,7 @@ const ONIT_SCENARIOS: &[Scenario] = &[
         let running = w.start(&w.entry(&[], &shell(script)));
         let left = ["left0", "left1", "left2"].map(|file| w.pid(file));
         let code = ending(&running, Duration::from_secs(6));
-        let alive = left.into_iter().filter(|&pid| procfs::is_alive(pid)).count();
+        let alive = left.into_iter().filter(|&pid| proc::is_alive(pid)).count();
         if alive == 0 { format!("gone, {code}") } else { format!("{alive} live, {code}") }
     }),
 ];

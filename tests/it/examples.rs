@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{
     Ending, SOON, Service, ServiceBuilder, Supervisor, SvDir, UnderTest, is_starved, missing_tools, skip,
 };
@@ -329,7 +329,7 @@ impl Supervised {
         if self.which == UnderTest::Onit {
             // Orphans come to onit, so this sees what the service has left behind.
             let logger: Vec<u32> = self.service.logger().status().and_then(|status| status.pid()).into_iter().collect();
-            let only_logger = || (procfs::children(self.supervisor.pid()) == logger).then_some(());
+            let only_logger = || (proc::children(self.supervisor.pid()) == logger).then_some(());
             self.supervisor.wait_for("nothing of the service to be left", DYING, only_logger);
         }
         self.supervisor.signal(if self.which == UnderTest::Onit { Signal::SIGTERM } else { Signal::SIGHUP });

@@ -10,7 +10,7 @@ use std::process::Command;
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{given_to, is_root, missing_tools, poll_until, send, skip, wrapped};
 
@@ -158,7 +158,7 @@ fn on_a_full_disk_a_service_runs_and_its_status_is_right_again_once_there_is_spa
     disk.fill();
     web.order(b"d");
     web.wait_down(); // what was kept has its place on the disk
-    onit.wait_for("the end of the service", SOON, || (!procfs::is_alive(pid)).then_some(()));
+    onit.wait_for("the end of the service", SOON, || (!proc::is_alive(pid)).then_some(()));
     unaffected(&other);
     assert_eq!(onit.stderr(), "");
     for file in ["pid.new", "stat.new", "status.new"] {
@@ -228,7 +228,7 @@ fn on_a_read_only_disk_a_service_runs_and_this_is_told() {
         unaffected(&other);
         onit.signal(Signal::SIGTERM);
         assert_eq!(onit.wait_end(SOON), Ending::Code(0));
-        assert!(!procfs::is_alive(pid));
+        assert!(!proc::is_alive(pid));
         // Where there is a place for its `supervise`, all is well.
         let onit = sv.start(UnderTest::Onit);
         unaffected(&Service::at(sv.live().join("service/web")));
@@ -249,7 +249,9 @@ fn where_the_view_has_no_room_a_service_runs_and_can_be_reached_once_there_is() 
     disk.remount("ro");
     let place = Mount::new(&sv.live(), "size=64k,nr_inodes=4");
     let onit = sv.start(UnderTest::Onit);
-    onit.wait_said(&["onit: web: cannot create its live view: No space left on device; running, but out of reach"]);
+    onit.wait_said(&[
+        "onit: web: cannot create its runtime mirror: No space left on device; running, but out of reach",
+    ]);
     let pid: u32 = onit.wait_for("the service", SOON, || onit.stdout().lines().next()?.parse().ok());
     place.remount("nr_inodes=100");
     assert_eq!(Service::at(sv.live().join("service/web")).wait_up(), pid);
@@ -374,7 +376,7 @@ fn a_control_of_another_user_is_told_and_the_service_runs() {
     unaffected(&other);
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
-    assert!(!procfs::is_alive(pid));
+    assert!(!proc::is_alive(pid));
 }
 
 #[test]
@@ -400,7 +402,7 @@ fn the_trouble_of_a_service_and_of_its_logger_is_told_once_with_where_the_link_l
     fs::write(sv.live(), "in the way").expect("write");
     let onit = sv.start(UnderTest::Onit);
     onit.wait_said(&["onit: web: ", &nowhere.join("web").display().to_string(), "like all services of that kind"]);
-    onit.wait_for("both", SOON, || (procfs::children(onit.pid()).len() == 3).then_some(()));
+    onit.wait_for("both", SOON, || (proc::children(onit.pid()).len() == 3).then_some(()));
     let said = onit.said(&["onit: web"]);
     assert_eq!(said.len(), 1, "{said:?}");
     for _ in 0..3 {
@@ -434,17 +436,17 @@ fn held_by(theirs: UnderTest, leave: impl Fn(&SvDir, &Service)) {
     let sv = SvDir::new();
     let (other, web) = (sleeper(&sv, "other"), sleeper(&sv, "web"));
     let their = sv.start_on(theirs, &web);
-    their.wait_for("their service", SOON, || procfs::children(their.pid()).pop());
+    their.wait_for("their service", SOON, || proc::children(their.pid()).pop());
     let onit = sv.start(UnderTest::Onit);
     onit.wait_said(&["onit: web: supervise/lock is held by another supervisor; not supervised until that is mended"]);
     unaffected(&other);
-    assert_eq!(procfs::children(onit.pid()).len(), 1, "web is theirs");
+    assert_eq!(proc::children(onit.pid()).len(), 1, "web is theirs");
     leave(&sv, &web);
     their.wait_end(SOON);
     if theirs != UnderTest::Runsv {
         onit.signal(Signal::SIGHUP); // in time it comes by itself, and for those who ask at once
     }
-    onit.wait_for("both to be ours", SOON, || (procfs::children(onit.pid()).len() == 2).then_some(()));
+    onit.wait_for("both to be ours", SOON, || (proc::children(onit.pid()).len() == 2).then_some(()));
     unaffected(&web);
     assert_eq!(onit.stderr().lines().count(), 1, "said once: {}", onit.stderr());
 }
@@ -480,7 +482,7 @@ fn no_real_supervisor_starts_a_service_beside_onit() {
         let end = their.wait_end(SOON);
         let code = if theirs == UnderTest::S6Supervise { 100 } else { 111 };
         assert_eq!(end, Ending::Code(code), "{theirs:?}: {}", their.stderr());
-        assert_eq!((web.wait_up(), procfs::children(onit.pid())), (pid, vec![pid]));
+        assert_eq!((web.wait_up(), proc::children(onit.pid())), (pid, vec![pid]));
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::container::{Bundle, Container, why_no_containers};
-use crate::procfs::{self, Glimpse};
+use crate::proc::{self, Glimpse};
 use crate::svdir::{Ending, SOON, as_many, is_starved, missing_tools, poll_until, send, skip, wait_for};
 
 /// Lets some threads, each with a bundle of its own, do the work on all of `items`.
@@ -195,8 +195,7 @@ fn with_fifty_services(bundle: Bundle) -> Bundle {
 }
 
 fn wait_for_fifty(container: &Container) {
-    let asleep =
-        || procfs::children(container.pid()).into_iter().filter(|&pid| procfs::command_line(pid) == "sleep 1000");
+    let asleep = || proc::children(container.pid()).into_iter().filter(|&pid| proc::command_line(pid) == "sleep 1000");
     container.wait_for("fifty services", SOON, || (asleep().count() >= 50).then_some(()));
 }
 
@@ -326,22 +325,22 @@ fn a_storm_of_orphans_leaves_no_zombie_costs_about_what_it_costs_tini_and_then_i
         container.wait_for("the end of the storm", 3 * SOON, || (container.stdout() == "over\n").then_some(()));
         // The fifty, and the command.
         container
-            .wait_for("the last zombie to go", SOON, || (procfs::children(container.pid()).len() == 51).then_some(()));
+            .wait_for("the last zombie to go", SOON, || (proc::children(container.pid()).len() == 51).then_some(()));
     }
-    let (cost, theirs) = (procfs::cpu(ours.pid()), procfs::cpu(theirs.pid()));
+    let (cost, theirs) = (proc::cpu(ours.pid()), proc::cpu(theirs.pid()));
     println!("{cost:?}, tini {theirs:?}");
     // They share the machine with each other and with other tests: twice as much would be a mistake, less is noise, and
     // the kernel counts in hundredths.
     assert!(is_starved() || cost <= 2 * theirs + Duration::from_millis(200), "{cost:?}, and tini {theirs:?}");
-    assert!(procfs::children(ours.pid()).into_iter().all(procfs::is_alive));
+    assert!(proc::children(ours.pid()).into_iter().all(proc::is_alive));
     // What has just happened may still be published.
     wait_for("rest", SOON, || {
-        let before = procfs::naps(ours.pid());
+        let before = proc::naps(ours.pid());
         thread::sleep(Duration::from_millis(300));
-        (procfs::naps(ours.pid()) == before).then_some(())
+        (proc::naps(ours.pid()) == before).then_some(())
     });
-    let before = procfs::naps(ours.pid());
+    let before = proc::naps(ours.pid());
     assert_eq!(poll_until(Duration::from_secs(10), || ours.ended()), None);
-    assert_eq!(procfs::naps(ours.pid()), before, "it woke up although nothing happened");
+    assert_eq!(proc::naps(ours.pid()), before, "it woke up although nothing happened");
     assert_eq!(ours.stderr(), "");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use nix::sys::signal::Signal;
 
@@ -19,7 +19,7 @@ fn goes_about_its_business(service: &Service) {
     let next = service.wait_other(pid);
     service.order(b"d");
     service.wait_down();
-    assert!(!procfs::is_alive(next));
+    assert!(!proc::is_alive(next));
     service.order(b"u");
     service.wait_up();
 }
@@ -39,12 +39,12 @@ fn a_hung_control_script_delays_nobody_and_is_killed_after_five_seconds() {
     let asked = Instant::now();
     let hook = hung.wait_pid("hook");
     goes_about_its_business(&web);
-    assert!(procfs::is_alive(hook) && hung.wait_up() == pid, "the bystander was to be quicker than the limit");
+    assert!(proc::is_alive(hook) && hung.wait_up() == pid, "the bystander was to be quicker than the limit");
 
     onit.wait_said(&["onit: hung: control/t is still running past its time limit; killing it"]);
     assert!(asked.elapsed() >= Duration::from_millis(4_900), "killed after {:?}", asked.elapsed());
     hung.wait_down(); // TERM was sent in its place
-    assert!(!procfs::is_alive(hook) && !procfs::is_alive(pid));
+    assert!(!proc::is_alive(hook) && !proc::is_alive(pid));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_service_that_ignores_term_delays_nobody() {
     deaf.order(b"d");
     deaf.wait_for("TERM to be sent", |status| status.got_term() && status.want() == b'd');
     goes_about_its_business(&web);
-    assert!(procfs::is_alive(pid) && onit.stderr().is_empty());
+    assert!(proc::is_alive(pid) && onit.stderr().is_empty());
     deaf.order(b"k");
     deaf.wait_down();
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, SOON, Supervisor, SvDir, is_root, missing_tools, onit, output, skip, wrapped};
 
 /// The messages of these lines, all of which are objects with the keys that are promised.
@@ -113,7 +113,7 @@ fn what_is_refused_at_the_start_is_refused_in_one_object() {
 
 /// The supervisor's pid as we see it; `unshare` waits for it and ends as it does.
 fn inner(unshare: &Supervisor) -> u32 {
-    unshare.wait_for("PID 1", SOON, || procfs::children(unshare.pid()).pop())
+    unshare.wait_for("PID 1", SOON, || proc::children(unshare.pid()).pop())
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_panic_is_told_in_an_object_whether_it_goes_on_or_not() {
             command.env("ONIT_TEST_PANIC", &told);
             command
         });
-        onit.wait_for("a handler of HUP", SOON, || procfs::children(onit.pid()).pop());
+        onit.wait_for("a handler of HUP", SOON, || proc::children(onit.pid()).pop());
         std::fs::write(&told, "").expect("write");
         onit.signal(Signal::SIGHUP);
         onit.wait_said(&[words]);

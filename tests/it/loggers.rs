@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, SOON, Service, ServiceBuilder, SvDir, UnderTest, missing_tools, send, skip, wait_for};
 
 /// Writes numbered lines without end. It counts in a file after each line, so that a life begins where the one before was
@@ -119,7 +119,7 @@ fn a_service_that_is_told_to_exit_has_every_word_logged_and_its_logger_ends() {
     web.wait_text("got", |text| text == "first\n");
     let logger = web.logger().wait_up();
     web.order(b"x");
-    onit.wait_for("the end of the logger", SOON, || (!procfs::is_alive(logger)).then_some(()));
+    onit.wait_for("the end of the logger", SOON, || (!proc::is_alive(logger)).then_some(()));
     let text = web.text("got");
     has_every_word(&text[..text.find("end\n").map_or(0, |at| at + 4)]);
 }
@@ -185,11 +185,11 @@ fn a_logger_that_ignores_the_end_of_its_input_is_named_and_killed() {
     let onit = sv.start(UnderTest::Onit);
     let (pid, logger) = (web.wait_up(), web.logger().wait_up());
     onit.signal(Signal::SIGTERM);
-    onit.wait_for("the end of the service", SOON, || (!procfs::is_alive(pid)).then_some(()));
-    assert!(procfs::is_alive(logger), "it may take its time");
+    onit.wait_for("the end of the service", SOON, || (!proc::is_alive(pid)).then_some(()));
+    assert!(proc::is_alive(logger), "it may take its time");
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
-    assert!(!procfs::is_alive(logger));
+    assert!(!proc::is_alive(logger));
     assert_eq!(onit.stderr(), format!("onit: web/log: still running (pid {logger}); killing it\n"));
 }
 
@@ -240,7 +240,7 @@ fn a_logger_that_was_stopped_reads_to_the_end_all_the_same() {
     let logger = web.logger().wait_pid("ready");
     web.wait_pid("ready");
     send(logger, Signal::SIGSTOP);
-    web.logger().wait_for("a stop", |_| procfs::Glimpse::of(logger).is_some_and(|seen| seen.is_stopped()));
+    web.logger().wait_for("a stop", |_| proc::Glimpse::of(logger).is_some_and(|seen| seen.is_stopped()));
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
     assert_eq!((onit.stderr().as_str(), web.text("got").as_str()), ("", "line\n"));

@@ -27,7 +27,7 @@ mod names;
 mod orders;
 mod personalities;
 mod pid1;
-mod procfs;
+mod proc;
 mod ptrace;
 mod scale;
 mod scenario;

@@ -10,7 +10,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 
 use crate::crash_and_upgrade::{At, Trap, why_no_traps};
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{SOON, Supervisor, SvDir, UnderTest, as_many, poll_until, skip, wait_for};
 use crate::verbs::verb;
 
@@ -107,7 +107,7 @@ impl Tree {
     fn change(&mut self, at_once: bool, how: impl FnOnce(&mut Tree)) {
         if at_once {
             self.onit.signal(Signal::SIGSTOP);
-            wait_for("it to stand still", SOON, || procfs::Glimpse::of(self.onit.pid())?.is_stopped().then_some(()));
+            wait_for("it to stand still", SOON, || proc::Glimpse::of(self.onit.pid())?.is_stopped().then_some(()));
         }
         how(self);
         if at_once {
@@ -118,7 +118,7 @@ impl Tree {
     /// The processes, by the directories that they run in.
     fn running(&self) -> BTreeMap<usize, Vec<u32>> {
         let mut running: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        for pid in procfs::children(self.onit.pid()) {
+        for pid in proc::children(self.onit.pid()) {
             let Ok(place) = fs::read_link(format!("/proc/{pid}/cwd")) else { continue };
             let name = place.file_name().expect("a name").to_string_lossy().into_owned();
             let aside = || name.strip_prefix('d')?.parse().ok();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, Output, Phase, SOON, Service, SvDir, UnderTest};
 use crate::svdir::{copy_program, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 
@@ -126,9 +126,9 @@ fn runsvdir_shows_what_services_say_on_stderr_in_its_title() {
     let front = sv.spawn(runsvdir(&sv, &[&area]));
     web.wait_up();
     front.wait_for("the words in the title", SOON, || {
-        procfs::command_line(front.pid()).contains("...the disk is on fire").then_some(())
+        proc::command_line(front.pid()).contains("...the disk is on fire").then_some(())
     });
-    let title = procfs::command_line(front.pid());
+    let title = proc::command_line(front.pid());
     assert!(title.contains("log: ....") && title.len() < 1000, "the label stays: {title}");
     assert_eq!(front.stderr(), "");
 }
@@ -157,7 +157,7 @@ fn runsvdir_stops_a_service_that_is_removed_and_starts_a_new_one() {
     let front = sv.spawn(runsvdir(&sv, &[]));
     let pid = web.wait_up();
     fs::rename(web.path(), sv.root().join("web")).expect("rename");
-    front.wait_for("the end of the removed", SOON, || (!procfs::is_alive(pid)).then_some(()));
+    front.wait_for("the end of the removed", SOON, || (!proc::is_alive(pid)).then_some(()));
     sleeper(&sv, "new").wait_up();
 }
 
@@ -173,7 +173,7 @@ fn runsvdir_as_pid_1_stops_its_services_in_order_at_term() {
     let unshare = sv.spawn(unshare);
     web.wait_up();
     web.logger().wait_up();
-    send(procfs::children(unshare.pid())[0], Signal::SIGTERM);
+    send(proc::children(unshare.pid())[0], Signal::SIGTERM);
     assert_eq!(unshare.wait_end(SOON), Ending::Code(0));
     assert_eq!((web.text("got").as_str(), unshare.stderr().as_str()), ("last words\n", ""));
     assert_eq!(web.status().expect("a status").stat, "down\n");
@@ -252,7 +252,7 @@ fn life_under(which: UnderTest) -> Vec<(String, usize)> {
     }
     let pid = web.wait_up();
     assert_eq!(sv.svc(&["-k", "web"]).code, 0); // once: it is not started again
-    note(&|status| status.phase() == Phase::Down && !procfs::is_alive(pid));
+    note(&|status| status.phase() == Phase::Down && !proc::is_alive(pid));
     assert_eq!(sv.svc(&["-u", "web"]).code, 0);
     web.wait_up();
     assert_eq!((sv.svok(&["web"]).code, sv.svc(&["-dx", "web"]).code), (0, 0));
@@ -281,7 +281,7 @@ fn supervise_stops_its_service_at_term() {
     let pid = web.wait_up();
     supervise.signal(Signal::SIGTERM);
     supervise.wait_for("the end of its service or its own", SOON, || {
-        (!procfs::is_alive(pid) || supervise.ended().is_some()).then_some(())
+        (!proc::is_alive(pid) || supervise.ended().is_some()).then_some(())
     });
     assert_eq!(supervise.wait_end(SOON), Ending::Code(0));
     assert_eq!((sv.processes(), web.status().and_then(|status| status.pid())), (vec![], None));
@@ -298,7 +298,7 @@ fn svscan_does_not_stop_what_is_removed_and_starts_what_is_new() {
     let away = sv.service_at(sv.root().join("web")).create();
     assert_eq!(away.wait_up(), pid);
     away.order(b"dx");
-    wait_for("the end of the removed", SOON, || (!procfs::is_alive(pid) && !away.is_supervised()).then_some(()));
+    wait_for("the end of the removed", SOON, || (!proc::is_alive(pid) && !away.is_supervised()).then_some(()));
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_killed_front_leaves_its_services_supervised() {
             let next = web.wait_other(pid);
             web.order(b"d");
             web.wait_down();
-            assert!(!procfs::is_alive(next), "{which:?} {signal}");
+            assert!(!proc::is_alive(next), "{which:?} {signal}");
             web.order(b"x");
             wait_for("the end of all", SOON, || sv.processes().is_empty().then_some(()));
         }
@@ -332,14 +332,14 @@ fn a_front_is_found_by_its_name_alone(tool: &str, program: &Path) {
     command.args((tool == "runsvdir").then_some("-P")).arg("service").current_dir(sv.root());
     let front = sv.spawn(command);
     let running = [web.wait_up(), pair.wait_up(), pair.logger().wait_up()];
-    let called = || sv.processes().into_iter().filter(|pid| procfs::is_called(*pid, tool)).collect::<Vec<_>>();
+    let called = || sv.processes().into_iter().filter(|pid| proc::is_called(*pid, tool)).collect::<Vec<_>>();
     assert_eq!(called(), [front.pid()], "{program:?}");
     let stands = fs::read_link(format!("/proc/{}/cwd", front.pid())).expect("a directory");
     let place = if tool == "svscan" { sv.path() } else { sv.root().to_owned() };
     assert_eq!(stands, fs::canonicalize(place).expect("a directory"), "{program:?}");
     send(front.pid(), Signal::SIGTERM);
     front.wait_end(SOON);
-    assert_eq!((called(), running.map(procfs::is_alive)), (vec![], [true; 3]), "{program:?}");
+    assert_eq!((called(), running.map(proc::is_alive)), (vec![], [true; 3]), "{program:?}");
     send(running[0], Signal::SIGKILL);
     web.wait_other(running[0]);
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{as_many, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 
@@ -21,7 +21,7 @@ fn as_pid_1(command: &Command) -> Command {
 
 /// The supervisor's pid as we see it; `unshare` waits for it and ends as it does.
 fn inner(unshare: &Supervisor) -> u32 {
-    unshare.wait_for("PID 1", SOON, || procfs::children(unshare.pid()).pop())
+    unshare.wait_for("PID 1", SOON, || proc::children(unshare.pid()).pop())
 }
 
 fn sleeper(sv: &SvDir, name: &str) -> Service {
@@ -64,9 +64,9 @@ fn twenty_thousand_orphans_leave_no_zombie_and_the_services_do_not_notice() {
         restarts += 1;
         Some(storm.text("done")).filter(|text| text == "done\n")
     });
-    let zombies = || procfs::children(onit).into_iter().filter(|&child| !procfs::is_alive(child)).count();
+    let zombies = || proc::children(onit).into_iter().filter(|&child| !proc::is_alive(child)).count();
     unshare.wait_for("two children and no zombie", SOON, || {
-        (procfs::children(onit).len() == 2 && zombies() == 0).then_some(())
+        (proc::children(onit).len() == 2 && zombies() == 0).then_some(())
     });
     assert!(restarts > 0 && unshare.stderr().is_empty(), "{}", unshare.stderr());
 }
@@ -86,9 +86,9 @@ fn orphans_that_died_while_it_could_not_look_are_reaped_however_many_they_are() 
     storm.write("go", "");
     storm.wait_text("done", |text| text == "done\n");
     let many = as_many(6_000);
-    unshare.wait_for("so many zombies", SOON, || (procfs::children(onit).len() > many).then_some(()));
+    unshare.wait_for("so many zombies", SOON, || (proc::children(onit).len() > many).then_some(()));
     send(onit, Signal::SIGCONT);
-    unshare.wait_for("no zombie", SOON, || (procfs::children(onit).len() == 1).then_some(()));
+    unshare.wait_for("no zombie", SOON, || (proc::children(onit).len() == 1).then_some(()));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn an_end_by_a_real_time_signal_is_seen_by_pid_1() {
     let web = sleeper(&sv, "web");
     let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
     let (onit, pid) = (inner(&unshare), web.wait_up());
-    let real = procfs::children(onit)[0];
+    let real = proc::children(onit)[0];
     assert!(Command::new("kill").args(["-40", &real.to_string()]).status().expect("kill").success());
     web.wait_other(pid);
     unshare.wait_said(&["onit: web: was killed by signal 40"]);
@@ -150,7 +150,7 @@ fn a_second_signal_to_pid_1_hurries() {
         deaf.wait_text("ready", |text| !text.is_empty());
         send(onit, first);
         deaf.wait_for("TERM to be sent", |status| status.got_term());
-        unshare.wait_for("the end of the other", SOON, || (procfs::children(onit).len() == 1).then_some(()));
+        unshare.wait_for("the end of the other", SOON, || (proc::children(onit).len() == 1).then_some(()));
         send(onit, second);
         assert_eq!(unshare.wait_end(SOON), Ending::Code(0));
         assert_eq!(unshare.said(&["onit: deaf: still running (pid", "killing it"]).len(), 1, "{}", unshare.stderr());
@@ -205,9 +205,9 @@ fn orphans_of_services_become_children_of_onit_at_any_pid_and_are_reaped() {
     let web = sv.service("web").exec("run", daemon).create_atomically();
     let onit = sv.start(UnderTest::Onit);
     let (orphan, pid) = (web.wait_pid("orphan"), web.wait_up());
-    onit.wait_for("the adoption", SOON, || procfs::children(onit.pid()).contains(&orphan).then_some(()));
+    onit.wait_for("the adoption", SOON, || proc::children(onit.pid()).contains(&orphan).then_some(()));
     send(orphan, Signal::SIGKILL);
-    onit.wait_for("no zombie", SOON, || procfs::Glimpse::of(orphan).is_none().then_some(()));
+    onit.wait_for("no zombie", SOON, || proc::Glimpse::of(orphan).is_none().then_some(()));
     assert_eq!((web.wait_up(), onit.stderr().as_str()), (pid, ""));
 }
 

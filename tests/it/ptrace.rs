@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use crate::procfs::{self, Glimpse};
+use crate::proc::{self, Glimpse};
 use crate::svdir::{Ending, SOON, SvDir, UnderTest};
 use crate::svdir::{missing_tools, onit, poll_until, send, skip, wait_for};
 
@@ -93,7 +93,7 @@ fn a_command_that_asks_to_be_traced_is_executed_and_its_code_becomes_ours() {
     let trap = format!("$| = 1; {} print(\"ready\"); sleep 1 while 1", trace_me());
     let onit = sv.spawn_words(&[onit().to_str().expect("a path"), "--", "perl", "-e", &trap]);
     onit.wait_for("the command", SOON, || (onit.stdout() == "ready").then_some(()));
-    procfs::children(onit.pid()).into_iter().for_each(|pid| send(pid, Signal::SIGTRAP));
+    proc::children(onit.pid()).into_iter().for_each(|pid| send(pid, Signal::SIGTRAP));
     assert_eq!(onit.wait_end(SOON), Ending::Code(133), "a TRAP that somebody sends is one");
 }
 
@@ -108,7 +108,7 @@ fn a_command_that_asks_to_be_traced_hears_signals_and_can_be_stopped() {
     let onit = sv.spawn_words(&[onit().to_str().expect("a path"), "--", "perl", "-e", &code]);
     let read = |file: &str| std::fs::read_to_string(at(file)).ok().filter(|text| text.ends_with('\n'));
     let pid: u32 = wait_for("the command", SOON, || read("alive")).trim().parse().expect("a pid");
-    assert_eq!(procfs::children(onit.pid()), [pid]);
+    assert_eq!(proc::children(onit.pid()), [pid]);
     for (signal, stopped) in [(Signal::SIGSTOP, true), (Signal::SIGCONT, false), (Signal::SIGSTOP, true)] {
         send(pid, signal);
         wait_for("it to do so", SOON, || Glimpse::of(pid).filter(|seen| seen.is_stopped() == stopped));

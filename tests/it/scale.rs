@@ -1,6 +1,6 @@
 //! A thousand services: each as if it were alone, and nothing happens while nothing happens.
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, Phase, Service, SvDir, UnderTest, as_many, wait_for};
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -20,9 +20,9 @@ fn a_thousand_services_run_answer_idle_and_end() {
     wait_for("all to be up", LONG, || all.iter().all(up).then_some(()));
 
     wait_for("three seconds without a context switch", LONG, || {
-        let before = procfs::naps(onit.pid());
+        let before = proc::naps(onit.pid());
         std::thread::sleep(IDLE);
-        (procfs::naps(onit.pid()) == before).then_some(())
+        (proc::naps(onit.pid()) == before).then_some(())
     });
 
     let last = all.last().expect("a service");
@@ -35,5 +35,5 @@ fn a_thousand_services_run_answer_idle_and_end() {
     assert_eq!((onit.wait_end(LONG), onit.stderr().as_str()), (Ending::Code(0), ""));
     assert_eq!(sv.processes(), [0u32; 0]);
     assert!(all.iter().all(|service| service.status().is_some_and(|status| status.stat == "down\n")));
-    assert!(!procfs::is_alive(old));
+    assert!(!proc::is_alive(old));
 }

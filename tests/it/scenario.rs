@@ -284,9 +284,9 @@ scenarios! {
     sv_actions
     sv_commands
     sv_status
-    talk
-    talk_of_others
-    talk_svscan
+    wire_log
+    wire_log_of_others
+    wire_log_svscan
 }
 
 #[test]

@@ -19,7 +19,7 @@ use onit::wire::settings::{FILES, Moment, Reader, Systemd, VALUES, inputs};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{
     SOON, Service, Supervisor, SvDir, UnderTest, is_root, missing_tools, onit, output, skip, while_nothing_starts,
 };
@@ -665,7 +665,7 @@ fn a_running_service_takes_what_was_replaced_at_its_next_start() {
     onit.wait_for("it runs on", SOON, || (web.status()?.pid() == Some(first)).then_some(()));
     web.control(b"t").expect("supervised");
     let next = web.wait_for("the next", |status| status.pid().is_some_and(|pid| pid != first)).pid().expect("a pid");
-    onit.wait_for("the new words", SOON, || procfs::command_line(next).contains("sleep 1002").then_some(()));
+    onit.wait_for("the new words", SOON, || proc::command_line(next).contains("sleep 1002").then_some(()));
 }
 
 /// What a directory consists of, whoever may read it.

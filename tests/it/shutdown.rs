@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, is_starved, missing_tools, poll_until, skip};
 
 fn start_with(sv: &SvDir, variables: &[(&str, &str)]) -> Supervisor {
@@ -64,7 +64,7 @@ fn what_went_into_the_background_is_told_to_end_and_killed_if_it_does_not() {
     let bystander = sv.spawn_words(&["sleep", "1000"]);
     let (ending, _) = stop(&onit);
     assert_eq!((ending, web.text("told").as_str()), (Ending::Code(0), "told\n"));
-    assert!(!procfs::is_alive(polite) && !procfs::is_alive(deaf) && procfs::is_alive(bystander.pid()));
+    assert!(!proc::is_alive(polite) && !proc::is_alive(deaf) && proc::is_alive(bystander.pid()));
     assert_eq!(onit.stderr(), format!("onit: sleep (pid {deaf}) is still running; killing it\n"));
 }
 

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use onit::client::{ServiceState, api::Api};
 
-use crate::procfs::{self, Glimpse};
+use crate::proc::{self, Glimpse};
 use crate::svdir::{Ending, Phase, SOON, Service, SvDir, UnderTest};
 use crate::svdir::{poll_until, send, skip, wait_for};
 
@@ -314,7 +314,7 @@ fn what_is_told_to_a_newborn_child_reaches_it() {
     let last = web.wait_up();
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0), "a shutdown waits for no lease");
-    assert!(!procfs::is_alive(last));
+    assert!(!proc::is_alive(last));
     drop(lease);
     assert_eq!((web.text("ran"), onit.stderr()), (String::new(), String::new()));
 }
@@ -363,8 +363,8 @@ fn who_waits_for_nobody_sleeps() {
     web.wait_pid("ran");
     // One that looks again and again does so within any second; one that does not comes to rest before long.
     wait_for("rest", SOON, || {
-        let before = procfs::naps(onit.pid());
+        let before = proc::naps(onit.pid());
         std::thread::sleep(Duration::from_secs(1));
-        (procfs::naps(onit.pid()) == before).then_some(())
+        (proc::naps(onit.pid()) == before).then_some(())
     });
 }

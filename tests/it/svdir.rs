@@ -29,7 +29,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::procfs;
+use crate::proc;
 
 /// Long enough for anything that happens "at once", however busy the machine is.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -138,7 +138,7 @@ impl SvDir {
         self.root.path().join("service")
     }
 
-    /// Where onit makes its live view, if it needs one.
+    /// Where onit makes its runtime mirror, if it needs one.
     pub fn live(&self) -> PathBuf {
         self.root.path().join("live")
     }
@@ -241,7 +241,7 @@ impl SvDir {
 
     /// Every living process that was started on this directory, for assertions about leftovers.
     pub fn processes(&self) -> Vec<u32> {
-        procfs::marked(&self.mark, self.root.path())
+        proc::marked(&self.mark, self.root.path())
     }
 
     fn mark<'c>(&self, command: &'c mut Command) -> &'c mut Command {
@@ -618,7 +618,7 @@ impl UnderTest {
 /// A shell that starts us in the background makes us, and so all real supervisors and their services, deaf to INT and
 /// QUIT, and nohup(1) to HUP; tests must mean the same there.
 fn hearing_all_signals(words: &[&OsStr]) -> Command {
-    let deaf = procfs::Glimpse::of(std::process::id()).is_some_and(|us| us.ignored & 0b111 != 0);
+    let deaf = proc::Glimpse::of(std::process::id()).is_some_and(|us| us.ignored & 0b111 != 0);
     let prefix: &[&str] = if deaf { &["env", "--default-signal=HUP,INT,QUIT"] } else { &[] };
     let mut all = prefix.iter().map(OsStr::new).chain(words.iter().copied());
     let mut command = Command::new(all.next().expect("a program"));
@@ -678,7 +678,7 @@ impl Supervisor {
             panic!(
                 "waited {deadline:?} in vain for {what}\nended: {:?}\nits processes: {:#?}\nits stderr:\n{}",
                 self.ended(),
-                describe(&procfs::tree(self.pid)),
+                describe(&proc::tree(self.pid)),
                 self.stderr()
             )
         })
@@ -691,7 +691,7 @@ impl Drop for Supervisor {
         let child = self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if thread::panicking() {
             let ended = child.try_wait();
-            eprintln!("the supervisor (ended: {ended:?}): {:#?}", describe(&procfs::tree(self.pid)));
+            eprintln!("the supervisor (ended: {ended:?}): {:#?}", describe(&proc::tree(self.pid)));
             eprintln!("its stderr:\n{}", read_lossy(&self.stderr));
         }
         drop(child.kill());
@@ -801,8 +801,8 @@ pub fn send(pid: u32, signal: Signal) {
 
 fn describe(pids: &[u32]) -> Vec<String> {
     let line = |&pid: &u32| {
-        let state = procfs::Glimpse::of(pid).map_or('-', |p| p.state);
-        format!("{pid} {state} {}", procfs::command_line(pid))
+        let state = proc::Glimpse::of(pid).map_or('-', |p| p.state);
+        format!("{pid} {state} {}", proc::command_line(pid))
     };
     pids.iter().map(line).collect()
 }
@@ -823,7 +823,7 @@ pub fn wrapped(prefix: &[&str], command: &Command) -> Command {
     outer
 }
 
-/// Gives the directory, and a place for the live view, to another user, and returns the words that run onit on it as
+/// Gives the directory, and a place for the runtime mirror, to another user, and returns the words that run onit on it as
 /// that user. Only root can do that.
 pub fn given_to(sv: &SvDir, uid: u32) -> Vec<String> {
     use std::os::unix::fs::{PermissionsExt, chown};
@@ -920,7 +920,7 @@ mod tests {
         });
         let pids: Vec<u32> = told.recv_timeout(SOON).expect("three processes");
         assert!(test.join().is_err(), "the test above was to panic");
-        assert_eq!(pids.iter().filter(|&&pid| procfs::is_alive(pid)).count(), 0, "left behind: {:?}", describe(&pids));
+        assert_eq!(pids.iter().filter(|&&pid| proc::is_alive(pid)).count(), 0, "left behind: {:?}", describe(&pids));
     }
 
     #[test]
@@ -943,7 +943,7 @@ mod tests {
         let runsv = sv.start_on(UnderTest::Runsv, &web);
         let pid = web.wait_up();
         let status = web.status().expect("a status");
-        assert_eq!(procfs::children(runsv.pid()), [pid]);
+        assert_eq!(proc::children(runsv.pid()), [pid]);
         assert_eq!((status.stat.as_str(), status.pid_text.as_str()), ("run\n", format!("{pid}\n").as_str()));
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         assert!(now.saturating_sub(status.since_1970()) < SOON && now >= status.since_1970(), "{status:?}");

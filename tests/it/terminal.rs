@@ -20,7 +20,7 @@ use nix::unistd::tcgetpgrp;
 use crate::container::{Bundle, why_no_containers};
 use crate::entrypoint::Who::{self, DumbInit, Onit, OnitAsDumbInit, OnitAsTini, Tini};
 use crate::entrypoint::World;
-use crate::procfs::{self, Glimpse};
+use crate::proc::{self, Glimpse};
 use crate::svdir::{Ending, SOON, Supervisor, missing_tools, poll_until, skip, wait_for};
 
 /// Both ends of a new terminal. Nobody inherits them by accident.
@@ -144,7 +144,7 @@ fn group(pid: u32) -> u32 {
 /// Waits until it and all below it are stopped. Who reads and has yet to notice takes the first letter of what is typed.
 fn wait_stopped(pid: u32) {
     let is_stopped = |pid: u32| Glimpse::of(pid).is_some_and(|glimpse| glimpse.is_stopped());
-    wait_for("the stop", SOON, || procfs::tree(pid).into_iter().all(is_stopped).then_some(()));
+    wait_for("the stop", SOON, || proc::tree(pid).into_iter().all(is_stopped).then_some(()));
 }
 
 fn wait_continued(pid: u32) {
@@ -185,10 +185,10 @@ fn an_interactive_shell_as_the_command_has_its_job_control() {
         let front = world.pid("front");
         session.wait_in_front(front);
         person.types("\x03");
-        wait_for("the end of the job in front", SOON, || (!procfs::is_alive(front)).then_some(()));
+        wait_for("the end of the job in front", SOON, || (!proc::is_alive(front)).then_some(()));
         person.types("echo still$((6*7))\n");
         person.sees("still42");
-        assert!(procfs::is_alive(back), "{who:?}: ^C is for the job in front only");
+        assert!(proc::is_alive(back), "{who:?}: ^C is for the job in front only");
 
         person.types("sh -c 'echo $$ >job; read x; echo got$x; exec sleep 1000'\n");
         let job = world.pid("job");
@@ -244,7 +244,7 @@ fn when_the_terminal_goes_everything_ends() {
     let Session { person, leader, .. } = session;
     drop(person);
     assert_eq!(leader.wait_end(SOON), Ending::Code(129));
-    wait_for("the end of the job", SOON, || (!procfs::is_alive(job)).then_some(()));
+    wait_for("the end of the job", SOON, || (!proc::is_alive(job)).then_some(()));
 }
 
 /// Elsewhere silence is kept.
@@ -402,7 +402,7 @@ fn a_shell_at_a_containers_terminal_has_its_job_control() {
     let container = bundle.start();
     let person = Person::at(container.terminal().try_clone().expect("a descriptor"));
     let named = |words: &str| {
-        let found = || procfs::tree(container.pid()).into_iter().find(|&pid| procfs::command_line(pid) == words);
+        let found = || proc::tree(container.pid()).into_iter().find(|&pid| proc::command_line(pid) == words);
         container.wait_for(words, SOON, found)
     };
     person.types("sleep 1001 &\n");
@@ -417,10 +417,10 @@ fn a_shell_at_a_containers_terminal_has_its_job_control() {
     wait_continued(front);
     container.wait_for("the job in front", SOON, || (field(front, 5) == group(front)).then_some(()));
     person.types("\x03");
-    container.wait_for("the end of the job in front", SOON, || (!procfs::is_alive(front)).then_some(()));
+    container.wait_for("the end of the job in front", SOON, || (!proc::is_alive(front)).then_some(()));
     person.types("echo still$((6*7))\n");
     person.sees("still42");
-    assert!(procfs::is_alive(back) && !Glimpse::of(container.pid()).expect("alive").is_stopped());
+    assert!(proc::is_alive(back) && !Glimpse::of(container.pid()).expect("alive").is_stopped());
     person.types("exit 6\n");
     // The shell may first say that there are jobs; what is left is ended by onit.
     assert_eq!(container.wait_end(SOON), Ending::Code(6));

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::procfs;
+use crate::proc;
 use crate::scenario::{Tools, play};
 use crate::svdir::{
     SOON, SvDir, UnderTest, find_in_path, is_root, missing_tools, onit, poll_until, skip, wait_for, wrapped,
@@ -172,9 +172,9 @@ fn wakes_up_while_it_waits(program: &str) -> bool {
     deaf.wait_for("the order", |status| status.got_term());
     // One that looks again and again does so within any two seconds; one that does not comes to rest before long.
     poll_until(Duration::from_secs(10), || {
-        let before = procfs::naps(waiting.pid());
+        let before = proc::naps(waiting.pid());
         std::thread::sleep(Duration::from_secs(2));
-        (procfs::naps(waiting.pid()) == before).then_some(())
+        (proc::naps(waiting.pid()) == before).then_some(())
     })
     .is_none()
 }

@@ -1,6 +1,6 @@
 //! onit's own verbs: against onit through its socket, and against runit through the files.
 
-use crate::procfs;
+use crate::proc;
 use crate::svdir::{
     self, Output, SOON, Service, Supervisor, SvDir, UnderTest, is_starved, missing_tools, skip, spawn, wait_for,
 };
@@ -78,12 +78,12 @@ fn an_order_is_over_when_it_has_had_its_effect() {
         assert_eq!(pid(&web), None, "{which:?}: finish is over, too");
         assert_eq!(well(&sv, &["up", "web"]), "");
         let first = pid(&web);
-        assert!(first.is_some_and(procfs::is_alive), "{which:?}");
+        assert!(first.is_some_and(proc::is_alive), "{which:?}");
         assert_eq!(well(&sv, &["restart", "web"]), "");
-        assert!(pid(&web).is_some_and(procfs::is_alive) && pid(&web) != first, "{which:?}");
+        assert!(pid(&web).is_some_and(proc::is_alive) && pid(&web) != first, "{which:?}");
         let before = pid(&web).expect("a process");
         well(&sv, &["kill", "web"]);
-        assert!(!procfs::is_alive(before));
+        assert!(!proc::is_alive(before));
         web.wait_up();
         well(&sv, &["pause", "web"]);
         assert!(web.status().is_some_and(|status| status.paused()));
@@ -150,7 +150,7 @@ fn what_does_not_come_about_is_told_with_its_cause() {
         deaf.wait_up();
         // It has to be deaf before it is told: its shell needs a moment for that.
         wait_for("it to be deaf", SOON, || {
-            procfs::Glimpse::of(pid(&deaf)?).filter(|seen| seen.ignored & (1 << 14) != 0).map(drop)
+            proc::Glimpse::of(pid(&deaf)?).filter(|seen| seen.ignored & (1 << 14) != 0).map(drop)
         });
         fails(&sv, &["down", "-t", "0.2", "deaf"], 99, &["onit: deaf: not down after ", "s: stopping (pid "]);
         match which {
@@ -182,7 +182,7 @@ fn what_does_not_come_about_is_told_with_its_cause() {
         fails(&sv, &["export", "systemd"], 100, &["onit: export: DIR is missing"]);
         let mut command = command(&sv, &["down", "deaf"]);
         command.env("SVWAIT", "0");
-        assert_eq!(sv.run(command).code, 99, "SVWAIT is heeded");
+        assert_eq!(sv.run(command).code, 99, "SVWAIT is read");
         assert_eq!(verb(&sv, &["kill", "--no-wait", "deaf"]).code, 0);
     }
 }
@@ -360,7 +360,7 @@ fn health_asks_every_check_at_once_and_status_says_that_nobody_has() {
         let reason = "web: not available: ./check has not ended within 2 seconds";
         assert_eq!((report.code, &json(&report.stdout)["reason"]), (1, &reason.into()));
         let child = web.wait_pid("child");
-        wait_for("the end of what the check waited for", SOON, || (!procfs::is_alive(child)).then_some(()));
+        wait_for("the end of what the check waited for", SOON, || (!proc::is_alive(child)).then_some(()));
         // One after the other they would take longer than there is time.
         web.write_script("check", "exit 0");
         let healthy = || (verb(&sv, &["health"]).code == 0).then_some(());
@@ -920,15 +920,15 @@ fn of_another_pid_namespace_the_process_that_is_meant_is_shown_and_never_another
         let told = web.wait_up();
         let is_api = which == UnderTest::Onit;
         supervisor.wait_for("the socket", SOON, || (!is_api || sv.live().join("api").exists()).then_some(()));
-        let is_run = |pid: &u32| procfs::command_line(*pid).starts_with("sleep 1000");
-        let here = supervisor.wait_for("its sleep", SOON, || procfs::tree(supervisor.pid()).into_iter().find(is_run));
+        let is_run = |pid: &u32| proc::command_line(*pid).starts_with("sleep 1000");
+        let here = supervisor.wait_for("its sleep", SOON, || proc::tree(supervisor.pid()).into_iter().find(is_run));
         assert_ne!(here, told);
         assert_eq!(well(&sv, &["pid", "web"]), format!("{here}\n"), "{which:?}");
         assert!(well(&sv, &["env", "web"]).contains("MARK=inside\n"), "{which:?}");
         let detail = well(&sv, &["status", "web"]);
         assert!(detail.contains(&format!("{told} (sleep), {here} in our PID namespace\n")), "{detail}");
-        let is_log = |pid: &u32| procfs::command_line(*pid).starts_with("sleep 2000");
-        let log = supervisor.wait_for("a logger", SOON, || procfs::tree(supervisor.pid()).into_iter().find(is_log));
+        let is_log = |pid: &u32| proc::command_line(*pid).starts_with("sleep 2000");
+        let log = supervisor.wait_for("a logger", SOON, || proc::tree(supervisor.pid()).into_iter().find(is_log));
         assert!(detail.contains(&format!(", {log} in our PID namespace) for ")), "{detail}");
         assert_eq!(well(&sv, &["status"]).contains("another PID namespace"), is_api);
 
@@ -946,7 +946,7 @@ fn of_another_pid_namespace_the_process_that_is_meant_is_shown_and_never_another
         );
 
         // A /proc that is not ours tells of others. This one is the supervisor's, but who can know that?
-        let init = procfs::children(supervisor.pid())[0].to_string();
+        let init = proc::children(supervisor.pid())[0].to_string();
         let mounted = sv.run(svdir::wrapped(&["nsenter", "-m", "-t", &init], &command(&sv, &["env", "web"])));
         assert!(mounted.code == 1 && mounted.stderr.contains("is not to be seen here"), "{mounted:?}");
         // Among its own everything is as ever.

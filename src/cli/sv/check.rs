@@ -1,6 +1,6 @@
 //! `./check` of a service: is it available?
 
-use super::{STEP, speak::complain};
+use super::{STEP, speak::report};
 use crate::machine::{Exit, Mono, Signal, Target};
 use crate::sys::spawn::{self, Side};
 use crate::sys::{fs, process, wait};
@@ -8,7 +8,7 @@ use crate::sys::{fs, process, wait};
 /// What it says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Check {
-    /// Yes. So do one that is not there, one that cannot be executed and one that a signal ends, as ever.
+    /// Yes. So do one that is not there, one that cannot be executed and one that a signal ends, as in runit.
     Passed,
     /// No.
     Failed,
@@ -19,7 +19,7 @@ pub enum Check {
 /// Runs `./check` in the working directory, with standard output closed. What still runs at the `limit` is killed.
 pub fn check(name: &[u8], limit: Mono) -> Check {
     let trouble = |verb, errno| {
-        complain(verb, name, "check", errno);
+        report(verb, name, "check", errno);
         Check::Failed
     };
     match fs::look_up(fs::HERE, "check") {
@@ -29,7 +29,7 @@ pub fn check(name: &[u8], limit: Mono) -> Check {
     }
     let child = match spawn::fork() {
         Ok(Side::Child) => {
-            complain("run", name, "check", spawn::become_silent(c"check", c"./check"));
+            report("run", name, "check", spawn::become_silent(c"check", c"./check"));
             std::process::exit(0)
         }
         Ok(Side::Parent(child)) => child,

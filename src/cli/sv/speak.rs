@@ -203,7 +203,7 @@ impl<'a> Sv<'a> {
         let normally_up = match fs::look_up(fs::HERE, "down") {
             Ok(there) => !there,
             Err(errno) => {
-                complain("stat", name, "down", errno);
+                report("stat", name, "down", errno);
                 return Shown::Unknown;
             }
         };
@@ -280,7 +280,7 @@ pub fn fatal(init_script: bool, what: &str, errno: Errno) -> i32 {
 }
 
 /// A line on standard error about a file of the service.
-pub fn complain(verb: &str, name: &[u8], file: &str, errno: Errno) {
+pub fn report(verb: &str, name: &[u8], file: &str, errno: Errno) {
     let place: [&[u8]; 3] = [name, b"/", file.as_bytes()];
     let parts = [b"warning: unable to ", verb.as_bytes(), b" ", &place.concat(), b": ", print::why(errno), b"\n"];
     print::stderr(&parts);

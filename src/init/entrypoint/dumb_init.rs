@@ -47,7 +47,7 @@ pub fn dumb_init(args: &[OsString]) -> i32 {
                     Err(error) => return wrong(&option_error(&called("dumb-init"), &Err(error))),
                 };
                 match read_rewrite(&text.to_string_lossy()) {
-                    Some(pair) => rewrite.push(pair),
+                    Some(log_pipe) => rewrite.push(log_pipe),
                     None => {
                         return wrong(&format!(
                             "Usage: -r option takes <signum>:<signum>, where <signum> is between 1 and {LAST}.\n\

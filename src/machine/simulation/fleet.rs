@@ -1,7 +1,7 @@
 //! Many services, some with loggers, and the machine of the whole: what the end of one means for the others.
 
 use super::*;
-use crate::machine::fleet::{LogLink, Member, Parting, leave, parting};
+use crate::machine::fleet::{LogLink, Member, Removal, leave, removal};
 use crate::machine::system::{Order, System};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,15 +106,15 @@ impl Fleet {
             let place = places.get(&at)?;
             Some(Member { link: place.link, is_gone: place.world.service.is_gone() })
         };
-        while let Some(parting) = parting(at, |at| member(&self.places, at)) {
-            match parting {
-                Parting::Drain { service, logger } => {
+        while let Some(removal) = removal(at, |at| member(&self.places, at)) {
+            match removal {
+                Removal::Drain { service, logger } => {
                     let producer = self.places.get_mut(&service).expect("a service");
                     assert!(producer.world.living.is_empty(), "a logger reads as long as somebody may write");
                     producer.link = LogLink::Producer { logger, is_open: false };
                     self.with(logger, |world| world.drain(false));
                 }
-                Parting::LetGo { service, logger } => {
+                Removal::Remove { service, logger } => {
                     assert!(self.seen.told.contains(&service), "only who was told to leave is let go");
                     for at in [Some(service), logger].into_iter().flatten() {
                         let gone = self.places.remove(&at).expect("let go once");

@@ -12,7 +12,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use crate::procfs::{self, Glimpse};
+use crate::proc::{self, Glimpse};
 use crate::svdir::{Ending, SOON, Service, Status, Supervisor, SvDir, UnderTest, poll_until, send};
 
 use super::foresight::Target;
@@ -227,7 +227,7 @@ impl<'a> Side<'a> {
         // From the supervisor down: it must not see its service die and start it again.
         for supervisor in &self.supervisors {
             if supervisor.ended().is_none() {
-                procfs::tree(supervisor.pid()).iter().for_each(|&pid| send(pid, Signal::SIGKILL));
+                proc::tree(supervisor.pid()).iter().for_each(|&pid| send(pid, Signal::SIGKILL));
             }
         }
     }
@@ -255,9 +255,9 @@ impl<'a> Side<'a> {
         }
         self.targets().into_iter().all(|target| is_at_rest(&self.half(target))).then_some(())?;
         let glimpses: Vec<Glimpse> =
-            procfs::tree(supervisor.pid()).into_iter().map(Glimpse::of).collect::<Option<_>>()?;
+            proc::tree(supervisor.pid()).into_iter().map(Glimpse::of).collect::<Option<_>>()?;
         let (own, services) = glimpses.split_first()?;
-        let waits = procfs::syscall(own.pid).is_some_and(|call| WAITING.contains(&call));
+        let waits = proc::syscall(own.pid).is_some_and(|call| WAITING.contains(&call));
         let idle = waits && own.state == 'S' && own.pending == 0 && services.iter().all(is_idle);
         idle.then_some(glimpses)
     }
@@ -275,7 +275,7 @@ impl<'a> Side<'a> {
         let log = self.has_log.then(|| self.look_at(Target::Log));
         let ended = self.supervisor().ended().map(Ending::from);
         let orphans =
-            if ended.is_some() { self.children.iter().filter(|&&pid| procfs::is_alive(pid)).count() } else { 0 };
+            if ended.is_some() { self.children.iter().filter(|&&pid| proc::is_alive(pid)).count() } else { 0 };
         Seen { ended, orphans, main, log, trace, after, log_trace, stderr, stdout, restless }
     }
 

@@ -1,4 +1,4 @@
-//! The live view: where tools find the services whose directories cannot be written.
+//! The runtime mirror: where tools find the services whose directories cannot be written.
 //!
 //! `service/NAME/` holds a real `supervise`, and symbolic links to everything else of the service directory. So that one
 //! `SVDIR` shows everything, services that need no view are there too, as links. The view is made when the first
@@ -6,8 +6,8 @@
 
 use super::Init;
 use super::config::Root;
-use super::table::{Pair, SlotId};
-use super::voice::Failure;
+use super::log::Failure;
+use super::table::{LogPipe, SlotId};
 use crate::sys::fs::{self, Owner};
 use crate::sys::{Errno, process};
 use std::ffi::{OsStr, OsString};
@@ -23,7 +23,7 @@ const PRIVATE: u32 = 0o700;
 
 /// The view, if there is one.
 #[derive(Default)]
-pub(super) struct Live {
+pub(super) struct Mirror {
     view: Option<View>,
     /// Why there is none.
     why_not: Option<String>,
@@ -51,22 +51,22 @@ enum Left {
 }
 
 /// Why a place is of no use.
-struct Unfit {
+struct NoMirror {
     why: String,
     /// It is another supervisor's. Then there is no use for another place: who looks would not know of it.
     held: Option<OwnedFd>,
 }
 
-impl Live {
+impl Mirror {
     /// The view of somebody who failed.
-    pub(super) fn of(dir: OwnedFd, lock: OwnedFd, root: &Root) -> Live {
-        let Root::Directory(services) = root else { return Live::default() };
-        Live { view: Some(View { dir, lock, services: fs::absolute(services) }), ..Live::default() }
+    pub(super) fn of(dir: OwnedFd, lock: OwnedFd, root: &Root) -> Mirror {
+        let Root::Directory(services) = root else { return Mirror::default() };
+        Mirror { view: Some(View { dir, lock, services: fs::absolute(services) }), ..Mirror::default() }
     }
 
     /// The view of somebody who failed and left no word of it. What it says of the services that are there is kept.
-    pub(super) fn left(root: &Root) -> Live {
-        let Root::Directory(services) = root else { return Live::default() };
+    pub(super) fn left(root: &Root) -> Mirror {
+        let Root::Directory(services) = root else { return Mirror::default() };
         let services = fs::absolute(services);
         let is_theirs = |place: &PathBuf| {
             let dir = fs::open_path(&place.join("service"));
@@ -75,7 +75,7 @@ impl Live {
         };
         let place = places_from_environment().into_iter().find(is_theirs);
         let view = place.and_then(|place| View::take(&services, &place, Left::Kept).ok());
-        Live { view, ..Live::default() }
+        Mirror { view, ..Mirror::default() }
     }
 
     /// Where the view is.
@@ -105,23 +105,23 @@ impl Init {
     pub(super) fn stand_in(&mut self, name: &OsStr) -> Result<Option<OwnedFd>, Failure> {
         let Root::Directory(services) = &self.config.root else { return Ok(None) };
         let services = fs::absolute(services);
-        if self.live.view.is_none() && (self.live.why_not.is_none() || self.live.held.is_some()) {
+        if self.mirror.view.is_none() && (self.mirror.why_not.is_none() || self.mirror.held.is_some()) {
             match View::open(&services, &places_from_environment()) {
-                Ok(view) => self.live = Live { view: Some(view), ..Live::default() },
-                Err(Unfit { why, held }) => (self.live.why_not, self.live.held) = (Some(why), held),
+                Ok(view) => self.mirror = Mirror { view: Some(view), ..Mirror::default() },
+                Err(NoMirror { why, held }) => (self.mirror.why_not, self.mirror.held) = (Some(why), held),
             }
             self.table.services().into_iter().for_each(|at| self.show(at));
         }
-        if self.live.held.as_ref().is_some_and(|entries| is_supervised(entries, name, &services)) {
+        if self.mirror.held.as_ref().is_some_and(|entries| is_supervised(entries, name, &services)) {
             return Err(Failure { verb: "lock", path: "supervise/lock", errno: Errno::EAGAIN });
         }
-        let made = self.live.view.as_ref().map(|view| view.make(name)).transpose();
-        made.map_err(|errno| Failure { verb: "create", path: "its live view", errno })
+        let made = self.mirror.view.as_ref().map(|view| view.make(name)).transpose();
+        made.map_err(|errno| Failure { verb: "create", path: "its runtime mirror", errno })
     }
 
     /// Shows a service that does not need the view, if there is one.
     pub(super) fn show(&self, at: SlotId) {
-        if let (Some(view), Some(slot)) = (&self.live.view, self.table.get(at))
+        if let (Some(view), Some(slot)) = (&self.mirror.view, self.table.get(at))
             && !self.stands_in(at)
         {
             view.show(&slot.name);
@@ -131,16 +131,16 @@ impl Init {
     /// Whether anything of a service or its logger is in the view only.
     fn stands_in(&self, at: SlotId) -> bool {
         let Some(slot) = self.table.get(at) else { return false };
-        let logger = match slot.pair {
-            Pair::Producer { logger, .. } => self.table.get(logger),
-            Pair::Alone | Pair::Logger { .. } => None,
+        let logger = match slot.log_pipe {
+            LogPipe::Producer { logger, .. } => self.table.get(logger),
+            LogPipe::Alone | LogPipe::Logger { .. } => None,
         };
         slot.files.home.is_some() || logger.is_some_and(|logger| logger.files.home.is_some())
     }
 
     /// A service goes by another name now.
     pub(super) fn rename(&mut self, at: SlotId, name: OsString) {
-        if let (Some(view), Some(slot)) = (&self.live.view, self.table.get(at)) {
+        if let (Some(view), Some(slot)) = (&self.mirror.view, self.table.get(at)) {
             let taken = self.table.named(&name).is_some();
             view.rename(&slot.name, &name, taken, self.stands_in(at));
         }
@@ -149,19 +149,19 @@ impl Init {
 
     /// A service has gone.
     pub(super) fn hide(&self, name: &OsStr) {
-        if let Some(view) = &self.live.view {
+        if let Some(view) = &self.mirror.view {
             view.hide(name);
         }
     }
 
     /// Somebody says that things have changed: files may have come, and there may be a place by now.
     pub(super) fn renew_view(&mut self) {
-        self.live.why_not = None;
-        if self.live.view.as_ref().is_some_and(|view| fs::is_removed(&view.dir)) {
-            let removed = std::mem::take(&mut self.live); // it is made anew for the first service that needs it
+        self.mirror.why_not = None;
+        if self.mirror.view.as_ref().is_some_and(|view| fs::is_removed(&view.dir)) {
+            let removed = std::mem::take(&mut self.mirror); // it is made anew for the first service that needs it
             self.table.bury(removed.view.into_iter().flat_map(|view| [view.dir, view.lock]));
         }
-        let Some(view) = &self.live.view else { return };
+        let Some(view) = &self.mirror.view else { return };
         for slot in self.table.all().into_iter().filter_map(|at| self.table.get(at)) {
             if slot.files.home.is_some() {
                 let _ = view.make(&slot.name);
@@ -170,15 +170,17 @@ impl Init {
     }
 
     /// The reason why services like this one are out of reach. It is the same for all: so it is told once.
-    pub(super) fn tell_no_view(&mut self, at: SlotId, cause: &str) {
-        let Some(why) = self.live.why_not.clone().filter(|why| self.live.told.as_ref() != Some(why)) else { return };
-        self.tell(
+    pub(super) fn warn_of_no_mirror(&mut self, at: SlotId, cause: &str) {
+        let Some(why) = self.mirror.why_not.clone().filter(|why| self.mirror.told.as_ref() != Some(why)) else {
+            return;
+        };
+        self.warn(
             at,
             &format_args!(
                 "{cause}, and {why}; running, but out of reach for sv and svc, like all services of that kind"
             ),
         );
-        self.live.told = Some(why);
+        self.mirror.told = Some(why);
     }
 }
 
@@ -221,7 +223,7 @@ fn is_safe(owner: &Owner, us: u32) -> bool {
 }
 
 impl View {
-    fn open(services: &Path, places: &[PathBuf]) -> Result<View, Unfit> {
+    fn open(services: &Path, places: &[PathBuf]) -> Result<View, NoMirror> {
         let mut first = None;
         for place in places {
             match View::take(services, place, Left::Cleared) {
@@ -229,13 +231,13 @@ impl View {
                 result => return result,
             }
         }
-        Err(first.unwrap_or(Unfit { why: String::new(), held: None }))
+        Err(first.unwrap_or(NoMirror { why: String::new(), held: None }))
     }
 
     /// What was left in it by a supervisor that has died is cleared away.
-    fn take(services: &Path, place: &Path, left: Left) -> Result<View, Unfit> {
+    fn take(services: &Path, place: &Path, left: Left) -> Result<View, NoMirror> {
         let shown = place.display();
-        let unfit = |why: String| Unfit { why, held: None };
+        let unfit = |why: String| NoMirror { why, held: None };
         let base = base(place).map_err(unfit)?;
         let cannot = |errno: Errno| unfit(format!("cannot create {shown}/service: {}", errno.desc()));
         let dir = fs::make_dir(&base, OsStr::new("service"), SHARED).map_err(cannot)?;
@@ -249,7 +251,7 @@ impl View {
         let lock = match fs::lock(&dir, LOCK) {
             Ok(lock) => lock,
             Err(Errno::EAGAIN) => {
-                return Err(Unfit { why: format!("{shown} is held by another supervisor"), held: Some(dir) });
+                return Err(NoMirror { why: format!("{shown} is held by another supervisor"), held: Some(dir) });
             }
             Err(errno) => return Err(cannot(errno)),
         };

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a verb does not come about: its exit code, and a line for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Trouble {
+pub struct CliError {
     /// See [`crate::exit`].
     pub code: i32,
     /// Without the name of the program.
@@ -27,51 +27,51 @@ pub struct Trouble {
     pub hung_up: bool,
 }
 
-impl Trouble {
+impl CliError {
     /// A trouble.
-    pub fn new(code: i32, text: impl Into<String>) -> Trouble {
-        Trouble { code, text: text.into(), hung_up: false }
+    pub fn new(code: i32, text: impl Into<String>) -> CliError {
+        CliError { code, text: text.into(), hung_up: false }
     }
 
     /// A request that failed.
-    pub fn failed(error: &Error) -> Trouble {
-        Trouble { hung_up: error.kind() == ErrorKind::Closed, ..Trouble::new(exit::SYSTEM, error.why()) }
+    pub fn failed(error: &Error) -> CliError {
+        CliError { hung_up: error.kind() == ErrorKind::Closed, ..CliError::new(exit::SYSTEM, error.why()) }
     }
 
     /// There is no such service.
-    pub fn unknown(name: &str, directory: &Path) -> Trouble {
+    pub fn unknown(name: &str, directory: &Path) -> CliError {
         let names = fs::open_path(directory).and_then(fs::names).unwrap_or_default();
         let names: Vec<_> = names.iter().filter(|name| is_service(name)).map(|name| name.to_string_lossy()).collect();
         let (place, question) = (directory.display(), near::question(name, &names));
         let list = "(\"onit list\" shows those there are)";
-        Trouble::new(exit::UNKNOWN, format!("{name}: no such service in {place}{question} {list}"))
+        CliError::new(exit::UNKNOWN, format!("{name}: no such service in {place}{question} {list}"))
     }
 
     /// A word that is empty, as that of a script whose variable is not set, names no service, and never all of them.
-    pub fn empty() -> Trouble {
-        Trouble::new(exit::USAGE, "the name of a service is empty (a variable that is not set?)")
+    pub fn empty() -> CliError {
+        CliError::new(exit::USAGE, "the name of a service is empty (a variable that is not set?)")
     }
 
     /// Names whose bytes are no UTF-8 may look the same.
-    fn ambiguous(name: &str) -> Trouble {
+    fn ambiguous(name: &str) -> CliError {
         let text =
             format!("{name}: several names that are not UTF-8 look like this (\"onit sv\" takes them as they are)");
-        Trouble::new(exit::FAILED, text)
+        CliError::new(exit::FAILED, text)
     }
 
     /// A request about a service that failed.
-    pub fn of(name: &str, error: &Error, directory: &Path) -> Trouble {
+    pub fn of(name: &str, error: &Error, directory: &Path) -> CliError {
         if error.kind() == ErrorKind::NoService {
-            return Trouble::unknown(name, directory);
+            return CliError::unknown(name, directory);
         }
-        let trouble = Trouble::failed(error);
+        let trouble = CliError::failed(error);
         let says_no = matches!(error.kind(), ErrorKind::NotPermitted | ErrorKind::Declined);
         let code = if says_no { exit::FAILED } else { trouble.code };
-        Trouble { code, text: format!("{name}: {}", trouble.text), ..trouble }
+        CliError { code, text: format!("{name}: {}", trouble.text), ..trouble }
     }
 
     /// Says it. Returns the exit code.
-    pub fn tell(&self) -> i32 {
+    pub fn report(&self) -> i32 {
         say(format_args!("onit: {}", term::cut(&self.text, usize::MAX)));
         self.code
     }
@@ -84,7 +84,7 @@ pub fn worse(one: i32, other: i32) -> i32 {
 
 /// How a service is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Way {
+pub enum Via {
     /// Through the socket, by this name.
     Api,
     /// Through the files of this directory.
@@ -97,11 +97,11 @@ pub struct Target {
     /// As people know it.
     pub name: String,
     /// How it is reached.
-    pub way: Way,
+    pub way: Via,
 }
 
 /// A supervisor, as far as it can be reached.
-pub struct Talk {
+pub struct Connection {
     /// Its socket, if it answers there.
     pub api: Option<Api>,
     /// The path of that socket.
@@ -116,24 +116,24 @@ pub struct Talk {
     forbidden: Option<(PathBuf, String)>,
 }
 
-impl Talk {
+impl Connection {
     /// Looks for a supervisor. That none answers by a socket shows when the files say nothing either.
-    pub fn open() -> Talk {
-        Talk::open_within(None)
+    pub fn open() -> Connection {
+        Connection::open_within(None)
     }
 
     /// The same for who has so much time. A supervisor always has a moment to answer: what is asked with a limit of
     /// zero is asked.
-    pub fn open_within(limit: Option<Duration>) -> Talk {
+    pub fn open_within(limit: Option<Duration>) -> Connection {
         let patience = limit.map_or(PATIENCE, |limit| limit.clamp(SEARCH_TIMEOUT, PATIENCE));
         let directory = Directory::from_environment();
         let (found, misses) = directory.search(patience);
         let is_forbidden = |miss: &&Miss| miss.may_be_theirs && miss.error.kind() == ErrorKind::NotPermitted;
         let why = |miss: &Miss| (miss.error.path().to_owned(), miss.error.why());
         for miss in misses.iter().filter(|miss| miss.error.kind() == ErrorKind::Untrusted) {
-            Trouble::new(exit::OK, format!("{}: {}", miss.error.path().display(), miss.error.why())).tell();
+            CliError::new(exit::OK, format!("{}: {}", miss.error.path().display(), miss.error.why())).report();
         }
-        let mut talk = Talk {
+        let mut talk = Connection {
             api: None,
             socket: None,
             directory: fs::absolute(&directory.path),
@@ -186,15 +186,15 @@ impl Talk {
     }
 
     /// Why whoever asks whether all is well is not helped by the files: they may be as they were before a supervisor hung.
-    pub fn silence(&self) -> Option<Trouble> {
+    pub fn silence(&self) -> Option<CliError> {
         self.silent.then(|| self.unreachable())
     }
 
     /// Nobody answers, or nobody answers us.
-    pub fn unreachable(&self) -> Trouble {
+    pub fn unreachable(&self) -> CliError {
         if let Some((socket, why)) = &self.forbidden {
             let who = "its own user and root may ask it, and the groups of its --status-group and --control-group";
-            return Trouble::new(
+            return CliError::new(
                 exit::FAILED,
                 format!("you may not ask the supervisor at {}: {why}; {who}", socket.display()),
             );
@@ -205,20 +205,20 @@ impl Talk {
         };
         let tried: Vec<String> = self.tried.iter().map(telling).collect();
         let (directory, tried) = (self.directory.display(), tried.join(", "));
-        Trouble::new(exit::SYSTEM, format!("no supervisor answers for {directory} (tried {tried}): is onit running?"))
+        CliError::new(exit::SYSTEM, format!("no supervisor answers for {directory} (tried {tried}): is onit running?"))
     }
 
     /// The socket, for what only it can do.
-    pub fn api(&mut self) -> Result<&mut Api, Trouble> {
+    pub fn api(&mut self) -> Result<&mut Api, CliError> {
         let trouble = if self.api.is_none() { Some(self.unreachable()) } else { None };
-        self.api.as_mut().ok_or_else(|| trouble.unwrap_or_else(|| Trouble::new(exit::SYSTEM, "no socket")))
+        self.api.as_mut().ok_or_else(|| trouble.unwrap_or_else(|| CliError::new(exit::SYSTEM, "no socket")))
     }
 
     /// Everything that is known of every service, by name.
-    pub fn everything(&mut self) -> Result<Vec<ServiceStatus>, Trouble> {
+    pub fn everything(&mut self) -> Result<Vec<ServiceStatus>, CliError> {
         match &mut self.api {
             Some(api) => {
-                let mut all = api.all().map_err(|error| Trouble::failed(&error))?;
+                let mut all = api.all().map_err(|error| CliError::failed(&error))?;
                 all.sort_by(|one, other| term::by_name(&one.name, &other.name));
                 Ok(all)
             }
@@ -226,9 +226,9 @@ impl Talk {
                 let names = fs::open_path(&self.directory).and_then(fs::names).map_err(|errno| {
                     let why = format!("cannot read {}: {}", self.directory.display(), errno.desc());
                     if errno == Errno::EACCES {
-                        return Trouble::new(exit::FAILED, why);
+                        return CliError::new(exit::FAILED, why);
                     }
-                    Trouble::new(exit::SYSTEM, format!("{why}; {}", self.unreachable().text))
+                    CliError::new(exit::SYSTEM, format!("{why}; {}", self.unreachable().text))
                 })?;
                 let mut services: Vec<_> = names.iter().flat_map(|name| files::pair(&self.directory, name)).collect();
                 services.sort_by(|one, other| term::by_name(&one.name, &other.name));
@@ -258,32 +258,32 @@ impl Talk {
                         targets.push(target);
                     }
                 }),
-                Err(trouble) => code = worse(code, trouble.tell()),
+                Err(trouble) => code = worse(code, trouble.report()),
             }
         }
         (targets, code)
     }
 
     /// The one service that a word names.
-    pub fn only(&mut self, word: &str) -> Result<Target, Trouble> {
+    pub fn only(&mut self, word: &str) -> Result<Target, CliError> {
         let mut found = self.named(word, &mut None)?;
         let count = found.len();
         match found.pop() {
             Some(target) if count == 1 => Ok(target),
-            _ => Err(Trouble::new(exit::USAGE, format!("{word}: {count} services, where one is needed"))),
+            _ => Err(CliError::new(exit::USAGE, format!("{word}: {count} services, where one is needed"))),
         }
     }
 
-    fn named(&mut self, word: &str, known: &mut Option<Vec<(String, bool)>>) -> Result<Vec<Target>, Trouble> {
+    fn named(&mut self, word: &str, known: &mut Option<Vec<(String, bool)>>) -> Result<Vec<Target>, CliError> {
         if word.is_empty() {
-            return Err(Trouble::empty());
+            return Err(CliError::empty());
         }
         if is_path(word) {
             return self.path(Path::new(word)).map(|target| vec![target]);
         }
         if !is_many(word) {
             if !can_be_name(word) && (self.api.is_some() || !self.directory.join(word).is_dir()) {
-                return Err(Trouble::unknown(word, &self.directory)); // there is nothing that could come yet
+                return Err(CliError::unknown(word, &self.directory)); // there is nothing that could come yet
             }
             return Ok(vec![self.target(word)]);
         }
@@ -295,7 +295,7 @@ impl Talk {
         };
         let found: Vec<String> = known.iter().flatten().filter(matching).map(|(name, _)| name.clone()).collect();
         if found.is_empty() && word != "all" {
-            return Err(Trouble::unknown(word, &self.directory));
+            return Err(CliError::unknown(word, &self.directory));
         }
         Ok(found.iter().map(|name| self.target(name)).collect())
     }
@@ -303,18 +303,21 @@ impl Talk {
     /// A service by its name.
     pub fn target(&self, name: &str) -> Target {
         let can_be_asked = self.api.is_some() && !name.contains('\n'); // a request is a line
-        let way = if can_be_asked { Way::Api } else { Way::Files(stands(&self.directory, name)) };
+        let way = if can_be_asked { Via::Api } else { Via::Files(stands(&self.directory, name)) };
         Target { name: name.to_owned(), way }
     }
 
     /// A service by its path. It is reached by name if it stands in the directory of this supervisor.
-    fn path(&self, path: &Path) -> Result<Target, Trouble> {
+    fn path(&self, path: &Path) -> Result<Target, CliError> {
         let shown = path.display().to_string();
         if let Err(errno) = fs::open_path(path) {
-            return Err(Trouble::new(exit::UNKNOWN, format!("{shown}: no such service: {}", errno.desc())));
+            return Err(CliError::new(exit::UNKNOWN, format!("{shown}: no such service: {}", errno.desc())));
         }
         if is_no_service(path) {
-            return Err(Trouble::new(exit::FAILED, format!("{shown}: is no service directory: there is no run in it")));
+            return Err(CliError::new(
+                exit::FAILED,
+                format!("{shown}: is no service directory: there is no run in it"),
+            ));
         }
         let place = fs::absolute(path);
         if let (Some(parent), Some(name)) = (place.parent(), place.file_name().and_then(OsStr::to_str))
@@ -323,47 +326,47 @@ impl Talk {
         {
             return Ok(self.target(name));
         }
-        Ok(Target { name: shown.trim_end_matches('/').to_owned(), way: Way::Files(place) })
+        Ok(Target { name: shown.trim_end_matches('/').to_owned(), way: Via::Files(place) })
     }
 
     /// What is known of a service.
-    pub fn look(&mut self, target: &Target) -> Result<ServiceStatus, Trouble> {
+    pub fn look(&mut self, target: &Target) -> Result<ServiceStatus, CliError> {
         match &target.way {
-            Way::Files(path) => files::look(&target.name, path).map_err(|trouble| match trouble.code {
-                exit::UNKNOWN if self.looks_like_several(&target.name) => Trouble::ambiguous(&target.name),
+            Via::Files(path) => files::look(&target.name, path).map_err(|trouble| match trouble.code {
+                exit::UNKNOWN if self.looks_like_several(&target.name) => CliError::ambiguous(&target.name),
                 _ => self.explain(trouble),
             }),
-            Way::Api => {
+            Via::Api => {
                 match self.api()?.status(&target.name) {
                     Err(error) if error.kind() == ErrorKind::NoService => {
                         let all = self.everything()?; // it may be refused
                         let mut meant = all.into_iter().filter(|service| service.name == target.name);
                         match (meant.next(), meant.next()) {
                             (Some(service), None) => Ok(service),
-                            (Some(_), Some(_)) => Err(Trouble::ambiguous(&target.name)),
-                            (None, _) => Err(Trouble::unknown(&target.name, &self.directory)),
+                            (Some(_), Some(_)) => Err(CliError::ambiguous(&target.name)),
+                            (None, _) => Err(CliError::unknown(&target.name, &self.directory)),
                         }
                     }
-                    answer => answer.map_err(|error| Trouble::of(&target.name, &error, &self.directory)),
+                    answer => answer.map_err(|error| CliError::of(&target.name, &error, &self.directory)),
                 }
             }
         }
     }
 
     /// The same for who has some time: a service that has just been put into the directory is known before long.
-    pub fn look_until(&mut self, target: &Target, until: Option<Mono>) -> Result<ServiceStatus, Trouble> {
+    pub fn look_until(&mut self, target: &Target, until: Option<Mono>) -> Result<ServiceStatus, CliError> {
         let answer = self.look(target);
         let is_unknown =
-            |answer: &Result<_, Trouble>| answer.as_ref().is_err_and(|trouble| trouble.code == exit::UNKNOWN);
+            |answer: &Result<_, CliError>| answer.as_ref().is_err_and(|trouble| trouble.code == exit::UNKNOWN);
         let place = self.place(target);
         if !is_unknown(&answer)
-            || target.way != Way::Api
+            || target.way != Via::Api
             || !place.is_dir()
             || !place.file_name().is_some_and(is_service)
         {
             return answer;
         }
-        let failed = |error| Trouble::failed(&error);
+        let failed = |error| CliError::failed(&error);
         self.api()?.subscribe().map_err(failed)?;
         if self.api()?.hello().control {
             self.api()?.rescan().map_err(failed)?; // where nothing tells that a directory has changed
@@ -391,17 +394,17 @@ impl Talk {
     /// Where its service directory is.
     pub fn place(&self, target: &Target) -> PathBuf {
         match &target.way {
-            Way::Files(path) => path.clone(),
-            Way::Api => stands(&self.directory, &target.name),
+            Via::Files(path) => path.clone(),
+            Via::Api => stands(&self.directory, &target.name),
         }
     }
 
     /// If nobody answers for a service, perhaps nobody answers at all.
-    pub fn explain(&self, trouble: Trouble) -> Trouble {
+    pub fn explain(&self, trouble: CliError) -> CliError {
         if trouble.code != exit::SYSTEM || self.api.is_some() {
             return trouble;
         }
-        Trouble::new(trouble.code, format!("{}; {}", trouble.text, self.unreachable().text))
+        CliError::new(trouble.code, format!("{}; {}", trouble.text, self.unreachable().text))
     }
 }
 
@@ -559,8 +562,9 @@ mod tests {
     #[test]
     fn an_empty_word_names_nobody() {
         let directory = "/etc/service".into();
-        let mut talk = Talk { api: None, socket: None, directory, tried: Vec::new(), silent: false, forbidden: None };
-        assert_eq!(talk.only(""), Err(Trouble::empty()));
+        let mut talk =
+            Connection { api: None, socket: None, directory, tried: Vec::new(), silent: false, forbidden: None };
+        assert_eq!(talk.only(""), Err(CliError::empty()));
     }
 
     #[test]
@@ -568,7 +572,7 @@ mod tests {
         let missing = |path: &str| (PathBuf::from(path), Errno::ENOENT.desc().to_owned());
         let tried = vec![missing("/etc/service/.onit/api"), ("/run/onit/api".into(), "serves /srv".to_owned())];
         let directory = "/etc/service".into();
-        let talk = Talk { api: None, socket: None, directory, tried, silent: false, forbidden: None };
+        let talk = Connection { api: None, socket: None, directory, tried, silent: false, forbidden: None };
         assert_eq!(
             talk.unreachable().text,
             "no supervisor answers for /etc/service (tried /etc/service/.onit/api, /run/onit/api: serves /srv): \

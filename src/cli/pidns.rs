@@ -1,7 +1,7 @@
 //! The processes of a service, as they are numbered where we are. A supervisor may live in a PID namespace of its own, and
 //! what it calls 7 is another process here, if it is one at all.
 
-use super::find::{Talk, Target, Trouble, Way};
+use super::connect::{CliError, Connection, Target, Via};
 use crate::exit;
 use crate::machine::Pid;
 use crate::sys::fs::FileId;
@@ -25,10 +25,10 @@ pub enum Seen {
 }
 
 /// Where the process is that the supervisor of this service calls `told`.
-pub fn look(talk: &Talk, target: &Target, told: i32) -> Seen {
+pub fn look(talk: &Connection, target: &Target, told: i32) -> Seen {
     let told = Pid(told);
     match &target.way {
-        Way::Api => {
+        Via::Api => {
             let supervisor = talk.supervisor();
             let found = process::known_as(told).find(|(_, parent)| Some(*parent) == supervisor);
             match found {
@@ -37,7 +37,7 @@ pub fn look(talk: &Talk, target: &Target, told: i32) -> Seen {
                 None => Seen::Probably(told),
             }
         }
-        Way::Files(path) => by_lock(path, told),
+        Via::Files(path) => by_lock(path, told),
     }
 }
 
@@ -58,7 +58,7 @@ fn by_lock(path: &Path, told: Pid) -> Seen {
 }
 
 /// The number that it has here, for whoever wants to do something with it.
-pub fn number(talk: &Talk, target: &Target, told: i32) -> Result<Pid, Trouble> {
+pub fn number(talk: &Connection, target: &Target, told: i32) -> Result<Pid, CliError> {
     match look(talk, target, told) {
         Seen::Here(pid) | Seen::Probably(pid) => Ok(pid),
         Seen::Nowhere => Err(unseen(target, told)),
@@ -66,21 +66,21 @@ pub fn number(talk: &Talk, target: &Target, told: i32) -> Result<Pid, Trouble> {
 }
 
 /// The directory of it in `/proc`, if it is beyond doubt that this is the one.
-pub fn proc_of(talk: &Talk, target: &Target, told: i32) -> Result<PathBuf, Trouble> {
+pub fn proc_of(talk: &Connection, target: &Target, told: i32) -> Result<PathBuf, CliError> {
     match look(talk, target, told) {
         Seen::Here(pid) => Ok(PathBuf::from(format!("/proc/{pid}"))),
         Seen::Probably(pid) if process::sees_ours() && !process::may_trace() => {
             let (name, process) = (&target.name, format!("process {pid}"));
             let why = format!("{name}: cannot see whether {process} is that of this service{LACKS_PTRACE}");
-            Err(Trouble::new(exit::FAILED, why))
+            Err(CliError::new(exit::FAILED, why))
         }
         Seen::Probably(_) | Seen::Nowhere => Err(unseen(target, told)),
     }
 }
 
-fn unseen(target: &Target, told: i32) -> Trouble {
+fn unseen(target: &Target, told: i32) -> CliError {
     let name = &target.name;
     let text =
         format!("{name}: what its supervisor calls process {told} is not to be seen here (another PID namespace?)");
-    Trouble::new(exit::FAILED, text)
+    CliError::new(exit::FAILED, text)
 }

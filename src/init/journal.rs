@@ -1,13 +1,13 @@
 //! The table as it is noted in shared memory while it changes, so that whoever goes on after us finds it.
 
-use super::table::{Pair, Slot, SlotId};
-use super::voice::Voice;
+use super::log::Log;
+use super::table::{LogPipe, Slot, SlotId};
 use crate::machine::{Exit, Signal};
 use crate::sys::shared::{Refused, Shared};
 use crate::sys::signals::{self, Signals};
 use crate::sys::wait::{self, Reaped};
 use crate::sys::{fs, process, tracee};
-use crate::wire::ledger::{self, Descriptors, Fact, Kind, Name, Record, Words};
+use crate::wire::journal::{self, Descriptors, Field, Kind, Name, Record, Words};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,30 +15,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// So often a signal or an order is obeyed by those who fail over it.
 const TRIES: u64 = 3;
 
-/// The ledger; without shared memory nothing is noted.
+/// The journal; without shared memory nothing is noted.
 #[derive(Clone, Copy, Default)]
-pub struct Ledger(Option<&'static Shared>);
+pub struct Journal(Option<&'static Shared>);
 
-impl Ledger {
+impl Journal {
     /// A new one, for us. That there is none is told: then nobody can go on after us.
-    pub fn begin(voice: Voice) -> Ledger {
-        match Shared::create(c"onit", ledger::length(0)) {
+    pub fn begin(log: Log) -> Journal {
+        match Shared::create(c"onit", journal::length(0)) {
             Ok(shared) => {
-                let _ = shared.grow(ledger::WHOLE); // without that room there is no history to go on with
-                ledger::begin(shared.words(), crate::sys::rescue::pid());
-                Ledger(Some(shared))
+                let _ = shared.grow(journal::WHOLE); // without that room there is no history to go on with
+                journal::begin(shared.words(), crate::sys::rescue::pid());
+                Journal(Some(shared))
             }
             Err(Refused { call, errno }) => {
                 let cause = format!("cannot prepare for a fault of onit itself: {call}: {}", errno.desc());
-                voice.complain(None, &format_args!("{cause}; services run as usual, but a fault or SIGSEGV ends onit"));
-                Ledger(None)
+                log.warn(None, &format_args!("{cause}; services run as usual, but a fault or SIGSEGV ends onit"));
+                Journal(None)
             }
         }
     }
 
     /// The one that we were left.
-    pub fn of(shared: &'static Shared) -> Ledger {
-        Ledger(Some(shared))
+    pub fn of(shared: &'static Shared) -> Journal {
+        Journal(Some(shared))
     }
 
     /// Its memory, if it has any.
@@ -52,84 +52,84 @@ impl Ledger {
     }
 
     /// A fact about the whole.
-    pub fn get(self, fact: Fact) -> u64 {
-        ledger::fact(self.words(), fact)
+    pub fn get(self, fact: Field) -> u64 {
+        journal::fact(self.words(), fact)
     }
 
     /// A fact about the whole changes.
-    pub fn set(self, fact: Fact, value: u64) {
-        ledger::set(self.words(), fact, value);
+    pub fn set(self, fact: Field, value: u64) {
+        journal::set(self.words(), fact, value);
     }
 
     /// Notes a service as it is now.
-    pub fn note(self, at: SlotId, slot: &Slot) {
+    pub fn commit(self, at: SlotId, slot: &Slot) {
         if self.has_room_for(at) {
-            ledger::note_life(self.words(), at, slot.service.history());
-            ledger::note(self.words(), at, &record(slot));
+            journal::write_run(self.words(), at, slot.service.history());
+            journal::write(self.words(), at, &record(slot));
         }
     }
 
     /// Forgets it.
     pub fn erase(self, at: SlotId) {
-        ledger::erase(self.words(), at);
+        journal::erase(self.words(), at);
     }
 
     fn has_room_for(self, at: SlotId) -> bool {
         let Some(shared) = self.0 else { return false };
-        if at < ledger::MOST && self.get(Fact::Records) > at as u64 {
+        if at < journal::MOST && self.get(Field::Records) > at as u64 {
             return true;
         }
-        if at >= ledger::MOST || shared.grow(ledger::length(at + 1)).is_err() {
-            self.set(Fact::Unnoted, 1);
+        if at >= journal::MOST || shared.grow(journal::length(at + 1)).is_err() {
+            self.set(Field::Unnoted, 1);
             return false;
         }
-        ledger::count(self.words(), at + 1);
+        journal::count(self.words(), at + 1);
         true
     }
 
     /// Where the kernel writes the pid of a child.
     pub fn new_child(self) -> Option<&'static AtomicU64> {
-        self.0?.word(Fact::NewChild as usize)
+        self.0?.word(Field::NewChild as usize)
     }
 
     /// The next child will be this service's.
     pub fn expect_child(self, at: SlotId) {
-        self.set(Fact::NewChild, 0);
-        self.set(Fact::NewChildOf, at as u64 + 1);
+        self.set(Field::NewChild, 0);
+        self.set(Field::NewChildOf, at as u64 + 1);
     }
 
     /// The next child will be no service's.
     pub fn expect_nobody_s_child(self) {
-        self.set(Fact::NewChildOf, 0);
-        self.set(Fact::NewChild, 0);
+        self.set(Field::NewChildOf, 0);
+        self.set(Field::NewChild, 0);
     }
 
     /// The child stands in a record now.
     pub fn child_is_noted(self) {
-        self.set(Fact::NewChildOf, 0);
+        self.set(Field::NewChildOf, 0);
     }
 
-    /// Takes the next signal, if one has come. It is not lost before [`Ledger::forget_signal`].
+    /// Takes the next signal, if one has come. It is not lost before [`Journal::forget_signal`].
     pub fn take_signal(self, signals: &Signals) -> Option<Signal> {
-        let Some(inbox) = ledger::inbox(self.words()) else { return signals.next() };
+        let Some(inbox) = journal::inbox(self.words()) else { return signals.next() };
         signals.next_to(inbox)?;
         self.take_written_signal()
     }
 
     /// The signal that the kernel wrote and nobody has taken.
     pub fn take_written_signal(self) -> Option<Signal> {
-        let inbox = ledger::inbox(self.words())?;
+        let inbox = journal::inbox(self.words())?;
         let signal = signals::written(inbox)?;
-        self.set(Fact::Signals, self.get(Fact::Signals) | bit(signal));
+        self.set(Field::Signals, self.get(Field::Signals) | bit(signal));
         inbox.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         Some(signal)
     }
 
     /// This one is being obeyed. Who fails over it again and again leaves it at that.
     pub fn begin_signal(self, signal: Signal) {
-        let (known, times) = halves(self.get(Fact::Obeying));
+        let (known, times) = halves(self.get(Field::Obeying));
         let times = if Ok(known) == u64::try_from(signal.0) { times + 1 } else { 1 };
-        self.set(Fact::Obeying, u64::from(signal.0.unsigned_abs()) | times << 32);
+        self.set(Field::Obeying, u64::from(signal.0.unsigned_abs()) | times << 32);
         if times == TRIES {
             self.forget_signal(signal);
         }
@@ -137,82 +137,82 @@ impl Ledger {
 
     /// It was obeyed.
     pub fn forget_signal(self, signal: Signal) {
-        self.set(Fact::Signals, self.get(Fact::Signals) & !bit(signal));
+        self.set(Field::Signals, self.get(Field::Signals) & !bit(signal));
     }
 
     /// What is being obeyed is under way: to begin again would be another order.
     pub fn forget_what_is_applied(self) {
-        let (signal, _) = halves(self.get(Fact::Obeying));
+        let (signal, _) = halves(self.get(Field::Obeying));
         if let Ok(signal) = i32::try_from(signal) {
             self.forget_signal(Signal(signal));
         }
         self.order_is_done();
     }
 
-    /// Takes the next byte of an order for this service. It is not lost before [`Ledger::order_is_done`].
+    /// Takes the next byte of an order for this service. It is not lost before [`Journal::order_is_done`].
     pub fn take_order(self, at: SlotId, control: &OwnedFd) -> Option<u8> {
         self.take_byte(at as u64 + 1, control)
     }
 
     /// Takes the next byte that the launcher says, in the same way.
     pub fn take_word(self, launcher: &OwnedFd) -> Option<u8> {
-        self.take_byte(ledger::LAUNCHER, launcher)
+        self.take_byte(journal::LAUNCHER, launcher)
     }
 
     fn take_byte(self, of: u64, from: &OwnedFd) -> Option<u8> {
         let local = AtomicU64::new(0);
-        let place = self.0.and_then(|shared| shared.word(Fact::Order as usize)).unwrap_or(&local);
-        place.store(ledger::UNWRITTEN, Ordering::Relaxed);
-        self.set(Fact::OrderOf, of);
+        let place = self.0.and_then(|shared| shared.word(Field::Order as usize)).unwrap_or(&local);
+        place.store(journal::UNWRITTEN, Ordering::Relaxed);
+        self.set(Field::OrderOf, of);
         fs::read_byte(from, place)
     }
 
     /// The order that was taken, and for whom, if nobody has obeyed it. Who fails over it again and again leaves it at
     /// that.
     pub fn take_order_again(self) -> Option<(u64, u8)> {
-        let (of, times) = halves(self.get(Fact::OrderOf));
-        let word = Some(self.get(Fact::Order)).filter(|word| of > 0 && *word != ledger::UNWRITTEN)?;
-        self.set(Fact::OrderOf, if times + 2 < TRIES { of | (times + 1) << 32 } else { 0 });
+        let (of, times) = halves(self.get(Field::OrderOf));
+        let word = Some(self.get(Field::Order)).filter(|word| of > 0 && *word != journal::UNWRITTEN)?;
+        self.set(Field::OrderOf, if times + 2 < TRIES { of | (times + 1) << 32 } else { 0 });
         let [byte, ..] = word.to_ne_bytes();
         Some((of, byte))
     }
 
     /// Whether an order was taken that nobody has obeyed.
     pub fn has_order(self) -> bool {
-        self.get(Fact::OrderOf) != 0
+        self.get(Field::OrderOf) != 0
     }
 
     /// The order was obeyed.
     pub fn order_is_done(self) {
-        self.set(Fact::OrderOf, 0);
+        self.set(Field::OrderOf, 0);
     }
 
     /// Reaps a child. How it ended is not lost before the next one is reaped.
     pub fn reap(self) -> Reaped {
         let local = AtomicU64::new(0);
-        wait::reap(self.0.and_then(|shared| shared.word(Fact::Ended as usize)).unwrap_or(&local))
+        wait::reap(self.0.and_then(|shared| shared.word(Field::Ended as usize)).unwrap_or(&local))
     }
 
     /// How the child ended that was reaped last, if that was not noted. There is one such child at most.
     pub fn end(self) -> Option<Exit> {
-        wait::written(self.get(Fact::Ended))
+        wait::written(self.get(Field::Ended))
     }
 
     /// Somebody was told that a traced child had stopped, and perhaps did not live to let it run on. Nobody is told again.
     pub fn release_if_stopped(self) {
-        if wait::is_stop(self.get(Fact::Ended)) {
+        if wait::is_stop(self.get(Field::Ended)) {
             process::children().into_iter().flatten().for_each(tracee::release);
         }
     }
 
     /// It is noted now.
     pub fn end_is_noted(self) {
-        self.set(Fact::Ended, ledger::UNWRITTEN);
+        self.set(Field::Ended, journal::UNWRITTEN);
     }
 
     /// Those that nobody has obeyed.
     pub fn signals(self) -> impl Iterator<Item = Signal> {
-        let bits = self.get(Fact::Signals);
+        let bits = self.get(Field::Signals);
         (1..=64).map(Signal).filter(move |signal| bits & bit(*signal) != 0)
     }
 }
@@ -228,10 +228,10 @@ fn bit(signal: Signal) -> u64 {
 
 fn record(slot: &Slot) -> Record {
     let number = |fd: &Option<OwnedFd>| fd.as_ref().map(|fd| fd.as_raw_fd());
-    let (kind, pipe) = match &slot.pair {
-        Pair::Alone => (Kind::Alone, None),
-        Pair::Producer { logger, pipe } => (Kind::Producer(*logger as u32), number(pipe)),
-        Pair::Logger { producer, pipe } => (Kind::Logger(*producer as u32), Some(pipe.as_raw_fd())),
+    let (kind, pipe) = match &slot.log_pipe {
+        LogPipe::Alone => (Kind::Alone, None),
+        LogPipe::Producer { logger, pipe } => (Kind::Producer(*logger as u32), number(pipe)),
+        LogPipe::Logger { producer, pipe } => (Kind::Logger(*producer as u32), Some(pipe.as_raw_fd())),
     };
     Record {
         kind,
@@ -244,7 +244,7 @@ fn record(slot: &Slot) -> Record {
             pipe,
             home: number(&slot.files.home),
         },
-        released: slot.released,
+        removed: slot.removed,
         shown: slot.published.filter(|(view, _)| *view == slot.service.view()).map(|(_, stamp)| stamp),
         begun: slot.service.history().begun(),
         memory: slot.service.memory(),

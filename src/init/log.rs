@@ -1,4 +1,4 @@
-//! How it speaks: one line for each trouble, naming the file and the cause; silent when all is well.
+//! The log, on standard error: one line for each failure, naming the file and the cause; silent when all is well.
 
 use crate::machine::{Exit, Script, Signal};
 use crate::sys::{
@@ -10,14 +10,14 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::Duration;
 
-/// In whose words.
+/// In whose form.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Voice {
+pub enum Log {
     /// onit's own, as text.
     Onit,
     /// onit's own, as an object of JSON a line.
     Json,
-    /// Those of the tool that we stand in for.
+    /// That of the tool under whose name we run.
     Tool(&'static str),
 }
 
@@ -60,31 +60,26 @@ pub struct Failure {
     pub errno: Errno,
 }
 
-impl Voice {
+impl Log {
     /// Says that something about a service (or, without a name, about everything) is not as it should be.
-    pub fn complain(self, service: Option<&OsStr>, trouble: &dyn fmt::Display) {
-        self.speak(Level::Warning, service, trouble);
+    pub fn warn(self, service: Option<&OsStr>, message: &dyn fmt::Display) {
+        self.write(Level::Warning, service, message);
     }
 
-    /// Says that something about a service has changed, for those who want to know everything.
-    pub fn inform(self, service: &OsStr, news: &dyn fmt::Display) {
-        self.speak(Level::Info, Some(service), news);
+    /// Says how a service, or without a name everything, stands now: for those who want to know.
+    pub fn info(self, service: Option<&OsStr>, message: &dyn fmt::Display) {
+        self.write(Level::Info, service, message);
     }
 
-    /// Says how everything stands, for whoever sits in front.
-    pub fn announce(self, news: &dyn fmt::Display) {
-        self.speak(Level::Info, None, news);
-    }
-
-    fn speak(self, level: Level, service: Option<&OsStr>, trouble: &dyn fmt::Display) {
+    fn write(self, level: Level, service: Option<&OsStr>, message: &dyn fmt::Display) {
         let name = service.map(OsStr::to_string_lossy);
         let service = service.map(one_line);
         match (self, service) {
-            (Voice::Json, _) => say(log_line(level, name.as_deref(), trouble.to_string())),
-            (Voice::Onit, Some(service)) => say(format_args!("onit: {service}: {trouble}")),
-            (Voice::Onit, None) => say(format_args!("onit: {trouble}")),
-            (Voice::Tool(tool), Some(service)) => say(format_args!("{tool} {service}: warning: {trouble}")),
-            (Voice::Tool(tool), None) => say(format_args!("{tool}: warning: {trouble}")),
+            (Log::Json, _) => say(log_line(level, name.as_deref(), message.to_string())),
+            (Log::Onit, Some(service)) => say(format_args!("onit: {service}: {message}")),
+            (Log::Onit, None) => say(format_args!("onit: {message}")),
+            (Log::Tool(tool), Some(service)) => say(format_args!("{tool} {service}: warning: {message}")),
+            (Log::Tool(tool), None) => say(format_args!("{tool}: warning: {message}")),
         }
     }
 
@@ -92,8 +87,8 @@ impl Voice {
     pub fn fatal(self, name: &OsStr, failure: &Failure) {
         let subject = one_line(name);
         match (self, failure.path) {
-            (Voice::Onit | Voice::Json, _) => self.complain(Some(name), &self.words(failure)),
-            (Voice::Tool("supervise"), path) => {
+            (Log::Onit | Log::Json, _) => self.warn(Some(name), &self.words(failure)),
+            (Log::Tool("supervise"), path) => {
                 let what = match path {
                     "directory" => format!("chdir to {subject}"),
                     "supervise" | "supervise/lock" => format!("acquire {subject}/supervise/lock"),
@@ -102,7 +97,7 @@ impl Voice {
                 };
                 say(format_args!("supervise: fatal: unable to {what}: {}", reason(failure.errno as i32)));
             }
-            (Voice::Tool(tool), _) => say(format_args!("{tool} {subject}: fatal: {}", self.words(failure))),
+            (Log::Tool(tool), _) => say(format_args!("{tool} {subject}: fatal: {}", self.words(failure))),
         }
     }
 
@@ -110,20 +105,20 @@ impl Voice {
     pub fn words(self, failure: &Failure) -> String {
         let Failure { verb, path, errno } = *failure;
         match (self, errno) {
-            (Voice::Onit | Voice::Json, Errno::ENOTSUP) => format!("{path} is not a FIFO of ours"),
-            (Voice::Onit | Voice::Json, Errno::EMLINK) => {
+            (Log::Onit | Log::Json, Errno::ENOTSUP) => format!("{path} is not a FIFO of ours"),
+            (Log::Onit | Log::Json, Errno::EMLINK) => {
                 format!("{path} is no lock file of ours (it is a link, or no plain file)")
             }
-            (Voice::Onit | Voice::Json, Errno::EAGAIN) if verb == "lock" => {
+            (Log::Onit | Log::Json, Errno::EAGAIN) if verb == "lock" => {
                 format!("{path} is held by another supervisor")
             }
-            (Voice::Onit | Voice::Json, Errno::EAGAIN) => {
+            (Log::Onit | Log::Json, Errno::EAGAIN) => {
                 format!("cannot {verb} {path}: no more processes are allowed")
             }
-            (Voice::Onit | Voice::Json, _) => format!("cannot {verb} {path}: {}", errno.desc()),
-            (Voice::Tool(_), _) if path == "supervise" => "unable to open supervise/lock: file does not exist".into(),
-            (Voice::Tool(_), Errno::ENOTSUP) => format!("{path} exists but is not a fifo"),
-            (Voice::Tool(_), _) => format!("unable to {verb} {path}: {}", reason(errno as i32)),
+            (Log::Onit | Log::Json, _) => format!("cannot {verb} {path}: {}", errno.desc()),
+            (Log::Tool(_), _) if path == "supervise" => "unable to open supervise/lock: file does not exist".into(),
+            (Log::Tool(_), Errno::ENOTSUP) => format!("{path} exists but is not a fifo"),
+            (Log::Tool(_), _) => format!("unable to {verb} {path}: {}", reason(errno as i32)),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The ledger: what a supervisor that fails leaves to the one that goes on, as words of a shared memory.
+//! The journal: what a supervisor that fails leaves to the one that goes on, as words of a shared memory.
 //!
 //! Two pages of facts about the whole, behind them a record for each service, and far behind those the last lives of each.
-//! A record is changed under a journal: a fault in the middle of it leaves the record as it was. The lives stand apart,
+//! A record is changed under a undo: a fault in the middle of it leaves the record as it was. The lives stand apart,
 //! first lives beside first lives: memory that is never written costs nothing, and few services have lived often.
 //!
 //! A wild pointer may have written anywhere. So each record has a checksum, and one that fails it is not believed; a fact
@@ -45,10 +45,10 @@ const LIFE: usize = LIFE_BODY + 1;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 #[allow(missing_docs)]
-pub enum Fact {
+pub enum Field {
     Magic,
     Version,
-    /// Whose ledger it is.
+    /// Whose journal it is.
     Pid,
     /// How many records there are.
     Records,
@@ -75,7 +75,7 @@ pub enum Fact {
     InheritedIgnored,
     /// Whoever runs us was told that everything has started.
     Announced,
-    /// The descriptors of the live view and of its lock, and one.
+    /// The descriptors of the runtime mirror and of its lock, and one.
     View,
     ViewLock,
     /// The exit code, and whether it is decided.
@@ -125,10 +125,10 @@ pub enum Fact {
 /// So many facts there may be.
 const FACTS_AT_MOST: usize = PANIC_TEXT.at;
 
-impl Fact {
+impl Field {
     /// Whether it has no copies: another process, the kernel or the handler of a fault writes it.
     fn is_single(self) -> bool {
-        use Fact::{Answer, AnswerErrno, Cause, Ended, Magic, NewChild, Order, Pid, Request, Version};
+        use Field::{Answer, AnswerErrno, Cause, Ended, Magic, NewChild, Order, Pid, Request, Version};
         matches!(self, Magic | Version | Pid | Cause | Request | Answer | AnswerErrno | NewChild | Order | Ended)
     }
 }
@@ -146,7 +146,7 @@ pub const UNWRITTEN: u64 = u64::MAX;
 /// The first descriptor behind standard error.
 const FIRST: i32 = 3;
 
-const JOURNAL: usize = 896;
+const UNDO: usize = 896;
 /// Where the words of a panic are.
 pub const PANIC_TEXT: Text = Text { at: 64, bytes: 376 };
 const INBOX: usize = 112;
@@ -202,7 +202,7 @@ pub struct Record {
     /// What is held open for it.
     pub fds: Descriptors,
     /// It is not taken in again.
-    pub released: bool,
+    pub removed: bool,
     /// The stamp of its status, if that says what is.
     pub shown: Option<Tai>,
     /// How many lives there have been.
@@ -243,14 +243,14 @@ fn word_of(bytes: &[u8]) -> u64 {
 }
 
 /// A fact: what most of its places say. A fault in the middle of a change leaves the old one or the new one.
-pub fn fact(words: &Words, fact: Fact) -> u64 {
+pub fn fact(words: &Words, fact: Field) -> u64 {
     let at = |distance: usize| words.get(fact as usize + distance).map_or(0, |word| word.load(Ordering::Relaxed));
     let (first, [second, third]) = (at(0), COPIES.map(at));
     if second == third && !fact.is_single() { second } else { first }
 }
 
 /// A fact changes.
-pub fn set(words: &Words, fact: Fact, value: u64) {
+pub fn set(words: &Words, fact: Field, value: u64) {
     let copies = COPIES.iter().filter(|_| !fact.is_single());
     for distance in [0].iter().chain(copies) {
         if let Some(word) = words.get(fact as usize + distance) {
@@ -272,35 +272,35 @@ pub fn inbox(words: &Words) -> Option<&[AtomicU64; 16]> {
     words.get(INBOX..)?.first_chunk()
 }
 
-/// Begins a ledger.
+/// Begins a journal.
 pub fn begin(words: &Words, pid: u32) {
-    set(words, Fact::Version, VERSION);
-    set(words, Fact::Pid, pid.into());
-    set(words, Fact::Ended, UNWRITTEN);
-    set(words, Fact::Magic, MAGIC);
+    set(words, Field::Version, VERSION);
+    set(words, Field::Pid, pid.into());
+    set(words, Field::Ended, UNWRITTEN);
+    set(words, Field::Magic, MAGIC);
 }
 
-/// Facts of another version that nobody keeps up any more are not to be found when it comes back.
+/// Fields of another version that nobody keeps up any more are not to be found when it comes back.
 pub fn forget_unknown(words: &Words) {
     for distance in [0].into_iter().chain(COPIES) {
-        let unknown = words.get(distance + Fact::Essentials as usize + 1..distance + FACTS_AT_MOST);
+        let unknown = words.get(distance + Field::Essentials as usize + 1..distance + FACTS_AT_MOST);
         unknown.unwrap_or_default().iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 }
 
-/// Whether this is a ledger, of any version: what is in front of the records always means the same.
+/// Whether this is a journal, of any version: what is in front of the records always means the same.
 pub fn is_one(words: &Words) -> bool {
-    fact(words, Fact::Magic) == MAGIC
+    fact(words, Field::Magic) == MAGIC
 }
 
-/// Why this is no ledger of this process.
+/// Why this is no journal of this process.
 pub fn refusal(words: &Words, pid: u32) -> Option<String> {
-    let records = usize::try_from(fact(words, Fact::Records)).unwrap_or(usize::MAX);
+    let records = usize::try_from(fact(words, Field::Records)).unwrap_or(usize::MAX);
     if !is_one(words) {
-        Some("not an onit ledger".into())
-    } else if fact(words, Fact::Version) != VERSION {
-        Some(format!("its version is {}, not {VERSION}", fact(words, Fact::Version)))
-    } else if fact(words, Fact::Pid) != u64::from(pid) {
+        Some("not an onit state file".into())
+    } else if fact(words, Field::Version) != VERSION {
+        Some(format!("its version is {}, not {VERSION}", fact(words, Field::Version)))
+    } else if fact(words, Field::Pid) != u64::from(pid) {
         Some("it belongs to another process".into())
     } else if records.checked_mul(RECORD).and_then(|all| all.checked_add(FACTS)).is_none_or(|all| all > words.len()) {
         Some("it is cut short".into())
@@ -309,10 +309,10 @@ pub fn refusal(words: &Words, pid: u32) -> Option<String> {
     }
 }
 
-/// Words of a ledger with room for every life. Few of them are ever written.
+/// Words of a journal with room for every life. Few of them are ever written.
 pub const WHOLE: usize = LIVES + history::KEPT * MOST * LIFE;
 
-/// How long a ledger with this many records is at least, in words.
+/// How long a journal with this many records is at least, in words.
 pub fn length(records: usize) -> usize {
     FACTS + records * RECORD
 }
@@ -328,13 +328,13 @@ fn record_words(words: &Words, at: usize) -> Option<&Words> {
 
 /// There is room for this many records now. New ones are empty.
 pub fn count(words: &Words, records: usize) {
-    let known = usize::try_from(fact(words, Fact::Records)).unwrap_or_default();
+    let known = usize::try_from(fact(words, Field::Records)).unwrap_or_default();
     (known..records).for_each(|at| erase(words, at));
-    set(words, Fact::Records, records as u64);
+    set(words, Field::Records, records as u64);
 }
 
 /// Notes a record.
-pub fn note(words: &Words, at: usize, record: &Record) {
+pub fn write(words: &Words, at: usize, record: &Record) {
     change(words, at, record.pack());
 }
 
@@ -344,16 +344,16 @@ pub fn erase(words: &Words, at: usize) {
 }
 
 fn change(words: &Words, at: usize, new: [u64; BODY]) {
-    let (Some(record), Some(journal)) = (record_words(words, at), words.get(JOURNAL..JOURNAL + RECORD)) else { return };
+    let (Some(record), Some(undo)) = (record_words(words, at), words.get(UNDO..UNDO + RECORD)) else { return };
     let new = new.into_iter().chain([checksum(at as u64, new)]);
     if holds(record, new.clone()) {
         return;
     }
-    copy(record, journal);
-    set(words, Fact::Journal, at as u64 + 1);
+    copy(record, undo);
+    set(words, Field::Journal, at as u64 + 1);
     record.iter().zip(new).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
     compiler_fence(Ordering::SeqCst);
-    set(words, Fact::Journal, 0);
+    set(words, Field::Journal, 0);
 }
 
 fn holds(words: &Words, numbers: impl Iterator<Item = u64>) -> bool {
@@ -367,14 +367,14 @@ fn copy(from: &Words, to: &Words) {
 
 /// A change that was not finished did not happen.
 pub fn take_back(words: &Words) {
-    let Some(at) = fact(words, Fact::Journal).checked_sub(1).and_then(|at| usize::try_from(at).ok()) else { return };
-    if let (Some(record), Some(journal)) = (record_words(words, at), words.get(JOURNAL..JOURNAL + RECORD)) {
-        copy(journal, record);
+    let Some(at) = fact(words, Field::Journal).checked_sub(1).and_then(|at| usize::try_from(at).ok()) else { return };
+    if let (Some(record), Some(undo)) = (record_words(words, at), words.get(UNDO..UNDO + RECORD)) {
+        copy(undo, record);
     }
-    set(words, Fact::Journal, 0);
+    set(words, Field::Journal, 0);
 }
 
-/// What a place of the ledger holds.
+/// What a place of the journal holds.
 #[allow(clippy::large_enum_variant)] // one at a time is read
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entry {
@@ -402,7 +402,7 @@ pub fn entry(words: &Words, at: usize) -> Entry {
 }
 
 /// Notes the last life of a service. How many there have been stands in its record.
-pub fn note_life(words: &Words, at: usize, history: &History) {
+pub fn write_run(words: &Words, at: usize, history: &History) {
     let last = history.begun().saturating_sub(1);
     if let Some((life, place)) = history.lives().last().zip(life_words(words, at, last)) {
         let life = pack_life(life);
@@ -440,7 +440,7 @@ fn life_words(words: &Words, at: usize, number: u64) -> Option<&Words> {
 
 fields! {
     /// A life, as it is noted.
-    pub struct LifeFields in LIFE_BODY {
+    pub struct RunFields in LIFE_BODY {
         /// When it began, in nanoseconds.
         start: Place::word(0),
         /// When it was ready, and when it ended.
@@ -459,7 +459,7 @@ fields! {
 }
 
 fn pack_life(life: &Life) -> [u64; LIFE_BODY] {
-    let fields = LifeFields {
+    let fields = RunFields {
         start: life.start.0,
         ready: memory::instant(life.ready),
         end: memory::instant(life.end.map(|end| end.at)),
@@ -472,7 +472,7 @@ fn pack_life(life: &Life) -> [u64; LIFE_BODY] {
 }
 
 fn unpack_life(words: &[u64; LIFE_BODY]) -> Option<Life> {
-    let LifeFields { start, ready, end, pid, exit, asked, gave_up } = LifeFields::unpack(words);
+    let RunFields { start, ready, end, pid, exit, asked, gave_up } = RunFields::unpack(words);
     let end = match memory::of_instant(end) {
         None => None,
         Some(at) => Some(End { at, exit: memory::exit_of(exit)?, asked: asked != 0, gave_up: gave_up != 0 }),
@@ -481,7 +481,7 @@ fn unpack_life(words: &[u64; LIFE_BODY]) -> Option<Life> {
 }
 
 /// Notes a text; what does not fit is cut off.
-pub fn note_text(words: &Words, text: Text, bytes: &[u8]) {
+pub fn write_text(words: &Words, text: Text, bytes: &[u8]) {
     let Some((length, rest)) = text.words(words).split_first() else { return };
     length.store(0, Ordering::Relaxed);
     compiler_fence(Ordering::SeqCst);
@@ -500,13 +500,13 @@ pub fn text(words: &Words, text: Text) -> Vec<u8> {
     rest.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).take(length).collect()
 }
 
-/// Every descriptor that the ledger names. For who has nothing but system calls left: no memory is asked for.
+/// Every descriptor that the journal names. For who has nothing but system calls left: no memory is asked for.
 pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
-    let whole = [Fact::Launcher, Fact::View, Fact::ViewLock, Fact::Watchdog].into_iter();
+    let whole = [Field::Launcher, Field::View, Field::ViewLock, Field::Watchdog].into_iter();
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
     inherited(words).for_each(&mut *keep);
     let records = words.get(FACTS..).unwrap_or_default().chunks_exact(RECORD);
-    for record in records.take(usize::try_from(fact(words, Fact::Records)).unwrap_or_default()) {
+    for record in records.take(usize::try_from(fact(words, Field::Records)).unwrap_or_default()) {
         for word in record.get(DESCRIPTORS).unwrap_or_default() {
             let word = word.load(Ordering::Relaxed);
             [word & 0xffff_ffff, word >> 32].into_iter().filter_map(descriptor).for_each(&mut *keep);
@@ -515,14 +515,14 @@ pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
 }
 
 /// Notes the descriptors that were open for the main process. Who is given more than 64 may lose the others.
-pub fn note_inherited(words: &Words, descriptors: &[i32]) {
+pub fn write_inherited(words: &Words, descriptors: &[i32]) {
     let bit = |fd: &i32| u32::try_from(fd - FIRST).ok().and_then(|place| 1u64.checked_shl(place)).unwrap_or_default();
-    set(words, Fact::Inherited, descriptors.iter().fold(0, |bits, fd| bits | bit(fd)));
+    set(words, Field::Inherited, descriptors.iter().fold(0, |bits, fd| bits | bit(fd)));
 }
 
 /// These descriptors.
 pub fn inherited(words: &Words) -> impl Iterator<Item = i32> {
-    let bits = fact(words, Fact::Inherited);
+    let bits = fact(words, Field::Inherited);
     (0..64).filter(move |place| bits >> place & 1 == 1).map(|place| place + FIRST)
 }
 
@@ -547,7 +547,7 @@ fields! {
         /// Whether it has a logger, or is one.
         kind: Place::bits(0, 1, 2),
         /// It is not taken in again.
-        released: Place::bits(0, 3, 1),
+        removed: Place::bits(0, 3, 1),
         /// Its status says what is.
         shown: Place::bits(0, 4, 1),
         /// Its logger, or whose logger it is.
@@ -582,7 +582,7 @@ impl Record {
         let own = OwnFields {
             valid: 1,
             kind,
-            released: self.released.into(),
+            removed: self.removed.into(),
             shown: self.shown.is_some().into(),
             partner: partner.into(),
             device: self.id.0,
@@ -626,7 +626,7 @@ impl Record {
                 pipe: descriptor(own.pipe),
                 home: descriptor(own.home),
             },
-            released: own.released != 0,
+            removed: own.removed != 0,
             shown: (own.shown != 0).then_some(stamp),
             begun: own.begun,
             memory: Memory::unpack(memory),
@@ -641,7 +641,7 @@ mod tests {
     use crate::machine::{Exit, Pid, Signal};
     use proptest::prelude::*;
 
-    fn ledger(records: usize) -> Vec<AtomicU64> {
+    fn journal(records: usize) -> Vec<AtomicU64> {
         let words: Vec<AtomicU64> = (0..length(records)).map(|_| AtomicU64::new(0)).collect();
         begin(&words, 7);
         count(&words, records);
@@ -653,7 +653,7 @@ mod tests {
             kind: Kind::Producer(partner),
             id: (3, 4),
             fds: Descriptors { dir: Some(first), control: Some(first + 1), pipe: Some(i32::MAX), ..Default::default() },
-            released: false,
+            removed: false,
             shown: Some(Tai { unix: 5, nanos: 6 }),
             begun: 0,
             memory: Memory { since: 7, finish_limit: 8, ..Memory::default() },
@@ -669,8 +669,8 @@ mod tests {
 
     #[test]
     fn what_is_noted_is_read() {
-        let words = ledger(3);
-        note(&words, 1, &record(2, 10));
+        let words = journal(3);
+        write(&words, 1, &record(2, 10));
         assert_eq!([entry(&words, 0), entry(&words, 2), entry(&words, 9)], [Entry::Empty; 3]);
         assert_eq!(entry(&words, 1), Entry::Record(record(2, 10)));
         erase(&words, 1);
@@ -691,23 +691,23 @@ mod tests {
     /// What another version has added, by a checksum that fits.
     #[test]
     fn what_another_version_has_added_is_skipped_and_does_not_stay() {
-        let (words, old) = (ledger(2), record(2, 10));
+        let (words, old) = (journal(2), record(2, 10));
         for free in [Place::bits(7, 32, 1), Place::word(OWN + memory::WORDS - 1)] {
             let mut body = old.pack();
             assert_eq!(free.read(&body), 0);
             free.write(&mut body, 1);
             change(&words, 1, body);
             assert_eq!(entry(&words, 1), Entry::Record(old));
-            note(&words, 1, &old);
+            write(&words, 1, &old);
             assert_eq!(free.read(&words_of(&words, 1)), 0);
         }
         for distance in [0].into_iter().chain(COPIES) {
             words[distance + FACTS_AT_MOST - 1].store(7, Ordering::Relaxed);
         }
-        set(&words, Fact::Essentials, 3);
+        set(&words, Field::Essentials, 3);
         forget_unknown(&words);
         let unknown = [0].into_iter().chain(COPIES).map(|at| words[at + FACTS_AT_MOST - 1].load(Ordering::Relaxed));
-        assert_eq!((unknown.collect::<Vec<_>>(), fact(&words, Fact::Essentials)), (vec![0; 3], 3));
+        assert_eq!((unknown.collect::<Vec<_>>(), fact(&words, Field::Essentials)), (vec![0; 3], 3));
     }
 
     fn words_of(words: &Words, at: usize) -> Vec<u64> {
@@ -726,8 +726,8 @@ mod tests {
     #[test]
     fn a_record_in_which_any_bit_is_another_is_not_believed() {
         for noted in [Some(record(2, 10)), None] {
-            let words = ledger(2);
-            noted.iter().for_each(|record| note(&words, 1, record));
+            let words = journal(2);
+            noted.iter().for_each(|record| write(&words, 1, record));
             let entry_then = noted.map_or(Entry::Empty, Entry::Record);
             for (word, bit) in fixed(&words, 1).iter().flat_map(|word| (0..64).map(move |bit| (word, bit))) {
                 assert_eq!(entry(&words, 1), entry_then);
@@ -744,8 +744,8 @@ mod tests {
 
     #[test]
     fn a_record_whose_words_have_changed_places_is_not_believed() {
-        let words = ledger(2);
-        note(&words, 1, &record(2, 10));
+        let words = journal(2);
+        write(&words, 1, &record(2, 10));
         let [one, other] = [1, 2].map(|at| &fixed(&words, 1)[at]);
         other.store(one.swap(other.load(Ordering::Relaxed), Ordering::Relaxed), Ordering::Relaxed);
         assert_eq!(entry(&words, 1), Entry::Damaged);
@@ -758,7 +758,7 @@ mod tests {
         count(&words, 2);
         let mut lives = History::default();
         lives.begin(Mono(1), Pid(1));
-        note_life(&words, 1, &lives);
+        write_run(&words, 1, &lives);
         for word in life_words(&words, 1, 0).expect("a life") {
             for bit in 0..64 {
                 assert_eq!(history(&words, 1, 1), lives);
@@ -771,43 +771,43 @@ mod tests {
 
     #[test]
     fn a_fact_is_what_two_of_its_places_say() {
-        let words = ledger(2);
-        set(&words, Fact::Records, 7);
+        let words = journal(2);
+        set(&words, Field::Records, 7);
         for place in [0].iter().chain(&COPIES) {
-            damage(&words[Fact::Records as usize + place], 1);
-            assert_eq!(fact(&words, Fact::Records), 7);
-            damage(&words[Fact::Records as usize + place], 1);
+            damage(&words[Field::Records as usize + place], 1);
+            assert_eq!(fact(&words, Field::Records), 7);
+            damage(&words[Field::Records as usize + place], 1);
         }
-        words[Fact::Cause as usize].store(11, Ordering::Relaxed);
-        assert_eq!(fact(&words, Fact::Cause), 11, "the handler of a fault writes one word");
+        words[Field::Cause as usize].store(11, Ordering::Relaxed);
+        assert_eq!(fact(&words, Field::Cause), 11, "the handler of a fault writes one word");
     }
 
     #[test]
     fn a_change_that_was_cut_short_did_not_happen() {
         let old = record(2, 10);
-        let after = ledger(2);
-        note(&after, 1, &record(9, 20));
+        let after = journal(2);
+        write(&after, 1, &record(9, 20));
         let new = words_of(&after, 1);
         for done in 0..RECORD {
-            let words = ledger(2);
-            note(&words, 1, &old);
-            copy(record_words(&words, 1).expect("a record"), &words[JOURNAL..JOURNAL + RECORD]);
-            set(&words, Fact::Journal, 2);
+            let words = journal(2);
+            write(&words, 1, &old);
+            copy(record_words(&words, 1).expect("a record"), &words[UNDO..UNDO + RECORD]);
+            set(&words, Field::Journal, 2);
             for (word, new) in record_words(&words, 1).expect("a record").iter().zip(&new).take(done) {
                 word.store(*new, Ordering::Relaxed);
             }
             take_back(&words);
-            assert_eq!((entry(&words, 1), fact(&words, Fact::Journal)), (Entry::Record(old), 0));
+            assert_eq!((entry(&words, 1), fact(&words, Field::Journal)), (Entry::Record(old), 0));
         }
     }
 
     #[test]
     fn the_descriptors_are_all_there_and_no_others() {
-        let words = ledger(3);
-        note(&words, 0, &record(2, 10));
-        note(&words, 2, &record(2, 20));
-        set(&words, Fact::Launcher, noted(Some(5)));
-        note_inherited(&words, &[3, 7, 66, 67, 1000]);
+        let words = journal(3);
+        write(&words, 0, &record(2, 10));
+        write(&words, 2, &record(2, 20));
+        set(&words, Field::Launcher, noted(Some(5)));
+        write_inherited(&words, &[3, 7, 66, 67, 1000]);
         let mut all = Vec::new();
         descriptors(&words, &mut |fd| all.push(fd));
         assert_eq!(all, [5, 3, 7, 66, 10, 11, i32::MAX, 20, 21, i32::MAX]);
@@ -817,31 +817,31 @@ mod tests {
     #[test]
     fn what_is_no_ledger_is_refused() {
         let damage = |fact, value| {
-            let words = ledger(3);
+            let words = journal(3);
             set(&words, fact, value);
             refusal(&words, 7)
         };
-        assert_eq!(refusal(&ledger(3), 7), None);
-        assert_eq!(damage(Fact::Magic, 1).as_deref(), Some("not an onit ledger"));
-        assert_eq!(damage(Fact::Version, 9).as_deref(), Some("its version is 9, not 5"));
+        assert_eq!(refusal(&journal(3), 7), None);
+        assert_eq!(damage(Field::Magic, 1).as_deref(), Some("not an onit state file"));
+        assert_eq!(damage(Field::Version, 9).as_deref(), Some("its version is 9, not 5"));
         for records in [4, 1 << 40, u64::MAX] {
-            assert_eq!(damage(Fact::Records, records).as_deref(), Some("it is cut short"));
+            assert_eq!(damage(Field::Records, records).as_deref(), Some("it is cut short"));
         }
-        assert_eq!(damage(Fact::Pid, 8).as_deref(), Some("it belongs to another process"));
-        assert_eq!(refusal(&[], 7).as_deref(), Some("not an onit ledger"));
+        assert_eq!(damage(Field::Pid, 8).as_deref(), Some("it belongs to another process"));
+        assert_eq!(refusal(&[], 7).as_deref(), Some("not an onit state file"));
     }
 
     #[test]
     fn the_last_lives_are_remembered() {
-        let words = ledger(2);
+        let words = journal(2);
         let mut lives = History::default();
         lives.begin(Mono(1), Pid(1));
-        note_life(&words, 1, &lives);
+        write_run(&words, 1, &lives);
         assert_eq!(history(&words, 1, 1).lives(), [], "there is no room for lives");
         let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
         let mut lives = History::default();
         let noted = |lives: &History| {
-            note_life(&words, 1, lives);
+            write_run(&words, 1, lives);
             history(&words, 1, lives.begun())
         };
         for n in 1..40 {
@@ -855,11 +855,11 @@ mod tests {
         assert_eq!((history(&words, 1, 0), history(&words, 0, 0)), (History::default(), History::default()));
     }
 
-    /// Facts, journal and texts have places of their own.
+    /// Fields, undo and texts have places of their own.
     const _: () = {
-        assert!((Fact::Essentials as usize) < PANIC_TEXT.at);
-        assert!(COPIES[0] + PANIC_TEXT.at <= COPIES[1] && COPIES[1] + PANIC_TEXT.at <= JOURNAL);
-        assert!(JOURNAL + RECORD <= FACTS);
+        assert!((Field::Essentials as usize) < PANIC_TEXT.at);
+        assert!(COPIES[0] + PANIC_TEXT.at <= COPIES[1] && COPIES[1] + PANIC_TEXT.at <= UNDO);
+        assert!(UNDO + RECORD <= FACTS);
         assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= INBOX && INBOX + 16 <= PROGRAM.at);
         assert!(PROGRAM.at + 1 + PROGRAM.bytes / 8 <= COPIES[0] && NAME < BODY);
     };
@@ -867,14 +867,14 @@ mod tests {
     proptest! {
         #[test]
         fn any_words_are_a_ledger_or_none(noise in prop::collection::vec((0usize..length(2), any::<u64>()), 0..40)) {
-            let words = ledger(2);
+            let words = journal(2);
             for (at, value) in noise {
                 words[at].store(value, Ordering::Relaxed);
             }
             let _ = (refusal(&words, 7), take_back(&words), text(&words, PANIC_TEXT), history(&words, 1, 9));
             for at in 0..2 {
                 if let Entry::Record(record) = entry(&words, at) {
-                    note(&words, at, &record);
+                    write(&words, at, &record);
                     prop_assert_eq!(entry(&words, at), Entry::Record(record));
                 }
             }
