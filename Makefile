@@ -104,8 +104,15 @@ soak: test-deps static	## what takes too long for every day (10,000 services, st
 	$(CARGO) test --quiet --test it ::soak::
 	ORPHANS=100000 $(CARGO) test --quiet --test it a_storm_of_orphans
 
-mutants:	## break the source in many places: the tests must notice each
+# The list says what must be noticed, and why; cargo-mutants, where it is installed, tries everything that it can think
+# of in the decisions and formats (hours; MUTATE=src/machine/fleet.rs: one file).
+MUTATE ?= src/machine/**/*.rs src/wire/**/*.rs
+
+mutants:	## break the source in many places: the tests must notice each (MUTATE=FILE: in one file)
 	tests/mutants/run
+	@cargo mutants --version >/dev/null 2>&1 || { echo "mutants: cargo-mutants is not installed: the list alone"; exit; }; \
+	cargo mutants --jobs 2 --output target/mutants $(foreach glob,$(MUTATE),--file '$(glob)') \
+	  --exclude '**/simulation/**' --cargo-test-arg=--lib
 
 install: static	## install program, manual pages and completions to PREFIX, below DESTDIR
 	install -D -m 755 $(STATIC) $(DESTDIR)$(PREFIX)/bin/onit

@@ -41,7 +41,7 @@ const REBOOT: [&str; 2] = ["/etc/runit/reboot", "/run/runit.reboot"];
 /// Supervises as PID 1 of a machine if that is what we are, and as any process otherwise.
 pub fn supervise(config: Config) -> i32 {
     match init_mode() {
-        InitMode::Machine => HostInit::begin(Words::default(), config.log).live(config),
+        InitMode::Machine => HostInit::begin(Words::default(), config.log).run_machine(config),
         mode => supervise_in(mode, config),
     }
 }
@@ -49,13 +49,13 @@ pub fn supervise(config: Config) -> i32 {
 /// As `init`: the words are the kernel's.
 pub fn init(config: Config, words: &[OsString]) -> i32 {
     match init_mode() {
-        InitMode::Machine => HostInit::begin(Words::of(words), config.log).live(config),
+        InitMode::Machine => HostInit::begin(Words::of(words), config.log).run_machine(config),
         mode => supervise_in(mode, config),
     }
 }
 
-/// Where we run; signals wait from here on. Only PID 1 of a machine has a say in what Ctrl-Alt-Del does. `/.dockerenv` and its like are not looked for: disks of
-/// machines are made from images of containers.
+/// Where we run; signals wait from here on. Only PID 1 of a machine may change what Ctrl-Alt-Del does. `/.dockerenv` and
+/// its like are not looked for: disks of machines are made from images of containers.
 fn init_mode() -> InitMode {
     let _ = signals::hold_back();
     if std::process::id() != 1 {
@@ -202,10 +202,10 @@ impl HostInit {
         }
     }
 
-    fn live(mut self, config: Config) -> ! {
+    fn run_machine(mut self, config: Config) -> ! {
         if rescue::is_successor() {
             // Whoever failed was supervising, so what comes before that is done.
-            self.read_client(config).take_down(is_runit());
+            self.supervise(config).take_down(is_runit());
         }
         self.watch_initctl();
         self.start_watchdog_early();
@@ -226,7 +226,7 @@ impl HostInit {
         if runit && exists(&in_runit("2")) {
             self.runit_up();
         } else if self.shutdown_action.is_none() {
-            self = self.read_client(config);
+            self = self.supervise(config);
         }
         self.take_down(runit)
     }
@@ -255,7 +255,7 @@ impl HostInit {
     }
 
     /// The time in which services are supervised.
-    fn read_client(self, config: Config) -> HostInit {
+    fn supervise(self, config: Config) -> HostInit {
         let (words, log) = (self.words.clone(), self.log);
         let (initctl, watchdog) = (self.initctl, self.watchdog);
         drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
@@ -263,21 +263,21 @@ impl HostInit {
             match Init::boot(entry::with_budget(Config { mode: InitMode::Machine, ..config })) {
                 Ok(init) => init.run_on_machine(initctl, watchdog),
                 Err(errno) => {
-                    let mut life = HostInit::again(words, log);
-                    (life.initctl, life.watchdog) = (initctl, watchdog);
-                    life.watch_initctl();
-                    life.rescue(&format!("cannot supervise: {}", errno.desc()));
-                    return life;
+                    let mut init = HostInit::again(words, log);
+                    (init.initctl, init.watchdog) = (initctl, watchdog);
+                    init.watch_initctl();
+                    init.rescue(&format!("cannot supervise: {}", errno.desc()));
+                    return init;
                 }
             };
         rescue::disarm();
         last_words_of_a_panic(log);
-        let mut life = HostInit::again(words, log);
-        (life.initctl, life.watchdog) = (initctl, watchdog);
-        life.watch_initctl();
-        life.shutdown_action = Some(conclusion.action);
-        life.at_once = conclusion.immediate;
-        life
+        let mut init = HostInit::again(words, log);
+        (init.initctl, init.watchdog) = (initctl, watchdog);
+        init.watch_initctl();
+        init.shutdown_action = Some(conclusion.action);
+        init.at_once = conclusion.immediate;
+        init
     }
 
     /// runit's stage 2, as runit treats it.
@@ -376,15 +376,15 @@ impl HostInit {
         let _ = self.poller.wait(now, deadline.into_iter().chain(fed).min()).count();
         while let Some(signal) = self.signals.next() {
             if let Some(request) = request(InitMode::Machine, signal) {
-                self.listen_for_orders(request);
+                self.handle(request);
             }
         }
         for request in self.initctl.read(self.log) {
-            self.listen_for_orders(request);
+            self.handle(request);
         }
         let dead = self.reap();
         if self.ctrl_alt_del.take_if(|pid| dead.iter().any(|(dead, _)| dead == pid)).is_some() {
-            self.listen_for_orders(Request::LookAtStopit);
+            self.handle(Request::LookAtStopit);
         }
         let now = clock::now();
         if let Some(watchdog) = &mut self.watchdog {
@@ -407,7 +407,7 @@ impl HostInit {
         dead
     }
 
-    fn listen_for_orders(&mut self, request: Request) {
+    fn handle(&mut self, request: Request) {
         match request {
             Request::Shutdown(action) => self.ask(action),
             Request::ShutdownNow(action) => {
