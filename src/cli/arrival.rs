@@ -43,7 +43,7 @@ fn watch_way(notifier: &Notifier, file: &Path) -> Result<bool, Errno> {
         match notifier.add(folder, Interest::Names) {
             Ok(_) => return Ok(missing.is_none_or(|missing| !missing.exists())),
             Err(Errno::ENOENT | Errno::ENOTDIR) => missing = Some(folder),
-            Err(Errno::EACCES) => return Ok(true), // who may not look is not told
+            Err(Errno::EACCES) => return Ok(true), // without permission we are not told
             Err(errno) => return Err(errno),
         }
     }

@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_may_follow_an_option_is_known_or_nobodys_to_know() {
-        const FREE: [&str; 14] = [
+        const FREE: [&str; 16] = [
             "--rewrite",
             "--exit-map",
             "--timeout",
@@ -398,6 +398,8 @@ mod tests {
             "--check",
             "--backoff",
             "--max-restarts",
+            "--start-retries",
+            "--success-codes",
             "--notification-fd",
             "--condition",
         ];

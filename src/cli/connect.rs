@@ -1,4 +1,4 @@
-//! Whom a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
+//! What a verb talks to: the supervisor, by its socket or else by the files, and the services that its words name.
 
 use super::newcomer::{SEARCH_TIMEOUT, is_service};
 use super::{files, near, term};
@@ -112,7 +112,7 @@ pub struct Connection {
     tried: Vec<(PathBuf, String)>,
     /// It is there, but does not answer.
     silent: bool,
-    /// Where one is that does not speak to us, and why.
+    /// The socket of a supervisor that we may not ask, and why.
     forbidden: Option<(PathBuf, String)>,
 }
 
@@ -122,8 +122,8 @@ impl Connection {
         Connection::open_within(None)
     }
 
-    /// The same for who has so much time. A supervisor always has a moment to answer: what is asked with a limit of
-    /// zero is asked.
+    /// The same for a caller that has so much time. A supervisor always has a moment to answer: it is asked also with a
+    /// limit of zero.
     pub fn open_within(limit: Option<Duration>) -> Connection {
         let patience = limit.map_or(PATIENCE, |limit| limit.clamp(SEARCH_TIMEOUT, PATIENCE));
         let directory = Directory::from_environment();
@@ -142,7 +142,7 @@ impl Connection {
             forbidden: misses.iter().find(is_forbidden).map(why),
         };
         if let Some((api, place)) = found {
-            // Beside the services it is theirs, whatever the directory is called where the supervisor lives.
+            // A socket beside the services is that of their supervisor, whatever path it has for the directory.
             let theirs = PathBuf::from(&api.hello().directory);
             (talk.api, talk.socket) = (Some(api), Some(place.socket));
             if !place.beside {
@@ -174,23 +174,24 @@ impl Connection {
         self.tried.iter().map(|(socket, _)| socket.clone()).collect()
     }
 
-    /// Where those show that they are there who look after a service of the directory and have no socket.
+    /// The FIFOs that show whether a supervisor without a socket looks after a service of the directory.
     pub fn fifos(&self) -> Vec<PathBuf> {
         let names = fs::open_path(&self.directory).and_then(fs::names).unwrap_or_default();
         names.iter().map(|name| self.directory.join(name).join("supervise/ok")).collect()
     }
 
-    /// The directory of services, if it is another one than whoever asks would think of.
+    /// The directory of services, if it is not the default.
     pub fn unusual_directory(&self) -> Option<&Path> {
         Some(&*self.directory).filter(|directory| *directory != Path::new(SERVICES))
     }
 
-    /// Why whoever asks whether all is well is not helped by the files: they may be as they were before a supervisor hung.
+    /// The error if a supervisor does not answer: its files may be as they were before it hung, so they do not tell
+    /// whether all is well.
     pub fn silence(&self) -> Option<CliError> {
         self.silent.then(|| self.unreachable())
     }
 
-    /// Nobody answers, or nobody answers us.
+    /// The error: no supervisor answers, or we may not ask it.
     pub fn unreachable(&self) -> CliError {
         if let Some((socket, why)) = &self.forbidden {
             let who = "its own user and root may ask it, and the groups of its --status-group and --control-group";
@@ -353,7 +354,8 @@ impl Connection {
         }
     }
 
-    /// The same for who has some time: a service that has just been put into the directory is known before long.
+    /// The same for a caller that has some time: a service that has just been put into the directory is known before
+    /// long.
     pub fn look_until(&mut self, target: &Target, until: Option<Mono>) -> Result<ServiceStatus, CliError> {
         let answer = self.look(target);
         let is_unknown =
@@ -399,7 +401,7 @@ impl Connection {
         }
     }
 
-    /// If nobody answers for a service, perhaps nobody answers at all.
+    /// Adds that no supervisor answers at all, if that may be the cause.
     pub fn explain(&self, trouble: CliError) -> CliError {
         if trouble.code != exit::SYSTEM || self.api.is_some() {
             return trouble;
@@ -408,14 +410,17 @@ impl Connection {
     }
 }
 
-/// Whether a directory can be none of a service: there is no `run` in it (or that is a directory, as in `/`), and nobody
-/// has ever looked after it. Where that cannot be seen it may be one.
+/// Whether a directory can be none of a service: there is no `run` or `setup` in it (or it is a directory, as in `/`), and no
+/// supervisor has ever looked after it. Where that cannot be seen it may be one.
 pub fn is_no_service(path: &Path) -> bool {
     let is_missing = |file: &str| match path.join(file).symlink_metadata() {
         Ok(_) => false,
         Err(error) => matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory),
     };
-    (is_missing("run") || path.join("run").is_dir()) && is_missing("supervise/lock") && is_missing("supervise/status")
+    let is_missing_or_directory = |file: &str| is_missing(file) || path.join(file).is_dir();
+    ["run", "setup"].into_iter().all(is_missing_or_directory)
+        && is_missing("supervise/lock")
+        && is_missing("supervise/status")
 }
 
 /// What `sv` takes for a path.

@@ -98,7 +98,7 @@ fn restarts(service: &ServiceStatus) -> String {
     }
 }
 
-/// Why it is not up, for whoever wonders.
+/// Why it is not up, or what the user may want to know of it while it is up.
 fn why(service: &ServiceStatus, lives: &[RunRecord]) -> Option<String> {
     let asked = lives.last().is_some_and(|life| life.asked);
     let want = service.want.known();
@@ -110,13 +110,14 @@ fn why(service: &ServiceStatus, lives: &[RunRecord]) -> Option<String> {
             "it runs; \"onit check\" asks its ./check whether it is available".into()
         }
         ServiceState::Up => return None,
+        ServiceState::Setup => "its setup is running, which prepares the start".into(),
         ServiceState::Starting => {
             "its run is being executed; a file system that is slow, or a stopped process, delays that".into()
         }
         ServiceState::Refused => "it is not supervised".into(),
         ServiceState::Unknown => "you may not look at its status".into(),
-        ServiceState::Done => "its run ended with 0, and it stays down until it is told \"up\"".into(),
-        ServiceState::Failed => "its finish ended with 125: it stays down until it is told \"up\"".into(),
+        ServiceState::Done => "it has done its work, and stays down until it is told \"up\"".into(),
+        ServiceState::Failed => "it has failed, and stays down until it is told \"up\"".into(),
         ServiceState::Backoff if format::is_troubled(service) => {
             "it could not be started, and waits for its next start".into()
         }

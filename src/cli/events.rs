@@ -68,7 +68,7 @@ impl Events {
             || self.services.iter().any(|word| word == "all" || word == name || connect::matches(word, name))
     }
 
-    /// Or there is nobody to tell, and an exit code.
+    /// An error is the exit code to end with: 0 if there is no reader any more.
     fn print(&self, event: &Event) -> Result<(), i32> {
         if let Some(program) = &self.exec {
             execute(program, event);
@@ -110,7 +110,7 @@ fn line(event: &Event) -> String {
     text
 }
 
-/// A program that fails is its own affair; one that cannot be run is told, each time.
+/// That a program fails is not told; that one cannot be run is told, each time.
 fn execute(program: &str, event: &Event) {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());

@@ -13,13 +13,13 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What a service says that nobody looks after.
+/// What is said of a service that no supervisor looks after.
 const NOBODY: &str = "no supervisor looks after it";
 
-/// How often is looked where nobody tells of changes.
+/// How often the files are looked at where nothing tells of changes.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What the files say of a service. That nobody supervises it is an answer, and so is that we may not look.
+/// What the files say of a service. That no supervisor looks after it is an answer, and so is that we may not look.
 pub fn look(name: &str, path: &Path) -> Result<ServiceStatus, CliError> {
     match open(name, path)?.status() {
         Ok(status) => Ok(told(name, path, &status)),
@@ -115,7 +115,7 @@ pub fn wait_for_change(
     Ok(())
 }
 
-/// Where nobody can tell, one has to look again.
+/// Waits before the files are looked at again, where nothing can tell of changes.
 fn pause(until: Option<Mono>) -> Result<(), Errno> {
     let now = clock::now();
     let left = until.map_or(TICK, |until| until.since(now).min(TICK));
@@ -167,7 +167,7 @@ fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
         (Want::Down, Format::Runit) if state == ServiceState::Up => Want::Once, // runit has no other word for it
         (want, _) => want,
     };
-    // s6 calls nobody ready who cannot say so.
+    // s6 calls no service ready that cannot say so.
     let can_say = !matches!(status.format, Format::S6 | Format::S6Long) || path.join("notification-fd").exists();
     let up = status.phase == Phase::Run;
     let ready = (!path.join("check").exists()).then_some(true); // else only that knows

@@ -52,7 +52,7 @@ pub fn ended(record: &ExitRecord) -> String {
     }
 }
 
-/// What may be behind such an end, if nobody has asked for it.
+/// What may be behind such an end, if it was not asked for.
 pub fn hint(record: &ExitRecord) -> Option<String> {
     match (record.code, record.signal.map(Signal)) {
         (Some(126), _) => Some("a command was found, and could not be executed?".into()),
@@ -81,7 +81,7 @@ pub fn state(service: &ServiceStatus) -> &str {
     }
 }
 
-/// The same; of what only its `check` knows, that nobody has asked it.
+/// The same; and where only its `check` knows whether it is ready, that it was not checked.
 pub fn described_state(service: &ServiceStatus) -> String {
     let state = state(service);
     if state == ServiceState::Up.word() && service.ready.is_none() {
@@ -122,7 +122,8 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
         Some(ServiceState::Backoff) => Some(because("down, to be started again".into())),
         Some(ServiceState::Down) => Some(because("down".into())),
         Some(
-            ServiceState::Starting
+            ServiceState::Setup
+            | ServiceState::Starting
             | ServiceState::Stopping
             | ServiceState::Finishing
             | ServiceState::Done
@@ -150,7 +151,8 @@ fn cause(service: &ServiceStatus) -> Option<String> {
 /// Whether the trouble that was told last says more than the way it ended.
 pub fn is_troubled(service: &ServiceStatus) -> bool {
     let could_not_run = service.exit.as_ref().is_none_or(|exit| exit.code == Some(NOT_RUN));
-    service.trouble.is_some() && service.pid.is_none() && could_not_run
+    let has_failed = service.state.known() == Some(ServiceState::Failed);
+    service.trouble.is_some() && service.pid.is_none() && (could_not_run || has_failed)
 }
 
 /// Reads how long to wait: seconds with decimals, or `500ms`, `10s`, `5m`, `1h`.

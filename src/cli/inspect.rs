@@ -10,7 +10,7 @@ use argh::{ArgsInfo, FromArgs};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
-/// What is never shown unless somebody asks for it.
+/// Stands for a value that is shown only if the user asks for it.
 const MASK: &str = "********";
 /// Words in the name of a variable that hint at a secret.
 const SECRET: [&str; 9] = ["PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH", "PRIVATE", "SESSION", "PWD"];

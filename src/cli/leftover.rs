@@ -1,4 +1,5 @@
-//! What a service leaves behind when it has been stopped: processes of its session, which nobody looks after any more.
+//! What a service leaves behind when it has been stopped: processes of its session, which no supervisor looks after any
+//! more.
 
 use super::connect::{Connection, Target};
 use super::pidns::{self, Seen};
@@ -41,7 +42,7 @@ impl Sessions {
             left = process::members(&sessions);
         }
         for (name, session) in &self.0 {
-            // What has the number of the process itself is a `run` that has not ended, and no news.
+            // What has the number of the process itself is a `run` that has not ended, and is not told.
             let of_it = left.iter().filter(|(pid, of)| of == session && pid != session).map(|(pid, _)| *pid);
             if let Some(line) = line(name, &of_it.collect::<Vec<_>>()) {
                 say(line);

@@ -1,4 +1,4 @@
-//! Short-lived verbs, and the tools of others that onit stands in for.
+//! Short-lived verbs, and the tools of other projects that onit replaces.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "cli")]

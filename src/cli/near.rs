@@ -1,4 +1,4 @@
-//! What somebody may have meant by a word that is none.
+//! What the user may have meant by a word that is not known.
 
 use crate::service_dir::distance;
 

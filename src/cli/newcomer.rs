@@ -9,13 +9,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// One that is asked by somebody in a hurry has this long.
+/// A supervisor has at least this long to answer, however little time the caller has.
 pub const SEARCH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Waits until somebody looks after the service in this directory, if an onit is about to.
+/// Waits until a supervisor looks after the service in this directory, if an onit is about to.
 pub fn wait(path: &Path, until: Mono) {
     let Ok(service) = Service::open(path) else { return };
-    let is_supervised = || service.is_supervised().unwrap_or(true); // whoever may not look is told why by others
+    let is_supervised = || service.is_supervised().unwrap_or(true); // if we may not look, the caller says why
     if is_supervised() || !is_about_to_be_taken_in(path) {
         return;
     }
@@ -23,7 +23,7 @@ pub fn wait(path: &Path, until: Mono) {
     while !is_supervised() && matches!(watch.next_by(Deadline::at(Some(until))), Ok(Some(_))) {}
 }
 
-/// Whether a service that nobody looks after stands in the directory of an onit that has not come to it yet.
+/// Whether a service that no supervisor looks after stands in the directory of an onit that has not come to it yet.
 fn is_about_to_be_taken_in(service: &Path) -> bool {
     let service = if service.ends_with("log") { service.parent().unwrap_or(service) } else { service };
     let (Some(directory), Some(name)) = (service.parent(), service.file_name()) else { return false };

@@ -1,4 +1,4 @@
-//! `onit up`, `down`, `restart` and all the others that change something, and wait until it is so.
+//! `onit up`, `down`, `restart` and all the other verbs that change something, and wait until it is so.
 
 use super::check;
 use super::connect::{CliError, Connection, Target, Via, worse};
@@ -103,7 +103,7 @@ fn send(talk: &mut Connection, order: api::Order, target: &Target) -> Result<(),
     let directory = talk.directory.clone();
     let api = talk.api()?;
     if !api.hello().control {
-        // Whoever may write to a FIFO may give orders as well.
+        // A user who may write to a FIFO may give orders as well.
         let view = std::path::PathBuf::from(&api.hello().view).join(&target.name);
         let by_file = files::order(order, &target.name, &view);
         return by_file

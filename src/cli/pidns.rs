@@ -41,7 +41,7 @@ pub fn look(talk: &Connection, target: &Target, told: i32) -> Seen {
     }
 }
 
-/// Whoever supervises holds the lock of the service open, and is the parent of what runs.
+/// The supervisor holds the lock of the service open, and is the parent of what runs.
 fn by_lock(path: &Path, told: Pid) -> Seen {
     let Ok(lock) = std::fs::metadata(path.join("supervise/lock")) else { return Seen::Probably(told) };
     let lock = FileId { device: lock.dev(), inode: lock.ino() };
@@ -57,7 +57,7 @@ fn by_lock(path: &Path, told: Pid) -> Seen {
     otherwise
 }
 
-/// The number that it has here, for whoever wants to do something with it.
+/// The number that it has here, for a caller that wants to do something with it.
 pub fn number(talk: &Connection, target: &Target, told: i32) -> Result<Pid, CliError> {
     match look(talk, target, told) {
         Seen::Here(pid) | Seen::Probably(pid) => Ok(pid),

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Where sysvinit's PID 1 listens, and ours.
 const INITCTL: &str = "/run/initctl";
 
-/// Whom is asked, and for what.
+/// What is asked for, and of PID 1 or of the kernel.
 struct Wish {
     action: ShutdownAction,
     /// Not PID 1: the kernel, at once.
@@ -63,7 +63,7 @@ pub fn telinit(args: &[OsString]) -> i32 {
     }
 }
 
-/// How long others wait between TERM and KILL is not ours to say.
+/// `-t`, which tells sysvinit how long to wait between TERM and KILL, is ignored.
 fn run_level(args: &[OsString]) -> Option<u8> {
     let (mut level, mut parser) = (None, lexopt::Parser::from_args(args));
     while let Some(option) = parser.next().transpose() {
@@ -99,7 +99,7 @@ fn moment(args: &[OsString]) -> Option<ShutdownAction> {
             Short('r') | Long("reboot") => action = ShutdownAction::Reboot,
             Short('H') | Long("halt") => action = ShutdownAction::Halt,
             Value(word) if !now => now = word == "now" || word == "+0" || word == "0",
-            Value(_) => {} // what everybody is to be told
+            Value(_) => {} // the message to all users
             Short(_) | Long(_) => return None,
         }
     }

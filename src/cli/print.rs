@@ -1,10 +1,10 @@
-//! Text of exactly these bytes, for tools whose output others read. Names of services need not be UTF-8.
+//! Text of exactly these bytes, for tools whose output other programs read. Names of services need not be UTF-8.
 
 use crate::sys::Errno;
 use crate::wire::reason::reason;
 use std::io::Write as _;
 
-/// Writes to standard output. That nobody reads it is no failure of what was asked for.
+/// Writes to standard output. That it has no reader is no failure of what was asked for.
 pub fn stdout(parts: &[&[u8]]) {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(&parts.concat()).and_then(|()| stdout.flush());

@@ -201,6 +201,7 @@ pub fn tone(service: &ServiceStatus) -> Tone {
         Some(ServiceState::Down | ServiceState::Done) => Tone::Quiet,
         Some(
             ServiceState::Backoff
+            | ServiceState::Setup
             | ServiceState::Starting
             | ServiceState::Up
             | ServiceState::Stopping
@@ -214,7 +215,8 @@ fn last(service: &ServiceStatus, tone: Tone) -> Cell {
     let mut parts = Vec::new();
     match (&service.exit, &service.trouble) {
         (_, Some(trouble)) if format::is_troubled(service) => {
-            parts.push(trouble.trim_end_matches("; trying again").to_owned());
+            let end = ["; trying again", ": not started again until told"];
+            parts.push(end.iter().fold(trouble.as_str(), |text, end| text.trim_end_matches(end)).to_owned());
         }
         (Some(exit), _) => parts.push(format::exit(exit)),
         (None, _) => {}

@@ -46,8 +46,8 @@ pub fn sv(args: &[OsString]) -> i32 {
     call(b"sv", args, false)
 }
 
-/// `SERVICE [-w SEC] COMMAND`, where SERVICE is a link to us, as init scripts are. `None` if this is no such call: a name
-/// alone is not enough, since whoever renames onit or links to it means onit.
+/// `SERVICE [-w SEC] COMMAND`, where SERVICE is a link to us, as init scripts are. `None` if this is no such call: a
+/// name alone is not enough, since a user who renames onit or links to it means onit.
 ///
 /// It is one if the link leads here through one called `sv`, or if there is a service of this name and the only word is
 /// one of `sv`'s. PID 1 is never an init script.
@@ -158,7 +158,7 @@ fn place_of(name: &[u8], services: &OsStr) -> PathBuf {
     if speak::is_path(name) { path.to_owned() } else { Path::new(services).join(path) }
 }
 
-/// How long "more than this many seconds" is for who looks every [`STEP`].
+/// How long "more than this many seconds" is for a program that looks every [`STEP`].
 fn patience(seconds: u64) -> Duration {
     let steps = Duration::from_secs(seconds.min(CENTURY)).as_millis() / STEP.as_millis() + 1;
     STEP.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))

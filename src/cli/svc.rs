@@ -1,4 +1,4 @@
-//! `svc`: one letter for each order, to daemontools' supervise and whoever stands in for it.
+//! `svc`: one letter for each order, to daemontools' supervise or a supervisor in its place.
 //!
 //! Source: `svc.c` of daemontools 0.76.
 
@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 const HELP: &[u8] = b"svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
     t term, k kill\n";
 
-/// `svc [-udopchaitkx] DIR...`. Ends with 0 also where nobody was reached.
+/// `svc [-udopchaitkx] DIR...`. Ends with 0 also where no supervisor was reached.
 pub fn svc(args: &[OsString]) -> i32 {
     let mut letters = Vec::new();
     let mut options = Options::new(b"svc", b"udopchaitkx", args);
@@ -59,7 +59,7 @@ fn order(dir: &[u8], letters: &[u8]) -> Result<(), Vec<u8>> {
         Errno::ENXIO => [b"unable to control ", dir, b": supervise not running"].concat(),
         errno => because(b"unable to control ", errno),
     })?;
-    // As svc does: it waits for whoever is slow to read.
+    // As svc does: it waits for a supervisor that is slow to read.
     let written = fs::set_blocking(&control).and_then(|()| fs::send(control, letters));
     written.map_err(|errno| because(b"error writing commands to ", errno))
 }

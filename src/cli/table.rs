@@ -51,7 +51,7 @@ pub enum Words {
     Groups,
     /// One of these.
     OneOf(&'static [&'static str]),
-    /// Nobody knows, or nothing.
+    /// Any word, or none.
     Free,
 }
 
@@ -73,7 +73,7 @@ pub type Info = fn() -> CommandInfoWithArgs;
 const SIGNALS: &str = "signals";
 const NO_NAMES: &[&str] = &[];
 
-/// What somebody who has just come needs, in this order.
+/// What a new user needs, in this order.
 const EVERYDAY: [&str; 10] =
     ["run", "status", "start", "stop", "restart", "health", "history", "events", "new", "lint"];
 

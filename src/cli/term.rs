@@ -232,7 +232,7 @@ fn is_active(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
 }
 
-/// A text in which parts may have been written by anybody, without what they could do to a terminal: of all control
+/// A text in which parts may have been written by any program, without what they could do to a terminal: of all control
 /// sequences, our own colours are left.
 fn disarmed(text: &str) -> Cow<'_, str> {
     if !text.contains(is_active) {
@@ -274,8 +274,8 @@ pub fn escaped(bytes: &[u8], terminal: bool) -> Vec<u8> {
     safe
 }
 
-/// Writes to standard output. Returns the exit code. Why it fails is told, but not that nobody reads any more. Nothing in
-/// it does anything to a terminal.
+/// Writes to standard output. Returns the exit code. Why it fails is told, but not that there is no reader any more.
+/// Nothing in it does anything to a terminal.
 pub fn print(text: &str) -> i32 {
     let shown = |c: char| if is_active(c) { '?' } else { c };
     if text.contains(is_active) {
@@ -291,8 +291,8 @@ pub fn print_bytes(bytes: &[u8]) -> i32 {
         .map_or_else(|kind| if kind == ErrorKind::BrokenPipe { exit::FAILED } else { exit::SYSTEM }, |()| exit::OK)
 }
 
-/// The same for what may have been heard well enough: that nobody reads any more is no failure. Anything else that
-/// keeps it from being written is told, and leaves its exit code.
+/// The same for what may have been heard well enough: the exit code is 0 if there is no reader any more. Anything else
+/// that keeps it from being written is told, and leaves its exit code.
 pub fn report(text: &str) -> Result<(), i32> {
     draw(&disarmed(text))
 }

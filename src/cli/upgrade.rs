@@ -1,7 +1,7 @@
-//! `onit upgrade`: a running supervisor becomes the program that stands at its path now, and no service notices.
+//! `onit upgrade`: a running supervisor executes the program that stands at its path now, and no service notices.
 //!
-//! The wish is written into the journal of the supervisor, which whoever may look into it can open, and then it gets a
-//! SIGCHLD: that means to every supervisor that it should look, and to none anything else. The answer comes the same
+//! The wish is written into the journal of the supervisor, which a user who may look into it can open, and then it gets
+//! a SIGCHLD: that means to every supervisor that it should look, and to none anything else. The answer comes the same
 //! way, from the new program, or from the old one when there is no new one.
 
 use crate::exit;
@@ -140,7 +140,7 @@ fn try_out(place: &Path, (user, group): (u32, u32), version: u64, word: &[u8]) -
     while matches!(probe.try_wait(), Ok(None)) && clock::now() < until {
         let _ = poll::pause(LOOK);
     }
-    let _ = probe.kill(); // who has ended does not mind
+    let _ = probe.kill(); // it may have ended
     let mut answer = Vec::new();
     let told = probe.stdout.take().map(|pipe| pipe.take(word.len() as u64 + 1).read_to_end(&mut answer));
     let _ = probe.wait();

@@ -12,7 +12,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Who waits for longer than this is told for whom.
+/// After this long the user is told which services are waited for.
 const QUIET: Duration = Duration::from_millis(500);
 /// And how long it has been.
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(7);
 pub enum WaitCondition {
     /// `run` runs.
     Up,
-    /// And it counts as ready, as far as anybody knows but its `check`.
+    /// And it counts as ready, as far as is known without its `check`.
     Ready,
     /// Nothing runs, and nothing is about to be started.
     Down,
@@ -44,7 +44,7 @@ pub enum WaitCondition {
     Enabled(Before),
     /// It does neither.
     Disabled,
-    /// Nobody looks after it any more.
+    /// No supervisor looks after it any more.
     Gone(Before),
 }
 
@@ -62,7 +62,7 @@ pub enum Verdict {
     Met,
     /// It is not so yet.
     NotYet,
-    /// It will never be so unless somebody does something.
+    /// It will not become so by itself.
     Never,
 }
 
@@ -76,8 +76,8 @@ impl Before {
         self.pid != now.pid || self.since < now.since
     }
 
-    /// It was tried since then, and there is nothing that could be executed. The supervisor tries again, but whoever has
-    /// just asked for it wants to know.
+    /// It was tried since then, and there is nothing that could be executed. The supervisor tries again, but the user
+    /// who has just asked for it wants to know.
     fn has_failed(self, now: &ServiceStatus) -> bool {
         self.since < now.since && now.pid.is_none() && format::is_troubled(now)
     }
@@ -114,7 +114,7 @@ impl WaitCondition {
                 failed || refused || before.has_failed(now)
             }
             WaitCondition::Started(before) => before.has_failed(now),
-            WaitCondition::Down | WaitCondition::Done => refused, // what nobody looks after tells nobody when it ends
+            WaitCondition::Down | WaitCondition::Done => refused, // without a supervisor no end is told
             WaitCondition::Ended(_) | WaitCondition::Paused(_) | WaitCondition::Disabled | WaitCondition::Gone(_) => {
                 false
             }
@@ -145,12 +145,12 @@ impl WaitCondition {
     }
 }
 
-/// Whether it has run at all. The files of most supervisors do not say; whoever waits is then believed to have seen it.
+/// Whether it has run at all. The files of most supervisors do not say; then it is taken to have run.
 fn has_ended(now: &ServiceStatus) -> bool {
     now.exit.is_some() || now.restarts.is_none()
 }
 
-/// Who is waited for.
+/// A service that is waited for.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Pending {
     /// The service.
@@ -235,7 +235,7 @@ struct Waiting<'a> {
     /// What came of telling that it is so.
     told: i32,
     met: usize,
-    /// Where one service is enough: what there is to say of the others, if none will do.
+    /// Where one service is enough: what there is to say of the other services, if none will do.
     held: Vec<CliError>,
     progress: Progress,
     watch: Option<Watch>,
@@ -248,7 +248,7 @@ impl Waiting<'_> {
         self.pending.is_empty() || (self.patience.any && self.met > 0)
     }
 
-    /// Looks at those who still have to come about; if a name is given, at no other than that one.
+    /// Looks at the services that are still waited for; if a name is given, only at that one.
     fn look(&mut self, name: Option<&str>) {
         for one in std::mem::take(&mut self.pending) {
             let concerned = name.is_none_or(|name| one.target.name == name);
@@ -323,7 +323,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// Waits for something to happen. Returns to whom, if that is known.
+    /// Waits for something to happen. Returns to which service, if that is known.
     fn next(&mut self) -> Result<Option<String>, CliError> {
         if std::mem::take(&mut self.lost) {
             return self.again();
@@ -345,7 +345,7 @@ impl Waiting<'_> {
         }
         match self.talk.api()?.event(Deadline::at(until)) {
             Ok(Some(event)) => Ok(event.name),
-            Ok(None) => Ok(Some(String::new())), // the time has come, and nobody has a name like that
+            Ok(None) => Ok(Some(String::new())), // the time has come, and no service has this name
             Err(error) if error.kind() == ErrorKind::Closed => self.again(),
             Err(error) => Err(CliError::failed(&error)),
         }
@@ -388,7 +388,7 @@ enum Arriving {
     Unneeded,
 }
 
-/// Where a service stands, for whoever had hoped for something else.
+/// The state of a service, for a user who waits for another one.
 pub fn stands(now: &ServiceStatus) -> String {
     format::amiss(now).unwrap_or_else(|| {
         let pid = format::process(now);
@@ -412,7 +412,7 @@ impl Progress {
         Progress { terminal: std::io::stderr().is_terminal(), start: patience.start, next, drawn: false }
     }
 
-    /// Says for whom we wait, if it is time. Returns when it will be.
+    /// Says which services we wait for, if it is time. Returns when it will be.
     fn report<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Option<Mono> {
         if !self.terminal {
             return None;

@@ -1,4 +1,4 @@
-//! The api socket, from the side of whoever asks. What is sent and answered stands in [`crate::wire::api`].
+//! The api socket, from the side of the client. What is sent and answered stands in [`crate::wire::api`].
 //!
 //! ```no_run
 //! use onit::client::{Deadline, ServiceState, api::{Api, Order}};
@@ -12,7 +12,7 @@
 //! # Ok::<(), onit::client::Error>(())
 //! ```
 //!
-//! Whoever subscribes first, then orders, then looks, misses nothing.
+//! A client that subscribes first, then orders, then looks, misses nothing.
 //!
 //! What is refused has its kind in [`ErrorKind`], [`Declined`](ErrorKind::Declined) if there is none for it, and the
 //! supervisor's own words as its [source](std::error::Error::source).
@@ -41,7 +41,7 @@ const SILENT: &str = "the supervisor does not answer";
 /// No line of an answer is longer.
 const LONGEST: usize = 1 << 20;
 
-/// Why there is no answer, and in whose words.
+/// Why there is no answer, and the supervisor's own words for it, if it gave any.
 type Failure = (ErrorKind, Option<String>);
 
 /// A connection to a supervisor.
@@ -51,7 +51,7 @@ pub struct Api {
     hello: Hello,
 }
 
-/// What there is before it is known who answers.
+/// What there is before it is known which supervisor answers.
 #[derive(Debug)]
 struct Connection {
     path: PathBuf,
@@ -63,10 +63,10 @@ struct Connection {
 }
 
 impl Api {
-    /// Connects to the socket at this path, and asks who is there.
+    /// Connects to the socket at this path, and asks which supervisor answers.
     ///
     /// # Errors
-    /// [`NoSupervisor`](ErrorKind::NoSupervisor) if nobody can be reached there,
+    /// [`NoSupervisor`](ErrorKind::NoSupervisor) if no supervisor can be reached there,
     /// [`NotPermitted`](ErrorKind::NotPermitted) if we may not, and as [`request`](Api::request).
     pub fn connect(path: impl AsRef<Path>) -> Result<Api> {
         Api::connect_within(path, PATIENCE)
@@ -90,8 +90,8 @@ impl Api {
         Directory::named(services.as_ref()).find(PATIENCE)
     }
 
-    /// The same as [`connect`](Api::connect) for who has less time than ten seconds: a supervisor that takes longer than this with any answer does
-    /// not answer.
+    /// The same as [`connect`](Api::connect) for a caller that has less time than ten seconds: a supervisor that takes
+    /// longer than this with any answer does not answer.
     ///
     /// # Errors
     /// As [`connect`](Api::connect).
@@ -99,8 +99,8 @@ impl Api {
         Api::connect_if(path.as_ref(), patience, |_| None)
     }
 
-    /// The same where a socket was found and not named: whoever answers there is believed only if nobody else could have
-    /// put it there than who may rule the services of this directory.
+    /// The same where a socket was found and not named: what answers there is believed only if its user is root, ours
+    /// or the owner of this directory of services, or if not every user could have put the socket there.
     ///
     /// # Errors
     /// As [`connect`](Api::connect); [`Untrusted`](ErrorKind::Untrusted).
@@ -125,7 +125,7 @@ impl Api {
         }
     }
 
-    /// Who answers.
+    /// The supervisor that answers.
     pub fn hello(&self) -> &Hello {
         &self.hello
     }

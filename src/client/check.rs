@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// What `./check` asks about tells nobody when it changes: so long after an answer it is asked again.
+/// No event tells when the answer of `./check` changes: so long after an answer it is asked again.
 pub(crate) const PAUSE: Duration = Duration::from_millis(400);
 /// How often one that runs is looked at, where nothing tells when it ends.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
@@ -52,8 +52,8 @@ impl Asking {
         }
     }
 
-    /// Whether the service is available, as far as is known; where there is no `./check`, it is if it is up. What is said
-    /// about one that is not up is for nobody.
+    /// Whether the service is available, as far as is known; where there is no `./check`, it is if it is up. While it
+    /// is not up, `./check` is not run, and one that still runs is killed.
     ///
     /// # Errors
     /// It cannot be run.

@@ -1,4 +1,4 @@
-//! What every service can be told and asked, whoever looks after it.
+//! What every service can be told and asked, whichever supervisor looks after it.
 
 use super::{Command, Result, Service, Signal, Status};
 
@@ -8,14 +8,14 @@ pub trait Control {
     /// What it is doing.
     ///
     /// # Errors
-    /// There is no such service, nobody looks after it, or we may not look.
+    /// There is no such service, no supervisor looks after it, or we may not look.
     fn status(&self) -> Result<Status>;
 
     /// One order.
     ///
     /// # Errors
-    /// As [`status`](Control::status); and [`NoSuchCommand`](super::ErrorKind::NoSuchCommand) for what whoever looks
-    /// after it does not have.
+    /// As [`status`](Control::status); and [`NoSuchCommand`](super::ErrorKind::NoSuchCommand) for a command that its
+    /// supervisor does not have.
     fn order(&self, command: Command) -> Result<()>;
 
     /// It runs anew, also if it was down.

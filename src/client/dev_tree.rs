@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What has lived so long is up, and not about to end as soon as it was started.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// Who runs the tree.
+/// The program that runs the tree.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scanner {
     /// onit, which is this program: `onit run`.
@@ -96,8 +96,8 @@ impl DevTree {
         Service::open(self.directory(name))
     }
 
-    /// Starts the tree; again if whoever ran it has died, and then what that one has left is stopped first. What it says
-    /// goes to our standard error; it is not at our terminal's signals.
+    /// Starts the tree; again if the program that ran it has died, and then what that one has left is stopped first.
+    /// What it says goes to our standard error; it is not at our terminal's signals.
     ///
     /// # Errors
     /// The program cannot be executed; [`Busy`](ErrorKind::Busy) if the tree runs already.
@@ -178,8 +178,8 @@ impl DevTree {
         names.map_err(|errno| Error::new(&self.root, "list its services", ErrorKind::System(errno as i32)))
     }
 
-    /// Stops everything in order: all services, then whoever runs them. What remains at the deadline is killed, and
-    /// that is an error. If whoever ran them has died, its services are told to leave, or killed.
+    /// Stops everything in order: all services, then the program that runs them. What remains at the deadline is
+    /// killed, and that is an error. If that program has died, its services are told to leave, or killed.
     ///
     /// # Errors
     /// [`TimedOut`](ErrorKind::TimedOut).
@@ -202,7 +202,7 @@ impl DevTree {
         let _ = child.wait();
         let services = Service::all_in(self.services()).unwrap_or_default();
         if !runs {
-            Manager::new(services.clone()).perform(&Operation::Exit, deadline); // nobody has told them
+            Manager::new(services.clone()).perform(&Operation::Exit, deadline); // they were not told yet
         }
         if !runs || !ended {
             services.iter().for_each(|service| self.kill_orphans(service));
@@ -259,7 +259,7 @@ fn stays_up(service: &Service, first: Option<Status>, deadline: Deadline) -> Res
     if steady.has_passed() { Ok(()) } else { trouble(ErrorKind::TimedOut) }
 }
 
-/// Whether a child of ours, which nobody has waited for, ends in time.
+/// Whether a child of ours, which was not waited for, ends in time.
 fn ends_by(pid: Pid, deadline: Deadline) -> bool {
     let (Ok(handle), Ok(mut poller)) = (process::handle(pid), Poller::new()) else { return false };
     if poller.add(&handle, 0).is_err() {

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 ///
 /// [`Debug`] is the same line and the [kind](Error::kind): a `main` that returns an error, and an `unwrap`, show it so.
 ///
-/// The end of that line alone, for those who have said the rest, is its [source](std::error::Error::source): a
-/// [`Cause`]. Whoever prints the whole chain of sources says it twice.
+/// The end of that line alone, for a program that has said the rest, is its [source](std::error::Error::source): a
+/// [`Cause`]. A program that prints the whole chain of sources says it twice.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Error {
     path: PathBuf,
@@ -62,13 +62,13 @@ pub enum ErrorKind {
     BadRecord(Bad),
     /// It is being done already, or takes no more orders for now.
     Busy,
-    /// Who was asked at the api socket says no, for a reason of its own: see [`Cause`].
+    /// The supervisor at the api socket says no, for a reason of its own: see [`Cause`].
     Declined,
-    /// Who was asked at the api socket has hung up. It may come back: a supervisor that executes itself again does.
+    /// The supervisor at the api socket has hung up. It may come back: one that executes itself again does.
     Closed,
     /// What is said at the api socket is no line of the protocol, or one of another version.
     Garbled,
-    /// Who answers at the api socket may not be believed: anybody could have put it there.
+    /// What answers at the api socket may not be believed: any user could have put it there.
     Untrusted,
     /// No request at the api socket can say such a name.
     BadName,

@@ -14,7 +14,7 @@ const SOCKET: &str = "api";
 /// A directory of services.
 pub(crate) struct Directory {
     pub path: PathBuf,
-    /// Somebody has named it.
+    /// The caller or the environment has named it.
     pub is_named: bool,
     /// It is the directory of the supervisor that runs us, which need not be the one for which `ONIT_RUN` was set: that
     /// may have been the one that runs it.
@@ -35,12 +35,12 @@ pub(crate) struct Place {
 pub(crate) struct Miss {
     /// Its path is that of the socket.
     pub error: Error,
-    /// Who is there may be the one.
+    /// A supervisor there may be that of the directory.
     pub may_be_theirs: bool,
 }
 
 impl Miss {
-    /// Who is there does not answer, and may be the one.
+    /// A supervisor there does not answer, and may be that of the directory.
     pub(crate) fn is_silent(&self) -> bool {
         self.may_be_theirs && self.error.kind() == ErrorKind::TimedOut
     }
@@ -81,7 +81,7 @@ impl Directory {
         (None, misses)
     }
 
-    /// The same for who can do nothing without it.
+    /// The same for a caller that can do nothing without it.
     pub(crate) fn find(&self, patience: Duration) -> super::Result<Api> {
         let (found, misses) = self.search(patience);
         let telling = |miss: &Miss| miss.may_be_theirs && miss.error.kind() != ErrorKind::NoSupervisor;

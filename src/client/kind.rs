@@ -3,11 +3,11 @@
 use crate::machine::{Command, words};
 use crate::wire::control::Dialect;
 
-/// Whose supervisor looks after a service.
+/// Which supervisor looks after a service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Kind {
-    /// onit, by its own rules. (Called as one of the others, it is one of the others.)
+    /// onit, by its own rules. (Called by the name of another one, it counts as that one.)
     Onit,
     /// runit's runsv.
     Runit,
@@ -40,7 +40,8 @@ impl Kind {
         }
     }
 
-    /// The others leave a service running as long as it does; there, who is to leave has to be told to stop as well.
+    /// Whether an order to exit also stops the service. The other supervisors leave it running, and exit only when it
+    /// has ended: so they have to be told to stop it as well.
     pub(super) fn exit_stops(self) -> bool {
         matches!(self, Kind::Onit | Kind::Runit)
     }

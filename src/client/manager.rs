@@ -77,8 +77,9 @@ pub struct Outcome {
 }
 
 /// Many services. Each operation is given to all of them, a bounded number at a time, by one thread that waits for all
-/// at once. Whoever is not done at the deadline has [timed out](ErrorKind::TimedOut), and whose turn has not come by then
-/// gets [no order any more](ErrorKind::NotItsTurn). Where there is none to give, each is looked at at least once.
+/// at once. A service that is not done at the deadline has [timed out](ErrorKind::TimedOut), and one whose turn has not
+/// come by then gets [no order any more](ErrorKind::NotItsTurn). Where there is none to give, each is looked at at
+/// least once.
 ///
 /// Nothing is polled, but for one case: where this user has no more inotify instances or watches, those that are dealt
 /// with are looked at ten times a second.

@@ -13,7 +13,7 @@
 //!
 //! - [`Service`]: one service. [`status`](Service::status), an order for each command and signal, and
 //!   [`wait`](Service::wait).
-//! - [`Watch`]: what changes, of one or many, one change at a time. For a loop of its own, or anybody's poll loop.
+//! - [`Watch`]: what changes, of one or many, one change at a time. For a loop of its own, or the caller's poll loop.
 //! - [`Manager`]: one operation on many, some at a time, with one deadline and one result for each.
 //! - [`Control`]: what a [`Service`] has in common with a [`Unit`] of systemd.
 //! - [`api`]: what only onit's socket knows: the history of a service, events, why it waits.
@@ -21,9 +21,9 @@
 //! - [`Status`]: what a status record says, also without any file.
 //!
 //! Whose supervisor it is makes no difference but one value, [`Kind`]: what one of them does not understand is an
-//! [`Error`], never silence. Nothing here polls (as long as inotify is to be had), starts a thread, or needs a runtime; everything can be sent to
-//! another thread, and shared between threads. Orders go to a FIFO; Rust programs
-//! ignore SIGPIPE, and who has changed that must be prepared for it.
+//! [`Error`], never silence. Nothing here polls (as long as inotify is to be had), starts a thread, or needs a runtime;
+//! everything can be sent to another thread, and shared between threads. Orders go to a FIFO; Rust programs ignore
+//! SIGPIPE, and a program that has changed that must be prepared for it.
 #![forbid(unsafe_code)]
 
 pub mod api;

@@ -131,8 +131,8 @@ impl Service {
         Status::decode(record).map_err(|bad| Error::new(self.path(), READ, ErrorKind::BadRecord(bad)))
     }
 
-    /// Whether a supervisor looks after it: whether somebody reads `supervise/ok`, or, where s6 has written the status,
-    /// holds `supervise/lock`.
+    /// Whether a supervisor looks after it: whether a process reads `supervise/ok`, or, where s6 has written the
+    /// status, holds `supervise/lock`.
     ///
     /// # Errors
     /// [`NotPermitted`](ErrorKind::NotPermitted) if we may not look. Not supervised is no error.
@@ -160,13 +160,13 @@ impl Service {
         }
     }
 
-    /// The others open `ok` when all is prepared, and may hold the lock long before that; s6 has no `ok`, though there
-    /// may be one that another supervisor has left.
+    /// Other supervisors open `ok` when all is prepared, and may hold the lock long before that; s6 has no `ok`, though
+    /// there may be one that another supervisor has left.
     fn is_of_s6(&self) -> bool {
         self.record().is_ok_and(|record| matches!(record.format, Format::S6 | Format::S6Long))
     }
 
-    /// Whose supervisor looks after it, or did so last. What cannot be told from another kind is taken for the one that
+    /// Which supervisor looks after it, or did so last. What cannot be told from another kind is taken for the one that
     /// understands less.
     ///
     /// # Errors
@@ -388,7 +388,7 @@ fn place_of(name: &OsStr, services: Option<OsString>) -> PathBuf {
 
 const READ: &str = "read its status";
 
-/// Whether this process is an onit that is not called as one of the others.
+/// Whether this process is an onit that is not called by the name of another supervisor.
 fn has_its_own_personality(pid: Pid) -> bool {
     let Some(words) = process::words(pid) else { return false };
     let is_other = |word: &OsString| {

@@ -16,8 +16,8 @@ pub enum Scope {
     User,
 }
 
-/// A unit of systemd. Each call runs the `systemctl` in `$PATH` once and waits for it, but not for what the order leads to.
-/// Where there is none, nobody looks after any unit: [`NoSupervisor`](ErrorKind::NoSupervisor).
+/// A unit of systemd. Each call runs the `systemctl` in `$PATH` once and waits for it, but not for what the order leads
+/// to. Where there is none, no manager looks after any unit: [`NoSupervisor`](ErrorKind::NoSupervisor).
 ///
 /// ```no_run
 /// use onit::client::{Control, Scope, Unit};

@@ -1,4 +1,5 @@
-//! Whether whoever answers at a socket may be believed: by its word processes are signalled, and passwords asked for.
+//! Whether the process that answers at a socket may be believed: on its word processes are signalled, and passwords
+//! asked for.
 
 use crate::sys::{process, socket};
 use std::fs::metadata;
@@ -6,11 +7,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// Anybody may make something there.
+/// Every user may make something there.
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Why who answers at this socket is not believed; `None` if they are. Root, we ourselves and the owner of the directory
-/// of services are; anybody else only where not everybody could have put a socket in that place.
+/// Why the process that answers at this socket is not believed; `None` if it is. It is if its user is root, ours or the
+/// owner of the directory of services; with another user only where not every user could have put a socket.
 pub(super) fn doubt(stream: &UnixStream, socket: &Path, services: &Path) -> Option<String> {
     let user = socket::server_user(stream)?;
     let owner = metadata(services).map(|found| found.uid()).ok();
@@ -21,7 +22,7 @@ pub(super) fn doubt(stream: &UnixStream, socket: &Path, services: &Path) -> Opti
     Some(format!("it is not used: user {user} answers there, and anybody may make a socket in {}", place.display()))
 }
 
-/// A directory on the way to this file in which everybody may make what they like: as it is written, and as it is.
+/// A directory on the way to this file in which every user may make files: as it is written, and as it is.
 fn anybodys(file: &Path) -> Option<PathBuf> {
     let written = std::path::absolute(file).ok()?;
     let real = written.parent().and_then(|folder| folder.canonicalize().ok()).unwrap_or_default();
@@ -39,7 +40,7 @@ mod tests {
     #[test]
     fn a_place_is_anybodys_if_one_directory_on_the_way_is() {
         assert_eq!(anybodys(Path::new("/proc/onit/api")), None);
-        let root = tempfile::tempdir_in("/dev/shm").expect("a directory"); // which is anybody's
+        let root = tempfile::tempdir_in("/dev/shm").expect("a directory"); // where every user may make files
         assert_eq!(anybodys(&root.path().join("run/api")), Some("/dev/shm".into()));
         let (open, link) = (root.path().join("open"), root.path().join("link"));
         create_dir(&open).expect("mkdir");

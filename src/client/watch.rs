@@ -1,8 +1,8 @@
 //! Being told what changes.
 //!
 //! One inotify instance tells of every new status. It watches `supervise`, and the names that the way there depends on:
-//! links, and directories that are removed and made anew. A supervisor that dies tells nobody; but the kernel does, on
-//! the writing end of the FIFO that it has read from. And one that comes opens that FIFO.
+//! links, and directories that are removed and made anew. A supervisor that dies causes no such event; but the kernel
+//! tells it, on the writing end of the FIFO that it has read from. And one that comes opens that FIFO.
 
 use super::service::Liveness;
 use super::until::StatusFile;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// As many links as the kernel follows.
 const HOPS: usize = 40;
-/// How often is looked where nobody tells.
+/// How often the files are looked at where inotify cannot tell.
 const TICK: Duration = Duration::from_millis(100);
 /// The token of the notifier. Services have their place in the list.
 const NEWS: u64 = u64::MAX;
@@ -39,7 +39,7 @@ pub struct Change {
 /// one; then what changes, one by one, never twice the same. What changes and changes again before it is looked at is
 /// told once: a status file holds the present only.
 ///
-/// It waits in no thread. [`AsFd`] is a descriptor for anybody's poll loop: at first, and whenever it has input,
+/// It waits in no thread. [`AsFd`] is a descriptor for the caller's poll loop: at first, and whenever it has input,
 /// [`try_next`](Watch::try_next) is to be called until there is no change left. As an iterator it waits, without end.
 ///
 /// `supervise`, and the service directory, may go and come again, or be links that lead elsewhere from now on. Each
@@ -111,7 +111,8 @@ impl Watch {
         Ok(watch)
     }
 
-    /// For who waits here and nowhere else: where a limit of inotify is reached, everything is looked at again and again.
+    /// For a caller that waits here and nowhere else: where a limit of inotify is reached, everything is looked at
+    /// again and again.
     pub(super) fn or_look() -> Result<Watch> {
         Watch::of_nothing(true).map_err(|errno| Error::of_watch(Path::new("/"), errno))
     }
@@ -236,7 +237,7 @@ impl Watch {
         }
     }
 
-    /// Waits for news, and notes who is to be looked at.
+    /// Waits for news, and notes which services are to be looked at.
     fn listen(&mut self, deadline: Deadline) {
         let ready: Vec<u64> = self.poller.wait(clock::now(), deadline.0).collect();
         for token in ready {
@@ -287,7 +288,7 @@ impl Watch {
         if slot.path_changed {
             self.find_way(at)?;
         }
-        // If nobody lives after this was read, nobody alive has written it.
+        // If there is no supervisor after this was read, none that comes later has written it.
         let earlier = service.record().ok();
         self.take_pulse(at)?;
         let Some(slot) = self.slots.get_mut(at).and_then(Option::as_mut) else { return Ok(None) };
@@ -320,7 +321,7 @@ impl Watch {
             pulse = probe(&service)?; // it may have come meanwhile
         }
         if let Some(Liveness(Some(end))) = &pulse {
-            self.unmark(at, |role| *role == Role::Door); // others knock there all the time
+            self.unmark(at, |role| *role == Role::Door); // clients open it all the time
             let token = u64::try_from(at).unwrap_or(NEWS);
             self.poller.add(end, token).map_err(|errno| Error::of_watch(service.path(), errno))?;
         }
@@ -360,7 +361,7 @@ impl Watch {
                     path = parent.to_owned();
                     continue;
                 }
-                Err(Errno::EACCES) => {} // who may not look at a directory is not told what changes there
+                Err(Errno::EACCES) => {} // without permission to read a directory we are not told
                 Err(errno) => return Err(self.trouble(at, errno)),
             }
             let Ok(target) = std::fs::read_link(&path) else { break };

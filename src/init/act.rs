@@ -5,6 +5,7 @@ use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
 use super::report::seen;
 use super::table::{LogPipe, Slot, SlotId};
+use crate::machine::restart::{Cause, MaxRestarts};
 use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
 use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan};
 use crate::sys::{Errno, fs, process};
@@ -14,11 +15,14 @@ use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-/// Who dies sooner after its start is in trouble.
+/// A process that ends sooner after its start is in trouble.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
+/// What holds for a service that may not be started again.
+const NO_RESTARTS: MaxRestarts = MaxRestarts { count: 0, window: Duration::ZERO };
+
 impl Init {
-    /// One event for one service, with everything that follows from it at once. What it means for others is returned.
+    /// One event for one service, with everything that follows from it at once. What it means for the rest is returned.
     pub(super) fn apply(&mut self, at: SlotId, event: Event) -> Option<Outcome> {
         let before = self.table.get(at).map(|slot| slot.service.view())?;
         let (mut next, mut outcome) = (Some(event), None);
@@ -46,7 +50,8 @@ impl Init {
         outcome
     }
 
-    /// Tells who listens of each change. That `finish` is looked for is told if it takes its time.
+    /// Tells the subscribers of each change. The state between the end of `run` and the start of `finish` is told only
+    /// if the event leaves the service in it.
     fn warn_if_changed(
         &mut self,
         at: SlotId,
@@ -125,6 +130,10 @@ impl Init {
 
     fn start(&mut self, at: SlotId, script: Script) -> Event {
         match script {
+            Script::Setup => {
+                self.adopt_late_logger(at);
+                self.exec(at, script, &[c"./setup"])
+            }
             Script::Run => {
                 self.adopt_late_logger(at);
                 self.exec(at, script, &[c"./run"])
@@ -164,20 +173,22 @@ impl Init {
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
                 self.runs_now(at, pid)
             }
-            (Ok(pid), Script::Finish(_) | Script::Control(_)) => match self.children.spawner.wait_for_exec() {
-                Some((_, Exec::Failed(errno))) => {
-                    self.warn_of_exec_error(at, script, errno);
-                    Event::NotSpawned(Refusal::Exec)
+            (Ok(pid), Script::Setup | Script::Finish(_) | Script::Control(_)) => {
+                match self.children.spawner.wait_for_exec() {
+                    Some((_, Exec::Failed(errno))) => {
+                        self.warn_of_exec_error(at, script, errno);
+                        Event::NotSpawned(Refusal::Exec)
+                    }
+                    Some((_, Exec::Pending)) => {
+                        self.expect_exec(PendingChild::new(pid, at, script, self.now));
+                        self.runs_now(at, pid)
+                    }
+                    Some((_, Exec::Done)) | None => {
+                        self.note_exec(at, script);
+                        self.runs_now(at, pid)
+                    }
                 }
-                Some((_, Exec::Pending)) => {
-                    self.expect_exec(PendingChild::new(pid, at, script, self.now));
-                    self.runs_now(at, pid)
-                }
-                Some((_, Exec::Done)) | None => {
-                    self.note_exec(at, script);
-                    self.runs_now(at, pid)
-                }
-            },
+            }
             (Err(errno), _) => {
                 self.warn_of_exec_error(at, script, errno);
                 Event::NotSpawned(Refusal::Fork)
@@ -229,7 +240,7 @@ impl Init {
             Errno::ENOEXEC => " (it has no #! line, and is no program for this machine)".to_owned(),
             _ => String::new(),
         };
-        let then = if script == Script::Run { "; trying again" } else { "" };
+        let then = if matches!(script, Script::Setup | Script::Run) { "; trying again" } else { "" };
         self.warn_of_script(at, script, &format!("{cause}{hint}{then}"));
     }
 
@@ -310,6 +321,7 @@ impl Init {
         let view = self.table.get(at).map(|slot| slot.service.view());
         let life = view.filter(|view| view.phase == Phase::Run && view.pid == Some(pid));
         let is_news = life.is_none_or(|view| self.record_end(at, self.now.since(view.since)));
+        let of_setup = view.is_some_and(|view| view.phase == Phase::Setup);
         let was_busy = self.is_busy(at);
         let outcome = self.apply(at, Event::Died(pid, exit));
         if was_busy {
@@ -318,9 +330,11 @@ impl Init {
         match outcome {
             Some(Outcome::Ended { exit, lived }) if is_news => self.log_end(at, pid, exit, lived),
             Some(Outcome::EssentialEnded(exit)) => self.end_all(at, exit),
-            Some(Outcome::GaveUp(exit)) => {
+            Some(Outcome::SetupFailed(exit)) => self.warn_once(at, format!("./setup {}; trying again", Ended(exit))),
+            Some(Outcome::GaveUp(exit, cause)) => {
                 self.note_exec(at, Script::Run); // it is not tried again
-                self.warn_once(at, format!("{}, and ./finish says 125: not started again until told", Ended(exit)));
+                let cause = self.why_it_failed(at, of_setup, exit, cause);
+                self.warn_once(at, format!("{cause}: not started again until told"));
             }
             Some(Outcome::Done) => {
                 if let Some(slot) = self.table.get_mut(at) {
@@ -332,9 +346,27 @@ impl Init {
         self.log_late_end(at);
         self.table.journal.set(Field::Fatal, 0);
     }
+    fn why_it_failed(&self, at: SlotId, of_setup: bool, exit: Exit, cause: Cause) -> String {
+        let what = if of_setup { "./setup " } else { "" };
+        let rules = self.table.get(at).map(|slot| &slot.service.inputs.restarts);
+        match cause {
+            Cause::Finish => format!("{}, and ./finish says 125", Ended(exit)),
+            Cause::Permanent => format!("{what}{}, which means a permanent failure", Ended(exit)),
+            Cause::NoRestart => format!("{}, and restart says never", Ended(exit)),
+            Cause::TooOften => {
+                let MaxRestarts { count, window } = rules.and_then(|rules| rules.max_restarts).unwrap_or(NO_RESTARTS);
+                let window = svdir::span_text(window);
+                format!("{} ends within {window} (max-restarts), and the last one {}", count + 1, Ended(exit))
+            }
+            Cause::NeverReady => {
+                let starts = rules.and_then(|rules| rules.start_retries).unwrap_or_default() + 1;
+                format!("{starts} starts ended before it was ready (start-retries), and the last one {}", Ended(exit))
+            }
+        }
+    }
 
-    /// Says that a service has ended although nobody had asked for it. One that ends again and again is in trouble even if
-    /// it says that all went well: it may have gone into the background. But then its `finish` may say that it is done.
+    /// Says that a service has ended without being told to. One that ends again and again is in trouble even if its
+    /// exit code is 0: it may have gone into the background. But then its `finish` may say that it is done.
     fn log_end(&mut self, at: SlotId, pid: Pid, exit: Exit, lived: Duration) {
         let news = match (lived < SHORT_LIFE, exit.is_success()) {
             (true, true) => self.news_of_a_daemon(at, pid, self.now.before(lived)),

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub(super) const SPARE_FILES: u64 = 16;
 /// What could not be opened is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
-/// What is in `supervise` is for us, and for whom our user lets in.
+/// What is in `supervise` is for our user; the administrator may let other users in.
 const PRIVATE: u32 = 0o700;
 
 /// A directory that is ours, and what may be wrong with its `supervise`.
@@ -30,7 +30,7 @@ struct Claim {
     files: Files,
     trouble: Option<Failure>,
     service: Service,
-    /// Its process, and since when it runs, if somebody failed and left no word of it.
+    /// Its process, and since when it runs, if a supervisor failed and left no record of it.
     running: Option<(Pid, Mono)>,
 }
 
@@ -101,7 +101,8 @@ impl Init {
             .map_err(|failure| Refused { name, failure })
     }
 
-    /// Locks a service directory and opens its FIFOs. What is in nobody's power onit goes on without.
+    /// Locks a service directory and opens its FIFOs. onit goes on without what it cannot open, unless another
+    /// supervisor holds the lock, or descriptors or memory are lacking.
     fn claim(&mut self, name: &OsStr, id: FileId, dir: OwnedFd, role: Role) -> Result<Claim, Failure> {
         if self.table.holds(id) {
             // To open the lock again, and close it, would give it up.
@@ -160,7 +161,8 @@ impl Init {
         }
     }
 
-    /// Makes all of `supervise` under another name first, so that nobody sees half of it. Returns its lock and control.
+    /// Makes all of `supervise` under another name first, so that no process sees half of it. Returns its lock and
+    /// control.
     /// Where that is not to be had, because there is one already for example, it is completed in its place, and what is
     /// wrong shows there.
     fn make_supervise(&self, home: &OwnedFd, view: &View) -> Option<(OwnedFd, OwnedFd)> {
@@ -263,11 +265,11 @@ impl Init {
         }
     }
 
-    /// Somebody says that things have changed.
+    /// The directory is to be looked at again: files may have been removed, or can be made by now.
     pub(super) fn open_all_again(&mut self) {
         self.renew_view();
         for at in self.table.all() {
-            let removed = self.is_released(at);
+            let removed = self.is_removed_or_its_logger(at);
             let Some(slot) = self.table.get_mut(at) else { continue };
             if removed || fs::is_removed(&slot.dir) {
                 continue; // there is no place for it any more

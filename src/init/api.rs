@@ -1,9 +1,10 @@
 //! The api socket: who may connect, what they ask, and what they are answered.
 //!
-//! Nobody here is waited for. What a client does not take is kept for it up to a limit, and then the client is dropped;
-//! as long as it has much to take, nothing more is read from it. Answers are given step by step, a line or two each, to
-//! one client after the other, and a turn takes so many steps for all of them together. Those who may not give orders
-//! cost a small share of our time in the long run, whatever they ask for: services come first.
+//! The supervisor never waits for a client. What a client does not take is kept for it up to a limit, and then the
+//! client is dropped; as long as it has much to take, nothing more is read from it. Answers are given step by step, a
+//! line or two each, to one client after the other, and a turn takes so many steps for all of them together. Clients
+//! that may not give orders cost a small share of our time in the long run, whatever they ask for: services come
+//! first.
 
 use super::Init;
 use super::config::Root;
@@ -29,16 +30,16 @@ use std::time::Duration;
 const NAME: &str = "api";
 /// Where it stands in the directory of services.
 const FOLDER: &str = ".onit";
-/// As many may be connected at once. Who comes then takes the place of somebody without rights, else of
-/// whoever has been silent longest.
+/// As many may be connected at once. A client that comes then takes the place of one with the fewest rights; among
+/// these, of one that is no subscriber; among these, of the one that has been silent longest.
 const CLIENTS: usize = 64;
 /// Accepted in one turn.
 const ACCEPTS: usize = 16;
-/// Steps in one turn for those who may give orders, and as many for the others.
+/// Steps in one turn for clients that may give orders, and as many for the other clients.
 const STEPS: usize = 64;
-/// Others than those who may give orders cost so many steps at once, and in the long run so many each millisecond.
+/// Clients that may not give orders get so many steps at once, and in the long run so many each millisecond.
 const GUESTS: Allowance = Allowance::new(4096, 8);
-/// As many are accepted at once, and in the long run each millisecond, who may not give orders.
+/// So many clients that may not give orders are accepted at once, and in the long run so many each millisecond.
 const ARRIVALS: Allowance = Allowance::new(256, 2);
 /// When one of these is used up, it is left alone for so long.
 const REST: Duration = Duration::from_millis(8);
@@ -46,7 +47,7 @@ const REST: Duration = Duration::from_millis(8);
 const READ_CHUNK: usize = 4096;
 /// A client that has this much to take, in bytes, is not read from.
 const HIGH_WATER: usize = 32 << 10;
-/// A client that has this much to take is dropped: it is a subscriber who does not keep up.
+/// A client that has this much to take is dropped: it is a subscriber that does not keep up.
 const TOO_MUCH: usize = 4 << 20;
 /// If all together have this much to take, the one with the most is dropped.
 const TOO_MUCH_TOGETHER: usize = 8 << 20;
@@ -82,25 +83,25 @@ impl Groups {
         }
     }
 
-    /// The permissions of the socket: the kernel keeps away who has no rights at all, as far as it can tell.
+    /// The permissions of the socket: without groups, the kernel refuses users without rights; else we do.
     fn mode(&self) -> u32 {
         if *self == Groups::default() { 0o600 } else { 0o666 }
     }
 }
 
-/// The socket and everybody who is connected to it.
+/// The socket and the clients that are connected to it.
 pub(super) struct Api {
     tried: bool,
     pub(super) door: Option<Door>,
     /// Where it stands, and the link that leads there.
     places: Vec<Place>,
     clients: Vec<Option<Client>>,
-    /// Somebody wants everything to be looked at.
+    /// A client has asked for a rescan.
     rescan: bool,
-    /// Who may not give orders and comes in.
+    /// Of clients that may not give orders: how many more are accepted.
     arrivals: Allowance,
     guests: Allowance,
-    /// Until then there is no step for those who may not give orders.
+    /// Until then there is no step for clients that may not give orders.
     guests_rest_until: Option<Mono>,
     /// Which of them had the last one.
     last_guest: usize,
@@ -179,7 +180,7 @@ struct Listing {
     count: u64,
 }
 
-/// Whom it tells of.
+/// What it lists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Part {
     Services,
@@ -261,7 +262,7 @@ impl Client {
 }
 
 impl Api {
-    /// When somebody is to be dropped or let in.
+    /// When a client is to be dropped, answered or accepted.
     pub(super) fn deadline(&self) -> Option<Mono> {
         let stalled = self.clients.iter().flatten().filter(|client| !client.output.is_empty());
         let stalled = stalled.map(|client| client.active.after(WRITE_TIMEOUT));
@@ -270,7 +271,7 @@ impl Api {
         stalled.chain(due).chain(self.door.as_ref().and_then(Door::deadline)).min()
     }
 
-    /// Who waits for an answer: those of one kind, each once, beginning behind this one.
+    /// The clients of one kind that wait for an answer, each once, beginning behind this one.
     fn due(&self, guests: bool, behind: usize) -> VecDeque<usize> {
         let is_due = |client: &Client| client.is_guest() == guests && client.is_due();
         let all = self.clients.iter().enumerate();
@@ -279,7 +280,7 @@ impl Api {
         first.into_iter().chain(then).collect()
     }
 
-    /// What came of making or removing a file `down`, for whoever has asked for it.
+    /// What came of making or removing a file `down`, for the client that has asked for it.
     pub(super) fn note_down_file(&mut self, trouble: Option<String>) {
         self.down_file = trouble;
     }
@@ -306,7 +307,7 @@ impl Api {
         }
     }
 
-    /// Who keeps us from having room for the others.
+    /// Drops the clients that take up the room of the other clients, the one with the most first.
     fn drop_the_greedy(&mut self) {
         let waiting = |client: &Option<Client>| client.as_ref().map_or(0, |client| client.output.len());
         while self.clients.iter().map(waiting).sum::<usize>() > TOO_MUCH_TOGETHER {
@@ -350,10 +351,10 @@ impl Init {
         }
     }
 
-    /// Somebody says that things have changed: the socket may have been taken away.
+    /// The directory is to be looked at again: the socket may have been taken away.
     pub(super) fn renew_api(&mut self) {
         if !self.api.places.iter().all(Place::is_ours) {
-            self.stop_listening(); // who is connected stays
+            self.stop_listening(); // clients that are connected stay
         }
         self.api.tried = self.api.door.is_some();
     }
@@ -396,7 +397,7 @@ impl Init {
         Ok(())
     }
 
-    /// Whoever does not know our directory looks for us here first.
+    /// A client that does not know our directory looks for us here first.
     fn leave_a_link(&mut self, target: &Path) {
         for place in mirror::places_from_environment() {
             let Ok(dir) = mirror::base(&place) else { continue };
@@ -410,13 +411,13 @@ impl Init {
         }
     }
 
-    /// Nobody answers any more.
+    /// No client is answered any more.
     pub(super) fn close_api(&mut self) {
         self.stop_listening();
         self.api.clients.clear();
     }
 
-    /// Lets in who waits.
+    /// Accepts clients that wait.
     pub(super) fn accept_clients(&mut self) {
         for _ in 0..ACCEPTS {
             let Some(door) = &mut self.api.door else { return };
@@ -477,7 +478,7 @@ impl Init {
         }
     }
 
-    /// Takes the steps of a turn: those who may give orders first, and each in turn.
+    /// Takes the steps of a turn: clients that may give orders come first, and each client has its turn.
     pub(super) fn answer_clients(&mut self) {
         self.answer_some(false, 0);
         self.api.guests_rest_until = self.api.guests_rest_until.filter(|at| *at > self.now);
@@ -579,7 +580,8 @@ impl Init {
         }
     }
 
-    /// Who is told of a name that is no UTF-8 knows it with U+FFFD in it. That will do, unless it could be another one's.
+    /// A client knows a name that is no UTF-8 with U+FFFD in it, as it was told. That is accepted, unless it could be
+    /// the name of another service too.
     fn named_as_told(&self, name: &OsStr) -> Option<SlotId> {
         if let Some(slot) = self.table.named(name) {
             return Some(slot);
@@ -641,7 +643,7 @@ impl Init {
         (Some(name.clone()), vec![refused_line(name, why)])
     }
 
-    /// Sends what there is to send, and drops who does not keep up.
+    /// Sends what there is to send, and drops clients that do not keep up.
     pub(super) fn flush_clients(&mut self) {
         if std::mem::take(&mut self.api.rescan) {
             self.rescan();

@@ -1,4 +1,5 @@
-//! A daemon that goes into the background leaves its supervisor: its `run` ends well, again and again, and nobody sees why.
+//! A daemon that goes into the background leaves its supervisor: its `run` ends with 0, again and again, and the reason
+//! is hard to see.
 
 use super::Init;
 use super::log::Ended;
@@ -8,14 +9,14 @@ use crate::sys::clock;
 use crate::sys::process::{self, Origin};
 use std::time::Duration;
 
-/// So many of the children that nobody looks after are looked at, the newest first.
+/// So many of the children that we do not know are looked at, the newest first.
 const LOOKED_AT: usize = 64;
 /// Starts are counted in these.
 const TICK: Duration = Duration::from_millis(10);
 
 impl Init {
-    /// What is told of a `run` that has ended with 0 within a second of its start. Of one that does so again and again
-    /// nobody is looked for a second time.
+    /// What is told of a `run` that has ended with 0 within a second of its start. If it does so again and again, the
+    /// process that it left behind is not looked for a second time.
     pub(super) fn news_of_a_daemon(&self, at: SlotId, run: Pid, started: Mono) -> String {
         let news = format!("{} within a second of its start; trying again", Ended(Exit::Code(0)));
         let told = self.table.get(at).and_then(|slot| slot.last_warning.as_ref());
@@ -28,7 +29,7 @@ impl Init {
         }
     }
 
-    /// A process that this one has left behind, in words. It has become our child, as every orphan among our descendants.
+    /// A process that this one has left behind, in words. It has become our child, as every orphan below us.
     fn left_by(&self, run: Pid, started: Mono) -> Option<String> {
         let age = clock::now().since(started); // the turn may have taken its time already
         let began = process::since_boot()?.saturating_sub(age + TICK);
@@ -40,7 +41,7 @@ impl Init {
     }
 }
 
-/// Why a process may come from a `run` that began then. Who makes a session of its own is known by its age alone.
+/// Why a process may come from a `run` that began then. One with a session of its own is known by its age alone.
 fn belongs(origin: Origin, run: Pid, began: Duration) -> Option<&'static str> {
     match origin {
         Origin { session, .. } if session == run => Some("of its session"),

@@ -14,7 +14,7 @@ pub struct Memo {
     pub incomplete_since: Option<Mono>,
 }
 
-/// Some names wait for their turn, in the order in which they came; the others for their time.
+/// Some names wait for their turn, in the order in which they came; the other names wait for their time.
 #[derive(Default)]
 pub struct Backlog {
     names: BTreeMap<OsString, Waiting>,
@@ -56,7 +56,7 @@ impl Backlog {
         }
     }
 
-    /// Those whose turn it is wait until then.
+    /// The names that wait for their turn wait until then.
     pub fn put_off_all(&mut self, at: Mono) {
         for name in self.queue.drain(..) {
             if let Some(waiting) = self.names.get_mut(&name) {
@@ -97,7 +97,7 @@ impl Backlog {
         self.queue.is_empty()
     }
 
-    /// When the first of those comes that wait for their time.
+    /// When the time of the first name comes that waits for its time.
     pub fn deadline(&self) -> Option<Mono> {
         self.times.first().map(|(at, _)| *at)
     }

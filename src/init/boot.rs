@@ -75,12 +75,12 @@ pub fn is_machine() -> bool {
     init_mode() == InitMode::Machine
 }
 
-/// Whoever is PID 1 of a machine and has nothing more to do is not to end: the kernel would stop.
+/// PID 1 of a machine that has nothing more to do must not end: the kernel would panic.
 pub fn stay_if_machine(code: i32) -> i32 {
     stay_or_end(Log::Onit, code)
 }
 
-/// Refuses a command line, with what a right one looks like for whoever can read it.
+/// Refuses a command line. The usage follows, unless the log is JSON, which is for programs.
 pub(super) fn refuse(log: Log, wrong: &str, usage: &str) -> i32 {
     log.warn(None, &wrong);
     if log != Log::Json {
@@ -117,7 +117,7 @@ fn supervise_in(mode: InitMode, config: Config) -> i32 {
     code
 }
 
-/// What the kernel was told to tell us. Words that we do not know are for others.
+/// The words of the kernel's command line that it passes on to us. Words that we do not know are for other programs.
 #[derive(Clone, Default)]
 struct Words {
     all: Vec<OsString>,
@@ -204,7 +204,7 @@ impl HostInit {
 
     fn run_machine(mut self, config: Config) -> ! {
         if rescue::is_successor() {
-            // Whoever failed was supervising, so what comes before that is done.
+            // The supervisor that ran before failed while it was supervising: what comes before that is done.
             self.supervise(config).take_down(is_runit());
         }
         self.watch_initctl();
@@ -242,7 +242,7 @@ impl HostInit {
         }
     }
 
-    /// A shell on the console for whoever can mend what went wrong.
+    /// A shell on the console, in which the administrator can repair what went wrong.
     pub(super) fn rescue(&mut self, why: &str) {
         self.log.warn(None, &format_args!("{why}; a shell on the console, and when it ends, going on"));
         let own = in_home("rescue");
@@ -258,7 +258,7 @@ impl HostInit {
     fn supervise(self, config: Config) -> HostInit {
         let (words, log) = (self.words.clone(), self.log);
         let (initctl, watchdog) = (self.initctl, self.watchdog);
-        drop((self.signals, self.poller)); // the signals that come now wait for whoever listens next
+        drop((self.signals, self.poller)); // the signals that come now wait until the next ones are opened
         let Served { conclusion, initctl, watchdog } =
             match Init::boot(entry::with_budget(Config { mode: InitMode::Machine, ..config })) {
                 Ok(init) => init.run_on_machine(initctl, watchdog),
@@ -314,7 +314,7 @@ impl HostInit {
                 self.log.warn(None, &format_args!("{}; going on", trouble(&script, verdict)));
             }
         }
-        // Whoever asked last has it.
+        // The last request decides.
         let said = self.shutdown_action.or(action).map(|action| self.last_action(action));
         let action = match said {
             None if runit && any_flag(&REBOOT) => ShutdownAction::Reboot,
@@ -368,7 +368,7 @@ impl HostInit {
         }
     }
 
-    /// Waits for the next thing that happens, at most until then. Returns who has died, and what time it is.
+    /// Waits for the next thing that happens, at most until then. Returns the children that have ended, and the time.
     pub(super) fn turn(&mut self, deadline: Option<Mono>) -> (Vec<(Pid, Exit)>, Mono) {
         let now = clock::now();
         let deadline = if std::mem::take(&mut self.unreaped) { Some(now) } else { deadline };
@@ -393,7 +393,7 @@ impl HostInit {
         (dead, now)
     }
 
-    /// Reaps who has ended. What is more than one turn takes is left for the next.
+    /// Reaps the children that have ended. If there are more than one turn takes, the rest is left for the next turn.
     fn reap(&mut self) -> Vec<(Pid, Exit)> {
         let mut dead = Vec::new();
         for _ in 0..DEATHS {
@@ -508,7 +508,7 @@ fn any_flag(paths: &[&str]) -> bool {
     paths.iter().any(set)
 }
 
-/// runit's stage 3 looks at the file to know whether this is a reboot, whoever asked for it.
+/// runit's stage 3 looks at the file to know whether this is a reboot, however it was asked for.
 fn write_runit_mode(action: Option<ShutdownAction>) {
     let Some(action) = action else { return };
     for path in REBOOT.map(Path::new) {
@@ -529,7 +529,7 @@ fn set_host_name(log: Log) {
     }
 }
 
-/// Whoever installed the script knows what the key is for.
+/// What the key does is up to the administrator who has installed the script.
 fn start_keyboard_request(log: Log) {
     let script = in_home("keyboard-request");
     if exists(&script) {

@@ -1,4 +1,4 @@
-//! What one run of the supervisor is told: as which tool, in whose words, which directory.
+//! What one run of the supervisor is told: as which tool, in the form of which tool's messages, which directory.
 
 use super::api::Groups;
 use super::log::Log;
@@ -55,7 +55,7 @@ pub struct Config {
     pub root: Root,
     /// As which tool.
     pub personality: &'static Personality,
-    /// In whose words trouble is told.
+    /// In the form of which tool trouble is told.
     pub log: Log,
     /// Every program leads a session of its own.
     pub new_session: bool,
@@ -63,9 +63,9 @@ pub struct Config {
     pub stop_budget: Option<Duration>,
     /// Every transition is told.
     pub trace: bool,
-    /// Whoever was asked to run this directory, and may leave before us.
+    /// The pipe from the front, the process that was started to run this directory, which may end before us.
     pub launcher: Option<OwnedFd>,
-    /// Who runs us and waits for our word.
+    /// The service manager that runs us and waits for our messages.
     pub manager: Option<Manager>,
     /// Who may use the api socket.
     pub groups: Groups,
@@ -87,7 +87,7 @@ pub struct MainConfig {
     pub options: MainOptions,
     /// We get this signal when our parent ends.
     pub death_signal: Option<Signal>,
-    /// In whose words it is told what becomes of it.
+    /// In the form of which tool it is told what becomes of it.
     pub log: MainLog,
 }
 

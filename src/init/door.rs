@@ -1,4 +1,4 @@
-//! A socket at which others wait to be let in.
+//! A socket at which other processes wait to be accepted.
 
 use crate::machine::Mono;
 use crate::sys::Errno;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Without a descriptor for the next one, it is looked for again after this.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Such a socket. Who waits while it is shut goes on waiting, and does not wake us.
+/// Such a socket. A process that connects while it is shut has to wait, and does not wake us.
 pub(super) struct Door {
     listener: Listener,
     token: u64,

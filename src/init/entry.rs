@@ -83,13 +83,13 @@ pub fn init(args: Args) -> i32 {
     boot::init(Config { manager, groups, poll, ..Config::onit(PathBuf::from(directory)) }, args)
 }
 
-/// Where the services are if nobody has said so. An empty variable is none.
+/// The directory of services if the command line names none. An empty variable counts as unset.
 fn directory_of_services() -> OsString {
     std::env::var_os("SVDIR").filter(|path| !path.is_empty()).unwrap_or_else(|| SERVICES.into())
 }
 
-/// Why there is nothing for us to do with this directory, in one line; the exit code. PID 1 goes on all the same, and so
-/// does who goes on after a fault.
+/// Why there is nothing for us to do with this directory, in one line; the exit code. PID 1 goes on all the same, and
+/// so does a supervisor that was started again after a fault.
 fn unfit(log: Log, directory: &Path) -> Option<i32> {
     if rescue::is_successor() {
         return None;
@@ -225,7 +225,7 @@ pub fn supervise(args: Args) -> i32 {
     supervise_one(Config::of(&Personality::SUPERVISE, Root::Service(service.into())))
 }
 
-/// As PID 1 there is nobody to leave behind: the front would take everything with it.
+/// PID 1 is not split into a front and a supervisor: when the front ended, the kernel would end every process with it.
 fn supervise_behind_a_launcher(
     config: Config,
     manner: Manner,

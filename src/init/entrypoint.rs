@@ -50,8 +50,8 @@ pub fn main_process(args: &[OsString]) -> i32 {
     boot::refuse(log, &wrong, MAIN_PROCESS)
 }
 
-/// Reads our own words, up to `--`; what follows is the main process. Or says what is wrong, to be written in the form that
-/// the words before it have asked for.
+/// Reads our own words, up to `--`; what follows is the main process. Or says what is wrong, to be written in the form
+/// that the words before it have asked for.
 pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     let end = args.iter().position(|word| word == "--");
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));

@@ -1,5 +1,6 @@
-//! `/run/initctl`: what sysvinit's tools ask PID 1 of a machine for. It is open as long as the machine is up, whoever
-//! listens. If it was removed, HUP brings it back; with sysvinit that is USR1, which means halt here, as with busybox.
+//! `/run/initctl`: what sysvinit's tools ask PID 1 of a machine for. It is open as long as the machine is up, in
+//! each part of the life of the machine. If it was removed, HUP brings it back; with sysvinit that is USR1, which means
+//! halt here, as with busybox.
 
 use super::Init;
 use super::boot::HostInit;

@@ -4,7 +4,7 @@
 use super::Init;
 use super::table::{Slot, SlotId};
 use crate::machine::policy::Inputs;
-use crate::machine::{Command, Event, Exit, Phase, Pid, ServiceState};
+use crate::machine::{Command, Event, Exit, Phase, Pid, ServiceState, View};
 use crate::sys::{Errno, fs, is_passing};
 use crate::wire::settings::{self, File, Input, Moment};
 use crate::wire::{control, svdir};
@@ -45,21 +45,20 @@ impl Listing {
 
 impl Init {
     pub(super) fn look_up(&mut self, at: SlotId, event: Event) {
-        let Some(view) = self.table.get(at).map(|slot| slot.service.view()) else { return };
-        let is_end_of = |phase: Phase, pid: Pid| view.phase == phase && view.pid == Some(pid);
         self.look_at_input(at);
-        match event {
-            Event::Command(command) => {
-                let stops = matches!(command, Command::Down | Command::Exit | Command::StopSignal);
-                self.look_at_files(at, stops.then_some(Moment::Stop));
-                self.forget_old_trouble(at, command);
-            }
-            Event::Died(pid, exit) => {
-                let is_over = is_end_of(Phase::Run, pid) || (is_end_of(Phase::Finish, pid) && exit == Exit::GIVE_UP);
-                self.look_at_files(at, is_over.then_some(Moment::Death));
-            }
-            Event::Begin | Event::Tick => self.look_at_files(at, None),
-            Event::Spawned(_) | Event::NotSpawned(_) | Event::Drain | Event::Escalate => {}
+        let Some(slot) = self.table.get(at) else { return };
+        let moments: &[Moment] = match event {
+            Event::Command(Command::Up | Command::Once) | Event::Begin => &[Moment::Start],
+            Event::Command(Command::Down | Command::Exit | Command::StopSignal) => &[Moment::Stop],
+            Event::Command(_) => &[],
+            Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => &[Moment::Start],
+            Event::Tick => &[],
+            Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit),
+            Event::Spawned(_) | Event::NotSpawned(_) | Event::Drain | Event::Escalate => return,
+        };
+        self.look_at_files(at, moments);
+        if let Event::Command(command) = event {
+            self.forget_old_trouble(at, command);
         }
     }
 
@@ -70,20 +69,25 @@ impl Init {
         }
     }
 
-    /// Looks for scripts, and reads the small files that matter at this moment.
-    fn look_at_files(&mut self, at: SlotId, moment: Option<Moment>) {
+    /// Looks for scripts, and reads the small files that matter at these moments.
+    fn look_at_files(&mut self, at: SlotId, moments: &[Moment]) {
         let personality = self.config.personality;
         let Some(slot) = self.table.get_mut(at) else { return };
         let has_scripts = personality.service.scripts && !slot.is_logger();
-        let values = moment.filter(|_| personality.reads_small_files).map(settings::inputs).into_iter().flatten();
-        let scripts = if has_scripts { 1 + usize::from(moment == Some(Moment::Death)) } else { 0 };
-        let is_listed = values.clone().count() + scripts >= WORTH_A_LISTING;
-        let listing = is_listed.then(|| Listing::of(&*slot.dir, ".")).flatten().unwrap_or(Listing::UNKNOWN);
+        let values = settings::inputs(if personality.reads_small_files { moments } else { &[] });
+        let [starts, dies] = [Moment::Start, Moment::Death].map(|moment| has_scripts && moments.contains(&moment));
+        let scripts = [has_scripts, dies, starts && personality.service.setup];
+        let names = values.clone().count() + scripts.iter().filter(|is_looked_for| **is_looked_for).count();
+        let listing = (names >= WORTH_A_LISTING).then(|| Listing::of(&*slot.dir, ".")).flatten();
+        let listing = listing.unwrap_or(Listing::UNKNOWN);
         if has_scripts {
             look_for_hooks(slot, &listing);
         }
-        if has_scripts && moment == Some(Moment::Death) {
+        if dies {
             look_for_finish(slot, &listing);
+        }
+        if starts && personality.service.setup {
+            look_for_setup(slot, &listing);
         }
         let default = Inputs::of(personality.service);
         for (file, input) in values {
@@ -126,6 +130,25 @@ fn look_for_hooks(slot: &mut Slot, listing: &Listing) {
     slot.service.inputs.scripts = scripts;
     if hooks.is_none() {
         slot.unexecuted.retain(|(script, _)| script.starts_with("./"));
+    }
+}
+
+/// What an end makes necessary to know; `finish` or another start may follow it at once.
+fn moments_of_death(view: &View, pid: Pid, exit: Exit) -> &'static [Moment] {
+    match view.phase {
+        _ if view.pid != Some(pid) => &[],
+        Phase::Finish if exit != Exit::GIVE_UP => &[Moment::Start],
+        Phase::Setup | Phase::Run | Phase::Finish => &[Moment::Death, Moment::Start],
+        Phase::Down => &[],
+    }
+}
+
+fn look_for_setup(slot: &mut Slot, listing: &Listing) {
+    let has_setup = listing.may_have("setup") && fs::exists(&slot.dir, "setup");
+    let scripts = &mut slot.service.inputs.scripts;
+    (scripts.setup, scripts.oneshot) = (has_setup, has_setup && !fs::exists(&slot.dir, "run"));
+    if !has_setup {
+        slot.note_executed("./setup");
     }
 }
 

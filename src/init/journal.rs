@@ -1,4 +1,4 @@
-//! The table as it is noted in shared memory while it changes, so that whoever goes on after us finds it.
+//! The table as it is noted in shared memory while it changes, so that the supervisor that goes on after us finds it.
 
 use super::log::Log;
 use super::table::{LogPipe, Slot, SlotId};
@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// So often a signal or an order is obeyed by those who fail over it.
+/// So often a signal or an order is carried out if the supervisor fails each time.
 const TRIES: u64 = 3;
 
 /// The journal; without shared memory nothing is noted.
@@ -20,7 +20,7 @@ const TRIES: u64 = 3;
 pub struct Journal(Option<&'static Shared>);
 
 impl Journal {
-    /// A new one, for us. That there is none is told: then nobody can go on after us.
+    /// A new one, for us. A warning says if there is none: then no supervisor can go on after us.
     pub fn begin(log: Log) -> Journal {
         match Shared::create(c"onit", journal::length(0)) {
             Ok(shared) => {
@@ -116,7 +116,7 @@ impl Journal {
         self.take_written_signal()
     }
 
-    /// The signal that the kernel wrote and nobody has taken.
+    /// The signal that the kernel wrote and no supervisor has taken.
     pub fn take_written_signal(self) -> Option<Signal> {
         let inbox = journal::inbox(self.words())?;
         let signal = signals::written(inbox)?;
@@ -125,7 +125,7 @@ impl Journal {
         Some(signal)
     }
 
-    /// This one is being obeyed. Who fails over it again and again leaves it at that.
+    /// This signal is being carried out: `TRIES` times at most, if the supervisor fails each time.
     pub fn begin_signal(self, signal: Signal) {
         let (known, times) = halves(self.get(Field::Obeying));
         let times = if Ok(known) == u64::try_from(signal.0) { times + 1 } else { 1 };
@@ -167,8 +167,8 @@ impl Journal {
         fs::read_byte(from, place)
     }
 
-    /// The order that was taken, and for whom, if nobody has obeyed it. Who fails over it again and again leaves it at
-    /// that.
+    /// The order that was taken, and the number of the service that it is for (or that of the launcher), if it was not
+    /// carried out. It is taken `TRIES` times at most, if the supervisor fails each time.
     pub fn take_order_again(self) -> Option<(u64, u8)> {
         let (of, times) = halves(self.get(Field::OrderOf));
         let word = Some(self.get(Field::Order)).filter(|word| of > 0 && *word != journal::UNWRITTEN)?;
@@ -177,7 +177,7 @@ impl Journal {
         Some((of, byte))
     }
 
-    /// Whether an order was taken that nobody has obeyed.
+    /// Whether an order was taken that was not carried out.
     pub fn has_order(self) -> bool {
         self.get(Field::OrderOf) != 0
     }
@@ -198,7 +198,8 @@ impl Journal {
         wait::written(self.get(Field::Ended))
     }
 
-    /// Somebody was told that a traced child had stopped, and perhaps did not live to let it run on. Nobody is told again.
+    /// The supervisor before us was told that a traced child had stopped, and perhaps failed before it let it run on.
+    /// The kernel does not tell that again.
     pub fn release_if_stopped(self) {
         if wait::is_stop(self.get(Field::Ended)) {
             process::children().into_iter().flatten().for_each(tracee::release);
@@ -210,7 +211,7 @@ impl Journal {
         self.set(Field::Ended, journal::UNWRITTEN);
     }
 
-    /// Those that nobody has obeyed.
+    /// The signals that were taken and not carried out.
     pub fn signals(self) -> impl Iterator<Item = Signal> {
         let bits = self.get(Field::Signals);
         (1..=64).map(Signal).filter(move |signal| bits & bit(*signal) != 0)

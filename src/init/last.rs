@@ -1,4 +1,4 @@
-//! The end of a machine: whoever still runs is ended, what is mounted is given back, and the kernel takes over.
+//! The end of a machine: processes that still run are ended, what is mounted is given back, and the kernel takes over.
 //!
 //! What may take for ever happens in a process of its own, which gets a time limit.
 
@@ -11,9 +11,9 @@ use crate::wire::mounts::{self, Mount};
 use std::ffi::OsStr;
 use std::time::Duration;
 
-/// Those who get TERM have this long until they get KILL.
+/// Processes that get TERM have this long until they get KILL.
 const TERM_GRACE: Duration = Duration::from_secs(3);
-/// Those who get KILL have this long, unless the kernel holds them.
+/// Processes that get KILL have this long to end; the kernel may hold them longer.
 const KILL_GRACE: Duration = Duration::from_secs(2);
 /// Disks have this long.
 const UNMOUNT: Duration = Duration::from_secs(90);
@@ -41,7 +41,7 @@ impl HostInit {
         self.stay()
     }
 
-    /// There is nothing left to do but to be there, and to end if somebody asks for it.
+    /// Nothing is left to do but to go on running, and to end the machine if that is asked for.
     pub(super) fn stay(mut self) -> ! {
         self.shutdown_action = None;
         self.rescue("nothing else is left");
@@ -54,7 +54,7 @@ impl HostInit {
         }
     }
 
-    /// Waits until nobody is left. Everybody's parent is, in the end, PID 1.
+    /// Waits until no process is left, or the time is over. Every orphan is a child of PID 1 in the end.
     fn await_everybody(&mut self, patience: Duration) {
         let until = clock::now().after(patience);
         while wait::has_children() && clock::now() < until {

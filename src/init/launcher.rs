@@ -1,7 +1,7 @@
 //! The process that stands where `runsvdir` or `svscan` stood.
 //!
-//! Those tools can be killed without harm: their children go on supervising. So whoever was asked to run the
-//! directory is a process of its own in front of the one that does, and may leave before it.
+//! Those tools can be killed without harm: their children go on supervising. So the process that was started as the
+//! tool, the front, is not the supervisor but its parent, and may end before it.
 
 use crate::exit;
 use crate::machine::Signal;
@@ -38,8 +38,8 @@ pub(super) fn behind() -> Option<OwnedFd> {
 }
 
 /// Splits the process; the front never returns. The supervisor behind it executes this program again with these words,
-/// so that it has another name and title: who looks for the tool, or ends it by its name, means the front alone. If that
-/// does not work, it gets the descriptor through which the front speaks here.
+/// so that it has another name and title: a command that looks for the tool, or ends it, by its name finds the front
+/// alone. If that does not work, it gets the descriptor through which the front speaks here.
 pub(super) fn split(manner: Manner, directory: &OsStr, log: bool, words: &[OsString]) -> Result<OwnedFd, Errno> {
     let (hear, speak) = fs::pipe()?;
     let errors = if log { Some(fs::pipe()?) } else { None };

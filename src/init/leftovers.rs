@@ -1,9 +1,10 @@
-//! What nobody supervises is ended before we end: daemons that went into the background, and children that services
-//! and the main process left behind.
+//! Processes that are not supervised are ended before we end: daemons that went into the background, and children that
+//! services and the main process left behind.
 //!
-//! Signals go to our own children only. Nobody else reaps them, so their pids cannot be anybody else's; when one ends,
+//! Signals go to our own children only. Until we reap one, its pid cannot be that of another process; when one ends,
 //! its children become ours and have their turn. So nothing is signalled that is not our descendant, also where we
-//! share the machine's PID namespace. Where we may make a control group, what is in it can be killed at once, with cgroup.kill.
+//! share the machine's PID namespace. Where we may make a control group, what is in it can be killed at once, with
+//! cgroup.kill.
 
 use super::Init;
 use super::main_log::MainEvent;
@@ -14,14 +15,14 @@ use crate::sys::process;
 use crate::wire::{cgroup, mounts};
 
 impl Init {
-    /// Whether we end what nobody supervises. On a machine the `shutdown` script comes before that.
+    /// Whether we end processes that are not supervised. On a machine the `shutdown` script comes before that.
     pub(super) fn kills_leftovers(&self) -> bool {
         let here = self.config.personality.owns_descendants && self.config.mode != InitMode::Machine;
         here && self.config.main.as_ref().is_none_or(|main| main.options.sweep)
     }
 
     /// What we start goes into a control group of its own, if ours was given to us. PID 1 needs none: it can signal all
-    /// that there is. `again`: somebody has failed, and may have made it.
+    /// that there is. `again`: the supervisor that ran before has failed, and may have made it.
     pub(super) fn make_group(&mut self, again: bool) {
         if std::process::id() == 1 || !self.kills_leftovers() {
             return;
@@ -53,7 +54,7 @@ impl Init {
         }
     }
 
-    /// Those who fork faster than we count.
+    /// Kills all at once, also processes that fork faster than we can list them.
     fn kill_group(&self) {
         process::kill_all(Signal::KILL); // if we are PID 1
         if let Some(group) = &self.children.group {
@@ -77,7 +78,7 @@ impl Init {
         }
     }
 
-    /// Without a `/proc` of ours nobody can tell which processes there are.
+    /// Without a `/proc` of our PID namespace we cannot know which processes there are.
     fn kill_leftovers_blindly(&mut self, signal: Signal) {
         if std::process::id() != 1 {
             self.config.log.warn(None, &"there is no /proc of ours, so processes that were left behind are left alone");

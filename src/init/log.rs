@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::Duration;
 
-/// In whose form.
+/// In the form of which program's messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Log {
     /// onit's own, as text.
@@ -66,7 +66,7 @@ impl Log {
         self.write(Level::Warning, service, message);
     }
 
-    /// Says how a service, or without a name everything, stands now: for those who want to know.
+    /// Says how a service, or without a name everything, stands now: news, not trouble.
     pub fn info(self, service: Option<&OsStr>, message: &dyn fmt::Display) {
         self.write(Level::Info, service, message);
     }
@@ -131,6 +131,7 @@ fn one_line(name: &OsStr) -> String {
 /// The program's name as people know it.
 pub fn script_name(script: Script) -> &'static str {
     match script {
+        Script::Setup => "./setup",
         Script::Run => "./run",
         Script::Finish(_) => "./finish",
         Script::Control(command) => control::program(command).unwrap_or("control"),

@@ -7,7 +7,7 @@ use crate::sys::spawn::ExitCodes;
 use crate::sys::{Errno, say, signals};
 use std::ffi::{CStr, CString};
 
-/// In whose words, and how much.
+/// In the form of which program's messages, and how much.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MainLog {
     /// onit's own: only that the command cannot be executed.
@@ -57,7 +57,7 @@ pub enum MainEvent {
         /// What TERM means for the rest of its session.
         passed: Option<Signal>,
     },
-    /// Nobody that has ended is left; children are, or are not.
+    /// No child that has ended is left to reap; there may be children that run.
     AllReaped {
         /// There are no children.
         childless: bool,

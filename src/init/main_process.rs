@@ -101,7 +101,8 @@ impl Init {
         }
     }
 
-    /// Somebody failed, and may have started it: what nobody else has started is it.
+    /// The supervisor before us failed, and may have started it: if there is one child that is not known
+    /// otherwise, that is the main process.
     fn find_main(&mut self) -> Option<Pid> {
         let may_run = std::mem::take(&mut self.recovery.searches_main);
         let children = process::children().filter(|_| may_run)?;
@@ -109,7 +110,7 @@ impl Init {
         strangers.next().filter(|_| strangers.next().is_none())
     }
 
-    /// Whether we know whose process it is.
+    /// Whether we know what this child is for.
     pub(super) fn is_known_child(&self, pid: Pid) -> bool {
         self.table.owns(pid) || self.main.is(pid) || self.scan.is_looker(pid)
     }
@@ -126,7 +127,7 @@ impl Init {
         self.table.journal.set(Field::Main, state);
     }
 
-    /// Where it was when somebody failed.
+    /// Where it was when the supervisor before us failed.
     pub(super) fn restore_main(&mut self, journal: Journal) {
         let pid = i32::try_from(journal.get(Field::MainPid)).ok().filter(|pid| *pid > 0).map(Pid);
         match (journal.get(Field::Main), pid) {
@@ -142,7 +143,7 @@ impl Init {
         }
     }
 
-    /// It may have been started, or its end may have been seen, and nobody lived to note that.
+    /// The supervisor before us may have started it, or seen its end, and failed before it noted that.
     pub(super) fn look_for_main(&mut self) {
         if let Some(pid) = self.find_main() {
             self.main = Main::Here(pid);
@@ -200,7 +201,8 @@ impl Init {
         }
     }
 
-    /// Everything is to end, and nobody has told the main process yet. One that was not started is not any more.
+    /// Everything is to end, and the main process was not told yet. If it was not started, it is not started any
+    /// more.
     pub(super) fn stop_main(&mut self) {
         if self.main == Main::Waiting {
             self.main = Main::Ended;
@@ -230,7 +232,7 @@ impl Init {
         }
     }
 
-    /// Who waits for us as for a job sees that it was stopped.
+    /// A shell that waits for us as a job sees that the main process was stopped, since we stop with it.
     pub(super) fn stop_if_main_has(&self) {
         let (Main::Here(pid), Some(config)) = (self.main, &self.config.main) else { return };
         let Some(signal) = foreground::has_stopped(pid).filter(|signal| config.options.stops_with(*signal)) else {
@@ -238,7 +240,7 @@ impl Init {
         };
         let wants_terminal = [Signal::TTIN, Signal::TTOU].contains(&signal);
         if wants_terminal && foreground::is_in_front() {
-            foreground::continue_main(pid); // somebody brought us to the front in the meantime
+            foreground::continue_main(pid); // we were brought to the foreground in the meantime
         } else if wants_terminal || foreground::is_at_terminal(pid) {
             foreground::stop_with_main();
         }

@@ -15,9 +15,9 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Whoever makes a view holds this.
+/// The supervisor that makes a view holds this lock.
 const LOCK: &str = ".lock";
-/// What is made for others to read, and for ourselves.
+/// The modes of what other users may read, and of what is for our user only.
 const SHARED: u32 = 0o755;
 const PRIVATE: u32 = 0o700;
 
@@ -44,27 +44,28 @@ struct View {
 /// What becomes of entries that are there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// Whoever made them has died.
+    /// The supervisor that made them has ended.
     Cleared,
-    /// We have made them before we failed.
+    /// We have made them, before we failed.
     Kept,
 }
 
 /// Why a place is of no use.
 struct NoMirror {
     why: String,
-    /// It is another supervisor's. Then there is no use for another place: who looks would not know of it.
+    /// Another supervisor has it; these are its entries. No other place is tried then: tools would not look there.
     held: Option<OwnedFd>,
 }
 
 impl Mirror {
-    /// The view of somebody who failed.
+    /// The view of the supervisor before us, which failed.
     pub(super) fn of(dir: OwnedFd, lock: OwnedFd, root: &Root) -> Mirror {
         let Root::Directory(services) = root else { return Mirror::default() };
         Mirror { view: Some(View { dir, lock, services: fs::absolute(services) }), ..Mirror::default() }
     }
 
-    /// The view of somebody who failed and left no word of it. What it says of the services that are there is kept.
+    /// The view of the supervisor before us, which failed and left no record of it. What it says of the services that
+    /// are there is kept.
     pub(super) fn left(root: &Root) -> Mirror {
         let Root::Directory(services) = root else { return Mirror::default() };
         let services = fs::absolute(services);
@@ -154,7 +155,7 @@ impl Init {
         }
     }
 
-    /// Somebody says that things have changed: files may have come, and there may be a place by now.
+    /// The directory is to be looked at again: files may have come, and there may be a place by now.
     pub(super) fn renew_view(&mut self) {
         self.mirror.why_not = None;
         if self.mirror.view.as_ref().is_some_and(|view| fs::is_removed(&view.dir)) {
@@ -202,7 +203,7 @@ pub(super) fn places_from_environment() -> Vec<PathBuf> {
     places(&variable("ONIT_RUN"), &variable("XDG_RUNTIME_DIR"))
 }
 
-/// Makes a directory for ourselves in which others look for us, or takes the one that is there. Or says why not.
+/// Makes a directory of ours in which tools and clients look for us, or takes the one that is there. Or says why not.
 pub(super) fn base(place: &Path) -> Result<OwnedFd, String> {
     let shown = place.display();
     let base = fs::make_dir(fs::HERE, place.as_os_str(), SHARED);
@@ -214,7 +215,8 @@ pub(super) fn base(place: &Path) -> Result<OwnedFd, String> {
     }
 }
 
-/// Nobody but us and root can take away what is ours in it. (Root's group is root: images for any user are made so.)
+/// Only our user and root can take away what is ours in it. (Group 0 counts as root: images of containers that may run
+/// as any user are made so.)
 fn is_safe(owner: &Owner, us: u32) -> bool {
     let sticky = owner.mode & 0o1000 != 0;
     let by_group = owner.mode & 0o020 != 0 && owner.group != 0;
@@ -276,7 +278,7 @@ impl View {
         }
     }
 
-    /// Makes the entry of a service under this name, whoever else's is put aside.
+    /// Makes the entry of the service `name` at `place`: its name, or where its entry was put aside.
     fn make_at(&self, place: &OsStr, name: &OsStr) -> Result<OwnedFd, Errno> {
         self.fill(dir_instead(&self.dir, place, SHARED)?, self.services.join(name))
     }
@@ -300,7 +302,8 @@ impl View {
         let _ = fs::remove_all(&self.dir, &self.place(name));
     }
 
-    /// Names may be exchanged: who is in the way is put aside until it gets its own new name, or goes.
+    /// Names may be exchanged: an entry that is in the way is put aside until its service gets its own new name, or
+    /// goes.
     fn rename(&self, old: &OsStr, new: &OsStr, taken: bool, stands_in: bool) {
         let _ = if taken { fs::rename(&self.dir, new, &aside(new)) } else { fs::remove_all(&self.dir, new) };
         let _ = fs::rename(&self.dir, &self.place(old), new);
@@ -323,7 +326,7 @@ fn stands_for(entries: &OwnedFd, name: &OsStr, services: &Path) -> bool {
     fs::leads_to(entries, &Path::new(name).join("run"), &services.join(name).join("run"))
 }
 
-/// Whether this very service is supervised by whoever made these entries.
+/// Whether this very service is supervised by the supervisor that made these entries.
 fn is_supervised(entries: &OwnedFd, name: &OsStr, services: &Path) -> bool {
     stands_for(entries, name, services)
         && fs::lock(entries, Path::new(name).join("supervise/lock")).err() == Some(Errno::EAGAIN)

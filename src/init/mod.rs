@@ -83,11 +83,11 @@ pub struct Init {
     recovery: AfterFailure,
     /// Read once a turn.
     now: Mono,
-    /// Whoever runs us was told that everything has started.
+    /// That everything has started was told to the manager, if there is one.
     announced: bool,
-    /// A line that is to come, for whoever sits in front.
+    /// A line that is to come, for the user at the console or terminal.
     notice: Option<Notice>,
-    /// Who speaks as to sysvinit's init is heard too: on a machine only.
+    /// The FIFO for the tools of sysvinit: on a machine only.
     initctl: Option<Initctl>,
     /// On a machine that wants one.
     watchdog: Option<Watchdog>,
@@ -100,9 +100,9 @@ struct Children {
     group: Option<Group>,
     /// The service that was started last, as long as its program may not have been executed.
     starting: Option<SlotId>,
-    /// Those that were not executed in time.
+    /// Children that have not executed their program in time.
     pending: Vec<PendingChild>,
-    /// Those whose exec failed and that are not reaped yet.
+    /// Children whose exec failed and that are not reaped yet.
     dying: Vec<Pid>,
     /// There may be more dead than one turn takes.
     unreaped: bool,
@@ -121,7 +121,7 @@ struct OpenFiles {
 
 /// What is left undone, or has to be looked for, because a supervisor before us has failed.
 struct AfterFailure {
-    /// There is no word of some of the services: they may run, and are known by their status.
+    /// There is no record of some of the services: they may run, and are known by their status.
     searches: bool,
     /// And the main process may run.
     searches_main: bool,
@@ -163,7 +163,7 @@ impl Init {
         let journal = match &handover {
             Some(handover) => handover.journal,
             None if goes_on_after_faults => Journal::begin(config.log),
-            None => Journal::default(), // nobody would read it
+            None => Journal::default(), // it would not be read: we do not start again after a fault
         };
         spawner.announce_to(journal.new_child());
         let mut init = Init {
@@ -176,7 +176,7 @@ impl Init {
                 starting: None,
                 pending: Vec::new(),
                 dying: Vec::new(),
-                unreaped: true, // who executes us may have left us children
+                unreaped: true, // the program that executed us may have left us children
                 childless: false,
                 swept: Vec::new(),
             },
@@ -237,7 +237,7 @@ impl Init {
         nothing_supervised && (self.children.childless || !self.kills_leftovers())
     }
 
-    /// Tells whoever runs us that everything that is to start has started.
+    /// Tells the manager that everything that is to start has started.
     fn announce(&mut self) {
         let has_started = self.system.is_up() && !self.has_backlog() && self.main != Main::Waiting;
         if has_started && !std::mem::replace(&mut self.announced, true) {

@@ -20,7 +20,7 @@ const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
 impl HostInit {
     /// Leaves this root, if the `boot` script asked for it. Returns only if it did not, or if that cannot be.
     pub(super) fn enter_new_root(&mut self) {
-        let Ok(Some(text)) = fs::read_bytes(fs::HERE, REQUEST) else { return }; // which waits for nobody
+        let Ok(Some(text)) = fs::read_bytes(fs::HERE, REQUEST) else { return }; // it never blocks
         let mut words = text.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
         let mut word = || words.next().map(|word| PathBuf::from(OsString::from_vec(word.to_vec())));
         let (Some(root), init) = (word(), word()) else {

@@ -1,5 +1,5 @@
-//! Lines for whoever sits in front: what has come up when a machine has booted, and what an end waits for. They come on a
-//! machine and on a terminal only; elsewhere silence says that all is well.
+//! Lines for the user at the console or terminal: what has come up when a machine has booted, and what an end waits
+//! for. They come on a machine and on a terminal only; elsewhere no line means that all is well.
 
 use super::Init;
 use super::config::Root;
@@ -12,9 +12,9 @@ use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-/// By then most of what cannot run has shown it; and who waits for an end begins to wonder.
+/// After this most services that cannot run have failed; and a user who waits for an end wants to know the reason.
 const AFTER: Duration = Duration::from_secs(1);
-/// So many are named, and the others counted.
+/// So many services are named, and the rest is counted.
 const NAMED: usize = 5;
 
 /// A line that is to come.
@@ -92,7 +92,7 @@ impl Init {
         }
     }
 
-    /// `None`: for nothing any more, or for nobody knows whom.
+    /// `None`: nothing is waited for any more, or without /proc it cannot be found out.
     fn what_is_waited_for(&self) -> Option<String> {
         let slots = self.table.all().into_iter().filter_map(|at| self.table.get(at));
         let services =

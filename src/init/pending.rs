@@ -1,6 +1,8 @@
-//! Children that were not executed in time: each is looked after by itself, and nobody else waits for it.
+//! Children that have not executed their program in time: each is looked after by itself, and nothing else waits for
+//! it.
 //!
-//! Whoever fails leaves them to the next one, to whom they do not answer any more: it has to look how far they have come.
+//! A supervisor that fails leaves them to the next one. They do not answer to that one: it has to look in /proc whether
+//! they have executed their program.
 
 use super::Init;
 use super::log::{Span, script_name};
@@ -17,7 +19,7 @@ pub(super) struct PendingChild {
     at: SlotId,
     script: Script,
     exec: PendingExec,
-    /// It was started by somebody who has failed.
+    /// It was started by a supervisor that has failed.
     inherited: bool,
 }
 
@@ -53,7 +55,7 @@ impl Init {
         }
     }
 
-    /// Somebody has failed, and left this `run` behind. A `finish` and a `control` have their own limits.
+    /// A supervisor has failed, and left this `run` behind. A `finish` and a `control` have their own limits.
     pub(super) fn restore_pending(&mut self, at: SlotId) {
         let Some(view) = self.table.get(at).map(|slot| slot.service.view()) else { return };
         let is_new = self.now.since(view.since) <= EXEC_TIMEOUT * 2;
@@ -77,7 +79,7 @@ impl Init {
             let before = seen(slot);
             slot.is_pending = false;
             if seen(slot) != before {
-                self.publish_change(child.at, before, None); // who was told to stop meanwhile is stopping, as before
+                self.publish_change(child.at, before, None); // one that was told to stop is still stopping
             }
         }
     }
@@ -85,7 +87,9 @@ impl Init {
     fn exec_failed(&mut self, child: &PendingChild, errno: Errno) {
         match child.script {
             Script::Run => self.run_failed(child.at, child.pid, errno),
-            Script::Finish(_) | Script::Control(_) => self.warn_of_exec_error(child.at, child.script, errno),
+            Script::Setup | Script::Finish(_) | Script::Control(_) => {
+                self.warn_of_exec_error(child.at, child.script, errno)
+            }
         }
     }
 
@@ -104,7 +108,11 @@ impl Init {
     }
 
     fn warn_of_timeout(&mut self, child: &PendingChild) {
-        let then = if child.script == Script::Run { "killing it and trying again" } else { "killing it" };
+        let then = if matches!(child.script, Script::Setup | Script::Run) {
+            "killing it and trying again"
+        } else {
+            "killing it"
+        };
         let (script, limit) = (script_name(child.script), Span(EXEC_TIMEOUT));
         let cause = "it was stopped, or its file system does not answer";
         let trouble = format!("{script} could not be executed within {limit} ({cause}); {then}");
@@ -114,8 +122,8 @@ impl Init {
         }
     }
 
-    /// A child was reaped. How it ended, which for a pending one is known better here: whoever was killed because its
-    /// program could not be executed has not run.
+    /// A child was reaped. Returns how it ended, which for a pending one is known better here: a child that was killed
+    /// because its program was not executed in time has not run.
     pub(super) fn pending_ended(&mut self, pid: Pid, exit: Exit) -> Exit {
         let Some(place) = self.children.pending.iter().position(|child| child.pid == pid) else { return exit };
         let child = self.children.pending.swap_remove(place);

@@ -14,7 +14,7 @@ pub struct Personality {
     pub dialect: Dialect,
     /// Which status record is written.
     pub format: Format,
-    /// In whose words messages are written.
+    /// In the form of which tool messages are written.
     pub log: Log,
     /// A service that leaves the directory is stopped.
     pub stops_removed: bool,
@@ -28,9 +28,9 @@ pub struct Personality {
     pub awaits_complete: bool,
     /// Where `supervise` cannot be made, the service runs all the same, and has its files in the runtime mirror.
     pub mirrors: bool,
-    /// There is an api socket, and whoever is told to serve this directory too finds out that we do.
+    /// There is an api socket, and another supervisor that is told to serve this directory too finds out that we do.
     pub has_api: bool,
-    /// The end of a service that nobody asked for is told, and so is what has taken longer than one would think.
+    /// The end of a service that was not asked for is told, and so is what takes longer than expected.
     pub tells_news: bool,
     /// Once everything is to stop, no order starts a service again; a second order to stop everything escalates, and
     /// `ONIT_STOP_TIMEOUT` says when that happens by itself.

@@ -20,8 +20,8 @@ const FIRSTS_A_TURN: usize = 64;
 const BETWEEN_DEATHS: usize = 16;
 
 impl Init {
-    /// Starting comes first: what nobody has seen yet is published when everything has started. And deaths come first:
-    /// who has just got the signal that ends him may have ended by now, and then that is all there is to write.
+    /// Starting comes first: a service without a status gets its first one when everything has started. And deaths come
+    /// first: a process that has just got a signal may have ended by now, and then only its end has to be written.
     pub(super) fn publish_touched(&mut self) {
         for count in 0.. {
             if count % BETWEEN_DEATHS == 0 && self.table.is_any_touched() {
@@ -32,7 +32,7 @@ impl Init {
                 self.unpublished.push_back(at);
             } else {
                 self.publish(at);
-                self.part(at);
+                self.remove_if_over(at);
             }
         }
     }
@@ -41,22 +41,23 @@ impl Init {
         if self.scan.has_backlog() {
             return;
         }
-        self.recovery.searches = self.recovery.searches && self.scan.next_refused(None).is_some(); // all others have been looked at
+        // All names that were not refused have been looked at.
+        self.recovery.searches = self.recovery.searches && self.scan.next_refused(None).is_some();
         for _ in 0..FIRSTS_A_TURN {
             let Some(at) = self.unpublished.pop_front() else { return };
             self.publish(at);
-            self.part(at);
+            self.remove_if_over(at);
         }
     }
 
     /// Brings `supervise/status` up to date.
     pub(super) fn publish(&mut self, at: SlotId) {
-        let removed = self.is_released(at);
+        let removed = self.is_removed_or_its_logger(at);
         let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.lock.is_some() && slot.rewrite_at.is_none())
         else {
             return;
         };
-        let view = slot.service.view();
+        let view = slot.service.view().in_files();
         let stamp = match slot.published {
             Some((shown, _)) if shown == view => return,
             Some((shown, stamp)) if shown.since == view.since => stamp,
@@ -96,7 +97,7 @@ impl Init {
     }
 
     /// Whether a service, or that of a logger, is not taken in again.
-    pub(super) fn is_released(&self, at: SlotId) -> bool {
+    pub(super) fn is_removed_or_its_logger(&self, at: SlotId) -> bool {
         self.table.get(at).is_some_and(|slot| match slot.log_pipe {
             LogPipe::Logger { producer, .. } => self.table.get(producer).is_none_or(|service| service.removed),
             LogPipe::Alone | LogPipe::Producer { .. } => slot.removed,
@@ -104,7 +105,7 @@ impl Init {
     }
 
     /// Does what follows when a service or a logger is over.
-    fn part(&mut self, at: SlotId) {
+    fn remove_if_over(&mut self, at: SlotId) {
         while let Some(removal) = fleet::removal(at, |at| self.table.get(at).map(Slot::member)) {
             match removal {
                 Removal::Drain { service, logger } => {
@@ -176,7 +177,7 @@ pub(super) fn write(
     match format {
         Format::Daemontools => put("supervise/status", &status.pack_daemontools()),
         Format::Runit => {
-            // For runit, who is to leave is not wanted up, also a logger that still reads.
+            // For runit, a service that is to leave is not wanted up; nor is a logger that still reads.
             let status = Status { want: if view.leaving { Want::Down } else { view.want }, ..status };
             if new_pid {
                 put("supervise/pid", pid_line(view.pid).as_bytes())?;

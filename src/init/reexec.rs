@@ -1,7 +1,8 @@
-//! Going on where somebody failed: the same process, the same children, the same descriptors, another program.
+//! Going on where a supervisor failed: the same process, the same children, the same descriptors, another program.
 //!
 //! What is read here was written by a supervisor that failed, or by another version: nothing of it is taken on trust.
-//! The journal stays as it is until a record is written again, so a supervisor that fails here is followed by the next one.
+//! The journal stays as it is until a record is written again, so if a supervisor fails here, the next one
+//! reads the same.
 
 use super::Init;
 use super::config::{Config, Root};
@@ -32,10 +33,10 @@ use std::time::Duration;
 /// What a successor needs to begin is asked for so often, if the kernel lacks it: for ten seconds.
 const TRIES: usize = 100;
 
-/// How a process ended that somebody reaped and did not live to tell of.
+/// The end of a process that a supervisor reaped before it failed, without noting how it ended.
 pub(super) const UNKNOWN: Exit = Exit::NOT_RUN;
 
-/// What somebody left us.
+/// What the supervisor that ran before left us.
 pub(super) struct Handover {
     pub(super) journal: Journal,
     pub(super) care: Care,
@@ -46,7 +47,7 @@ pub(super) struct Handover {
     lost: Option<usize>,
 }
 
-/// What we were left, if anything. What of it nobody needs any more is closed.
+/// What the supervisor that ran before left us, if there was one. Descriptors that are not needed any more are closed.
 pub(super) fn handover(config: &mut Config) -> Option<Handover> {
     let shared = rescue::inherit()?;
     rescue::keep_name();
@@ -76,7 +77,7 @@ pub(super) fn handover(config: &mut Config) -> Option<Handover> {
     Some(read(journal, care, config))
 }
 
-/// Notes when somebody failed, and says how to go on.
+/// Notes when the supervisor that ran before failed, and says how to go on.
 fn note_failure(journal: Journal) -> Recovery {
     if journal.get(Field::Cause) == journal::UPGRADE {
         return Recovery::Complete;
@@ -282,7 +283,7 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
     let mut lost = 0;
     slots.retain(|at, slot| {
         let keeps = !slot.is_logger() || is_mutual(*at);
-        // One that nobody has started yet was to be the logger of a service that is not noted, or has none.
+        // A logger that was not started yet, of a service that is not noted, or is noted without a logger.
         let unfinished = matches!(&slot.log_pipe, LogPipe::Logger { producer, .. } if is_alone(producer));
         let has_started = slot.service.pids().next().is_some();
         lost += usize::from(!keeps && (has_started || !unfinished));
@@ -303,8 +304,8 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
 }
 
 impl Init {
-    /// Whoever goes on after us finds all this as it is now. Before anything is done that follows from it, and when the turn
-    /// is over.
+    /// The supervisor that goes on after us finds all this as it is now. To be called before anything is done that
+    /// follows from it, and when the turn is over.
     pub(super) fn commit(&mut self) {
         self.commit_all();
         self.table.commit();
@@ -402,7 +403,7 @@ impl Init {
         self.table.touch(at);
     }
 
-    /// A child that nobody had the time to note.
+    /// A child that the supervisor before us started, and did not note before it failed.
     fn meet_new_child(&mut self, journal: Journal) {
         let Some(at) = usize::try_from(journal.get(Field::NewChildOf)).ok().and_then(|at| at.checked_sub(1)) else {
             return;
@@ -416,7 +417,8 @@ impl Init {
         journal.child_is_noted();
     }
 
-    /// Who waits for a program gets an answer, and whose end was seen, but not told, has ended.
+    /// A service that waits for the start of a program gets an answer, and one whose process was reaped, but whose end
+    /// was not noted, is told of it.
     fn answer_what_was_lost(&mut self, at: SlotId) {
         let Some(slot) = self.table.get(at) else { return };
         let dead: Vec<_> = slot.service.pids().filter(|pid| !rescue::is_child(*pid)).collect();
@@ -431,7 +433,8 @@ impl Init {
         }
     }
 
-    /// A stop that was noted, but perhaps not sent. Of the dead that nobody has told of, the pid may be another's.
+    /// A stop that was noted, but perhaps not sent. A process that was reaped gets none: its pid may be that of another
+    /// process now.
     fn repeat_signals(&mut self, journal: Journal) {
         let doing = usize::try_from(journal.get(Field::Doing)).ok().and_then(|at| at.checked_sub(1));
         let step = doing.and_then(|at| self.table.get(at)).map(|slot| slot.service.stop_again());
@@ -476,7 +479,7 @@ impl Init {
         }
     }
 
-    /// A shutdown goes on, for those too whom the order had not reached.
+    /// A shutdown goes on, also for the services that the order had not reached.
     fn go_on_stopping(&mut self) {
         if !self.system.is_stopping() {
             return;
@@ -515,7 +518,7 @@ impl Init {
         }
     }
 
-    /// The process of a service of which there is no word, and since when, by its status.
+    /// The process of a service of which there is no record, and since when, by its status.
     pub(super) fn find_running(&self, name: &OsStr, dir: &OwnedFd) -> Option<(Pid, Mono)> {
         if !self.recovery.searches {
             return None;
@@ -540,7 +543,8 @@ impl Init {
 
     // Failures that follow each other.
 
-    /// What the services need most: their ends are seen, and what is due is done. Orders, clients and the directory wait.
+    /// What the services need most: their ends are seen, and what is due is done. Orders, clients and the
+    /// directory wait.
     pub(super) fn essential_turn(&mut self, until: Mono) {
         let needs = [self.table.deadline(), self.system.deadline(), self.pending_deadline(), self.watchdog_deadline()];
         let deadlines = needs.into_iter().chain([Some(until)]);
@@ -573,7 +577,7 @@ impl Init {
 
     // On purpose.
 
-    /// Somebody may want another program in our place.
+    /// Another process (`onit upgrade`) may have asked that another program takes our place.
     pub(super) fn read_upgrade_request(&mut self) {
         let journal = self.table.journal;
         if journal.get(Field::Request) == journal.get(Field::Answer) {

@@ -1,4 +1,4 @@
-//! What is told to who asks, and to who listens: the table in the words of the api.
+//! What is told to clients that ask, and to subscribers: the table in the words of the api.
 
 use super::Init;
 use super::config::Root;
@@ -65,7 +65,7 @@ impl Init {
         slot.service.history().lives().iter().map(|life| Line::Life(self.life(life, knows))).collect()
     }
 
-    /// `knows`: whether who is up is ready.
+    /// `knows`: whether we know when its process was ready, which is so without a `check`.
     fn life(&self, life: &Life, knows: bool) -> RunRecord {
         let at = |instant: Mono| unix(stamp(instant, self.now));
         RunRecord {
@@ -79,7 +79,7 @@ impl Init {
         }
     }
 
-    /// Tells who listens what has become of a service. `exit`: its process has just ended like this.
+    /// Tells the subscribers what has become of a service. `exit`: its process has just ended like this.
     pub(super) fn publish_change(&mut self, at: SlotId, before: (ServiceState, View), exit: Option<Exit>) {
         if !self.api.has_subscribers() {
             return;
@@ -97,7 +97,7 @@ impl Init {
         self.api.publish(&Line::Event(event));
     }
 
-    /// Tells who listens that a service has come, or gone, or that everything stops.
+    /// Tells the subscribers that a service has come, or gone, or that everything stops.
     pub(super) fn publish_event(&mut self, what: EventKind, name: Option<&OsStr>) {
         if self.api.has_subscribers() {
             let event = self.event(what, name);

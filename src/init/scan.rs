@@ -1,8 +1,9 @@
 //! The directory of services, and how it changes.
 //!
-//! Changes come through inotify, by name; where that does not work or does not tell everything, or somebody asks for it,
-//! the whole directory is looked at. Each name waits to be looked at once, so that a storm of changes costs no more than
-//! there are names. When all have been looked at, [`names`](crate::machine::fleet::names) says which service goes by which.
+//! Changes come through inotify, by name; where that does not work or does not tell everything, or if a rescan is
+//! asked for, the whole directory is looked at. Each name waits to be looked at once, so that a storm of changes costs
+//! no more than there are names. When all have been looked at, [`names`](crate::machine::fleet::names) says which
+//! service goes by which.
 
 use super::Init;
 use super::adopt::Refused;
@@ -29,10 +30,10 @@ use std::time::Duration;
 const NAMES_A_TURN: usize = 64;
 /// How often the directory is looked at where it cannot be watched, or where a watch does not tell everything.
 const SLOW: Duration = Duration::from_secs(5);
-/// A service that was told to exit, but is still in the directory, comes back after this: long enough for whoever
-/// gave the order to see that it had gone (`sv` looks every 0.42 s).
+/// A service that was told to exit, but is still in the directory, comes back after this: long enough for the tool
+/// that gave the order to see that it had gone (`sv` looks every 0.42 s).
 const RETAKE: Duration = Duration::from_secs(2);
-/// How often, at most, names that were moved away are looked for under others.
+/// How often, at most, names that were moved away are looked for under other names.
 const SEARCH: Duration = Duration::from_millis(100);
 /// A directory that is being made has this long until it is complete.
 const MAKING: Duration = Duration::from_millis(200);
@@ -48,11 +49,11 @@ pub(super) struct Scan {
     path: Option<PathBuf>,
     dir: Option<OwnedFd>,
     watch: Option<Watch>,
-    /// It may be another directory by now, or the links that lead there may be others.
+    /// It may be another directory by now, or the links that lead there may be other links.
     rewatch: bool,
     poll: Polling,
     look_at_all: bool,
-    /// Names that were moved away are looked for under others then, and were the last time.
+    /// Names that were moved away are looked for under other names then, and were the last time.
     search_at: Option<Mono>,
     searched: Mono,
     backlog: Backlog,
@@ -72,7 +73,8 @@ pub(super) struct Scan {
 /// How the directory is looked at where a watch does not tell everything.
 #[derive(Default)]
 struct Polling {
-    /// How often, if at all, as it was when the directory was listed last: who asks its file system waits for that.
+    /// How often, if at all, as it was when the directory was listed last. It is not found out each time, because its
+    /// file system may be slow to answer.
     every: Option<Duration>,
     at: Option<Mono>,
     /// What the directory was when it was listed last.
@@ -93,7 +95,7 @@ impl Scan {
         self.path.is_some()
     }
 
-    /// The watch stays open: the kernel takes its time to close one, and others wait for us now.
+    /// The watch stays open: the kernel takes its time to close one, and other work waits for us now.
     pub(super) fn stop_taking_in(&mut self) {
         *self = Scan { watch: self.watch.take(), claim: self.claim.take(), ..Scan::default() };
     }
@@ -168,7 +170,7 @@ impl Scan {
         ours
     }
 
-    /// The time has come to see whether anything has changed. Whoever cannot watch must look at it all.
+    /// The time has come to see whether anything has changed. Without a watch, all of it has to be looked at.
     fn look(&mut self, now: Mono) {
         let Some(path) = &self.path else { return };
         self.poll.at = Some(now.after(self.poll.every.unwrap_or(SLOW)));
@@ -286,7 +288,7 @@ impl Init {
         }
     }
 
-    /// Where names have gone that were moved away: perhaps to others that nobody knows yet.
+    /// Looks where names have gone that were moved away: perhaps their directories have names that are not known yet.
     fn search(&mut self) {
         (self.scan.search_at, self.scan.searched) = (None, self.now);
         let Some(path) = self.scan.path.clone() else { return };
@@ -321,7 +323,7 @@ impl Init {
         }
     }
 
-    /// Says to whoever is told to serve this very directory that we do.
+    /// Lets another supervisor that is told to serve this very directory find out that we do.
     fn claim_directory(&mut self) {
         let Some(id) = self.scan.dir.as_ref().and_then(|dir| fs::identity(dir).ok()) else { return };
         if self.config.personality.has_api && self.scan.claim.as_ref().is_none_or(|(known, _)| *known != id) {
@@ -330,7 +332,7 @@ impl Init {
         }
     }
 
-    /// Who has asked who serves the directory knows it by now.
+    /// A process that asks which supervisor serves the directory knows it once it is connected. Nothing is said to it.
     pub(super) fn turn_away(&mut self) {
         if let Some((_, door)) = &mut self.scan.claim {
             drop(door.accept(&self.poller, self.now));
@@ -470,8 +472,8 @@ impl Init {
         std::mem::take(&mut self.scan.open_names).into_iter().for_each(|name| self.settle_name(name));
     }
 
-    /// Somebody failed when this service had got its name, and the one that had it until then had not lost it yet. Which
-    /// of them it means shows now.
+    /// The supervisor before us may have failed when this service had got its name, and the one that had it until then
+    /// had not lost it yet. Which of them the name means shows now.
     fn restore_name(&mut self, at: SlotId) {
         let Some(slot) = self.table.get(at).filter(|slot| !slot.removed) else { return };
         if self.scan.names.leads_to(&slot.name) == Some(slot.id) && self.table.named(&slot.name) != Some(at) {

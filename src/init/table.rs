@@ -41,13 +41,13 @@ pub struct Slot {
     pub is_pending: bool,
     /// The last trouble in its life that was told, so that it is told once.
     pub last_warning: Option<String>,
-    /// Its scripts that could not be executed the last time, and what was told about each: beside a `finish` that never can
-    /// be, a `run` that fails is another trouble.
+    /// Its scripts that could not be executed the last time, and what was told about each: beside a `finish` that never
+    /// can be, a `run` that fails is another trouble.
     pub unexecuted: Vec<(&'static str, String)>,
     /// What is to be told of its end if it is started again: `finish` may say that it is not.
     pub news: Option<String>,
-    /// The last trouble with `supervise`, in the same way. It is a trouble of its own: who said one after the other
-    /// would say both again and again.
+    /// The last trouble with `supervise`, in the same way. It is a trouble of its own: in one field, each of the two
+    /// would replace the other, and both would be said again and again.
     pub out_of_reach: Option<String>,
     /// The last trouble with its status.
     pub out_of_date: Option<String>,
@@ -76,7 +76,7 @@ pub struct Files {
     pub lock: Option<OwnedFd>,
     /// Where orders come from.
     pub control: Option<OwnedFd>,
-    /// Held open so that others see that we are there. Never read.
+    /// Held open so that tools see that a supervisor is there. Never read.
     pub ok: Option<OwnedFd>,
     /// Its file system cannot exchange two names.
     pub renames_only: bool,
@@ -138,7 +138,7 @@ impl Slot {
         self.files.home.as_ref().unwrap_or(&self.dir)
     }
 
-    /// What is open of `supervise` and was removed there is ours no more. To be buried by whoever asks.
+    /// What is open of `supervise` and was removed there is ours no more. The caller has to bury it.
     pub fn give_up_removed(&mut self) -> Vec<OwnedFd> {
         let Files { home, lock, control, ok, renames_only: _ } = &mut self.files;
         let stood_in = home.take_if(|home| fs::is_removed(home));
@@ -153,7 +153,7 @@ impl Slot {
         matches!(self.log_pipe, LogPipe::Logger { .. })
     }
 
-    /// It, among others.
+    /// What the rules for a service and its logger have to know of it.
     pub fn member(&self) -> Member<SlotId> {
         let link = match &self.log_pipe {
             LogPipe::Alone => LogLink::None,
@@ -206,7 +206,7 @@ pub struct Table {
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
     by_name: Index<OsString>,
-    /// Those whose names are no UTF-8, by what is told of them.
+    /// Services whose names are no UTF-8, by the names that are told.
     by_told: Index<String>,
     by_id: Index<FileId>,
     by_pid: Index<Pid>,
@@ -215,7 +215,7 @@ pub struct Table {
     /// Places that may differ from their records.
     dirty: Vec<SlotId>,
     /// What is not held any more is still open, as long as a record names it: a descriptor of that number must not be
-    /// another one when somebody goes on after us.
+    /// another one when a supervisor goes on after us.
     graveyard: Graveyard,
     /// Where all this is noted.
     pub journal: Journal,
@@ -262,7 +262,7 @@ impl Table {
 
     /// Notes every service as it is now, and closes what is not held any more.
     pub fn commit(&mut self) {
-        // The last first: a logger comes after its service, and without its service it is nobody's.
+        // The last first: a logger was added after its service, so it is noted first; noted alone, it belongs to none.
         while let Some(at) = self.dirty.pop() {
             match self.slots.get_mut(at).and_then(Option::as_mut) {
                 Some(slot) => {
@@ -304,7 +304,7 @@ impl Table {
         self.slots.get(at)?.as_ref()
     }
 
-    /// A service, to change. What others see of it is published if [`Table::touch`] is called.
+    /// A service, to change. What tools see of it is published if [`Table::touch`] is called.
     pub fn get_mut(&mut self, at: SlotId) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(at)?.as_mut()?;
         if !std::mem::replace(&mut slot.is_dirty, true) {
@@ -364,7 +364,8 @@ impl Table {
         self.by_name.iter().map(|(name, _)| name)
     }
 
-    /// Those whose names stand for others: they are over, or somebody failed before it was settled what becomes of them.
+    /// Those whose names stand for other services: they are over, or the supervisor before us failed before it was
+    /// settled what becomes of them.
     pub fn without_a_name(&self) -> impl Iterator<Item = SlotId> {
         self.main_slots().filter(|at| self.get(*at).is_some_and(|slot| self.named(&slot.name) != Some(*at)))
     }
@@ -524,11 +525,12 @@ mod tests {
         assert!(table.is_empty() && noted(&table, at).is_some() && is_open(lock_fd) && is_open(buried_fd));
         table.commit();
         assert_eq!(noted(&table, at), None);
-        // A child of another test may hold copies; here they are closed, and their numbers may be others' by now.
+        // A child of another test may hold copies; here they are closed, and their numbers may be those of other files
+        // by now.
         assert!(table.graveyard.slots.is_empty() && table.graveyard.descriptors.is_empty());
     }
 
-    /// Else nobody would take its process for that of the next service which its status names.
+    /// Otherwise its process would not be taken for that of the next service whose status names it.
     #[test]
     fn the_process_of_a_service_that_is_removed_is_nobodys() {
         let mut table = Table::default();

@@ -33,7 +33,7 @@ pub(super) enum Token {
     Api,
     Client(usize),
     Initctl,
-    /// Somebody asks who serves the directory.
+    /// Another process asks which supervisor serves the directory.
     Claim,
     Control(SlotId),
 }
@@ -91,7 +91,7 @@ impl Init {
         self.announce();
         self.open_api();
         if self.children.dying.is_empty() {
-            self.flush_clients(); // nobody is told that something runs that does not
+            self.flush_clients(); // so no client is told that a child runs whose exec failed
         }
         self.end_leftovers();
         self.feed_watchdog();
@@ -113,7 +113,7 @@ impl Init {
         }
         if self.children.unreaped || signals.contains(&Signal::CHLD) {
             if !signals.contains(&Signal::CONT) {
-                self.stop_if_main_has(); // whoever continues us has done so already
+                self.stop_if_main_has(); // with a CONT we were continued already
             }
             self.deaths();
             self.read_upgrade_request();
@@ -208,7 +208,7 @@ impl Init {
                 self.stop();
             }
             (Some(request), _) => self.apply_request(request),
-            (None, _) => {} // others mean nothing to us
+            (None, _) => {} // other signals mean nothing to us
         }
     }
 
@@ -249,7 +249,7 @@ impl Init {
         }
     }
 
-    /// Whoever was asked to run the directory speaks to us, or has gone.
+    /// The front process that was started to run the directory has sent an order, or has ended.
     fn read_launcher(&mut self) {
         let journal = self.table.journal;
         let word = self.config.launcher.as_ref().and_then(|launcher| journal.take_word(launcher));

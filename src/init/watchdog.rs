@@ -1,5 +1,5 @@
 //! The hardware watchdog of a machine, if `/etc/onit/watchdog` wants one: it resets the machine when our loop stands
-//! still. Whoever runs the loop has it and feeds it; it is never closed in between.
+//! still. `HostInit` or `Init`, whichever runs the loop, holds it and feeds it; it is never closed in between.
 
 use super::boot::{HOME, HostInit};
 use super::log::Log;
@@ -55,7 +55,7 @@ impl Watchdog {
         Some(watchdog)
     }
 
-    /// The one that somebody who failed has left us, with what is noted of it.
+    /// The one that a supervisor that failed has left us, with what is noted of it.
     pub(super) fn restore(log: Log, fd: OwnedFd, journal: Journal) -> Watchdog {
         let device = Device::of(fd);
         let timeout = device.timeout().unwrap_or(SHORTEST);
@@ -137,7 +137,8 @@ impl HostInit {
 }
 
 impl Init {
-    /// Before the first turn: the one that the boot has started, or that somebody who failed has left, or else a new one.
+    /// Before the first turn: the one that the boot has started, or that a supervisor that failed has left, or else a
+    /// new one.
     pub(super) fn take_watchdog(&mut self, watchdog: Option<Watchdog>) {
         let log = self.config.log;
         self.watchdog = self.watchdog.take().or(watchdog).or_else(|| Watchdog::start(log, false));

@@ -1,5 +1,6 @@
 //! The last lives of a service, and what they say about it.
 
+use super::restart::Cause;
 use super::{Completion, Exit, Mono, Pid, Want};
 use std::time::Duration;
 
@@ -21,20 +22,22 @@ pub struct End {
     pub exit: Exit,
     /// It was told to end.
     pub asked: bool,
-    /// And `finish` said that it is not to be started again.
-    pub gave_up: bool,
+    /// This end is no failure.
+    pub is_success: bool,
+    /// It is not to be started again: it has done its work, or failed because of this.
+    pub over: Option<Result<(), Cause>>,
 }
 
 impl End {
     /// What came of a service that is wanted like this since. `None`: it is down because it was told to be, or its end was
     /// not the last word.
     pub fn completion(self, want: Want) -> Option<Completion> {
-        let done = self.exit.is_success();
-        match want {
-            Want::Up => None,
-            Want::Down | Want::Once if self.gave_up => Some(if done { Completion::Done } else { Completion::Failed }),
-            Want::Once if done && !self.asked => Some(Completion::Done),
-            Want::Down | Want::Once => None,
+        match (want, self.over) {
+            (Want::Up, _) => None,
+            (Want::Down | Want::Once, Some(Ok(()))) => Some(Completion::Done),
+            (Want::Down | Want::Once, Some(Err(_))) => Some(Completion::Failed),
+            (Want::Once, None) if self.is_success && !self.asked => Some(Completion::Done),
+            (Want::Down | Want::Once, None) => None,
         }
     }
 }
@@ -82,28 +85,48 @@ impl History {
         self.begun.saturating_sub(1)
     }
 
-    /// A process was started. Without a readiness of its own a service is ready at once.
-    pub fn begin(&mut self, now: Mono, pid: Pid) {
+    /// A life begins with this process, or goes on with it: a `setup` that has ended well is followed by `run`.
+    pub fn begin(&mut self, now: Mono, pid: Pid, ready: Option<Mono>) {
+        if let Some(life) = self.lives.last_mut().filter(|life| life.end.is_none()) {
+            (life.pid, life.ready) = (pid, ready);
+            return;
+        }
         if self.lives.len() >= KEPT {
             self.lives.remove(0);
         }
         self.lives.reserve_exact(1);
-        self.lives.push(Life { pid, start: now, ready: Some(now), end: None });
+        self.lives.push(Life { pid, start: now, ready, end: None });
         self.begun = self.begun.saturating_add(1);
     }
 
-    /// The process has ended.
-    pub fn end(&mut self, now: Mono, exit: Exit, asked: bool) {
-        if let Some(life) = self.lives.last_mut().filter(|life| life.end.is_none()) {
-            life.end = Some(End { at: now, exit, asked, gave_up: false });
+    /// A `setup` has ended well, and `run` cannot be started for now: the next life begins with `setup` again.
+    pub fn forget_unfinished(&mut self) {
+        if self.lives.last().is_some_and(|life| life.end.is_none()) {
+            self.lives.pop();
+            self.begun = self.begun.saturating_sub(1);
         }
     }
 
-    /// `finish` said that it is not to be started again.
-    pub fn give_up(&mut self) {
-        if let Some(end) = self.lives.last_mut().and_then(|life| life.end.as_mut()) {
-            end.gave_up = true;
+    /// The process has ended.
+    pub fn end(&mut self, now: Mono, exit: Exit, asked: bool, is_success: bool) {
+        if let Some(life) = self.lives.last_mut().filter(|life| life.end.is_none()) {
+            life.end = Some(End { at: now, exit, asked, is_success, over: None });
         }
+    }
+
+    /// It is not to be started again: it has done its work, or failed because of this.
+    pub fn settle(&mut self, over: Result<(), Cause>) {
+        if let Some(end) = self.lives.last_mut().and_then(|life| life.end.as_mut()) {
+            end.over = Some(over);
+        }
+    }
+
+    /// How many of the remembered lives, that one (counted from 0) and later ones, have ended since that instant without
+    /// being asked to.
+    pub fn ends_since(&self, from: Mono, life: u64) -> usize {
+        let forgotten = self.begun.saturating_sub(self.lives.len() as u64);
+        let counted = self.lives.iter().skip(usize::try_from(life.saturating_sub(forgotten)).unwrap_or(usize::MAX));
+        counted.filter_map(|life| life.end).filter(|end| !end.asked && end.at >= from).count()
     }
 
     /// How it ended the last time.
@@ -136,8 +159,8 @@ mod tests {
     }
 
     fn live(history: &mut History, from: u64, to: u64, asked: bool) {
-        history.begin(at(from), Pid(7));
-        history.end(at(to), Exit::Code(1), asked);
+        history.begin(at(from), Pid(7), Some(at(from)));
+        history.end(at(to), Exit::Code(1), asked, false);
     }
 
     #[test]
@@ -156,11 +179,11 @@ mod tests {
     #[test]
     fn an_end_belongs_to_a_life() {
         let mut history = History::default();
-        history.end(at(1), Exit::Code(0), false);
-        history.give_up();
+        history.end(at(1), Exit::Code(0), false, true);
+        history.settle(Ok(()));
         assert_eq!(history, History::default());
         live(&mut history, 1, 2, false);
-        history.end(at(9), Exit::Code(9), false);
+        history.end(at(9), Exit::Code(9), false, false);
         assert_eq!(history.last_end().map(|end| (end.at, end.exit)), Some((at(2), Exit::Code(1))));
     }
 
@@ -173,7 +196,7 @@ mod tests {
         live(&mut history, 20, 30, false);
         assert_eq!(history.flapping(at(30)), Some(3));
         assert_eq!((history.flapping(at(69)), history.flapping(at(70))), (Some(3), None), "the first end is forgotten");
-        history.begin(at(31), Pid(8));
+        history.begin(at(31), Pid(8), None);
         assert_eq!((history.flapping(at(60)), history.flapping(at(61))), (Some(3), None));
     }
 
@@ -192,15 +215,19 @@ mod tests {
         let completion = |history: &History| history.end_of_last().and_then(|end| end.completion(Want::Down));
         live(&mut history, 0, 1, false);
         assert_eq!(completion(&history), None);
-        history.give_up();
+        history.settle(Err(Cause::Finish));
         assert_eq!(completion(&history), Some(Completion::Failed));
-        history.begin(at(2), Pid(8));
+        history.begin(at(2), Pid(8), None);
         assert_eq!((history.end_of_last(), completion(&history)), (None, None));
     }
 
     #[test]
     fn who_ended_with_0_for_good_is_done_and_not_failed() {
-        let end = |code, asked, gave_up| End { at: at(1), exit: Exit::Code(code), asked, gave_up };
+        let end = |code, asked, is_over: bool| {
+            let is_success = code == 0;
+            let over = is_over.then_some(if is_success { Ok(()) } else { Err(Cause::Finish) });
+            End { at: at(1), exit: Exit::Code(code), asked, is_success, over }
+        };
         let outcomes = |end: End| [Want::Up, Want::Down, Want::Once].map(|want| end.completion(want));
         let (done, failed) = (Some(Completion::Done), Some(Completion::Failed));
         assert_eq!(outcomes(end(0, false, true)), [None, done, done]);

@@ -14,6 +14,7 @@ pub mod pending;
 pub mod policy;
 pub mod recovery;
 pub mod request;
+pub mod restart;
 pub mod service;
 #[cfg(test)]
 mod simulation;
@@ -23,6 +24,7 @@ pub mod watchdog;
 mod word;
 
 use history::End;
+use restart::Cause;
 use std::fmt;
 use std::time::Duration;
 pub use word::UnknownWord;
@@ -136,6 +138,8 @@ pub enum Exit {
 impl Exit {
     /// What the child of runit and daemontools exits with when `run` cannot be executed.
     pub const NOT_RUN: Exit = Exit::Code(111);
+    /// What `run` says when it is not to be started again, in daemontools-encore and natively.
+    pub const PERMANENT: Exit = Exit::Code(100);
     /// What `finish` says when the service is not to be started again, in s6 and natively.
     pub const GIVE_UP: Exit = Exit::Code(125);
 
@@ -209,6 +213,8 @@ pub enum Want {
 /// Which of a service's programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Script {
+    /// `setup`: what prepares each start of `run`, or the whole work of a service without `run`.
+    Setup,
     /// `run`: the service.
     Run,
     /// `finish`: what cleans up after this end of `run`.
@@ -268,10 +274,12 @@ pub enum Outcome {
         /// How long after its start.
         lived: Duration,
     },
-    /// `run` has ended with 0, and is not to be started again.
+    /// `setup` has ended like this, and is to be started again.
+    SetupFailed(Exit),
+    /// It has done its work, and is not to be started again.
     Done,
-    /// `run` had ended like this, and `finish` said that it is not to be started again.
-    GaveUp(Exit),
+    /// `run` had ended like this, and is not to be started again.
+    GaveUp(Exit, Cause),
     /// `run` has ended like this, and with it everything does.
     EssentialEnded(Exit),
 }
@@ -350,6 +358,8 @@ pub struct View {
 pub enum Phase {
     /// Nothing.
     Down,
+    /// `setup`. Status files say that nothing runs.
+    Setup,
     /// `run`.
     Run,
     /// `finish`.
@@ -363,6 +373,8 @@ pub enum ServiceState {
     Down,
     /// Nothing runs; it is about to be started.
     Backoff,
+    /// `setup` prepares the start.
+    Setup,
     /// `run` has a process, which has not executed its program yet. Only the supervisor itself knows.
     Starting,
     /// `run` lives.
@@ -371,9 +383,9 @@ pub enum ServiceState {
     Stopping,
     /// `run` has ended and `finish` cleans up.
     Finishing,
-    /// `run` has ended with 0, and is not to be started again until somebody says so.
+    /// `run` has done its work, and is not to be started again until an order says so.
     Done,
-    /// It ended otherwise, and `finish` said that it is not to be started again until somebody says so.
+    /// It has failed, and is not to be started again until an order says so.
     Failed,
     /// It is not supervised. A service that is has another state; this is what is told of one that is not.
     Refused,
@@ -384,9 +396,9 @@ pub enum ServiceState {
 /// What came of a service that is not to be started again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Completion {
-    /// Its `run` ended with 0.
+    /// It has done its work.
     Done,
-    /// It did not, and its `finish` gave up.
+    /// It has failed for good.
     Failed,
 }
 
@@ -394,7 +406,8 @@ impl ServiceState {
     /// Where a service stands of which this is known.
     pub fn of(phase: Phase, want: Want, got_term: bool, completion: Option<Completion>) -> ServiceState {
         match (phase, completion) {
-            (Phase::Run, _) if got_term => ServiceState::Stopping,
+            (Phase::Run | Phase::Setup, _) if got_term => ServiceState::Stopping,
+            (Phase::Setup, _) => ServiceState::Setup,
             (Phase::Run, _) => ServiceState::Up,
             (Phase::Finish, _) => ServiceState::Finishing,
             (Phase::Down, Some(Completion::Done)) => ServiceState::Done,
@@ -410,6 +423,7 @@ words!(
     "state of a service",
     Down = "down",
     Backoff = "backoff",
+    Setup = "setup",
     Starting = "starting",
     Up = "up",
     Stopping = "stopping",
@@ -421,6 +435,14 @@ words!(
 );
 
 impl View {
+    /// As it is in status files: the tools that read them know no `setup`, so nothing runs.
+    pub fn in_files(self) -> View {
+        match self.phase {
+            Phase::Setup => View { phase: Phase::Down, pid: None, got_term: false, ..self },
+            Phase::Down | Phase::Run | Phase::Finish => self,
+        }
+    }
+
     /// Its state, if its last life ended like this.
     pub fn state(&self, last: Option<End>) -> ServiceState {
         let want = if self.leaving { Want::Down } else { self.want };
@@ -429,7 +451,7 @@ impl View {
 }
 
 words!(Want, "want of a service", Up = "up", Down = "down", Once = "once");
-words!(Phase, "phase of a service", Down = "down", Run = "run", Finish = "finish");
+words!(Phase, "phase of a service", Down = "down", Setup = "setup", Run = "run", Finish = "finish");
 
 impl fmt::Display for Signal {
     /// `TERM`; a real-time signal is `RTMIN+3`, and any other one its number.

@@ -1,10 +1,11 @@
 //! The habits in which the supervisors of this family differ, and the limits of one service.
 
+use super::restart::Restarts;
 use super::{Command, Exit, Mono, Signal, Target, words};
 use std::time::Duration;
 
-/// At least this long lies between two starts that nobody asked for.
-const PAUSE: Duration = Duration::from_secs(1);
+/// At least this long lies between two starts that no order asked for, if the service does not say otherwise.
+pub const PAUSE: Duration = Duration::from_secs(1);
 
 /// How a logger is helped to its end once nobody can write to it any more: after this it gets TERM.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -12,12 +13,12 @@ pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// Between a signal that had to end a process and the next attempt.
 pub const KILL_RETRY: Duration = Duration::from_secs(5);
 
-/// From when the second of [`PAUSE`] is counted.
+/// From when the pause before a start is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Pause {
-    /// From the start: a second service life begins a second after the first, or at once if that has passed.
+    /// From the last start: a service that has lived longer starts at once.
     AfterStart,
-    /// From the end, if the life took less than a second; else none.
+    /// From the end, if the life was shorter than the pause; else none.
     AfterEnd,
 }
 
@@ -34,12 +35,16 @@ pub enum Leave {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServiceRules {
     pause: Pause,
+    /// The small files about restarts count, an end of `run` with 100 too, and the pause grows; else it is [`PAUSE`].
+    pub limits_restarts: bool,
     /// `up` and `once` start a service that pauses before its next start.
     pub up_ends_pause: bool,
     /// What `exit` does.
     pub leave: Leave,
     /// `finish` and `control/X` are looked for.
     pub scripts: bool,
+    /// `setup` is looked for, too.
+    pub setup: bool,
     /// `down` takes back an order to leave, as `up` does.
     down_stays: bool,
     /// A `finish` that ends with [`Exit::GIVE_UP`](super::Exit::GIVE_UP) ends the restarts.
@@ -58,9 +63,11 @@ impl ServiceRules {
     /// onit's own.
     pub const ONIT: ServiceRules = ServiceRules {
         pause: Pause::AfterStart,
+        limits_restarts: true,
         up_ends_pause: true,
         leave: Leave::Stop,
         scripts: true,
+        setup: true,
         down_stays: false,
         finish_gives_up: true,
         pause_needs_process: false,
@@ -72,6 +79,8 @@ impl ServiceRules {
     /// runit's runsv.
     pub const RUNSV: ServiceRules = ServiceRules {
         pause: Pause::AfterEnd,
+        limits_restarts: false,
+        setup: false,
         up_ends_pause: false,
         down_stays: true,
         finish_gives_up: false,
@@ -82,9 +91,11 @@ impl ServiceRules {
 
     /// daemontools' supervise.
     pub const SUPERVISE: ServiceRules = ServiceRules {
+        limits_restarts: false,
         up_ends_pause: false,
         leave: Leave::Wait,
         scripts: false,
+        setup: false,
         finish_gives_up: false,
         pause_needs_process: true,
         fork_pause: Duration::from_secs(5),
@@ -93,10 +104,10 @@ impl ServiceRules {
     };
 
     /// The earliest instant of the next start after a life from `started` to `ended`.
-    pub fn next_start(&self, started: Mono, ended: Mono) -> Mono {
+    pub fn next_start(&self, started: Mono, ended: Mono, pause: Duration) -> Mono {
         match self.pause {
-            Pause::AfterStart => started.after(PAUSE).max(ended),
-            Pause::AfterEnd if ended.since(started) < PAUSE => ended.after(PAUSE),
+            Pause::AfterStart => started.after(pause).max(ended),
+            Pause::AfterEnd if ended.since(started) < pause => ended.after(pause),
             Pause::AfterEnd => ended,
         }
     }
@@ -138,15 +149,6 @@ impl Essential {
             Essential::OnGiveup => false,
         }
     }
-
-    /// Whether it ends everything that a service is not to be started again whose `run` ended like this. What is done has
-    /// not given up.
-    pub fn is_fatal_for_good(self, exit: Exit) -> bool {
-        match self {
-            Essential::OnGiveup => !exit.is_success(),
-            Essential::Always | Essential::OnFailure => false,
-        }
-    }
 }
 
 /// What the small files of one service say.
@@ -158,12 +160,14 @@ pub struct Limits {
     pub kill_after: Option<Duration>,
     /// `finish` is killed after this (`timeout-finish`). None: never.
     pub finish_limit: Option<Duration>,
+    /// `setup` is killed after this (`timeout-up`). None: never.
+    pub up_limit: Option<Duration>,
 }
 
 impl Limits {
     /// What holds for a service that says nothing.
     pub fn of(rules: &ServiceRules) -> Limits {
-        Limits { stop_signal: Signal::TERM, kill_after: None, finish_limit: rules.finish_limit }
+        Limits { stop_signal: Signal::TERM, kill_after: None, finish_limit: rules.finish_limit, up_limit: None }
     }
 }
 
@@ -187,13 +191,17 @@ pub const HOOKED: [Command; 13] = [
 /// Which programs a service has beside `run`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Scripts {
+    /// `setup`.
+    pub setup: bool,
+    /// There is a `setup` and no `run`: the work is done when `setup` is.
+    pub oneshot: bool,
     /// `finish`.
     pub finish: bool,
     hooks: u16,
 }
 
 impl Scripts {
-    /// The same `finish`, and `control/X` for those of [`HOOKED`] of which this holds.
+    /// The same, and `control/X` for those of [`HOOKED`] of which this holds.
     pub fn with_hooks(self, has: impl Fn(Command) -> bool) -> Scripts {
         let bits = HOOKED.iter().enumerate().map(|(at, command)| u16::from(has(*command)) << at);
         Scripts { hooks: bits.sum(), ..self }
@@ -206,12 +214,14 @@ impl Scripts {
 }
 
 /// What the machine of a service has to know of the world, as it was when its owner looked last.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inputs {
     /// What its small files say.
     pub limits: Limits,
     /// Whether everything ends with it.
     pub essential: Option<Essential>,
+    /// Whether an end is followed by a start, and when.
+    pub restarts: Restarts,
     /// Which programs it has.
     pub scripts: Scripts,
     /// For a logger: how much is left in the pipe that it reads from, in bytes.
@@ -221,18 +231,12 @@ pub struct Inputs {
 impl Inputs {
     /// What holds for a service that says nothing, and has nothing but `run`.
     pub fn of(rules: &ServiceRules) -> Inputs {
-        Inputs { limits: Limits::of(rules), essential: None, scripts: Scripts::default(), unread: 0 }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_is_done_has_not_given_up() {
-        let fatal = |essential: Essential| [0, 3].map(|code| essential.is_fatal_for_good(Exit::Code(code)));
-        assert_eq!(fatal(Essential::OnGiveup), [false, true]);
-        assert_eq!([Essential::Always, Essential::OnFailure].map(fatal), [[false; 2]; 2], "that was its end");
+        Inputs {
+            limits: Limits::of(rules),
+            essential: None,
+            restarts: Restarts::default(),
+            scripts: Scripts::default(),
+            unread: 0,
+        }
     }
 }

@@ -6,11 +6,13 @@
 pub mod memory;
 
 use super::history::{End, History};
-use super::policy::{DRAIN_LIMIT, Inputs, KILL_RETRY, Leave, Limits, ServiceRules};
+use super::policy::{DRAIN_LIMIT, Essential, Inputs, KILL_RETRY, Leave, Limits, PAUSE, ServiceRules};
+use super::restart::{Cause, Ended, Streak};
 use super::{
     Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Step, Target, View,
     Want,
 };
+use std::time::Duration;
 
 /// What a service is for another: loggers have no scripts of their own and end when their input does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +27,10 @@ pub enum Role {
 enum State {
     /// No process. If `armed`, `run` starts, but not before the instant.
     Down { armed: bool, not_before: Mono },
+    /// `setup` was asked for and the answer comes within this turn.
+    SetupDue,
+    /// `setup` lives. At `kill_at` it has had its time.
+    SettingUp { pid: Pid, started: Mono, kill_at: Option<Mono> },
     /// `run` was asked for and the answer comes within this turn.
     Starting,
     /// `run` lives. At `kill_at` it has had its time to stop.
@@ -96,8 +102,16 @@ pub struct Service {
     draining: Option<Draining>,
     state: State,
     hook: Hook,
+    /// An order has caused the last end.
+    ended_by_order: bool,
+    /// The last signal that an order sent to this `run`, but for those that stop and continue it.
+    signalled: Option<Mono>,
+    streak: Streak,
     history: History,
 }
+
+/// An end that comes this soon after a signal that an order sent is an effect of it.
+const EFFECT_OF_A_SIGNAL: Duration = Duration::from_secs(10);
 
 impl Service {
     /// A service under supervision since `now`, with no process yet. It starts at [`Event::Begin`], if wanted up.
@@ -116,6 +130,9 @@ impl Service {
             draining: None,
             state: State::Down { armed: want == Want::Up, not_before: now },
             hook: Hook::None,
+            ended_by_order: false,
+            signalled: None,
+            streak: Streak::default(),
             history: History::default(),
         }
     }
@@ -144,9 +161,9 @@ impl Service {
     pub fn deadline(&self) -> Option<Mono> {
         let state = match self.state {
             State::Down { armed: true, not_before } if self.hook == Hook::None => Some(not_before),
-            State::Up { kill_at, .. } | State::Finishing { kill_at, .. } => kill_at,
+            State::SettingUp { kill_at, .. } | State::Up { kill_at, .. } | State::Finishing { kill_at, .. } => kill_at,
             State::FinishDue { at, .. } => Some(at),
-            State::Down { .. } | State::Starting | State::Gone => None,
+            State::Down { .. } | State::SetupDue | State::Starting | State::Gone => None,
         };
         let hook = match self.hook {
             Hook::Running { kill_at, .. } => Some(kill_at),
@@ -160,6 +177,8 @@ impl Service {
         match self.state {
             State::Down { armed: true, not_before } => Some(not_before),
             State::Down { .. }
+            | State::SetupDue
+            | State::SettingUp { .. }
             | State::Starting
             | State::Up { .. }
             | State::FinishDue { .. }
@@ -173,17 +192,23 @@ impl Service {
         match self.state {
             State::Down { armed, .. } => !armed,
             State::Gone => true,
-            State::Starting | State::Up { .. } | State::FinishDue { .. } | State::Finishing { .. } => false,
+            State::SetupDue
+            | State::SettingUp { .. }
+            | State::Starting
+            | State::Up { .. }
+            | State::FinishDue { .. }
+            | State::Finishing { .. } => false,
         }
     }
 
     /// What the outside may see.
     pub fn view(&self) -> View {
         let (phase, pid) = match self.state {
+            State::SettingUp { pid, .. } => (Phase::Setup, Some(pid)),
             State::Up { pid, .. } => (Phase::Run, Some(pid)),
             State::FinishDue { .. } => (Phase::Finish, None),
             State::Finishing { pid, .. } => (Phase::Finish, Some(pid)),
-            State::Down { .. } | State::Starting | State::Gone => (Phase::Down, None),
+            State::Down { .. } | State::SetupDue | State::Starting | State::Gone => (Phase::Down, None),
         };
         View {
             phase,
@@ -224,7 +249,13 @@ impl Service {
         if self.role == Role::Main && self.rules.stays(command) {
             self.leaving = false;
         }
-        self.stop_requested |= matches!(self.state, State::Up { .. }) && asks_to_end(command);
+        let runs = matches!(self.state, State::Up { .. });
+        if runs || matches!(self.state, State::SettingUp { .. }) {
+            self.stop_requested |= asks_to_end(command);
+        }
+        if runs && matches!(command, Command::Signal(_)) {
+            self.signalled = Some(now);
+        }
         match command {
             Command::Up => self.up(now, Want::Up),
             Command::Once => self.up(now, Want::Once),
@@ -253,6 +284,9 @@ impl Service {
 
     fn up(&mut self, now: Mono, want: Want) -> Step {
         self.want = want;
+        if !matches!(self.state, State::SettingUp { .. } | State::Up { .. }) {
+            self.streak.begin_anew(self.history.begun());
+        }
         match &mut self.state {
             State::Down { armed, not_before } => {
                 *armed = true;
@@ -261,7 +295,7 @@ impl Service {
                 }
             }
             State::FinishDue { again, .. } | State::Finishing { again, .. } => *again = true,
-            State::Starting | State::Up { .. } | State::Gone => {}
+            State::SetupDue | State::SettingUp { .. } | State::Starting | State::Up { .. } | State::Gone => {}
         }
         self.try_start(now)
     }
@@ -277,8 +311,8 @@ impl Service {
                 *again = false;
                 Step::NOTHING
             }
-            State::Up { .. } => self.stop(now, self.inputs.limits.stop_signal),
-            State::Starting | State::Gone => Step::NOTHING,
+            State::SettingUp { .. } | State::Up { .. } => self.stop(now, self.inputs.limits.stop_signal),
+            State::SetupDue | State::Starting | State::Gone => Step::NOTHING,
         }
     }
 
@@ -287,7 +321,7 @@ impl Service {
         match &mut self.state {
             State::Down { .. } => self.rest(),
             State::FinishDue { again, .. } | State::Finishing { again, .. } => *again = false,
-            State::Starting | State::Up { .. } | State::Gone => {}
+            State::SetupDue | State::SettingUp { .. } | State::Starting | State::Up { .. } | State::Gone => {}
         }
         Step::NOTHING
     }
@@ -320,8 +354,10 @@ impl Service {
     fn kill(&mut self, now: Mono, to: Target) -> Step {
         match self.state {
             State::Up { .. } => self.deliver(now, Command::Kill(to), Signal::KILL, to),
-            State::Finishing { pid, .. } => Effect::Signal(pid, Signal::KILL, to).into(),
-            State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Gone => Step::NOTHING,
+            State::SettingUp { pid, .. } | State::Finishing { pid, .. } => Effect::Signal(pid, Signal::KILL, to).into(),
+            State::Down { .. } | State::SetupDue | State::Starting | State::FinishDue { .. } | State::Gone => {
+                Step::NOTHING
+            }
         }
     }
 
@@ -333,19 +369,41 @@ impl Service {
     fn stop(&mut self, now: Mono, signal: Signal) -> Step {
         match self.state {
             State::Up { pid, .. } => self.ask_first(now, Command::Term, Then::Stop { pid, signal }),
-            State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Finishing { .. } | State::Gone => {
-                Step::NOTHING
-            }
+            State::SettingUp { pid, .. } => self.stop_setup(now, pid, signal),
+            State::Down { .. }
+            | State::SetupDue
+            | State::Starting
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => Step::NOTHING,
         }
     }
 
     fn deliver(&mut self, now: Mono, command: Command, signal: Signal, to: Target) -> Step {
         match self.state {
             State::Up { pid, .. } => self.ask_first(now, command, Then::Deliver { pid, signal, to }),
-            State::Down { .. } | State::Starting | State::FinishDue { .. } | State::Finishing { .. } | State::Gone => {
-                Step::NOTHING
-            }
+            State::Down { .. }
+            | State::SetupDue
+            | State::SettingUp { .. }
+            | State::Starting
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => Step::NOTHING,
         }
+    }
+
+    /// `setup` is stopped without `control/X`, which is for `run`.
+    fn stop_setup(&mut self, now: Mono, pid: Pid, signal: Signal) -> Step {
+        self.got_term = true;
+        let wants_up = self.want == Want::Up;
+        if let (State::SettingUp { kill_at, .. }, Some(limit), false) =
+            (&mut self.state, self.inputs.limits.kill_after, wants_up)
+        {
+            *kill_at = Some(sooner(*kill_at, now.after(limit)));
+        }
+        let mut step = Step::from(Effect::Signal(pid, signal, Target::Process));
+        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        step
     }
 
     // control/X: a program of the user's that may take the place of a signal.
@@ -402,6 +460,8 @@ impl Service {
                 self.ask_first(now, Command::Up, Then::Start)
             }
             State::Down { .. }
+            | State::SetupDue
+            | State::SettingUp { .. }
             | State::Starting
             | State::Up { .. }
             | State::FinishDue { .. }
@@ -411,6 +471,14 @@ impl Service {
     }
 
     fn launch(&mut self) -> Step {
+        if self.has_scripts() && self.rules.setup && self.inputs.scripts.setup {
+            self.state = State::SetupDue;
+            return Step::starting(Script::Setup);
+        }
+        self.launch_run()
+    }
+
+    fn launch_run(&mut self) -> Step {
         self.state = State::Starting;
         Step::starting(Script::Run)
     }
@@ -422,18 +490,25 @@ impl Service {
             return Step::NOTHING;
         }
         match self.state {
+            State::SetupDue => {
+                let kill_at = self.inputs.limits.up_limit.map(|limit| now.after(limit));
+                self.state = State::SettingUp { pid, started: now, kill_at };
+                self.since = now;
+                (self.stop_requested, self.signalled) = (false, None);
+                self.history.begin(now, pid, None);
+            }
             State::Starting => {
                 let kill_at = self.draining.map(|draining| draining.until);
                 self.state = State::Up { pid, started: now, kill_at };
                 self.since = now;
-                self.stop_requested = false;
-                self.history.begin(now, pid);
+                (self.stop_requested, self.signalled) = (false, None);
+                self.history.begin(now, pid, Some(now));
             }
             State::FinishDue { exit, started, again, .. } => {
                 let kill_at = self.inputs.limits.finish_limit.map(|limit| now.after(limit));
                 self.state = State::Finishing { pid, exit, started, again, kill_at };
             }
-            State::Down { .. } | State::Up { .. } | State::Finishing { .. } | State::Gone => {
+            State::Down { .. } | State::SettingUp { .. } | State::Up { .. } | State::Finishing { .. } | State::Gone => {
                 debug_assert!(false, "an answer without a question");
             }
         }
@@ -447,13 +522,17 @@ impl Service {
             return self.follow(now, then, false);
         }
         match (self.state, why) {
-            (State::Starting, Refusal::Fork) if self.leaving && !self.has_time_to_drain(now) => {
+            (State::SetupDue, Refusal::Fork) | (State::Starting, Refusal::Fork)
+                if self.leaving && !self.has_time_to_drain(now) =>
+            {
                 self.cycle_ended(now, now, false)
             }
-            (State::Starting, Refusal::Fork) => {
+            (State::SetupDue | State::Starting, Refusal::Fork) => {
+                self.history.forget_unfinished();
                 self.state = State::Down { armed: true, not_before: self.rules.next_fork(now) };
                 Step::NOTHING
             }
+            (State::SetupDue, Refusal::Exec) => self.setup_not_executed(now),
             (State::Starting, Refusal::Exec) => {
                 self.since = now;
                 self.run_ended(now, Exit::NOT_RUN, now)
@@ -466,7 +545,10 @@ impl Service {
                 self.paused = false; // it counts as having run
                 self.cycle_ended(now, started, again)
             }
-            (State::Down { .. } | State::Up { .. } | State::Finishing { .. } | State::Gone, _) => {
+            (
+                State::Down { .. } | State::SettingUp { .. } | State::Up { .. } | State::Finishing { .. } | State::Gone,
+                _,
+            ) => {
                 debug_assert!(false, "an answer without a question");
                 Step::NOTHING
             }
@@ -483,7 +565,14 @@ impl Service {
             return match (then, self.state) {
                 (Then::Start, _) => self.follow(now, then, handled),
                 (_, State::Down { .. }) => self.try_start(now),
-                (_, State::Starting | State::Up { .. } | State::FinishDue { .. }) => self.follow(now, then, handled),
+                (
+                    _,
+                    State::SetupDue
+                    | State::SettingUp { .. }
+                    | State::Starting
+                    | State::Up { .. }
+                    | State::FinishDue { .. },
+                ) => self.follow(now, then, handled),
                 (_, State::Finishing { .. } | State::Gone) => Step::NOTHING,
             };
         }
@@ -494,12 +583,17 @@ impl Service {
             }
             State::Finishing { pid, started, again, .. } if pid == dead => {
                 let gives_up = self.rules.finish_gives_up && exit == Exit::GIVE_UP && !again;
-                let outcome = if gives_up { self.give_up() } else { None };
+                let is_success = self.history.last_end().is_some_and(|end| end.is_success);
+                let over = if is_success { Ok(()) } else { Err(Cause::Finish) };
+                let outcome = if gives_up { self.give_up(over) } else { None };
                 outcome.map_or(Step::NOTHING, Step::from).then(self.cycle_ended(now, started, again))
             }
+            State::SettingUp { pid, started, .. } if pid == dead => self.setup_ended(now, exit, started),
             State::Up { .. }
             | State::Finishing { .. }
             | State::Down { .. }
+            | State::SetupDue
+            | State::SettingUp { .. }
             | State::Starting
             | State::FinishDue { .. }
             | State::Gone => {
@@ -509,9 +603,12 @@ impl Service {
         }
     }
 
-    /// Notes how `run` has ended, and what that means if nobody had asked for it.
+    /// Records how `run` has ended, and tells what that means if no order had asked for it.
     fn end_of_run(&mut self, now: Mono, exit: Exit) -> Option<Outcome> {
-        self.history.end(now, exit, self.stop_requested);
+        let is_success = self.inputs.restarts.success.contain(exit);
+        let is_effect = self.signalled.is_some_and(|at| now.since(at) <= EFFECT_OF_A_SIGNAL);
+        self.ended_by_order = self.stop_requested || is_effect;
+        self.history.end(now, exit, self.ended_by_order, is_success);
         if self.stop_requested || self.leaving || self.want == Want::Down {
             return None;
         }
@@ -519,21 +616,96 @@ impl Service {
             self.want = Want::Once; // all that is still to come is its `finish`
             return Some(Outcome::EssentialEnded(exit));
         }
-        (self.want == Want::Up).then(|| Outcome::Ended { exit, lived: now.since(self.since) })
+        if self.want != Want::Up {
+            return None;
+        }
+        let over = match self.limits_restarts() && !is_effect {
+            true if exit == Exit::PERMANENT && !is_success => Some(Err(Cause::Permanent)),
+            true => self.is_over(now, is_success),
+            false => None,
+        };
+        match over {
+            Some(over) => self.give_up(over),
+            None => Some(Outcome::Ended { exit, lived: now.since(self.since) }),
+        }
     }
 
-    /// `finish` says that it is not to be started again. That is news of a service that was wanted up.
-    fn give_up(&mut self) -> Option<Outcome> {
+    fn setup_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
+        let is_wanted = !(self.stop_requested || self.leaving || self.want == Want::Down || self.escalated);
+        if exit.is_success() && is_wanted && !self.inputs.scripts.oneshot {
+            (self.got_term, self.since) = (false, now);
+            return self.launch_run();
+        }
+        self.ended_by_order = self.stop_requested;
+        self.history.end(now, exit, self.ended_by_order, exit.is_success());
+        let outcome = if is_wanted { self.end_of_setup(now, exit) } else { None };
+        outcome.map_or(Step::NOTHING, Step::from).then(self.cycle_ended(now, started, false))
+    }
+
+    /// What it means that `setup` has failed, or has done all the work that there is.
+    fn end_of_setup(&mut self, now: Mono, exit: Exit) -> Option<Outcome> {
+        let is_done = exit.is_success();
+        if is_done && self.inputs.essential.is_some_and(|essential| essential.is_fatal(exit)) {
+            self.want = Want::Down;
+            self.history.settle(Ok(()));
+            return Some(Outcome::EssentialEnded(exit));
+        }
+        let over = match self.want {
+            Want::Down | Want::Once => return None,
+            Want::Up if is_done => Some(Ok(())),
+            Want::Up if exit == Exit::NOT_RUN => Some(Err(Cause::Permanent)),
+            Want::Up => self.is_over(now, false),
+        };
+        over.map_or(Some(Outcome::SetupFailed(exit)), |over| self.give_up(over))
+    }
+
+    /// `setup` is there, and cannot be executed.
+    fn setup_not_executed(&mut self, now: Mono) -> Step {
+        self.ended_by_order = false;
+        self.streak.ends = self.streak.ends.saturating_add(1);
+        self.cycle_ended(now, now, false)
+    }
+
+    /// A logger starts again after its pause, as what its service writes is lost otherwise.
+    fn limits_restarts(&self) -> bool {
+        self.rules.limits_restarts && self.role == Role::Main
+    }
+
+    fn is_over(&mut self, now: Mono, is_success: bool) -> Option<Result<(), Cause>> {
+        let ready = self.history.lives().last().and_then(|life| life.ready);
+        let history = &self.history;
+        let over = self
+            .streak
+            .end(now, Ended { is_success, ready }, &self.inputs.restarts, |from, life| history.ends_since(from, life));
+        over
+    }
+
+    /// It is not to be started again. That is news of a service that was wanted up.
+    fn give_up(&mut self, over: Result<(), Cause>) -> Option<Outcome> {
         if std::mem::replace(&mut self.want, Want::Down) != Want::Up {
             return None;
         }
-        self.history.give_up();
+        self.history.settle(over);
         let End { exit, .. } = self.history.last_end()?;
-        Some(match self.inputs.essential {
-            Some(essential) if essential.is_fatal_for_good(exit) => Outcome::EssentialEnded(exit),
-            Some(_) | None if exit.is_success() => Outcome::Done,
-            Some(_) | None => Outcome::GaveUp(exit),
+        Some(match (self.inputs.essential, over) {
+            (Some(Essential::OnGiveup), Err(_)) if exit.is_success() => Outcome::EssentialEnded(Exit::Code(1)),
+            (Some(Essential::OnGiveup), Err(_)) => Outcome::EssentialEnded(exit),
+            (_, Err(cause)) => Outcome::GaveUp(exit, cause),
+            (_, Ok(())) => Outcome::Done,
         })
+    }
+
+    /// When the next start may follow a life from `started` to `now`.
+    fn next_start_after(&self, started: Mono, now: Mono) -> Mono {
+        let pause = if !self.limits_restarts() {
+            PAUSE
+        } else if self.ended_by_order {
+            PAUSE.min(self.inputs.restarts.backoff.min)
+        } else {
+            let pid = self.history.lives().last().map_or(0, |life| memory::number(life.pid));
+            self.streak.pause(&self.inputs.restarts.backoff, now.0 ^ pid << 32)
+        };
+        self.rules.next_start(started, now, pause)
     }
 
     fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
@@ -552,7 +724,7 @@ impl Service {
             self.paused = false;
         }
         let armed = self.want == Want::Up || again;
-        self.state = State::Down { armed, not_before: self.rules.next_start(started, now) };
+        self.state = State::Down { armed, not_before: self.next_start_after(started, now) };
         if armed && self.has_time_to_drain(now) {
             return self.drain(now); // what it leaves in the pipe is not lost as long as there is time
         }
@@ -588,7 +760,13 @@ impl Service {
                 self.state = State::FinishDue { exit, started, again, at: now };
                 Step::starting(Script::Finish(exit))
             }
+            State::SettingUp { pid, started, kill_at: Some(at) } if at <= now => {
+                self.state = State::SettingUp { pid, started, kill_at: Some(now.after(KILL_RETRY)) };
+                Effect::KillLate(pid, Script::Setup).into()
+            }
             State::Down { .. }
+            | State::SetupDue
+            | State::SettingUp { .. }
             | State::Starting
             | State::Up { .. }
             | State::FinishDue { .. }
@@ -625,7 +803,12 @@ impl Service {
                 }
             }
             State::Down { .. } => self.rest(),
-            State::Starting | State::FinishDue { .. } | State::Finishing { .. } | State::Gone => {}
+            State::SetupDue
+            | State::SettingUp { .. }
+            | State::Starting
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => {}
         }
         self.try_start(now)
     }
@@ -639,10 +822,12 @@ impl Service {
             step.push(Effect::Signal(pid, Signal::KILL, Target::Process));
         }
         match self.state {
-            State::Up { pid, .. } | State::Finishing { pid, .. } => {
+            State::SettingUp { pid, .. } | State::Up { pid, .. } | State::Finishing { pid, .. } => {
                 step.push(Effect::Signal(pid, Signal::KILL, Target::Process));
             }
-            State::Down { .. } | State::Starting | State::FinishDue { .. } => self.state = State::Gone,
+            State::Down { .. } | State::SetupDue | State::Starting | State::FinishDue { .. } => {
+                self.state = State::Gone;
+            }
             State::Gone => {}
         }
         step

@@ -8,7 +8,7 @@
 //! - no signal goes to a process that is not alive and ours
 //! - few starts follow from one event
 //! - what is wanted up has a process or a deadline; what is not wanted starts nothing and has no deadline
-//! - starts that nobody asked for are a second apart
+//! - starts that no order asked for are as far apart as the pauses say, and stop where the limits say so
 //! - the view names the living process, since when, and flags that belong to it
 //! - no deadline is left in the past, so nobody wakes in vain
 //! - programs with a time limit are killed when it is over, not before
@@ -19,6 +19,7 @@ mod transitions;
 mod walks;
 
 use super::policy::{Essential, Leave, Limits, Scripts, ServiceRules};
+use super::restart::{Restart, Restarts};
 use super::service::{Role, Service};
 use super::{Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, Signal, Target, Want};
 use std::time::Duration;
@@ -62,6 +63,9 @@ enum Program {
 /// What becomes of a start. Hooks are named by their commands' words; the others are there only to be refused.
 #[derive(Clone, Copy, Debug)]
 struct Programs {
+    setup: Program,
+    /// There is no `run` beside `setup`.
+    oneshot: bool,
     run: Option<Refusal>,
     finish: Program,
     hooks: &'static [Command],
@@ -69,7 +73,14 @@ struct Programs {
 }
 
 impl Programs {
-    const RUN: Programs = Programs { run: None, finish: Program::Absent, hooks: &[], refused_hooks: None };
+    const RUN: Programs = Programs {
+        setup: Program::Absent,
+        oneshot: false,
+        run: None,
+        finish: Program::Absent,
+        hooks: &[],
+        refused_hooks: None,
+    };
     const RUN_AND_FINISH: Programs = Programs { finish: Program::Runs, ..Programs::RUN };
 
     fn scripts(&self) -> Scripts {
@@ -77,17 +88,23 @@ impl Programs {
         let has_hook = |command| self.refused_hooks.is_some() || self.hooks.contains(&command);
         let mut scripts = Scripts::default().with_hooks(has_hook);
         scripts.finish = finish;
+        scripts.setup = self.setup != Program::Absent;
+        scripts.oneshot = scripts.setup && self.oneshot;
         scripts
     }
 
     fn refusal(&self, script: Script) -> Option<Refusal> {
-        match (script, self.finish) {
-            (Script::Run, _) => self.run,
-            (Script::Finish(_), Program::Runs) => None,
-            (Script::Finish(_), Program::Refused(why)) => Some(why),
-            (Script::Finish(_), Program::Absent) => Some(Refusal::Exec),
-            (Script::Control(command), _) if self.hooks.contains(&command) => None,
-            (Script::Control(_), _) => Some(self.refused_hooks.expect("it has no such hook")),
+        let of = |program| match program {
+            Program::Runs => None,
+            Program::Refused(why) => Some(why),
+            Program::Absent => Some(Refusal::Exec),
+        };
+        match script {
+            Script::Setup => of(self.setup),
+            Script::Run => self.run,
+            Script::Finish(_) => of(self.finish),
+            Script::Control(command) if self.hooks.contains(&command) => None,
+            Script::Control(_) => Some(self.refused_hooks.expect("it has no such hook")),
         }
     }
 }
@@ -123,6 +140,18 @@ struct Known {
     stop_sent: bool,
     /// `run` was told to end by an order.
     asked_to_end: bool,
+    /// An order sent a signal to `run`.
+    signalled: Option<Mono>,
+    /// The ends of `run` that no order caused, since it was told to start.
+    ends: Vec<Mono>,
+    /// How many of the last of them followed each other without a long life.
+    streak: u32,
+    /// No order caused the last end of `run`.
+    failed: bool,
+    /// `setup` has ended well, and `run` follows.
+    set_up: bool,
+    /// There was no process for the last start.
+    no_process: bool,
     escalated: bool,
 }
 
@@ -141,6 +170,7 @@ struct World {
     /// What was in its pipe when that was last looked at.
     left: usize,
     essential: Option<Essential>,
+    restarts: Restarts,
     /// What the last event meant for others.
     outcome: Option<Outcome>,
     known: Known,
@@ -162,6 +192,7 @@ impl World {
             unread: 0,
             left: usize::MAX,
             essential: None,
+            restarts: Restarts::default(),
             outcome: None,
             known: Known {
                 want,
@@ -173,6 +204,12 @@ impl World {
                 attempted: None,
                 stop_sent: false,
                 asked_to_end: false,
+                signalled: None,
+                ends: Vec::new(),
+                streak: 0,
+                failed: false,
+                set_up: false,
+                no_process: false,
                 escalated: false,
             },
         }
@@ -244,14 +281,103 @@ impl World {
         if gives_up && self.rules.finish_gives_up {
             self.known.want = Want::Down;
         }
-        if dead.script == Script::Run && self.is_essential_end(exit) {
-            self.known.want = Want::Once;
+        if dead.script == Script::Setup {
+            self.learn_of_setup(exit);
+        }
+        if dead.script == Script::Run {
+            let is_over = self.learn_of_end(exit);
+            if self.is_essential_end(exit) {
+                self.known.want = Want::Once;
+            } else if is_over {
+                self.known.want = Want::Down;
+            }
         }
         if self.role == Role::Logger && self.service.view().leaving {
             self.known.hasty |= self.unread < self.left; // it reads, so it need not wait
             self.left = self.unread;
         }
         self.handle(Event::Died(dead.pid, exit))
+    }
+
+    fn limits_restarts(&self) -> bool {
+        self.rules.limits_restarts && self.role == Role::Main
+    }
+
+    /// What the manual says of an end of `run`: whether the service is not to be started again.
+    fn learn_of_end(&mut self, exit: Exit) -> bool {
+        let (now, rules) = (self.now, *self.restarts);
+        let is_wanted = self.known.want == Want::Up && !self.service.view().leaving && !self.known.escalated;
+        let known = &mut self.known;
+        let is_effect = known.signalled.is_some_and(|at| now.since(at) <= 10 * SECOND);
+        known.failed = !(known.asked_to_end || is_effect);
+        if !known.failed {
+            return false;
+        }
+        known.ends.push(now);
+        if !is_wanted || !self.limits_restarts() {
+            return false;
+        }
+        let known = &mut self.known;
+        if now.since(known.up_since) >= rules.backoff.reset {
+            known.streak = 0;
+        }
+        known.streak += 1;
+        let is_success = rules.success.contain(exit);
+        let is_too_often = rules.max_restarts.is_some_and(|most| {
+            known.ends.iter().filter(|at| now.since(**at) <= most.window).count() > most.count as usize
+        });
+        match rules.restart {
+            Restart::Never => true,
+            Restart::OnFailure if is_success => true,
+            Restart::Always | Restart::OnFailure => is_too_often || exit == Exit::Code(100) && !is_success,
+        }
+    }
+
+    /// The same of an end of `setup`.
+    fn learn_of_setup(&mut self, exit: Exit) {
+        let is_told = self.known.asked_to_end || self.service.view().leaving || self.known.escalated;
+        let is_wanted = self.known.want != Want::Down && !is_told;
+        let (is_done, oneshot) = (exit == Exit::Code(0), self.programs.scripts().oneshot);
+        if is_done && is_wanted && !oneshot {
+            self.known.set_up = true;
+            return;
+        }
+        self.known.failed = !self.known.asked_to_end;
+        if is_done && is_wanted {
+            let is_essential = matches!(self.essential, Some(Essential::Always));
+            if self.known.want == Want::Up || is_essential {
+                self.known.want = Want::Down;
+            }
+            self.known.ends.push(self.now);
+        } else if self.known.failed {
+            let rules = *self.restarts;
+            self.known.ends.push(self.now);
+            if self.known.want == Want::Up && is_wanted && exit != Exit::Code(111) {
+                self.known.streak += 1;
+                let is_too_often = rules.max_restarts.is_some_and(|most| {
+                    let recent = self.known.ends.iter().filter(|at| self.now.since(**at) <= most.window);
+                    recent.count() > most.count as usize
+                });
+                if rules.restart == Restart::Never || is_too_often {
+                    self.known.want = Want::Down;
+                }
+            } else if self.known.want == Want::Up && is_wanted {
+                self.known.want = Want::Down;
+            }
+        }
+    }
+
+    /// The least time between two starts that no order asked for.
+    fn least_pause(&self) -> Duration {
+        let backoff = self.restarts.backoff;
+        if !self.limits_restarts() {
+            SECOND
+        } else if self.known.failed {
+            let doubled = (1..self.known.streak).fold(backoff.min, |pause, _| (2 * pause).min(backoff.max));
+            backoff.min.max(doubled * 9 / 10)
+        } else {
+            SECOND.min(backoff.min)
+        }
     }
 
     /// As a bystander would say who knows the orders.
@@ -374,7 +500,7 @@ impl World {
         let again = Service::remembered(self.rules, self.role, self.service.memory(), history);
         let mut again = again.expect("what is noted can be read");
         assert_eq!(again.inputs.limits, self.service.inputs.limits, "what holds for a process since its start");
-        again.inputs = self.service.inputs;
+        again.inputs = self.service.inputs.clone();
         assert_eq!(again, self.service, "what is noted is what is");
         self.service = again;
     }
@@ -383,6 +509,7 @@ impl World {
         let inputs = &mut self.service.inputs;
         inputs.scripts = self.programs.scripts();
         (inputs.essential, inputs.unread) = (self.essential, self.unread);
+        inputs.restarts = self.restarts.clone();
     }
 
     fn act(&mut self, effect: Effect, words: &mut Vec<String>) {
@@ -391,8 +518,11 @@ impl World {
                 let process = self.process(pid);
                 process.receive(signal);
                 let script = process.script;
-                if script == Script::Run && (signal == Signal::TERM || signal == self.limits.stop_signal) {
-                    self.process(pid).told = true;
+                if matches!(script, Script::Setup | Script::Run)
+                    && (signal == Signal::TERM || signal == self.limits.stop_signal)
+                {
+                    let process = self.process(pid);
+                    (process.told, process.limit) = (true, None); // what is told to end may be killed earlier
                     self.known.stop_sent = true;
                 }
                 let group = if to == Target::Group { "'s group" } else { "" };
@@ -420,12 +550,26 @@ impl World {
     fn start(&mut self, script: Script, words: &mut Vec<String>) -> Event {
         assert!(!self.known.escalated, "nothing starts when patience is over");
         assert!(self.living.iter().all(|p| is_control(p.script) != is_control(script)), "{script:?} beside its like");
-        if script == Script::Run {
-            self.check_start();
+        match script {
+            Script::Setup => {
+                assert!(self.rules.setup, "other tools have no setup");
+                self.check_start();
+            }
+            Script::Run if std::mem::take(&mut self.known.set_up) => {
+                self.known.attempted = Some(self.now);
+                self.known.owed |= self.known.want == Want::Once; // until `run` has started
+            }
+            Script::Run => self.check_start(),
+            Script::Finish(_) | Script::Control(_) => {}
         }
         let refusal = self.programs.refusal(script);
         match (script, refusal) {
-            (Script::Run, None | Some(Refusal::Exec)) => {
+            (Script::Setup, Some(Refusal::Exec)) => {
+                self.known.down_since = self.now;
+                (self.known.owed, self.known.failed) = (false, true);
+                self.known.streak += 1;
+            }
+            (Script::Setup, None) | (Script::Run, None | Some(Refusal::Exec)) => {
                 self.known.up_since = self.now;
                 self.known.down_since = self.now;
                 self.known.owed = false;
@@ -434,9 +578,8 @@ impl World {
                 self.known.down_since = self.now;
                 self.known.paused = false;
             }
-            (Script::Run | Script::Finish(_), Some(Refusal::Fork))
-            | (Script::Finish(_), None)
-            | (Script::Control(_), _) => {}
+            (Script::Setup | Script::Run, Some(Refusal::Fork)) => self.known.no_process = true,
+            (Script::Finish(_), Some(Refusal::Fork)) | (Script::Finish(_), None) | (Script::Control(_), _) => {}
         }
         match refusal {
             Some(refusal) => words.push(format!("no {}: {refusal:?}", script_word(script))),
@@ -449,6 +592,7 @@ impl World {
         self.born += 1;
         let pid = Pid(self.born);
         let limit = match script {
+            Script::Setup => self.limits.up_limit,
             Script::Run => None,
             Script::Finish(_) => self.limits.finish_limit,
             Script::Control(_) => Some(self.rules.control_limit),
@@ -457,8 +601,9 @@ impl World {
             self.known.paused = false;
             self.known.stop_sent = false;
         }
-        if script == Script::Run {
+        if matches!(script, Script::Setup | Script::Run) {
             self.known.asked_to_end = false;
+            self.known.signalled = None;
         }
         let (told, stopped, doomed, killed) = (false, false, false, None);
         self.living.push(Process { pid, script, born: self.now, limit, told, stopped, doomed, killed });
@@ -472,11 +617,18 @@ impl World {
         let phase = self.service.view().phase;
         let known = &mut self.known;
         let ends = [Command::Down, Command::Exit, Command::Term, Command::StopSignal];
-        known.asked_to_end |= phase == Phase::Run && (ends.contains(&command) || matches!(command, Command::Kill(_)));
+        let runs = matches!(phase, Phase::Setup | Phase::Run);
+        known.asked_to_end |= runs && (ends.contains(&command) || matches!(command, Command::Kill(_)));
+        if phase == Phase::Run && matches!(command, Command::Signal(_)) {
+            known.signalled = Some(self.now);
+        }
         match command {
             Command::Up | Command::Once => {
+                if !runs {
+                    (known.ends, known.streak) = (Vec::new(), 0);
+                }
                 known.want = if command == Command::Up { Want::Up } else { Want::Once };
-                known.owed = phase != Phase::Run;
+                known.owed = !runs;
                 known.hasty = self.rules.up_ends_pause && phase == Phase::Down;
             }
             Command::Down => (known.want, known.owed) = (Want::Down, false),
@@ -507,10 +659,12 @@ impl World {
     // What holds after each event.
 
     fn check_start(&mut self) {
+        let least = if std::mem::take(&mut self.known.no_process) { SECOND } else { self.least_pause() };
         let known = &mut self.known;
         assert!(known.want == Want::Up || known.owed, "run starts only when it is wanted");
         if let Some(before) = known.attempted.replace(self.now) {
-            assert!(known.hasty || self.now.since(before) >= SECOND, "starts are a second apart");
+            let pause = self.now.since(before);
+            assert!(known.hasty || pause >= least, "starts are {least:?} apart, not {pause:?}");
         }
         known.hasty = false;
     }
@@ -530,12 +684,14 @@ impl World {
         let shown = self.living.iter().find(|p| !is_control(p.script));
         assert_eq!(view.pid, shown.map(|p| p.pid), "the pid is that of what runs");
         match shown.map(|p| p.script) {
+            Some(Script::Setup) => assert_eq!(view.phase, Phase::Setup),
             Some(Script::Run) => assert_eq!(view.phase, Phase::Run),
             Some(_) => assert_eq!(view.phase, Phase::Finish),
             None => assert_ne!(view.phase, Phase::Run),
         }
         assert_eq!(self.service.is_busy(), self.living.iter().any(|p| is_control(p.script)), "busy with a hook");
-        assert!(!view.got_term || (view.phase == Phase::Run && self.known.stop_sent), "whoever got TERM lives");
+        let runs = matches!(view.phase, Phase::Setup | Phase::Run);
+        assert!(!view.got_term || (runs && self.known.stop_sent), "whoever got TERM lives");
         if self.known.escalated {
             return;
         }
@@ -559,8 +715,8 @@ impl World {
         let finish_is_due = view.phase == Phase::Finish;
         let deadline = self.service.deadline();
         assert_eq!(deadline.is_some(), wanted || finish_is_due, "{:?}", self.service);
-        let far = self.now.after(5 * SECOND);
-        assert!(deadline.is_none_or(|at| at <= far), "no start is further away than five seconds");
+        let most = (5 * SECOND).max(self.restarts.backoff.max * 11 / 10);
+        assert!(deadline.is_none_or(|at| at <= self.now.after(most)), "no start is further away than {most:?}");
     }
 
     /// Whoever has a time limit is killed when it is over, and again while it lives.
@@ -600,6 +756,7 @@ fn is_control(script: Script) -> bool {
 
 fn script_word(script: Script) -> String {
     match script {
+        Script::Setup => "setup".into(),
         Script::Run => "run".into(),
         Script::Finish(exit) => format!("finish {}", exit_word(exit)),
         Script::Control(command) => format!("control/{}", command_word(command)),

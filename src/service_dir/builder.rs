@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// As whom a service runs.
+/// The user that a service runs as.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum User {
     /// By name. Where no group is given, chpst and setuidgid give it its own one, and s6-setuidgid all that it is in.
@@ -171,8 +171,8 @@ impl Logger {
 /// What the service is given arrives unchanged, whatever bytes it consists of: its words, its variables, its paths.
 /// What the [`Target`] cannot express is an error when the directory is written.
 ///
-/// The environment is written into `run`: no file of `env/` can hold a value that ends in a blank. Whoever may read the
-/// directory may read it; see [`private`](ServiceBuilder::private).
+/// The environment is written into `run`: no file of `env/` can hold a value that ends in a blank. A user who may read
+/// the directory may read it; see [`private`](ServiceBuilder::private).
 ///
 /// Not everything that can be said is acted upon by this version of onit: [`ServiceDir::read`](super::ServiceDir::read)
 /// and [`lint`](super::lint) tell what is not.
@@ -208,7 +208,7 @@ impl ServiceBuilder {
         ServiceBuilder::default().setup(setup)
     }
 
-    /// Who is to supervise it; onit if nobody is named.
+    /// The supervisor that is to look after it; onit if none is named.
     pub fn target(mut self, target: Target) -> ServiceBuilder {
         self.target = target;
         self
@@ -232,7 +232,7 @@ impl ServiceBuilder {
         self
     }
 
-    /// As whom it runs.
+    /// The user that it runs as.
     pub fn user(mut self, user: impl Into<User>) -> ServiceBuilder {
         self.user = Some(user.into());
         self
@@ -361,13 +361,14 @@ small_files!(setters);
 
 /// How it is written.
 impl ServiceBuilder {
-    /// A directory that was written before is made to say this, file by file; what others have put into it stays.
+    /// A directory that was written before is made to say this, file by file; what other programs or users have put
+    /// into it stays.
     pub fn replace(mut self, replace: bool) -> ServiceBuilder {
         self.replace = replace;
         self
     }
 
-    /// Nobody else may look into the directory: for secrets in the environment.
+    /// No other user may look into the directory: for secrets in the environment.
     pub fn private(mut self, private: bool) -> ServiceBuilder {
         self.private = private;
         self

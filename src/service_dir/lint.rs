@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Examines these. Each is a service directory, or a directory of services. What a service says of others is checked
-/// against what stands beside it.
+/// Examines these. Each is a service directory, or a directory of services. What a service says of other services is
+/// checked against what stands beside it.
 pub fn examine<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Vec<Finding> {
     let mut lint = Lint::default();
     for path in paths {

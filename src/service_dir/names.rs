@@ -1,8 +1,8 @@
-//! Names that were meant to be those of files of a service, and those of others.
+//! Names that were meant to be those of files of a service, and names that only other supervisors know.
 
 use crate::wire::settings::{FILES, Kind};
 
-/// Names that others give a meaning, and what to do instead.
+/// Names that other supervisors give a meaning, and what to do instead.
 pub(super) const FOREIGN: &[(&str, &str)] = &[
     (
         "type",

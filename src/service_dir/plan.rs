@@ -293,7 +293,7 @@ impl ServiceBuilder {
     }
 }
 
-/// A configuration that somebody else has written stays.
+/// A configuration that we have not written stays.
 fn write_config(directory: &[u8], config: &str) -> Vec<u8> {
     let config = config.trim_end().replace('\n', "' '");
     let head = shell::line([OsStr::new(LOG_HEAD)]);

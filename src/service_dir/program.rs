@@ -72,7 +72,7 @@ pub(super) fn reads_env(script: &Path) -> bool {
     ["/env", "env/", "envdir", "chpst"].iter().any(|word| text.contains(word))
 }
 
-/// Who may write here rules the service, and with it the user it runs as.
+/// A user who may write here controls the service, and with it the user it runs as.
 pub(super) fn examine_writers(path: &Path, metadata: &Metadata, findings: &mut Vec<Finding>) {
     let mode = metadata.permissions().mode();
     if mode & 0o002 != 0 {

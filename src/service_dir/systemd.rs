@@ -109,7 +109,7 @@ impl Text {
         self.0.push('\n');
     }
 
-    /// A blank at the end of a value is lost, and a backslash there would swallow the next line.
+    /// A blank at the end of a value is lost, and a backslash there would join the next line to it.
     fn set(&mut self, key: &str, value: impl std::fmt::Display) {
         let value = value.to_string();
         let backslashes = value.len() - value.trim_end_matches('\\').len();
@@ -248,7 +248,8 @@ impl Source<'_> {
         }
     }
 
-    /// The command line of another script: it runs in the service directory, and as whom the supervisor runs.
+    /// The command line of another script: it runs in the service directory, and as the user that the supervisor runs
+    /// as.
     fn script(&self, name: &str, shell: &str) -> String {
         let script = self.path.join(name).into_os_string();
         let shell = format!("cd \"${{0%/*}}\" || exit 111; {shell}");
@@ -294,6 +295,9 @@ impl Source<'_> {
                     Restart::Never => "no",
                 },
             );
+        }
+        if let Some(codes) = settings.success_codes {
+            text.set("SuccessExitStatus", codes);
         }
         match settings.backoff {
             Some(backoff) => {

@@ -1,11 +1,12 @@
-//! From files to be to a directory that is there: whole or not at all, and never over what is somebody else's.
+//! Writes the planned files as a directory: whole or not at all, and never over what we have not written.
 //!
-//! A directory is made under a hidden name beside its place and then renamed. That name is ignored by every supervisor of
-//! this family. What a directory of ours consists of stands in its file [`MANIFEST`]; whatever is not listed there
-//! belongs to others (the supervisor, the logger, an administrator) and is not touched.
+//! A directory is made under a hidden name beside its place and then renamed. That name is ignored by every supervisor
+//! of this family. What a directory of ours consists of stands in its file [`MANIFEST`]; whatever is not listed there
+//! belongs to the supervisor, the logger or an administrator, and is not touched.
 //!
-//! One that is there is never exchanged as a whole (`RENAME_EXCHANGE`), though nobody may supervise it: to a supervisor a
-//! service is its directory, and there would be a moment in which what belongs to others is in the wrong one of the two.
+//! One that is there is never exchanged as a whole (`RENAME_EXCHANGE`), even if no supervisor looks after it: to a
+//! supervisor a service is its directory, and there would be a moment in which what we have not written is in the wrong
+//! one of the two.
 
 use super::Target;
 use super::builder::ServiceBuilder;
@@ -27,7 +28,7 @@ pub(super) const MANIFEST: &str = ".written-by-onit";
 const UNION: &str = ".written-by-onit-before-and-now";
 const MANIFEST_HEAD: &str =
     "# onit's service builder wrote these files, and replaces them when told to. All others are yours.";
-/// A hidden name that is taken was left by somebody who was killed; then the next one will do.
+/// A hidden name that is taken was left by a builder that was killed; then the next one will do.
 const ATTEMPTS: u32 = 100;
 
 /// What [`ServiceBuilder::write`] has done.
@@ -95,13 +96,14 @@ impl ServiceBuilder {
     /// new directory whole or not at all.
     ///
     /// One that we wrote before and that says the same is left as it is. One that says something else is an error
-    /// ([`Error::Differs`]) unless it is to be [replaced](ServiceBuilder::replace): then each file of ours is exchanged in
-    /// one step, `run` last, once all of them are on the disk. So a running service goes on, its logs and `supervise/`
-    /// stay, and the new files hold from its next start. While another builder is at it, that is an error
-    /// ([`Error::Io`], [`ResourceBusy`](io::ErrorKind::ResourceBusy)). Anything else that stands there is an error ([`Error::Foreign`]).
+    /// ([`Error::Differs`]) unless it is to be [replaced](ServiceBuilder::replace): then each file of ours is exchanged
+    /// in one step, `run` last, once all of them are on the disk. So a running service goes on, its logs and
+    /// `supervise/` stay, and the new files hold from its next start. While another builder writes there, that is an
+    /// error ([`Error::Io`], [`ResourceBusy`](io::ErrorKind::ResourceBusy)). Anything else that stands there is an
+    /// error ([`Error::Foreign`]).
     ///
-    /// Whoever looks while a directory is being replaced, or after a crash or a power failure in the middle of that, finds
-    /// one of these, and each file is whole:
+    /// A program that looks while a directory is being replaced, or after a crash or a power failure in the middle of
+    /// that, finds one of these, and each file is whole:
     ///
     /// 1. the old `run` with some files new, and all that are old and not replaced
     /// 2. the new `run` with all files new, and perhaps some that are to go; `down` goes last
@@ -122,7 +124,7 @@ impl ServiceBuilder {
                     stage.settle();
                     return Ok(Written::Created);
                 }
-                Err(Errno::EEXIST | Errno::ENOTEMPTY) => {} // somebody was faster
+                Err(Errno::EEXIST | Errno::ENOTEMPTY) => {} // another process was faster
                 Err(errno) => return Err(io("create", path)(errno.into())),
             }
         }
@@ -178,8 +180,8 @@ impl ServiceBuilder {
 /// No list of files is longer, in bytes.
 const LONGEST_MANIFEST: u64 = 1 << 20;
 
-/// Keeps other builders out of a directory while this lives. It does not wait: whoever may read the directory can keep us
-/// out. Where there are no locks, nobody is kept out.
+/// Keeps other builders out of a directory while this lives. It does not wait: a user who may read the directory can
+/// keep us out. Where there are no locks, no builder is kept out.
 fn alone(path: &Path) -> Result<Option<File>, Error> {
     let mut open = fs::OpenOptions::new();
     let Ok(directory) = open.read(true).custom_flags(libc::O_DIRECTORY).open(path) else { return Ok(None) };
@@ -193,7 +195,7 @@ fn alone(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// Under that name there is something, and it is no directory: a link may lead to what is somebody else's.
+/// Under that name there is something, and it is no directory: a link may lead to what we have not written.
 fn is_no_directory(place: &Path) -> bool {
     place.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) && place.file_name().is_some()
 }
@@ -313,7 +315,7 @@ fn hidden(place: &Path, name: &OsStr) -> Result<Stage, Error> {
         match fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => match alone(&path) {
                 Ok(lock) if path.is_dir() => return Ok(Stage { path, lock }),
-                Ok(_) | Err(_) => {} // somebody took it for one that was left
+                Ok(_) | Err(_) => {} // another builder took it for one that was left
             },
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some(error),
             Err(error) => return Err(io("create", place)(error)),
@@ -322,7 +324,7 @@ fn hidden(place: &Path, name: &OsStr) -> Result<Stage, Error> {
     Err(io("create", place)(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into())))
 }
 
-/// Removes what those who were killed have left.
+/// Removes what builders that were killed have left.
 fn clear_away(place: &Path) {
     let Some(name) = place.file_name() else { return };
     let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

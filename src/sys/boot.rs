@@ -26,7 +26,7 @@ const KDSIGACCEPT: libc::Ioctl = 0x4b4e as libc::Ioctl;
 const NOT_EXECUTED: i32 = 127;
 const CONSOLE: &str = "/dev/console";
 const NULL: &str = "/dev/null";
-/// Devices, and who may use them; the numbers are in the kernel's devices.txt.
+/// Devices, and their permissions; the numbers are in the kernel's devices.txt.
 const DEVICES: [(&str, libc::dev_t, u32); 2] = [(CONSOLE, makedev(5, 1), 0o600), (NULL, makedev(1, 3), 0o666)];
 
 /// A file system that every machine has.
@@ -42,7 +42,7 @@ pub struct Early {
     pub no_dev: bool,
     /// What this type understands besides.
     pub options: &'static str,
-    /// A kernel without it is no trouble.
+    /// A kernel without it is no error.
     pub optional: bool,
 }
 
@@ -70,8 +70,8 @@ pub const LINKS: [(&str, &str); 4] = [
     ("/dev/stderr", "/proc/self/fd/2"),
 ];
 
-/// Ctrl-Alt-Del is from now on a signal for us, instead of a reboot on the spot. Nobody may say that but PID 1 of a
-/// machine: false tells that this is a container.
+/// Ctrl-Alt-Del is from now on a signal for us, instead of a reboot on the spot. The kernel does not allow that in a
+/// container: false tells that this is one.
 pub fn take_ctrl_alt_del() -> bool {
     set_cad_enabled(false).is_ok()
 }
@@ -90,8 +90,8 @@ pub fn take_keyboard_requests() {
     }
 }
 
-/// What we were started with is the kernel's: the root directory, a session of our own, files that others may read, and
-/// a PATH, which it does not set.
+/// What we were started with is the kernel's: the root directory, a session of our own, files that all users may read,
+/// and a PATH, which it does not set.
 pub fn set_up_process() {
     #[expect(clippy::disallowed_methods, reason = "it stays")]
     umask(Mode::from_bits_truncate(0o022));
@@ -130,7 +130,7 @@ pub fn is_mount_point(path: impl AsRef<Path>) -> bool {
     matches!((device(path), device(&path.join(".."))), (Ok(here), Ok(above)) if here != above)
 }
 
-/// Makes the devices without which nothing speaks or keeps silent, where the kernel has made none.
+/// Makes the console and the null device, where the kernel has made none.
 pub fn make_devices() {
     for (name, device, mode) in DEVICES {
         if mknod(name, SFlag::S_IFCHR, Mode::empty(), device).is_ok() {
@@ -142,7 +142,7 @@ pub fn make_devices() {
 /// Makes the names in /dev that programs expect.
 pub fn link_descriptors() {
     for (name, target) in LINKS {
-        let _ = std::os::unix::fs::symlink(target, name); // it is there, or nobody can do anything about it
+        let _ = std::os::unix::fs::symlink(target, name); // it is there, or cannot be made
     }
 }
 
@@ -163,7 +163,7 @@ pub fn open_console() {
     }
 }
 
-/// Nobody reads the console through us: two readers would share what is typed.
+/// Our standard input is no longer the console: two readers would share what is typed.
 pub fn give_up_input() -> Result<(), Errno> {
     nix::unistd::dup2_stdin(open_terminal(Path::new(NULL))?)
 }
@@ -182,13 +182,13 @@ fn console_terminal() -> Result<OwnedFd, Errno> {
 /// What a program of the machine gets as its standard input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Terminal {
-    /// The console, which does not control it: what it leaves in the background lives on.
+    /// The console, which does not control it: what it leaves in the background runs on.
     Shared,
     /// The console, which controls it: Ctrl-C works.
     Own,
 }
 
-/// Starts a program in a session of its own. Who cannot be executed says so and ends with 127.
+/// Starts a program in a session of its own. If it cannot be executed, the child says so and ends with 127.
 pub fn start(program: &Path, words: &[&str], terminal: Terminal, say: &dyn Fn(&dyn Display)) -> Result<Pid, Errno> {
     in_child(|| {
         process::lead_session();
@@ -197,7 +197,7 @@ pub fn start(program: &Path, words: &[&str], terminal: Terminal, say: &dyn Fn(&d
         }
         let mut command = Command::new(program);
         if terminal == Terminal::Own {
-            command.arg0("-sh"); // a shell for somebody who has just come
+            command.arg0("-sh"); // a login shell
         }
         signals::unblock_all();
         let errno = failed(command.args(words).exec());
@@ -235,7 +235,7 @@ pub fn in_child(work: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     }
 }
 
-/// Becomes another program. Returns only the reason why not.
+/// Executes another program in place of this one. Returns only if that failed, and then why.
 pub fn become_program(program: &Path, words: &[OsString]) -> Errno {
     signals::unblock_all();
     failed(Command::new(program).args(words).exec())
@@ -246,7 +246,7 @@ pub fn signal_stranger(pid: Pid, signal: Signal) -> Result<(), Errno> {
     signals::send(pid.0, signal)
 }
 
-/// Makes a file that only its mode speaks through, as runit's: its owner may execute it, or nobody may do anything.
+/// Makes a file of which only the mode counts, as runit's: its owner may execute it, or it has no permissions.
 pub fn set_flag_file(path: &Path, set: bool) -> Result<(), Errno> {
     let mode = fs::Permissions::from_mode(if set { 0o100 } else { 0 });
     let made = if path.exists() || !set { Ok(()) } else { fs::write(path, "") };
@@ -277,7 +277,7 @@ pub fn unmount(target: &OsStr) -> Result<(), Errno> {
     umount2(target, MntFlags::UMOUNT_NOFOLLOW)
 }
 
-/// From now on nobody writes to the file system that is mounted here.
+/// Makes the file system that is mounted here read-only.
 pub fn make_read_only(target: &OsStr) -> Result<(), Errno> {
     let none: Option<&OsStr> = None;
     mount(none, target, none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none)
@@ -288,7 +288,8 @@ pub fn make_everything_read_only() -> Result<(), Errno> {
     fs::write("/proc/sysrq-trigger", "u").map_err(failed)
 }
 
-/// Ends the machine or, in a container, makes its manager believe so. Returns only the reason why not.
+/// Ends the machine; in a container, ends us, so that its manager learns the action. Returns only if that failed, and
+/// why.
 pub fn reboot(action: ShutdownAction) -> Errno {
     let how = match action {
         ShutdownAction::Exit | ShutdownAction::PowerOff => RebootMode::RB_POWER_OFF,
@@ -316,7 +317,7 @@ pub fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
     mount(Some(from), to, none, MsFlags::MS_MOVE, none)
 }
 
-/// Takes a mount out of the tree; it goes when nobody uses it any more.
+/// Takes a mount out of the tree; it goes when no process uses it any more.
 pub fn detach(target: &Path) -> Result<(), Errno> {
     umount2(target, MntFlags::MNT_DETACH)
 }

@@ -25,7 +25,7 @@ impl Group {
     /// kernel is older than 5.14. `again`: we have made one before.
     pub fn make(own: &Path, is_whole: bool, again: bool) -> Option<Group> {
         let parent = fs::open_at(fs::HERE, own, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0).ok()?;
-        // The first group of the machine has no type, and can be nobody's.
+        // The root group of the machine has no type, and is never given to a program.
         let is_given = fs::exists(&parent, "cgroup.type") && (is_whole || is_marked(&parent) || is_our_user_s(&parent));
         if !is_given || !fs::exists(&parent, "cgroup.kill") {
             return None;

@@ -38,7 +38,7 @@ pub struct Local {
 pub fn local(seconds: i64) -> Option<Local> {
     let mut tm = std::mem::MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: localtime_r(3) reads `seconds` and fills `tm`; all zeros are a `tm` as well. It reads the environment,
-    // which nobody changes: these are programs of one thread.
+    // which does not change meanwhile: these are programs of one thread.
     let tm = unsafe {
         if libc::localtime_r(&raw const seconds, tm.as_mut_ptr()).is_null() {
             return None;

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-/// The signals as whoever executed us left them: one bit for each that was blocked, from 1 on, or ignored.
+/// The signals as the program that executed us left them: one bit for each that was blocked, from 1 on, or ignored.
 static BLOCKED: AtomicU64 = AtomicU64::new(0);
 static IGNORED: AtomicU64 = AtomicU64::new(0);
 
@@ -35,7 +35,7 @@ pub fn inherited() -> [u64; 2] {
     [&BLOCKED, &IGNORED].map(|bits| bits.load(Ordering::Relaxed))
 }
 
-/// We go on for somebody who was left the signals like this.
+/// Notes them. After a new start they are those that the supervisor before us was given.
 pub fn set_inherited([blocked, ignored]: [u64; 2]) {
     BLOCKED.store(blocked, Ordering::Relaxed);
     IGNORED.store(ignored, Ordering::Relaxed);
@@ -83,7 +83,7 @@ pub struct Plan<'a> {
     pub exit_codes: ExitCodes,
 }
 
-/// What happens to the terminal on the way, and the end of it all.
+/// What happens to the terminal while the main process starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// We have left the terminal; as the leader of its session, or not.
@@ -103,7 +103,7 @@ pub enum Step {
 
 /// How it is said what happens.
 pub trait Report {
-    /// Says so, or does not care.
+    /// Reports this step, or ignores it.
     fn step(&self, step: Step);
     /// This process cannot execute the program: says so.
     fn exec_failed(&self, pid: u32, name: &CStr, errno: Errno);
@@ -112,11 +112,11 @@ pub trait Report {
 /// Why the session of the main process has no terminal.
 static NOT_TAKEN: AtomicI32 = AtomicI32::new(0);
 
-/// Where programs are looked for if nobody says where.
+/// Where programs are looked for if `PATH` is not set.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Starts it. How it fared tells [`Spawner::wait_for_exec`]; only where a child cannot tell us does it say itself that it
-/// could not be executed.
+/// Starts it. Whether its exec worked tells [`Spawner::wait_for_exec`]; only where a child cannot tell us does it say
+/// itself that it could not be executed.
 pub fn start(plan: &Plan, spawner: &mut Spawner, report: &impl Report) -> Result<Pid, Errno> {
     let terminal = (plan.leads == Leads::Group).then(terminal_in_front).flatten();
     if plan.leads == Leads::Session {
@@ -141,7 +141,7 @@ pub fn start(plan: &Plan, spawner: &mut Spawner, report: &impl Report) -> Result
         ..spawn::Plan::new(&plan.argv.iter().map(CString::as_c_str).collect::<Vec<_>>())
     })?;
     if plan.leads == Leads::Group {
-        let _ = set_group(pid); // whoever comes first; before any signal can be meant for the group
+        let _ = set_group(pid); // the child does so too; it is done before any signal for the group
     }
     Ok(pid)
 }
@@ -170,7 +170,7 @@ fn job(leads: Leads, in_front: Option<&OwnedFd>) -> Job<'_> {
 /// Those that are still there, each as its own number.
 fn descriptors(inherited: &[RawFd]) -> Vec<Descriptor<'static>> {
     let open = inherited.iter().filter(|fd| flags(**fd).is_ok());
-    // SAFETY: they were left to us for the main process, and nobody closes them.
+    // SAFETY: they were left to us for the main process, and are not closed.
     open.map(|fd| Descriptor { from: unsafe { BorrowedFd::borrow_raw(*fd) }, to: *fd }).collect()
 }
 
@@ -193,7 +193,7 @@ fn terminal() -> Result<OwnedFd, Errno> {
     fs::open_at(fs::HERE, "/dev/tty", OFlag::O_RDWR, 0).or_else(|_| {
         // SAFETY: descriptor 0 is never closed by us; where it is not open this is refused.
         let copy = fcntl(unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) }, FcntlArg::F_DUPFD_CLOEXEC(3))?;
-        // SAFETY: it was made just now and is nobody else's.
+        // SAFETY: it was made just now, and nothing else uses it.
         Ok(unsafe { OwnedFd::from_raw_fd(copy) })
     })
 }
@@ -223,8 +223,8 @@ fn put_in_front(group: nix::unistd::Pid) {
     let _ = terminal().and_then(|terminal| tcsetpgrp(terminal, group));
 }
 
-/// Leaves our terminal to the session of the main process. If it was our session's, the kernel tells us, as everybody in
-/// front of it, that it hung up; that is no news for the main process.
+/// Leaves our terminal to the session of the main process. If it was our session's, the kernel tells us, as every
+/// process in front of it, that it hung up; that is not passed on to the main process.
 fn leave_terminal(report: &impl Report) {
     // SAFETY: takes no argument.
     if let Err(errno) = checked(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY) }) {
@@ -237,7 +237,7 @@ fn leave_terminal(report: &impl Report) {
         words.add(nix::sys::signal::Signal::SIGHUP);
         words.add(nix::sys::signal::Signal::SIGCONT);
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: reads the set and the time; who sent the signal is not asked.
+        // SAFETY: reads the set and the time; the sender of the signal is not asked for.
         let next = || unsafe { libc::sigtimedwait(words.as_ref(), std::ptr::null_mut(), &at_once) };
         std::iter::from_fn(|| Some(next()).filter(|signal| *signal > 0))
             .for_each(|signal| report.step(Step::HandedOff(Signal(signal))));
@@ -274,9 +274,9 @@ pub fn has_stopped(main: Pid) -> Option<Signal> {
     (pid != 0).then_some(Signal(status))
 }
 
-/// Stops ourselves and our process group, as the terminal would have done had the main process been in our place, so that
-/// the shell that waits for us has its prompt again. Returns when somebody continues us; at once where nobody could: the
-/// kernel stops neither PID 1 nor a group that no shell looks after.
+/// Stops ourselves and our process group, as the terminal would have done had the main process been in our place, so
+/// that the shell that waits for us has its prompt again. Returns when another process continues us; at once where none
+/// could: the kernel stops neither PID 1 nor a group that no shell looks after.
 pub fn stop_with_main() {
     let mut stop = SigSet::empty();
     stop.add(nix::sys::signal::Signal::SIGTSTP);
@@ -285,8 +285,8 @@ pub fn stop_with_main() {
     let _ = stop.thread_block();
 }
 
-/// Stops ourselves, as we were told to. Returns when somebody continues us; at once as PID 1, which the kernel does not
-/// stop.
+/// Stops ourselves, as we were told to. Returns when another process continues us; at once as PID 1, which the kernel
+/// does not stop.
 pub fn stop_ourselves() {
     let _ = signals::send(getpid().as_raw(), Signal::STOP);
 }
@@ -296,7 +296,7 @@ pub fn stop_ourselves() {
 pub fn send_signal(main: Pid, signal: Signal, to: Target) {
     let pid = nix::unistd::Pid::from_raw(main.0);
     let to = if nix::unistd::getpgid(Some(pid)) == Ok(pid) { to } else { Target::Process };
-    let _ = super::process::kill(main, signal, to); // that it may not be signalled is no news
+    let _ = super::process::kill(main, signal, to); // that we may not signal it is not told
 }
 
 /// Continues the main process, in front if we are there.

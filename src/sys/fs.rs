@@ -19,7 +19,7 @@ use std::time::Duration;
 const SMALL: usize = 4096;
 /// A directory is opened for nothing but looking up names in it. That works without read permission.
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
-/// To read what is there, whatever it is, without waiting for anybody.
+/// To read what is there, whatever it is, without waiting for another process.
 const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK);
 /// Where nothing outlasts a boot.
 const RUN: &str = "/run";
@@ -37,8 +37,8 @@ pub struct FileId {
     pub inode: u64,
 }
 
-/// Opens a file. Nobody opens one in another way: what we execute gets none of them; and a terminal, wherever a name
-/// may lead to one, does not become that of our session, since then whoever types ^C there would stop everything.
+/// Opens a file, always with two flags more: a program that we execute does not get it; and a terminal, wherever a name
+/// may lead to one, does not become that of our session, since then a ^C typed there would stop everything.
 pub(super) fn open_at<P: nix::NixPath + ?Sized>(
     dir: impl AsFd,
     path: &P,
@@ -73,7 +73,7 @@ pub fn working_dir() -> Result<OwnedFd, Errno> {
     open_at(HERE, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)
 }
 
-/// Makes a directory the working directory. Only for who has a process of its own.
+/// Makes a directory the working directory of the whole process. Not for a supervisor.
 pub fn enter(path: &OsStr) -> Result<(), Errno> {
     nix::unistd::chdir(path)
 }
@@ -119,8 +119,8 @@ pub fn last_change(dir: impl AsFd) -> Option<Duration> {
     Some(Duration::new(seconds, u32::try_from(stat.st_ctime_nsec).unwrap_or(0)))
 }
 
-/// File systems that others can change too, without the kernel here knowing of it, and so without inotify telling. All
-/// but GFS2 are in linux/magic.h; virtiofs calls itself FUSE.
+/// File systems that can also be changed elsewhere, by another machine for example, without the kernel here knowing of
+/// it, and so without inotify telling. All but GFS2 are in linux/magic.h; virtiofs calls itself FUSE.
 const CHANGED_ELSEWHERE: [u32; 15] = [
     0x6969,      // NFS_SUPER_MAGIC
     0x517b,      // SMB_SUPER_MAGIC
@@ -141,9 +141,9 @@ const CHANGED_ELSEWHERE: [u32; 15] = [
 /// OVERLAYFS_SUPER_MAGIC
 const OVERLAY: u32 = 0x794c_7630;
 
-/// Whether what is at this path can be changed without anybody here being told. An overlay that is the root file system
-/// counts as one that is not: it is that of a container or of a board, its layers are nobody else's to change, and
-/// whoever lives on it is not to be woken for nothing.
+/// Whether what is at this path can be changed without inotify telling. An overlay that is the root file system counts
+/// as one that is not: it is that of a container or of a board, no other program changes its layers, and a program that
+/// runs on it is not to be woken for nothing.
 pub fn is_changed_elsewhere(path: &Path) -> bool {
     let Ok(kind) = statfs(path).map(|found| found.filesystem_type().0 as u32) else { return false };
     let is_root = || stat(path).is_ok_and(|here| stat("/").is_ok_and(|root| root.st_dev == here.st_dev));
@@ -208,7 +208,7 @@ pub fn exists(dir: impl AsFd, path: impl AsRef<Path>) -> bool {
     faccessat(dir, path.as_ref(), AccessFlags::F_OK, AtFlags::empty()).is_ok()
 }
 
-/// The same, where it matters that nobody can tell: only ENOENT means that there is nothing.
+/// The same, where it matters whether that could be found out: only ENOENT means that there is nothing.
 pub fn look_up<P: nix::NixPath + ?Sized>(dir: impl AsFd, name: &P) -> Result<bool, Errno> {
     match fstatat(dir, name, AtFlags::empty()) {
         Ok(_) => Ok(true),
@@ -279,8 +279,8 @@ pub fn read_into<'b>(path: &Path, buffer: &'b mut [u8]) -> Result<&'b [u8], Errn
     Ok(buffer.get(..length).unwrap_or_default())
 }
 
-/// File systems whose files only look like files: to read one may wait, never end, or take away what somebody else was
-/// to read. proc, sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2, pstore, selinuxfs, bpf, efivarfs.
+/// File systems whose files only look like files: to read one may wait, never end, or take away what another process
+/// was to read. proc, sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2, pstore, selinuxfs, bpf, efivarfs.
 const OF_THE_KERNEL: [u64; 11] = [
     0x9fa0,
     0x6265_6572,
@@ -295,15 +295,16 @@ const OF_THE_KERNEL: [u64; 11] = [
     0xde5e_81e4,
 ];
 
-/// Opens a file of somebody else's to read it. ENOTSUP if it is no regular file with a content of its own: nothing is
-/// opened then, so no FIFO is waited for, no device begins to do something, and no log of the kernel is emptied.
+/// Opens a file that another user or program may have made, to read it. ENOTSUP if it is no regular file with a content
+/// of its own: nothing is opened then, so no FIFO is waited for, no device begins to do something, and no log of the
+/// kernel is emptied.
 pub fn open_regular(dir: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     let found = open_at(&dir, path, OFlag::O_PATH, 0)?;
     if kind(&fstat(&found)?) != SFlag::S_IFREG || is_of_the_kernel(&found) {
         return Err(Errno::ENOTSUP);
     }
     match open_at(HERE, format!("/proc/self/fd/{}", found.as_raw_fd()).as_str(), READ, 0) {
-        // There is no /proc: whoever has put another file in its place meanwhile gains nothing by it.
+        // There is no /proc: the name is opened again, and another file that has it by now is not read.
         Err(Errno::ENOENT) => {
             let file = open_at(dir, path, READ, 0)?;
             if identity(&file)? == identity(&found)? { Ok(file) } else { Err(Errno::ENOTSUP) }
@@ -317,7 +318,7 @@ fn is_of_the_kernel(file: &OwnedFd) -> bool {
     kind.is_ok_and(|kind| OF_THE_KERNEL.contains(&kind))
 }
 
-/// The content of a file of somebody else's, up to so many bytes; see [`open_regular`].
+/// The content of a file that another user or program may have made, up to so many bytes; see [`open_regular`].
 pub fn read_regular(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let file = regular(path)?;
     let mut content = Vec::new();
@@ -440,7 +441,7 @@ pub fn make_temporary_dir(template: &Path) -> Result<PathBuf, Errno> {
     nix::unistd::mkdtemp(template)
 }
 
-/// Whose a file is, and who may do what with it.
+/// The owner of a file, and its permissions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
     /// The user.
@@ -452,23 +453,23 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Whether nobody but this user (and root) can change what is in a directory of this owner.
+    /// Whether only this user (and root) can change what is in a directory of this owner.
     pub fn keeps_others_out(&self, us: u32) -> bool {
         self.user == us && self.mode & 0o022 == 0
     }
 }
 
-/// Whose an open file is.
+/// The owner of an open file.
 pub fn owner(file: impl AsFd) -> Result<Owner, Errno> {
     fstat(file).map(|stat| Owner { user: stat.st_uid, group: stat.st_gid, mode: stat.st_mode })
 }
 
-/// A path that means the same wherever one is.
+/// The same path, but from `/` on: it does not depend on the working directory.
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Whether nobody but us (and root) can change which files stand in a directory.
+/// Whether only our user (and root) can change which files stand in a directory.
 pub fn is_ours_alone(dir: impl AsFd) -> bool {
     owner(dir).is_ok_and(|owner| owner.keeps_others_out(super::process::user()))
 }
@@ -524,10 +525,10 @@ pub fn target(dir: impl AsFd, name: &str) -> Option<PathBuf> {
     readlinkat(dir, name).ok().map(PathBuf::from)
 }
 
-/// Takes the lock file: by flock, as runit and daemontools do, and by fcntl, as s6 does. EAGAIN when either is
-/// held by somebody else. The lock lasts as long as the descriptor; the file must not be opened a second time,
-/// since closing any descriptor of it gives up the fcntl lock. So what may be another service's lock is not even
-/// opened: EMLINK if it is a link, or no plain file.
+/// Takes the lock file: by flock, as runit and daemontools do, and by fcntl, as s6 does. EAGAIN when either is held by
+/// another process. The lock lasts as long as the descriptor; the file must not be opened a second time, since closing
+/// any descriptor of it gives up the fcntl lock. So what may be another service's lock is not even opened: EMLINK if it
+/// is a link, or no plain file.
 pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
     if !is_vacant_or_ours(&dir, path.as_ref(), SFlag::S_IFREG)? {
         return Err(Errno::EMLINK);
@@ -549,8 +550,8 @@ pub fn flock(file: impl AsFd) -> Result<(), Errno> {
     checked(unsafe { libc::flock(file.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
 }
 
-/// Whether nothing has this name, or a file of this kind which nobody else can have put there. What has several names
-/// may be another service's, unless nobody else can write to the directory.
+/// Whether nothing has this name, or a file of this kind which is not another service's. One that has several names may
+/// be, unless only our user (and root) can write to the directory.
 fn is_vacant_or_ours<P: nix::NixPath + ?Sized>(dir: impl AsFd, name: &P, wanted: SFlag) -> Result<bool, Errno> {
     match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(is_ours(&stat, dir, wanted)),
@@ -563,10 +564,10 @@ fn is_ours(stat: &FileStat, dir: impl AsFd, wanted: SFlag) -> bool {
     kind(stat) == wanted && (stat.st_nlink == 1 || is_ours_alone(dir))
 }
 
-/// Who holds somebody else's lock file by fcntl, as s6 and onit do.
+/// The process that holds a lock file by fcntl, as s6 and onit do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holder {
-    /// Nobody.
+    /// No process.
     Nobody,
     /// This process.
     Process(crate::machine::Pid),
@@ -574,7 +575,8 @@ pub enum Holder {
     Stranger,
 }
 
-/// Looks who holds a lock file by fcntl. A process that looks at a lock of its own gives it up: it must not.
+/// Finds out which process holds a lock file by fcntl. A process that looks at a lock of its own gives it up: it must
+/// not.
 pub fn lock_holder(path: &Path) -> Result<Holder, Errno> {
     let file = open_at(HERE, path, READ, 0)?;
     let mut found =
@@ -587,19 +589,19 @@ pub fn lock_holder(path: &Path) -> Result<Holder, Errno> {
     })
 }
 
-/// The writing end of a FIFO that somebody reads. ENXIO if nobody does, ENOTSUP if it is no FIFO.
+/// The writing end of a FIFO that a process has open for reading. ENXIO if none has, ENOTSUP if it is no FIFO.
 pub fn writer(path: &Path) -> Result<OwnedFd, Errno> {
     let fifo = open_writer(path)?;
     if kind(&fstat(&fifo)?) == SFlag::S_IFIFO { Ok(fifo) } else { Err(Errno::ENOTSUP) }
 }
 
-/// The same, but of whatever is there, for who must take a file for a FIFO as the tools do that are replaced.
+/// The same, but of whatever is there, for the tools that we replace, which take any file for a FIFO.
 pub fn open_writer(path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
     open_at(HERE, path.as_ref(), OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0)
 }
 
-/// Writes all of it to a FIFO in one piece, or nothing: EAGAIN if it is full, EPIPE if nobody reads any more. At most
-/// 4,096 bytes (`PIPE_BUF`).
+/// Writes all of it to a FIFO in one piece, or nothing: EAGAIN if it is full, EPIPE if it has no reader any more. At
+/// most 4,096 bytes (`PIPE_BUF`).
 pub fn send(fifo: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     write(fifo, bytes).map(drop)
 }
@@ -627,7 +629,7 @@ pub fn fifo(dir: impl AsFd, name: &str, ends: Ends) -> Result<OwnedFd, Errno> {
         Errno::ELOOP => Errno::ENOTSUP,
         errno => errno,
     })?;
-    // Somebody may have put another one there since.
+    // Another process may have put another one there since.
     if is_ours(&fstat(&fifo)?, dir, SFlag::S_IFIFO) { Ok(fifo) } else { Err(Errno::ENOTSUP) }
 }
 
@@ -664,7 +666,7 @@ pub fn pipe_of(pid: crate::machine::Pid) -> Option<(OwnedFd, OwnedFd)> {
     if stat(path.as_str()).ok().is_none_or(|stat| kind(&stat) != SFlag::S_IFIFO) {
         return None;
     }
-    let _both = end(OFlag::O_RDWR)?; // with this, none of the others waits
+    let _both = end(OFlag::O_RDWR)?; // with this, neither of the next two waits
     Some((end(OFlag::O_RDONLY)?, end(OFlag::O_WRONLY)?))
 }
 
@@ -691,7 +693,7 @@ pub fn read_some(fd: impl AsFd, buffer: &mut [u8]) -> &[u8] {
     buffer.get(..length).unwrap_or_default()
 }
 
-/// Writes one byte; that nobody reads is no error.
+/// Writes one byte; that it has no reader is no error.
 pub fn write_byte(fd: impl AsFd, byte: u8) {
     let _ = write(fd, &[byte]);
 }

@@ -1,4 +1,4 @@
-//! Whoever runs us as one of its services, and waits for our word: systemd's `sd_notify(3)`.
+//! The manager that runs us as one of its services, and waits for our notification: systemd's `sd_notify(3)`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -14,7 +14,7 @@ pub struct Poller {
     ready: [EpollEvent; BATCH],
 }
 
-/// Waits this long. For who is no supervisor, or none yet.
+/// Waits this long. For short-lived verbs, and for a supervisor that is not ready yet.
 pub fn pause(span: std::time::Duration) -> Result<(), Errno> {
     let _ = Poller::new()?.wait(Mono::default(), Some(Mono::default().after(span))).count();
     Ok(())

@@ -1,4 +1,4 @@
-//! This process and its children: what it inherited, what it may use, whom it signals.
+//! This process and its children: what it inherited, what it may use, which processes it signals.
 
 use super::{Errno, checked, fs, signals};
 use crate::machine::{Pid, Signal, Target};
@@ -44,8 +44,8 @@ pub fn was_closed(fd: i32) -> bool {
 /// Runs before Rust's runtime does, which aborts if such a descriptor is closed and there is no /dev/null to open in
 /// its place: PID 1 would end before its first line. A directory will do until there is something better.
 extern "C" fn fill_descriptors() {
-    // SAFETY: asks for the flag of a descriptor, and opens files that nobody else knows of. An open file takes the
-    // lowest number that is free, and all below this one are taken.
+    // SAFETY: asks for the flag of a descriptor, and opens files that nothing else uses. An open file takes the lowest
+    // number that is free, and all below this one are taken.
     unsafe {
         for fd in 0..=libc::STDERR_FILENO {
             if libc::getpid() != 1 || libc::fcntl(fd, libc::F_GETFD) != -1 {
@@ -69,14 +69,14 @@ pub fn adopt_descriptors() {
     while let Ok(fd) = fs::open_at(fs::HERE, "/dev/null", OFlag::O_RDWR, 0) {
         let number = fd.into_raw_fd();
         if number > libc::STDERR_FILENO {
-            // SAFETY: we have just opened it, and nobody else knows its number.
+            // SAFETY: we have just opened it, and nothing else uses it.
             unsafe { libc::close(number) };
             break;
         }
         // SAFETY: sets a flag of a descriptor that we have just opened: this one is to be inherited.
         unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
     }
-    // SAFETY: sets a flag on descriptors, whoever they belong to; none of them is closed here.
+    // SAFETY: sets a flag on descriptors, whatever uses them; none of them is closed here.
     let all = unsafe {
         libc::syscall(libc::SYS_close_range, 3, u32::MAX, 4 /* CLOSE_RANGE_CLOEXEC */)
     };
@@ -104,7 +104,7 @@ pub fn become_subreaper() {
     let _ = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
 }
 
-/// Whether orphans among our descendants become our children: whoever executed us may have said so.
+/// Whether orphans among our descendants become our children: the program that executed us may have set that.
 pub fn is_reaper() -> bool {
     let mut is_subreaper: libc::c_int = 0;
     // SAFETY: prctl(2) writes a number to where it is told.
@@ -137,7 +137,7 @@ pub fn execute_again(words: &[OsString], variable: &str, kept: &OwnedFd) -> Errn
     errno
 }
 
-/// A descriptor whose number is in a variable, left there by [`execute_again`]. Services do not hear of it.
+/// A descriptor whose number is in a variable, left there by [`execute_again`]. Services do not inherit the variable.
 pub fn inherited_descriptor(variable: &str) -> Option<OwnedFd> {
     let number = std::env::var(variable).ok()?;
     // SAFETY: this process has a single thread.
@@ -182,8 +182,8 @@ fn stat_fields(stat: &str) -> Option<Vec<&str>> {
     Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().collect())
 }
 
-/// Whether a process was forked and has not executed a program since (`PF_FORKNOEXEC`). Where there is no /proc nobody
-/// can tell, and it has.
+/// Whether a process was forked and has not executed a program since (`PF_FORKNOEXEC`). False where there is no /proc
+/// to tell.
 pub fn has_not_executed(pid: Pid) -> bool {
     const FORKNOEXEC: u64 = 0x40;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -191,7 +191,7 @@ pub fn has_not_executed(pid: Pid) -> bool {
     flags.is_some_and(|flags| flags & FORKNOEXEC != 0)
 }
 
-/// Whether a process has a processor or waits for one. Where there is no /proc nobody can tell, and it has none.
+/// Whether a process has a processor or waits for one. False where there is no /proc to tell.
 pub fn is_runnable(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat_fields(&stat).is_some_and(|fields| fields.first() == Some(&"R"))
@@ -237,7 +237,7 @@ pub fn may_trace() -> bool {
     set.is_none_or(|set| set & CAP_SYS_PTRACE != 0)
 }
 
-/// Whether `/proc` shows our own PID namespace, and not that of whoever has mounted it.
+/// Whether `/proc` shows our own PID namespace, and not that of the process that mounted it.
 pub fn sees_ours() -> bool {
     std::fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == std::process::id().to_string().as_str())
 }
@@ -264,8 +264,8 @@ fn parent_if_known_as(pid: Pid, number: Pid) -> Option<Pid> {
     (last("NSpid").or_else(|| last("Pid")) == Some(number.0)).then(|| last("PPid").map(Pid))?
 }
 
-/// Whether a process holds this file open; `None` if we may not know. Who may list the descriptors of a process need not
-/// be allowed to see what they are.
+/// Whether a process holds this file open; `None` if we may not know. A user who may list the descriptors of a process
+/// need not be allowed to see what they are.
 pub fn holds(pid: Pid, file: fs::FileId) -> Option<bool> {
     use std::os::unix::fs::MetadataExt as _;
     let mut held = Some(false);
@@ -309,7 +309,7 @@ pub fn lead_session() {
     let _ = unsafe { libc::setsid() };
 }
 
-/// Who we are, where files are concerned.
+/// The user that counts when we use files: the effective one.
 pub fn user() -> u32 {
     nix::unistd::geteuid().as_raw()
 }

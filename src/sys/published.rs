@@ -1,18 +1,19 @@
-//! Files that others read while we change them: `supervise/status` and its kin.
+//! Files that other programs read while we change them: `supervise/status` and its kin.
 //!
-//! Whoever opens such a file reads it whole, as it was or as it is. To make it anew and to rename it over the old one
-//! would do for that. But file systems take care that a power failure loses neither of the two, and ext4 takes up to a
-//! millisecond for it, though after a power failure nobody wants to know what ran before. So the last file but one is
-//! kept beside the present one, as `NAME.new`; it is written over, and then the two exchange their names, which happens
-//! in memory.
+//! A process that opens such a file reads it whole, as it was or as it is. To make it anew and to rename it over the
+//! old one would do for that. But file systems take care that a power failure loses neither of the two, and ext4 takes
+//! up to a millisecond for it, though after a power failure it is of no use to know what ran before. So the last file
+//! but one is kept beside the present one, as `NAME.new`; it is written over, and then the two exchange their names,
+//! which happens in memory.
 //!
-//! Nobody may see a file that is being written over. It is not to be found under its name, but who opened it while it
-//! was the present one may have it open still, and read on. The kernel knows: it gives a lease for writing only on a file
-//! that nobody else has open. A file that has a reader is left to it, and another one is made.
+//! No process may read a file that is being written over. It is not to be found under its name, but a process that
+//! opened it while it was the present one may have it open still, and read on. The kernel knows: it gives a lease for
+//! writing only on a file that no other process has open. A file that has a reader is left to it, and another one is
+//! made.
 //!
-//! Only where nobody else can put files is one kept at all. In a directory that others may write (a `supervise` that was
-//! given to a user, so that he controls the service) each file is made anew: what stands there under its name may be a
-//! link to anything.
+//! Only where no other user can put files is one kept at all. In a directory that other users may write (a `supervise`
+//! that was given to a user, so that he controls the service) each file is made anew: what stands there under its name
+//! may be a link to anything.
 
 use super::fs::{self, open_at};
 use super::{Errno, process};
@@ -109,11 +110,11 @@ fn write_all(file: &OwnedFd, content: &[u8]) -> Result<(), Errno> {
     }
 }
 
-/// Whether nobody else has this file open. Where the file system gives no leases, nobody can tell.
+/// Whether no other process has this file open. False where the file system gives no leases, and so cannot tell.
 fn is_unread(file: &OwnedFd) -> bool {
     // SAFETY: fcntl(2) with numbers, on a descriptor that we hold.
     let ask = |what: libc::c_int, number: libc::c_int| unsafe { libc::fcntl(file.as_raw_fd(), what, number) } != -1;
-    // Who opens it between the two is made to wait, and we get a signal for it: one that asks for nothing by itself.
+    // A process that opens it between the two is made to wait, and we get SIGCHLD, which asks for nothing by itself.
     ask(F_SETSIG, libc::SIGCHLD) && ask(libc::F_SETLEASE, libc::F_WRLCK) && ask(libc::F_SETLEASE, libc::F_UNLCK)
 }
 
@@ -136,7 +137,7 @@ mod tests {
     }
 
     /// A child of another test may have a copy of our descriptors for a moment, and then the file that is kept has a
-    /// reader. So it is enough that nobody is in the way once.
+    /// reader. So it is enough if one of many tries succeeds.
     #[test]
     fn two_files_take_turns() {
         assert!((0..50).any(|_| take_turns()));

@@ -92,8 +92,8 @@ pub fn arm(
     Ok(())
 }
 
-/// Faults that are sent wait from now on, so that whoever sends one after the other does not keep us from working. Those
-/// of our own cannot.
+/// Faults that are sent wait from now on, so that a process that sends one after the other does not keep us from
+/// working. Those of our own cannot.
 pub fn hold_sent_faults() {
     HOLDS.store(true, Ordering::Relaxed);
 }
@@ -159,7 +159,7 @@ extern "C" fn on_fault(signal: c_int, info: *const libc::siginfo_t, _: *mut c_vo
 
 /// Whether another process has sent it. What abort(3) does is a fault of our own.
 fn is_sent(info: &libc::siginfo_t) -> bool {
-    // SAFETY: who has sent it is known of every signal that was sent.
+    // SAFETY: the kernel names the sender of every signal that was sent.
     info.si_code <= 0 && unsafe { info.si_pid() } as isize != own_pid()
 }
 
@@ -250,12 +250,12 @@ pub fn fail_if_told() {
     }
 }
 
-/// Whether somebody failed and left us a journal.
+/// Whether the supervisor that ran before left us a journal.
 pub fn is_successor() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
-/// The journal that somebody left us, whatever it is. Services do not hear of it.
+/// The journal that the supervisor that ran before left us, whatever it is. Services do not inherit the variable.
 pub fn inherit() -> Option<Result<&'static Shared, Errno>> {
     let value = std::env::var_os(VARIABLE)?;
     // SAFETY: this process has a single thread.
@@ -267,12 +267,12 @@ pub fn inherit() -> Option<Result<&'static Shared, Errno>> {
     })
 }
 
-/// Descriptors that are open since before this program was, and belong to somebody.
+/// Descriptors that were open before this program was executed, and that a part of it has claimed.
 #[derive(Default)]
 pub struct Claims(Vec<i32>);
 
 impl Claims {
-    /// Makes an open descriptor ours. `None` if it is not open, or somebody's already.
+    /// Makes an open descriptor ours. `None` if it is not open, is 0 to 2, or was claimed already.
     pub fn claim(&mut self, fd: i32) -> Option<OwnedFd> {
         let place = self.0.binary_search(&fd).err()?;
         // SAFETY: sets the flag of a descriptor; a number that is not open is refused.
@@ -280,16 +280,16 @@ impl Claims {
             return None;
         }
         self.0.insert(place, fd);
-        // SAFETY: it is open, and whoever opened it is no more. Nobody else in this program has claimed it.
+        // SAFETY: it is open, and the program that opened it is no more. Nothing else in this program has claimed it.
         Some(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// An open descriptor stays open, and is nobody's. `None` if it is not open, or somebody's.
+    /// An open descriptor stays open, and nothing in this program closes it. `None` as for [`claim`](Claims::claim).
     pub fn keep(&mut self, fd: i32) -> Option<i32> {
         self.claim(fd).map(IntoRawFd::into_raw_fd)
     }
 
-    /// This one is somebody's, and stays open.
+    /// This one is in use already, and stays open.
     pub fn leave(&mut self, fd: impl AsFd) {
         let fd = fd.as_fd().as_raw_fd();
         if let Err(place) = self.0.binary_search(&fd) {
@@ -297,7 +297,7 @@ impl Claims {
         }
     }
 
-    /// Closes what nobody has claimed: locks among it would keep others away, and us.
+    /// Closes what was not claimed: locks among it would keep other processes out, and us.
     pub fn close_the_rest(self) {
         let mut from = libc::STDERR_FILENO + 1;
         for fd in self.0.into_iter().chain([i32::MAX]) {
@@ -309,9 +309,9 @@ impl Claims {
     }
 }
 
-/// Nobody in this program has opened or claimed one of these descriptors.
+/// Nothing in this program has opened or claimed one of these descriptors.
 fn close_all(first: i32, last: i32) {
-    // SAFETY: nobody will miss them, see above.
+    // SAFETY: nothing in this program uses them, see above.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first as c_uint, last as c_uint, 0) };
     if done == -1 {
         // Before Linux 5.9. Without /proc they stay open.

@@ -14,8 +14,8 @@ const LINE: usize = 4096;
 /// What is longer than this, without its newline, is cut.
 pub const LONGEST: usize = LINE - 1;
 
-/// Writes `line` and a newline to standard error. A reader that does not read, or a closed standard error, costs
-/// this line and nothing else: who supervises must not wait for who reads.
+/// Writes `line` and a newline to standard error. A reader that does not read, or a closed standard error, costs this
+/// line and nothing else: a supervisor must not wait for a reader.
 pub fn say(line: impl Display) {
     // SAFETY: descriptor 2 is never closed by us, and is only borrowed for this call.
     say_to(unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) }, &line);
@@ -35,7 +35,7 @@ fn say_to(fd: BorrowedFd, line: &dyn Display) {
     text.push(b'\n');
     let mut ready = [PollFd::new(fd, PollFlags::POLLOUT)];
     let has_room = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|n| n > 0);
-    // Who writes to a pipe that nobody reads gets a signal, which is passed on to a main process.
+    // To write to a pipe without a reader would send us SIGPIPE.
     let is_read = ready.iter().all(|fd| fd.revents().is_some_and(|seen| !seen.contains(PollFlags::POLLERR)));
     if has_room && is_read {
         write_now(fd, &text);
@@ -55,8 +55,8 @@ fn disarm(text: &mut [u8]) {
     }
 }
 
-/// A terminal has room for a part of a line and then waits for whoever reads it; of a pipe or a socket others may take
-/// the last room. None of these ways waits, and those who share the descriptor with us do not notice.
+/// A terminal may take a part of a line and then wait for its reader; of a pipe or a socket another process may take
+/// the last room. None of these ways waits, and the processes that share the descriptor with us do not notice.
 fn write_now(to: BorrowedFd, text: &[u8]) {
     let Ok(stat) = fstat(to) else { return };
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
@@ -74,13 +74,13 @@ fn write_now(to: BorrowedFd, text: &[u8]) {
     };
 }
 
-/// What we open ourselves need not wait. It may be somebody else's, or there may be no /proc.
+/// A descriptor that we open ourselves need not wait. `None` if the file is another user's, or if there is no /proc.
 fn opened_anew(fd: BorrowedFd) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     fs::open_at(fs::HERE, path.as_str(), OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0).ok()
 }
 
-/// Nobody fills so much between two system calls.
+/// Whether there is more room than other processes fill between two system calls.
 fn has_plenty_of_room(pipe: BorrowedFd) -> bool {
     let size = fcntl(pipe, FcntlArg::F_GETPIPE_SZ).map_or(0, |size| usize::try_from(size).unwrap_or(0));
     fs::pending(pipe) + 8 * LINE < size

@@ -1,4 +1,4 @@
-//! Memory that outlives the program, and that who may look into us can read: an open file without a name.
+//! Memory that outlives the program: an open file without a name. A user who may look into our process can read it.
 
 use super::{Errno, checked, fs};
 use crate::machine::Pid;
@@ -15,7 +15,7 @@ const ROOM: usize = 64 << 17;
 /// The file grows by this much, in words.
 const STEP: usize = 4096;
 const WORD: usize = size_of::<AtomicU64>();
-/// linux/memfd.h: it will never be executed. Asked for where the kernel knows it, since some insist on it.
+/// linux/memfd.h: it will never be executed. Asked for where the kernel knows it, since some systems insist on it.
 const NOEXEC_SEAL: libc::c_uint = 8;
 
 /// Words in shared memory. They stay mapped for ever.
@@ -47,7 +47,7 @@ impl Shared {
             result => result,
         }
         .map_err(refused("memfd_create"))?;
-        // SAFETY: it is new, and nobody else's.
+        // SAFETY: it is new, and nothing else uses it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let seal = fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK)); // or to read it could be a fault
         seal.map_err(refused("fcntl"))?;
@@ -56,7 +56,7 @@ impl Shared {
         Ok(shared)
     }
 
-    /// The memory that somebody else has made. EINVAL if it could shrink under us.
+    /// The memory that another process has made, or the supervisor that ran before. EINVAL if it could shrink under us.
     pub fn open(fd: OwnedFd) -> Result<&'static Shared, Errno> {
         let seals = SealFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GET_SEALS)?);
         if seals.contains(SealFlag::F_SEAL_SHRINK) { Shared::map(fd) } else { Err(Errno::EINVAL) }
@@ -110,7 +110,7 @@ impl Shared {
     /// The words.
     pub fn words(&self) -> &[AtomicU64] {
         // SAFETY: mapped for ever, as long as the file is, which cannot shrink; zeroed memory is an atomic number, and
-        // whoever else has it mapped changes it as such.
+        // each other process that has it mapped changes it as such.
         unsafe { std::slice::from_raw_parts(self.base.load(Ordering::Relaxed), self.length.load(Ordering::Relaxed)) }
     }
 
@@ -123,8 +123,8 @@ impl Shared {
 /// Maps so many words of the file, and leaves as much room again to everything else.
 fn set_aside(fd: &OwnedFd, room: usize) -> Result<*mut AtomicU64, Errno> {
     let (access, bytes) = (libc::PROT_READ | libc::PROT_WRITE, room * WORD);
-    // SAFETY: a new mapping, which nothing else refers to, and half of it given up again. Behind the end of the file nobody
-    // looks.
+    // SAFETY: a new mapping, which nothing else refers to, and half of it given up again. Nothing is read behind the
+    // end of the file.
     unsafe {
         let base = libc::mmap(std::ptr::null_mut(), 2 * bytes, access, libc::MAP_SHARED, fd.as_raw_fd(), 0);
         if base == libc::MAP_FAILED {
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(ftruncate(&ours.fd, 8), Err(Errno::EPERM));
         let file = std::fs::File::open("/proc/self/exe").expect("a file");
         assert_eq!(Shared::open(file.into()).err(), Some(Errno::EINVAL));
-        // SAFETY: memfd_create(2) takes a name and a number, and what it makes is nobody else's.
+        // SAFETY: memfd_create(2) takes a name and a number, and nothing else uses what it makes.
         let open_to_all =
             unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"test".as_ptr(), libc::MFD_ALLOW_SEALING)) };
         assert_eq!(Shared::open(open_to_all).err(), Some(Errno::EINVAL), "it could be cut short");

@@ -3,9 +3,9 @@
 //! With the default action everywhere and a mask that only the parent has, a child needs one call to start
 //! with clean signals, however many there are.
 //!
-//! Masks and actions are the kernel's own here. The C libraries keep signals 32 to 34 for their threads: glibc lets nobody
-//! block 32 and 33, musl leaves all three out of the masks that it returns, and neither says what they do. We have no
-//! threads, and whoever sends us such a signal, to pass it on, must not end us.
+//! Masks and actions are the kernel's own here. The C libraries keep signals 32 to 34 for their threads: glibc lets no
+//! program block 32 and 33, musl leaves all three out of the masks that it returns, and neither says what they do. We
+//! have no threads, and such a signal, which a process may send so that we pass it on, must not end us.
 
 use super::spawn::KERNEL_SIGSET;
 use super::{Errno, checked, raw};
@@ -29,7 +29,8 @@ pub struct Signals(SignalFd);
 
 impl Signals {
     /// Sets every signal that is not [`rescue`](super::rescue)'s to its default action, blocks all that can be, and
-    /// opens the descriptor. Faults stay blocked if they were: whoever follows one that failed may not be ready yet.
+    /// opens the descriptor. Faults stay blocked if they were: after a new start because of a fault, their handlers may
+    /// not be installed yet.
     pub fn take_over() -> Result<Signals, Errno> {
         let handled = |signal: &c_int| super::rescue::is_armed() && FAULTS.contains(signal);
         ALL.filter(|signal| !handled(signal)).for_each(|signal| set_action(signal, Action::of(libc::SIG_DFL)));
@@ -43,8 +44,8 @@ impl Signals {
         self.next_to(&Inbox::default())
     }
 
-    /// The same. The kernel writes it to `inbox`, which may be in memory that outlives us: who fails before it notes it
-    /// leaves it to its successor.
+    /// The same. The kernel writes it to `inbox`, which may be in memory that outlives us: a supervisor that fails
+    /// before it notes the signal leaves it to its successor.
     pub fn next_to(&self, inbox: &Inbox) -> Option<Signal> {
         loop {
             let to = inbox.as_ptr().cast_mut().cast();
@@ -54,7 +55,7 @@ impl Signals {
             if signal != Signal::PIPE || sender(inbox) != Some(std::process::id()) {
                 return Some(signal);
             }
-            inbox.iter().for_each(|word| word.store(0, Ordering::Relaxed)); // we wrote to who has just stopped reading
+            inbox.iter().for_each(|word| word.store(0, Ordering::Relaxed)); // we wrote to a pipe without a reader
         }
     }
 }
@@ -71,7 +72,7 @@ impl AsFd for Signals {
     }
 }
 
-/// Who sent it: `ssi_pid`, behind `ssi_signo`, `ssi_errno` and `ssi_code` (signalfd(2)).
+/// The pid of its sender: `ssi_pid`, behind `ssi_signo`, `ssi_errno` and `ssi_code` (signalfd(2)).
 fn sender(inbox: &Inbox) -> Option<u32> {
     let [_, _, _, _, a, b, c, d] = inbox.get(1)?.load(Ordering::Relaxed).to_ne_bytes();
     Some(u32::from_ne_bytes([a, b, c, d]))
@@ -99,7 +100,7 @@ pub fn let_own_faults_through() {
     mask(libc::SIG_UNBLOCK, OWN_FAULTS.load(Ordering::Relaxed));
 }
 
-/// No C library lets go of all the real-time signals, and each keeps others for itself.
+/// In the kernel's form: each C library keeps some real-time signals out of its own sets, and not the same ones.
 fn all_but_faults() -> u64 {
     !OWN_FAULTS.load(Ordering::Relaxed)
 }
@@ -202,7 +203,7 @@ const UNBLOCKED_BY_LIBRARY: [c_int; 2] = [33, 34];
 /// waits since before this program was executed would be its end. They are ignored meanwhile, and sent again.
 pub(super) fn install_first_handler() {
     extern "C" fn nothing(_: c_int) {}
-    let some = libc::SIGURG; // any signal will do, and this one ends nobody
+    let some = libc::SIGURG; // any signal will do, and this one ends no process
     let mine = set_of(UNBLOCKED_BY_LIBRARY);
     let (waiting, before) = (pending() & mine, mask(libc::SIG_BLOCK, mine));
     let actions = UNBLOCKED_BY_LIBRARY.map(|signal| (signal, Action::now(signal)));

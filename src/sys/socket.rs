@@ -1,4 +1,4 @@
-//! The local socket that programs talk to us through, and who they are.
+//! The local socket that programs talk to us through, and the processes and users at its other end.
 
 use super::{Errno, checked, clock};
 use crate::machine::Pid;
@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// More groups than anybody has.
+/// More groups than a user has in practice.
 const GROUPS: usize = 1024;
 
 /// How many may wait to be accepted.
@@ -29,7 +29,7 @@ impl AsFd for Listener {
     }
 }
 
-/// Who is at the other end, as the kernel knows it.
+/// The client at the other end, as the kernel knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
     /// Its process, when it connected.
@@ -40,8 +40,8 @@ pub struct Peer {
     pub groups: Vec<u32>,
 }
 
-/// Listens in a directory, under this name and with these permissions. What is there and answers nobody is replaced.
-/// EADDRINUSE if somebody answers, or if something else has the name.
+/// Listens in a directory, under this name and with these permissions. A socket that no process listens to is replaced.
+/// EADDRINUSE if a process does, or if something else has the name.
 pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {
     let path = within(dir, name);
     match connect(&path) {
@@ -50,12 +50,12 @@ pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {
         Err(_) if super::fs::is_there(dir, name.as_ref()) => return Err(Errno::EADDRINUSE),
         Err(_) => {} // bind(2) says what is wrong
     }
-    // It gets its name when it is listened to: who waits for the name to come can connect at once.
+    // It gets its name when it is listened to: a client that waits for the name to come can connect at once.
     let unheard = format!("{name}.new");
     super::fs::remove(dir, &unheard)?;
     let listener = fresh()?;
-    // The umask is left alone: whoever failed while it was another would hand that on. The file has the mode of the
-    // socket, less the umask; what that takes away comes back before anybody can connect.
+    // The umask is left alone: if we failed while it was another, our successor would inherit that. The file has the
+    // mode of the socket, less the umask; what that takes away comes back before a client can connect.
     let mode = Mode::from_bits_truncate(mode);
     fchmod(&listener, mode)?;
     bind(listener.as_raw_fd(), &UnixAddr::new(&within(dir, &unheard))?)?;
@@ -68,22 +68,22 @@ pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {
     heard.map(|()| Listener(listener))
 }
 
-/// Whether whoever answers under this name is this very process, as it was before a fault: a child that has not executed
-/// its program yet holds what we no longer have.
+/// Whether this very process made the socket of this name, before a fault: a child that has not executed its program
+/// yet holds the listener that we no longer have.
 pub fn is_left_by_us(dir: &OwnedFd, name: &str) -> bool {
     let listens = connect(&within(dir, name)).and_then(|connection| getsockopt(&connection.0, PeerCredentials));
     listens.is_ok_and(|credentials| u32::try_from(credentials.pid()) == Ok(std::process::id()))
 }
 
-/// Connects without waiting. ECONNREFUSED if nobody listens; EAGAIN if whoever does has no time.
+/// Connects without waiting. ECONNREFUSED if no process listens; EAGAIN if as many clients as it allows wait already.
 pub fn connect(path: &Path) -> Result<Connection, Errno> {
     let stream = fresh()?;
     nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(Connection(stream))
 }
 
-/// Connects to the socket at this path, however long the path is. A server that takes nobody in for so long is given up
-/// (EAGAIN), and so is one that takes as long with an answer, or with what is sent to it.
+/// Connects to the socket at this path, however long the path is. A server that accepts no connection for so long is
+/// given up (EAGAIN), and so is one that takes as long with an answer, or with what is sent to it.
 pub fn call(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
     let stream = UnixStream::from(socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?);
     let limits = stream.set_write_timeout(Some(patience)).and_then(|()| stream.set_read_timeout(Some(patience)));
@@ -108,7 +108,7 @@ fn reach(stream: UnixStream, address: &UnixAddr, patience: Duration) -> Result<U
     }
 }
 
-/// Who has claimed a word.
+/// The process that has claimed a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claimant {
     /// Its process, if that has a number here.
@@ -118,8 +118,8 @@ pub struct Claimant {
 }
 
 /// Claims a word that one process at a time has in a network namespace, for as long as this is open. There is no file,
-/// so it works also where nothing can be written, and for every user. Who connects knows by that who has it, and is in
-/// the way of others until he is accepted. EADDRINUSE if another process has it.
+/// so it works also where nothing can be written, and for every user. A process that connects learns which one has it,
+/// and takes one of the places of waiting clients until it is accepted. EADDRINUSE if another process has it.
 pub fn claim(word: &str) -> Result<Listener, Errno> {
     let socket = fresh()?;
     bind(socket.as_raw_fd(), &UnixAddr::new_abstract(word.as_bytes())?)?;
@@ -127,7 +127,7 @@ pub fn claim(word: &str) -> Result<Listener, Errno> {
     Ok(Listener(socket))
 }
 
-/// Who has claimed a word; `None` if nobody has, or if it cannot be found out.
+/// The process that has claimed a word; `None` if none has, or if it cannot be found out.
 pub fn claimant(word: &str) -> Option<Claimant> {
     let stream = fresh().ok()?;
     nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new_abstract(word.as_bytes()).ok()?).ok()?;
@@ -157,7 +157,7 @@ impl Listener {
     /// The next one that waits to be accepted.
     pub fn accept(&self) -> Result<Option<(Connection, Peer)>, Errno> {
         let stream = match accept4(self.0.as_raw_fd(), FLAGS) {
-            // SAFETY: it is new, and nobody else's.
+            // SAFETY: it is new, and nothing else uses it.
             Ok(number) => unsafe { OwnedFd::from_raw_fd(number) },
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => return Ok(None),
             Err(errno) => return Err(errno),
@@ -194,8 +194,8 @@ impl Connection {
     }
 }
 
-/// Whose socket it is at the other end, as processes are numbered here; `None` if its process is not to be seen from our
-/// PID namespace.
+/// The process that listens at the other end, as processes are numbered here; `None` if its process is not to be seen
+/// from our PID namespace.
 pub fn server(stream: &UnixStream) -> Option<Pid> {
     let pid = getsockopt(stream, PeerCredentials).ok()?.pid();
     (pid > 0).then_some(Pid(pid))

@@ -5,17 +5,18 @@
 //! has executed its program. Here the parent goes on: it can prepare the next service meanwhile, and meets the child
 //! in [`Spawner::wait_for_exec`], before it starts another one and before the turn ends.
 //!
-//! An exec may take long: a file system does not answer, somebody holds a lease on the file, or the child was stopped.
-//! So the wait is short, and a child that has not answered by then is *pending*: it keeps the memory that it was
-//! started with, the next one gets other memory, and its answer is asked for with [`Spawner::answer`].
+//! An exec may take long: a file system does not answer, another process holds a lease on the file, or the child was
+//! stopped. So the wait is short, and a child that has not answered by then is *pending*: it keeps the memory that it
+//! was started with, the next one gets other memory, and its answer is asked for with [`Spawner::answer`].
 //!
 //! With `CLONE_FILES` the table of descriptors is not copied either, which for a thousand services would cost as much
 //! as the rest together: the child takes the lowest few for its own with `close_range(CLOSE_RANGE_UNSHARE)`. Since it
-//! can keep only the lowest, what it gets beside our standard descriptors is put there before. As long as a pending child
-//! has not come that far, what it is going to use stays as it is, and others are started with a copy of the table; so is
-//! whoever gets more than there are places for.
+//! can keep only the lowest, what it gets beside our standard descriptors is put there before. As long as a pending
+//! child has not come that far, what it is going to use stays as it is, and other children are started with a copy of
+//! the table; so is a child that gets more than there are places for.
 //!
-//! What a child is started with is its [`Plan`], prepared here, while nobody waits; `child.rs` is what it does itself.
+//! What a child is started with is its [`Plan`], prepared here, before there is a child that waits; `child.rs` is what
+//! it does itself.
 
 mod child;
 mod moves;
@@ -40,11 +41,11 @@ use std::time::Duration;
 #[cfg(test)]
 use {super::wait, crate::machine::Exit};
 
-/// So long one child is waited for. Whoever waits in vain waits half as long for the next one in the same turn, so that
-/// a turn is held up twice as long at most.
+/// So long one child is waited for. After a wait in vain the next one in the same turn is waited for half as long, so
+/// that a turn is held up twice as long at most.
 const EXEC_PATIENCE: Duration = Duration::from_millis(8);
 
-/// Enough for the few calls the child makes before it becomes another program.
+/// Enough for the few calls that the child makes before it executes its program.
 const STACK: usize = 64 * 1024;
 /// As many descriptors can be handed to a child that shares our table.
 const PLACES: usize = 2;
@@ -56,9 +57,9 @@ pub(super) const KERNEL_SIGSET: usize = if cfg!(any(target_arch = "mips", target
 /// How far a child has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exec {
-    /// It has become its program.
+    /// It has executed its program.
     Done,
-    /// It could not become its program. It has ended, or is about to, with the code that the plan names.
+    /// It could not execute its program. It has ended, or is about to, with the code that the plan names.
     Failed(Errno),
     /// It has not answered in time, and may yet do either.
     Pending,
@@ -113,7 +114,7 @@ impl Room {
     }
 }
 
-/// Waits until somebody says that this word, which is 1, has changed, or the deadline has come.
+/// Waits until the kernel says that this word, which is 1, has changed, or the deadline has come.
 fn futex_wait(word: &AtomicU32, deadline: Mono) {
     let until = libc::timespec {
         tv_sec: (deadline.0 / 1_000_000_000) as _,
@@ -138,9 +139,9 @@ struct Started {
 
 /// Starts programs, one after the other.
 pub struct Spawner {
-    /// Who was started last, until it was asked how it fared.
+    /// The child that was started last, until it was asked whether its exec worked.
     last: Option<Started>,
-    /// Who had not answered in time.
+    /// The children that had not answered in time.
     pending: Vec<Started>,
     empty: Vec<&'static Room>,
     /// So long the next child is waited for.
@@ -163,7 +164,7 @@ pub struct Spawner {
 impl Spawner {
     /// To be made before other descriptors are, so that it has the lowest.
     pub fn new() -> Result<Spawner, Errno> {
-        // Where there is no /dev, a pipe that nobody writes to does as well.
+        // Where there is no /dev, a pipe without a writer does as well.
         let null = fs::open_at(fs::HERE, "/dev/null", OFlag::O_RDWR, 0);
         let null = null.or_else(|_| pipe2(OFlag::O_CLOEXEC).map(|(read, _)| read))?;
         let copy = || null.try_clone().map_err(|_| Errno::EMFILE);
@@ -230,7 +231,7 @@ impl Spawner {
             (false, true) => Table::Copied,
             (false, false) => Table::CopiedWhole,
         };
-        // SAFETY: nobody is in the room.
+        // SAFETY: no child is in the room.
         unsafe { (*room.child.get()).take_up(plan, &self.descriptors, table)? };
         let files = if shares_files { libc::CLONE_FILES } else { 0 };
         Ok(libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | files | libc::SIGCHLD)
@@ -335,7 +336,7 @@ impl Spawner {
         self.pending.iter().any(|child| child.room.shares_files())
     }
 
-    /// Nobody is in this room any more, whether or not the kernel has told so.
+    /// No child is in this room any more, whether or not the kernel has told so.
     fn reuse(&mut self, room: &'static Room) {
         room.here().store(0, Ordering::Relaxed);
         self.empty.push(room);
@@ -442,8 +443,8 @@ pub fn fork() -> Result<Side, Errno> {
 /// standard output. Returns only if that fails.
 pub fn become_silent(path: &CStr, name: &CStr) -> Errno {
     let argv = [name.as_ptr(), ptr::null()];
-    // SAFETY: the strings outlive the call, both arrays end with a null pointer, and whoever calls this gives up its
-    // standard output. Our runtime ignores PIPE, which the program is not to inherit.
+    // SAFETY: the strings outlive the call, both arrays end with a null pointer, and the caller gives up its standard
+    // output. Our runtime ignores PIPE, which the program is not to inherit.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         libc::close(libc::STDOUT_FILENO);

@@ -22,7 +22,7 @@ pub enum Reaped {
 }
 
 /// Reaps one child that has ended, if there is one. Does not wait. How it ended the kernel writes to `status`, which
-/// may be in memory that outlives us: who fails before it notes that leaves it to its successor.
+/// may be in memory that outlives us: a supervisor that fails before it notes that leaves it to its successor.
 ///
 /// Not by nix: its `waitpid` reaps a child killed by a real-time signal and then reports EINVAL, losing both its
 /// pid and its status.
@@ -35,12 +35,12 @@ pub fn reap(status: &AtomicU64) -> Reaped {
 pub fn has_children() -> bool {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
-    // SAFETY: waitid(2) writes to `info` only, which nobody reads.
+    // SAFETY: waitid(2) writes to `info` only, which is not used.
     checked(unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) }).is_ok()
 }
 
-/// Waits for the end of this child, but not past `deadline`. Before Linux 5.3 nobody can wait for both: then for its
-/// end.
+/// Waits for the end of this child, but not past `deadline`. Before Linux 5.3 it is not possible to wait for both: then
+/// for its end.
 pub fn reap_until(pid: Pid, deadline: Mono) -> Result<Option<Exit>, Errno> {
     let flags = match end_of(pid).and_then(|end| poll::input(end, deadline)) {
         Ok(()) => libc::WNOHANG,
@@ -60,7 +60,7 @@ fn end_of(pid: Pid) -> Result<OwnedFd, Errno> {
     // SAFETY: pidfd_open(2) takes two numbers.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) })?;
     let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
-    // SAFETY: it has just been opened for us, with close-on-exec, and nobody else knows its number.
+    // SAFETY: it has just been opened for us, with close-on-exec, and nothing else here knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -107,7 +107,7 @@ fn wait_status(word: u64) -> Option<libc::c_int> {
     (word != UNWRITTEN).then_some(i32::from_ne_bytes([a, b, c, d]))
 }
 
-/// An exit or a death by a signal. A stop is neither: nobody asks for stops, but those of a child that we trace are
+/// An exit or a death by a signal. A stop is neither: we do not ask for stops, but those of a child that we trace are
 /// reported nevertheless.
 fn decode(status: libc::c_int) -> Option<Exit> {
     if libc::WIFEXITED(status) {

@@ -50,7 +50,7 @@ impl Watch {
         for _ in 0..ATTEMPTS {
             let before = way(path);
             self.set(path, &before)?;
-            // What came or went before it was watched, nobody tells.
+            // inotify does not tell what came or went before it was watched.
             if self.entries.is_some() == before.0.is_some() && way(path) == before {
                 return Ok(());
             }

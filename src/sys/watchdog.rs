@@ -1,5 +1,5 @@
 //! A hardware watchdog, as Linux shows it: whatever is written to its device feeds it, `V` before the last close stops
-//! it, and without that it goes on when whoever has opened it is no more.
+//! it, and without that it goes on when the process that opened it is no more.
 
 use super::rescue::Claims;
 use super::{Errno, checked};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// linux/watchdog.h; the same number on every processor that we are built for.
 const WDIOC_SETTIMEOUT: libc::Ioctl = 0xc004_5706_u32 as libc::Ioctl;
 const WDIOC_GETTIMEOUT: libc::Ioctl = 0x8004_5707_u32 as libc::Ioctl;
-/// Whoever executed us has opened few files before this one.
+/// The program that executed us has opened few files before this one.
 const INHERITED: std::ops::Range<i32> = 3..64;
 
 /// A watchdog that is open, and so runs.
@@ -23,7 +23,7 @@ impl Watchdog {
     /// Opens a device. From now on it wants to be fed.
     pub fn open(path: &Path) -> Result<Watchdog, Errno> {
         if !is_device(&stat(path)?) {
-            return Err(Errno::ENOTTY); // a FIFO, or a file, would swallow what feeds it
+            return Err(Errno::ENOTTY); // a FIFO, or a file, would take what is written to feed it
         }
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
         open(path, flags, Mode::empty()).map(Watchdog)
@@ -32,7 +32,7 @@ impl Watchdog {
     /// The one that was left open for us by another program that was this process.
     pub fn inherited(path: &Path) -> Option<Watchdog> {
         let device = stat(path).ok().filter(is_device)?;
-        // SAFETY: only asked about, and closed by nobody in the meantime: there is a single thread.
+        // SAFETY: only asked about, and not closed in the meantime: there is a single thread.
         let about = |fd| fstat(unsafe { BorrowedFd::borrow_raw(fd) });
         let found = INHERITED
             .into_iter()

@@ -19,13 +19,13 @@ pub const LONGEST: usize = 1024;
 const EMPTY_NAME: &str = "the name of the service is empty";
 const NO_NAME: &str = "the name of a service is missing";
 
-/// The variable that names the directory of services to those who run in one of them.
+/// The variable that names the directory of services to the processes of its services.
 pub const DIRECTORY_VARIABLE: &str = "ONIT_SVDIR";
 
-/// What somebody asks for. Names are bytes: a service may be called anything.
+/// What a client asks for. Names are bytes: a service may be called anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
-    /// Who is there?
+    /// Which supervisor answers?
     Hello,
     /// What of one service, or of all.
     Status(Option<&'a [u8]>),
@@ -228,7 +228,7 @@ impl Line {
     }
 }
 
-/// Who answers.
+/// The supervisor that answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hello {
@@ -407,7 +407,7 @@ pub enum ErrorCode {
     Request,
     /// There is no such service.
     Service,
-    /// Whoever asks may not.
+    /// The client may not ask for this.
     Permission,
     /// It takes no more orders for now.
     Busy,

@@ -31,7 +31,7 @@ const S6: u8 = OURS | S6_ONLY;
 const RUNIT: u8 = RUNIT_ONLY | ENCORE | S6;
 const ALL: u8 = RUNIT | DAEMONTOOLS_ONLY;
 
-/// Byte, who understands it, what it means. The one place where this is written.
+/// Byte, which supervisors understand it, what it means. The one place where this is written.
 const TABLE: &[(u8, u8, &[Command])] = &[
     (b'u', ALL, &[Command::Up]),
     (b'd', ALL, &[Command::Down]),

@@ -7,19 +7,21 @@
 //! A wild pointer may have written anywhere. So each record has a checksum, and one that fails it is not believed; a fact
 //! stands in three places, and what two of them say counts.
 //!
-//! Who goes on may be an older version or a newer one. So facts and [fields](crate::machine::fields) are only ever added,
-//! where there was nothing before: what is not known is skipped, and what was not written is zero.
+//! The supervisor that goes on may be an older version or a newer one. So facts and [fields](crate::machine::fields)
+//! are only ever added, where there was nothing before: what is not known is skipped, and what was not written is zero.
 
 use crate::machine::Mono;
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::{self, End, History, Life};
+use crate::machine::restart::Cause;
 use crate::machine::service::memory::{self, Memory};
 use crate::wire::tai::Tai;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"onitbook");
-/// Of this layout. Who changes the meaning of anything here counts on; for what is only added there is room.
+/// The version of this layout. It is raised when the meaning of anything here changes; for what is only added there is
+/// room.
 pub const VERSION: u64 = 5;
 
 /// Words in front of the records.
@@ -48,15 +50,15 @@ const LIFE: usize = LIFE_BODY + 1;
 pub enum Field {
     Magic,
     Version,
-    /// Whose journal it is.
+    /// The pid of the supervisor whose journal it is.
     Pid,
     /// How many records there are.
     Records,
-    /// Why somebody else goes on: a signal, or [`UPGRADE`], or [`PANIC`].
+    /// Why a supervisor goes on in place of this one: a signal, or [`UPGRADE`], or [`PANIC`].
     Cause,
-    /// Somebody wants the program replaced, and this is the number of that wish.
+    /// The number of the last request to replace the program.
     Request,
-    /// The last wish that was answered.
+    /// The last request that was answered.
     Answer,
     /// With this error, or 0.
     AnswerErrno,
@@ -73,7 +75,7 @@ pub enum Field {
     /// The mask and the ignored signals that it gets.
     InheritedMask,
     InheritedIgnored,
-    /// Whoever runs us was told that everything has started.
+    /// The manager that runs us was told that everything has started.
     Announced,
     /// The descriptors of the runtime mirror and of its lock, and one.
     View,
@@ -133,7 +135,7 @@ impl Field {
     }
 }
 
-/// The cause: somebody asked for it.
+/// The cause: `onit upgrade` asked for it.
 pub const UPGRADE: u64 = 256;
 /// The cause: a panic, whose words are in [`PANIC_TEXT`].
 pub const PANIC: u64 = 257;
@@ -280,7 +282,7 @@ pub fn begin(words: &Words, pid: u32) {
     set(words, Field::Magic, MAGIC);
 }
 
-/// Fields of another version that nobody keeps up any more are not to be found when it comes back.
+/// Zeroes the fields that only another version knows: we do not update them, and it must not find old values later.
 pub fn forget_unknown(words: &Words) {
     for distance in [0].into_iter().chain(COPIES) {
         let unknown = words.get(distance + Field::Essentials as usize + 1..distance + FACTS_AT_MOST);
@@ -454,7 +456,11 @@ fields! {
         /// By an order.
         asked: Place::bits(3, 56, 1),
         /// And was not started again for that.
-        gave_up: Place::bits(3, 57, 1),
+        over: Place::bits(3, 57, 1),
+        /// It is no failure.
+        is_success: Place::bits(3, 58, 1),
+        /// Why it was not started again.
+        cause: Place::bits(3, 59, 4),
     }
 }
 
@@ -466,18 +472,41 @@ fn pack_life(life: &Life) -> [u64; LIFE_BODY] {
         pid: memory::number(life.pid),
         exit: life.end.map_or(0, |end| memory::exit_number(end.exit)),
         asked: life.end.is_some_and(|end| end.asked).into(),
-        gave_up: life.end.is_some_and(|end| end.gave_up).into(),
+        over: life.end.is_some_and(|end| end.over.is_some()).into(),
+        is_success: life.end.is_some_and(|end| end.is_success).into(),
+        cause: life.end.and_then(|end| end.over?.err()).map_or(0, cause_number),
     };
     fields.pack()
 }
 
 fn unpack_life(words: &[u64; LIFE_BODY]) -> Option<Life> {
-    let RunFields { start, ready, end, pid, exit, asked, gave_up } = RunFields::unpack(words);
+    let RunFields { start, ready, end, pid, exit, asked, over, is_success, cause } = RunFields::unpack(words);
     let end = match memory::of_instant(end) {
         None => None,
-        Some(at) => Some(End { at, exit: memory::exit_of(exit)?, asked: asked != 0, gave_up: gave_up != 0 }),
+        Some(at) => {
+            let exit = memory::exit_of(exit)?;
+            let is_success = is_success != 0 || exit.is_success(); // an older version does not say so
+            let over = match (over, cause_of(cause)) {
+                (0, _) => None,
+                (_, Some(cause)) => Some(Err(cause)),
+                (_, None) if is_success => Some(Ok(())),
+                (_, None) => Some(Err(Cause::Finish)),
+            };
+            Some(End { at, exit, asked: asked != 0, is_success, over })
+        }
     };
     Some(Life { pid: memory::pid_of(pid)?, start: Mono(start), ready: memory::of_instant(ready), end })
+}
+
+/// In the order in which they are numbered, from 1. A new one goes to the end.
+const CAUSES: [Cause; 5] = [Cause::Finish, Cause::Permanent, Cause::NoRestart, Cause::TooOften, Cause::NeverReady];
+
+fn cause_number(cause: Cause) -> u64 {
+    CAUSES.iter().position(|known| *known == cause).map_or(0, |at| at as u64 + 1)
+}
+
+fn cause_of(number: u64) -> Option<Cause> {
+    CAUSES.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
 }
 
 /// Notes a text; what does not fit is cut off.
@@ -500,7 +529,7 @@ pub fn text(words: &Words, text: Text) -> Vec<u8> {
     rest.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).take(length).collect()
 }
 
-/// Every descriptor that the journal names. For who has nothing but system calls left: no memory is asked for.
+/// Every descriptor that the journal names. Also for the handler of a fault, so no memory is allocated.
 pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
     let whole = [Field::Launcher, Field::View, Field::ViewLock, Field::Watchdog].into_iter();
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
@@ -514,7 +543,8 @@ pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
     }
 }
 
-/// Notes the descriptors that were open for the main process. Who is given more than 64 may lose the others.
+/// Notes the descriptors that were open for the main process. Only the numbers 3 to 66 fit: a new start may lose the
+/// others.
 pub fn write_inherited(words: &Words, descriptors: &[i32]) {
     let bit = |fd: &i32| u32::try_from(fd - FIRST).ok().and_then(|place| 1u64.checked_shl(place)).unwrap_or_default();
     set(words, Field::Inherited, descriptors.iter().fold(0, |bits, fd| bits | bit(fd)));
@@ -536,7 +566,8 @@ pub fn descriptor(word: u64) -> Option<i32> {
     i32::try_from(word.checked_sub(1)?).ok().filter(|fd| *fd > 2)
 }
 
-/// The words of a record that hold descriptors, two each. Who fails passes on what they name, whatever else it knows.
+/// The words of a record that hold descriptors, two each. A supervisor that fails passes on what they name, whatever
+/// else it knows.
 const DESCRIPTORS: std::ops::Range<usize> = 3..6;
 
 fields! {
@@ -757,7 +788,7 @@ mod tests {
         begin(&words, 7);
         count(&words, 2);
         let mut lives = History::default();
-        lives.begin(Mono(1), Pid(1));
+        lives.begin(Mono(1), Pid(1), Some(Mono(1)));
         write_run(&words, 1, &lives);
         for word in life_words(&words, 1, 0).expect("a life") {
             for bit in 0..64 {
@@ -835,7 +866,7 @@ mod tests {
     fn the_last_lives_are_remembered() {
         let words = journal(2);
         let mut lives = History::default();
-        lives.begin(Mono(1), Pid(1));
+        lives.begin(Mono(1), Pid(1), Some(Mono(1)));
         write_run(&words, 1, &lives);
         assert_eq!(history(&words, 1, 1).lives(), [], "there is no room for lives");
         let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
@@ -845,12 +876,23 @@ mod tests {
             history(&words, 1, lives.begun())
         };
         for n in 1..40 {
-            lives.begin(Mono(n * 10), Pid(n as i32));
+            lives.begin(Mono(n * 10), Pid(n as i32), (n % 2 == 0).then_some(Mono(n * 10)));
             assert_eq!(noted(&lives), lives);
-            lives.end(Mono(n * 10 + 5), Exit::Signal { signal: Signal(n as i32), core: n % 2 == 0 }, n % 3 == 0);
+            lives.end(
+                Mono(n * 10 + 5),
+                Exit::Signal { signal: Signal(n as i32), core: n % 2 == 0 },
+                n % 3 == 0,
+                n % 5 == 0,
+            );
             assert_eq!(noted(&lives), lives);
+            for over in [Ok(())].into_iter().chain(CAUSES.map(Err)) {
+                lives.end(Mono(n), Exit::Code(0), false, true);
+                lives.settle(over);
+                let kept = noted(&lives).lives().last().and_then(|life| life.end?.over);
+                let means = if n % 5 == 0 || over.is_err() { over } else { Err(Cause::Finish) };
+                assert_eq!(kept, Some(means), "{over:?}");
+            }
         }
-        lives.give_up();
         assert_eq!(noted(&lives), lives);
         assert_eq!((history(&words, 1, 0), history(&words, 0, 0)), (History::default(), History::default()));
     }

@@ -7,7 +7,7 @@ use crate::machine::policy::Inputs;
 use crate::machine::words;
 use std::ffi::OsString;
 
-/// Who is to supervise the service.
+/// The supervisor that is to look after the service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Target {
     /// onit itself.
@@ -46,6 +46,8 @@ pub enum Kind {
 /// When PID 1 reads a small file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Moment {
+    /// Before a start.
+    Start,
     /// At an order to stop.
     Stop,
     /// At an end of `run`, or of a `finish` that gives up.
@@ -57,7 +59,7 @@ pub enum Moment {
 pub struct Input {
     /// Takes the value from a text. False, and nothing changes, if it is none.
     pub parse: fn(&mut Inputs, &str) -> bool,
-    /// Takes the value that others have.
+    /// Takes the value that other inputs have.
     pub copy: fn(&mut Inputs, &Inputs),
 }
 
@@ -163,7 +165,7 @@ const TIME: &str = "write a time: 5000 (milliseconds), 500ms, 10s, 5m or 1h; 0 f
 /// Gives all small files that hold a value to a macro, one row for each:
 ///
 /// - what it means; field, type and name; what `onit new` says of the option, if there is one
-/// - who reads it, what holds without it, what of onit reads it, and the parser
+/// - which supervisors read it, what holds without it, what of onit reads it, and the parser
 /// - what to write into it, and words that it may consist of; systemd's word for it
 macro_rules! small_files {
     ($then:ident) => {
@@ -175,18 +177,28 @@ macro_rules! small_files {
             }
             /// Whether it is started again.
             restart: Restart = "restart", option "whether it is started again: always, on-failure or never" {
-                for ONIT, default "always", read by nothing, parse svdir::word;
+                for ONIT, default "always", read by onit at Death into restarts.restart, parse svdir::word;
                 hint "write one of always, on-failure, never", words ["always", "on-failure", "never"]; systemd Key("Restart")
+            }
+            /// Which ends are no failure.
+            success_codes: SuccessCodes = "success-codes", option "exit codes and signals that are no failure, as \"3 TERM\"" {
+                for ONIT, default "0", read by onit at Death into restarts.success, parse svdir::SuccessCodes::parse;
+                hint "write exit codes and signals: 3 TERM"; systemd Key("SuccessExitStatus")
             }
             /// When it is started again.
             backoff: Backoff = "backoff", option "pauses before a start, as \"1s 30s 30s\"" {
-                for ONIT, default "1s 30s 30s", read by nothing, parse svdir::Backoff::parse;
+                for ONIT, default "1s 30s 30s", read by onit at Death into restarts.backoff, parse svdir::Backoff::parse;
                 hint "write three times, the first no longer than the second: 1s 30s 30s"; systemd Key("RestartSec")
             }
             /// How often it is started again.
             max_restarts: MaxRestarts = "max-restarts", option "give up after more than this, as 5/60s" {
-                for ONIT, default "", read by nothing, parse svdir::MaxRestarts::parse;
-                hint "write a number and a time: 5/60s"; systemd Key("StartLimitBurst")
+                for ONIT, default "", read by onit at Death into restarts.max_restarts, parse svdir::MaxRestarts::parse;
+                hint "write a number up to 15 and a time: 5/60s"; systemd Key("StartLimitBurst")
+            }
+            /// How many starts in a row may end before it is ready.
+            start_retries: Number = "start-retries", option "give up after this many more starts that end before it is ready" {
+                for ONIT, default "", read by onit at Death into restarts.start_retries, parse svdir::retries;
+                hint "write a number from 0 to 255"; systemd Lost("no equivalent: StartLimitBurst counts all starts")
             }
             /// When it counts as ready.
             readiness: Readiness = "readiness", option "when it is ready: none, \"fd 3\", notify, check or \"check 2s\"" {
@@ -210,7 +222,7 @@ macro_rules! small_files {
             }
             /// It is to be ready within this time: more than nothing, in whole milliseconds.
             timeout_up: Limit = "timeout-up", option "time to become ready" {
-                for ONIT, default "0", read by nothing, parse svdir::Limit::parse;
+                for ONIT, default "0", read by onit at Start into limits.up_limit, parse svdir::Limit::parse;
                 hint TIME; systemd Key("TimeoutStartSec")
             }
             /// What stops it.
@@ -257,8 +269,18 @@ macro_rules! reader {
         Reader::Input(
             Moment::$moment,
             Input {
-                parse: |inputs, text| $parse(text).map(|value: svdir::$type| inputs.$($place).+ = value.into()).is_some(),
-                copy: |inputs, others| inputs.$($place).+ = others.$($place).+,
+                parse: |inputs, text| {
+                    let Some(value) = $parse(text).map(|value: svdir::$type| value.into()) else { return false };
+                    if inputs.$($place).+ != value {
+                        inputs.$($place).+ = value;
+                    }
+                    true
+                },
+                copy: |inputs, others| {
+                    if inputs.$($place).+ != others.$($place).+ {
+                        inputs.$($place).+ = others.$($place).+;
+                    }
+                },
             },
         )
     };
@@ -288,7 +310,7 @@ macro_rules! define {
         /// Every name that means something in a service directory.
         pub const FILES: &[File] = &[
             File { name: "run", kind: Kind::Program, targets: ALL, reader: Reader::Supervisor },
-            File { name: "setup", kind: Kind::Program, targets: ONIT, reader: Reader::Nothing },
+            File { name: "setup", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
             File { name: "finish", kind: Kind::Program, targets: RUNIT_AND_S6, reader: Reader::Supervisor },
             File { name: "check", kind: Kind::Program, targets: RUNIT, reader: Reader::Clients },
             File { name: "health", kind: Kind::Program, targets: ONIT, reader: Reader::Nothing },
@@ -337,10 +359,10 @@ pub fn value(name: &str) -> Option<&'static Value> {
     VALUES.iter().find(|value| value.name == name)
 }
 
-/// What PID 1 reads at this moment, and where it goes.
-pub fn inputs(moment: Moment) -> impl Iterator<Item = (&'static File, Input)> + Clone {
+/// What PID 1 reads at one of these moments, and where it goes.
+pub fn inputs(moments: &[Moment]) -> impl Iterator<Item = (&'static File, Input)> + Clone {
     FILES.iter().filter_map(move |file| match file.reader {
-        Reader::Input(when, input) if when == moment => Some((file, input)),
+        Reader::Input(when, input) if moments.contains(&when) => Some((file, input)),
         Reader::Input(..) | Reader::Supervisor | Reader::Clients | Reader::Nothing => None,
     })
 }
@@ -355,7 +377,7 @@ mod tests {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
         assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 10]);
         let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
-        assert_eq!(later.len(), 15, "{later:?}");
+        assert_eq!(later.len(), 10, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());
@@ -381,18 +403,21 @@ mod tests {
     #[test]
     fn what_stands_in_the_table_is_what_holds_without_the_file() {
         let none = Inputs::of(&ServiceRules::ONIT);
-        for moment in [Moment::Stop, Moment::Death] {
-            for (file, input) in inputs(moment) {
+        for moment in [Moment::Start, Moment::Stop, Moment::Death] {
+            for (file, input) in inputs(&[moment]) {
                 let default = value(file.name).expect("it has a value").default;
-                let mut inputs = none;
+                let mut inputs = none.clone();
                 assert_eq!((input.parse)(&mut inputs, default), !default.is_empty(), "{}", file.name);
                 assert_eq!(inputs, none, "{}", file.name);
-                let said = if default.is_empty() {
-                    "always"
-                } else if default == "TERM" {
-                    "INT"
-                } else {
-                    "7s"
+                let said = match file.name {
+                    "essential" => "always",
+                    "restart" => "never",
+                    "success-codes" => "3",
+                    "backoff" => "2s 3s 4s",
+                    "max-restarts" => "5/60s",
+                    "start-retries" => "3",
+                    "down-signal" => "INT",
+                    _ => "7s",
                 };
                 assert!((input.parse)(&mut inputs, said) && inputs != none, "{}", file.name);
                 (input.copy)(&mut inputs, &none);

@@ -87,7 +87,7 @@ impl Status {
     pub fn pack_runit(&self) -> [u8; RUNIT_LEN] {
         let want = if self.want == Want::Up { b'u' } else { b'd' };
         let phase = match self.phase {
-            Phase::Down => 0,
+            Phase::Down | Phase::Setup => 0,
             Phase::Run => 1,
             Phase::Finish => 2,
         };
@@ -156,6 +156,7 @@ fn flag(byte: u8, at: usize) -> Result<bool, Bad> {
 pub fn stat_line(view: &View) -> String {
     let mut line = String::from(match (view.phase, view.pid) {
         (Phase::Down, _) => "down",
+        (Phase::Setup, _) => "setup",
         (Phase::Run, _) => "run",
         (Phase::Finish, Some(_)) => "finish",
         (Phase::Finish, None) => "finish...",

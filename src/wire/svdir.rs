@@ -3,10 +3,12 @@
 //! Source: s6's service directory. As there, only the first line counts, and a value that does not parse as a
 //! whole is no value: the default holds and a warning names the file.
 
+use crate::machine::Exit;
 pub use crate::machine::Signal;
 use crate::machine::main_process::Rewrite;
 pub use crate::machine::policy::Essential;
-use crate::machine::words;
+pub use crate::machine::restart::{Backoff, MaxRestarts, Restart, SuccessCodes};
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -136,37 +138,6 @@ pub fn word<T: FromStr>(text: &str) -> Option<T> {
     first_line(text).parse().ok()
 }
 
-/// Whether an end of `run` is followed by a start (file `restart`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Restart {
-    /// However it ended.
-    #[default]
-    Always,
-    /// If it ended with anything but 0.
-    OnFailure,
-    /// Never.
-    Never,
-}
-
-words!(Restart, "rule for restarts", Always = "always", OnFailure = "on-failure", Never = "never");
-
-/// How long it takes until the next start (file `backoff`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Backoff {
-    /// After the first death; more than nothing.
-    pub min: Duration,
-    /// It is doubled with each death up to this; at least `min`.
-    pub max: Duration,
-    /// A life of this length takes it back to `min`.
-    pub reset: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Backoff {
-        Backoff { min: Duration::from_secs(1), max: Duration::from_secs(30), reset: Duration::from_secs(30) }
-    }
-}
-
 impl Backoff {
     /// `MIN MAX RESET`, as `1s 30s 30s`.
     pub fn parse(text: &str) -> Option<Backoff> {
@@ -182,21 +153,12 @@ impl fmt::Display for Backoff {
     }
 }
 
-/// More starts than this in that time, and it counts as failed (file `max-restarts`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MaxRestarts {
-    /// How many are allowed.
-    pub count: u32,
-    /// In which time; more than nothing.
-    pub window: Duration,
-}
-
 impl MaxRestarts {
-    /// `COUNT/TIME`, as `5/60s`.
+    /// `COUNT/TIME`, as `5/60s`. COUNT is at most [`MaxRestarts::MOST`].
     pub fn parse(text: &str) -> Option<MaxRestarts> {
         let (count, window) = first_line(text).split_once('/')?;
         let window = span(window).filter(|window| !window.is_zero())?;
-        Some(MaxRestarts { count: number(count)?, window })
+        Some(MaxRestarts { count: number(count).filter(|count| *count <= MaxRestarts::MOST)?, window })
     }
 }
 
@@ -204,6 +166,41 @@ impl fmt::Display for MaxRestarts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.count, span_text(self.window))
     }
+}
+
+impl SuccessCodes {
+    /// Codes (0 to 255) and signals, as `3 TERM`, separated by blanks or commas; at least one.
+    pub fn parse(text: &str) -> Option<SuccessCodes> {
+        let mut words = first_line(text).split([' ', ',', '\t']).filter(|word| !word.is_empty()).peekable();
+        words.peek()?;
+        words.try_fold(SuccessCodes::default(), |codes, word| {
+            let is_number = word.starts_with(|c: char| c.is_ascii_digit());
+            let exit = if is_number {
+                Exit::Code(word.parse().ok()?)
+            } else {
+                Exit::Signal { signal: Signal::named(word)?, core: false }
+            };
+            Some(codes.and(exit))
+        })
+    }
+}
+
+impl fmt::Display for SuccessCodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, exit) in self.iter().enumerate() {
+            f.write_str(if at == 0 { "" } else { " " })?;
+            match exit {
+                Exit::Code(code) => code.fmt(f)?,
+                Exit::Signal { signal, .. } => signal.fmt(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How often a start may end before the service is ready (`start-retries`): 0 to 255.
+pub fn retries(text: &str) -> Option<Number> {
+    number(first_line(text)).filter(|number| *number <= 255)
 }
 
 /// When a service counts as ready (file `readiness`).

@@ -109,7 +109,8 @@ fn every_file_of_a_service_is_in_the_page_and_in_the_readme() {
     let readme = source("README.md");
     let (_, table) = readme.split_once("## The files of a service\n").expect("the table of files");
     let table = table.split("\n## ").next().expect("its end");
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let rows = cells.flat_map(|cell| cell.split('`').step_by(2).filter(|name| !name.is_empty()));
     let page = page("onit-service.5");
     assert_eq!(items(part(&page, "Sh FILES"), "Pa"), set(rows));
     for file in FILES.iter().filter(|file| !file.is_for_later()) {
@@ -118,11 +119,16 @@ fn every_file_of_a_service_is_in_the_page_and_in_the_readme() {
             (name, Kind::Directory) => format!("{name}/"),
             (name, Kind::Program | Kind::Value | Kind::Flag) => name.to_owned(),
         };
-        let row = format!("| `{name}` | {} |", file.origin());
-        assert!(table.contains(&row), "{row}");
+        let is_its_row = |row: &str| {
+            let mut cells = row.split(" | ");
+            cells.next().is_some_and(|names| names.contains(&format!("`{name}`")))
+                && cells.next() == Some(file.origin())
+        };
+        assert!(table.lines().any(is_its_row), "{name} from {}", file.origin());
         if let (Reader::Input(moment, _), Some(value)) = (file.reader, settings::value(file.name)) {
             let without = if value.default.is_empty() { "\\(en" } else { value.default };
             let when = match moment {
+                Moment::Start => "before each start",
                 Moment::Stop => "at an order to stop",
                 Moment::Death => "after each end of Pa run",
             };

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 /// Exit codes of an init script (LSB): not running.
 const LSB_DOWN: i32 = 3;
-/// The same: nobody knows.
+/// The same: not known.
 const LSB_UNKNOWN: i32 = 4;
 /// The same, of runit's sv: the way back is lost.
 const LSB_FATAL: i32 = 151;
@@ -38,7 +38,7 @@ pub struct Sv<'a> {
 
 /// What a supervisor said of itself.
 pub enum Known {
-    /// This; and while somebody reads the FIFO `ok`, there is a supervisor.
+    /// This; and while the FIFO `ok` has a reader, there is a supervisor.
     Status(Status, OwnedFd),
     /// There is none.
     NotRunning,
@@ -134,7 +134,7 @@ impl<'a> Sv<'a> {
             Ok(Ok(())) => return Some(status),
             Ok(Err(errno)) => drop(self.warn(name, "unable to write to supervise/control", Some(errno))),
             Err(Errno::ENXIO) => self.not_running(name, letters),
-            // Who may not give an order is not told so when it is carried out already.
+            // A user who may not give an order is not told so when it is carried out already.
             Err(Errno::EACCES) if letters.starts_with(b"u") && status.want == Want::Up => return Some(status),
             Err(errno) => drop(self.warn(name, "unable to open supervise/control", Some(errno))),
         }
@@ -212,7 +212,7 @@ impl<'a> Sv<'a> {
         if status.pid.is_some() { Shown::Up } else { Shown::Down }
     }
 
-    /// Who asks it to go gets what was wanted.
+    /// Says that there is no supervisor, which is a success for an order to exit.
     fn not_running(&mut self, name: &[u8], letters: &[u8]) {
         if letters.starts_with(b"x") {
             self.line.extend([b"ok: ", name, b": runsv not running"].concat());
@@ -246,7 +246,7 @@ pub fn is_path(name: &[u8]) -> bool {
 
 fn word(phase: Phase) -> &'static [u8] {
     match phase {
-        Phase::Down => b"down: ",
+        Phase::Down | Phase::Setup => b"down: ",
         Phase::Run => b"run: ",
         Phase::Finish => b"finish: ",
     }

@@ -143,7 +143,7 @@ impl<'a> Awaited<'a> {
         };
         match check {
             Check::Passed => sv.settled(&status, self.name),
-            Check::Failed => return Look::NotYet { heard: false }, // nobody tells when it would not
+            Check::Failed => return Look::NotYet { heard: false }, // nothing tells when it would pass
             Check::TooLate => return Look::TooLate,
         }
         Look::Settled

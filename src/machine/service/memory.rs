@@ -3,6 +3,7 @@
 use super::{Draining, Hook, Inputs, Limits, Role, Service, ServiceRules, State, Then};
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
+use crate::machine::restart::Streak;
 use crate::machine::{Command, Effect, Exit, Mono, Pid, Signal, Step, Target, Want};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ fields! {
         paused: Place::bits(0, 26, 1),
         /// The signal that ends it was sent.
         got_term: Place::bits(0, 27, 1),
+        /// An order has caused the last end.
+        ended_by_order: Place::bits(0, 28, 1),
         /// `run` starts when its time comes, or after `finish`.
         starts_again: Place::bits(0, 29, 1),
         /// `control/X` was killed.
@@ -63,6 +66,15 @@ fields! {
         /// The limits of a stop and of `finish`.
         kill_after: Place::word(9),
         finish_limit: Place::word(10),
+        /// The limit of `setup`.
+        up_limit: Place::word(14),
+        /// Ends in a row that no order caused, and starts in a row that ended before the service was ready.
+        streak_ends: Place::bits(11, 0, 8),
+        streak_unready: Place::bits(11, 8, 8),
+        /// Lives before this one are not counted.
+        first_life: Place::word(12),
+        /// When an order sent a signal to it.
+        signalled: Place::word(13),
     }
 }
 
@@ -104,6 +116,9 @@ impl Service {
             draining,
             state,
             hook,
+            ended_by_order,
+            signalled,
+            streak,
             history: _,
         } = *self;
         let mut memory = Memory {
@@ -123,6 +138,12 @@ impl Service {
             stop_signal: signal_number(limits.stop_signal),
             kill_after: span(limits.kill_after),
             finish_limit: span(limits.finish_limit),
+            up_limit: span(limits.up_limit),
+            streak_ends: streak.ends.into(),
+            streak_unready: streak.unready.into(),
+            first_life: streak.first_life,
+            ended_by_order: ended_by_order.into(),
+            signalled: instant(signalled),
             ..Memory::default()
         };
         memory.set_state(state);
@@ -140,6 +161,7 @@ impl Service {
                     stop_signal: signal_of(memory.stop_signal)?,
                     kill_after: of_span(memory.kill_after),
                     finish_limit: of_span(memory.finish_limit),
+                    up_limit: of_span(memory.up_limit),
                 },
                 ..Inputs::of(rules)
             },
@@ -158,6 +180,13 @@ impl Service {
             draining: of_instant(memory.drain_until).map(|until| Draining { until, unread: memory.unread as usize }),
             state: memory.state()?,
             hook: memory.hook()?,
+            ended_by_order: memory.ended_by_order != 0,
+            signalled: of_instant(memory.signalled),
+            streak: Streak {
+                ends: memory.streak_ends as u8,
+                unready: memory.streak_unready as u8,
+                first_life: memory.first_life,
+            },
             history,
         })
     }
@@ -166,7 +195,7 @@ impl Service {
     pub fn found(rules: &'static ServiceRules, role: Role, want: Want, pid: Pid, since: Mono) -> Service {
         let state = State::Up { pid, started: since, kill_at: None };
         let mut history = History::default();
-        history.begin(since, pid);
+        history.begin(since, pid, Some(since));
         Service { state, history, ..Service::new(rules, role, want, since) }
     }
 
@@ -181,7 +210,7 @@ impl Service {
 
     /// Whether it asked for a program, and the answer was lost with whoever was to give it.
     pub fn awaits_answer(&self) -> bool {
-        self.state == State::Starting || matches!(self.hook, Hook::Asked { .. })
+        matches!(self.state, State::SetupDue | State::Starting) || matches!(self.hook, Hook::Asked { .. })
     }
 
     /// Whether `run` or `finish` was asked for, or `control/X`, so that a new process can be its.
@@ -208,6 +237,10 @@ impl Memory {
                 (self.state, self.starts_again, self.started) = (1, armed.into(), not_before.0);
             }
             State::Starting => self.state = 2,
+            State::SetupDue => self.state = 6,
+            State::SettingUp { pid, started, kill_at } => {
+                (self.state, self.pid, self.started, self.due) = (7, number(pid), started.0, instant(kill_at));
+            }
             State::Up { pid, started, kill_at } => {
                 (self.state, self.pid, self.started, self.due) = (3, number(pid), started.0, instant(kill_at));
             }
@@ -235,6 +268,8 @@ impl Memory {
                 let (pid, exit) = (pid_of(self.pid)?, exit_of(self.exit)?);
                 State::Finishing { pid, exit, started, again, kill_at: due }
             }
+            6 => State::SetupDue,
+            7 => State::SettingUp { pid: pid_of(self.pid)?, started, kill_at: due },
             _ => return None,
         })
     }

@@ -95,7 +95,7 @@ impl Fleet {
             let order = self.system.essential_ended(self.now, Some(BUDGET), self.has_main, exit);
             self.follow(order);
         }
-        if let Some(Outcome::GaveUp(_)) = outcome {
+        if let Some(Outcome::GaveUp(..)) = outcome {
             self.seen.gave_up.insert(at);
         }
         self.part(at);
@@ -260,7 +260,7 @@ impl Fleet {
 fn end_of_run(world: &World) -> Option<Exit> {
     world.living.iter().find_map(|process| match process.script {
         Script::Finish(exit) => Some(exit),
-        Script::Run | Script::Control(_) => None,
+        Script::Setup | Script::Run | Script::Control(_) => None,
     })
 }
 

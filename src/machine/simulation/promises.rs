@@ -4,6 +4,7 @@ use super::*;
 use crate::machine::ServiceState;
 use crate::machine::policy::{DRAIN_LIMIT, KILL_RETRY};
 use crate::machine::request::ShutdownAction;
+use crate::machine::restart::Cause;
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
 
 const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core: false };
@@ -1174,7 +1175,7 @@ fn what_is_essential_once_is_so_too_and_what_is_wanted_down_is_not() {
 #[test]
 fn finish_that_gives_up_says_so_once_for_what_was_wanted_up() {
     for (kind, exit, outcome) in [
-        (None, FAILED, Outcome::GaveUp(FAILED)),
+        (None, FAILED, Outcome::GaveUp(FAILED, Cause::Finish)),
         (None, Exit::Code(0), Outcome::Done),
         (Some(Essential::OnGiveup), FAILED, Outcome::EssentialEnded(FAILED)),
         (Some(Essential::OnGiveup), Exit::Code(0), Outcome::Done),

@@ -149,6 +149,7 @@ fn events(row: &Row) -> Vec<Happening> {
     for process in &row.world.living {
         for exit in [Exit::Code(0), Exit::Code(1)] {
             let program = match process.script {
+                Script::Setup => "setup",
                 Script::Run => "run",
                 Script::Finish(_) => "finish",
                 Script::Control(_) => "hook",
@@ -207,8 +208,9 @@ fn outcome(row: &Row, happening: &Happening) -> String {
 fn outcome_word(outcome: Outcome) -> String {
     match outcome {
         Outcome::Ended { exit, .. } => format!("ended {}", exit_word(exit)),
+        Outcome::SetupFailed(exit) => format!("setup failed {}", exit_word(exit)),
         Outcome::Done => "done".into(),
-        Outcome::GaveUp(exit) => format!("gave up after {}", exit_word(exit)),
+        Outcome::GaveUp(exit, _) => format!("gave up after {}", exit_word(exit)),
         Outcome::EssentialEnded(exit) => format!("essential ended {}", exit_word(exit)),
     }
 }
@@ -243,6 +245,7 @@ fn seen(world: &World, asked: bool) -> String {
     }
     let phase = match (view.phase, view.pid) {
         (Phase::Down, _) => "down",
+        (Phase::Setup, _) => "setup",
         (Phase::Run, _) => "run",
         (Phase::Finish, Some(_)) => "finish",
         (Phase::Finish, None) => "finish due",

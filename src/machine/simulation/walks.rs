@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::machine::policy::KILL_RETRY;
+use crate::machine::restart::{Backoff, MaxRestarts, SuccessCodes};
 use crate::machine::system::{Order, System};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -39,7 +40,8 @@ pub(super) fn settings() -> ProptestConfig {
 
 fn exits() -> impl Strategy<Value = Exit> {
     let killed = |signal, core| Exit::Signal { signal, core };
-    select(vec![Exit::Code(0), Exit::Code(1), Exit::Code(111), killed(Signal::TERM, false), killed(Signal(11), true)])
+    let codes = [0, 1, 100, 111].map(Exit::Code);
+    select([&codes[..], &[killed(Signal::TERM, false), killed(Signal(11), true)]].concat())
 }
 
 fn spans() -> impl Strategy<Value = Duration> {
@@ -52,7 +54,12 @@ fn programs() -> impl Strategy<Value = Programs> {
     let refused = refusals().prop_map(Program::Refused);
     let finish = prop_oneof![8 => Just(Program::Runs), 1 => Just(Program::Absent), 1 => refused];
     let hooks = select(vec![&[], &COMMANDS[..], &[Command::Up], &[Command::Term], STOPS]);
-    (run, finish, hooks, proptest::option::of(refusals())).prop_map(|(run, finish, hooks, refused_hooks)| Programs {
+    let refused = refusals().prop_map(Program::Refused);
+    let setup = (prop_oneof![8 => Just(Program::Absent), 4 => Just(Program::Runs), 1 => refused], any::<bool>());
+    let all = (setup, run, finish, hooks, proptest::option::of(refusals()));
+    all.prop_map(|((setup, oneshot), run, finish, hooks, refused_hooks)| Programs {
+        setup,
+        oneshot,
         run,
         finish,
         hooks,
@@ -67,7 +74,8 @@ fn refusals() -> impl Strategy<Value = Refusal> {
 fn limits() -> impl Strategy<Value = Limits> {
     let maybe = || proptest::option::of((1u64..10_000).prop_map(Duration::from_millis));
     let signals = select(vec![Signal::TERM, Signal::HUP, Signal::KILL]);
-    (signals, maybe(), maybe()).prop_map(|(stop_signal, kill_after, finish_limit)| Limits {
+    (signals, maybe(), maybe(), maybe()).prop_map(|(stop_signal, kill_after, finish_limit, up_limit)| Limits {
+        up_limit,
         stop_signal,
         kill_after,
         finish_limit,
@@ -95,7 +103,29 @@ struct Walk {
     want: Want,
     programs: Programs,
     limits: Limits,
+    restarts: Restarts,
     happenings: Vec<Happening>,
+}
+
+prop_compose! {
+    fn restarts()(
+        restart in select(vec![Restart::Always, Restart::Always, Restart::OnFailure, Restart::Never]),
+        success in select(vec![0, 0, 1]),
+        min in 1u64..3000,
+        more in 0u64..20_000,
+        max_restarts in proptest::option::of((0u32..4, 1u64..60).prop_map(|(count, window)| MaxRestarts { count, window: window as u32 * SECOND })),
+        is_default in any::<bool>(),
+    ) -> Restarts {
+        let mut restarts = Restarts::default();
+        if !is_default {
+            let [min, max] = [min, min + more].map(Duration::from_millis);
+            restarts.restart = restart;
+            restarts.success = SuccessCodes::default().and(Exit::Code(success));
+            restarts.backoff = Backoff { min, max, reset: 30 * SECOND };
+            restarts.max_restarts = max_restarts;
+        }
+        restarts
+    }
 }
 
 prop_compose! {
@@ -105,15 +135,17 @@ prop_compose! {
         want in select(vec![Want::Up, Want::Down, Want::Once]),
         programs in programs(),
         limits in limits(),
+        restarts in restarts(),
         happenings in prop::collection::vec(happenings(), 0..50),
     ) -> Walk {
-        Walk { rules, role, want, programs, limits, happenings }
+        Walk { rules, role, want, programs, limits, restarts, happenings }
     }
 }
 
 impl Walk {
     fn walked(self) -> World {
         let mut world = World::new(self.rules, self.role, self.want).with(self.programs).limited(self.limits);
+        world.restarts = self.restarts;
         world.begin();
         for happening in self.happenings {
             world.turn(happening);

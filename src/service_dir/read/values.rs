@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// PID 1 reads small files up to here.
 const SMALL: u64 = 4096;
-/// Whoever writes fewer milliseconds has probably thought of seconds.
+/// A user who writes fewer milliseconds has probably meant seconds.
 const SUSPICIOUS: u64 = 100;
 
 impl Reader<'_> {

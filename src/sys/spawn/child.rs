@@ -1,4 +1,4 @@
-//! What a child does before it becomes its program, and the memory that tells it what. The parent has prepared all of
+//! What a child does before it executes its program, and the memory that tells it what. The parent has prepared all of
 //! it: here are system calls only, past the C library, and nothing is allocated.
 
 use super::super::{Errno, raw, signals};
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 pub(super) const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
 /// The first descriptor that a program gets only if that is said.
 const FIRST_OF_OURS: c_int = 3;
-/// Who reads a text file that does not say who reads it.
+/// The program that reads a text file without a `#!` line.
 const SHELL: &CStr = c"/bin/sh";
 
 /// What the child needs, in memory that both sides share. It stays in place while the child uses it.
@@ -156,7 +156,7 @@ impl Child {
     }
 }
 
-/// The rows of descriptors, from the first of ours on, that are nobody's target.
+/// The rows of descriptors, from the first of ours on, that are no target.
 fn gaps(descriptors: &[(c_int, c_int)]) -> Vec<(c_int, c_int)> {
     let mut targets: Vec<c_int> = descriptors.iter().map(|(_, to)| *to).filter(|to| *to >= FIRST_OF_OURS).collect();
     targets.sort_unstable();
@@ -171,7 +171,7 @@ fn gaps(descriptors: &[(c_int, c_int)]) -> Vec<(c_int, c_int)> {
     gaps
 }
 
-/// The child: sets itself up and becomes the program, or notes why not.
+/// The child: sets itself up and executes the program, or notes why that failed.
 pub(super) extern "C" fn become_program(arg: *mut c_void) -> c_int {
     // SAFETY: `arg` is the parent's `Child`, which stays in place while we are here; of it the parent uses atomics only.
     unsafe {
@@ -182,7 +182,7 @@ pub(super) extern "C" fn become_program(arg: *mut c_void) -> c_int {
     }
 }
 
-/// The child of a kernel, or what passes for one, that lets nobody share memory.
+/// The child where the kernel, or qemu-user in its place, does not let two processes share memory.
 pub(super) struct Alone<'a> {
     pub(super) child: *const Child,
     pub(super) say_failure: Option<&'a dyn Fn(Errno)>,
@@ -310,7 +310,7 @@ unsafe fn take_descriptors(child: &Child) -> Result<(), c_int> {
             call(libc::SYS_dup3, [from as usize, to as usize, flags as usize, 0])?;
         }
         for (first, last) in &child.closes {
-            // Whoever waits long for its exec holds no lock and no pipe of others.
+            // A child that waits long for its exec holds no lock and no pipe that is not its own.
             call(libc::SYS_close_range, [*first as usize, *last as usize, 0, 0])?;
         }
         Ok(())

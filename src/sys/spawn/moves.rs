@@ -13,7 +13,7 @@ pub(super) enum Move {
     Keep(c_int),
 }
 
-/// The first number that is nobody's standard input, output or error.
+/// The first number that is not standard input, output or error.
 const FIRST_SPARE: c_int = 3;
 
 /// Appends what makes each second number a copy of the first one, as it was before all of them. If a target is named

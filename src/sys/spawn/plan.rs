@@ -13,8 +13,8 @@ use std::sync::atomic::AtomicI32;
 pub struct Plan<'a> {
     /// The program, relative to the working directory, and its arguments.
     pub argv: &'a [&'a CStr],
-    /// As execvp(3) with this `PATH`: a program without a slash is looked for there, and a text file that does not say
-    /// who reads it is read by the shell.
+    /// As execvp(3) with this `PATH`: a program without a slash is looked for there, and a text file without a `#!`
+    /// line is read by the shell.
     pub search: Option<&'a OsStr>,
     /// The working directory. It stays open until the child is in it.
     pub dir: Option<&'a Rc<OwnedFd>>,
@@ -91,7 +91,7 @@ pub enum Job<'a> {
     Inherited,
     /// A session without a terminal.
     Session,
-    /// A session. Its standard input becomes its terminal if it is one and nobody's: none is taken away.
+    /// A session. Its standard input becomes its terminal if it is one that no session has: none is taken away.
     SessionWithTerminal {
         /// The error number if there is no terminal for it; else unchanged.
         refused: &'static AtomicI32,

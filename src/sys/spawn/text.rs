@@ -15,7 +15,7 @@ unsafe extern "C" {
 
 /// The environment that we have ourselves.
 pub(super) fn our_environment() -> *const *const c_char {
-    // SAFETY: this process has a single thread, so nobody changes the pointer meanwhile.
+    // SAFETY: this process has a single thread, so the pointer does not change meanwhile.
     unsafe { environ }
 }
 
@@ -127,7 +127,7 @@ impl Environment {
     /// The child writes its pid where it is wanted. No allocation, no system call.
     ///
     /// # Safety
-    /// Nobody else uses this environment meanwhile.
+    /// Nothing else uses this environment meanwhile.
     pub(super) unsafe fn note_pid(&self, pid: u32) {
         for place in &self.pid_places {
             // SAFETY: `fill` left that much room there, and the caller's promise.

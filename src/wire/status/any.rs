@@ -92,7 +92,7 @@ pub struct Status {
     pub ready: Option<bool>,
     /// The stop signal was sent to this process. Recorded by runit, onit, and encore.
     pub got_term: bool,
-    /// encore: it has failed for good, and is not started again until somebody says so.
+    /// encore: it has failed for good, and is not started again without an order.
     pub failed: bool,
     /// s6: how the last `run` ended. While none has ended yet, most versions record an exit with code 0.
     pub last_exit: Option<Exit>,
