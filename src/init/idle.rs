@@ -56,7 +56,6 @@ fn reap_until_told() -> Result<(), Errno> {
     drop(process::leave_directory());
     process::become_subreaper();
     signals::take_as_faults(FAULTS_AND_ABRT);
-    signals::let_own_faults_through();
     let signals = Signals::take_over()?;
     let mut poller = Poller::new()?;
     poller.add(&signals, 0)?;

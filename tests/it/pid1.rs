@@ -487,6 +487,9 @@ fn an_idle_onit_at_any_pid_adopts_and_reaps_and_keeps_nothing_open() {
 
 #[test]
 fn other_signals_do_not_end_an_idle_onit() {
+    if let Some(why) = missing_tools(&["prlimit"]) {
+        skip!("{why}");
+    }
     let sv = SvDir::new();
     for command in idle(&sv) {
         let onit = sv.spawn(command);
@@ -505,6 +508,14 @@ fn other_signals_do_not_end_an_idle_onit() {
         wait_idle(&onit, || pid);
         onit.signal(Signal::SIGINT);
         assert_eq!((onit.wait_end(SOON), onit.stderr().as_str()), (Ending::Code(0), ""));
+    }
+    // But as catatonit's, its own faults do.
+    for signal in [Signal::SIGABRT, Signal::SIGSEGV] {
+        let [command, ..] = idle(&sv);
+        let onit = sv.spawn(wrapped(&["prlimit", "--core=0"], &command));
+        wait_idle(&onit, || onit.pid());
+        onit.signal(signal);
+        assert_eq!(onit.wait_end(SOON), Ending::Signal(signal as i32));
     }
 }
 
