@@ -65,8 +65,8 @@ static:	## one file without libraries; TARGET=aarch64-unknown-linux-musl: for 64
 	  mkdir -p $(dir $(STATIC)); cp target/$(shell uname -m)-unknown-linux-gnu/release/onit $(STATIC); \
 	fi
 
-# The smallest: PID 1, `run`, `--`, sv, svc, svstat and svok. A nightly compiler leaves out what the standard library has
-# for the messages of panics, 350 KB; an onit that fails goes on all the same, but does not say why.
+# The smallest: PID 1, `run`, `--`, `idle`, sv, svc, svstat and svok. A nightly compiler leaves out what the standard
+# library has for the messages of panics, 350 KB; an onit that fails goes on all the same, but does not say why.
 tiny:	## the smallest static binary: PID 1, run, --, sv, svc, svstat, svok
 	@rustup toolchain list 2>/dev/null | grep -q ^nightly || \
 	  rustup toolchain install nightly --profile minimal --no-self-update >/dev/null 2>&1; \
@@ -103,6 +103,7 @@ soak: test-deps static	## what takes too long for every day (10,000 services, st
 	ONIT_SEQUENCES=2000 ONIT_AT_ONCE=120 $(CARGO) test --quiet --test it every_history
 	$(CARGO) test --quiet --test it ::soak::
 	ORPHANS=100000 $(CARGO) test --quiet --test it a_storm_of_orphans
+	ORPHANS=18000 $(CARGO) test --quiet --test it an_idle_pid_1_reaps
 
 # The list says what must be noticed, and why; cargo-mutants, where it is installed, tries everything that it can think
 # of in the decisions and formats (hours; MUTATE=src/machine/fleet.rs: one file).

@@ -5,7 +5,7 @@ use onit::cli::bare as table;
 #[cfg(feature = "cli")]
 use onit::cli::{power, table};
 use onit::cli::{sv, svc, svok, svstat};
-use onit::init::{boot, entry, entrypoint};
+use onit::init::{boot, entry, entrypoint, idle};
 use onit::{exit, sys::say::say};
 use std::ffi::OsString;
 use std::path::Path;
@@ -23,6 +23,9 @@ fn dispatch(args: &[OsString]) -> i32 {
     if let Some(code) = sv::init_script(name, args) {
         return code;
     }
+    if let Some(code) = idle::by_name(name, args.get(1..).unwrap_or_default()) {
+        return code;
+    }
     let rest = args.get(2..).unwrap_or_default();
     let word = args.get(1).map(|word| word.to_string_lossy());
     if let Some(code) = word.as_deref().and_then(|word| tool(word, rest)) {
@@ -30,6 +33,7 @@ fn dispatch(args: &[OsString]) -> i32 {
     }
     match word.as_deref() {
         Some("run") => entry::run(rest),
+        Some("idle") => idle::idle(rest),
         Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
         Some("-h" | "--help") => table::help(None),
         Some("help") if args.get(2).is_some_and(|verb| verb == "run" || verb == "--") => entry::run(&["--help".into()]),

@@ -13,7 +13,7 @@ pub fn run(_: &str, _: &[OsString]) -> Option<i32> {
 /// There is no such verb. Returns the exit code.
 pub fn unknown(word: &str) -> i32 {
     say(format_args!(
-        "onit: there is no verb {word} (this onit has run, sv, svc, svstat and svok; a program: onit -- {word})"
+        "onit: there is no verb {word} (this onit has run, idle, sv, svc, svstat and svok; a program: onit -- {word})"
     ));
     exit::USAGE
 }
@@ -29,6 +29,7 @@ pub fn everyday() -> &'static str {
     "\
 usage: onit run [OPTIONS] [DIR] [-- CMD]    run the services in DIR
        onit -- CMD                          run CMD as the main process
+       onit idle                            run nothing, reap orphans
        onit sv [-v] [-w SEC] ORDER SVC...   orders, as those of runit
        onit svc|svstat|svok ...             those of daemontools
 

@@ -231,6 +231,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
         &[
             elsewhere("run", "[-v] [DIR] [-- CMD]", "run the services in DIR ($SVDIR, /etc/service)", DIRECTORIES),
             elsewhere("--", "CMD", "run CMD as a container's main process", COMMANDS),
+            elsewhere("idle", "", "run nothing, reap orphans; for PID 1 of a container", NOTHING),
             Verb {
                 takes: NOTHING,
                 ..ask("upgrade", "[PID]", "let a running onit (1) become the one at its path", runs!(upgrade::Upgrade))

@@ -14,6 +14,7 @@ mod door;
 pub mod entry;
 pub mod entrypoint;
 mod essential;
+pub mod idle;
 mod index;
 mod initctl;
 mod inputs;

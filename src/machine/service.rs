@@ -674,10 +674,8 @@ impl Service {
     fn is_over(&mut self, now: Mono, is_success: bool) -> Option<Result<(), Cause>> {
         let ready = self.history.lives().last().and_then(|life| life.ready);
         let history = &self.history;
-        let over = self
-            .streak
-            .end(now, Ended { is_success, ready }, &self.inputs.restarts, |from, life| history.ends_since(from, life));
-        over
+        self.streak
+            .end(now, Ended { is_success, ready }, &self.inputs.restarts, |from, life| history.ends_since(from, life))
     }
 
     /// It is not to be started again. That is news of a service that was wanted up.

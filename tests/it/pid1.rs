@@ -1,6 +1,8 @@
 //! As PID 1 of a namespace of its own, and as the parent of orphans anywhere: everything is reaped, and signals mean what
 //! they are to mean.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use nix::libc;
@@ -327,6 +329,219 @@ fn where_proc_is_another_namespace_s_its_numbers_are_not_taken_for_ours() {
     assert_eq!(unshare.wait_end(SOON), Ending::Code(0), "{}", unshare.stderr());
     assert_eq!(unshare.stdout(), "5\n");
     unshare.wait_said(&["onit: there is no /proc of ours, so processes that were left behind are left alone"]);
+}
+
+/// Its names: a verb, Kubernetes' pause container, and what podman keeps a pod with.
+fn idle(sv: &SvDir) -> [Command; 3] {
+    let link = |name: &str| {
+        let path = sv.root().join(name);
+        if !path.exists() {
+            symlink(onit(), &path).expect("symlink");
+        }
+        Command::new(path)
+    };
+    let (mut verb, pause, mut catatonit) = (Command::new(onit()), link("pause"), link("catatonit"));
+    verb.arg("idle");
+    catatonit.arg("-P");
+    [verb, pause, catatonit]
+}
+
+/// Waits until this process is an idle onit that hears signals, and sleeps.
+fn wait_idle(started: &Supervisor, pid: impl Fn() -> u32) -> u32 {
+    started.wait_for("it to be idle", SOON, || {
+        let pid = pid();
+        let hears = proc::Glimpse::of(pid).is_some_and(|seen| seen.state == 'S' && seen.blocked & TERM != 0);
+        let is_ours =
+            fs::canonicalize(format!("/proc/{pid}/exe")).is_ok_and(|path| Some(path) == onit().canonicalize().ok());
+        (is_ours && hears && waits_for_ever(pid)).then_some(pid)
+    })
+}
+
+/// Signal 15, as the kernel shows sets of signals.
+const TERM: u64 = 1 << 14;
+
+/// Whether it sleeps in epoll_wait(2), or epoll_pwait(2), without a time limit.
+fn waits_for_ever(pid: u32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let in_epoll = proc::syscall(pid).is_some_and(|call| [libc::SYS_epoll_wait, libc::SYS_epoll_pwait].contains(&call));
+    in_epoll && words.get(4).is_some_and(|timeout| timeout.ends_with("ffffffff"))
+}
+
+/// Orphans that come to an idle onit: `ORPHANS`, for the test that takes long.
+fn orphans() -> usize {
+    std::env::var("ORPHANS").map_or(as_many(2_000), |number| number.parse().expect("ORPHANS is a number"))
+}
+
+#[test]
+fn an_idle_pid_1_ends_with_0_at_term_and_at_int_by_each_of_its_names() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    for command in idle(&sv) {
+        for signal in [Signal::SIGTERM, Signal::SIGINT] {
+            let unshare = sv.spawn(as_pid_1(&command));
+            let pid = inner(&unshare);
+            wait_idle(&unshare, || pid);
+            assert_eq!(proc::children(pid), [0; 0]);
+            send(pid, signal);
+            assert_eq!(unshare.wait_end(SOON), Ending::Code(0), "{signal} {command:?}");
+            assert_eq!((unshare.stdout() + &unshare.stderr()).as_str(), "");
+        }
+    }
+}
+
+#[test]
+fn an_idle_pid_1_reaps_every_orphan_also_of_a_storm_that_it_could_not_look_at() {
+    if let Some(why) = why_not().or_else(|| missing_tools(&["nsenter"])) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let unshare = sv.spawn(as_pid_1(&idle(&sv)[0]));
+    let pid = inner(&unshare);
+    wait_idle(&unshare, || pid);
+    // As a program of `kubectl exec` or `docker exec` comes: its parent is outside.
+    let families = orphans().div_ceil(40);
+    let script = STORM.replace("1 .. 500", &format!("1 .. {families}")).replace("exec 'sleep', '1000';", "");
+    let storm = |done: &str| {
+        let mut perl = Command::new("perl");
+        perl.args(["-e", &script.replace("'done'", &format!("'{}'", sv.root().join(done).display()))]);
+        let storm = sv.spawn(wrapped(&["nsenter", "--target", &pid.to_string(), "--pid"], &perl));
+        assert_eq!((storm.wait_end(3 * SOON), storm.stderr().as_str()), (Ending::Code(0), ""));
+        assert!(sv.root().join(done).exists());
+    };
+    storm("while it looks");
+    unshare.wait_for("no child", SOON, || proc::children(pid).is_empty().then_some(()));
+
+    send(pid, Signal::SIGSTOP);
+    storm("while it does not");
+    unshare.wait_for("all of them", SOON, || (proc::children(pid).len() == 40 * families).then_some(()));
+    send(pid, Signal::SIGCONT);
+    unshare.wait_for("no zombie", SOON, || proc::children(pid).is_empty().then_some(()));
+    wait_idle(&unshare, || pid);
+    assert_eq!((unshare.ended(), unshare.stderr().as_str()), (None, ""));
+}
+
+#[test]
+fn an_idle_pid_1_ends_at_once_also_while_processes_run_and_leaves_none() {
+    if let Some(why) = why_not().or_else(|| missing_tools(&["nsenter"])) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let unshare = sv.spawn(as_pid_1(&idle(&sv)[1]));
+    let pid = inner(&unshare);
+    wait_idle(&unshare, || pid);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' TERM; sleep 1000 >/dev/null 2>&1 & exit 0"]);
+    assert_eq!(sv.run(wrapped(&["nsenter", "--target", &pid.to_string(), "--pid"], &shell)).code, 0);
+    let orphan = unshare.wait_for("the orphan", SOON, || proc::children(pid).pop());
+    send(pid, Signal::SIGTERM);
+    assert_eq!(unshare.wait_end(SOON), Ending::Code(0));
+    wait_for("the end of the orphan", SOON, || (!proc::is_alive(orphan)).then_some(()));
+}
+
+#[test]
+fn an_idle_onit_at_any_pid_adopts_and_reaps_and_keeps_nothing_open() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let pids = |name: &str| {
+        let text = fs::read_to_string(sv.root().join(name)).unwrap_or_default();
+        text.ends_with('\n').then(|| text.trim().parse::<u32>().expect("a pid"))
+    };
+    // One child is dead before it is onit, one lives and has a child of its own.
+    let script = r#"use POSIX '_exit';
+        sub note { my ($name, $pid) = @_; open(my $file, '>', $name); print $file "$pid\n"; close $file }
+        sub state { open(my $stat, '<', "/proc/$_[0]/stat"); <$stat> =~ /\) (.)/; $1 }
+        my $dead = fork; _exit(0) unless $dead;
+        unless (fork) {
+            my $orphan = fork; exec 'sleep', '1000' unless $orphan;
+            note('orphan', $orphan); note('parent', $$); sleep 1000;
+        }
+        select(undef, undef, undef, 0.01) until -s 'parent' && state($dead) eq 'Z';
+        note('dead', $dead);
+        open(my $others, '<', '.') or die; POSIX::dup2(fileno($others), 7);
+        exec @ARGV;"#;
+    for command in idle(&sv) {
+        for name in ["dead", "orphan", "parent"] {
+            let _ = fs::remove_file(sv.root().join(name));
+        }
+        let mut shell = wrapped(&["perl", "-e", script], &command);
+        shell.current_dir(sv.root());
+        let onit = sv.spawn(shell);
+        let pid = wait_idle(&onit, || onit.pid());
+        let [dead, parent, orphan] = ["dead", "parent", "orphan"].map(|name| pids(name).expect("a pid"));
+        assert!(proc::Glimpse::of(dead).is_none(), "a zombie that it was executed with");
+        assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).ok(), Some("/".into()));
+        assert!(!fs::exists(format!("/proc/{pid}/fd/7")).expect("/proc"), "a descriptor of others");
+        send(parent, Signal::SIGKILL);
+        onit.wait_for("the adoption", SOON, || (proc::children(pid) == [orphan]).then_some(()));
+        send(orphan, Signal::SIGKILL);
+        onit.wait_for("no zombie", SOON, || proc::children(pid).is_empty().then_some(()));
+        onit.signal(Signal::SIGTERM);
+        assert_eq!((onit.wait_end(SOON), onit.stderr().as_str()), (Ending::Code(0), ""));
+    }
+}
+
+#[test]
+fn other_signals_do_not_end_an_idle_onit() {
+    if let Some(why) = missing_tools(&["prlimit"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    for command in idle(&sv) {
+        let onit = sv.spawn(command);
+        let pid = wait_idle(&onit, || onit.pid());
+        for signal in Signal::iterator() {
+            use Signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+            let faults = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS];
+            let meant = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL, Signal::SIGSTOP];
+            if !faults.contains(&signal) && !meant.contains(&signal) {
+                onit.signal(signal);
+            }
+        }
+        send_number(pid, 37);
+        let has_read = |seen: proc::Glimpse| seen.pending == 0;
+        onit.wait_for("all to be read", SOON, || proc::Glimpse::of(pid).is_some_and(has_read).then_some(()));
+        wait_idle(&onit, || pid);
+        onit.signal(Signal::SIGINT);
+        assert_eq!((onit.wait_end(SOON), onit.stderr().as_str()), (Ending::Code(0), ""));
+    }
+    // But as catatonit's, its own faults do.
+    for signal in [Signal::SIGABRT, Signal::SIGSEGV] {
+        let [command, ..] = idle(&sv);
+        let onit = sv.spawn(wrapped(&["prlimit", "--core=0"], &command));
+        wait_idle(&onit, || onit.pid());
+        onit.signal(signal);
+        assert_eq!(onit.wait_end(SOON), Ending::Signal(signal as i32));
+    }
+}
+
+#[test]
+fn idle_takes_no_words_and_its_other_names_leave_verbs_and_commands_alone() {
+    let sv = SvDir::new();
+    let usage = "usage: onit idle\n";
+    for command in idle(&sv) {
+        let with = |word: &str| {
+            let mut longer = Command::new(command.get_program());
+            longer.args(command.get_args()).arg(word);
+            sv.run(longer)
+        };
+        let wrong = with("web");
+        assert_eq!((wrong.code, wrong.stdout.as_str()), (100, ""));
+        assert_eq!(wrong.stderr, format!("onit: idle: web is one word too many\n{usage}"));
+        for word in ["-h", "--help"] {
+            let help = with(word);
+            assert!(help.code == 0 && help.stdout.starts_with(usage) && help.stderr.is_empty(), "{help:?}");
+        }
+    }
+    let order = sv.onit(&["pause"]);
+    assert_eq!((order.code, order.stderr.contains("which service?")), (100, true), "{}", order.stderr);
+    let mut catatonit = Command::new(sv.root().join("catatonit"));
+    catatonit.args(["--", "sh", "-c", "exit 3"]);
+    assert_eq!(sv.run(catatonit).code, 3);
 }
 
 fn send_number(pid: u32, signal: i32) {
