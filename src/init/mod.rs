@@ -13,6 +13,7 @@ pub mod config;
 mod door;
 pub mod entry;
 pub mod entrypoint;
+mod environment;
 mod essential;
 mod index;
 mod initctl;

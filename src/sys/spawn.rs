@@ -338,6 +338,8 @@ impl Spawner {
     /// Nobody is in this room any more, whether or not the kernel has told so.
     fn reuse(&mut self, room: &'static Room) {
         room.here().store(0, Ordering::Relaxed);
+        // SAFETY: nobody is in the room.
+        unsafe { (*room.child.get()).forget_environment() };
         self.empty.push(room);
         self.clear_places();
     }
