@@ -618,6 +618,19 @@ mod tests {
     }
 
     #[test]
+    fn many_variables_arrive_and_none_is_kept() {
+        let names: Vec<String> = (0..10_000).map(|at| format!("V{at}")).collect();
+        let changes: Vec<Variable> = names.iter().map(|name| text(name, "x")).collect();
+        for mut spawner in ways() {
+            let written = output(&mut spawner, &Plan { environment: &changes, ..tool(&[c"env"]) });
+            assert_eq!(written.lines().filter(|line| line.starts_with('V') && line.ends_with("=x")).count(), 10_000);
+            // SAFETY: nobody is in an empty room.
+            let kept = spawner.empty.iter().map(|room| unsafe { (*room.child.get()).environment_size() });
+            assert_eq!(kept.collect::<Vec<_>>(), [0]);
+        }
+    }
+
+    #[test]
     fn a_variable_that_cannot_be_is_refused_before_there_is_a_process() {
         let mut spawner = Spawner::new().expect("a spawner");
         for (name, value) in [("", "x"), ("a=b", "x"), ("a\0b", "x"), ("a", "x\0y")] {

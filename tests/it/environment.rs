@@ -191,7 +191,7 @@ const UNUSABLE: &[Unusable] = &[
         "LOCKED",
         |path| {
             fs::write(path, "x\n").expect("written");
-            fs::set_permissions(path, Permissions::from_mode(0)).expect("chmod");
+            fs::set_permissions(path, Permissions::from_mode(0o000)).expect("chmod");
         },
         "cannot read env/LOCKED: Permission denied",
     ),

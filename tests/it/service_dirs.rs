@@ -1575,6 +1575,37 @@ fn systemd_understands_what_is_exported() {
 }
 
 #[test]
+fn a_unit_has_the_environment_that_onit_gives() {
+    let sv = SvDir::new();
+    let finish = Script::shell("exit 0");
+    while_nothing_starts(|| ServiceBuilder::new(["/bin/true"]).finish(finish).write(sv.path().join("web")))
+        .expect("written");
+    let env = sv.path().join("web/env");
+    fs::create_dir(&env).expect("mkdir");
+    for (name, content) in [("A", "1 % \n2"), ("GONE", ""), ("odd-name", "x y\n"), ("odd-gone", "")] {
+        fs::write(env.join(name), content).expect("written");
+    }
+    let unit = systemd::unit(&ServiceDir::read(sv.path().join("web")).expect("a directory"));
+    for line in [
+        "Environment=\"A=1 %%\"",
+        "UnsetEnvironment=GONE",
+        "# env/odd-gone: a unit cannot remove a variable of this name",
+        "# env: as it is now: a change of it is a change of this unit",
+    ] {
+        assert!(unit.lines().any(|is| is == line), "{line} in:\n{unit}");
+    }
+    for start in ["ExecStart=", "ExecStopPost="] {
+        let start = format!("{start}/usr/bin/env -- \"odd-name=x y\" /");
+        assert!(unit.lines().any(|line| line.starts_with(&start)), "{start} in:\n{unit}");
+    }
+    if missing_tools(&["systemd-analyze"]).is_none() {
+        let (code, told) = verify(&sv, &[("web.service", &unit)]);
+        let ours = told.lines().filter(|line| line.contains("web.service:"));
+        assert_eq!((code, ours.filter(|line| complains(line)).collect::<Vec<_>>()), (0, vec![]));
+    }
+}
+
+#[test]
 fn finish_gets_its_arguments_from_systemd() {
     if let Some(why) = missing_tools(&["systemd-analyze"]) {
         skip!("{why}");

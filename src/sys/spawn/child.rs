@@ -120,6 +120,11 @@ impl Child {
         self.environment = Environment::default();
     }
 
+    #[cfg(test)]
+    pub(super) fn environment_size(&self) -> usize {
+        self.environment.size()
+    }
+
     fn take_up_descriptors(&mut self, descriptors: &[(c_int, c_int)], table: Table) {
         self.moves.clear();
         in_order(descriptors, &mut self.moves);

@@ -136,6 +136,12 @@ impl Environment {
         }
     }
 
+    /// How many bytes and pointers there is room for.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.own.bytes.capacity() + self.own.pointers.capacity() + self.pointers.capacity()
+    }
+
     /// Whether a pid is wanted anywhere.
     pub(super) fn wants_pid(&self) -> bool {
         !self.pid_places.is_empty()
