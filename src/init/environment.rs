@@ -95,7 +95,7 @@ impl Environment {
             Ok(()) | Err(Errno::EFBIG) => {
                 self.leave_out(|| format!("env has more than {FILES} files; starting without the others"));
             }
-            Err(errno) => self.leave_out(|| format!("cannot read all of env: {}", errno.desc())),
+            Err(errno) => self.leave_out(|| format!("cannot list env: {}; starting without the rest", errno.desc())),
         }
         names.truncate(FILES);
         let mut buffer = vec![0; svdir::VARIABLE + 1];

@@ -257,6 +257,21 @@ fn an_env_that_is_no_directory_is_told_once() {
 }
 
 #[test]
+fn an_env_that_may_not_be_listed_is_told_once() {
+    if !is_root() {
+        skip!("only root can be another user");
+    }
+    let sv = SvDir::new();
+    let web = sv.service("web").exec("run", TRANSPARENT).file("env/A", "1\n").create();
+    fs::set_permissions(web.path().join("env"), Permissions::from_mode(0o311)).expect("chmod");
+    let onit = sv.spawn_words(&given_to(&sv, 54_910));
+    environment_of(&web);
+    assert_eq!(after_restart(&web).get(OsStr::new("A")), None);
+    onit.wait_said(&["onit: web: cannot list env: Permission denied; starting without the rest"]);
+    assert_eq!(onit.said(&["onit: "]).len(), 1, "{}", onit.stderr());
+}
+
+#[test]
 fn a_file_that_is_leased_to_another_process_is_not_waited_for() {
     let sv = SvDir::new();
     let web = sv.service("web").down().exec("run", TRANSPARENT).file("env/A", "1\n").file("env/B", "2\n").create();
