@@ -150,6 +150,7 @@ impl Init {
     }
 
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
+        let environment = self.environment_of(at);
         self.wait_for_exec();
         let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
         let pipe = match &slot.log_pipe {
@@ -158,8 +159,10 @@ impl Init {
             LogPipe::Logger { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
         };
         let open_files = self.open_files.of_services.map(Limit::open_files);
+        let variables = environment.variables();
         let plan = Plan {
             dir: Some(&slot.dir),
+            environment: &variables,
             descriptors: pipe.as_slice(),
             job: if self.config.new_session { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),

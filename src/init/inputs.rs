@@ -106,16 +106,15 @@ impl Init {
         }
     }
 
-    /// What is wrong with a small file is told when it is new.
-    fn warn_of_bad_value(&mut self, at: SlotId, file: &'static str, bad: Option<String>) {
+    /// What is wrong with a small file is told when it is new: each line for itself, if there are several.
+    pub(super) fn warn_of_bad_value(&mut self, at: SlotId, file: &'static str, bad: Option<String>) {
         let Some(slot) = self.table.get_mut(at) else { return };
         let known = slot.bad_values.iter().position(|(known, _)| *known == file);
-        let known = known.map(|place| slot.bad_values.swap_remove(place).1);
+        let known = known.map(|place| slot.bad_values.swap_remove(place).1).unwrap_or_default();
         if let Some(bad) = bad {
             slot.bad_values.push((file, bad.clone()));
-            if known.as_ref() != Some(&bad) {
-                self.warn(at, &bad);
-            }
+            let news = bad.lines().filter(|line| !known.lines().any(|told| told == *line));
+            news.for_each(|line| self.warn(at, &line));
         }
     }
 }

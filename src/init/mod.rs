@@ -13,6 +13,7 @@ pub mod config;
 mod door;
 pub mod entry;
 pub mod entrypoint;
+mod environment;
 mod essential;
 pub mod idle;
 mod index;

@@ -22,6 +22,8 @@ pub struct Personality {
     pub hangup: Option<i32>,
     /// Our own small files are read: `timeout-…`, `down-signal`, `essential`.
     pub reads_small_files: bool,
+    /// `env/` changes the environment of a service's scripts.
+    pub reads_environment: bool,
     /// `NAME@` is a template for services.
     pub has_templates: bool,
     /// A service directory that is being made has a moment until it is complete.
@@ -49,6 +51,7 @@ impl Personality {
         stops_removed: true,
         hangup: None,
         reads_small_files: true,
+        reads_environment: true,
         has_templates: true,
         awaits_complete: true,
         mirrors: true,
@@ -65,6 +68,7 @@ impl Personality {
         log: Log::Tool("runsvdir"),
         hangup: Some(111),
         reads_small_files: false,
+        reads_environment: false,
         has_templates: false,
         awaits_complete: false,
         mirrors: false,

@@ -65,13 +65,6 @@ pub(super) fn examine(path: &Path, part: Part, findings: &mut Vec<Finding>) -> O
     Some(program)
 }
 
-/// Whether a script itself takes the variables of `env/`: with chpst or envdir, or file by file.
-pub(super) fn reads_env(script: &Path) -> bool {
-    let Ok(text) = fs::read_regular(script, LONGEST) else { return false };
-    let text = String::from_utf8_lossy(&text).replace("/bin/env", "");
-    ["/env", "env/", "envdir", "chpst"].iter().any(|word| text.contains(word))
-}
-
 /// A user who may write here controls the service, and with it the user it runs as.
 pub(super) fn examine_writers(path: &Path, metadata: &Metadata, findings: &mut Vec<Finding>) {
     let mode = metadata.permissions().mode();

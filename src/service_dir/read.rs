@@ -7,10 +7,9 @@ use super::ServiceDir;
 use super::finding::Finding;
 use super::names::{self, CONTROLS, FOREIGN};
 use super::program::{self, Part, Program, cause, examine_writers, shown, what};
-use super::shell;
 use crate::sys::fs;
 use crate::wire::settings::{self, FILES, File, Kind};
-use crate::wire::svdir;
+use crate::wire::svdir::{self, VariableName};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
@@ -213,13 +212,15 @@ impl Reader<'_> {
         let mut variables = BTreeMap::new();
         for name in self.directory("env") {
             let file = Path::new("env").join(&name);
-            if name.as_bytes().contains(&b'=') {
+            if svdir::variable_name(name.as_bytes()) == VariableName::Bad {
                 let problem = "a variable's name cannot have = in it";
                 self.error("env-name", file, problem, "rename it; the content is the value");
                 continue;
             }
             let content = match std::fs::metadata(self.path.join(&file)) {
-                Err(_) => Ok(Vec::new()), // a dead link counts as empty
+                // A dead link counts as empty.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+                Err(error) => Err(error),
                 Ok(metadata) if metadata.is_file() => read_variable(&self.path.join(&file)),
                 Ok(metadata) => {
                     let problem = format!("is no file, but {}", what(&metadata));
@@ -234,8 +235,8 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            if content.len() > shell::WORD {
-                let problem = format!("is longer than {} bytes, which no program can be given", shell::WORD);
+            if content.len() > svdir::VARIABLE {
+                let problem = format!("is longer than {} bytes: the service starts without it", svdir::VARIABLE);
                 self.error("env-long", file, problem, "keep it in a file, and name that");
                 continue;
             }
@@ -294,11 +295,7 @@ impl Reader<'_> {
     /// Names that onit gives a meaning, which they do not have in this version.
     fn later(&mut self) {
         for name in self.names.clone() {
-            let Some(text) = name.to_str().filter(|name| settings::file(name).is_some_and(File::is_for_later)) else {
-                continue;
-            };
-            let reads_it_itself = text == "env" && program::reads_env(&self.path.join("run"));
-            if !reads_it_itself {
+            if name.to_str().and_then(settings::file).is_some_and(File::is_for_later) {
                 self.warn(NOT_YET, &name, "onit does not act on it in this version", "do not rely on it");
             }
         }
@@ -329,9 +326,9 @@ impl Reader<'_> {
     }
 }
 
-/// As much of a variable as any program can be given, and a byte more.
+/// As much of a variable as is read of it, and a byte more.
 fn read_variable(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read_regular(path, shell::WORD as u64 + 1)
+    fs::read_regular(path, svdir::VARIABLE as u64 + 1)
 }
 
 /// The letter of a command that goes by this name.

@@ -20,9 +20,12 @@ const RTMIN: i32 = 34;
 /// The unit of a service that is there: it executes its `run`.
 pub fn unit(service: &ServiceDir) -> String {
     let path = std::path::absolute(&service.path).unwrap_or_else(|_| service.path.clone());
-    let mut environment = BTreeMap::new();
+    let (mut environment, mut unset) = (BTreeMap::new(), Vec::new());
     for (name, value) in &service.environment {
-        environment.extend(value.as_ref().map(|value| (name.clone(), value.clone())));
+        match value {
+            Some(value) => _ = environment.insert(name.clone(), value.clone()),
+            None => unset.push(name),
+        }
     }
     let has = |there: bool, name: &'static str| there.then_some(name);
     let scripts = [
@@ -32,6 +35,7 @@ pub fn unit(service: &ServiceDir) -> String {
         has(service.check.is_some(), "check"),
         has(service.health.is_some(), "health"),
         has(service.log.is_some(), "log"),
+        has(!service.environment.is_empty(), "env"),
     ];
     let run = path.join("run").into_os_string();
     Source {
@@ -40,6 +44,7 @@ pub fn unit(service: &ServiceDir) -> String {
         directory: path.clone(),
         path,
         environment,
+        unset,
         user: None,
         groups: &[],
         limits: &BTreeMap::new(),
@@ -72,6 +77,7 @@ impl ServiceBuilder {
             directory: self.directory.as_ref().map_or_else(|| path.clone(), |directory| path.join(directory)),
             path,
             environment: self.environment.clone(),
+            unset: Vec::new(),
             user: self.user.as_ref(),
             groups: &self.groups,
             limits: &self.limits,
@@ -91,6 +97,7 @@ struct Source<'a> {
     command: Vec<OsString>,
     directory: PathBuf,
     environment: BTreeMap<OsString, OsString>,
+    unset: Vec<&'a OsString>,
     user: Option<&'a User>,
     groups: &'a [String],
     limits: &'a BTreeMap<Resource, u64>,
@@ -230,9 +237,16 @@ impl Source<'_> {
                 prefix.push(word);
             }
         }
+        for name in &self.unset {
+            if is_variable(name, OsStr::new("")) {
+                text.set("UnsetEnvironment", name.display());
+            } else {
+                text.lost(&comment(&Path::new("env").join(name)), "a unit cannot remove a variable of this name");
+            }
+        }
         if self.scripts.contains("setup") {
             let key = if self.command.is_empty() { "ExecStart" } else { "ExecStartPre" };
-            text.set(key, self.script("setup", "exec \"$0\""));
+            text.set(key, self.script(&prefix, "setup", "exec \"$0\""));
         }
         if !self.command.is_empty() {
             text.set("ExecStart", line(&prefix, &self.command));
@@ -240,7 +254,7 @@ impl Source<'_> {
         if self.scripts.contains("finish") {
             let shell =
                 "[ \"$EXIT_CODE\" = exited ] || exec \"$0\" -1 \"$EXIT_STATUS\"; exec \"$0\" \"$EXIT_STATUS\" 0";
-            text.set("ExecStopPost", self.script("finish", shell));
+            text.set("ExecStopPost", self.script(&prefix, "finish", shell));
             text.lost(
                 "finish",
                 "its second argument is a name, as TERM, and not a number; 125 does not end the restarts",
@@ -250,12 +264,12 @@ impl Source<'_> {
 
     /// The command line of another script: it runs in the service directory, and as the user that the supervisor runs
     /// as.
-    fn script(&self, name: &str, shell: &str) -> String {
+    fn script(&self, variables: &[OsString], name: &str, shell: &str) -> String {
         let script = self.path.join(name).into_os_string();
         let shell = format!("cd \"${{0%/*}}\" || exit 111; {shell}");
         let words = ["/bin/sh".into(), "-c".into(), shell.into(), script];
         let plus = if self.user.is_some() { "+" } else { "" };
-        format!("{plus}{}", line(&[], &words))
+        format!("{plus}{}", line(variables, &words))
     }
 
     fn process(&self, text: &mut Text) {
@@ -328,6 +342,9 @@ impl Source<'_> {
         }
         if self.scripts.contains("health") {
             text.lost("health", "no equivalent: a service that supports it can use WatchdogSec");
+        }
+        if self.scripts.contains("env") {
+            text.lost("env", "as it is now: a change of it is a change of this unit");
         }
         if self.scripts.contains("log") {
             text.lost("log", "systemd's journal takes its place");

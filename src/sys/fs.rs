@@ -326,6 +326,19 @@ pub fn read_regular(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// The start of a file of somebody else's, as much as fits; see [`open_regular`].
+pub fn read_regular_into<'b>(dir: impl AsFd, path: &Path, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    let file = open_regular(dir, path)?;
+    let mut length = 0;
+    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match read(&file, rest)? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    Ok(buffer.get(..length).unwrap_or_default())
+}
+
 /// The same file, opened.
 pub fn regular(path: &Path) -> std::io::Result<File> {
     open_regular(HERE, path).map(File::from).map_err(|errno| match errno {

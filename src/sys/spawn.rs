@@ -339,6 +339,8 @@ impl Spawner {
     /// No child is in this room any more, whether or not the kernel has told so.
     fn reuse(&mut self, room: &'static Room) {
         room.here().store(0, Ordering::Relaxed);
+        // SAFETY: nobody is in the room.
+        unsafe { (*room.child.get()).forget_environment() };
         self.empty.push(room);
         self.clear_places();
     }
@@ -613,6 +615,19 @@ mod tests {
             assert_eq!(seen(&changes), expected);
             assert_eq!(seen(&[text("A", "1"), unset("A")]), ours);
             assert_eq!(seen(&[]), ours);
+        }
+    }
+
+    #[test]
+    fn many_variables_arrive_and_none_is_kept() {
+        let names: Vec<String> = (0..10_000).map(|at| format!("V{at}")).collect();
+        let changes: Vec<Variable> = names.iter().map(|name| text(name, "x")).collect();
+        for mut spawner in ways() {
+            let written = output(&mut spawner, &Plan { environment: &changes, ..tool(&[c"env"]) });
+            assert_eq!(written.lines().filter(|line| line.starts_with('V') && line.ends_with("=x")).count(), 10_000);
+            // SAFETY: nobody is in an empty room.
+            let kept = spawner.empty.iter().map(|room| unsafe { (*room.child.get()).environment_size() });
+            assert_eq!(kept.collect::<Vec<_>>(), [0]);
         }
     }
 

@@ -389,6 +389,29 @@ impl fmt::Display for HealthPolicy {
     }
 }
 
+/// A file of `env/` may be so large, in bytes. The kernel takes twice as much as one variable.
+pub const VARIABLE: usize = 64 * 1024;
+
+/// What a name in `env/` is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VariableName {
+    /// That of a variable.
+    Good,
+    /// One that begins with a dot: none, and no mistake.
+    Hidden,
+    /// One with `=` in it, which would end the name.
+    Bad,
+}
+
+/// What a name in `env/` is. envdir takes `A=B` for the variable `A`; here it is a mistake.
+pub fn variable_name(name: &[u8]) -> VariableName {
+    match name {
+        [] | [b'.', ..] => VariableName::Hidden,
+        name if name.contains(&b'=') => VariableName::Bad,
+        _ => VariableName::Good,
+    }
+}
+
 /// One file of `env/`, by the rules of envdir: an empty file removes the variable (`None`). Else the first line is its
 /// value, without blanks at its end, and a NUL in it stands for a newline.
 pub fn variable(content: &[u8]) -> Option<Vec<u8>> {
@@ -591,8 +614,41 @@ mod tests {
     fn a_variable_is_read_as_envdir_does() {
         let value = |content: &[u8]| variable(content).map(|value| String::from_utf8_lossy(&value).into_owned());
         assert_eq!(value(b""), None);
-        for (content, read) in [("\n", ""), (" a b \t\nc", " a b"), ("a\0b", "a\nb"), ("a\r\n", "a\r"), ("  ", "")] {
+        for (content, read) in [
+            ("\n", ""),
+            ("\nx", ""),
+            (" a b \t\nc", " a b"),
+            ("a\0b", "a\nb"),
+            ("a\r\n", "a\r"),
+            ("  ", ""),
+            ("\0", "\n"),
+            ("a \0 ", "a \n"),
+            ("a\0\t\0", "a\n\t\n"),
+            ("no newline", "no newline"),
+            ("a\u{b}\n", "a\u{b}"),
+        ] {
             assert_eq!(value(content.as_bytes()).as_deref(), Some(read), "{content:?}");
+        }
+        assert_eq!(variable(b"\xff\xfe \n"), Some(b"\xff\xfe".to_vec()));
+    }
+
+    #[test]
+    fn a_name_in_env_is_a_variable_unless_it_cannot_be() {
+        let of = |names: &[&[u8]], kind| assert!(names.iter().all(|name| variable_name(name) == kind), "{kind:?}");
+        of(&[b"A", b"a-b", b" ", b"1", b"a.b", b"\xff", b"A\n"], VariableName::Good);
+        of(&[b".A", b".", b"..", b".A=B", b""], VariableName::Hidden);
+        of(&[b"A=B", b"=", b"=A", b"A="], VariableName::Bad);
+    }
+
+    proptest::proptest! {
+        /// Whatever the file holds can stand in an environment.
+        #[test]
+        fn any_file_is_a_variable(content: Vec<u8>) {
+            let value = variable(&content);
+            proptest::prop_assert_eq!(value.is_none(), content.is_empty());
+            let value = value.unwrap_or_default();
+            proptest::prop_assert!(!value.contains(&0) && !value.ends_with(b" ") && !value.ends_with(b"\t"));
+            proptest::prop_assert!(value.len() <= content.len());
         }
     }
 }

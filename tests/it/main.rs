@@ -14,6 +14,7 @@ mod dev_tree;
 mod differential;
 mod directory;
 mod entrypoint;
+mod environment;
 mod examples;
 mod faults;
 mod images;

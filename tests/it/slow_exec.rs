@@ -17,7 +17,7 @@ use crate::svdir::{poll_until, send, skip, wait_for};
 
 /// A write lease on a file, as file servers take it: whoever opens or executes the file waits until it is given back, up to
 /// 45 seconds (`/proc/sys/fs/lease-break-time`).
-struct Lease {
+pub struct Lease {
     /// Closed, it is given back.
     _file: OwnedFd,
 }
@@ -25,7 +25,7 @@ struct Lease {
 impl Lease {
     /// The system's word for why there is none, if there is none.
     #[allow(unsafe_code)]
-    fn on(path: &Path) -> Result<Lease, std::io::Error> {
+    pub fn on(path: &Path) -> Result<Lease, std::io::Error> {
         const F_SETSIG: libc::c_int = 10;
         let file: OwnedFd = OpenOptions::new().read(true).write(true).open(path)?.into();
         // SAFETY: fcntl(2) with numbers only. That somebody waits is told by a signal that nobody minds.

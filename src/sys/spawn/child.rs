@@ -115,6 +115,16 @@ impl Child {
         Ok(())
     }
 
+    /// Nothing of a large environment is kept once the program has it.
+    pub(super) fn forget_environment(&mut self) {
+        self.environment = Environment::default();
+    }
+
+    #[cfg(test)]
+    pub(super) fn environment_size(&self) -> usize {
+        self.environment.size()
+    }
+
     fn take_up_descriptors(&mut self, descriptors: &[(c_int, c_int)], table: Table) {
         self.moves.clear();
         in_order(descriptors, &mut self.moves);

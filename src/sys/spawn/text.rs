@@ -2,7 +2,8 @@
 
 use super::super::Errno;
 use super::plan::{Value, Variable};
-use std::ffi::{CStr, OsStr, c_char};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, c_char};
 use std::os::unix::ffi::OsStrExt as _;
 use std::ptr;
 
@@ -87,17 +88,17 @@ impl Environment {
         if changes.is_empty() {
             return Ok(());
         }
+        let last: BTreeMap<&[u8], usize> =
+            changes.iter().enumerate().map(|(at, change)| (change.name.as_bytes(), at)).collect();
         for (at, change) in changes.iter().enumerate() {
-            let is_replaced = changes.iter().skip(at + 1).any(|later| later.name == change.name);
-            self.add(change, is_replaced)?;
+            self.add(change, last.get(change.name.as_bytes()) != Some(&at))?;
         }
         self.own.seal();
         let bytes = self.own.bytes.as_mut_ptr();
         // SAFETY: places inside of `bytes`, which does not grow any more.
         self.pid_places.extend(self.pid_at.iter().map(|at| unsafe { bytes.add(*at) }));
-        self.pointers.extend(
-            inherited().filter(|text| !changes.iter().any(|change| is_named(text, change.name))).map(CStr::as_ptr),
-        );
+        let is_kept = |text: &&CStr| name_of(text).is_none_or(|name| !last.contains_key(name));
+        self.pointers.extend(inherited().filter(is_kept).map(CStr::as_ptr));
         self.pointers.extend_from_slice(self.own.pointers());
         Ok(())
     }
@@ -135,6 +136,12 @@ impl Environment {
         }
     }
 
+    /// How many bytes and pointers there is room for.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.own.bytes.capacity() + self.own.pointers.capacity() + self.pointers.capacity()
+    }
+
     /// Whether a pid is wanted anywhere.
     pub(super) fn wants_pid(&self) -> bool {
         !self.pid_places.is_empty()
@@ -151,8 +158,9 @@ fn inherited() -> impl Iterator<Item = &'static CStr> {
     })
 }
 
-fn is_named(text: &CStr, name: &OsStr) -> bool {
-    text.to_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+fn name_of(text: &CStr) -> Option<&[u8]> {
+    let text = text.to_bytes();
+    text.iter().position(|byte| *byte == b'=').and_then(|end| text.get(..end))
 }
 
 /// Writes a number to the beginning of `to`, which is empty and has room for any.

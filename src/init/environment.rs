@@ -1,0 +1,143 @@
+//! `env/` of a service: read anew for each of its scripts, by the rules of envdir, and forgotten once that has been
+//! started. Whatever is wrong there, the script is started all the same.
+
+use super::Init;
+use super::table::SlotId;
+use crate::sys::spawn::{Value, Variable};
+use crate::sys::{Errno, fs};
+use crate::wire::svdir::{self, VariableName, variable_name};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+/// The directory.
+const ENV: &str = "env";
+/// More files than that would keep the other services waiting at each start.
+const FILES: usize = 1 << 14;
+/// So many reads list that many names, however long they are.
+const READS: usize = 1 << 11;
+/// All of it may be so large, in bytes: half of what the kernel takes of a program whose stack may have the usual 8 MiB.
+const SIZE: usize = 1 << 20;
+/// What the kernel counts of each variable beside its name and its value: a pointer, `=` and a NUL.
+const OVERHEAD: usize = 10;
+/// As many files that are left out are named, and the others counted.
+const NAMED: usize = 10;
+
+/// What `env/` changes in the environment of a script.
+#[derive(Default)]
+pub(super) struct Environment {
+    changes: Vec<(OsString, Option<OsString>)>,
+    size: usize,
+    /// A line for each of the first files that are left out.
+    troubles: Vec<String>,
+    unnamed: usize,
+}
+
+impl Init {
+    /// Looks at `env/` of a service, and says what is new of what is wrong there.
+    pub(super) fn environment_of(&mut self, at: SlotId) -> Environment {
+        let Some(slot) = self.table.get(at).filter(|_| self.config.personality.reads_environment) else {
+            return Environment::default();
+        };
+        let mut environment = Environment::default();
+        environment.read(&slot.dir);
+        self.warn_of_bad_value(at, ENV, environment.trouble());
+        environment
+    }
+}
+
+impl Environment {
+    /// The same, as a program is started with it.
+    pub(super) fn variables(&self) -> Vec<Variable<'_>> {
+        self.changes
+            .iter()
+            .map(|(name, value)| Variable { name, value: value.as_deref().map_or(Value::Unset, Value::Text) })
+            .collect()
+    }
+
+    fn trouble(&mut self) -> Option<String> {
+        if self.unnamed > 0 {
+            self.troubles.push(format!("{} more files of env/ cannot be used; starting without them", self.unnamed));
+        }
+        (!self.troubles.is_empty()).then(|| self.troubles.join("\n"))
+    }
+
+    fn leave_out(&mut self, trouble: impl FnOnce() -> String) {
+        if self.troubles.len() < NAMED {
+            self.troubles.push(trouble());
+        } else {
+            self.unnamed += 1;
+        }
+    }
+
+    /// Most services have no `env/`: then this is one system call.
+    fn read(&mut self, dir: &OwnedFd) {
+        let env = match fs::open_dir(dir, OsStr::new(ENV)) {
+            Ok(env) => env,
+            // A plain file of this name is for a `run` that reads it by itself.
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return,
+            Err(errno) => {
+                // With too much open, that is no sign that there is one.
+                if fs::is_there(dir, OsStr::new(ENV)) {
+                    self.leave_out(|| format!("cannot read env: {}; starting without it", errno.desc()));
+                }
+                return;
+            }
+        };
+        let mut names = Vec::new();
+        let listed = fs::list(&env, ".", READS, |name| {
+            if names.len() <= FILES && variable_name(name) != VariableName::Hidden {
+                names.push(OsString::from_vec(name.to_vec()));
+            }
+        });
+        match listed {
+            Ok(()) if names.len() <= FILES => {}
+            Ok(()) | Err(Errno::EFBIG) => {
+                self.leave_out(|| format!("env has more than {FILES} files; starting without the others"));
+            }
+            Err(errno) => self.leave_out(|| format!("cannot list env: {}; starting without the rest", errno.desc())),
+        }
+        names.truncate(FILES);
+        let mut buffer = vec![0; svdir::VARIABLE + 1];
+        names.into_iter().for_each(|name| self.take(&env, name, &mut buffer));
+    }
+
+    fn take(&mut self, env: impl AsFd, name: OsString, buffer: &mut [u8]) {
+        let bad = match read(env, &name, buffer) {
+            Ok(value) => {
+                let size = name.len() + value.as_ref().map_or(0, |value| value.len()) + OVERHEAD;
+                if self.size + size <= SIZE {
+                    self.size += size;
+                    self.changes.push((name, value));
+                    return;
+                }
+                format!("{} is too much: env has more than {SIZE} bytes", path_of(&name))
+            }
+            Err(bad) => bad,
+        };
+        self.leave_out(|| format!("{bad}; starting without it"));
+    }
+}
+
+/// What becomes of the variable of this name, or what is wrong with its file. It is not there any more, or leads
+/// nowhere: to envdir that is an empty file.
+fn read(env: impl AsFd, name: &OsStr, buffer: &mut [u8]) -> Result<Option<OsString>, String> {
+    if variable_name(name.as_bytes()) == VariableName::Bad {
+        return Err(format!("{} is no variable, since there is = in its name", path_of(name)));
+    }
+    match fs::read_regular_into(env, Path::new(name), buffer) {
+        Ok(content) if content.len() > svdir::VARIABLE => {
+            Err(format!("{} is longer than {} bytes", path_of(name), svdir::VARIABLE))
+        }
+        Ok(content) => Ok(svdir::variable(content).map(OsString::from_vec)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(Errno::ENOTSUP) => Err(format!("{} is no regular file", path_of(name))),
+        Err(errno) => Err(format!("cannot read {}: {}", path_of(name), errno.desc())),
+    }
+}
+
+/// How a file of `env/` is called in a line.
+fn path_of(name: &OsStr) -> String {
+    format!("env/{}", name.to_string_lossy().replace(char::is_control, "?"))
+}
