@@ -46,7 +46,8 @@ pub enum Assignment<'a> {
     Status(&'a str),
     /// `ERRNO=`: what went wrong, from 0 to 4095.
     Errno(i32),
-    /// `MAINPID=`: this is its main process. That it is, and who may say so, is to be checked.
+    /// `MAINPID=`: this is its main process. Whether it belongs to the service, and whether the sender may say so, is to be
+    /// checked.
     MainPid(Pid),
     /// `WATCHDOG=1`: it is alive.
     Watchdog,
