@@ -723,7 +723,7 @@ mod tests {
     #[test]
     fn what_another_version_has_added_is_skipped_and_does_not_stay() {
         let (words, old) = (journal(2), record(2, 10));
-        for free in [Place::bits(7, 32, 1), Place::word(OWN + memory::WORDS - 1)] {
+        for free in [Place::bits(7, 32, 1), Place::bits(OWN + 11, 63, 1)] {
             let mut body = old.pack();
             assert_eq!(free.read(&body), 0);
             free.write(&mut body, 1);

@@ -13,6 +13,8 @@ pub mod json;
 #[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
+pub mod notify; // wired by the readiness of services next
+#[doc(hidden)]
 pub mod reason;
 #[doc(hidden)]
 pub mod settings;

@@ -1,0 +1,536 @@
+//! A socket that services send datagrams to, as systemd's `sd_notify(3)` does: `NOTIFY_SOCKET`.
+//!
+//! Its senders are not trusted. A sender that is too fast waits in its own send(2): the kernel queues
+//! `net.unix.max_dgram_qlen` datagrams. And descriptors that come with a datagram are not closed by this process: the
+//! last close(2) of a TCP socket with `SO_LINGER` lasts as long as the sender likes, so does that of a Unix socket in
+//! whose queue such a socket lies, and a file in FUSE or NFS asks its server first. That also holds for descriptors that
+//! the kernel drops because there is no room for them, so there is always room for all that one datagram can have.
+
+use super::{Errno, checked, fs};
+use crate::machine::Pid;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::socket::{
+    AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, bind, setsockopt, shutdown, socket, sockopt::PassCred,
+};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
+use std::ffi::{OsStr, c_int, c_void};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use std::path::Path;
+
+/// A datagram has at most so many bytes, as for systemd (`NOTIFY_BUFFER_MAX`).
+pub const MOST: usize = 4096;
+
+/// With one datagram the kernel sends at most so many descriptors (`SCM_MAX_FD`).
+pub const MOST_DESCRIPTORS: usize = 253;
+
+/// Room for what comes beside the bytes. The kernel puts the credentials first.
+// SAFETY: it computes a length.
+const CREDENTIALS: usize = unsafe { libc::CMSG_SPACE(size_of::<libc::ucred>() as u32) } as usize;
+
+/// The stack of a process that closes descriptors.
+const STACK: usize = 16 * 1024;
+
+/// Where datagrams come from. Dropped as it is, with datagrams in its queue, it may wait for their descriptors:
+/// [`Receiver::close`].
+pub struct Receiver(OwnedFd);
+
+/// What one sender has sent at once.
+#[derive(Debug)]
+pub struct Datagram {
+    /// What it says. It may be empty.
+    pub bytes: Vec<u8>,
+    /// Which process has sent it. `None` if that is not to be seen from our PID namespace: systemd passes over those.
+    pub sender: Option<Sender>,
+    /// What came with it.
+    pub descriptors: Descriptors,
+    /// It had more than [`MOST`] bytes; neither bytes nor descriptors are here.
+    pub is_cut: bool,
+    /// It had descriptors that this process has no room for (`RLIMIT_NOFILE`); none are here. systemd then passes over
+    /// the datagram.
+    pub lost_descriptors: bool,
+}
+
+/// A process, as the kernel knows it; with privileges it may have said that it is another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sender {
+    /// Its number.
+    pub pid: Pid,
+    /// Its effective user.
+    pub user: u32,
+    /// Its effective group.
+    pub group: u32,
+}
+
+/// Descriptors of a sender, close-on-exec. Dropped, they are closed, and nothing is waited for.
+#[derive(Default, Debug)]
+pub struct Descriptors(Vec<OwnedFd>);
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Receiver {
+    /// Receives what is sent to this path, by processes that these permissions allow to write. A socket that is there is replaced.
+    /// EADDRINUSE if something else is there, ENAMETOOLONG if the path has more than 107 bytes: senders have no way
+    /// around that.
+    pub fn bind(path: &Path, mode: u32) -> Result<Receiver, Errno> {
+        let address = UnixAddr::new(path)?;
+        let name = path.file_name().and_then(OsStr::to_str).ok_or(Errno::EINVAL)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = fs::open_path(parent)?;
+        if fs::is_socket(&dir, name) {
+            fs::remove(&dir, name)?;
+        }
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let receiver = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+        setsockopt(&receiver, PassCred, &true)?; // before there is a name: no datagram comes without
+        // The file has the mode of the socket, less the umask; what that takes away comes back when it is there.
+        let mode = Mode::from_bits_truncate(mode);
+        fchmod(&receiver, mode)?;
+        bind(receiver.as_raw_fd(), &address)?;
+        fchmodat(&dir, name, mode, FchmodatFlags::FollowSymlink).inspect_err(|_| {
+            let _ = fs::remove(&dir, name);
+        })?;
+        Ok(Receiver(receiver))
+    }
+
+    /// The next datagram; `None` if there is none, or a signal came first. It never waits.
+    pub fn receive(&self) -> Result<Option<Datagram>, Errno> {
+        self.receive_with(MOST_DESCRIPTORS)
+    }
+
+    /// Receives no more, also in every other process that has this socket, and does not wait for what was sent with
+    /// datagrams that are still in the queue.
+    pub fn close(self) {
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Read); // from here on send(2) is EPIPE, and the queue has an end
+        while let Ok(Some(_)) = self.receive() {}
+    }
+
+    fn receive_with(&self, room: usize) -> Result<Option<Datagram>, Errno> {
+        let mut bytes = [0u8; MOST];
+        let mut control = Control([0; _]);
+        let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        // SAFETY: a struct of numbers and pointers; zeros are a message of nothing.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.0.as_mut_ptr().cast();
+        message.msg_controllen = control_length(room.min(MOST_DESCRIPTORS)) as _;
+        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+        // SAFETY: recvmsg(2) writes to what `message` points to, no more than the lengths in it, and all of that lives on.
+        let received = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, flags) };
+        let length = match Errno::result(received) {
+            Ok(length) => usize::try_from(length).unwrap_or(0),
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        // Before anything else: what is not in `Descriptors` stays open for ever. nix reads none of a truncated message, so
+        // those that did arrive would.
+        // SAFETY: recvmsg(2) has filled `message` and `control`, and nothing else owns the descriptors.
+        let (sender, descriptors) = unsafe { beside(&message) };
+        let is_cut = message.msg_flags & libc::MSG_TRUNC != 0;
+        let lost_descriptors = message.msg_flags & libc::MSG_CTRUNC != 0;
+        let bytes = if is_cut { &[] } else { bytes.get(..length).unwrap_or_default() }.to_vec();
+        let descriptors = if is_cut || lost_descriptors { Descriptors::default() } else { descriptors };
+        Ok(Some(Datagram { bytes, sender, descriptors, is_cut, lost_descriptors }))
+    }
+}
+
+/// Aligned as `CMSG_FIRSTHDR` needs it.
+#[repr(C, align(8))]
+struct Control([u8; control_length(MOST_DESCRIPTORS)]);
+
+const fn control_length(room: usize) -> usize {
+    // Without a descriptor there is no message of them.
+    // SAFETY: it computes a length.
+    CREDENTIALS + if room == 0 { 0 } else { unsafe { libc::CMSG_SPACE((room * size_of::<RawFd>()) as u32) as usize } }
+}
+
+/// The credentials and descriptors of a message that was received.
+///
+/// # Safety
+/// `message` is as recvmsg(2) has left it, what it points to is still there, and its descriptors belong to the caller.
+unsafe fn beside(message: &libc::msghdr) -> (Option<Sender>, Descriptors) {
+    let (mut sender, mut descriptors) = (None, Descriptors::default());
+    // SAFETY: cmsg(3): these walk through the headers that the kernel has written, up to `msg_controllen`, and give null
+    // in the end. The data begin behind each header and end with `cmsg_len`, and need not be aligned.
+    unsafe {
+        let mut next = libc::CMSG_FIRSTHDR(message);
+        while let Some(header) = next.as_ref() {
+            let data = libc::CMSG_DATA(header);
+            #[allow(clippy::unnecessary_cast)] // musl has another type
+            let length = (header.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+            match (header.cmsg_level, header.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    let numbers = (0..length / size_of::<RawFd>()).map(|at| data.cast::<RawFd>().add(at));
+                    descriptors.0.extend(numbers.map(|number| OwnedFd::from_raw_fd(number.read_unaligned())));
+                }
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
+                    let ucred = data.cast::<libc::ucred>().read_unaligned();
+                    let known = Sender { pid: Pid(ucred.pid), user: ucred.uid, group: ucred.gid };
+                    sender = (ucred.pid > 0).then_some(known);
+                }
+                _ => {}
+            }
+            next = libc::CMSG_NXTHDR(message, header);
+        }
+    }
+    (sender, descriptors)
+}
+
+impl Descriptors {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// To keep them. To close one may take as long as its sender likes: back into `Descriptors` with it.
+    pub fn take(mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl From<Vec<OwnedFd>> for Descriptors {
+    fn from(descriptors: Vec<OwnedFd>) -> Descriptors {
+        Descriptors(descriptors)
+    }
+}
+
+impl Drop for Descriptors {
+    /// A pipe, which a barrier is, is closed at once. For others there is a child that shares the table of descriptors,
+    /// ends when they are closed, and is reaped like an orphan.
+    fn drop(&mut self) {
+        self.0.retain(|descriptor| fcntl(descriptor, FcntlArg::F_GETPIPE_SZ).is_err());
+        if self.0.is_empty() {
+            return;
+        }
+        let mut numbers = [-1; MOST_DESCRIPTORS];
+        while !self.0.is_empty() {
+            let batch = self.0.split_off(self.0.len().saturating_sub(MOST_DESCRIPTORS));
+            let count = batch.len();
+            numbers.iter_mut().zip(&batch).for_each(|(number, descriptor)| *number = descriptor.as_raw_fd());
+            let mut list = List { numbers, count };
+            if close_elsewhere(&mut list).is_ok() {
+                batch.into_iter().for_each(|descriptor| {
+                    let _ = descriptor.into_raw_fd();
+                });
+            } // else there is no process to be had: they are closed here
+        }
+    }
+}
+
+struct List {
+    numbers: [RawFd; MOST_DESCRIPTORS],
+    count: usize,
+}
+
+fn close_elsewhere(list: &mut List) -> Result<(), Errno> {
+    #[repr(C, align(16))]
+    struct Stack([u8; STACK]);
+    let mut stack = Stack([0; STACK]);
+    let top = stack.0.as_mut_ptr_range().end.cast();
+    let flags = libc::CLONE_FILES | libc::SIGCHLD;
+    // SAFETY: clone(2) without CLONE_VM: the child has its own copy of all memory, stack and list included, and makes
+    // system calls only. The descriptors are closed there, in the table of both, and by the caller no more.
+    checked(unsafe { libc::clone(close_all, top, flags, (&raw mut *list).cast()) }).map(drop)
+}
+
+extern "C" fn close_all(list: *mut c_void) -> c_int {
+    // SAFETY: the copy of what `close_elsewhere` was given.
+    let list = unsafe { &*list.cast::<List>() };
+    for number in list.numbers.iter().take(list.count) {
+        // SAFETY: nothing else closes it.
+        unsafe { libc::close(*number) };
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    use std::io::{IoSlice, Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    struct Place {
+        dir: tempfile::TempDir,
+        receiver: Receiver,
+        sender: UnixDatagram,
+    }
+
+    fn place() -> Place {
+        let dir = tempfile::tempdir().expect("a directory");
+        let receiver = Receiver::bind(&dir.path().join("notify"), 0o600).expect("bound");
+        let sender = UnixDatagram::unbound().expect("a socket");
+        sender.connect(dir.path().join("notify")).expect("connected");
+        Place { dir, receiver, sender }
+    }
+
+    impl Place {
+        fn send(&self, bytes: &[u8], descriptors: &[RawFd]) -> Result<usize, Errno> {
+            let parts = [IoSlice::new(bytes)];
+            sendmsg::<UnixAddr>(
+                self.sender.as_raw_fd(),
+                &parts,
+                &[ControlMessage::ScmRights(descriptors)],
+                MsgFlags::empty(),
+                None,
+            )
+        }
+
+        fn receive(&self) -> Datagram {
+            self.receiver.receive().expect("received").expect("a datagram")
+        }
+    }
+
+    /// What we have closed, a child that another test has just started holds until its exec.
+    fn comes_about(mut is_so: impl FnMut() -> bool) {
+        let deadline = super::super::clock::now().after(Duration::from_secs(20));
+        while !is_so() {
+            assert!(super::super::clock::now() < deadline, "not in time");
+        }
+    }
+
+    /// A pipe whose other end is closed everywhere when this says so.
+    fn pipe() -> (impl FnMut() -> bool, OwnedFd) {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        fcntl(&reader, FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).expect("set");
+        (move || reader.read(&mut [0]).is_ok_and(|length| length == 0), writer.into())
+    }
+
+    /// A socket, which unlike a pipe is closed by a child.
+    fn socket_pair() -> (impl FnMut() -> bool, OwnedFd) {
+        let (mut reader, writer) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        reader.set_nonblocking(true).expect("set");
+        (move || reader.read(&mut [0]).is_ok_and(|length| length == 0), writer.into())
+    }
+
+    #[test]
+    fn what_is_sent_arrives_as_it_was_sent() {
+        let place = place();
+        assert!(place.receiver.receive().expect("nothing yet").is_none());
+        for bytes in [&b"READY=1\n"[..], b"", b"\0", &[b'x'; MOST]] {
+            place.send(bytes, &[]).expect("sent");
+        }
+        for bytes in [&b"READY=1\n"[..], b"", b"\0", &[b'x'; MOST]] {
+            let datagram = place.receive();
+            assert_eq!(datagram.bytes, bytes);
+            assert!(datagram.descriptors.is_empty() && !datagram.is_cut && !datagram.lost_descriptors);
+        }
+        assert!(place.receiver.receive().expect("nothing more").is_none());
+    }
+
+    #[test]
+    fn the_process_that_has_sent_it_is_known() {
+        let place = place();
+        place.send(b"x", &[]).expect("sent");
+        let (user, group) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let us = Sender { pid: Pid(std::process::id().cast_signed()), user, group };
+        assert_eq!(place.receive().sender, Some(us));
+        // SAFETY: the child makes two system calls.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: the socket is open, and the byte is there.
+            unsafe {
+                libc::send(place.sender.as_raw_fd(), b"y".as_ptr().cast(), 1, libc::MSG_DONTWAIT);
+                libc::_exit(0);
+            }
+        }
+        assert!(child > 0);
+        // SAFETY: it is our child, and is told to wait for no status.
+        assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child);
+        let datagram = place.receive();
+        assert_eq!((&datagram.bytes[..], datagram.sender), (&b"y"[..], Some(Sender { pid: Pid(child), user, group })));
+    }
+
+    #[test]
+    fn descriptors_arrive_and_are_closed_when_dropped() {
+        let place = place();
+        let (mut is_closed, end) = pipe();
+        place.send(b"BARRIER=1", &[end.as_raw_fd()]).expect("sent");
+        drop(end);
+        let datagram = place.receive();
+        assert!(!is_closed() && datagram.descriptors.len() == 1);
+        drop(datagram);
+        comes_about(is_closed);
+        let (mut is_closed, end) = socket_pair();
+        place.send(b"FDSTORE=1", &[end.as_raw_fd(); 3]).expect("sent");
+        drop(end);
+        let kept = place.receive().descriptors.take();
+        let flags = |descriptor: &OwnedFd| fcntl(descriptor, FcntlArg::F_GETFD).expect("open");
+        assert!(kept.iter().all(|descriptor| flags(descriptor) & libc::FD_CLOEXEC != 0));
+        assert!(!is_closed() && kept.len() == 3);
+        drop(Descriptors::from(kept));
+        comes_about(is_closed);
+    }
+
+    #[test]
+    fn as_many_descriptors_as_can_be_sent_arrive() {
+        let place = place();
+        let (is_closed, end) = socket_pair();
+        place.send(b"x", &[end.as_raw_fd(); MOST_DESCRIPTORS]).expect("sent");
+        assert!(place.send(b"x", &[end.as_raw_fd(); MOST_DESCRIPTORS + 1]).is_err(), "the kernel takes more");
+        drop(end);
+        let datagram = place.receive();
+        assert_eq!((datagram.descriptors.len(), datagram.lost_descriptors), (MOST_DESCRIPTORS, false));
+        drop(datagram);
+        comes_about(is_closed);
+    }
+
+    #[test]
+    fn descriptors_without_room_are_told_and_none_stays_open() {
+        for room in [0, 1, 2, 100] {
+            let place = place();
+            let (is_closed, end) = socket_pair();
+            place.send(b"READY=1", &[end.as_raw_fd(); 110]).expect("sent");
+            drop(end);
+            let datagram = place.receiver.receive_with(room).expect("received").expect("a datagram");
+            assert!(datagram.lost_descriptors && datagram.descriptors.is_empty(), "{room}");
+            assert_eq!((&datagram.bytes[..], datagram.sender.is_some()), (&b"READY=1"[..], true));
+            comes_about(is_closed);
+        }
+    }
+
+    #[test]
+    fn a_full_table_of_descriptors_loses_them_and_nothing_else() {
+        let place = place();
+        let (is_closed, end) = socket_pair();
+        place.send(b"READY=1", &[end.as_raw_fd(); 200]).expect("sent");
+        drop(end);
+        // In a process of its own: the limit holds for all threads of this one.
+        // SAFETY: the child allocates, which the C library allows after fork(2), and takes no lock that another has.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let highest = place.receiver.as_fd().as_raw_fd().max(place.sender.as_raw_fd()) as u64;
+            let few = super::super::process::limit(highest + 9, highest + 9);
+            // SAFETY: it only reads `few`.
+            let is_set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const few) } == 0;
+            let datagram = place.receiver.receive().ok().flatten();
+            let is_told = datagram.is_some_and(|one| one.lost_descriptors && one.bytes == b"READY=1");
+            // SAFETY: it ends here.
+            unsafe { libc::_exit(i32::from(!(is_set && is_told))) };
+        }
+        let mut status = -1;
+        // SAFETY: it is our child, and `status` has room.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        comes_about(is_closed);
+    }
+
+    #[test]
+    fn a_datagram_that_is_too_long_is_told_and_its_descriptors_are_closed() {
+        let place = place();
+        let (is_closed, end) = socket_pair();
+        place.send(&[b'x'; MOST + 1], &[end.as_raw_fd()]).expect("sent");
+        drop(end);
+        let datagram = place.receive();
+        assert!(datagram.is_cut && datagram.bytes.is_empty() && datagram.descriptors.is_empty());
+        assert!(datagram.sender.is_some());
+        comes_about(is_closed);
+    }
+
+    #[test]
+    fn a_flood_is_taken_one_by_one_and_its_sender_waits() {
+        let place = place();
+        place.sender.set_nonblocking(true).expect("set");
+        let mut sent = 0;
+        for _ in 0..3 {
+            while place.send(&[b'x'; 100], &[]).is_ok() {
+                sent += 1;
+            }
+            assert_eq!(place.send(b"x", &[]), Err(Errno::EAGAIN));
+            assert_eq!(place.receive().bytes.len(), 100);
+            sent -= 1;
+        }
+        while place.receiver.receive().expect("received").is_some() {
+            sent -= 1;
+        }
+        assert_eq!(sent, 0);
+    }
+
+    /// A connection whose other end reads nothing, so that to close it takes an hour. That other end, closed, is the end of
+    /// that.
+    fn lingering() -> (OwnedFd, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut stream = TcpStream::connect(listener.local_addr().expect("its address")).expect("connected");
+        let (other, _) = listener.accept().expect("accepted");
+        stream.set_nonblocking(true).expect("set");
+        while stream.write(&[0; 65536]).is_ok() {}
+        stream.set_nonblocking(false).expect("set");
+        let linger = libc::linger { l_onoff: 1, l_linger: 3600 };
+        setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger).expect("set");
+        (stream.into(), other)
+    }
+
+    #[test]
+    fn a_descriptor_that_takes_long_to_close_holds_nothing_up() {
+        let (end, other) = lingering();
+        let place = place();
+        place.send(b"x", &[end.as_raw_fd()]).expect("sent");
+        drop(end);
+        drop(place.receive());
+        let (end, another) = lingering();
+        let inner = self::place();
+        inner.send(b"x", &[end.as_raw_fd()]).expect("sent");
+        drop(end);
+        place.send(b"x", &[inner.receiver.as_fd().as_raw_fd()]).expect("sent");
+        drop(inner.sender);
+        inner.receiver.close();
+        let (end, third) = lingering();
+        place.send(b"x", &[end.as_raw_fd()]).expect("sent");
+        drop(end);
+        place.receiver.close();
+        drop((other, another, third));
+    }
+
+    #[test]
+    fn what_is_closed_is_closed_for_senders() {
+        let place = place();
+        place.send(b"x", &[]).expect("sent");
+        place.receiver.close();
+        comes_about(|| matches!(place.sender.send(b"x"), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock));
+    }
+
+    #[test]
+    fn its_permissions_are_those_that_were_asked_for_and_a_socket_is_replaced() {
+        let place = place();
+        let path = place.dir.path().join("notify");
+        for mode in [0o600, 0o622, 0o666, 0o620] {
+            let receiver = Receiver::bind(&path, mode).expect("bound");
+            let metadata = std::fs::metadata(&path).expect("it is there");
+            assert!(metadata.file_type().is_socket());
+            assert_eq!(metadata.permissions().mode() & 0o777, mode);
+            let sender = UnixDatagram::unbound().expect("a socket");
+            sender.send_to(b"new", &path).expect("sent");
+            assert_eq!(receiver.receive().expect("received").expect("a datagram").bytes, b"new");
+        }
+        assert!(place.receiver.receive().expect("the old one").is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_a_socket_is_told() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let bind = |path: &Path| Receiver::bind(path, 0o600).err();
+        let room = 107 - dir.path().as_os_str().len() - 1;
+        assert_eq!(bind(&dir.path().join("n".repeat(room))), None);
+        assert_eq!(bind(&dir.path().join("n".repeat(room + 1))), Some(Errno::ENAMETOOLONG));
+        let file = dir.path().join("file");
+        std::fs::write(&file, "kept").expect("written");
+        assert_eq!(bind(&file), Some(Errno::EADDRINUSE));
+        assert_eq!(std::fs::read(&file).expect("still there"), b"kept");
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("linked");
+        assert_eq!(bind(&dir.path().join("link")), Some(Errno::EADDRINUSE));
+        assert_eq!(bind(&dir.path().join("missing/notify")), Some(Errno::ENOENT));
+        assert_eq!([bind(Path::new("")), bind(Path::new("/"))], [Some(Errno::EINVAL); 2]);
+    }
+}
