@@ -7,6 +7,7 @@ pub mod clock;
 pub mod foreground;
 pub mod fs;
 pub mod manager;
+pub mod message;
 pub mod notify; // wired by the readiness of services next
 pub mod poll;
 pub mod process;

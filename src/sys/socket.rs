@@ -1,11 +1,12 @@
 //! The local socket that programs talk to us through, and the processes and users at its other end.
 
+use super::message::{self, MOST_DESCRIPTORS, Message};
 use super::{Errno, checked, clock};
 use crate::machine::Pid;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, recv, send, socket,
-    sockopt::PeerCredentials,
+    AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, send,
+    shutdown, socket, sockopt::PeerCredentials,
 };
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -144,8 +145,24 @@ fn within(dir: &OwnedFd, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
 }
 
-/// A connection that never waits.
+/// A connection that never waits, whatever its other end sends.
 pub struct Connection(OwnedFd);
+
+impl Drop for Connection {
+    /// What is still in its queue may have descriptors with it, which the kernel would close in our place.
+    fn drop(&mut self) {
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Read); // nothing more can be sent
+        while self.read(&mut [0; 4096]).is_some_and(|bytes| !bytes.is_empty()) {}
+    }
+}
+
+impl Drop for Listener {
+    /// What waits to be accepted may have sent something, too.
+    fn drop(&mut self) {
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Both);
+        while let Ok(Some(_)) = self.accept() {}
+    }
+}
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -170,9 +187,9 @@ impl Listener {
 impl Connection {
     /// What has come, as much as fits; `None` if the other end has gone.
     pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-        match recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()) {
-            Ok(0) => None,
-            Ok(length) => buffer.get(..length),
+        match message::receive(self.0.as_fd(), buffer, MOST_DESCRIPTORS) {
+            Ok(Message { length: 0, .. }) => None,
+            Ok(Message { length, .. }) => buffer.get(..length), // descriptors are of no use here
             Err(Errno::EAGAIN | Errno::EINTR) => Some(&[]),
             Err(_) => None,
         }
@@ -232,6 +249,7 @@ fn groups(stream: &OwnedFd) -> Result<Vec<u32>, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::{ControlMessage, sendmsg};
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -255,6 +273,31 @@ mod tests {
         assert!(is_left_by_us(&dir, "api") && !is_left_by_us(&dir, "other"));
         drop(listener);
         comes_about(|| listen(&dir, "api", 0o600).is_ok());
+    }
+
+    /// To close what came with a message takes an hour there, and here nothing is waited for.
+    #[test]
+    fn descriptors_that_a_client_sends_hold_nothing_up() {
+        let place = tempfile::tempdir().expect("a directory");
+        let dir = super::super::fs::open_path(place.path()).expect("opened");
+        let listener = listen(&dir, "api", 0o600).expect("a socket");
+        let mut others = Vec::new();
+        let mut client = || {
+            let client = connect(&place.path().join("api")).expect("connected");
+            let (end, other) = super::super::message::tests::lingering();
+            others.push(other);
+            let rights = [ControlMessage::ScmRights(&[end.as_raw_fd()])];
+            let parts = [std::io::IoSlice::new(b"list\n")];
+            sendmsg::<UnixAddr>(client.0.as_raw_fd(), &parts, &rights, MsgFlags::empty(), None).expect("sent");
+            client
+        };
+        let (one, other, third) = (client(), client(), client());
+        let (mut connection, _) = listener.accept().expect("accepted").expect("a client");
+        assert_eq!(connection.read(&mut [0; 8]), Some(&b"list\n"[..]), "it is read");
+        let (connection, _) = listener.accept().expect("accepted").expect("a client");
+        drop(connection);
+        drop(listener); // with one that nobody has accepted
+        drop((one, other, third));
     }
 
     /// What we have closed, a child that another test has just started holds until its exec.
