@@ -109,6 +109,13 @@ impl Init {
                 );
                 let _ = process::kill(pid, crate::machine::Signal::KILL, crate::machine::Target::Process);
             }
+            Effect::NotReady(_) => {
+                self.wait_for_exec();
+                let limit =
+                    self.table.get(at).and_then(|slot| slot.service.inputs.limits.up_limit).map(svdir::span_text);
+                let limit = limit.unwrap_or_default();
+                self.warn(at, &format_args!("not ready within {limit} (timeout-up); stopping it"));
+            }
             Effect::DownFile(down) => self.set_down_file(at, down),
         }
     }
@@ -152,18 +159,32 @@ impl Init {
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
         let environment = self.environment_of(at);
         self.wait_for_exec();
+        let ready_pipe = match script {
+            Script::Run => self.new_ready_pipe(at),
+            Script::Setup | Script::Finish(_) | Script::Control(_) => Ok(None),
+        };
+        let ready_pipe = match ready_pipe {
+            Ok(pipe) => pipe,
+            Err(errno) => {
+                self.warn_of_exec_error(at, script, errno);
+                return Event::NotSpawned(Refusal::Fork);
+            }
+        };
         let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
         let pipe = match &slot.log_pipe {
             LogPipe::Alone => None,
             LogPipe::Producer { pipe, .. } => pipe.as_ref().map(|pipe| Descriptor { from: pipe.as_fd(), to: 1 }),
             LogPipe::Logger { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
         };
+        let ready = ready_pipe.as_ref().map(|pipe| Descriptor { from: pipe.write.as_fd(), to: pipe.number });
+        let log = pipe.filter(|pipe| ready.as_ref().is_none_or(|ready| ready.to != pipe.to));
+        let descriptors: Vec<Descriptor> = log.into_iter().chain(ready).collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
         let variables = environment.variables();
         let plan = Plan {
             dir: Some(&slot.dir),
             environment: &variables,
-            descriptors: pipe.as_slice(),
+            descriptors: &descriptors,
             job: if self.config.new_session { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),
             group: self.children.group.as_ref(),

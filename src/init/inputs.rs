@@ -54,7 +54,7 @@ impl Init {
             Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => &[Moment::Start],
             Event::Tick => &[],
             Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit),
-            Event::Spawned(_) | Event::NotSpawned(_) | Event::Drain | Event::Escalate => return,
+            Event::Spawned(_) | Event::NotSpawned(_) | Event::Ready | Event::Drain | Event::Escalate => return,
         };
         self.look_at_files(at, moments);
         if let Event::Command(command) = event {

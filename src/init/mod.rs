@@ -32,6 +32,7 @@ mod notice;
 mod pending;
 pub mod personality;
 mod publish;
+mod readiness;
 mod reexec;
 mod report;
 mod scan;

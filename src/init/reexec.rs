@@ -247,9 +247,9 @@ fn name(record: &Record, at: SlotId, config: &Config) -> OsString {
 }
 
 fn slot(record: &Record, name: OsString, history: History, config: &Config, claims: &mut Claims) -> Option<Slot> {
-    let Descriptors { dir, lock, control, ok, pipe, home } = record.fds;
+    let Descriptors { dir, lock, control, ok, pipe, home, ready } = record.fds;
     let mut claim = |fd: Option<i32>| fd.and_then(|fd| claims.claim(fd));
-    let (dir, pipe) = (claim(dir), claim(pipe));
+    let (dir, pipe, ready) = (claim(dir), claim(pipe), claim(ready));
     let files =
         Files { lock: claim(lock), control: claim(control), ok: claim(ok), home: claim(home), ..Files::default() };
     let (dir, id) = (dir?, FileId { device: record.id.0, inode: record.id.1 });
@@ -264,7 +264,8 @@ fn slot(record: &Record, name: OsString, history: History, config: &Config, clai
     }
     let service = Service::remembered(config.personality.service, role, record.memory, history)?;
     let mut slot = Slot::new(name, id, dir, service, files, log_pipe);
-    slot.published = record.shown.map(|stamp| (slot.service.view(), stamp));
+    slot.ready_pipe = ready;
+    slot.published = record.shown.map(|stamp| (slot.service.view().in_files(), stamp));
     slot.removed = record.removed;
     Some(slot)
 }
@@ -398,6 +399,7 @@ impl Init {
             self.table.own(pid, at);
         }
         self.restore_pending(at);
+        self.restore_ready_pipe(at);
         self.listen_for_orders(at);
         self.pause_or_resume_control(at);
         self.table.touch(at);

@@ -47,7 +47,7 @@ impl Init {
             pid: view.pid.map(|pid| pid.0),
             since: unix(since),
             seconds: seconds(self.now.since(view.since)),
-            ready: if is_up && has_check(slot) { None } else { Some(is_up) },
+            ready: if is_up && !knows_readiness(slot) { None } else { Some(is_up && view.is_ready) },
             paused: view.paused,
             enabled: !fs::exists(&slot.dir, "down"),
             restarts: Some(slot.service.history().restarts()),
@@ -61,11 +61,11 @@ impl Init {
 
     pub(super) fn life_lines(&self, at: SlotId) -> Vec<Line> {
         let Some(slot) = self.table.get(at) else { return Vec::new() };
-        let knows = !has_check(slot);
+        let knows = knows_readiness(slot);
         slot.service.history().lives().iter().map(|life| Line::Life(self.life(life, knows))).collect()
     }
 
-    /// `knows`: whether we know when its process was ready, which is so without a `check`.
+    /// `knows`: whether we know when its process was ready.
     fn life(&self, life: &Life, knows: bool) -> RunRecord {
         let at = |instant: Mono| unix(stamp(instant, self.now));
         RunRecord {
@@ -126,9 +126,10 @@ pub(super) fn seen(slot: &Slot) -> (ServiceState, View) {
     (slot.state(), slot.service.view())
 }
 
-/// Only `check` knows whether such a service is ready, and we do not run it.
-fn has_check(slot: &Slot) -> bool {
-    fs::exists(&slot.dir, "check")
+/// A service that does not say when it is ready is so at once, unless it has a `check`: only that knows, and we do not run
+/// it.
+fn knows_readiness(slot: &Slot) -> bool {
+    slot.service.inputs.readiness.is_acted_on() || !fs::exists(&slot.dir, "check")
 }
 
 fn text(name: &OsStr) -> String {

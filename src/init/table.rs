@@ -29,6 +29,8 @@ pub struct Slot {
     pub files: Files,
     /// What it is connected with.
     pub log_pipe: LogPipe,
+    /// Through this its `run` says that it is ready.
+    pub ready_pipe: Option<OwnedFd>,
     /// What `supervise/status` says.
     pub published: Option<(View, Tai)>,
     /// When what of `supervise` could not be opened is tried again.
@@ -112,6 +114,7 @@ impl Slot {
             service,
             files,
             log_pipe,
+            ready_pipe: None,
             published: None,
             reopen_at: None,
             rewrite_at: None,

@@ -36,10 +36,14 @@ pub(super) enum Token {
     /// Another process asks which supervisor serves the directory.
     Claim,
     Control(SlotId),
+    /// A service says that it is ready.
+    Ready(SlotId),
 }
 
 /// Clients have the numbers from here on, services those below.
 const CLIENT: u64 = 1 << 63;
+/// From here on: what services say of their readiness.
+const READY: u64 = 1 << 62;
 
 impl Token {
     pub(super) fn pack(self) -> u64 {
@@ -51,6 +55,7 @@ impl Token {
             Token::Initctl => 4,
             Token::Client(at) => CLIENT | at as u64,
             Token::Claim => 5,
+            Token::Ready(slot) => READY | slot as u64,
             Token::Control(slot) => slot as u64 + 6,
         }
     }
@@ -64,6 +69,7 @@ impl Token {
             4 => Token::Initctl,
             client if client >= CLIENT => Token::Client((client - CLIENT) as usize),
             5 => Token::Claim,
+            slot if slot >= READY => Token::Ready((slot - READY) as SlotId),
             slot => Token::Control((slot - 6) as SlotId),
         }
     }
@@ -175,6 +181,7 @@ impl Init {
         for token in ready {
             match token {
                 Token::Control(slot) => self.take_bytes(*slot),
+                Token::Ready(slot) => self.read_ready_pipe(*slot),
                 Token::Launcher => self.read_launcher(),
                 Token::Api => self.accept_clients(),
                 Token::Client(at) => self.read_client(*at),
@@ -339,7 +346,7 @@ mod tests {
     #[test]
     fn tokens_survive_the_poller() {
         let others = [Token::Signals, Token::Directory, Token::Launcher, Token::Api, Token::Initctl];
-        let many = [Token::Control(0), Token::Control(9999), Token::Client(0), Token::Client(63)];
+        let many = [Token::Control(0), Token::Control(9999), Token::Client(0), Token::Client(63), Token::Ready(9999)];
         for token in others.into_iter().chain(many) {
             assert_eq!(Token::unpack(token.pack()), token);
         }

@@ -99,6 +99,13 @@ impl History {
         self.begun = self.begun.saturating_add(1);
     }
 
+    /// It counts as ready.
+    pub fn ready(&mut self, now: Mono) {
+        if let Some(life) = self.lives.last_mut().filter(|life| life.end.is_none()) {
+            life.ready = Some(now);
+        }
+    }
+
     /// A `setup` has ended well, and `run` cannot be started for now: the next life begins with `setup` again.
     pub fn forget_unfinished(&mut self) {
         if self.lives.last().is_some_and(|life| life.end.is_none()) {

@@ -12,6 +12,7 @@ pub mod history;
 pub mod main_process;
 pub mod pending;
 pub mod policy;
+pub mod readiness;
 pub mod recovery;
 pub mod request;
 pub mod restart;
@@ -245,6 +246,8 @@ pub enum Event {
     NotSpawned(Refusal),
     /// This process has ended and was reaped.
     Died(Pid, Exit),
+    /// `run` says that it is ready, or that is seen.
+    Ready,
     /// The time that `deadline()` named has come.
     Tick,
     /// For a logger: what it reads from has ended for ever.
@@ -260,6 +263,8 @@ pub enum Effect {
     Signal(Pid, Signal, Target),
     /// This program has overstayed its time limit and is killed.
     KillLate(Pid, Script),
+    /// `run` has not become ready in its time, and is stopped.
+    NotReady(Pid),
     /// Create (true) or remove (false) the file `down`.
     DownFile(bool),
 }
@@ -349,6 +354,8 @@ pub struct View {
     pub paused: bool,
     /// The stop signal was sent to this process.
     pub got_term: bool,
+    /// `run` runs, and counts as ready.
+    pub is_ready: bool,
     /// Since when it is up or down.
     pub since: Mono,
 }
@@ -375,9 +382,9 @@ pub enum ServiceState {
     Backoff,
     /// `setup` prepares the start.
     Setup,
-    /// `run` has a process, which has not executed its program yet. Only the supervisor itself knows.
+    /// `run` has a process, and is not ready, or has not executed its program yet. Only the supervisor itself knows.
     Starting,
-    /// `run` lives.
+    /// `run` lives, and is ready if it is known to say when it is.
     Up,
     /// `run` was sent the stop signal and has not ended yet.
     Stopping,
@@ -435,18 +442,22 @@ words!(
 );
 
 impl View {
-    /// As it is in status files: the tools that read them know no `setup`, so nothing runs.
+    /// As it is in status files: the tools that read them know no `setup`, so nothing runs, and no readiness.
     pub fn in_files(self) -> View {
+        let view = View { is_ready: true, ..self };
         match self.phase {
-            Phase::Setup => View { phase: Phase::Down, pid: None, got_term: false, ..self },
-            Phase::Down | Phase::Run | Phase::Finish => self,
+            Phase::Setup => View { phase: Phase::Down, pid: None, got_term: false, ..view },
+            Phase::Down | Phase::Run | Phase::Finish => view,
         }
     }
 
     /// Its state, if its last life ended like this.
     pub fn state(&self, last: Option<End>) -> ServiceState {
         let want = if self.leaving { Want::Down } else { self.want };
-        ServiceState::of(self.phase, want, self.got_term, last.and_then(|end| end.completion(want)))
+        match ServiceState::of(self.phase, want, self.got_term, last.and_then(|end| end.completion(want))) {
+            ServiceState::Up if !self.is_ready => ServiceState::Starting,
+            state => state,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The habits in which the supervisors of this family differ, and the limits of one service.
 
+use super::readiness::Said;
 use super::restart::Restarts;
 use super::{Command, Exit, Mono, Signal, Target, words};
 use std::time::Duration;
@@ -160,7 +161,7 @@ pub struct Limits {
     pub kill_after: Option<Duration>,
     /// `finish` is killed after this (`timeout-finish`). None: never.
     pub finish_limit: Option<Duration>,
-    /// `setup` is killed after this (`timeout-up`). None: never.
+    /// `setup` and the time until `run` is ready may take this long together (`timeout-up`). None: for ever.
     pub up_limit: Option<Duration>,
 }
 
@@ -222,6 +223,8 @@ pub struct Inputs {
     pub essential: Option<Essential>,
     /// Whether an end is followed by a start, and when.
     pub restarts: Restarts,
+    /// When it counts as ready.
+    pub readiness: Said,
     /// Which programs it has.
     pub scripts: Scripts,
     /// For a logger: how much is left in the pipe that it reads from, in bytes.
@@ -235,6 +238,7 @@ impl Inputs {
             limits: Limits::of(rules),
             essential: None,
             restarts: Restarts::default(),
+            readiness: Said::default(),
             scripts: Scripts::default(),
             unread: 0,
         }

@@ -191,7 +191,7 @@ pub struct Streak {
     /// So many of the last starts in a row ended before the service was ready.
     pub unready: u8,
     /// The lives before this one are not counted: the service was told to start since.
-    pub first_life: u64,
+    pub first_life: u32,
 }
 
 /// A life that has ended although no order had caused it.
@@ -211,7 +211,7 @@ impl Streak {
         now: Mono,
         ended: Ended,
         rules: &Rules,
-        recent: impl Fn(Mono, u64) -> usize,
+        recent: impl Fn(Mono, u32) -> usize,
     ) -> Option<Result<(), Cause>> {
         if ended.ready.is_some_and(|ready| now.since(ready) >= rules.backoff.reset) {
             self.ends = 0;
@@ -234,7 +234,7 @@ impl Streak {
     }
 
     /// The service was told to start, after so many lives: what was before is no more counted.
-    pub fn begin_anew(&mut self, lives: u64) {
+    pub fn begin_anew(&mut self, lives: u32) {
         *self = Streak { first_life: lives, ..Streak::default() };
     }
 
@@ -265,7 +265,7 @@ mod tests {
         former: &[u64],
     ) -> Option<Result<(), Cause>> {
         let ends = || former.iter().chain([&now]);
-        let recent = |from: Mono, life: u64| ends().skip(life as usize).filter(|end| at(**end) >= from).count();
+        let recent = |from: Mono, life: u32| ends().skip(life as usize).filter(|end| at(**end) >= from).count();
         streak.end(
             at(now),
             Ended { is_success: rules.success.contain(Exit::Code(code)), ready: ready.map(at) },

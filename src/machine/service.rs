@@ -7,6 +7,7 @@ pub mod memory;
 
 use super::history::{End, History};
 use super::policy::{DRAIN_LIMIT, Essential, Inputs, KILL_RETRY, Leave, Limits, PAUSE, ServiceRules};
+use super::readiness::Awaited;
 use super::restart::{Cause, Ended, Streak};
 use super::{
     Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Step, Target, View,
@@ -104,6 +105,8 @@ pub struct Service {
     hook: Hook,
     /// An order has caused the last end.
     ended_by_order: bool,
+    /// `run` is not ready yet.
+    awaited: Option<Awaited>,
     /// The last signal that an order sent to this `run`, but for those that stop and continue it.
     signalled: Option<Mono>,
     streak: Streak,
@@ -131,6 +134,7 @@ impl Service {
             state: State::Down { armed: want == Want::Up, not_before: now },
             hook: Hook::None,
             ended_by_order: false,
+            awaited: None,
             signalled: None,
             streak: Streak::default(),
             history: History::default(),
@@ -169,7 +173,24 @@ impl Service {
             Hook::Running { kill_at, .. } => Some(kill_at),
             Hook::None | Hook::Asked { .. } => None,
         };
-        [state, hook].into_iter().flatten().min()
+        [state, hook, self.ready_at(), self.ready_by()].into_iter().flatten().min()
+    }
+
+    /// When `run` counts as ready, if time alone says so.
+    fn ready_at(&self) -> Option<Mono> {
+        self.awaited.filter(|awaited| !awaited.is_late).and_then(|awaited| awaited.ready_at)
+    }
+
+    fn is_ready_by_now(&self, now: Mono) -> bool {
+        let is_in_time = |at: Mono| self.ready_by().is_none_or(|by| at <= by);
+        self.ready_at().is_some_and(|at| at <= now && is_in_time(at))
+    }
+
+    /// When `run` has to be ready.
+    fn ready_by(&self) -> Option<Mono> {
+        self.awaited.filter(|awaited| !awaited.is_late)?;
+        let limit = self.inputs.limits.up_limit?;
+        self.history.lives().last().map(|life| life.start.after(limit))
     }
 
     /// When it starts, if it waits for that.
@@ -217,6 +238,7 @@ impl Service {
             leaving: self.leaving,
             paused: self.paused,
             got_term: self.got_term,
+            is_ready: phase == Phase::Run && self.awaited.is_none(),
             since: self.since,
         }
     }
@@ -229,6 +251,7 @@ impl Service {
             Event::Spawned(pid) => self.spawned(now, pid),
             Event::NotSpawned(why) => self.not_spawned(now, why),
             Event::Died(pid, exit) => self.died(now, pid, exit),
+            Event::Ready => self.ready(now),
             Event::Tick => self.tick(now),
             Event::Drain => self.drain(now),
             Event::Escalate => self.escalate(),
@@ -285,7 +308,7 @@ impl Service {
     fn up(&mut self, now: Mono, want: Want) -> Step {
         self.want = want;
         if !matches!(self.state, State::SettingUp { .. } | State::Up { .. }) {
-            self.streak.begin_anew(self.history.begun());
+            self.streak.begin_anew(self.history.begun() as u32);
         }
         match &mut self.state {
             State::Down { armed, not_before } => {
@@ -502,7 +525,8 @@ impl Service {
                 self.state = State::Up { pid, started: now, kill_at };
                 self.since = now;
                 (self.stop_requested, self.signalled) = (false, None);
-                self.history.begin(now, pid, Some(now));
+                self.awaited = Awaited::of(self.inputs.readiness.readiness(), now);
+                self.history.begin(now, pid, self.awaited.is_none().then_some(now));
             }
             State::FinishDue { exit, started, again, .. } => {
                 let kill_at = self.inputs.limits.finish_limit.map(|limit| now.after(limit));
@@ -674,8 +698,9 @@ impl Service {
     fn is_over(&mut self, now: Mono, is_success: bool) -> Option<Result<(), Cause>> {
         let ready = self.history.lives().last().and_then(|life| life.ready);
         let history = &self.history;
-        self.streak
-            .end(now, Ended { is_success, ready }, &self.inputs.restarts, |from, life| history.ends_since(from, life))
+        self.streak.end(now, Ended { is_success, ready }, &self.inputs.restarts, |from, life| {
+            history.ends_since(from, life.into())
+        })
     }
 
     /// It is not to be started again. That is news of a service that was wanted up.
@@ -706,8 +731,29 @@ impl Service {
         self.rules.next_start(started, now, pause)
     }
 
+    /// `run` says that it is ready. Only the first time counts.
+    fn ready(&mut self, now: Mono) -> Step {
+        if self.awaited.take().is_some() {
+            self.history.ready(now);
+        }
+        Step::NOTHING
+    }
+
+    /// `run` has had its time to become ready: it is stopped, and has failed.
+    fn not_ready(&mut self, now: Mono, pid: Pid) -> Step {
+        (self.awaited, self.got_term) = (Some(Awaited { ready_at: None, is_late: true }), true);
+        let patience = self.inputs.limits.kill_after.unwrap_or(KILL_RETRY);
+        if let State::Up { kill_at, .. } = &mut self.state {
+            *kill_at = Some(sooner(*kill_at, now.after(patience)));
+        }
+        let mut step = Step::from(Effect::NotReady(pid));
+        step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, Target::Process));
+        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        step
+    }
+
     fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
-        self.got_term = false;
+        (self.got_term, self.awaited) = (false, None);
         if !(self.has_scripts() && self.inputs.scripts.finish) {
             return self.cycle_ended(now, started, false);
         }
@@ -735,6 +781,9 @@ impl Service {
     // Time.
 
     fn tick(&mut self, now: Mono) -> Step {
+        if self.is_ready_by_now(now) {
+            return self.ready(now);
+        }
         if let Hook::Running { pid, command, then, kill_at, .. } = self.hook
             && kill_at <= now
         {
@@ -742,6 +791,7 @@ impl Service {
             return Effect::KillLate(pid, Script::Control(command)).into();
         }
         match self.state {
+            State::Up { pid, .. } if self.ready_by().is_some_and(|at| at <= now) => self.not_ready(now, pid),
             State::Up { pid, started, kill_at: Some(at) } if at <= now => {
                 self.state = State::Up { pid, started, kill_at: Some(now.after(KILL_RETRY)) };
                 if self.role == Role::Logger && !self.got_term {

@@ -19,6 +19,7 @@ mod transitions;
 mod walks;
 
 use super::policy::{Essential, Leave, Limits, Scripts, ServiceRules};
+use super::readiness::Readiness;
 use super::restart::{Restart, Restarts};
 use super::service::{Role, Service};
 use super::{Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, Signal, Target, Want};
@@ -152,6 +153,16 @@ struct Known {
     set_up: bool,
     /// There was no process for the last start.
     no_process: bool,
+    /// When the life of now began, with `setup` if there is one.
+    life_since: Mono,
+    /// `run` follows a `setup` of the same life.
+    follows_setup: bool,
+    /// `run` is not ready yet, and may become so.
+    awaited: bool,
+    /// Since when it is ready.
+    ready_since: Option<Mono>,
+    /// How many of the last lives were never ready.
+    unready: u32,
     escalated: bool,
 }
 
@@ -171,6 +182,9 @@ struct World {
     left: usize,
     essential: Option<Essential>,
     restarts: Restarts,
+    readiness: Readiness,
+    /// What held when `run` was started.
+    readiness_of_life: Readiness,
     /// What the last event meant for others.
     outcome: Option<Outcome>,
     known: Known,
@@ -193,6 +207,8 @@ impl World {
             left: usize::MAX,
             essential: None,
             restarts: Restarts::default(),
+            readiness: Readiness::None,
+            readiness_of_life: Readiness::None,
             outcome: None,
             known: Known {
                 want,
@@ -210,6 +226,11 @@ impl World {
                 failed: false,
                 set_up: false,
                 no_process: false,
+                life_since: now,
+                follows_setup: false,
+                awaited: false,
+                ready_since: None,
+                unready: 0,
                 escalated: false,
             },
         }
@@ -318,10 +339,12 @@ impl World {
             return false;
         }
         let known = &mut self.known;
-        if now.since(known.up_since) >= rules.backoff.reset {
+        if known.ready_since.is_some_and(|ready| now.since(ready) >= rules.backoff.reset) {
             known.streak = 0;
         }
         known.streak += 1;
+        known.unready = if known.ready_since.is_some() { 0 } else { known.unready + 1 };
+        let gives_up = rules.start_retries.is_some_and(|most| known.unready > most);
         let is_success = rules.success.contain(exit);
         let is_too_often = rules.max_restarts.is_some_and(|most| {
             known.ends.iter().filter(|at| now.since(**at) <= most.window).count() > most.count as usize
@@ -329,7 +352,7 @@ impl World {
         match rules.restart {
             Restart::Never => true,
             Restart::OnFailure if is_success => true,
-            Restart::Always | Restart::OnFailure => is_too_often || exit == Exit::Code(100) && !is_success,
+            Restart::Always | Restart::OnFailure => is_too_often || gives_up || exit == Exit::Code(100) && !is_success,
         }
     }
 
@@ -354,11 +377,13 @@ impl World {
             self.known.ends.push(self.now);
             if self.known.want == Want::Up && is_wanted && exit != Exit::Code(111) {
                 self.known.streak += 1;
+                self.known.unready += 1;
+                let gives_up = rules.start_retries.is_some_and(|most| self.known.unready > most);
                 let is_too_often = rules.max_restarts.is_some_and(|most| {
                     let recent = self.known.ends.iter().filter(|at| self.now.since(**at) <= most.window);
                     recent.count() > most.count as usize
                 });
-                if rules.restart == Restart::Never || is_too_often {
+                if rules.restart == Restart::Never || is_too_often || gives_up {
                     self.known.want = Want::Down;
                 }
             } else if self.known.want == Want::Up && is_wanted {
@@ -391,6 +416,18 @@ impl World {
                 Some(Essential::OnFailure) => exit != Exit::Code(0),
                 Some(Essential::OnGiveup) | None => false,
             }
+    }
+
+    /// `run` says that it is ready, or says it again.
+    fn says_that_it_is_ready(&mut self) -> String {
+        self.learn_that_it_is_ready();
+        self.handle(Event::Ready)
+    }
+
+    fn learn_that_it_is_ready(&mut self) {
+        if std::mem::take(&mut self.known.awaited) {
+            self.known.ready_since = Some(self.now);
+        }
     }
 
     fn drain(&mut self, pending: bool) -> String {
@@ -434,7 +471,17 @@ impl World {
         let mut words = Vec::new();
         while self.is_due() {
             // `control/X` and the program beside it may be due at once; a third time is a busy loop.
-            assert!(words.len() < 2, "a tick at its deadline leads on: {:?}", self.service);
+            assert!(words.len() < 3, "a tick at its deadline leads on: {:?}", self.service);
+            if let Readiness::After(span) = self.readiness_of_life
+                && self.now >= self.known.up_since.after(span)
+                && self
+                    .limits
+                    .up_limit
+                    .is_none_or(|limit| self.known.up_since.after(span) <= self.known.life_since.after(limit))
+                && self.service.view().phase == Phase::Run
+            {
+                self.learn_that_it_is_ready();
+            }
             words.push(self.handle(Event::Tick));
         }
         self.check_limits();
@@ -446,13 +493,17 @@ impl World {
         self.service.deadline().is_some_and(|at| at <= self.now)
     }
 
-    /// From now on nobody gives orders, and the world is kind: every start succeeds, `run` obeys its stop signal,
+    /// From now on nobody gives orders, and the world is kind: every start succeeds, `run` is ready and obeys its stop signal,
     /// `finish` and hooks end soon. Returns once nothing is left to happen, with the time that took.
     fn settle(&mut self) -> Duration {
         let from = self.now;
         self.programs = Programs { hooks: self.programs.hooks, ..Programs::RUN_AND_FINISH };
+        self.readiness = Readiness::None;
         for _ in 0..100 {
             self.ticks();
+            if self.known.awaited && self.service.view().phase == Phase::Run {
+                self.says_that_it_is_ready();
+            }
             if let Some(at) = self.living.iter().position(Process::ends_soon) {
                 let exit = if is_control(self.living[at].script) { Exit::Code(1) } else { Exit::Code(0) };
                 self.death(at, exit);
@@ -510,6 +561,7 @@ impl World {
         inputs.scripts = self.programs.scripts();
         (inputs.essential, inputs.unread) = (self.essential, self.unread);
         inputs.restarts = self.restarts.clone();
+        inputs.readiness.readiness = self.readiness;
     }
 
     fn act(&mut self, effect: Effect, words: &mut Vec<String>) {
@@ -538,6 +590,13 @@ impl World {
                 process.killed = Some(now);
                 words.push(format!("kill late {}", script_word(script)));
             }
+            Effect::NotReady(pid) => {
+                let (now, limit) = (self.now, self.limits.up_limit.expect("a limit"));
+                assert!(self.known.awaited && now.since(self.known.life_since) >= limit, "it has its time");
+                self.known.stop_sent = true;
+                self.process(pid).told = true;
+                words.push("not ready".into());
+            }
             Effect::DownFile(true) => words.push("create down".into()),
             Effect::DownFile(false) => words.push("remove down".into()),
         }
@@ -557,6 +616,7 @@ impl World {
             }
             Script::Run if std::mem::take(&mut self.known.set_up) => {
                 self.known.attempted = Some(self.now);
+                self.known.follows_setup = true;
                 self.known.owed |= self.known.want == Want::Once; // until `run` has started
             }
             Script::Run => self.check_start(),
@@ -601,6 +661,15 @@ impl World {
             self.known.paused = false;
             self.known.stop_sent = false;
         }
+        if script == Script::Setup || (script == Script::Run && !std::mem::take(&mut self.known.follows_setup)) {
+            self.known.life_since = self.now;
+        }
+        if script == Script::Run {
+            let waits = self.readiness.is_acted_on();
+            self.known.ready_since = (!waits).then_some(self.now);
+            self.known.awaited = waits;
+            self.readiness_of_life = self.readiness;
+        }
         if matches!(script, Script::Setup | Script::Run) {
             self.known.asked_to_end = false;
             self.known.signalled = None;
@@ -625,7 +694,7 @@ impl World {
         match command {
             Command::Up | Command::Once => {
                 if !runs {
-                    (known.ends, known.streak) = (Vec::new(), 0);
+                    (known.ends, known.streak, known.unready) = (Vec::new(), 0, 0);
                 }
                 known.want = if command == Command::Up { Want::Up } else { Want::Once };
                 known.owed = !runs;
@@ -695,6 +764,12 @@ impl World {
         if self.known.escalated {
             return;
         }
+        assert_eq!(
+            view.is_ready,
+            view.phase == Phase::Run && !self.known.awaited,
+            "whether it is ready: {:?}",
+            self.service
+        );
         assert_eq!(view.want, self.known.want, "the last order holds");
         let since = if view.phase == Phase::Down { self.known.down_since } else { self.known.up_since };
         assert_eq!(view.since, since, "since when {view:?}");

@@ -220,6 +220,10 @@ impl Source<'_> {
                 text.set("Type", "exec");
                 text.lost("readiness", "no equivalent of `check`: it counts as ready when it is started");
             }
+            (Some(Readiness::After(_)), _) => {
+                text.set("Type", "exec");
+                text.lost("readiness", "no equivalent of a time: it counts as ready when it is started");
+            }
             (Some(Readiness::None) | None, _) => text.set("Type", "exec"),
         }
         if let Some(limit) = self.settings.timeout_up {

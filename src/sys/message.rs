@@ -189,7 +189,10 @@ extern "C" fn close_all(list: *mut c_void) -> c_int {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(super) use tests::lingering;
+
+#[cfg(test)]
+mod tests {
     use super::*;
     use nix::sys::socket::{setsockopt, sockopt::Linger};
     use std::io::Write as _;

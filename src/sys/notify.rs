@@ -94,7 +94,7 @@ impl Receiver {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::tests::lingering;
+    use super::super::message::lingering;
     use super::*;
     use crate::machine::Pid;
     use nix::fcntl::{FcntlArg, fcntl};

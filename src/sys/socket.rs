@@ -284,7 +284,7 @@ mod tests {
         let mut others = Vec::new();
         let mut client = || {
             let client = connect(&place.path().join("api")).expect("connected");
-            let (end, other) = super::super::message::tests::lingering();
+            let (end, other) = super::super::message::lingering();
             others.push(other);
             let rights = [ControlMessage::ScmRights(&[end.as_raw_fd()])];
             let parts = [std::io::IoSlice::new(b"list\n")];

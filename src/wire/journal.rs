@@ -192,6 +192,7 @@ pub struct Descriptors {
     pub ok: Option<i32>,
     pub pipe: Option<i32>,
     pub home: Option<i32>,
+    pub ready: Option<i32>,
 }
 
 /// What is noted of one service.
@@ -540,6 +541,8 @@ pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
             let word = word.load(Ordering::Relaxed);
             [word & 0xffff_ffff, word >> 32].into_iter().filter_map(descriptor).for_each(&mut *keep);
         }
+        let ready = record.get(READY_DESCRIPTOR).map(|word| word.load(Ordering::Relaxed) >> 32);
+        ready.and_then(descriptor).into_iter().for_each(&mut *keep);
     }
 }
 
@@ -569,6 +572,8 @@ pub fn descriptor(word: u64) -> Option<i32> {
 /// The words of a record that hold descriptors, two each. A supervisor that fails passes on what they name, whatever
 /// else it knows.
 const DESCRIPTORS: std::ops::Range<usize> = 3..6;
+/// And one whose upper half is one.
+const READY_DESCRIPTOR: usize = 7;
 
 fields! {
     /// How we hold a service.
@@ -597,6 +602,8 @@ fields! {
         /// The stamp of its status: seconds and nanoseconds.
         unix: Place::word(6),
         nanos: Place::bits(7, 0, 32),
+        /// What is held open to learn that it is ready, and one.
+        ready: Place::bits(READY_DESCRIPTOR, 32, 32),
         /// How many lives there have been.
         begun: Place::word(8),
     }
@@ -624,6 +631,7 @@ impl Record {
             ok: noted(fds.ok),
             pipe: noted(fds.pipe),
             home: noted(fds.home),
+            ready: noted(fds.ready),
             unix: stamp.unix.cast_unsigned(),
             nanos: stamp.nanos.into(),
             begun: self.begun,
@@ -656,6 +664,7 @@ impl Record {
                 ok: descriptor(own.ok),
                 pipe: descriptor(own.pipe),
                 home: descriptor(own.home),
+                ready: descriptor(own.ready),
             },
             removed: own.removed != 0,
             shown: (own.shown != 0).then_some(stamp),
@@ -723,7 +732,7 @@ mod tests {
     #[test]
     fn what_another_version_has_added_is_skipped_and_does_not_stay() {
         let (words, old) = (journal(2), record(2, 10));
-        for free in [Place::bits(7, 32, 1), Place::bits(OWN + 11, 63, 1)] {
+        for free in [Place::bits(0, 8, 1), Place::bits(OWN + 11, 63, 1)] {
             let mut body = old.pack();
             assert_eq!(free.read(&body), 0);
             free.write(&mut body, 1);

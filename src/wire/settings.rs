@@ -201,13 +201,13 @@ macro_rules! small_files {
                 hint "write a number from 0 to 255"; systemd Lost("no equivalent: StartLimitBurst counts all starts")
             }
             /// When it counts as ready.
-            readiness: Readiness = "readiness", option "when it is ready: none, \"fd 3\", notify, check or \"check 2s\"" {
-                for ONIT, default "none", read by nothing, parse svdir::Readiness::parse;
-                hint "write one of none, fd N, notify, check, check TIME (as 2s)", words ["none", "notify", "check"]; systemd Key("Type")
+            readiness: Readiness = "readiness", option "when it is ready: none, \"after 5s\", \"fd 3\", notify, check or \"check 2s\"" {
+                for ONIT, default "none", read by onit at Start into readiness.readiness, parse svdir::Readiness::parse;
+                hint "write one of none, after TIME (as 5s), fd N, notify, check, check TIME", words ["none", "notify", "check"]; systemd Key("Type")
             }
             /// The descriptor to which it writes a newline when it is ready, s6's way: 1 or more.
             notification_fd: Number = "notification-fd", option "descriptor that says that it is ready, for s6" {
-                for S6, default "", read by nothing, parse svdir::descriptor;
+                for S6, default "", read by onit at Start into readiness.descriptor, parse svdir::descriptor;
                 hint "write the number of a descriptor: 3"; systemd Key("Type")
             }
             /// After an order to stop, KILL follows this much later: more than nothing, in whole milliseconds.
@@ -377,7 +377,7 @@ mod tests {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
         assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 10]);
         let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
-        assert_eq!(later.len(), 9, "{later:?}");
+        assert_eq!(later.len(), 7, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());
@@ -417,6 +417,8 @@ mod tests {
                     "max-restarts" => "5/60s",
                     "start-retries" => "3",
                     "down-signal" => "INT",
+                    "readiness" => "after 5s",
+                    "notification-fd" => "3",
                     _ => "7s",
                 };
                 assert!((input.parse)(&mut inputs, said) && inputs != none, "{}", file.name);

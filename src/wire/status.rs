@@ -241,6 +241,7 @@ mod tests {
     #[test]
     fn lines_of_real_runsv() {
         let run = View {
+            is_ready: true,
             phase: Phase::Run,
             pid: Some(Pid(1)),
             want: Want::Up,

@@ -7,6 +7,7 @@ use crate::machine::Exit;
 pub use crate::machine::Signal;
 use crate::machine::main_process::Rewrite;
 pub use crate::machine::policy::Essential;
+pub use crate::machine::readiness::Readiness;
 pub use crate::machine::restart::{Backoff, MaxRestarts, Restart, SuccessCodes};
 
 use std::fmt;
@@ -203,26 +204,14 @@ pub fn retries(text: &str) -> Option<Number> {
     number(first_line(text)).filter(|number| *number <= 255)
 }
 
-/// When a service counts as ready (file `readiness`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Readiness {
-    /// At once.
-    None,
-    /// When it has written a newline to this descriptor, as in s6.
-    Descriptor(u32),
-    /// When it has sent `READY=1` to `$NOTIFY_SOCKET`, as with systemd.
-    Notify,
-    /// When `./check` succeeds; asked this often.
-    Check(Option<Duration>),
-}
-
 impl Readiness {
-    /// `none`, `fd N`, `notify`, `check` or `check TIME`.
+    /// `none`, `after TIME`, `fd N`, `notify`, `check` or `check TIME`.
     pub fn parse(text: &str) -> Option<Readiness> {
         let line = first_line(text);
         Some(match line.split_once(' ').map_or((line, None), |(word, rest)| (word, Some(rest))) {
             ("none", None) => Readiness::None,
             ("notify", None) => Readiness::Notify,
+            ("after", Some(time)) => Readiness::After(span(time)?),
             ("check", None) => Readiness::Check(None),
             ("check", Some(every)) => Readiness::Check(Some(span(every).filter(|every| !every.is_zero())?)),
             ("fd", Some(number)) => Readiness::Descriptor(descriptor(number)?),
@@ -236,6 +225,7 @@ impl fmt::Display for Readiness {
         match self {
             Readiness::None => f.write_str("none"),
             Readiness::Descriptor(number) => write!(f, "fd {number}"),
+            Readiness::After(time) => write!(f, "after {}", span_text(*time)),
             Readiness::Notify => f.write_str("notify"),
             Readiness::Check(None) => f.write_str("check"),
             Readiness::Check(Some(every)) => write!(f, "check {}", span_text(*every)),

@@ -30,6 +30,7 @@ mod personalities;
 mod pid1;
 mod proc;
 mod ptrace;
+mod readiness;
 mod restarts;
 mod scale;
 mod scenario;

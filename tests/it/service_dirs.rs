@@ -1131,17 +1131,8 @@ fn lint_tells_circles_of_a_thousand_services() {
 }
 
 /// The files that the design gives a meaning to, and PID 1 does not.
-const NOT_YET: [&str; 9] = [
-    "after.d",
-    "condition",
-    "dependencies.d",
-    "health",
-    "health-policy",
-    "instances",
-    "max-death-tally",
-    "notification-fd",
-    "readiness",
-];
+const NOT_YET: [&str; 7] =
+    ["after.d", "condition", "dependencies.d", "health", "health-policy", "instances", "max-death-tally"];
 
 #[test]
 fn what_onit_does_not_act_on_is_told() {
@@ -1180,7 +1171,7 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
     later.sort_unstable();
     assert_eq!(later, NOT_YET);
     let read = |moment| inputs(&[moment]).map(|(file, _)| file.name).collect::<Vec<_>>();
-    assert_eq!(read(Moment::Start), ["timeout-up"]);
+    assert_eq!(read(Moment::Start), ["readiness", "notification-fd", "timeout-up"]);
     assert_eq!(read(Moment::Stop), ["timeout-kill", "down-signal"]);
     let limits =
         ["essential", "restart", "success-codes", "backoff", "max-restarts", "start-retries", "timeout-finish"];

@@ -83,7 +83,7 @@ fn while_it_is_set_up_stock_tools_see_that_nothing_runs_and_an_order_ends_it() {
     assert_eq!((down["pid"].is_null(), ran(&web)), (true, vec!["setup".to_owned()]));
     web.write("go", "");
     well(&sv, &["up", "web"]);
-    assert_eq!(ran(&web), ["setup", "setup", "run"]);
+    wait_for("run", SOON, || (ran(&web) == ["setup", "setup", "run"]).then_some(()));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn pid(service: &Service) -> Option<u32> {
     service.status().and_then(|status| status.pid())
 }
 
-fn json(text: &str) -> serde_json::Value {
+pub fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 

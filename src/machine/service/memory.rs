@@ -3,6 +3,7 @@
 use super::{Draining, Hook, Inputs, Limits, Role, Service, ServiceRules, State, Then};
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
+use crate::machine::readiness::Awaited;
 use crate::machine::restart::Streak;
 use crate::machine::{Command, Effect, Exit, Mono, Pid, Signal, Step, Target, Want};
 use std::time::Duration;
@@ -71,8 +72,14 @@ fields! {
         /// Ends in a row that no order caused, and starts in a row that ended before the service was ready.
         streak_ends: Place::bits(11, 0, 8),
         streak_unready: Place::bits(11, 8, 8),
+        /// `run` is not ready yet.
+        is_awaited: Place::bits(11, 16, 1),
+        /// And has had its time.
+        is_late: Place::bits(11, 17, 1),
         /// Lives before this one are not counted.
-        first_life: Place::word(12),
+        first_life: Place::bits(11, 32, 32),
+        /// When it is ready, if time alone says so.
+        ready_at: Place::word(12),
         /// When an order sent a signal to it.
         signalled: Place::word(13),
     }
@@ -117,6 +124,7 @@ impl Service {
             state,
             hook,
             ended_by_order,
+            awaited,
             signalled,
             streak,
             history: _,
@@ -141,7 +149,10 @@ impl Service {
             up_limit: span(limits.up_limit),
             streak_ends: streak.ends.into(),
             streak_unready: streak.unready.into(),
-            first_life: streak.first_life,
+            is_awaited: awaited.is_some().into(),
+            is_late: awaited.is_some_and(|awaited| awaited.is_late).into(),
+            ready_at: instant(awaited.and_then(|awaited| awaited.ready_at)),
+            first_life: streak.first_life.into(),
             ended_by_order: ended_by_order.into(),
             signalled: instant(signalled),
             ..Memory::default()
@@ -181,11 +192,13 @@ impl Service {
             state: memory.state()?,
             hook: memory.hook()?,
             ended_by_order: memory.ended_by_order != 0,
+            awaited: (memory.is_awaited != 0)
+                .then_some(Awaited { ready_at: of_instant(memory.ready_at), is_late: memory.is_late != 0 }),
             signalled: of_instant(memory.signalled),
             streak: Streak {
                 ends: memory.streak_ends as u8,
                 unready: memory.streak_unready as u8,
-                first_life: memory.first_life,
+                first_life: memory.first_life as u32,
             },
             history,
         })

@@ -233,6 +233,7 @@ fn effect_word(world: &World, effect: Effect) -> String {
         Effect::Signal(pid, signal, Target::Process) => format!("{} {}", signal_word(signal), name(pid)),
         Effect::Signal(pid, signal, Target::Group) => format!("{} {}'s group", signal_word(signal), name(pid)),
         Effect::KillLate(_, script) => format!("kill late {}", script_word(script)),
+        Effect::NotReady(_) => "not ready".into(),
         Effect::DownFile(true) => "create down".into(),
         Effect::DownFile(false) => "remove down".into(),
     }

@@ -26,6 +26,7 @@ enum Happening {
         pending: bool,
     },
     Escalate,
+    Ready,
 }
 
 pub(super) fn settings() -> ProptestConfig {
@@ -92,6 +93,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
         5 => limits().prop_map(Happening::Limits),
         2 => any::<bool>().prop_map(|pending| Happening::Drain { pending }),
         1 => Just(Happening::Escalate),
+        10 => Just(Happening::Ready),
     ]
 }
 
@@ -104,7 +106,16 @@ struct Walk {
     programs: Programs,
     limits: Limits,
     restarts: Restarts,
+    readiness: Readiness,
     happenings: Vec<Happening>,
+}
+
+fn readiness() -> impl Strategy<Value = Readiness> {
+    prop_oneof![
+        3 => Just(Readiness::None),
+        1 => spans().prop_map(Readiness::After),
+        2 => Just(Readiness::Descriptor(3)),
+    ]
 }
 
 prop_compose! {
@@ -113,6 +124,7 @@ prop_compose! {
         success in select(vec![0, 0, 1]),
         min in 1u64..3000,
         more in 0u64..20_000,
+        start_retries in proptest::option::of(0u32..4),
         max_restarts in proptest::option::of((0u32..4, 1u64..60).prop_map(|(count, window)| MaxRestarts { count, window: window as u32 * SECOND })),
         is_default in any::<bool>(),
     ) -> Restarts {
@@ -123,6 +135,7 @@ prop_compose! {
             restarts.success = SuccessCodes::default().and(Exit::Code(success));
             restarts.backoff = Backoff { min, max, reset: 30 * SECOND };
             restarts.max_restarts = max_restarts;
+            restarts.start_retries = start_retries;
         }
         restarts
     }
@@ -136,9 +149,10 @@ prop_compose! {
         programs in programs(),
         limits in limits(),
         restarts in restarts(),
+        readiness in readiness(),
         happenings in prop::collection::vec(happenings(), 0..50),
     ) -> Walk {
-        Walk { rules, role, want, programs, limits, restarts, happenings }
+        Walk { rules, role, want, programs, limits, restarts, readiness, happenings }
     }
 }
 
@@ -146,6 +160,7 @@ impl Walk {
     fn walked(self) -> World {
         let mut world = World::new(self.rules, self.role, self.want).with(self.programs).limited(self.limits);
         world.restarts = self.restarts;
+        world.readiness = self.readiness;
         world.begin();
         for happening in self.happenings {
             world.turn(happening);
@@ -173,6 +188,7 @@ impl World {
             }
             Happening::Drain { .. } => {}
             Happening::Escalate => drop(self.escalate()),
+            Happening::Ready => drop(self.says_that_it_is_ready()),
         }
         self.ticks();
     }
@@ -188,7 +204,8 @@ proptest! {
         let told_up = !world.service.view().leaving;
         let took = world.settle();
         prop_assert!(took <= PATIENCE);
-        prop_assert!(!told_up || world.service.view().phase == Phase::Run, "{world:?}");
+        let has_failed = world.known.want == Want::Down; // it was stopped, as it was not ready in time, once too often
+        prop_assert!(!told_up || has_failed || world.service.view().phase == Phase::Run, "{world:?}");
     }
 
     #[test]

@@ -1,0 +1,193 @@
+//! When a service is ready: a newline in a pipe, s6's way; a time that it has lived; and what follows if it is not.
+
+use crate::restarts::{told, wait_state};
+use crate::svdir::{SOON, Service, SvDir, UnderTest, missing_tools, skip, wait_for};
+use crate::verbs::{fails, json, start, verb, well};
+use nix::sys::signal::Signal;
+
+/// A `run` that says on descriptor 4 that it is ready once the file `go` is there, and not by anything before.
+const SAYS: &str = "printf 'not yet' >&4; while [ ! -e go ]; do sleep 0.02; done; printf ', but now\\n' >&4; exec 4>&-; exec sleep 1000";
+
+fn lives(sv: &SvDir, name: &str) -> serde_json::Value {
+    json(&well(sv, &["history", "--json", name]))
+}
+
+#[test]
+fn a_newline_in_the_pipe_makes_it_ready() {
+    for file in [("notification-fd", "4"), ("readiness", "fd 4")] {
+        let sv = SvDir::new();
+        let web = sv.service("web").run(SAYS).file(file.0, file.1).create();
+        let onit = start(&sv, UnderTest::Onit);
+        let starting = wait_state(&sv, "web", "starting");
+        assert!(starting["ready"] == false && starting["pid"].is_u64(), "{starting}");
+        web.wait_up(); // for stock tools it runs
+        assert_eq!(verb(&sv, &["health"]).code, 1);
+        fails(&sv, &["wait", "-t", "0.1", "ready", "web"], 99, &["onit: web: not "]);
+        assert!(lives(&sv, "web")[0]["ready"].is_null());
+        web.write("go", "");
+        well(&sv, &["wait", "ready", "web"]);
+        let up = told(&sv, "web");
+        assert_eq!((&up["state"], &up["ready"], &up["pid"]), (&"up".into(), &true.into(), &starting["pid"]));
+        assert!(lives(&sv, "web")[0]["ready"].is_f64() && verb(&sv, &["health"]).code == 0);
+        // The next start begins anew.
+        std::fs::remove_file(web.path().join("go")).expect("removed");
+        well(&sv, &["restart", "--no-wait", "web"]);
+        wait_for("another start", SOON, || {
+            Some(told(&sv, "web")).filter(|told| told["pid"] != up["pid"] && told["state"] == "starting")
+        });
+        web.write("go", "");
+        well(&sv, &["wait", "ready", "web"]);
+        assert_eq!(onit.stderr(), "");
+    }
+}
+
+#[test]
+fn a_setter_waits_until_what_it_starts_is_ready() {
+    let sv = SvDir::new();
+    let web =
+        sv.service("web").run("sleep 0.3; echo >&3; exec sleep 1000").file("notification-fd", "3").down().create();
+    let _onit = start(&sv, UnderTest::Onit);
+    well(&sv, &["start", "web"]);
+    assert_eq!(told(&sv, "web")["ready"], true);
+    let pid = web.wait_up();
+    well(&sv, &["restart", "web"]);
+    assert!(told(&sv, "web")["ready"] == true && web.wait_up() != pid);
+}
+
+/// s6's own program, and its own supervisor: the same files mean the same to both.
+#[test]
+fn s6_notifyoncheck_tells_onit_as_it_tells_s6() {
+    if let Some(why) = missing_tools(&["s6-notifyoncheck", "s6-supervise", "s6-svstat"]) {
+        skip!("{why}");
+    }
+    for which in [UnderTest::Onit, UnderTest::S6Supervise] {
+        let sv = SvDir::new();
+        let web = sv.service("web").run("exec s6-notifyoncheck -d -w 20 -n 0 sleep 1000").file("notification-fd", "3");
+        let web = web.dir("event"); // it looks for the end of the service there, and onit makes none
+        let web = web.exec("data/check", "#!/bin/sh\nexec test -e go\n").create();
+        let (_onit, _s6);
+        let is_ready: Box<dyn Fn() -> bool> = if which == UnderTest::Onit {
+            _onit = start(&sv, which);
+            Box::new(|| told(&sv, "web")["ready"] == true)
+        } else {
+            _s6 = sv.start_on(which, &web);
+            Box::new(|| sv.tool("s6-svstat", &["-o", "ready", &web.path().display().to_string()]).stdout == "true\n")
+        };
+        web.wait_for("it to run", |status| status.pid().is_some());
+        assert!(!is_ready(), "{which:?}");
+        web.write("go", "");
+        wait_for("readiness", SOON, || is_ready().then_some(()));
+    }
+}
+
+#[test]
+fn what_has_lived_for_so_long_is_ready_and_no_sooner() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").file("readiness", "after 400ms").create();
+    sv.service("dies")
+        .run("exit 3")
+        .file("readiness", "after 400ms")
+        .file("start-retries", "2")
+        .file("backoff", "20ms 20ms 1h")
+        .create();
+    let onit = start(&sv, UnderTest::Onit);
+    well(&sv, &["wait", "ready", "web"]);
+    let life = lives(&sv, "web")[0].clone();
+    let [start, ready] = ["start", "ready"].map(|key| life[key].as_f64().expect("a time"));
+    assert!(ready - start >= 0.399, "{life}");
+    wait_state(&sv, "dies", "failed");
+    assert_eq!(lives(&sv, "dies").as_array().expect("lives").len(), 3);
+    onit.wait_said(&[
+        "onit: dies: 3 starts ended before it was ready (start-retries), and the last one exited with 3: not",
+    ]);
+}
+
+#[test]
+fn what_is_not_ready_in_its_time_is_stopped_and_has_failed_to_start() {
+    let sv = SvDir::new();
+    let deaf = "trap 'echo term >>got' TERM; while :; do sleep 0.05; done";
+    let web =
+        sv.service("web").run(deaf).file("notification-fd", "3").file("timeout-up", "200").file("timeout-kill", "200");
+    let web = web.file("start-retries", "1").file("backoff", "20ms 20ms 1h").create();
+    let onit = start(&sv, UnderTest::Onit);
+    wait_state(&sv, "web", "failed");
+    onit.wait_said(&["onit: web: not ready within 200ms (timeout-up); stopping it"]);
+    onit.wait_said(&[
+        "onit: web: 2 starts ended before it was ready (start-retries), and the last one was killed by SIGKILL",
+    ]);
+    assert_eq!(web.text("got"), "term\nterm\n", "first TERM, then KILL");
+}
+
+/// What says so has ended, or says anything but a newline.
+#[test]
+fn a_pipe_that_is_closed_without_a_newline_makes_nothing_ready() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("head -c 100000 /dev/zero >&3; exec 3>&-; echo >closed; exec sleep 1000");
+    let web = web.file("notification-fd", "3").create();
+    let onit = start(&sv, UnderTest::Onit);
+    web.wait_text("closed", |_| true);
+    assert_eq!(told(&sv, "web")["state"], "starting");
+    let switches = || crate::proc::Glimpse::of(onit.pid()).expect("it runs").switches;
+    // A pipe that is not looked at again: nothing wakes the supervisor.
+    let mut before = switches();
+    wait_for("rest", SOON, || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        (std::mem::replace(&mut before, switches()) == before).then_some(())
+    });
+    assert_eq!(onit.stderr(), "");
+}
+
+fn descriptors(service: &Service) -> Vec<String> {
+    let dir = std::fs::read_dir(format!("/proc/{}/fd", service.wait_up())).expect("its descriptors");
+    let mut all: Vec<_> =
+        dir.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn only_run_gets_the_descriptor_and_nothing_else_of_it() {
+    let sv = SvDir::new();
+    let web = sv.service("web").exec("run", "#!/usr/bin/tail -f\n").file("notification-fd", "7");
+    let lists = "#!/bin/sh\nls /proc/self/fd >fds\n";
+    let web = web.exec("setup", lists).exec("finish", lists).log("exec cat >/dev/null").create();
+    let other = sv.service("other").exec("run", "#!/usr/bin/tail -f\n").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    wait_state(&sv, "web", "starting");
+    let has = |service| {
+        descriptors(service)
+            .into_iter()
+            .filter(|fd| !["0", "1", "2", "3", "4"].contains(&fd.as_str()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((has(&web), has(&other)), (vec!["7".to_owned()], vec![]));
+    let of_setup = web.text("fds");
+    assert!(!of_setup.contains('7'), "{of_setup}");
+    well(&sv, &["down", "web"]);
+    assert!(!web.wait_text("fds", |text| !text.is_empty()).contains('7'));
+}
+
+#[test]
+fn a_supervisor_that_goes_on_still_hears_it() {
+    for is_upgrade in [false, true] {
+        let sv = SvDir::new();
+        let web = sv.service("web").run(SAYS).file("notification-fd", "4").create();
+        let timed = sv.service("timed").run("exec sleep 1000").file("readiness", "after 1s").create();
+        let onit = start(&sv, UnderTest::Onit);
+        let pid = wait_state(&sv, "web", "starting")["pid"].clone();
+        timed.wait_up();
+        if is_upgrade {
+            assert_eq!(verb(&sv, &["upgrade", &onit.pid().to_string()]).code, 0);
+        } else {
+            onit.signal(Signal::SIGSEGV);
+            onit.wait_said(&["SIGSEGV: starting again"]);
+        }
+        assert_eq!(told(&sv, "web")["state"], "starting");
+        web.write("go", "");
+        well(&sv, &["wait", "-t", "60", "ready", "web", "timed"]);
+        assert_eq!(told(&sv, "web")["pid"], pid);
+        assert!(
+            lives(&sv, "timed")[0]["ready"].as_f64() >= lives(&sv, "timed")[0]["start"].as_f64().map(|at| at + 0.999)
+        );
+    }
+}
