@@ -732,7 +732,7 @@ mod tests {
     #[test]
     fn what_another_version_has_added_is_skipped_and_does_not_stay() {
         let (words, old) = (journal(2), record(2, 10));
-        for free in [Place::bits(0, 8, 1), Place::bits(OWN + 11, 63, 1)] {
+        for free in [Place::bits(0, 8, 1), Place::bits(OWN + 11, 31, 1)] {
             let mut body = old.pack();
             assert_eq!(free.read(&body), 0);
             free.write(&mut body, 1);

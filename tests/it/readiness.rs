@@ -64,7 +64,7 @@ fn s6_notifyoncheck_tells_onit_as_it_tells_s6() {
         let sv = SvDir::new();
         let web = sv.service("web").run("exec s6-notifyoncheck -d -w 20 -n 0 sleep 1000").file("notification-fd", "3");
         let web = web.dir("event"); // it looks for the end of the service there, and onit makes none
-        let web = web.exec("data/check", "#!/bin/sh\nexec test -e go\n").create();
+        let web = web.exec("data/check", "#!/bin/sh\ntouch asked\nexec test -e go\n").create();
         let (_onit, _s6);
         let is_ready: Box<dyn Fn() -> bool> = if which == UnderTest::Onit {
             _onit = start(&sv, which);
@@ -73,7 +73,7 @@ fn s6_notifyoncheck_tells_onit_as_it_tells_s6() {
             _s6 = sv.start_on(which, &web);
             Box::new(|| sv.tool("s6-svstat", &["-o", "ready", &web.path().display().to_string()]).stdout == "true\n")
         };
-        web.wait_for("it to run", |status| status.pid().is_some());
+        wait_for("its check", SOON, || web.path().join("asked").exists().then_some(()));
         assert!(!is_ready(), "{which:?}");
         web.write("go", "");
         wait_for("readiness", SOON, || is_ready().then_some(()));
