@@ -4,7 +4,8 @@ use super::Init;
 use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
 use super::report::seen;
-use super::table::{LogPipe, Slot, SlotId};
+use super::table::{LogPipe, SlotId};
+use super::warnings::Matter;
 use crate::machine::restart::{Cause, MaxRestarts};
 use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
 use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan};
@@ -240,7 +241,7 @@ impl Init {
 
     /// A script has been executed.
     pub(super) fn note_exec(&mut self, at: SlotId, script: Script) {
-        self.table.get_mut(at).into_iter().for_each(|slot| slot.note_executed(script_name(script)));
+        self.table.get_mut(at).into_iter().for_each(|slot| _ = slot.warnings.take(Matter::Script(script_name(script))));
     }
 
     /// `run` could not be executed: its process ends like any other, and we say why.
@@ -310,24 +311,21 @@ impl Init {
 
     /// One line about a service, unless it was the last one said about its life.
     pub(super) fn warn_once(&mut self, at: SlotId, trouble: String) {
-        self.warn_about(at, |slot| &mut slot.last_warning, trouble);
+        self.warn_about(at, Matter::Life, trouble);
     }
 
     /// One line about a script that cannot be executed, unless it was the last one said about that script.
     pub(super) fn warn_of_script(&mut self, at: SlotId, script: Script, trouble: &str) {
-        let Some(slot) = self.table.get_mut(at) else { return };
-        if slot.note_unexecuted(script_name(script), trouble) {
-            self.warn(at, &trouble);
-        }
+        self.warn_about(at, Matter::Script(script_name(script)), trouble.to_owned());
     }
 
     /// One line about a service, unless it was the last one said about the same matter.
-    pub(super) fn warn_about(&mut self, at: SlotId, matter: fn(&mut Slot) -> &mut Option<String>, trouble: String) {
+    pub(super) fn warn_about(&mut self, at: SlotId, matter: Matter, trouble: String) {
         let Some(slot) = self.table.get_mut(at) else { return };
-        if matter(slot).as_ref() != Some(&trouble) {
+        if slot.warnings.of(matter) != Some(&trouble) {
             self.config.log.warn(Some(&slot.name), &trouble);
-            *matter(slot) = Some(trouble);
         }
+        slot.warnings.replace(matter, trouble);
     }
 
     /// `run` of a service has ended, after so long. Whether that is news.
@@ -335,7 +333,7 @@ impl Init {
         let Some(slot) = self.table.get_mut(at) else { return false };
         let told = std::mem::take(&mut slot.exec_error_reported);
         if lived >= SHORT_LIFE && !told {
-            slot.last_warning = None; // what could not be executed has not lived, however long that took
+            slot.warnings.take(Matter::Life); // what could not be executed has not lived, however long that took
         }
         !told
     }
@@ -362,7 +360,7 @@ impl Init {
             }
             Some(Outcome::Done) => {
                 if let Some(slot) = self.table.get_mut(at) {
-                    (slot.last_warning, slot.unexecuted) = (None, Vec::new());
+                    slot.warnings.forget(|matter| matches!(matter, Matter::Life | Matter::Script(_)));
                 }
             }
             Some(Outcome::Ended { .. }) | None => {}
@@ -400,7 +398,9 @@ impl Init {
         };
         match self.table.get_mut(at) {
             _ if !self.config.personality.tells_news => {}
-            Some(slot) if exit.is_success() && slot.service.view().phase == Phase::Finish => slot.news = Some(news),
+            Some(slot) if exit.is_success() && slot.service.view().phase == Phase::Finish => {
+                slot.warnings.replace(Matter::Restart, news);
+            }
             Some(_) | None => self.warn_once(at, news),
         }
     }
@@ -410,7 +410,7 @@ impl Init {
         let Some(slot) = self.table.get_mut(at).filter(|slot| slot.service.view().phase != Phase::Finish) else {
             return;
         };
-        let news = slot.news.take();
+        let news = slot.warnings.take(Matter::Restart);
         if let Some(news) = news.filter(|_| slot.service.view().want == Want::Up) {
             self.warn_once(at, news);
         }

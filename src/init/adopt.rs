@@ -6,6 +6,7 @@ use super::log::Failure;
 use super::publish::{stamp, write};
 use super::table::{Files, LogPipe, Slot, SlotId};
 use super::turn::Token;
+use super::warnings::Matter;
 use crate::machine::service::{Role, Service};
 use crate::machine::{Event, Mono, Pid, View, Want};
 use crate::sys::fs::{Ends, FileId};
@@ -84,11 +85,11 @@ impl Init {
             Err(refused) => Err(refused),
         };
         match joined {
-            Ok(()) => _ = self.table.get_mut(at).and_then(|slot| slot.unlogged.take()),
+            Ok(()) => _ = self.table.get_mut(at).and_then(|slot| slot.warnings.take(Matter::Logger)),
             Err(Refused { failure, .. }) => {
                 let cause = self.config.log.words(&failure);
                 let trouble = format!("log/: {cause}; running without it");
-                self.warn_about(at, |slot| &mut slot.unlogged, trouble);
+                self.warn_about(at, Matter::Logger, trouble);
             }
         }
     }
@@ -261,7 +262,7 @@ impl Init {
             self.warn_of_no_mirror(at, &cause);
         } else {
             let trouble = format!("{cause}; running, but out of reach for sv and svc");
-            self.warn_about(at, |slot| &mut slot.out_of_reach, trouble);
+            self.warn_about(at, Matter::Supervise, trouble);
         }
     }
 
@@ -300,7 +301,9 @@ impl Init {
         if let Some(slot) = self.table.get_mut(at) {
             slot.files = files;
             slot.control_paused &= !deaf;
-            slot.out_of_reach.take_if(|_| opened.is_ok());
+            if opened.is_ok() {
+                slot.warnings.take(Matter::Supervise);
+            }
         }
         if deaf {
             self.listen_for_orders(at);

@@ -4,6 +4,7 @@
 use super::Init;
 use super::log::Ended;
 use super::table::SlotId;
+use super::warnings::Matter;
 use crate::machine::{Exit, Mono, Pid};
 use crate::sys::clock;
 use crate::sys::process::{self, Origin};
@@ -19,7 +20,7 @@ impl Init {
     /// process that it left behind is not looked for a second time.
     pub(super) fn news_of_a_daemon(&self, at: SlotId, run: Pid, started: Mono) -> String {
         let news = format!("{} within a second of its start; trying again", Ended(Exit::Code(0)));
-        let told = self.table.get(at).and_then(|slot| slot.last_warning.as_ref());
+        let told = self.table.get(at).and_then(|slot| slot.warnings.of(Matter::Life));
         if let Some(told) = told.filter(|told| told.starts_with(&news)) {
             return told.clone();
         }

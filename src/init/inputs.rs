@@ -3,6 +3,7 @@
 
 use super::Init;
 use super::table::{Slot, SlotId};
+use super::warnings::Matter;
 use crate::machine::policy::Inputs;
 use crate::machine::{Command, Event, Exit, Phase, Pid, ServiceState, View};
 use crate::sys::{Errno, fs, is_passing};
@@ -101,18 +102,17 @@ impl Init {
         if let (Some(slot), Command::Up | Command::Once) = (self.table.get_mut(at), command)
             && matches!(slot.state(), ServiceState::Down | ServiceState::Done | ServiceState::Failed)
         {
-            slot.last_warning = None; // what goes wrong now is news
-            slot.unexecuted.clear();
+            // What goes wrong now is news.
+            slot.warnings.forget(|matter| matches!(matter, Matter::Life | Matter::Script(_)));
         }
     }
 
     /// What is wrong with a small file is told when it is new: each line for itself, if there are several.
     pub(super) fn warn_of_bad_value(&mut self, at: SlotId, file: &'static str, bad: Option<String>) {
         let Some(slot) = self.table.get_mut(at) else { return };
-        let known = slot.bad_values.iter().position(|(known, _)| *known == file);
-        let known = known.map(|place| slot.bad_values.swap_remove(place).1).unwrap_or_default();
+        let known = slot.warnings.take(Matter::File(file)).unwrap_or_default();
         if let Some(bad) = bad {
-            slot.bad_values.push((file, bad.clone()));
+            slot.warnings.replace(Matter::File(file), bad.clone());
             let news = bad.lines().filter(|line| !known.lines().any(|told| told == *line));
             news.for_each(|line| self.warn(at, &line));
         }
@@ -128,7 +128,7 @@ fn look_for_hooks(slot: &mut Slot, listing: &Listing) {
     let scripts = slot.service.inputs.scripts.with_hooks(|command| control::program(command).is_some_and(is_there));
     slot.service.inputs.scripts = scripts;
     if hooks.is_none() {
-        slot.unexecuted.retain(|(script, _)| script.starts_with("./"));
+        slot.warnings.forget(|matter| matches!(matter, Matter::Script(script) if !script.starts_with("./")));
     }
 }
 
@@ -147,7 +147,7 @@ fn look_for_setup(slot: &mut Slot, listing: &Listing) {
     let scripts = &mut slot.service.inputs.scripts;
     (scripts.setup, scripts.oneshot) = (has_setup, has_setup && !fs::exists(&slot.dir, "run"));
     if !has_setup {
-        slot.note_executed("./setup");
+        slot.warnings.take(Matter::Script("./setup"));
     }
 }
 
@@ -155,7 +155,7 @@ fn look_for_finish(slot: &mut Slot, listing: &Listing) {
     let has_finish = listing.may_have("finish") && fs::exists(&slot.dir, "finish");
     slot.service.inputs.scripts.finish = has_finish;
     if !has_finish {
-        slot.note_executed("./finish");
+        slot.warnings.take(Matter::Script("./finish"));
     }
 }
 

@@ -38,6 +38,7 @@ mod report;
 mod scan;
 mod table;
 mod turn;
+mod warnings;
 mod watchdog;
 
 use crate::machine::main_process::FAULTS_AND_ABRT;

@@ -3,6 +3,7 @@
 use super::Init;
 use super::log::Failure;
 use super::table::{LogPipe, Slot, SlotId};
+use super::warnings::Matter;
 use crate::machine::fleet::{self, Removal};
 use crate::machine::{Event, Mono, View, Want};
 use crate::sys::published::Published;
@@ -74,7 +75,8 @@ impl Init {
         match written {
             Ok(exchanges) => {
                 slot.files.renames_only = !exchanges;
-                (slot.out_of_date, slot.is_place_missing) = (None, false);
+                slot.is_place_missing = false;
+                slot.warnings.take(Matter::Status);
                 slot.published = Some((view, stamp));
                 if slot.reopen_at.is_none() {
                     self.be_seen(at);
@@ -90,7 +92,7 @@ impl Init {
                 slot.rewrite_at = Some(self.now.after(RETRY));
                 let cause = self.config.log.words(&failure);
                 let trouble = format!("{cause}; its status is out of date until that works");
-                self.warn_about(at, |slot| &mut slot.out_of_date, trouble);
+                self.warn_about(at, Matter::Status, trouble);
                 self.table.arm(at); // not touched: this turn has tried
             }
         }

@@ -55,7 +55,7 @@ impl Init {
             exit: slot.service.history().last_end().map(|end| exit_record(end.exit)),
             next,
             logger: matches!(slot.log_pipe, LogPipe::Logger { .. }),
-            trouble: slot.trouble().cloned(),
+            trouble: slot.warnings.worst().cloned(),
         })))
     }
 

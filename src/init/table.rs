@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::journal::Journal;
+use super::warnings::Warnings;
 use crate::machine::fleet::{LogLink, Member};
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, ServiceState, View};
@@ -41,24 +42,10 @@ pub struct Slot {
     pub exec_error_reported: bool,
     /// Its `run` has a process that has not executed its program yet.
     pub is_pending: bool,
-    /// The last trouble in its life that was told, so that it is told once.
-    pub last_warning: Option<String>,
-    /// Its scripts that could not be executed the last time, and what was told about each: beside a `finish` that never
-    /// can be, a `run` that fails is another trouble.
-    pub unexecuted: Vec<(&'static str, String)>,
-    /// What is to be told of its end if it is started again: `finish` may say that it is not.
-    pub news: Option<String>,
-    /// The last trouble with `supervise`, in the same way. It is a trouble of its own: in one field, each of the two
-    /// would replace the other, and both would be said again and again.
-    pub out_of_reach: Option<String>,
-    /// The last trouble with its status.
-    pub out_of_date: Option<String>,
+    /// What was said of it, so that it is said once.
+    pub warnings: Warnings,
     /// The place of its status was not there the last time.
     pub is_place_missing: bool,
-    /// The last trouble with its logger.
-    pub unlogged: Option<String>,
-    /// The small files that made no sense, and what was told about each.
-    pub bad_values: Vec<(&'static str, String)>,
     /// It left the directory, or all are told to end: it is not taken in again.
     pub removed: bool,
     /// Its control FIFO waits until `control/X` is through.
@@ -120,14 +107,8 @@ impl Slot {
             rewrite_at: None,
             exec_error_reported: false,
             is_pending: false,
-            last_warning: None,
-            unexecuted: Vec::new(),
-            news: None,
-            out_of_reach: None,
-            out_of_date: None,
+            warnings: Warnings::default(),
             is_place_missing: false,
-            unlogged: None,
-            bad_values: Vec::new(),
             removed: false,
             control_paused: false,
             armed: None,
@@ -164,30 +145,6 @@ impl Slot {
             LogPipe::Logger { producer, .. } => LogLink::Logger { of: *producer },
         };
         Member { link, is_gone: self.service.is_gone() }
-    }
-
-    /// The last trouble that was told, that of its `run` first.
-    pub fn trouble(&self) -> Option<&String> {
-        let script = |is_run: bool| {
-            let mut those = self.unexecuted.iter().filter(move |(script, _)| (*script == "./run") == is_run);
-            those.next_back().map(|(_, told)| told)
-        };
-        let others = [&self.out_of_reach, &self.out_of_date, &self.unlogged];
-        let life = script(true).or(self.last_warning.as_ref()).or_else(|| script(false));
-        life.or_else(|| others.into_iter().find_map(Option::as_ref))
-    }
-
-    /// A script could not be executed. Whether that is news.
-    pub fn note_unexecuted(&mut self, script: &'static str, told: &str) -> bool {
-        let known = self.unexecuted.iter().position(|(known, _)| *known == script);
-        let known = known.map(|place| self.unexecuted.remove(place).1);
-        self.unexecuted.push((script, told.to_owned()));
-        known.as_deref() != Some(told)
-    }
-
-    /// A script was executed, or is there no more: when it cannot be again, that is news.
-    pub fn note_executed(&mut self, script: &str) {
-        self.unexecuted.retain(|(known, _)| *known != script);
     }
 
     /// Where it stands.

@@ -12,6 +12,7 @@ pub mod history;
 pub mod main_process;
 pub mod pending;
 pub mod policy;
+pub mod rare;
 pub mod readiness;
 pub mod recovery;
 pub mod request;

@@ -1,7 +1,8 @@
 //! The habits in which the supervisors of this family differ, and the limits of one service.
 
+use super::rare::Rare;
 use super::readiness::Said;
-use super::restart::Restarts;
+use super::restart::Rules;
 use super::{Command, Exit, Mono, Signal, Target, words};
 use std::time::Duration;
 
@@ -222,9 +223,9 @@ pub struct Inputs {
     /// Whether everything ends with it.
     pub essential: Option<Essential>,
     /// Whether an end is followed by a start, and when.
-    pub restarts: Restarts,
+    pub restarts: Rare<Rules>,
     /// When it counts as ready.
-    pub readiness: Said,
+    pub readiness: Rare<Said>,
     /// Which programs it has.
     pub scripts: Scripts,
     /// For a logger: how much is left in the pipe that it reads from, in bytes.
@@ -237,8 +238,8 @@ impl Inputs {
         Inputs {
             limits: Limits::of(rules),
             essential: None,
-            restarts: Restarts::default(),
-            readiness: Said::default(),
+            restarts: Rare::default(),
+            readiness: Rare::default(),
             scripts: Scripts::default(),
             unread: 0,
         }

@@ -1,6 +1,7 @@
 //! When a service that runs counts as ready.
 
 use super::Mono;
+use super::rare::Common;
 use std::time::Duration;
 
 /// When a service counts as ready (file `readiness`).
@@ -26,6 +27,10 @@ pub struct Said {
     pub readiness: Readiness,
     /// File `notification-fd`, as s6 has it.
     pub descriptor: Option<u32>,
+}
+
+impl Common for Said {
+    const COMMON: &'static Said = &Said { readiness: Readiness::None, descriptor: None };
 }
 
 impl Said {
@@ -54,13 +59,15 @@ impl Readiness {
     }
 }
 
-/// What a service that runs is waited for.
+/// What is waited for while `run` is not ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Awaited {
-    /// It is ready then, if it still lives. `None`: it is told.
-    pub ready_at: Option<Mono>,
-    /// It has had its time.
-    pub is_late: bool,
+pub enum Awaited {
+    /// That it says so, or that this is seen.
+    Word,
+    /// Nothing but this instant.
+    Time(Mono),
+    /// Its end: it has had its time.
+    End,
 }
 
 impl Awaited {
@@ -68,8 +75,8 @@ impl Awaited {
     pub fn of(readiness: Readiness, now: Mono) -> Option<Awaited> {
         match readiness {
             Readiness::None | Readiness::Notify | Readiness::Check(_) | Readiness::After(Duration::ZERO) => None,
-            Readiness::After(span) => Some(Awaited { ready_at: Some(now.after(span)), is_late: false }),
-            Readiness::Descriptor(_) => Some(Awaited { ready_at: None, is_late: false }),
+            Readiness::After(span) => Some(Awaited::Time(now.after(span))),
+            Readiness::Descriptor(_) => Some(Awaited::Word),
         }
     }
 }

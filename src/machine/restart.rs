@@ -1,7 +1,7 @@
 //! Whether an end of `run` is followed by a start, and after which pause.
 
+use super::rare::Common;
 use super::{Exit, Mono, Signal, words};
-use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 /// Whether an end of `run` is followed by a start (file `restart`).
@@ -31,7 +31,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff { min: Duration::from_secs(1), max: Duration::from_secs(30), reset: Duration::from_secs(30) }
+        Rules::COMMON.backoff
     }
 }
 
@@ -83,7 +83,7 @@ pub struct SuccessCodes {
 
 impl Default for SuccessCodes {
     fn default() -> SuccessCodes {
-        SuccessCodes { codes: [1, 0, 0, 0], signals: 0 }
+        Rules::COMMON.success
     }
 }
 
@@ -135,7 +135,7 @@ pub enum Cause {
 }
 
 /// What the small files of a service say about its restarts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// File `restart`.
     pub restart: Restart,
@@ -149,38 +149,20 @@ pub struct Rules {
     pub start_retries: Option<u32>,
 }
 
-/// The rules of a service. Those of one that says nothing take no memory.
-#[derive(Clone, Debug, Default)]
-pub struct Restarts(Option<Box<Rules>>);
-
-impl PartialEq for Restarts {
-    fn eq(&self, other: &Restarts) -> bool {
-        **self == **other
+impl Default for Rules {
+    fn default() -> Rules {
+        *Rules::COMMON
     }
 }
 
-impl Eq for Restarts {}
-
-static DEFAULT: Rules = Rules {
-    restart: Restart::Always,
-    success: SuccessCodes { codes: [1, 0, 0, 0], signals: 0 },
-    backoff: Backoff { min: Duration::from_secs(1), max: Duration::from_secs(30), reset: Duration::from_secs(30) },
-    max_restarts: None,
-    start_retries: None,
-};
-
-impl Deref for Restarts {
-    type Target = Rules;
-
-    fn deref(&self) -> &Rules {
-        self.0.as_deref().unwrap_or(&DEFAULT)
-    }
-}
-
-impl DerefMut for Restarts {
-    fn deref_mut(&mut self) -> &mut Rules {
-        self.0.get_or_insert_default()
-    }
+impl Common for Rules {
+    const COMMON: &'static Rules = &Rules {
+        restart: Restart::Always,
+        success: SuccessCodes { codes: [1, 0, 0, 0], signals: 0 },
+        backoff: Backoff { min: Duration::from_secs(1), max: Duration::from_secs(30), reset: Duration::from_secs(30) },
+        max_restarts: None,
+        start_retries: None,
+    };
 }
 
 /// What is remembered from one life to the next.

@@ -178,7 +178,10 @@ impl Service {
 
     /// When `run` counts as ready, if time alone says so.
     fn ready_at(&self) -> Option<Mono> {
-        self.awaited.filter(|awaited| !awaited.is_late).and_then(|awaited| awaited.ready_at)
+        match self.awaited? {
+            Awaited::Time(at) => Some(at),
+            Awaited::Word | Awaited::End => None,
+        }
     }
 
     fn is_ready_by_now(&self, now: Mono) -> bool {
@@ -188,7 +191,7 @@ impl Service {
 
     /// When `run` has to be ready.
     fn ready_by(&self) -> Option<Mono> {
-        self.awaited.filter(|awaited| !awaited.is_late)?;
+        self.awaited.filter(|awaited| *awaited != Awaited::End)?;
         let limit = self.inputs.limits.up_limit?;
         self.history.lives().last().map(|life| life.start.after(limit))
     }
@@ -741,7 +744,7 @@ impl Service {
 
     /// `run` has had its time to become ready: it is stopped, and has failed.
     fn not_ready(&mut self, now: Mono, pid: Pid) -> Step {
-        (self.awaited, self.got_term) = (Some(Awaited { ready_at: None, is_late: true }), true);
+        (self.awaited, self.got_term) = (Some(Awaited::End), true);
         let patience = self.inputs.limits.kill_after.unwrap_or(KILL_RETRY);
         if let State::Up { kill_at, .. } = &mut self.state {
             *kill_at = Some(sooner(*kill_at, now.after(patience)));

@@ -19,8 +19,9 @@ mod transitions;
 mod walks;
 
 use super::policy::{Essential, Leave, Limits, Scripts, ServiceRules};
+use super::rare::Rare;
 use super::readiness::Readiness;
-use super::restart::{Restart, Restarts};
+use super::restart::{Restart, Rules};
 use super::service::{Role, Service};
 use super::{Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, Signal, Target, Want};
 use std::time::Duration;
@@ -181,7 +182,7 @@ struct World {
     /// What was in its pipe when that was last looked at.
     left: usize,
     essential: Option<Essential>,
-    restarts: Restarts,
+    restarts: Rare<Rules>,
     readiness: Readiness,
     /// What held when `run` was started.
     readiness_of_life: Readiness,
@@ -206,7 +207,7 @@ impl World {
             unread: 0,
             left: usize::MAX,
             essential: None,
-            restarts: Restarts::default(),
+            restarts: Rare::default(),
             readiness: Readiness::None,
             readiness_of_life: Readiness::None,
             outcome: None,

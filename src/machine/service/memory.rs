@@ -72,10 +72,8 @@ fields! {
         /// Ends in a row that no order caused, and starts in a row that ended before the service was ready.
         streak_ends: Place::bits(11, 0, 8),
         streak_unready: Place::bits(11, 8, 8),
-        /// `run` is not ready yet.
-        is_awaited: Place::bits(11, 16, 1),
-        /// And has had its time.
-        is_late: Place::bits(11, 17, 1),
+        /// What is waited for while `run` is not ready.
+        awaited: Place::bits(11, 16, 2),
         /// Lives before this one are not counted.
         first_life: Place::bits(11, 32, 32),
         /// When it is ready, if time alone says so.
@@ -149,9 +147,16 @@ impl Service {
             up_limit: span(limits.up_limit),
             streak_ends: streak.ends.into(),
             streak_unready: streak.unready.into(),
-            is_awaited: awaited.is_some().into(),
-            is_late: awaited.is_some_and(|awaited| awaited.is_late).into(),
-            ready_at: instant(awaited.and_then(|awaited| awaited.ready_at)),
+            awaited: match awaited {
+                None => 0,
+                Some(Awaited::Word) => 1,
+                Some(Awaited::Time(_)) => 2,
+                Some(Awaited::End) => 3,
+            },
+            ready_at: match awaited {
+                Some(Awaited::Time(at)) => instant(Some(at)),
+                None | Some(Awaited::Word | Awaited::End) => 0,
+            },
             first_life: streak.first_life.into(),
             ended_by_order: ended_by_order.into(),
             signalled: instant(signalled),
@@ -192,8 +197,12 @@ impl Service {
             state: memory.state()?,
             hook: memory.hook()?,
             ended_by_order: memory.ended_by_order != 0,
-            awaited: (memory.is_awaited != 0)
-                .then_some(Awaited { ready_at: of_instant(memory.ready_at), is_late: memory.is_late != 0 }),
+            awaited: match memory.awaited {
+                0 => None,
+                1 => Some(Awaited::Word),
+                2 => Some(Awaited::Time(of_instant(memory.ready_at)?)),
+                _ => Some(Awaited::End),
+            },
             signalled: of_instant(memory.signalled),
             streak: Streak {
                 ends: memory.streak_ends as u8,

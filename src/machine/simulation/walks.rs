@@ -105,7 +105,7 @@ struct Walk {
     want: Want,
     programs: Programs,
     limits: Limits,
-    restarts: Restarts,
+    restarts: Rare<Rules>,
     readiness: Readiness,
     happenings: Vec<Happening>,
 }
@@ -127,8 +127,8 @@ prop_compose! {
         start_retries in proptest::option::of(0u32..4),
         max_restarts in proptest::option::of((0u32..4, 1u64..60).prop_map(|(count, window)| MaxRestarts { count, window: window as u32 * SECOND })),
         is_default in any::<bool>(),
-    ) -> Restarts {
-        let mut restarts = Restarts::default();
+    ) -> Rare<Rules> {
+        let mut restarts: Rare<Rules> = Rare::default();
         if !is_default {
             let [min, max] = [min, min + more].map(Duration::from_millis);
             restarts.restart = restart;
