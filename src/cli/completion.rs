@@ -74,6 +74,8 @@ const ELSEWHERE: &[(&str, &str, bool, &str)] = &[
     ("run", "--control-group", true, "its members may give orders"),
     ("run", "--status-group", true, "its members may look"),
     ("run", "--poll", true, "how often to look at DIR"),
+    ("run", "--until", true, "when everything ends"),
+    ("run", "-t", true, "or after this time"),
     ("run", "-g", false, "signals go to the group of CMD"),
     ("run", "--rewrite", true, "CMD gets another signal"),
     ("run", "--exit-map", true, "another exit code"),
@@ -86,6 +88,7 @@ fn value(verb: &str, option: &str) -> Words {
     match (verb, option) {
         ("run", "log") => Words::OneOf(&["text", "json"]),
         ("run", "poll") => Words::OneOf(&["auto", "never"]),
+        ("run", "until") => Words::OneOf(&["done", "any", "ready"]),
         (_, "color") => Words::OneOf(&["auto", "always", "never"]),
         (_, "target") => Words::OneOf(&["onit", "runit", "daemontools", "s6"]),
         (_, "limit") => Words::OneOf(&[
@@ -385,7 +388,8 @@ mod tests {
 
     #[test]
     fn what_may_follow_an_option_is_known_or_nobodys_to_know() {
-        const FREE: [&str; 16] = [
+        const FREE: [&str; 17] = [
+            "-t",
             "--rewrite",
             "--exit-map",
             "--timeout",

@@ -365,6 +365,9 @@ impl Init {
             }
             Some(Outcome::Ended { .. }) | None => {}
         }
+        if let (true, Some(Outcome::Ended { .. } | Outcome::Done | Outcome::GaveUp(..))) = (life.is_some(), outcome) {
+            self.end_after_any(at, exit);
+        }
         self.log_late_end(at);
         self.table.journal.set(Field::Fatal, 0);
     }

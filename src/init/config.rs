@@ -8,6 +8,7 @@ use crate::machine::Signal;
 use crate::machine::main_process::MainOptions;
 use crate::machine::request::InitMode;
 use crate::machine::system::STOP_BUDGET;
+use crate::machine::until::Until;
 use crate::sys::manager::Manager;
 use crate::wire::svdir;
 use std::ffi::CString;
@@ -71,6 +72,10 @@ pub struct Config {
     pub groups: Groups,
     /// When the directory is looked at.
     pub poll: Poll,
+    /// Everything ends when this is so.
+    pub until: Option<Until>,
+    /// Or when it is not so for this long.
+    pub until_limit: Option<Duration>,
     /// Where we run.
     pub mode: InitMode,
     /// What is run beside the services, and with whose end everything ends.
@@ -111,6 +116,8 @@ impl Config {
             manager: None,
             groups: Groups::default(),
             poll: Poll::default(),
+            until: None,
+            until_limit: None,
             mode: InitMode::Supervisor,
             main: None,
         }

@@ -22,7 +22,8 @@ const LEAST_LOG: usize = 7;
 
 const RUN: &str = "\
 usage: onit run [-v] [--log text|json] [--control-group GROUP]
-           [--status-group GROUP] [--poll TIME|auto|never] [DIR]
+           [--status-group GROUP] [--poll TIME|auto|never]
+           [--until done|any|ready [-t TIME]] [DIR]
            [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]";
 
 const ABOUT_RUN: &str = "
@@ -36,6 +37,10 @@ them again when it ends, and follows what changes in the directory. TERM and INT
   --status-group GROUP   its members may look
   --poll TIME            look at DIR this often; auto, the default, is every 5s
                          where others can change it unseen
+  --until done           end when nothing is left to run, with the highest code
+  --until any            end with the first service that ends, with its code
+  --until ready          end with 0 when all are ready
+  -t TIME                or with 99 after this time
   -- CMD                 and run CMD, once all services are started; its end
                          is the end of everything. onit -- CMD is the same
                          without services. With it:
@@ -58,7 +63,7 @@ pub fn run(args: Args) -> i32 {
     }
     let mut log = Log::Onit;
     match entrypoint::parse(args, &mut log) {
-        Ok(Words { directory, trace, control_group, status_group, poll, main }) => {
+        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, main }) => {
             let directory = PathBuf::from(directory.unwrap_or_else(directory_of_services));
             if let Some(code) = unfit(log, &directory) {
                 return code;
@@ -67,7 +72,17 @@ pub fn run(args: Args) -> i32 {
             let manager = Manager::from_environment();
             let groups = groups(log, control_group, status_group);
             let poll = poll.unwrap_or_else(|| poll_from_environment(log));
-            boot::supervise(Config { trace, log, groups, poll, main, manager, ..Config::onit(directory) })
+            boot::supervise(Config {
+                trace,
+                log,
+                groups,
+                poll,
+                until,
+                until_limit,
+                main,
+                manager,
+                ..Config::onit(directory)
+            })
         }
         Err(wrong) => boot::refuse(log, &wrong, RUN),
     }

@@ -8,12 +8,14 @@ use super::boot;
 use super::config::{Config, MainConfig, Poll, Root};
 use super::log::Log;
 use super::main_log::MainLog;
-use crate::machine::Target;
 use crate::machine::main_process::MainOptions;
+use crate::machine::until::Until;
+use crate::machine::{Target, UnknownWord};
 use crate::sys::foreground;
 use crate::wire::svdir;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
 
 /// What a command line of onit's own says.
 pub(super) struct Words {
@@ -22,6 +24,8 @@ pub(super) struct Words {
     pub(super) control_group: Option<String>,
     pub(super) status_group: Option<String>,
     pub(super) poll: Option<Poll>,
+    pub(super) until: Option<Until>,
+    pub(super) until_limit: Option<Duration>,
     pub(super) main: Option<MainConfig>,
 }
 
@@ -32,7 +36,16 @@ const MAIN_PROCESS: &str =
 pub fn main_process(args: &[OsString]) -> i32 {
     let mut log = Log::Onit;
     let wrong = match parse(args, &mut log) {
-        Ok(Words { directory: None, trace, control_group: None, status_group: None, poll: None, main: Some(main) }) => {
+        Ok(Words { until: Some(_), .. }) => "without services there is nothing that --until could wait for".to_owned(),
+        Ok(Words {
+            directory: None,
+            trace,
+            control_group: None,
+            status_group: None,
+            poll: None,
+            main: Some(main),
+            ..
+        }) => {
             return boot::supervise(Config { trace, log, ..alone(main) });
         }
         Ok(Words { poll: Some(_), .. }) => {
@@ -57,6 +70,7 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));
     let (mut directory, mut trace, mut options) = (None, false, MainOptions::ONIT);
     let (mut control_group, mut status_group, mut poll) = (None, None, None);
+    let (mut until, mut until_limit) = (None, None);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
@@ -86,6 +100,12 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
                 let wrong = || format!("--poll {text} is neither auto, never nor a time of 100ms or more");
                 poll = Some(Poll::parse(&text).ok_or_else(wrong)?);
             }
+            Long("until") => until = Some(value(&mut words)?.parse().map_err(|error: UnknownWord| error.to_string())?),
+            Short('t') => {
+                let text = value(&mut words)?;
+                let limit = svdir::budget(&text).flatten().ok_or(format!("-t {text} is no time"))?;
+                until_limit = Some(limit);
+            }
             Value(word) if word.is_empty() => return Err("the directory is empty (a variable that is not set?)".into()),
             Value(word) if directory.is_none() => directory = Some(word),
             Short(_) | Long(_) | Value(_) => return Err(option.unexpected().to_string()),
@@ -94,8 +114,10 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     let main = main_of(argv.iter().skip(1).cloned(), options, MainLog::Onit(*log));
     if end.is_some() && main.is_none() {
         Err("there is no command behind --".into())
+    } else if until_limit.is_some() && until.is_none() {
+        Err("-t limits --until, which is not there".into())
     } else {
-        Ok(Words { directory, trace, control_group, status_group, poll, main })
+        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, main })
     }
 }
 

@@ -38,6 +38,7 @@ mod report;
 mod scan;
 mod table;
 mod turn;
+mod until;
 mod warnings;
 mod watchdog;
 
@@ -85,6 +86,8 @@ pub struct Init {
     early: Vec<Signal>,
     open_files: OpenFiles,
     recovery: AfterFailure,
+    /// What is waited for is to be so by then.
+    until_at: Option<Mono>,
     /// Read once a turn.
     now: Mono,
     /// That everything has started was told to the manager, if there is one.
@@ -170,6 +173,7 @@ impl Init {
             None => Journal::default(), // it would not be read: we do not start again after a fault
         };
         spawner.announce_to(journal.new_child());
+        let until_at = config.until_limit.map(|limit| clock::now().after(limit));
         let mut init = Init {
             config,
             signals,
@@ -197,6 +201,7 @@ impl Init {
                 ours: process::open_files().map_or(u64::MAX, |limit| limit.rlim_cur),
             },
             recovery: AfterFailure { searches: false, searches_main: false, care: Care::None },
+            until_at,
             now: clock::now(),
             announced: false,
             notice: None,

@@ -95,6 +95,7 @@ impl Init {
         self.wait_for_exec();
         self.start_main();
         self.announce();
+        self.end_if_it_is_so();
         self.open_api();
         if self.children.dying.is_empty() {
             self.flush_clients(); // so no client is told that a child runs whose exec failed
@@ -140,6 +141,7 @@ impl Init {
             self.system.deadline(),
             self.api.deadline(),
             self.notice_deadline(),
+            self.until_deadline(),
             self.pending_deadline(),
             self.watchdog_deadline(),
             self.recovery.care.deadline(),

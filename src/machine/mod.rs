@@ -22,6 +22,7 @@ pub mod service;
 mod simulation;
 pub mod stage;
 pub mod system;
+pub mod until;
 pub mod watchdog;
 mod word;
 

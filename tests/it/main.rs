@@ -42,5 +42,6 @@ mod svdir;
 mod terminal;
 mod tidy;
 mod tool_differences;
+mod until;
 mod verbs;
 mod watchers;
