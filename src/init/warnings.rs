@@ -70,7 +70,7 @@ mod tests {
         assert_eq!((warnings.worst(), warnings.of(Matter::Life)), (None, None));
         let say = |warnings: &mut Warnings, matter, text: &str| warnings.replace(matter, text.into());
         for (matter, worst) in [
-            (Matter::File("essential"), None),
+            (Matter::File("a-file"), None),
             (Matter::Restart, None),
             (Matter::Logger, Some("Logger")),
             (Matter::Status, Some("Status")),
@@ -87,6 +87,6 @@ mod tests {
         warnings.forget(|matter| matches!(matter, Matter::Script(_)));
         assert_eq!(warnings.worst().map(String::as_str), Some("again"));
         assert_eq!((warnings.take(Matter::Life), warnings.take(Matter::Life)), (Some("again".into()), None));
-        assert_eq!(warnings.of(Matter::File("essential")).map(String::as_str), Some("File(\"essential\")"));
+        assert_eq!(warnings.of(Matter::File("a-file")).map(String::as_str), Some("File(\"a-file\")"));
     }
 }

@@ -26,11 +26,11 @@ fn run_follows_a_setup_that_succeeds_and_no_other() {
     onit.wait_said(&["onit: web: ./setup exited with 3; trying again"]);
     web.write("go", "");
     let pid = web.wait_up();
+    wait_for("run", SOON, || ran(&web).ends_with(&["setup".into(), "run".into()]).then_some(()));
     let before = ran(&web).len();
-    assert_eq!(ran(&web)[before - 2..], ["setup", "run"]);
     web.control(b"t").expect("an order");
     web.wait_other(pid);
-    assert_eq!(ran(&web)[before..], ["finish", "setup", "run"], "before each start");
+    wait_for("run, after all of it", SOON, || (ran(&web)[before..] == ["finish", "setup", "run"]).then_some(()));
     assert_eq!(onit.said(&["./setup"]).len(), 1, "said once: {}", onit.stderr());
 }
 
@@ -96,7 +96,7 @@ fn a_setup_that_takes_longer_than_timeout_up_is_killed_and_tried_again() {
     onit.wait_said(&["onit: web: ./setup was killed by SIGKILL; trying again"]);
     web.write("go", "");
     web.wait_up();
-    assert_eq!(ran(&web).last().map(String::as_str), Some("run"));
+    wait_for("run", SOON, || (ran(&web).last().is_some_and(|line| line == "run")).then_some(()));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_supervisor_that_goes_on_knows_what_is_set_up() {
         assert_eq!(told(&sv, "web")["pid"], pid);
         web.write("go", "");
         web.wait_up();
-        assert_eq!(ran(&web), ["setup", "run"]);
+        wait_for("run", SOON, || (ran(&web) == ["setup", "run"]).then_some(()));
     }
 }
 
