@@ -99,7 +99,8 @@ impl WaitCondition {
             WaitCondition::Done => done || failed || (stays_down && has_ended(now)),
             // It may have ended since, but one that has not executed its program yet has not begun.
             WaitCondition::Started(before) => {
-                up || (!is(ServiceState::Starting) && before.since < now.since && !before.has_failed(now))
+                let begins = is(ServiceState::Setup) || is(ServiceState::Starting);
+                up || (!begins && !failed && before.since < now.since && !before.has_failed(now))
             }
             WaitCondition::Restarted(before) => (ready || done) && before.is_past(now),
             WaitCondition::Ended(before) => before.pid.is_none() || before.pid != now.pid,
@@ -113,7 +114,7 @@ impl WaitCondition {
             WaitCondition::Launched(before) | WaitCondition::Restarted(before) | WaitCondition::Enabled(before) => {
                 failed || refused || before.has_failed(now)
             }
-            WaitCondition::Started(before) => before.has_failed(now),
+            WaitCondition::Started(before) => before.has_failed(now) || (failed && before.since < now.since),
             WaitCondition::Down | WaitCondition::Done => refused, // without a supervisor no end is told
             WaitCondition::Ended(_) | WaitCondition::Paused(_) | WaitCondition::Disabled | WaitCondition::Gone(_) => {
                 false

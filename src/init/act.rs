@@ -45,10 +45,18 @@ impl Init {
         }
         self.warn_if_changed(at, &mut told, &mut ended, true);
         self.table.journal.set(Field::Doing, 0);
+        self.forget_lateness(at, &before);
         self.trace(at, &before);
         self.table.touch(at);
         self.pause_or_resume_control(at);
         outcome
+    }
+
+    /// It has become ready: what was late before is news again.
+    fn forget_lateness(&mut self, at: SlotId, before: &View) {
+        if let Some(slot) = self.table.get_mut(at).filter(|slot| slot.service.view().is_ready && !before.is_ready) {
+            slot.warnings.forget(|matter| matches!(matter, Matter::Late(_)));
+        }
     }
 
     /// Tells the subscribers of each change. The state between the end of `run` and the start of `finish` is told only
@@ -104,10 +112,9 @@ impl Init {
             }
             Effect::KillLate(pid, script) => {
                 self.wait_for_exec();
-                self.warn(
-                    at,
-                    &format_args!("{} is still running past its time limit; killing it", script_name(script)),
-                );
+                let script = script_name(script);
+                let trouble = format!("{script} is still running past its time limit; killing it");
+                self.warn_about(at, Matter::Late(script), trouble);
                 let _ = process::kill(pid, crate::machine::Signal::KILL, crate::machine::Target::Process);
             }
             Effect::NotReady(_) => {
@@ -115,7 +122,8 @@ impl Init {
                 let limit =
                     self.table.get(at).and_then(|slot| slot.service.inputs.limits.up_limit).map(svdir::span_text);
                 let limit = limit.unwrap_or_default();
-                self.warn(at, &format_args!("not ready within {limit} (timeout-up); stopping it"));
+                let trouble = format!("not ready within {limit} (timeout-up); stopping it");
+                self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
             }
             Effect::DownFile(down) => self.set_down_file(at, down),
         }
@@ -349,10 +357,14 @@ impl Init {
         if was_busy {
             self.take_bytes(at); // what was ordered before the next death is obeyed before it
         }
+        let setup = Matter::Script(script_name(Script::Setup));
+        let is_told = self.table.get(at).is_some_and(|slot| slot.warnings.of(setup).is_some());
         match outcome {
             Some(Outcome::Ended { exit, lived }) if is_news => self.log_end(at, pid, exit, lived),
             Some(Outcome::EssentialEnded(exit)) => self.end_all(at, exit),
-            Some(Outcome::SetupFailed(exit)) => self.warn_once(at, format!("./setup {}; trying again", Ended(exit))),
+            Some(Outcome::SetupFailed(exit)) if !is_told => {
+                self.warn_once(at, format!("./setup {}; trying again", Ended(exit)));
+            }
             Some(Outcome::GaveUp(exit, cause)) => {
                 self.note_exec(at, Script::Run); // it is not tried again
                 let cause = self.why_it_failed(at, of_setup, exit, cause);
@@ -363,7 +375,7 @@ impl Init {
                     slot.warnings.forget(|matter| matches!(matter, Matter::Life | Matter::Script(_)));
                 }
             }
-            Some(Outcome::Ended { .. }) | None => {}
+            Some(Outcome::Ended { .. } | Outcome::SetupFailed(_)) | None => {}
         }
         if let (true, Some(Outcome::Ended { .. } | Outcome::Done | Outcome::GaveUp(..))) = (life.is_some(), outcome) {
             self.end_after_any(at, exit);
@@ -377,7 +389,8 @@ impl Init {
         match cause {
             Cause::Finish => format!("{}, and ./finish says 125", Ended(exit)),
             Cause::Permanent => format!("{what}{}, which means a permanent failure", Ended(exit)),
-            Cause::NoRestart => format!("{}, and restart says never", Ended(exit)),
+            Cause::NoRestart => format!("{what}{}, and restart says never", Ended(exit)),
+            Cause::Setup => format!("{what}{}", Ended(exit)),
             Cause::TooOften => {
                 let MaxRestarts { count, window } = rules.and_then(|rules| rules.max_restarts).unwrap_or(NO_RESTARTS);
                 let window = svdir::span_text(window);

@@ -53,6 +53,7 @@ impl Init {
             Event::Command(Command::Down | Command::Exit | Command::StopSignal) => &[Moment::Stop],
             Event::Command(_) => &[],
             Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => &[Moment::Start],
+            Event::Tick if slot.service.is_late(self.now) => &[Moment::Stop],
             Event::Tick => &[],
             Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit),
             Event::Spawned(_) | Event::NotSpawned(_) | Event::Ready | Event::Drain | Event::Escalate => return,
@@ -103,7 +104,7 @@ impl Init {
             && matches!(slot.state(), ServiceState::Down | ServiceState::Done | ServiceState::Failed)
         {
             // What goes wrong now is news.
-            slot.warnings.forget(|matter| matches!(matter, Matter::Life | Matter::Script(_)));
+            slot.warnings.forget(|matter| matches!(matter, Matter::Life | Matter::Late(_) | Matter::Script(_)));
         }
     }
 

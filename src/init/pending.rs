@@ -127,9 +127,16 @@ impl Init {
     pub(super) fn pending_ended(&mut self, pid: Pid, exit: Exit) -> Exit {
         let Some(place) = self.children.pending.iter().position(|child| child.pid == pid) else { return exit };
         let child = self.children.pending.swap_remove(place);
-        if let Some(errno) = self.children.spawner.ended(pid) {
+        let exec_error = self.children.spawner.ended(pid);
+        let is_unexecuted = exec_error.is_some();
+        if let Some(errno) = exec_error {
             self.exec_failed(&child, errno);
         }
-        if child.exec.is_killed() { Exit::NOT_RUN } else { exit }
+        match child.script {
+            Script::Setup if is_unexecuted || child.exec.is_killed() => Exit::NOT_EXECUTED,
+            Script::Setup => exit,
+            Script::Run | Script::Finish(_) | Script::Control(_) if child.exec.is_killed() => Exit::NOT_RUN,
+            Script::Run | Script::Finish(_) | Script::Control(_) => exit,
+        }
     }
 }

@@ -8,8 +8,8 @@ use crate::machine::readiness::Readiness;
 use crate::sys::{Errno, fs};
 use std::os::fd::OwnedFd;
 
-/// What says that a service is ready is short; of more, this much is read in one turn.
-const READ_CHUNK: usize = 512;
+/// What says that a service is ready is short. One that writes so much without a newline does not mean that.
+const READ_CHUNK: usize = 4096;
 
 /// The end of the pipe that `run` gets, and the number of the descriptor that it is to be.
 pub(super) struct ReadyPipe {
@@ -24,6 +24,7 @@ impl Init {
         let Some(slot) = self.table.get_mut(at) else { return Ok(None) };
         let Readiness::Descriptor(number) = slot.service.inputs.readiness.readiness() else { return Ok(None) };
         let (read, write) = fs::pipe()?;
+        fs::never_wait(&read)?; // what was reported of an earlier pipe may be taken for news of this one
         self.poller.add(&read, Token::Ready(at).pack())?;
         slot.ready_pipe = Some(read);
         Ok(Some(ReadyPipe { write, number: i32::try_from(number).map_err(|_| Errno::EBADF)? }))
@@ -40,11 +41,21 @@ impl Init {
     pub(super) fn read_ready_pipe(&mut self, at: SlotId) {
         let Some(pipe) = self.table.get(at).and_then(|slot| slot.ready_pipe.as_ref()) else { return };
         let mut buffer = [0; READ_CHUNK];
-        let said = fs::read_some(pipe, &mut buffer);
+        let said = match fs::read_now(pipe, &mut buffer) {
+            Ok(length) => buffer.get(..length).unwrap_or_default(),
+            Err(Errno::EAGAIN | Errno::EINTR) => return,
+            Err(_) => &[],
+        };
         let is_ready = said.contains(&b'\n');
-        if is_ready || said.is_empty() {
-            self.close_ready_pipe(at);
+        if said.len() == READ_CHUNK && !is_ready {
+            self.warn(
+                at,
+                &format_args!("wrote {READ_CHUNK} bytes where a newline means ready, and none; not listening"),
+            );
+        } else if !said.is_empty() && !is_ready {
+            return;
         }
+        self.close_ready_pipe(at);
         if is_ready {
             self.apply(at, Event::Ready);
         }

@@ -8,6 +8,8 @@ pub enum Matter {
     Life,
     /// An end of `run` that is told if the service is started again: `finish` may say that it is not.
     Restart,
+    /// This script takes too long.
+    Late(&'static str),
     /// This script cannot be executed.
     Script(&'static str),
     /// This small file, or directory, says what makes no sense.

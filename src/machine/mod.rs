@@ -141,6 +141,8 @@ pub enum Exit {
 impl Exit {
     /// What the child of runit and daemontools exits with when `run` cannot be executed.
     pub const NOT_RUN: Exit = Exit::Code(111);
+    /// How a `setup` ends that could not be executed, as in a shell: 111 is what it says when it has failed for good.
+    pub const NOT_EXECUTED: Exit = Exit::Code(126);
     /// What `run` says when it is not to be started again, in daemontools-encore and natively.
     pub const PERMANENT: Exit = Exit::Code(100);
     /// What `finish` says when the service is not to be started again, in s6 and natively.

@@ -16,6 +16,17 @@ pub enum Restart {
     Never,
 }
 
+impl Restart {
+    /// Whether the service is over after a success or a failure: `Ok` if it has done its work, or why it has failed.
+    pub fn is_over(self, is_success: bool) -> Option<Result<(), Cause>> {
+        match self {
+            Restart::Never | Restart::OnFailure if is_success => Some(Ok(())),
+            Restart::Never => Some(Err(Cause::NoRestart)),
+            Restart::Always | Restart::OnFailure => None,
+        }
+    }
+}
+
 words!(Restart, "rule for restarts", Always = "always", OnFailure = "on-failure", Never = "never");
 
 /// How long it takes until the next start (file `backoff`).
@@ -126,6 +137,8 @@ pub enum Cause {
     Finish,
     /// `run` ended with 100, or `setup` with 111.
     Permanent,
+    /// `setup` has failed, and was to run once.
+    Setup,
     /// It is to run once only (file `restart`).
     NoRestart,
     /// It has ended too often within a while (file `max-restarts`).
@@ -200,10 +213,8 @@ impl Streak {
         }
         self.ends = self.ends.saturating_add(1);
         self.unready = if ended.ready.is_some() { 0 } else { self.unready.saturating_add(1) };
-        match rules.restart {
-            Restart::Never | Restart::OnFailure if ended.is_success => return Some(Ok(())),
-            Restart::Never => return Some(Err(Cause::NoRestart)),
-            Restart::Always | Restart::OnFailure => {}
+        if let Some(over) = rules.restart.is_over(ended.is_success) {
+            return Some(over);
         }
         let is_too_often = |most: MaxRestarts| recent(now.before(most.window), self.first_life) > most.count as usize;
         if rules.max_restarts.is_some_and(is_too_often) {

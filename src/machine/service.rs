@@ -184,6 +184,11 @@ impl Service {
         }
     }
 
+    /// Whether `run` has had its time to become ready, and is to be stopped.
+    pub fn is_late(&self, now: Mono) -> bool {
+        self.ready_by().is_some_and(|at| at <= now)
+    }
+
     fn is_ready_by_now(&self, now: Mono) -> bool {
         let is_in_time = |at: Mono| self.ready_by().is_none_or(|by| at <= by);
         self.ready_at().is_some_and(|at| at <= now && is_in_time(at))
@@ -646,10 +651,11 @@ impl Service {
         if self.want != Want::Up {
             return None;
         }
-        let over = match self.limits_restarts() && !is_effect {
-            true if exit == Exit::PERMANENT && !is_success => Some(Err(Cause::Permanent)),
-            true => self.is_over(now, is_success),
-            false => None,
+        let over = match (self.limits_restarts(), is_effect) {
+            (false, _) => None,
+            (true, true) => self.inputs.restarts.restart.is_over(is_success),
+            (true, false) if exit == Exit::PERMANENT && !is_success => Some(Err(Cause::Permanent)),
+            (true, false) => self.is_over(now, exit, is_success),
         };
         match over {
             Some(over) => self.give_up(over),
@@ -678,10 +684,15 @@ impl Service {
             return Some(Outcome::EssentialEnded(exit));
         }
         let over = match self.want {
-            Want::Down | Want::Once => return None,
+            Want::Down => return None,
+            Want::Once if is_done => return None,
+            Want::Once => {
+                self.history.settle(Err(Cause::Setup));
+                return Some(Outcome::GaveUp(exit, Cause::Setup));
+            }
             Want::Up if is_done => Some(Ok(())),
             Want::Up if exit == Exit::NOT_RUN => Some(Err(Cause::Permanent)),
-            Want::Up => self.is_over(now, false),
+            Want::Up => self.is_over(now, exit, false),
         };
         over.map_or(Some(Outcome::SetupFailed(exit)), |over| self.give_up(over))
     }
@@ -698,8 +709,9 @@ impl Service {
         self.rules.limits_restarts && self.role == Role::Main
     }
 
-    fn is_over(&mut self, now: Mono, is_success: bool) -> Option<Result<(), Cause>> {
-        let ready = self.history.lives().last().and_then(|life| life.ready);
+    fn is_over(&mut self, now: Mono, exit: Exit, is_success: bool) -> Option<Result<(), Cause>> {
+        // What could not be executed was never ready.
+        let ready = self.history.lives().last().and_then(|life| life.ready).filter(|_| exit != Exit::NOT_RUN);
         let history = &self.history;
         self.streak.end(now, Ended { is_success, ready }, &self.inputs.restarts, |from, life| {
             history.ends_since(from, life.into())
@@ -714,8 +726,11 @@ impl Service {
         self.history.settle(over);
         let End { exit, .. } = self.history.last_end()?;
         Some(match (self.inputs.essential, over) {
-            (Some(Essential::OnGiveup), Err(_)) if exit.is_success() => Outcome::EssentialEnded(Exit::Code(1)),
-            (Some(Essential::OnGiveup), Err(_)) => Outcome::EssentialEnded(exit),
+            (Some(Essential::Always | Essential::OnFailure), Err(Cause::Finish)) => {
+                Outcome::GaveUp(exit, Cause::Finish)
+            }
+            (Some(_), Err(_)) if exit.is_success() => Outcome::EssentialEnded(Exit::Code(1)),
+            (Some(_), Err(_)) => Outcome::EssentialEnded(exit),
             (_, Err(cause)) => Outcome::GaveUp(exit, cause),
             (_, Ok(())) => Outcome::Done,
         })
@@ -794,7 +809,7 @@ impl Service {
             return Effect::KillLate(pid, Script::Control(command)).into();
         }
         match self.state {
-            State::Up { pid, .. } if self.ready_by().is_some_and(|at| at <= now) => self.not_ready(now, pid),
+            State::Up { pid, .. } if self.is_late(now) => self.not_ready(now, pid),
             State::Up { pid, started, kill_at: Some(at) } if at <= now => {
                 self.state = State::Up { pid, started, kill_at: Some(now.after(KILL_RETRY)) };
                 if self.role == Role::Logger && !self.got_term {

@@ -333,7 +333,9 @@ impl World {
         let is_effect = known.signalled.is_some_and(|at| now.since(at) <= 10 * SECOND);
         known.failed = !(known.asked_to_end || is_effect);
         if !known.failed {
-            return false;
+            let is_asked = known.asked_to_end || !is_wanted || !self.limits_restarts();
+            let is_success = rules.success.contain(exit);
+            return !is_asked && rules.restart.is_over(is_success).is_some();
         }
         known.ends.push(now);
         if !is_wanted || !self.limits_restarts() {

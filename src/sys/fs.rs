@@ -667,6 +667,17 @@ pub fn set_blocking(file: impl AsFd) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_SETFL(OFlag::empty())).map(drop)
 }
 
+/// Reads what there is; nothing at the end.
+pub fn read_now(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    read(fd, buffer)
+}
+
+/// From now on nothing waits for this descriptor, in whatever process: it fails with EAGAIN.
+pub fn never_wait(fd: impl AsFd) -> Result<(), Errno> {
+    let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+}
+
 /// A pipe: what is read from, what is written to.
 pub fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC)

@@ -500,7 +500,8 @@ fn unpack_life(words: &[u64; LIFE_BODY]) -> Option<Life> {
 }
 
 /// In the order in which they are numbered, from 1. A new one goes to the end.
-const CAUSES: [Cause; 5] = [Cause::Finish, Cause::Permanent, Cause::NoRestart, Cause::TooOften, Cause::NeverReady];
+const CAUSES: [Cause; 6] =
+    [Cause::Finish, Cause::Permanent, Cause::NoRestart, Cause::TooOften, Cause::NeverReady, Cause::Setup];
 
 fn cause_number(cause: Cause) -> u64 {
     CAUSES.iter().position(|known| *known == cause).map_or(0, |at| at as u64 + 1)

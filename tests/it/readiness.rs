@@ -1,7 +1,7 @@
 //! When a service is ready: a newline in a pipe, s6's way; a time that it has lived; and what follows if it is not.
 
 use crate::restarts::{told, wait_state};
-use crate::svdir::{SOON, Service, SvDir, UnderTest, missing_tools, skip, wait_for};
+use crate::svdir::{SOON, Service, SvDir, UnderTest, missing_tools, send, skip, wait_for};
 use crate::verbs::{fails, json, start, verb, well};
 use nix::sys::signal::Signal;
 
@@ -122,7 +122,7 @@ fn what_is_not_ready_in_its_time_is_stopped_and_has_failed_to_start() {
 #[test]
 fn a_pipe_that_is_closed_without_a_newline_makes_nothing_ready() {
     let sv = SvDir::new();
-    let web = sv.service("web").run("head -c 100000 /dev/zero >&3; exec 3>&-; echo >closed; exec sleep 1000");
+    let web = sv.service("web").run("head -c 1000 /dev/zero >&3; exec 3>&-; echo >closed; exec sleep 1000");
     let web = web.file("notification-fd", "3").create();
     let onit = start(&sv, UnderTest::Onit);
     web.wait_text("closed", |_| true);
@@ -135,6 +135,67 @@ fn a_pipe_that_is_closed_without_a_newline_makes_nothing_ready() {
         (std::mem::replace(&mut before, switches()) == before).then_some(())
     });
     assert_eq!(onit.stderr(), "");
+}
+
+/// The pipe of the life before may be reported when that of the next one is there already.
+#[test]
+fn a_run_that_ends_before_it_is_ready_and_starts_again_at_once_holds_nothing_up() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run(SAYS).file("notification-fd", "4").file("backoff", "10ms 10ms 1h").create();
+    let other = sv.service("other").run("exec sleep 1000").create();
+    let onit = start(&sv, UnderTest::Onit);
+    let mut pid = web.wait_up();
+    for round in 0..20 {
+        wait_for("a life that is longer than its pause", SOON, || {
+            told(&sv, "web")["seconds"].as_f64().filter(|lived| *lived > 0.02)
+        });
+        if round % 2 == 0 {
+            send(pid, Signal::SIGKILL);
+        } else {
+            web.control(b"t").expect("an order");
+        }
+        pid = web.wait_other(pid);
+        assert_eq!(told(&sv, "web")["ready"], false);
+    }
+    let before = other.wait_up();
+    other.control(b"t").expect("an order");
+    other.wait_other(before);
+    web.write("go", "");
+    well(&sv, &["wait", "ready", "web"]);
+    assert!(onit.ended().is_none());
+}
+
+#[test]
+fn a_service_that_floods_its_pipe_is_not_listened_to() {
+    let sv = SvDir::new();
+    let web = sv
+        .service("web")
+        .run("exec cat /dev/zero >&3")
+        .file("notification-fd", "3")
+        .file("backoff", "1h 1h 1h")
+        .create();
+    let onit = start(&sv, UnderTest::Onit);
+    onit.wait_said(&["onit: web: wrote 4096 bytes where a newline means ready, and none; not listening"]);
+    onit.wait_said(&["onit: web: was killed by SIGPIPE"]);
+    assert!(web.status().is_some_and(|status| status.pid().is_none()));
+}
+
+/// The signal and the time to KILL are those of any stop.
+#[test]
+fn what_is_late_is_stopped_as_by_an_order() {
+    let sv = SvDir::new();
+    let run = "trap 'echo int >>got' INT; trap 'echo term >>got' TERM; while :; do sleep 0.05; done";
+    let web =
+        sv.service("web").run(run).file("notification-fd", "3").file("timeout-up", "200").file("timeout-kill", "300");
+    let web = web.file("down-signal", "INT").file("backoff", "1h 1h 1h").create();
+    let onit = start(&sv, UnderTest::Onit);
+    wait_state(&sv, "web", "backoff");
+    assert_eq!(
+        (web.text("got").as_str(), &told(&sv, "web")["exit"]["signal"]),
+        ("int\n", &9.into()),
+        "{}",
+        onit.stderr()
+    );
 }
 
 fn descriptors(service: &Service) -> Vec<String> {

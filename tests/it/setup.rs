@@ -1,6 +1,7 @@
 //! `setup`: what prepares each start of `run`, or is all the work of a oneshot.
 
 use crate::restarts::{told, wait_state};
+use crate::slow_exec::Lease;
 use crate::svdir::{Phase, SOON, Service, SvDir, UnderTest, missing_tools, skip, wait_for};
 use crate::verbs::{fails, start, verb, well};
 use nix::sys::signal::Signal;
@@ -119,6 +120,51 @@ fn a_supervisor_that_goes_on_knows_what_is_set_up() {
         web.wait_up();
         wait_for("run", SOON, || (ran(&web) == ["setup", "run"]).then_some(()));
     }
+}
+
+/// However long the kernel takes to say so.
+#[test]
+fn a_setup_that_cannot_be_executed_is_tried_again_also_if_that_is_known_late() {
+    let sv = SvDir::new();
+    let web = sv
+        .service("web")
+        .exec("setup", "#!/nonexistent\n")
+        .run("exec sleep 1000")
+        .file("backoff", "50ms 50ms 1h")
+        .down();
+    let web = web.create();
+    let onit = start(&sv, UnderTest::Onit);
+    let lease = match Lease::on(&web.path().join("setup")) {
+        Ok(lease) => lease,
+        Err(error) => skip!("no lease can be had here: {error}"),
+    };
+    web.control(b"u").expect("an order");
+    wait_state(&sv, "web", "setup"); // and is not executed yet
+    drop(lease);
+    onit.wait_said(&["onit: web: cannot start ./setup: No such file or directory"]);
+    assert_ne!(told(&sv, "web")["state"], "failed");
+    std::fs::write(web.path().join("setup"), "#!/bin/sh\n").expect("mended");
+    web.wait_up();
+}
+
+/// Once only: it is not tried again, and whoever asked for it is told.
+#[test]
+fn a_setup_that_fails_when_it_was_to_run_once_has_failed() {
+    let sv = SvDir::new();
+    let web = sv
+        .service("web")
+        .exec("setup", "#!/bin/sh\necho setup >>ran; sleep 0.2; exit 3\n")
+        .run("exec sleep 1000")
+        .down();
+    let web = web.create();
+    let onit = start(&sv, UnderTest::Onit);
+    fails(&sv, &["once", "web"], 1, &["onit: web: "]);
+    assert_eq!((wait_state(&sv, "web", "failed")["want"].as_str(), ran(&web).len()), (Some("once"), 1));
+    onit.wait_said(&["onit: web: ./setup exited with 3: not started again until told"]);
+    let job = sv.service("job").exec("setup", "#!/bin/sh\nsleep 0.2; echo setup >>ran\n").down().create();
+    wait_for("it is taken in", SOON, || job.is_supervised().then_some(()));
+    well(&sv, &["once", "job"]);
+    assert_eq!((ran(&job).len(), &told(&sv, "job")["state"]), (1, &"done".into()));
 }
 
 #[test]
