@@ -146,6 +146,8 @@ struct Known {
     ends: Vec<Mono>,
     /// How many of the last of them followed each other without a long life.
     streak: u32,
+    /// How many of the last starts ended before the service was ready.
+    unready: u32,
     /// No order caused the last end of `run`.
     failed: bool,
     /// `setup` has ended well, and `run` follows.
@@ -207,6 +209,7 @@ impl World {
                 signalled: None,
                 ends: Vec::new(),
                 streak: 0,
+                unready: 0,
                 failed: false,
                 set_up: false,
                 no_process: false,
@@ -322,6 +325,7 @@ impl World {
             known.streak = 0;
         }
         known.streak += 1;
+        known.unready = 0;
         let is_success = rules.success.contain(exit);
         let is_too_often = rules.max_restarts.is_some_and(|most| {
             known.ends.iter().filter(|at| now.since(**at) <= most.window).count() > most.count as usize
@@ -354,11 +358,13 @@ impl World {
             self.known.ends.push(self.now);
             if self.known.want == Want::Up && is_wanted && exit != Exit::Code(111) {
                 self.known.streak += 1;
+                self.known.unready += 1;
+                let is_never_ready = rules.start_retries.is_some_and(|most| self.known.unready > most);
                 let is_too_often = rules.max_restarts.is_some_and(|most| {
                     let recent = self.known.ends.iter().filter(|at| self.now.since(**at) <= most.window);
                     recent.count() > most.count as usize
                 });
-                if rules.restart == Restart::Never || is_too_often {
+                if rules.restart == Restart::Never || is_too_often || is_never_ready {
                     self.known.want = Want::Down;
                 }
             } else if self.known.want == Want::Up && is_wanted {
@@ -625,7 +631,7 @@ impl World {
         match command {
             Command::Up | Command::Once => {
                 if !runs {
-                    (known.ends, known.streak) = (Vec::new(), 0);
+                    (known.ends, known.streak, known.unready) = (Vec::new(), 0, 0);
                 }
                 known.want = if command == Command::Up { Want::Up } else { Want::Once };
                 known.owed = !runs;

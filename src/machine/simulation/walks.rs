@@ -114,6 +114,7 @@ prop_compose! {
         min in 1u64..3000,
         more in 0u64..20_000,
         max_restarts in proptest::option::of((0u32..4, 1u64..60).prop_map(|(count, window)| MaxRestarts { count, window: window as u32 * SECOND })),
+        start_retries in proptest::option::of(0u32..4),
         is_default in any::<bool>(),
     ) -> Restarts {
         let mut restarts = Restarts::default();
@@ -123,6 +124,7 @@ prop_compose! {
             restarts.success = SuccessCodes::default().and(Exit::Code(success));
             restarts.backoff = Backoff { min, max, reset: 30 * SECOND };
             restarts.max_restarts = max_restarts;
+            restarts.start_retries = start_retries;
         }
         restarts
     }
