@@ -141,3 +141,104 @@ fn read(env: impl AsFd, name: &OsStr, buffer: &mut [u8]) -> Result<Option<OsStri
 fn path_of(name: &OsStr) -> String {
     format!("env/{}", name.to_string_lossy().replace(char::is_control, "?"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir, write};
+    use std::os::unix::fs::symlink;
+
+    /// What becomes of a directory of a service, and the lines about it.
+    fn read_in(service: &Path) -> (Vec<(String, Option<String>)>, Vec<String>) {
+        let mut environment = Environment::default();
+        environment.read(&fs::open_path(service).expect("a directory"));
+        let lines = environment.trouble().map_or(Vec::new(), |text| text.lines().map(str::to_owned).collect());
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
+        let changes = environment.changes.iter().map(|(name, value)| (text(name), value.as_deref().map(text)));
+        let mut changes: Vec<_> = changes.collect();
+        changes.sort();
+        (changes, lines)
+    }
+
+    /// The same of an `env/` with these files.
+    fn read_with(files: &[(&str, &[u8])]) -> (Vec<(String, Option<String>)>, Vec<String>) {
+        let service = tempfile::tempdir().expect("a directory");
+        create_dir(service.path().join(ENV)).expect("made");
+        files.iter().for_each(|(name, content)| write(service.path().join(ENV).join(name), content).expect("written"));
+        read_in(service.path())
+    }
+
+    fn changes(of: &[(&str, Option<&str>)]) -> Vec<(String, Option<String>)> {
+        of.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect()
+    }
+
+    #[test]
+    fn files_are_variables_and_what_is_empty_or_leads_nowhere_removes_one() {
+        let service = tempfile::tempdir().expect("a directory");
+        let env = service.path().join(ENV);
+        create_dir(&env).expect("made");
+        write(env.join("A"), "b c \nd").expect("written");
+        write(env.join("EMPTY"), "").expect("written");
+        write(env.join(".HIDDEN"), "x").expect("written");
+        symlink("nowhere", env.join("LINK")).expect("linked");
+        assert_eq!(read_in(service.path()), (changes(&[("A", Some("b c")), ("EMPTY", None), ("LINK", None)]), vec![]));
+    }
+
+    #[test]
+    fn without_a_directory_env_nothing_changes_and_nothing_is_said() {
+        let service = tempfile::tempdir().expect("a directory");
+        assert_eq!(read_in(service.path()), (vec![], vec![]));
+        write(service.path().join(ENV), "A=b").expect("written");
+        assert_eq!(read_in(service.path()), (vec![], vec![]), "a plain file is for run");
+        std::fs::remove_file(service.path().join(ENV)).expect("removed");
+        symlink(ENV, service.path().join(ENV)).expect("linked");
+        let (none, lines) = read_in(service.path());
+        assert_eq!((none, lines.len()), (vec![], 1), "a loop is a mistake: {lines:?}");
+    }
+
+    #[test]
+    fn what_can_be_no_variable_is_told_and_the_others_are() {
+        let service = tempfile::tempdir().expect("a directory");
+        let env = service.path().join(ENV);
+        create_dir(&env).expect("made");
+        create_dir(env.join("DIR")).expect("made");
+        write(env.join("A"), "b").expect("written");
+        write(env.join("N=1"), "x").expect("written");
+        write(env.join("LARGEST"), vec![b'x'; svdir::VARIABLE]).expect("written");
+        write(env.join("LARGER"), vec![b'x'; svdir::VARIABLE + 1]).expect("written");
+        let (changes, mut lines) = read_in(service.path());
+        assert_eq!(changes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["A", "LARGEST"]);
+        lines.sort();
+        assert_eq!(
+            lines,
+            [
+                "env/DIR is no regular file; starting without it",
+                "env/LARGER is longer than 65536 bytes; starting without it",
+                "env/N=1 is no variable, since there is = in its name; starting without it",
+            ]
+        );
+    }
+
+    #[test]
+    fn ten_mistakes_are_named_and_the_others_counted() {
+        let names: Vec<String> = (0..12).map(|n| format!("A={n}")).collect();
+        let files = |count: usize| names.iter().take(count).map(|name| (name.as_str(), &b"x"[..])).collect::<Vec<_>>();
+        assert_eq!(read_with(&files(10)).1.len(), 10);
+        let (_, lines) = read_with(&files(12));
+        assert_eq!(lines.len(), 11);
+        assert_eq!(lines[10], "2 more files of env/ cannot be used; starting without them");
+    }
+
+    #[test]
+    fn all_of_it_has_no_more_than_a_mebibyte_as_the_kernel_counts() {
+        let content = vec![b'x'; (SIZE / 16) - OVERHEAD - 2];
+        let names: Vec<String> = (10..26).map(|n| n.to_string()).collect();
+        let mut files: Vec<_> = names.iter().map(|name| (name.as_str(), &content[..])).collect();
+        let (taken, lines) = read_with(&files);
+        assert_eq!((taken.len(), lines), (16, vec![]), "it is full");
+        files.push(("Z", b""));
+        let (taken, lines) = read_with(&files);
+        assert_eq!(taken.len(), 16);
+        assert!(lines.len() == 1 && lines[0].contains(" is too much: env has more than 1048576 bytes"), "{lines:?}");
+    }
+}

@@ -184,6 +184,43 @@ mod tests {
     }
 
     #[test]
+    fn a_life_goes_on_with_another_process_until_it_ends() {
+        let mut history = History::default();
+        history.begin(at(1), Pid(7), None);
+        history.begin(at(3), Pid(8), Some(at(3)));
+        let life = Life { pid: Pid(8), start: at(1), ready: Some(at(3)), end: None };
+        assert_eq!((history.lives(), history.begun()), (&[life][..], 1));
+        history.end(at(4), Exit::Code(0), false, true);
+        history.begin(at(5), Pid(9), None);
+        assert_eq!((history.lives().len(), history.begun()), (2, 2));
+    }
+
+    #[test]
+    fn a_life_that_has_not_ended_can_be_forgotten_and_no_other() {
+        let mut history = History::default();
+        live(&mut history, 1, 2, false);
+        let before = history.clone();
+        history.begin(at(3), Pid(8), None);
+        history.forget_unfinished();
+        assert_eq!(history, before);
+        history.forget_unfinished();
+        assert_eq!(history, before);
+    }
+
+    #[test]
+    fn the_ends_of_lives_since_then_are_counted_but_for_those_that_were_asked_for() {
+        let mut history = History::default();
+        for n in 0..20 {
+            live(&mut history, n, n + 1, n == 18);
+        }
+        history.begin(at(20), Pid(8), None);
+        let counts = |from, life| history.ends_since(at(from), life);
+        assert_eq!((counts(0, 0), counts(0, 6), counts(0, 20), counts(0, 99)), (14, 13, 0, 0), "5 are forgotten");
+        assert_eq!((counts(20, 0), counts(19, 0), counts(18, 0), counts(21, 0)), (1, 1, 2, 0));
+        assert_eq!(counts(18, 18), 1, "both hold");
+    }
+
+    #[test]
     fn an_end_belongs_to_a_life() {
         let mut history = History::default();
         history.end(at(1), Exit::Code(0), false, true);

@@ -907,6 +907,29 @@ mod tests {
         assert_eq!((history(&words, 1, 0), history(&words, 0, 0)), (History::default(), History::default()));
     }
 
+    /// Another version reads them.
+    #[test]
+    fn why_it_is_over_has_a_number_that_stays() {
+        let numbers =
+            [Cause::Finish, Cause::Permanent, Cause::NoRestart, Cause::TooOften, Cause::NeverReady, Cause::Setup];
+        for (number, cause) in (1..).zip(numbers) {
+            assert_eq!((cause_number(cause), cause_of(number)), (number, Some(cause)));
+        }
+        assert_eq!([0, 7, 15, u64::MAX].map(cause_of), [None; 4]);
+    }
+
+    /// It knew that it is over, and neither why nor what is no failure.
+    #[test]
+    fn of_a_life_that_an_older_version_has_noted_0_was_a_success_and_all_else_a_failure_of_finish() {
+        for (code, is_success, over) in [(0, true, Ok(())), (3, false, Err(Cause::Finish))] {
+            let exit = Exit::Code(code);
+            let end = Some(End { at: Mono(9), exit, asked: false, is_success: false, over: Some(Ok(())) });
+            let noted = pack_life(&Life { pid: Pid(7), start: Mono(1), ready: None, end });
+            let end = unpack_life(&noted).and_then(|life| life.end).expect("an end");
+            assert_eq!((end.is_success, end.over), (is_success, Some(over)), "{code}");
+        }
+    }
+
     /// Fields, undo and texts have places of their own.
     const _: () = {
         assert!((Field::Essentials as usize) < PANIC_TEXT.at);

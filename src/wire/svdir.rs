@@ -580,8 +580,13 @@ mod tests {
         );
         none(
             |text| MaxRestarts::parse(text).is_some(),
-            &["", "5", "5/", "5/60", "5/0s", "/60s", "-1/1s", "+5/1s", "5/1s/2s"],
+            &["", "5", "5/", "5/60", "5/0s", "/60s", "-1/1s", "+5/1s", "5/1s/2s", "16/1s"],
         );
+        none(
+            |text| SuccessCodes::parse(text).is_some(),
+            &["", " ", ",", "256", "-1", "x", "3 x", "3;4", "3x", "0x1", "RTMIN+31"],
+        );
+        none(|text| retries(text).is_some(), &["", "256", "-1", "+1", "x", "1 "]);
         none(
             |text| Readiness::parse(text).is_some(),
             &["", "fd", "fd 0", "fd x", "none 1", "check 5", "check 0s", "notify x", "Fd 3"],
@@ -598,6 +603,34 @@ mod tests {
         none(|text| descriptor(text).is_some(), &["", "0", "-1", "+3", "3 ", "99999999999"]);
         none(|text| tally(text).is_some(), &["", "4097", "x"]);
         assert_eq!((descriptor("3\n"), tally("0"), tally("4096")), (Some(3), Some(0), Some(4096)));
+    }
+
+    #[test]
+    fn success_codes_are_codes_and_signals_and_0_is_one_of_them() {
+        let (signal, dumped) =
+            (|signal| Exit::Signal { signal, core: false }, Exit::Signal { signal: Signal::TERM, core: true });
+        for (text, all) in [
+            ("3", "0 3"),
+            ("0", "0"),
+            ("255 TERM\t3,,64", "0 3 64 255 TERM"),
+            (", sigterm usr1 ,1\n2", "0 1 USR1 TERM"),
+            ("RTMIN+30", "0 RTMIN+30"),
+        ] {
+            assert_eq!(SuccessCodes::parse(text).map(|codes| codes.to_string()).as_deref(), Some(all), "{text:?}");
+        }
+        let codes = SuccessCodes::parse("15 HUP").expect("a value");
+        let are = [Exit::Code(0), Exit::Code(15), signal(Signal::HUP)];
+        let are_not = [Exit::Code(1), Exit::Code(129), signal(Signal::TERM), dumped];
+        assert!(are.iter().all(|exit| codes.contain(*exit)) && !are_not.iter().any(|exit| codes.contain(*exit)));
+        assert!(!SuccessCodes::parse("TERM").expect("a value").contain(dumped), "a core dump is a failure");
+    }
+
+    #[test]
+    fn limits_of_restarts_have_their_bounds() {
+        let most = |text| MaxRestarts::parse(text).map(|most| (most.count, most.window));
+        assert_eq!(most("15/60s\n16/60s"), Some((15, Duration::from_secs(60))));
+        assert_eq!(most("0/1ms"), Some((0, Duration::from_millis(1))));
+        assert_eq!(["0", "255\n", "3"].map(retries), [Some(0), Some(255), Some(3)]);
     }
 
     #[test]

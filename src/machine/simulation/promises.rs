@@ -4,7 +4,7 @@ use super::*;
 use crate::machine::ServiceState;
 use crate::machine::policy::{DRAIN_LIMIT, KILL_RETRY};
 use crate::machine::request::ShutdownAction;
-use crate::machine::restart::Cause;
+use crate::machine::restart::{Backoff, Cause, MaxRestarts, Rules, SuccessCodes};
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
 
 const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core: false };
@@ -579,6 +579,518 @@ fn a_late_timer_starts_it_at_once() {
     assert_eq!(world.ticks(), "", "not yet");
     world.pass(60 * SECOND);
     assert_eq!(world.ticks(), "run");
+}
+
+// Which ends are followed by a start, and when
+
+/// A service with nothing but `run`, which was just started, and these rules.
+fn ruled(rules: Rules) -> World {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    world.rule(rules);
+    assert_eq!(world.begin(), "run");
+    world
+}
+
+impl World {
+    fn rule(&mut self, rules: Rules) {
+        *self.restarts = rules;
+    }
+
+    /// It ends like this, and nothing follows at once: how long it takes until the next start.
+    fn pause(&mut self, exit: Exit) -> Duration {
+        self.ends(exit);
+        self.service.next_start().expect("it is to be started again").since(self.now)
+    }
+
+    /// It has failed because of this, and stays so.
+    fn assert_failed(&self, exit: Exit, cause: Cause) {
+        assert_eq!(self.outcome, Some(Outcome::GaveUp(exit, cause)));
+        assert_eq!((self.service.state(), self.service.deadline()), (ServiceState::Failed, None), "{cause:?}");
+    }
+
+    fn assert_done(&self) {
+        assert_eq!(self.outcome, Some(Outcome::Done));
+        assert_eq!((self.service.state(), self.service.deadline()), (ServiceState::Done, None));
+    }
+}
+
+/// A tenth more or less.
+fn is_about(pause: Duration, seconds: u32) -> bool {
+    (seconds * SECOND * 9 / 10..=seconds * SECOND * 11 / 10).contains(&pause)
+}
+
+const ONE_SECOND: Backoff = Backoff { min: SECOND, max: SECOND, reset: Duration::from_secs(30) };
+
+fn at_most(count: u32, seconds: u64) -> Option<MaxRestarts> {
+    Some(MaxRestarts { count, window: Duration::from_secs(seconds) })
+}
+
+#[test]
+fn pauses_double_and_an_order_to_start_begins_anew() {
+    let mut world = ruled(Rules::default());
+    for seconds in [1, 2, 4, 8, 16, 30, 30] {
+        let pause = world.pause(FAILED);
+        assert!(is_about(pause, seconds) && pause >= SECOND, "{seconds}: {pause:?}");
+        assert_eq!(world.wait(pause), "run");
+    }
+    world.ends(FAILED);
+    assert_eq!(world.order(Command::Up), "run");
+    assert_eq!(world.order(Command::Up), "", "it runs: nothing begins");
+    assert_eq!(world.pause(FAILED), SECOND);
+    world.wait(SECOND);
+    world.order(Command::Up);
+    assert!(is_about(world.pause(FAILED), 2), "what runs already is not started by an order");
+}
+
+#[test]
+fn an_order_to_start_during_finish_begins_anew_too() {
+    let mut world = ruled(Rules::default());
+    world.ends(FAILED);
+    world.wait(SECOND);
+    world.programs = Programs::RUN_AND_FINISH;
+    assert_eq!(world.ends(FAILED), "finish 3");
+    world.order(Command::Up);
+    assert_eq!(world.pause(Exit::Code(0)), SECOND);
+}
+
+#[test]
+fn a_service_that_was_ready_for_long_begins_with_the_least_pause_again() {
+    for (life, seconds) in [(30 * SECOND, 2), (30 * SECOND - MILLI, 8)] {
+        let mut world = ruled(Rules::default());
+        for _ in 0..2 {
+            let pause = world.pause(FAILED);
+            world.wait(pause);
+        }
+        world.pass(life);
+        assert_eq!(world.ends(FAILED), "run", "it has lived longer than its pause");
+        let pause = world.pause(FAILED);
+        assert!(is_about(pause, seconds), "{life:?}: {pause:?}");
+    }
+}
+
+#[test]
+fn the_pause_is_the_rest_since_the_last_start() {
+    let mut world = ruled(Rules { backoff: Backoff { min: 5 * SECOND, ..Backoff::default() }, ..Rules::default() });
+    world.pass(3 * SECOND);
+    assert_eq!(world.pause(FAILED), 2 * SECOND);
+}
+
+#[test]
+fn after_an_end_that_an_order_has_caused_the_pause_is_a_second_at_most() {
+    for (min, pause) in [(5 * SECOND, SECOND), (200 * MILLI, 200 * MILLI)] {
+        let mut world = ruled(Rules { backoff: Backoff { min, ..Backoff::default() }, ..Rules::default() });
+        for _ in 0..3 {
+            world.order(Command::Term);
+            assert_eq!(world.pause(TERMINATED), pause);
+            world.wait(pause);
+        }
+        assert_eq!(world.pause(FAILED), min, "they did not lengthen it");
+    }
+}
+
+#[test]
+fn five_restarts_are_allowed_and_with_the_sixth_end_it_has_failed() {
+    let mut world = ruled(Rules { backoff: ONE_SECOND, max_restarts: at_most(5, 60), ..Rules::default() });
+    for _ in 0..2 {
+        for _ in 0..5 {
+            let pause = world.pause(FAILED);
+            assert_eq!(world.outcome, Some(Outcome::Ended { exit: FAILED, lived: Duration::ZERO }));
+            assert_eq!(world.wait(pause), "run");
+        }
+        assert_eq!(world.ends(FAILED), "");
+        world.assert_failed(FAILED, Cause::TooOften);
+        assert_eq!(world.order(Command::Up), "run", "and an order begins anew");
+    }
+}
+
+#[test]
+fn only_ends_within_the_time_of_max_restarts_count() {
+    let mut world = ruled(Rules { backoff: ONE_SECOND, max_restarts: at_most(2, 60), ..Rules::default() });
+    for _ in 0..9 {
+        world.pass(30 * SECOND + MILLI);
+        assert_eq!(world.ends(FAILED), "run");
+    }
+    world.pass(29 * SECOND);
+    assert_eq!(world.ends(FAILED), "");
+    world.assert_failed(FAILED, Cause::TooOften);
+}
+
+#[test]
+fn ends_that_an_order_has_caused_count_towards_no_limit() {
+    let mut world = ruled(Rules { restart: Restart::Never, max_restarts: at_most(0, 60), ..Rules::default() });
+    for _ in 0..3 {
+        world.order(Command::Term);
+        world.ends(TERMINATED);
+        assert_eq!((world.outcome, world.wait(SECOND)), (None, "run".into()));
+    }
+    world.rule(Rules { max_restarts: at_most(1, 60), ..Rules::default() });
+    assert_eq!(world.pause(FAILED), SECOND, "the first of its own");
+    world.wait(SECOND);
+    world.ends(FAILED);
+    world.assert_failed(FAILED, Cause::TooOften);
+}
+
+#[test]
+fn an_end_within_ten_seconds_after_a_signal_that_an_order_has_sent_counts_for_nothing() {
+    let hangup = Command::Signal(Signal::HUP);
+    for exit in [FAILED, Exit::PERMANENT, Exit::Code(0)] {
+        let mut world = ruled(Rules { max_restarts: at_most(0, 60), ..Rules::default() });
+        world.order(hangup);
+        world.pass(10 * SECOND);
+        assert_eq!(world.ends(exit), "run", "{exit:?}");
+        assert_eq!(world.outcome, Some(Outcome::Ended { exit, lived: 10 * SECOND }), "it is told all the same");
+        assert!(world.service.history().last_end().is_some_and(|end| end.asked));
+        world.ends(FAILED);
+        world.assert_failed(FAILED, Cause::TooOften);
+    }
+    let mut world = ruled(Rules { max_restarts: at_most(0, 60), ..Rules::default() });
+    world.order(hangup);
+    world.pass(10 * SECOND + MILLI);
+    world.ends(FAILED);
+    world.assert_failed(FAILED, Cause::TooOften);
+    let mut world = ruled(Rules::default());
+    for _ in 0..3 {
+        world.order(hangup);
+        assert_eq!(world.pause(FAILED), SECOND, "nor does the pause grow");
+        world.wait(SECOND);
+    }
+    world.order(Command::Pause(Target::Process));
+    world.pause(FAILED);
+    world.wait(SECOND);
+    assert!(is_about(world.pause(FAILED), 2), "STOP and CONT are not meant");
+}
+
+#[test]
+fn on_failure_it_is_started_again_only_after_a_failure() {
+    let success = SuccessCodes::default().and(FAILED).and(TERMINATED);
+    let rules = Rules { restart: Restart::OnFailure, success, ..Rules::default() };
+    for exit in [Exit::Code(0), FAILED, TERMINATED] {
+        let mut world = ruled(rules);
+        assert_eq!(world.ends(exit), "");
+        world.assert_done();
+        assert_eq!(world.order(Command::Up), "run", "an order starts it again");
+    }
+    let dumped = Exit::Signal { signal: Signal::TERM, core: true };
+    for exit in [Exit::Code(1), KILLED, dumped] {
+        let mut world = ruled(rules);
+        world.ends(exit);
+        assert_eq!((world.wait(SECOND), world.service.state()), ("run".into(), ServiceState::Up), "{exit:?}");
+    }
+}
+
+#[test]
+fn always_it_is_started_again_after_a_success_too() {
+    let mut world = ruled(Rules::default());
+    world.ends(Exit::Code(0));
+    assert_eq!(world.wait(SECOND), "run");
+}
+
+#[test]
+fn never_it_is_not_started_again_and_has_failed_unless_it_was_a_success() {
+    let mut world = ruled(Rules { restart: Restart::Never, ..Rules::default() });
+    world.ends(Exit::Code(0));
+    world.assert_done();
+    world.order(Command::Up);
+    world.ends(FAILED);
+    world.assert_failed(FAILED, Cause::NoRestart);
+}
+
+#[test]
+fn finish_runs_after_the_last_end_too() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
+    world.rule(Rules { restart: Restart::Never, ..Rules::default() });
+    world.begin();
+    assert_eq!(world.ends(FAILED), "finish 3");
+    assert_eq!((world.ends(Exit::Code(0)), world.service.state()), (String::new(), ServiceState::Failed));
+}
+
+#[test]
+fn run_that_exits_with_100_has_failed_unless_that_is_a_success() {
+    let mut world = ruled(Rules::default());
+    world.ends(Exit::PERMANENT);
+    world.assert_failed(Exit::PERMANENT, Cause::Permanent);
+    assert_eq!(world.order(Command::Up), "run");
+    world.rule(Rules { success: SuccessCodes::default().and(Exit::PERMANENT), ..Rules::default() });
+    world.ends(Exit::PERMANENT);
+    assert_eq!(world.wait(SECOND), "run");
+}
+
+/// What would be the end of any service of ours.
+fn strict() -> Rules {
+    let backoff = Backoff { min: 10 * SECOND, max: 20 * SECOND, reset: SECOND };
+    Rules { restart: Restart::Never, backoff, max_restarts: at_most(0, 60), start_retries: Some(0), ..Rules::default() }
+}
+
+#[test]
+fn a_logger_is_started_again_after_a_second_whatever_the_rules_are() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Logger, Want::Up);
+    world.rule(strict());
+    world.begin();
+    for exit in [FAILED, Exit::PERMANENT, Exit::Code(0), KILLED] {
+        assert_eq!(world.pause(exit), SECOND, "{exit:?}");
+        assert_eq!(world.wait(SECOND), "run");
+    }
+}
+
+#[test]
+fn the_personalities_of_others_keep_their_fixed_pause_and_know_no_limit() {
+    for rules in [&ServiceRules::RUNSV, &ServiceRules::SUPERVISE] {
+        let mut world = World::new(rules, Role::Main, Want::Up).with(Programs::RUN);
+        world.rule(strict());
+        world.begin();
+        for exit in [FAILED, Exit::PERMANENT, Exit::Code(0), KILLED] {
+            assert_eq!(world.pause(exit), SECOND, "{exit:?}");
+            assert_eq!(world.wait(SECOND), "run");
+        }
+    }
+}
+
+// setup
+
+const SETUP: Programs = Programs { setup: Program::Runs, ..Programs::RUN };
+const ONESHOT: Programs = Programs { oneshot: true, ..SETUP };
+
+/// `setup` lives, for 10 seconds now.
+fn setting_up(programs: Programs) -> World {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(programs);
+    assert_eq!(world.begin(), "setup");
+    world.pass(10 * SECOND);
+    world
+}
+
+#[test]
+fn setup_runs_before_each_start_of_run_and_belongs_to_its_life() {
+    let mut world = setting_up(SETUP);
+    let begun = world.now;
+    for life in 1..4 {
+        let view = world.service.view();
+        assert_eq!((view.phase, world.service.state()), (Phase::Setup, ServiceState::Setup));
+        let shown = view.in_files();
+        assert_eq!((shown.phase, shown.pid, shown.want, shown.since), (Phase::Down, None, Want::Up, view.since));
+        assert_eq!(world.ends(Exit::Code(0)), "run");
+        assert_eq!((world.service.state(), world.service.view().since), (ServiceState::Up, world.now));
+        assert_eq!(world.service.view().in_files(), world.service.view());
+        let history = world.service.history();
+        let last = *history.lives().last().expect("a life");
+        assert_eq!((history.begun(), last.ready, last.end), (life, Some(world.now), None));
+        assert!(last.start < begun || life > 1, "it began with setup");
+        world.pass(3 * SECOND);
+        assert_eq!(world.ends(Exit::Code(0)), if life < 3 { "setup" } else { "" }, "the third pause is longer");
+    }
+}
+
+#[test]
+fn the_tools_of_others_know_no_setup_and_a_logger_has_none() {
+    for (rules, role) in [
+        (&ServiceRules::RUNSV, Role::Main),
+        (&ServiceRules::SUPERVISE, Role::Main),
+        (&ServiceRules::ONIT, Role::Logger),
+    ] {
+        assert_eq!(World::new(rules, role, Want::Up).with(SETUP).begin(), "run");
+    }
+}
+
+#[test]
+fn setup_that_fails_is_run_again_after_pauses_that_grow() {
+    for programs in [SETUP, ONESHOT] {
+        let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(programs);
+        world.begin();
+        for (exit, seconds) in [(FAILED, 1), (Exit::PERMANENT, 2), (KILLED, 4)] {
+            let pause = world.pause(exit);
+            assert!(is_about(pause, seconds), "{seconds}: {pause:?}");
+            assert_eq!(world.outcome, Some(Outcome::SetupFailed(exit)));
+            assert_eq!((world.service.state(), world.wait(pause)), (ServiceState::Backoff, "setup".into()));
+        }
+    }
+}
+
+#[test]
+fn setup_is_limited_as_run_is() {
+    let mut world = setting_up(SETUP);
+    world.rule(Rules { max_restarts: at_most(1, 60), backoff: ONE_SECOND, ..Rules::default() });
+    assert_eq!(world.ends(FAILED), "setup", "it has lived longer than its pause");
+    world.ends(FAILED);
+    world.assert_failed(FAILED, Cause::TooOften);
+    let mut world = setting_up(SETUP);
+    world.rule(Rules { restart: Restart::Never, ..Rules::default() });
+    world.ends(FAILED);
+    world.assert_failed(FAILED, Cause::NoRestart);
+}
+
+#[test]
+fn a_start_and_its_retries_may_end_before_it_is_ready() {
+    let mut world = setting_up(SETUP);
+    world.rule(Rules { start_retries: Some(2), backoff: ONE_SECOND, ..Rules::default() });
+    for _ in 0..2 {
+        world.pass(2 * SECOND);
+        assert_eq!(world.ends(FAILED), "setup");
+    }
+    assert_eq!(world.ends(Exit::Code(0)), "run", "it is ready");
+    world.pass(2 * SECOND);
+    assert_eq!(world.ends(FAILED), "setup", "so this is the first start of all that count");
+    for _ in 0..2 {
+        world.pass(2 * SECOND);
+        assert_eq!(world.ends(FAILED), "setup");
+    }
+    world.ends(FAILED);
+    world.assert_failed(FAILED, Cause::NeverReady);
+    assert_eq!(world.order(Command::Up), "setup");
+    world.pass(2 * SECOND);
+    assert_eq!(world.ends(FAILED), "setup", "an order begins anew");
+}
+
+#[test]
+fn setup_that_exits_with_111_has_failed_for_good() {
+    for programs in [SETUP, ONESHOT] {
+        let mut world = setting_up(programs);
+        assert_eq!(world.ends(Exit::NOT_RUN), "");
+        world.assert_failed(Exit::NOT_RUN, Cause::Permanent);
+        assert_eq!(world.order(Command::Up), "setup");
+    }
+}
+
+#[test]
+fn setup_that_cannot_be_executed_is_tried_again_after_pauses_that_grow() {
+    let refused = Programs { setup: Program::Refused(Refusal::Exec), ..Programs::RUN };
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(refused);
+    assert_eq!(world.begin(), "no setup: Exec");
+    assert_eq!(world.wait(SECOND), "no setup: Exec");
+    world.programs = SETUP;
+    let pause = world.service.next_start().expect("it is tried again").since(world.now);
+    assert!(is_about(pause, 2), "{pause:?}");
+    assert_eq!(world.wait(pause), "setup");
+}
+
+#[test]
+fn a_failed_fork_of_run_after_setup_lets_the_same_life_begin_with_setup_again() {
+    let mut world = setting_up(Programs { run: Some(Refusal::Fork), ..SETUP });
+    assert_eq!(world.ends(Exit::Code(0)), "no run: Fork");
+    assert_eq!(world.service.history().begun(), 0);
+    assert_eq!(world.wait(SECOND), "setup");
+    let history = world.service.history();
+    assert_eq!((history.begun(), history.lives().last().map(|life| life.start)), (1, Some(world.now)));
+}
+
+#[test]
+fn a_oneshot_is_done_when_setup_is_and_an_order_runs_it_again() {
+    let mut world = setting_up(ONESHOT);
+    for order in [Command::Up, Command::Once] {
+        assert_eq!(world.ends(Exit::Code(0)), "");
+        world.assert_done();
+        assert!(world.service.history().last_end().is_some_and(|end| end.is_success && !end.asked));
+        assert_eq!(world.order(order), "setup");
+    }
+    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert_eq!((world.service.state(), world.outcome), (ServiceState::Done, None), "that was to be its end");
+}
+
+#[test]
+fn a_oneshot_that_is_to_run_once_is_not_run_again_when_it_fails() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Down).with(ONESHOT);
+    world.begin();
+    assert_eq!(world.order(Command::Once), "setup");
+    world.ends(FAILED);
+    assert_eq!(world.outcome, Some(Outcome::GaveUp(FAILED, Cause::Setup)));
+    assert_eq!((world.service.state(), world.service.deadline()), (ServiceState::Failed, None));
+}
+
+#[test]
+fn with_an_essential_oneshot_everything_ends_when_it_is_done() {
+    for (kind, outcome) in [
+        (Essential::Always, Outcome::EssentialEnded(Exit::Code(0))),
+        (Essential::OnFailure, Outcome::Done),
+        (Essential::OnGiveup, Outcome::Done),
+    ] {
+        let mut world = World { essential: Some(kind), ..setting_up(ONESHOT) };
+        assert_eq!(world.ends(Exit::Code(0)), "");
+        assert_eq!((world.outcome, world.service.state()), (Some(outcome), ServiceState::Done), "{kind:?}");
+    }
+    let mut world = World { essential: Some(Essential::Always), ..setting_up(SETUP) };
+    assert_eq!((world.ends(Exit::Code(0)), world.outcome), ("run".into(), None), "run is what is essential");
+}
+
+#[test]
+fn down_during_setup_stops_it_and_run_does_not_follow() {
+    for exit in [TERMINATED, Exit::Code(0), Exit::NOT_RUN] {
+        let mut world = setting_up(SETUP).hooked(&COMMANDS).with(Programs { hooks: &COMMANDS, ..SETUP });
+        assert_eq!(world.order(Command::Down), "TERM setup, CONT setup", "control/X is for run");
+        assert_eq!(world.service.state(), ServiceState::Stopping);
+        assert!(!world.service.view().in_files().got_term);
+        assert_eq!(world.ends(exit), "");
+        assert_eq!((world.outcome, world.service.state()), (None, ServiceState::Down), "{exit:?}");
+        assert!(world.service.history().last_end().is_some_and(|end| end.asked));
+    }
+}
+
+#[test]
+fn a_restart_during_setup_begins_with_setup_again() {
+    for orders in [[Command::Down, Command::Up], [Command::Term, Command::Up]] {
+        for exit in [TERMINATED, Exit::Code(0), Exit::NOT_RUN] {
+            let mut world = setting_up(SETUP);
+            world.rule(strict());
+            world.orders(orders);
+            assert_eq!(world.ends(exit), "setup", "{orders:?} {exit:?}");
+            assert_eq!(world.service.state(), ServiceState::Setup, "it got no TERM");
+        }
+    }
+}
+
+#[test]
+fn exit_during_setup_stops_it_and_supervision_ends() {
+    let mut world = setting_up(SETUP);
+    assert_eq!(world.order(Command::Exit), "TERM setup, CONT setup");
+    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn of_all_signals_only_those_that_stop_it_and_kill_reach_setup() {
+    for command in COMMANDS.into_iter().filter(|c| !matches!(c, Command::Disable | Command::Enable)) {
+        let mut world = setting_up(SETUP);
+        let expected = match command {
+            Command::Down | Command::Exit | Command::Term | Command::StopSignal => "TERM setup, CONT setup",
+            Command::Kill(Target::Process) => "KILL setup",
+            Command::Kill(Target::Group) => "KILL setup's group",
+            _ => "",
+        };
+        assert_eq!(world.order(command), expected, "{command:?}");
+    }
+    let mut world = setting_up(SETUP).limited(Limits { stop_signal: Signal::INT, ..Limits::of(&ServiceRules::ONIT) });
+    assert_eq!(world.order(Command::Down), "INT setup, CONT setup");
+}
+
+#[test]
+fn setup_that_takes_longer_than_timeout_up_is_killed_and_has_failed() {
+    let limits = Limits { up_limit: Some(3 * SECOND), ..Limits::of(&ServiceRules::ONIT) };
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(SETUP).limited(limits);
+    world.begin();
+    assert_eq!(world.wait(3 * SECOND), "kill late setup");
+    assert_eq!(world.wait(KILL_RETRY), "kill late setup", "and again");
+    assert_eq!(world.ends(KILLED), "setup", "its pause is over");
+    assert_eq!(world.outcome, Some(Outcome::SetupFailed(KILLED)));
+    assert_eq!(world.ends(Exit::Code(0)), "run");
+    assert_eq!(world.service.deadline(), None, "run has no such limit");
+    assert_eq!(setting_up(SETUP).service.deadline(), None, "nor has setup, unless the service says so");
+}
+
+#[test]
+fn setup_that_ignores_an_orderly_stop_is_killed_and_one_that_is_restarted_is_not() {
+    let mut world = setting_up(SETUP).limited(kill_after(3 * SECOND));
+    world.order(Command::Down);
+    world.pass(2 * SECOND);
+    world.order(Command::Down);
+    assert_eq!(world.wait(SECOND), "kill late setup", "a repeated order does not put it off");
+    let mut world = setting_up(SETUP).limited(kill_after(3 * SECOND));
+    world.order(Command::Term);
+    assert_eq!(world.service.deadline(), None);
+}
+
+#[test]
+fn escalating_kills_setup() {
+    let mut world = setting_up(SETUP);
+    assert_eq!(world.escalate(), "KILL setup");
+    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert!(world.service.is_gone());
 }
 
 // control/X
@@ -1197,6 +1709,23 @@ fn finish_that_gives_up_says_so_once_for_what_was_wanted_up() {
     world.ends(FAILED);
     world.ends(Exit::GIVE_UP);
     assert_eq!((world.outcome, world.service.view().want), (None, Want::Up), "runit knows no such thing");
+}
+
+#[test]
+fn with_a_service_that_is_essential_on_giveup_everything_ends_when_it_has_failed() {
+    let never = Rules { restart: Restart::Never, ..Rules::default() };
+    let once = Rules { max_restarts: at_most(0, 60), ..Rules::default() };
+    for (rules, exit, outcome) in [
+        (never, FAILED, Outcome::EssentialEnded(FAILED)),
+        (never, Exit::Code(0), Outcome::Done),
+        (once, KILLED, Outcome::EssentialEnded(KILLED)),
+        (once, Exit::Code(0), Outcome::EssentialEnded(Exit::Code(1))), // what has failed is no success
+        (Rules::default(), Exit::PERMANENT, Outcome::EssentialEnded(Exit::PERMANENT)),
+    ] {
+        let mut world = World { essential: Some(Essential::OnGiveup), ..ruled(rules) };
+        world.ends(exit);
+        assert_eq!((world.outcome, world.service.deadline()), (Some(outcome), None), "{exit:?}");
+    }
 }
 
 #[test]

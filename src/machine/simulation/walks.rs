@@ -124,8 +124,8 @@ prop_compose! {
         success in select(vec![0, 0, 1]),
         min in 1u64..3000,
         more in 0u64..20_000,
-        start_retries in proptest::option::of(0u32..4),
         max_restarts in proptest::option::of((0u32..4, 1u64..60).prop_map(|(count, window)| MaxRestarts { count, window: window as u32 * SECOND })),
+        start_retries in proptest::option::of(0u32..4),
         is_default in any::<bool>(),
     ) -> Rare<Rules> {
         let mut restarts: Rare<Rules> = Rare::default();
