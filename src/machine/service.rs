@@ -760,9 +760,9 @@ impl Service {
     /// `run` has had its time to become ready: it is stopped, and has failed.
     fn not_ready(&mut self, now: Mono, pid: Pid) -> Step {
         (self.awaited, self.got_term) = (Some(Awaited::End), true);
-        let patience = self.inputs.limits.kill_after.unwrap_or(KILL_RETRY);
+        let limit = self.inputs.limits.kill_after.unwrap_or(KILL_RETRY);
         if let State::Up { kill_at, .. } = &mut self.state {
-            *kill_at = Some(sooner(*kill_at, now.after(patience)));
+            *kill_at = Some(sooner(*kill_at, now.after(limit)));
         }
         let mut step = Step::from(Effect::NotReady(pid));
         step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, Target::Process));
