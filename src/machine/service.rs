@@ -423,14 +423,18 @@ impl Service {
         }
     }
 
+    /// What runs has so much longer to stop.
+    fn kill_after(&mut self, now: Mono, limit: Option<Duration>) {
+        if let (State::SettingUp { kill_at, .. } | State::Up { kill_at, .. }, Some(limit)) = (&mut self.state, limit) {
+            *kill_at = Some(sooner(*kill_at, now.after(limit)));
+        }
+    }
+
     /// `setup` is stopped without `control/X`, which is for `run`.
     fn stop_setup(&mut self, now: Mono, pid: Pid, signal: Signal) -> Step {
         self.got_term = true;
-        let wants_up = self.want == Want::Up;
-        if let (State::SettingUp { kill_at, .. }, Some(limit), false) =
-            (&mut self.state, self.inputs.limits.kill_after, wants_up)
-        {
-            *kill_at = Some(sooner(*kill_at, now.after(limit)));
+        if self.want != Want::Up {
+            self.kill_after(now, self.inputs.limits.kill_after);
         }
         let mut step = Step::from(Effect::Signal(pid, signal, Target::Process));
         step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
@@ -476,9 +480,7 @@ impl Service {
         if self.rules.pause_needs_process {
             self.paused = false;
         }
-        if let (State::Up { kill_at, .. }, Some(patience)) = (&mut self.state, self.inputs.limits.kill_after) {
-            *kill_at = Some(sooner(*kill_at, now.after(patience)));
-        }
+        self.kill_after(now, self.inputs.limits.kill_after);
         let tail = if self.leaving { Command::Exit } else { Command::Down };
         step.then(self.ask_first(now, tail, Then::Nothing))
     }
@@ -760,10 +762,7 @@ impl Service {
     /// `run` has had its time to become ready: it is stopped, and has failed.
     fn not_ready(&mut self, now: Mono, pid: Pid) -> Step {
         (self.awaited, self.got_term) = (Some(Awaited::End), true);
-        let limit = self.inputs.limits.kill_after.unwrap_or(KILL_RETRY);
-        if let State::Up { kill_at, .. } = &mut self.state {
-            *kill_at = Some(sooner(*kill_at, now.after(limit)));
-        }
+        self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
         let mut step = Step::from(Effect::NotReady(pid));
         step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, Target::Process));
         step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
