@@ -1748,3 +1748,33 @@ fn where_it_stands_is_said_in_one_word() {
     pausing.order(Command::Down);
     assert_eq!(pausing.service.state(), ServiceState::Down);
 }
+
+#[test]
+fn what_does_not_say_in_time_that_it_is_ready_is_stopped_and_setup_is_part_of_that_time() {
+    let limits = Limits { up_limit: Some(10 * SECOND), ..Limits::of(&ServiceRules::ONIT) };
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(SETUP).limited(limits);
+    world.readiness = Readiness::Descriptor(3);
+    assert_eq!(world.begin(), "setup");
+    world.pass(4 * SECOND);
+    assert_eq!(world.ends(Exit::Code(0)), "run");
+    assert_eq!(world.service.state(), ServiceState::Starting);
+    assert_eq!(world.wait(6 * SECOND), "not ready, TERM run, CONT run");
+    assert_eq!(world.wait(KILL_RETRY), "kill late run");
+    assert_eq!(world.ends(Exit::Signal { signal: Signal::KILL, core: false }), "setup");
+    assert!(world.service.history().last_end().is_some_and(|end| !end.asked), "that is no order");
+}
+
+#[test]
+fn what_is_ready_has_no_limit() {
+    let limits = Limits { up_limit: Some(10 * SECOND), ..Limits::of(&ServiceRules::ONIT) };
+    for readiness in [Readiness::Descriptor(3), Readiness::After(9 * SECOND)] {
+        let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN).limited(limits);
+        world.readiness = readiness;
+        assert_eq!((world.begin().as_str(), world.service.state()), ("run", ServiceState::Starting));
+        match readiness {
+            Readiness::After(span) => assert_eq!(world.wait(span), ""),
+            _ => assert_eq!(world.says_that_it_is_ready(), ""),
+        }
+        assert_eq!((world.service.state(), world.service.deadline()), (ServiceState::Up, None));
+    }
+}
