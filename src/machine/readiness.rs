@@ -80,3 +80,28 @@ impl Awaited {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_readiness_holds_and_else_the_descriptor_of_s6() {
+        let (number, after) = (Some(4), Readiness::After(Duration::from_secs(1)));
+        let holds = |readiness, descriptor| Said { readiness, descriptor }.readiness();
+        assert_eq!(holds(Readiness::None, None), Readiness::None);
+        assert_eq!(holds(Readiness::None, number), Readiness::Descriptor(4));
+        assert_eq!([holds(after, None), holds(after, number)], [after; 2]);
+    }
+
+    #[test]
+    fn what_is_not_waited_for_is_ready_at_once() {
+        let awaited = |readiness| Awaited::of(readiness, Mono(5));
+        for readiness in [Readiness::None, Readiness::After(Duration::ZERO), Readiness::Notify, Readiness::Check(None)]
+        {
+            assert!(awaited(readiness).is_none() && !readiness.is_acted_on(), "{readiness:?}");
+        }
+        assert_eq!(awaited(Readiness::Descriptor(3)), Some(Awaited::Word));
+        assert_eq!(awaited(Readiness::After(Duration::from_nanos(7))), Some(Awaited::Time(Mono(12))));
+    }
+}

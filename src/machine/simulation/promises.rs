@@ -1778,3 +1778,14 @@ fn what_is_ready_has_no_limit() {
         assert_eq!((world.service.state(), world.service.deadline()), (ServiceState::Up, None));
     }
 }
+
+/// Also if the supervisor looks at both times when both have passed.
+#[test]
+fn what_would_have_been_ready_after_its_time_is_late() {
+    let limits = Limits { up_limit: Some(5 * SECOND), ..Limits::of(&ServiceRules::ONIT) };
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN).limited(limits);
+    world.readiness = Readiness::After(9 * SECOND);
+    assert_eq!(world.begin(), "run");
+    world.pass(20 * SECOND);
+    assert_eq!(world.ticks(), "not ready, TERM run, CONT run");
+}
