@@ -27,6 +27,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::proc;
 use crate::svdir::{
     Output, Service, Status, SvDir, UnderTest, copy_program, is_root, is_starved, missing_tools, onit, skip,
 };
@@ -147,7 +148,8 @@ impl Stage<'_> {
         match wanted.split_once(' ') {
             Some(("again", wanted)) => stat == wanted && is_new,
             Some(("old", wanted)) => stat == wanted && is_old,
-            _ => stat == wanted,
+            // The kernel stops it a little later, and a TERM that comes before that ends it.
+            _ => stat == wanted && (wanted != "run, paused" || is_stopped(&status)),
         }
     }
 
@@ -197,6 +199,10 @@ fn normalised(line: &str) -> String {
     let at = |index: usize| words.get(index).map_or("", String::as_str);
     let line = (0..words.len()).map(|i| if is_count(at(i)) && at(i + 1).starts_with("seconds") { "X" } else { at(i) });
     line.collect::<Vec<_>>().join(" ")
+}
+
+fn is_stopped(status: &Status) -> bool {
+    status.pid().and_then(proc::Glimpse::of).is_some_and(|process| process.state == 'T')
 }
 
 fn seconds_now() -> u64 {
