@@ -199,8 +199,18 @@ fn what_fails_late_and_then_at_once_is_told_once() {
 #[test]
 fn of_a_run_that_fails_and_a_finish_that_cannot_be_executed_each_is_told_once() {
     let sv = SvDir::new();
-    let web = sv.service("web").run("echo >>lives; exit 1").file_with_mode("finish", "", 0o644).create();
-    let db = sv.service("db").file_with_mode("run", "", 0o644).file_with_mode("finish", "", 0o644).create();
+    let web = sv
+        .service("web")
+        .run("echo >>lives; exit 1")
+        .file_with_mode("finish", "", 0o644)
+        .file("backoff", "200ms 200ms 1h")
+        .create();
+    let db = sv
+        .service("db")
+        .file_with_mode("run", "", 0o644)
+        .file_with_mode("finish", "", 0o644)
+        .file("backoff", "200ms 200ms 1h")
+        .create();
     let onit = sv.start(UnderTest::Onit);
     let mut stamps = Vec::new();
     web.wait_text("lives", |text| text.lines().count() >= 4);
