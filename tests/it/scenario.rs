@@ -256,7 +256,9 @@ fn check(name: &str) {
     let mut wrong = String::new();
     for ((which, tools), transcript) in casts.iter().zip(&transcripts) {
         // Where the machine may stand still for longer than a time-out of the scenario, the tools of others differ, too.
-        let mut tries = if is_starved() { 3 } else { 0 };
+        // And that the real tools under the real supervisor hang once says nothing of ours.
+        let is_measure = (*which, *tools) == (theirs, Tools::Stock);
+        let mut tries = if is_starved() { 3 } else { usize::from(is_measure) };
         let mut difference = difference(&expected, transcript);
         while tries > 0 && !difference.is_empty() {
             tries -= 1;
