@@ -20,11 +20,7 @@ impl Init {
         }
         let services = self.table.services().into_iter().filter_map(|at| self.table.get(at));
         let standings: Vec<Standing> = services
-            .map(|slot| Standing {
-                state: slot.state(),
-                want: slot.service.view().want,
-                last_end: slot.service.history().last_end(),
-            })
+            .map(|slot| Standing { state: slot.state(), last_end: slot.service.history().last_end() })
             .collect();
         if let Some(code) = until.code(standings.into_iter()) {
             self.end_with(code);

@@ -1,7 +1,7 @@
 //! How long services are supervised, if not until an order comes (`onit run --until`).
 
 use super::history::End;
-use super::{ServiceState, Want, words};
+use super::{ServiceState, words};
 
 /// Until when.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -21,8 +21,6 @@ words!(Until, "end of everything: name one of done, any, ready", Done = "done", 
 pub struct Standing {
     /// Its state.
     pub state: ServiceState,
-    /// What it was told to be.
-    pub want: Want,
     /// How it ended the last time.
     pub last_end: Option<End>,
 }
@@ -75,7 +73,7 @@ mod tests {
 
     fn service(state: ServiceState, exit: Option<Exit>) -> Standing {
         let end = |exit: Exit| End { at: Mono(1), exit, asked: false, is_success: exit.is_success(), over: None };
-        Standing { state, want: Want::Up, last_end: exit.map(end) }
+        Standing { state, last_end: exit.map(end) }
     }
 
     fn code(until: Until, services: &[Standing]) -> Option<i32> {

@@ -808,7 +808,7 @@ fn damage(pid: u32, word: u64, count: usize) {
 }
 
 /// It notes nothing any more.
-fn wait_idle(onit: &Supervisor) {
+pub fn wait_idle(onit: &Supervisor) {
     let looked = || proc::Glimpse::of(onit.pid()).map(|glimpse| (glimpse.state, glimpse.switches));
     let mut last = None;
     onit.wait_for("it to be idle", SOON, || {

@@ -1,5 +1,6 @@
 //! When a service is ready: a newline in a pipe, s6's way; a time that it has lived; and what follows if it is not.
 
+use crate::crash_and_upgrade::wait_idle;
 use crate::restarts::{told, wait_state};
 use crate::svdir::{SOON, Service, SvDir, UnderTest, missing_tools, send, skip, wait_for};
 use crate::verbs::{fails, json, start, verb, well};
@@ -127,13 +128,7 @@ fn a_pipe_that_is_closed_without_a_newline_makes_nothing_ready() {
     let onit = start(&sv, UnderTest::Onit);
     web.wait_text("closed", |_| true);
     assert_eq!(told(&sv, "web")["state"], "starting");
-    let switches = || crate::proc::Glimpse::of(onit.pid()).expect("it runs").switches;
-    // A pipe that is not looked at again: nothing wakes the supervisor.
-    let mut before = switches();
-    wait_for("rest", SOON, || {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        (std::mem::replace(&mut before, switches()) == before).then_some(())
-    });
+    wait_idle(&onit); // the pipe is not looked at again
     assert_eq!(onit.stderr(), "");
 }
 
