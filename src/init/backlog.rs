@@ -97,6 +97,11 @@ impl Backlog {
         self.queue.is_empty()
     }
 
+    /// Whether one waits for its turn, or for its time although it was not refused: it is still being made.
+    pub fn has_newcomers(&self) -> bool {
+        self.names.values().any(|waiting| waiting.memo.refused.is_none())
+    }
+
     /// When the time of the first name comes that waits for its time.
     pub fn deadline(&self) -> Option<Mono> {
         self.times.first().map(|(at, _)| *at)

@@ -109,6 +109,10 @@ impl Scan {
         self.look_at_all || !self.backlog.is_empty()
     }
 
+    pub(super) fn has_newcomers(&self) -> bool {
+        self.backlog.has_newcomers()
+    }
+
     pub(super) fn deadline(&self) -> Option<Mono> {
         let door = self.claim.as_ref().and_then(|(_, door)| door.deadline());
         [self.backlog.deadline(), self.poll.at, self.search_at, door].into_iter().flatten().min()

@@ -33,6 +33,15 @@ fn when_nothing_is_left_to_run_it_ends_with_the_worst_code() {
     assert_eq!(onit.wait_end(SOON), Ending::Code(137), "{}", onit.stderr());
 }
 
+/// They are taken in a moment later, as a `run` may still come.
+#[test]
+fn oneshots_alone_are_waited_for() {
+    let sv = SvDir::new();
+    let job = sv.service("job").exec("setup", "#!/bin/sh\necho done >>got\n").create();
+    let onit = until(&sv, &["--until", "done"]);
+    assert_eq!((onit.wait_end(SOON), job.text("got").as_str()), (Ending::Code(0), "done\n"), "{}", onit.stderr());
+}
+
 #[test]
 fn while_one_is_started_again_it_goes_on() {
     let sv = SvDir::new();
