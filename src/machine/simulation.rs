@@ -551,7 +551,7 @@ impl World {
     /// The supervisor fails between two steps, and another one goes on from what it noted.
     fn forget_and_remember(&mut self) {
         let history = self.service.history().clone();
-        let again = Service::remembered(self.rules, self.role, self.service.memory(), history);
+        let again = Service::remembered(self.rules, self.role, self.service.memory(), self.service.extra(), history);
         let mut again = again.expect("what is noted can be read");
         assert_eq!(again.inputs.limits, self.service.inputs.limits, "what holds for a process since its start");
         again.inputs = self.service.inputs.clone();

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How many words. Some of them are free.
 pub const WORDS: usize = 15;
+/// And how many for what few services need.
+pub const EXTRA: usize = 7;
 
 fields! {
     /// Everything about a service but its rules, its role, its last lives and what it has to look up anyhow. Instants and
@@ -167,8 +169,19 @@ impl Service {
         memory
     }
 
+    /// And of what few services need: zeros for the others.
+    pub fn extra(&self) -> [u64; EXTRA] {
+        [0; EXTRA]
+    }
+
     /// The service that this is the memory of. `None` if it is nobody's.
-    pub fn remembered(rules: &'static ServiceRules, role: Role, memory: Memory, history: History) -> Option<Service> {
+    pub fn remembered(
+        rules: &'static ServiceRules,
+        role: Role,
+        memory: Memory,
+        _extra: [u64; EXTRA],
+        history: History,
+    ) -> Option<Service> {
         Some(Service {
             rules,
             role,
