@@ -42,6 +42,9 @@ pub fn lines(talk: &mut Connection, target: &Target, service: &ServiceStatus, pa
     if let Some(why) = why(service, &lives) {
         say("why", why);
     }
+    if let Some(health) = health(service) {
+        say("health", health);
+    }
     if service.restarts.is_some() {
         say("restarts", restarts(service));
     }
@@ -89,6 +92,17 @@ fn want(service: &ServiceStatus) -> String {
         text.push_str(", and to be left alone");
     }
     text + if service.enabled { "" } else { "; does not start by itself (there is a file \"down\")" }
+}
+
+fn health(service: &ServiceStatus) -> Option<String> {
+    if let Some(unwell) = format::unwell(service) {
+        return Some(unwell);
+    }
+    let health = service.health.as_ref().map(ToString::to_string);
+    Some(match service.health_failures? {
+        0 => health?,
+        failures => format!("{}; ./health has failed {failures} times in a row", health.as_deref().unwrap_or("not known")),
+    })
 }
 
 fn restarts(service: &ServiceStatus) -> String {

@@ -6,8 +6,11 @@ use super::pending::PendingChild;
 use super::report::seen;
 use super::table::{LogPipe, SlotId};
 use super::warnings::Matter;
+use crate::machine::probe::Failure;
 use crate::machine::restart::{Cause, MaxRestarts};
-use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
+use crate::machine::{
+    Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Target, View, Want,
+};
 use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan};
 use crate::sys::{Errno, fs, process};
 use crate::wire::journal::Field;
@@ -28,6 +31,7 @@ impl Init {
         let before = self.table.get(at).map(|slot| slot.service.view())?;
         let (mut next, mut outcome) = (Some(event), None);
         let (mut told, mut ended) = (self.table.get(at).map(seen), None);
+        let health = self.table.get(at).and_then(|slot| slot.service.health());
         while let Some(event) = next.take() {
             self.look_up(at, event);
             let Some(slot) = self.table.get_mut(at) else { break };
@@ -44,6 +48,7 @@ impl Init {
             outcome = outcome.or(step.outcome);
         }
         self.warn_if_changed(at, &mut told, &mut ended, true);
+        self.publish_health(at, health);
         self.table.journal.set(Field::Doing, 0);
         self.forget_lateness(at, &before);
         self.trace(at, &before);
@@ -115,7 +120,7 @@ impl Init {
                 let script = script_name(script);
                 let trouble = format!("{script} is still running past its time limit; killing it");
                 self.warn_about(at, Matter::Late(script), trouble);
-                let _ = process::kill(pid, crate::machine::Signal::KILL, crate::machine::Target::Process);
+                let _ = process::kill(pid, Signal::KILL, Target::Process);
             }
             Effect::NotReady(_) => {
                 self.wait_for_exec();
@@ -125,7 +130,29 @@ impl Init {
                 let trouble = format!("not ready within {limit} (timeout-up); stopping it");
                 self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
             }
+            Effect::KillProbe(pid) => {
+                self.wait_for_exec();
+                for to in [Target::Group, Target::Process] {
+                    let _ = process::kill(pid, Signal::KILL, to); // one that was stopped before its exec leads no group
+                }
+            }
+            Effect::Unhealthy { failures, last, stops } => self.warn_of_health(at, failures, last, stops),
             Effect::DownFile(down) => self.set_down_file(at, down),
+        }
+    }
+
+    fn warn_of_health(&mut self, at: SlotId, failures: u16, last: Failure, stops: bool) {
+        self.wait_for_exec();
+        let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
+        let last = match last {
+            Failure::Ended(exit) => Ended(exit).to_string(),
+            Failure::Late => "took too long".to_owned(),
+            Failure::NotExecuted => "could not be executed".to_owned(),
+        };
+        let then = if stops { "; restarting it" } else { "" };
+        self.warn(at, &format_args!("health failed {times} (last: {last}){then}"));
+        if let Some(slot) = self.table.get_mut(at).filter(|_| stops) {
+            slot.end_is_explained = true;
         }
     }
 
@@ -162,6 +189,8 @@ impl Init {
                 let program = CString::new(control::program(command).unwrap_or_default()).unwrap_or_default();
                 self.exec(at, script, &[&program])
             }
+            Script::Check => self.exec(at, script, &[c"./check"]),
+            Script::Health => self.exec(at, script, &[c"./health"]),
         }
     }
 
@@ -170,7 +199,7 @@ impl Init {
         self.wait_for_exec();
         let ready_pipe = match script {
             Script::Run => self.new_ready_pipe(at),
-            Script::Setup | Script::Finish(_) | Script::Control(_) => Ok(None),
+            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health => Ok(None),
         };
         let ready_pipe = match ready_pipe {
             Ok(pipe) => pipe,
@@ -190,11 +219,12 @@ impl Init {
         let descriptors: Vec<Descriptor> = log.into_iter().chain(ready).collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
         let variables = environment.variables();
+        let is_probe = matches!(script, Script::Check | Script::Health); // it is killed with all that it has started
         let plan = Plan {
             dir: Some(&slot.dir),
             environment: &variables,
             descriptors: &descriptors,
-            job: if self.config.new_session { Job::Session } else { Job::Inherited },
+            job: if self.config.new_session || is_probe { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),
             group: self.children.group.as_ref(),
             ..Plan::new(argv)
@@ -206,7 +236,7 @@ impl Init {
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
                 self.runs_now(at, pid)
             }
-            (Ok(pid), Script::Setup | Script::Finish(_) | Script::Control(_)) => {
+            (Ok(pid), Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health) => {
                 match self.children.spawner.wait_for_exec() {
                     Some((_, Exec::Failed(errno))) => {
                         self.warn_of_exec_error(at, script, errno);
@@ -257,7 +287,7 @@ impl Init {
         self.children.dying.push(pid);
         self.warn_of_exec_error(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
-            slot.exec_error_reported = true;
+            slot.end_is_explained = true;
         }
     }
 
@@ -339,7 +369,7 @@ impl Init {
     /// `run` of a service has ended, after so long. Whether that is news.
     fn record_end(&mut self, at: SlotId, lived: Duration) -> bool {
         let Some(slot) = self.table.get_mut(at) else { return false };
-        let told = std::mem::take(&mut slot.exec_error_reported);
+        let told = std::mem::take(&mut slot.end_is_explained);
         if lived >= SHORT_LIFE && !told {
             slot.warnings.take(Matter::Life); // what could not be executed has not lived, however long that took
         }
@@ -453,7 +483,6 @@ fn finish_arguments(exit: Exit) -> (CString, CString) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Signal;
 
     #[test]
     fn finish_gets_the_arguments_that_runit_gives() {

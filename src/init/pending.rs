@@ -87,7 +87,7 @@ impl Init {
     fn exec_failed(&mut self, child: &PendingChild, errno: Errno) {
         match child.script {
             Script::Run => self.run_failed(child.at, child.pid, errno),
-            Script::Setup | Script::Finish(_) | Script::Control(_) => {
+            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health => {
                 self.warn_of_exec_error(child.at, child.script, errno)
             }
         }
@@ -118,7 +118,7 @@ impl Init {
         let trouble = format!("{script} could not be executed within {limit} ({cause}); {then}");
         self.warn_of_script(child.at, child.script, &trouble);
         if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
-            slot.exec_error_reported = true;
+            slot.end_is_explained = true;
         }
     }
 
@@ -135,8 +135,12 @@ impl Init {
         match child.script {
             Script::Setup if is_unexecuted || child.exec.is_killed() => Exit::NOT_EXECUTED,
             Script::Setup => exit,
-            Script::Run | Script::Finish(_) | Script::Control(_) if child.exec.is_killed() => Exit::NOT_RUN,
-            Script::Run | Script::Finish(_) | Script::Control(_) => exit,
+            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health
+                if child.exec.is_killed() =>
+            {
+                Exit::NOT_RUN
+            }
+            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health => exit,
         }
     }
 }

@@ -404,6 +404,7 @@ impl Init {
         for pid in pids {
             self.table.own(pid, at);
         }
+        self.restore_probes(at);
         self.restore_pending(at);
         self.restore_ready_pipe(at);
         self.listen_for_orders(at);

@@ -12,6 +12,7 @@ pub mod history;
 pub mod main_process;
 pub mod pending;
 pub mod policy;
+pub mod probe;
 pub mod rare;
 pub mod readiness;
 pub mod recovery;
@@ -27,6 +28,7 @@ pub mod watchdog;
 mod word;
 
 use history::End;
+use probe::Failure;
 use restart::Cause;
 use std::fmt;
 use std::time::Duration;
@@ -147,6 +149,8 @@ impl Exit {
     pub const PERMANENT: Exit = Exit::Code(100);
     /// What `finish` says when the service is not to be started again, in s6 and natively.
     pub const GIVE_UP: Exit = Exit::Code(125);
+    /// What `health` says of a service that works, and not as it should.
+    pub const DEGRADED: Exit = Exit::Code(75);
 
     /// What a shell makes of it: the code, or 128 and the signal.
     pub fn shell_code(self) -> u8 {
@@ -226,6 +230,10 @@ pub enum Script {
     Finish(Exit),
     /// `control/X`: what is run in place of this command's signal.
     Control(Command),
+    /// `check`: what says whether the service is ready.
+    Check,
+    /// `health`: what says whether it is well.
+    Health,
 }
 
 /// Why a program could not be started.
@@ -269,6 +277,17 @@ pub enum Effect {
     KillLate(Pid, Script),
     /// `run` has not become ready in its time, and is stopped.
     NotReady(Pid),
+    /// This `check` or `health` is killed, with all that it has started.
+    KillProbe(Pid),
+    /// `health` has failed so often in a row, the last time because of this.
+    Unhealthy {
+        /// How often.
+        failures: u16,
+        /// The last time.
+        last: Failure,
+        /// `run` is stopped for it.
+        stops: bool,
+    },
     /// Create (true) or remove (false) the file `down`.
     DownFile(bool),
 }

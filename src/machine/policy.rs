@@ -1,5 +1,6 @@
 //! The habits in which the supervisors of this family differ, and the limits of one service.
 
+use super::probe;
 use super::rare::Rare;
 use super::readiness::Said;
 use super::restart::Rules;
@@ -47,6 +48,8 @@ pub struct ServiceRules {
     pub scripts: bool,
     /// `setup` is looked for, too.
     pub setup: bool,
+    /// `check` and `health` are asked.
+    pub probes: bool,
     /// `down` takes back an order to leave, as `up` does.
     down_stays: bool,
     /// A `finish` that ends with [`Exit::GIVE_UP`](super::Exit::GIVE_UP) ends the restarts.
@@ -70,6 +73,7 @@ impl ServiceRules {
         leave: Leave::Stop,
         scripts: true,
         setup: true,
+        probes: true,
         down_stays: false,
         finish_gives_up: true,
         pause_needs_process: false,
@@ -83,6 +87,7 @@ impl ServiceRules {
         pause: Pause::AfterEnd,
         limits_restarts: false,
         setup: false,
+        probes: false,
         up_ends_pause: false,
         down_stays: true,
         finish_gives_up: false,
@@ -98,6 +103,7 @@ impl ServiceRules {
         leave: Leave::Wait,
         scripts: false,
         setup: false,
+        probes: false,
         finish_gives_up: false,
         pause_needs_process: true,
         fork_pause: Duration::from_secs(5),
@@ -199,6 +205,8 @@ pub struct Scripts {
     pub oneshot: bool,
     /// `finish`.
     pub finish: bool,
+    /// `health`.
+    pub health: bool,
     hooks: u16,
 }
 
@@ -226,6 +234,8 @@ pub struct Inputs {
     pub restarts: Rare<Rules>,
     /// When it counts as ready.
     pub readiness: Rare<Said>,
+    /// How its probes are asked.
+    pub probes: Rare<probe::Said>,
     /// Which programs it has.
     pub scripts: Scripts,
     /// For a logger: how much is left in the pipe that it reads from, in bytes.
@@ -240,6 +250,7 @@ impl Inputs {
             essential: None,
             restarts: Rare::default(),
             readiness: Rare::default(),
+            probes: Rare::default(),
             scripts: Scripts::default(),
             unread: 0,
         }

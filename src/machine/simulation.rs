@@ -4,7 +4,8 @@
 //! each event it compares the machine with what a bystander knows ([`Known`]), so each test in the rooms below also
 //! checks that:
 //!
-//! - never two `run`s live, nor `run` beside `finish`, nor two `control/X`
+//! - never two `run`s live, nor `run` beside `finish`, nor two `control/X`, nor two probes
+//! - `check` asks a `run` that is not ready, `health` one that is, and neither outlives it or its order to stop
 //! - no signal goes to a process that is not alive and ours
 //! - few starts follow from one event
 //! - what is wanted up has a process or a deadline; what is not wanted starts nothing and has no deadline
@@ -19,6 +20,7 @@ mod transitions;
 mod walks;
 
 use super::policy::{Essential, Leave, Limits, Scripts, ServiceRules};
+use super::probe::{HealthAction, HealthPolicy};
 use super::rare::Rare;
 use super::readiness::Readiness;
 use super::restart::{Restart, Rules};
@@ -72,6 +74,7 @@ struct Programs {
     finish: Program,
     hooks: &'static [Command],
     refused_hooks: Option<Refusal>,
+    refused_probes: Option<Refusal>,
 }
 
 impl Programs {
@@ -82,6 +85,7 @@ impl Programs {
         finish: Program::Absent,
         hooks: &[],
         refused_hooks: None,
+        refused_probes: None,
     };
     const RUN_AND_FINISH: Programs = Programs { finish: Program::Runs, ..Programs::RUN };
 
@@ -107,6 +111,7 @@ impl Programs {
             Script::Finish(_) => of(self.finish),
             Script::Control(command) if self.hooks.contains(&command) => None,
             Script::Control(_) => Some(self.refused_hooks.expect("it has no such hook")),
+            Script::Check | Script::Health => self.refused_probes,
         }
     }
 }
@@ -125,6 +130,8 @@ struct Process {
     doomed: bool,
     /// It was last killed for being late at.
     killed: Option<Mono>,
+    /// For a probe: the `run` that it asks about.
+    about: Option<Pid>,
 }
 
 /// What a bystander knows from the orders and the deaths alone.
@@ -164,6 +171,10 @@ struct Known {
     ready_since: Option<Mono>,
     /// How many of the last lives were never ready.
     unready: u32,
+    /// How many times in a row `health` has failed in this life.
+    unwell: u32,
+    /// `run` was stopped for it.
+    stopped_as_unhealthy: bool,
     escalated: bool,
 }
 
@@ -184,6 +195,8 @@ struct World {
     essential: Option<Essential>,
     restarts: Rare<Rules>,
     readiness: Readiness,
+    /// How `health` is asked, if there is one.
+    health: Option<HealthPolicy>,
     /// What held when `run` was started.
     readiness_of_life: Readiness,
     /// What the last event meant for others.
@@ -209,6 +222,7 @@ impl World {
             essential: None,
             restarts: Rare::default(),
             readiness: Readiness::None,
+            health: None,
             readiness_of_life: Readiness::None,
             outcome: None,
             known: Known {
@@ -232,6 +246,8 @@ impl World {
                 awaited: false,
                 ready_since: None,
                 unready: 0,
+                unwell: 0,
+                stopped_as_unhealthy: false,
                 escalated: false,
             },
         }
@@ -283,9 +299,15 @@ impl World {
         commands.map(|command| self.order(command))
     }
 
-    /// The one process that is not a hook ends.
+    /// The one process that is no hook and no probe ends.
     fn ends(&mut self, exit: Exit) -> String {
-        let at = self.living.iter().position(|p| !is_control(p.script)).expect("run or finish lives");
+        let at = self.living.iter().position(|p| part(p.script) == Part::Life).expect("run or finish lives");
+        self.death(at, exit)
+    }
+
+    /// `check` or `health` ends.
+    fn probe_ends(&mut self, exit: Exit) -> String {
+        let at = self.living.iter().position(|p| part(p.script) == Part::Probe).expect("a probe lives");
         self.death(at, exit)
     }
 
@@ -296,8 +318,11 @@ impl World {
 
     fn death(&mut self, at: usize, exit: Exit) -> String {
         let dead = self.living.swap_remove(at);
-        if !is_control(dead.script) {
+        if part(dead.script) == Part::Life {
             self.known.down_since = self.now;
+        }
+        if part(dead.script) == Part::Probe {
+            self.learn_of_answer(&dead, exit);
         }
         let gives_up = matches!(dead.script, Script::Finish(_)) && exit == Exit::GIVE_UP && !self.known.owed;
         if gives_up && self.rules.finish_gives_up {
@@ -321,6 +346,17 @@ impl World {
         self.handle(Event::Died(dead.pid, exit))
     }
 
+    fn learn_of_answer(&mut self, probe: &Process, exit: Exit) {
+        let is_void = probe.doomed && probe.killed.is_none_or(|at| self.now < at) || self.known.paused;
+        let counts = probe.about == self.service.view().pid && !is_void && !self.service.view().got_term;
+        let is_well = matches!(exit, Exit::Code(0 | 75)) && !probe.doomed;
+        match probe.script {
+            Script::Check if counts && exit == Exit::Code(0) && !probe.doomed => self.learn_that_it_is_ready(),
+            Script::Health if counts => self.known.unwell = if is_well { 0 } else { self.known.unwell + 1 },
+            _ => {}
+        }
+    }
+
     fn limits_restarts(&self) -> bool {
         self.rules.limits_restarts && self.role == Role::Main
     }
@@ -334,7 +370,7 @@ impl World {
         known.failed = !(known.asked_to_end || is_effect);
         if !known.failed {
             let is_asked = known.asked_to_end || !is_wanted || !self.limits_restarts();
-            let is_success = rules.success.contain(exit);
+            let is_success = rules.success.contain(exit) && !self.known.stopped_as_unhealthy;
             return !is_asked && rules.restart.is_over(is_success).is_some();
         }
         known.ends.push(now);
@@ -348,7 +384,7 @@ impl World {
         known.streak += 1;
         known.unready = if known.ready_since.is_some() { 0 } else { known.unready + 1 };
         let gives_up = rules.start_retries.is_some_and(|most| known.unready > most);
-        let is_success = rules.success.contain(exit);
+        let is_success = rules.success.contain(exit) && !known.stopped_as_unhealthy;
         let is_too_often = rules.max_restarts.is_some_and(|most| {
             known.ends.iter().filter(|at| now.since(**at) <= most.window).count() > most.count as usize
         });
@@ -473,8 +509,8 @@ impl World {
     fn ticks(&mut self) -> String {
         let mut words = Vec::new();
         while self.is_due() {
-            // `control/X` and the program beside it may be due at once; a third time is a busy loop.
-            assert!(words.len() < 3, "a tick at its deadline leads on: {:?}", self.service);
+            // `control/X`, a probe and the program beside them may be due at once; one more time is a busy loop.
+            assert!(words.len() < 4, "a tick at its deadline leads on: {:?}", self.service);
             if let Readiness::After(span) = self.readiness_of_life
                 && self.now >= self.known.up_since.after(span)
                 && self
@@ -501,7 +537,7 @@ impl World {
     fn settle(&mut self) -> Duration {
         let from = self.now;
         self.programs = Programs { hooks: self.programs.hooks, ..Programs::RUN_AND_FINISH };
-        self.readiness = Readiness::None;
+        (self.readiness, self.health) = (Readiness::None, None);
         for _ in 0..100 {
             self.ticks();
             if self.known.awaited && self.service.view().phase == Phase::Run {
@@ -565,6 +601,8 @@ impl World {
         (inputs.essential, inputs.unread) = (self.essential, self.unread);
         inputs.restarts = self.restarts.clone();
         inputs.readiness.readiness = self.readiness;
+        inputs.scripts.health = self.health.is_some();
+        inputs.probes.policy = self.health.unwrap_or_default();
     }
 
     fn act(&mut self, effect: Effect, words: &mut Vec<String>) {
@@ -600,6 +638,26 @@ impl World {
                 self.process(pid).told = true;
                 words.push("not ready".into());
             }
+            Effect::KillProbe(pid) => {
+                let now = self.now;
+                let process = self.process(pid);
+                assert_eq!(part(process.script), Part::Probe);
+                process.receive(Signal::KILL);
+                process.killed = process.limit.filter(|limit| now.since(process.born) >= *limit).map(|_| now);
+                words.push(format!("kill {}", script_word(process.script)));
+            }
+            Effect::Unhealthy { failures, last: _, stops } => {
+                let policy = self.health.expect("there is a health");
+                assert_eq!(u32::from(failures), self.known.unwell, "how often it has failed");
+                assert!(self.known.unwell >= policy.retries, "it may fail so often");
+                assert_eq!(stops, policy.action == HealthAction::Restart);
+                if stops {
+                    let run = self.living.iter_mut().find(|p| p.script == Script::Run).expect("run lives");
+                    run.told = true;
+                    (self.known.stop_sent, self.known.stopped_as_unhealthy) = (true, true);
+                }
+                words.push("unhealthy".into());
+            }
             Effect::DownFile(true) => words.push("create down".into()),
             Effect::DownFile(false) => words.push("remove down".into()),
         }
@@ -611,7 +669,7 @@ impl World {
 
     fn start(&mut self, script: Script, words: &mut Vec<String>) -> Event {
         assert!(!self.known.escalated, "nothing starts when patience is over");
-        assert!(self.living.iter().all(|p| is_control(p.script) != is_control(script)), "{script:?} beside its like");
+        assert!(self.living.iter().all(|p| part(p.script) != part(script)), "{script:?} beside its like");
         match script {
             Script::Setup => {
                 assert!(self.rules.setup, "other tools have no setup");
@@ -623,6 +681,7 @@ impl World {
                 self.known.owed |= self.known.want == Want::Once; // until `run` has started
             }
             Script::Run => self.check_start(),
+            Script::Check | Script::Health => self.check_probe(script),
             Script::Finish(_) | Script::Control(_) => {}
         }
         let refusal = self.programs.refusal(script);
@@ -642,7 +701,8 @@ impl World {
                 self.known.paused = false;
             }
             (Script::Setup | Script::Run, Some(Refusal::Fork)) => self.known.no_process = true,
-            (Script::Finish(_), Some(Refusal::Fork)) | (Script::Finish(_), None) | (Script::Control(_), _) => {}
+            (Script::Health, Some(Refusal::Exec)) => self.known.unwell += 1,
+            (Script::Finish(_), Some(Refusal::Fork) | None) | (Script::Control(_) | Script::Check | Script::Health, _) => {}
         }
         match refusal {
             Some(refusal) => words.push(format!("no {}: {refusal:?}", script_word(script))),
@@ -659,8 +719,10 @@ impl World {
             Script::Run => None,
             Script::Finish(_) => self.limits.finish_limit,
             Script::Control(_) => Some(self.rules.control_limit),
+            Script::Check => Some(5 * SECOND),
+            Script::Health => self.health.map(|policy| policy.timeout),
         };
-        if !is_control(script) {
+        if part(script) == Part::Life {
             self.known.paused = false;
             self.known.stop_sent = false;
         }
@@ -668,17 +730,20 @@ impl World {
             self.known.life_since = self.now;
         }
         if script == Script::Run {
-            let waits = self.readiness.is_acted_on();
+            let is_asked = self.rules.probes && self.role == Role::Main;
+            let waits = self.readiness.is_acted_on() && (is_asked || !matches!(self.readiness, Readiness::Check(_)));
             self.known.ready_since = (!waits).then_some(self.now);
             self.known.awaited = waits;
             self.readiness_of_life = self.readiness;
+            (self.known.unwell, self.known.stopped_as_unhealthy) = (0, false);
         }
         if matches!(script, Script::Setup | Script::Run) {
             self.known.asked_to_end = false;
             self.known.signalled = None;
         }
         let (told, stopped, doomed, killed) = (false, false, false, None);
-        self.living.push(Process { pid, script, born: self.now, limit, told, stopped, doomed, killed });
+        let about = self.service.view().pid.filter(|_| part(script) == Part::Probe);
+        self.living.push(Process { pid, script, born: self.now, limit, told, stopped, doomed, killed, about });
         Event::Spawned(pid)
     }
 
@@ -741,6 +806,18 @@ impl World {
         known.hasty = false;
     }
 
+    /// A probe is about to be started.
+    fn check_probe(&self, script: Script) {
+        let view = self.service.view();
+        assert!(self.rules.probes && self.role == Role::Main, "natively, and not for loggers");
+        assert!(view.phase == Phase::Run && !view.got_term && !view.paused, "it asks who can answer: {view:?}");
+        let by_check = matches!(self.readiness_of_life, Readiness::Check(_));
+        match script {
+            Script::Check => assert!(self.known.awaited && by_check, "it is not known yet"),
+            _ => assert!(!self.known.awaited && self.health.is_some(), "nothing is asked before it is ready"),
+        }
+    }
+
     fn check(&self) {
         if self.service.is_gone() {
             assert!(self.living.is_empty(), "nothing outlives supervision");
@@ -753,7 +830,11 @@ impl World {
 
     fn check_view(&self) {
         let view = self.service.view();
-        let shown = self.living.iter().find(|p| !is_control(p.script));
+        let shown = self.living.iter().find(|p| part(p.script) == Part::Life);
+        for probe in self.living.iter().filter(|p| part(p.script) == Part::Probe) {
+            let is_asked = view.phase == Phase::Run && probe.about == view.pid && !view.got_term;
+            assert!(is_asked || probe.doomed, "{:?} outlives what it is about: {:?}", probe.script, self.service);
+        }
         assert_eq!(view.pid, shown.map(|p| p.pid), "the pid is that of what runs");
         match shown.map(|p| p.script) {
             Some(Script::Setup) => assert_eq!(view.phase, Phase::Setup),
@@ -826,8 +907,24 @@ impl Process {
     }
 }
 
+/// Of programs of one part one lives at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Life,
+    Hook,
+    Probe,
+}
+
+fn part(script: Script) -> Part {
+    match script {
+        Script::Setup | Script::Run | Script::Finish(_) => Part::Life,
+        Script::Control(_) => Part::Hook,
+        Script::Check | Script::Health => Part::Probe,
+    }
+}
+
 fn is_control(script: Script) -> bool {
-    matches!(script, Script::Control(_))
+    part(script) == Part::Hook
 }
 
 // Words, for failures and for the table of transitions.
@@ -838,6 +935,8 @@ fn script_word(script: Script) -> String {
         Script::Run => "run".into(),
         Script::Finish(exit) => format!("finish {}", exit_word(exit)),
         Script::Control(command) => format!("control/{}", command_word(command)),
+        Script::Check => "check".into(),
+        Script::Health => "health".into(),
     }
 }
 

@@ -52,6 +52,8 @@ pub enum Moment {
     Stop,
     /// At an end of `run`, or of a `finish` that gives up.
     Death,
+    /// Before a start, and before each `health`.
+    Probe,
 }
 
 /// How the value of a small file gets into what the machine of a service knows.
@@ -70,8 +72,6 @@ pub enum Reader {
     Supervisor,
     /// PID 1, as one of the inputs of a service.
     Input(Moment, Input),
-    /// The verbs, and `sv`.
-    Clients,
     /// Nothing: it has a meaning, and this version does not act on it.
     Nothing,
 }
@@ -242,7 +242,7 @@ macro_rules! small_files {
             }
             /// How `health` is asked, and what follows.
             health_policy: HealthPolicy = "health-policy" {
-                for ONIT, default "every=10s timeout=5s retries=3 after=0s action=restart", read by nothing, parse svdir::HealthPolicy::parse;
+                for ONIT, default "every=10s timeout=5s retries=3 after=0s action=restart", read by onit at Probe into probes.policy, parse svdir::HealthPolicy::parse;
                 hint "write words as every=10s timeout=5s retries=3 after=0s action=restart (or report)"; systemd Lost("no equivalent of a program that is asked")
             }
         }
@@ -312,8 +312,8 @@ macro_rules! define {
             File { name: "run", kind: Kind::Program, targets: ALL, reader: Reader::Supervisor },
             File { name: "setup", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
             File { name: "finish", kind: Kind::Program, targets: RUNIT_AND_S6, reader: Reader::Supervisor },
-            File { name: "check", kind: Kind::Program, targets: RUNIT, reader: Reader::Clients },
-            File { name: "health", kind: Kind::Program, targets: ONIT, reader: Reader::Nothing },
+            File { name: "check", kind: Kind::Program, targets: RUNIT, reader: Reader::Supervisor },
+            File { name: "health", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
             File { name: "down", kind: Kind::Flag, targets: ALL, reader: Reader::Supervisor },
             File { name: "control", kind: Kind::Directory, targets: RUNIT, reader: Reader::Supervisor },
             File { name: "log", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
@@ -363,7 +363,7 @@ pub fn value(name: &str) -> Option<&'static Value> {
 pub fn inputs(moments: &[Moment]) -> impl Iterator<Item = (&'static File, Input)> + Clone {
     FILES.iter().filter_map(move |file| match file.reader {
         Reader::Input(when, input) if moments.contains(&when) => Some((file, input)),
-        Reader::Input(..) | Reader::Supervisor | Reader::Clients | Reader::Nothing => None,
+        Reader::Input(..) | Reader::Supervisor | Reader::Nothing => None,
     })
 }
 
@@ -377,7 +377,7 @@ mod tests {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
         assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 10]);
         let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
-        assert_eq!(later.len(), 7, "{later:?}");
+        assert_eq!(later.len(), 5, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn what_stands_in_the_table_is_what_holds_without_the_file() {
         let none = Inputs::of(&ServiceRules::ONIT);
-        for moment in [Moment::Start, Moment::Stop, Moment::Death] {
+        for moment in [Moment::Start, Moment::Stop, Moment::Death, Moment::Probe] {
             for (file, input) in inputs(&[moment]) {
                 let default = value(file.name).expect("it has a value").default;
                 let mut inputs = none.clone();
@@ -418,6 +418,7 @@ mod tests {
                     "start-retries" => "3",
                     "down-signal" => "INT",
                     "readiness" => "after 5s",
+                    "health-policy" => "retries=5",
                     "notification-fd" => "3",
                     _ => "7s",
                 };

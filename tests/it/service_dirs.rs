@@ -1131,8 +1131,7 @@ fn lint_tells_circles_of_a_thousand_services() {
 }
 
 /// The files that the design gives a meaning to, and PID 1 does not.
-const NOT_YET: [&str; 7] =
-    ["after.d", "condition", "dependencies.d", "health", "health-policy", "instances", "max-death-tally"];
+const NOT_YET: [&str; 5] = ["after.d", "condition", "dependencies.d", "instances", "max-death-tally"];
 
 #[test]
 fn what_onit_does_not_act_on_is_told() {
@@ -1161,7 +1160,6 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
         match file.reader {
             Reader::Supervisor => assert!(is_named(file.name), "{}", file.name),
             Reader::Input(..) => assert!(!is_named(file.name), "{}", file.name),
-            Reader::Clients => {} // the api tells whether there is one
             Reader::Nothing => {
                 assert!(!is_named(file.name), "{}", file.name);
                 later.push(file.name);
@@ -1176,6 +1174,7 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
     let limits =
         ["essential", "restart", "success-codes", "backoff", "max-restarts", "start-retries", "timeout-finish"];
     assert_eq!(read(Moment::Death), limits);
+    assert_eq!(read(Moment::Probe), ["health-policy"]);
 }
 
 #[test]
