@@ -101,7 +101,9 @@ fn health(service: &ServiceStatus) -> Option<String> {
     let health = service.health.as_ref().map(ToString::to_string);
     Some(match service.health_failures? {
         0 => health?,
-        failures => format!("{}; ./health has failed {failures} times in a row", health.as_deref().unwrap_or("not known")),
+        failures => {
+            format!("{}; ./health has failed {failures} times in a row", health.as_deref().unwrap_or("not known"))
+        }
     })
 }
 

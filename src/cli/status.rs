@@ -252,12 +252,8 @@ fn summary(services: &[ServiceStatus], lines: usize) -> Option<String> {
 
 /// Without what changes by itself: what is left says that something has happened.
 fn steady(services: &[ServiceStatus]) -> Vec<ServiceStatus> {
-    let still = |service: &ServiceStatus| ServiceStatus {
-        seconds: 0.0,
-        next: None,
-        health_asked: None,
-        ..service.clone()
-    };
+    let still =
+        |service: &ServiceStatus| ServiceStatus { seconds: 0.0, next: None, health_asked: None, ..service.clone() };
     services.iter().map(still).collect()
 }
 

@@ -520,3 +520,183 @@ impl Probe {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const NOW: Mono = Mono(1_000_000_000_000);
+    const PID: Pid = Pid(7);
+    const FAILED: Exit = Exit::Code(1);
+
+    fn policy() -> HealthPolicy {
+        HealthPolicy::default()
+    }
+
+    fn report() -> HealthPolicy {
+        HealthPolicy { action: HealthAction::Report, ..policy() }
+    }
+
+    /// Asks once, as soon as it is due, and is answered after `took`. Returns when it asked, and what follows.
+    fn asks(probe: &mut Probe, took: Duration, exit: Exit, policy: &HealthPolicy) -> (Mono, Verdict) {
+        let at = probe.deadline().expect("one is due");
+        assert!(probe.is_due(at) && !probe.is_due(Mono(at.0 - 1)));
+        assert!(probe.start().is_some() && probe.is_asked_for() && probe.deadline().is_none());
+        assert_eq!(probe.started(at, PID, policy), None);
+        (at, probe.ended(at.after(took), exit, policy, true, 0))
+    }
+
+    fn checks(every: Option<Duration>) -> Probe {
+        let mut probe = *Probe::COMMON;
+        assert_eq!(probe.ask_ready(NOW, every), None);
+        probe
+    }
+
+    fn asks_health(policy: &HealthPolicy) -> Probe {
+        let mut probe = *Probe::COMMON;
+        assert_eq!(probe.ask_health(NOW, policy, 5), None);
+        probe
+    }
+
+    #[test]
+    fn check_is_asked_soon_and_then_less_often_until_it_succeeds() {
+        for (every, pauses) in [
+            (None, [100, 200, 400, 800, 1000, 1000]),
+            (Some(SECOND * 300 / 1000), [100, 200, 300, 300, 300, 300]),
+            (Some(Duration::from_millis(1)), [100; 6]),
+        ] {
+            let (mut probe, mut before) = (checks(every), NOW);
+            for pause in pauses {
+                let took = SECOND / 100;
+                let (at, verdict) = asks(&mut probe, took, FAILED, &policy());
+                assert_eq!((at.since(before).as_millis(), verdict), (pause, Verdict::None), "{every:?}");
+                before = at.after(took);
+            }
+            assert_eq!(
+                asks(&mut probe, SECOND, Exit::DEGRADED, &policy()).1,
+                Verdict::None,
+                "that is none of its codes"
+            );
+            assert_eq!(asks(&mut probe, SECOND, Exit::Code(0), &policy()).1, Verdict::Ready);
+            assert_eq!((probe.deadline(), probe.start(), probe.checks()), (None, None, true));
+            assert_eq!((probe.health(), probe.asked(), probe.failures()), (None, None, 0), "that is of health");
+        }
+    }
+
+    #[test]
+    fn health_is_asked_again_so_long_after_its_end_and_at_first_when_seed_and_policy_say() {
+        let policy = HealthPolicy { after: 20 * SECOND, ..policy() };
+        let first: Vec<u64> = (0..1000)
+            .map(|seed| {
+                let mut probe = *Probe::COMMON;
+                probe.ask_health(NOW, &policy, seed);
+                probe.deadline().expect("it is due").since(NOW.after(policy.after)).as_secs()
+            })
+            .collect();
+        assert!(
+            (0..10).all(|second| (60..150).contains(&first.iter().filter(|at| **at == second).count())),
+            "{first:?}"
+        );
+        let hourly = HealthPolicy { every: 3600 * SECOND, ..policy };
+        assert!(asks_health(&hourly).deadline().is_some_and(|at| at < NOW.after(31 * SECOND)));
+        let mut probe = asks_health(&policy);
+        let (at, _) = asks(&mut probe, 3 * SECOND, Exit::Code(0), &policy);
+        assert_eq!((probe.deadline(), probe.asked()), (Some(at.after(13 * SECOND)), Some(at)));
+        let hasty = HealthPolicy { every: Duration::from_nanos(1), ..policy };
+        let (at, _) = asks(&mut probe, Duration::ZERO, Exit::Code(0), &hasty);
+        assert_eq!(probe.deadline(), Some(at.after(SHORTEST_PAUSE)), "whatever a file says");
+    }
+
+    #[test]
+    fn so_many_failures_in_a_row_are_unhealthy_and_what_is_degraded_begins_a_new_row() {
+        let (policy, mut probe) = (policy(), asks_health(&policy()));
+        let mut say = |code| (asks(&mut probe, SECOND, Exit::Code(code), &policy).1, probe.failures(), probe.health());
+        let (none, well) = (Verdict::None, Some(Health::Healthy));
+        assert_eq!([say(1), say(2)], [(none, 1, None), (none, 2, None)], "nothing is known yet");
+        assert_eq!([say(0), say(1), say(1)], [(none, 0, well), (none, 1, well), (none, 2, well)]);
+        assert_eq!(say(75), (none, 0, Some(Health::Degraded)));
+        assert_eq!([say(1).1, say(1).1], [1, 2]);
+        let last = Verdict::Restart(Failure::Ended(Exit::Code(9)));
+        assert_eq!((say(9), probe.has_stopped()), ((last, 3, Some(Health::Unhealthy)), true));
+    }
+
+    #[test]
+    fn what_is_only_reported_is_reported_once_until_it_is_well_again() {
+        let (policy, mut probe) = (HealthPolicy { retries: 2, ..report() }, asks_health(&report()));
+        let mut say = |code| asks(&mut probe, SECOND, Exit::Code(code), &policy).1;
+        let news = Verdict::Unhealthy(Failure::Ended(FAILED));
+        assert_eq!([say(1), say(1), say(1), say(1)], [Verdict::None, news, Verdict::None, Verdict::None]);
+        assert_eq!([say(75), say(1), say(1)], [Verdict::None, Verdict::None, news]);
+        assert!(!probe.has_stopped());
+    }
+
+    #[test]
+    fn an_answer_that_takes_too_long_is_none_whatever_it_is() {
+        let (policy, mut probe) = (HealthPolicy { retries: 1, ..report() }, asks_health(&report()));
+        let at = probe.deadline().expect("it is due");
+        probe.start();
+        probe.started(at, PID, &policy);
+        let late = at.after(policy.timeout);
+        assert_eq!((probe.deadline(), probe.late(Mono(late.0 - 1)), probe.late(late)), (Some(late), None, Some(PID)));
+        assert_eq!(probe.deadline(), Some(late.after(KILL_RETRY)), "and again while it lives");
+        assert_eq!(probe.late(late.after(KILL_RETRY)), Some(PID));
+        assert_eq!(
+            probe.ended(late.after(7 * SECOND), Exit::Code(0), &policy, true, 0),
+            Verdict::Unhealthy(Failure::Late)
+        );
+    }
+
+    #[test]
+    fn what_is_asked_no_more_is_killed_once_and_its_answer_is_none() {
+        for exit in [Exit::Code(0), FAILED] {
+            let mut probe = checks(None);
+            probe.start();
+            probe.started(NOW, PID, &policy());
+            assert_eq!((probe.end(NOW, false), probe.end(NOW, true)), (Some(PID), None));
+            assert_eq!(probe.ask_ready(NOW, None), None, "the next life begins");
+            assert!(!probe.is_due(NOW.after(SECOND)), "and waits for its end");
+            let end = NOW.after(2 * SECOND);
+            assert_eq!(probe.ended(end, exit, &policy(), true, 0), Verdict::None);
+            assert_eq!(probe.deadline(), Some(end.after(FIRST_CHECK)));
+            assert_eq!((probe.end(end, true), probe.is_idle()), (None, true));
+        }
+    }
+
+    #[test]
+    fn that_there_is_no_process_says_nothing_and_that_it_cannot_be_executed_is_a_failure() {
+        let (policy, mut probe) = (HealthPolicy { retries: 1, ..report() }, asks_health(&report()));
+        probe.start();
+        probe.not_started(NOW, &policy);
+        assert_eq!((probe.failures(), probe.health(), probe.deadline()), (0, None, Some(NOW.after(policy.every))));
+        probe.start();
+        assert_eq!(probe.not_executed(NOW, &policy), Verdict::Unhealthy(Failure::NotExecuted));
+    }
+
+    #[test]
+    fn it_is_remembered_as_it_is() {
+        let mut probes = vec![*Probe::COMMON, checks(Some(3 * SECOND)), asks_health(&policy())];
+        for begun in [checks(None), asks_health(&policy())] {
+            let mut probe = begun;
+            probe.start();
+            probes.push(probe);
+            probe.started(NOW, PID, &policy());
+            probes.push(probe);
+            probe.late(NOW.after(99 * SECOND));
+            probes.push(probe);
+            probe.end(NOW, false);
+            probes.push(probe);
+        }
+        for code in [0, 1, 1, 1, 75] {
+            let mut probe = *probes.last().filter(|probe| probe.health().is_some()).unwrap_or(&asks_health(&policy()));
+            asks(&mut probe, SECOND, Exit::Code(code), &policy());
+            probes.push(probe);
+        }
+        for probe in probes {
+            assert_eq!(Probe::remembered(Memory::unpack(&probe.memory().pack())), Some(probe));
+        }
+        assert_eq!(Probe::remembered(Memory::default()), Some(*Probe::COMMON), "an older version knows of none");
+        assert_eq!(Probe::remembered(Memory { process: 3, ..Memory::default() }), None);
+        assert_eq!(Probe::remembered(Memory { process: 2, ..Memory::default() }), None, "no process has the number 0");
+    }
+}

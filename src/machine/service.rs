@@ -592,6 +592,7 @@ impl Service {
             }
             (State::SetupDue, Refusal::Exec) => self.setup_not_executed(now),
             (State::Starting, Refusal::Exec) => {
+                self.history.forget_unfinished(); // its `setup` belongs to no other life
                 self.since = now;
                 self.run_ended(now, Exit::NOT_RUN, now)
             }
@@ -865,12 +866,12 @@ impl Service {
         if !self.is_probe_due(now) {
             return None;
         }
-        if self.paused {
-            self.probe.put_off(now, &self.inputs.probes.policy); // what is stopped cannot answer
-            return Some(Step::NOTHING);
-        }
         if self.awaited.is_none() && !self.inputs.scripts.health {
             self.probe.forget_health(); // there was one
+            return Some(Step::NOTHING);
+        }
+        if self.paused {
+            self.probe.put_off(now, &self.inputs.probes.policy); // what is stopped cannot answer
             return Some(Step::NOTHING);
         }
         self.probe.start().map(Step::starting)

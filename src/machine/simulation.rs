@@ -347,8 +347,8 @@ impl World {
     }
 
     fn learn_of_answer(&mut self, probe: &Process, exit: Exit) {
-        let is_void = probe.doomed && probe.killed.is_none_or(|at| self.now < at) || self.known.paused;
-        let counts = probe.about == self.service.view().pid && !is_void && !self.service.view().got_term;
+        let view = self.service.view();
+        let counts = probe.about == view.pid && !view.paused && !view.got_term && !self.known.escalated;
         let is_well = matches!(exit, Exit::Code(0 | 75)) && !probe.doomed;
         match probe.script {
             Script::Check if counts && exit == Exit::Code(0) && !probe.doomed => self.learn_that_it_is_ready(),
@@ -382,7 +382,8 @@ impl World {
             known.streak = 0;
         }
         known.streak += 1;
-        known.unready = if known.ready_since.is_some() { 0 } else { known.unready + 1 };
+        let was_ready = known.ready_since.is_some() && exit != Exit::NOT_RUN;
+        known.unready = if was_ready { 0 } else { known.unready + 1 };
         let gives_up = rules.start_retries.is_some_and(|most| known.unready > most);
         let is_success = rules.success.contain(exit) && !known.stopped_as_unhealthy;
         let is_too_often = rules.max_restarts.is_some_and(|most| {
@@ -643,7 +644,7 @@ impl World {
                 let process = self.process(pid);
                 assert_eq!(part(process.script), Part::Probe);
                 process.receive(Signal::KILL);
-                process.killed = process.limit.filter(|limit| now.since(process.born) >= *limit).map(|_| now);
+                process.killed = Some(now);
                 words.push(format!("kill {}", script_word(process.script)));
             }
             Effect::Unhealthy { failures, last: _, stops } => {
@@ -702,8 +703,10 @@ impl World {
             }
             (Script::Setup | Script::Run, Some(Refusal::Fork)) => self.known.no_process = true,
             (Script::Health, Some(Refusal::Exec)) => self.known.unwell += 1,
-            (Script::Finish(_), Some(Refusal::Fork) | None) | (Script::Control(_) | Script::Check | Script::Health, _) => {}
+            (Script::Finish(_), Some(Refusal::Fork) | None)
+            | (Script::Control(_) | Script::Check | Script::Health, _) => {}
         }
+        self.known.follows_setup &= refusal.is_none();
         match refusal {
             Some(refusal) => words.push(format!("no {}: {refusal:?}", script_word(script))),
             None => words.push(script_word(script)),

@@ -124,12 +124,11 @@ fn readiness() -> impl Strategy<Value = Readiness> {
 
 fn health() -> impl Strategy<Value = Option<HealthPolicy>> {
     let actions = select(vec![HealthAction::Restart, HealthAction::Report]);
-    let some = (1u64..3000, 1u64..6000, 1u32..4, 0u64..2000, actions).prop_map(
-        |(every, timeout, retries, after, action)| {
+    let some =
+        (1u64..3000, 1u64..6000, 1u32..4, 0u64..2000, actions).prop_map(|(every, timeout, retries, after, action)| {
             let [every, timeout, after] = [every, timeout, after].map(Duration::from_millis);
             HealthPolicy { every, timeout, retries, after, action }
-        },
-    );
+        });
     proptest::option::of(some)
 }
 
