@@ -128,7 +128,7 @@ fn why(service: &ServiceStatus, lives: &[RunRecord]) -> Option<String> {
         ServiceState::Up => return None,
         ServiceState::Setup => "its setup is running, which prepares the start".into(),
         ServiceState::Starting => {
-            "its run is being executed; a file system that is slow, or a stopped process, delays that".into()
+            "it runs, and is not ready yet; or its run is being executed, which a slow file system delays".into()
         }
         ServiceState::Refused => "it is not supervised".into(),
         ServiceState::Unknown => "you may not look at its status".into(),

@@ -28,6 +28,7 @@ mod names;
 mod orders;
 mod personalities;
 mod pid1;
+mod probes;
 mod proc;
 mod ptrace;
 mod readiness;
