@@ -31,8 +31,8 @@ impl FromStr for What {
     }
 }
 
-/// WHAT is "up" (it runs), "ready" (and counts as ready, and ./check succeeds), "down" (nothing runs), or "done" (it has
-/// ended and stays so).
+/// WHAT is "up" (it runs), "ready" (and counts as ready, or ./check succeeds where only that knows), "down" (nothing
+/// runs), or "done" (it has ended and stays so).
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Wait {

@@ -309,7 +309,9 @@ fn between_two_probes_a_fault_loses_neither_the_next_nor_the_failures_so_far() {
     wait_health(&sv, "healthy");
     web.write("says", "1\n");
     for failures in 1..=2 {
-        wait_for("a failure", SOON, || told(&sv, "web")["health_failures"].as_u64().is_some_and(|so_far| so_far >= failures).then_some(()));
+        wait_for("a failure", SOON, || {
+            told(&sv, "web")["health_failures"].as_u64().is_some_and(|so_far| so_far >= failures).then_some(())
+        });
         well(&sv, &["upgrade", &onit.pid().to_string()]);
     }
     wait_health(&sv, "unhealthy");
