@@ -4,7 +4,7 @@ use super::Init;
 use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
 use super::report::seen;
-use super::table::{LogPipe, SlotId};
+use super::table::{LogPipe, Slot, SlotId};
 use super::warnings::Matter;
 use crate::machine::restart::{Cause, MaxRestarts};
 use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
@@ -26,6 +26,7 @@ impl Init {
     /// One event for one service, with everything that follows from it at once. What it means for the rest is returned.
     pub(super) fn apply(&mut self, at: SlotId, event: Event) -> Option<Outcome> {
         let before = self.table.get(at).map(|slot| slot.service.view())?;
+        let stood = self.table.get(at).map(Slot::state);
         let (mut next, mut outcome) = (Some(event), None);
         let (mut told, mut ended) = (self.table.get(at).map(seen), None);
         while let Some(event) = next.take() {
@@ -49,6 +50,9 @@ impl Init {
         self.trace(at, &before);
         self.table.touch(at);
         self.pause_or_resume_control(at);
+        if self.table.get(at).map(Slot::state) != stood {
+            self.tell_dependents(at);
+        }
         outcome
     }
 
@@ -257,7 +261,7 @@ impl Init {
         self.children.dying.push(pid);
         self.warn_of_exec_error(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
-            slot.exec_error_reported = true;
+            (slot.exec_error_reported, slot.is_pending) = (true, true); // nobody is to count on it
         }
     }
 

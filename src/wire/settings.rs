@@ -318,8 +318,8 @@ macro_rules! define {
             File { name: "control", kind: Kind::Directory, targets: RUNIT, reader: Reader::Supervisor },
             File { name: "log", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
             File { name: "env", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
-            File { name: "dependencies.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Nothing },
-            File { name: "after.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Nothing },
+            File { name: "dependencies.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
+            File { name: "after.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
             File { name: "condition", kind: Kind::Value, targets: ONIT, reader: Reader::Nothing },
             File { name: "supervise", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
             $(File {

@@ -3,6 +3,7 @@
 use super::{Draining, Hook, Inputs, Limits, Role, Service, ServiceRules, State, Then};
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
+use crate::machine::policy::Gate;
 use crate::machine::readiness::Awaited;
 use crate::machine::restart::Streak;
 use crate::machine::{Command, Effect, Exit, Mono, Pid, Signal, Step, Target, Want};
@@ -76,6 +77,12 @@ fields! {
         streak_unready: Place::bits(11, 8, 8),
         /// What is waited for while `run` is not ready.
         awaited: Place::bits(11, 16, 2),
+        /// Whether it may start, as far as that depends on others.
+        gate: Place::bits(11, 20, 2),
+        /// It is stopped when it is held no longer.
+        stop_due: Place::bits(11, 22, 1),
+        /// It was not to start.
+        skipped: Place::bits(11, 23, 1),
         /// Lives before this one are not counted.
         first_life: Place::bits(11, 32, 32),
         /// When it is ready, if time alone says so.
@@ -112,11 +119,13 @@ impl Service {
         let Service {
             rules: _,
             role: _,
-            inputs: Inputs { limits, .. },
+            inputs: Inputs { limits, gate, .. },
             want,
             leaving,
             escalated,
             stop_requested,
+            stop_due,
+            skipped,
             paused,
             got_term,
             since,
@@ -159,6 +168,13 @@ impl Service {
                 Some(Awaited::Time(at)) => instant(Some(at)),
                 None | Some(Awaited::Word | Awaited::End) => 0,
             },
+            gate: match gate {
+                Gate::Open => 0,
+                Gate::Waiting => 1,
+                Gate::Skipped => 2,
+            },
+            stop_due: stop_due.into(),
+            skipped: skipped.into(),
             first_life: streak.first_life.into(),
             ended_by_order: ended_by_order.into(),
             signalled: instant(signalled),
@@ -192,6 +208,11 @@ impl Service {
                     finish_limit: of_span(memory.finish_limit),
                     up_limit: of_span(memory.up_limit),
                 },
+                gate: match memory.gate {
+                    1 => Gate::Waiting,
+                    2 => Gate::Skipped,
+                    _ => Gate::Open,
+                },
                 ..Inputs::of(rules)
             },
             want: match memory.want {
@@ -203,6 +224,8 @@ impl Service {
             leaving: memory.leaving != 0,
             escalated: memory.escalated != 0,
             stop_requested: memory.stop_requested != 0,
+            stop_due: memory.stop_due != 0,
+            skipped: memory.skipped != 0,
             paused: memory.paused != 0,
             got_term: memory.got_term != 0,
             since: Mono(memory.since),
