@@ -4,7 +4,7 @@ use super::Init;
 use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
 use super::report::seen;
-use super::table::{LogPipe, Slot, SlotId};
+use super::table::{LogPipe, SlotId};
 use super::warnings::Matter;
 use crate::machine::restart::{Cause, MaxRestarts};
 use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
@@ -26,7 +26,7 @@ impl Init {
     /// One event for one service, with everything that follows from it at once. What it means for the rest is returned.
     pub(super) fn apply(&mut self, at: SlotId, event: Event) -> Option<Outcome> {
         let before = self.table.get(at).map(|slot| slot.service.view())?;
-        let stood = self.table.get(at).map(Slot::state);
+        let stood = self.table.get(at).map(seen);
         let (mut next, mut outcome) = (Some(event), None);
         let (mut told, mut ended) = (self.table.get(at).map(seen), None);
         while let Some(event) = next.take() {
@@ -50,7 +50,7 @@ impl Init {
         self.trace(at, &before);
         self.table.touch(at);
         self.pause_or_resume_control(at);
-        if self.table.get(at).map(Slot::state) != stood {
+        if self.table.get(at).map(seen) != stood {
             self.tell_dependents(at);
         }
         outcome

@@ -8,9 +8,9 @@ use super::config::Root;
 use super::inputs::Listing;
 use super::table::{Slot, SlotId};
 use super::warnings::Matter;
-use crate::machine::fleet::links::{Kind, Links};
+use crate::machine::fleet::links::{Kind, Links, is_being_stopped, is_brought_up};
 use crate::machine::policy::Gate;
-use crate::machine::{Command, Event, Phase, ServiceState, Want};
+use crate::machine::{Command, Event, ServiceState, Want};
 use crate::sys::{Errno, fs};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -91,11 +91,11 @@ impl Init {
 
     fn is_held(&self, at: SlotId) -> bool {
         let all_stop = self.system.is_stopping();
-        let is_being_stopped = |name: &OsString| {
-            let view = self.table.named(name).and_then(|at| self.table.get(at)).map(|slot| slot.service.view());
-            view.is_some_and(|view| view.phase != Phase::Down && (all_stop || view.leaving || view.want == Want::Down))
+        let is_stopping = |name: &OsString| {
+            let slot = self.table.named(name).and_then(|at| self.table.get(at));
+            slot.is_some_and(|slot| is_being_stopped(&slot.service.view(), all_stop))
         };
-        self.table.get(at).is_some_and(|slot| self.dependencies.links.is_held(&slot.name, is_being_stopped))
+        self.table.get(at).is_some_and(|slot| self.dependencies.links.is_held(&slot.name, is_stopping))
     }
 
     /// What a service waits for.
@@ -229,19 +229,7 @@ impl Init {
         let Some(slot) = self.table.get(at).filter(|slot| slot.has_links) else { return };
         for name in self.dependencies.links.needs(&slot.name) {
             let Some(at) = self.table.named(&name) else { continue };
-            let is_to_start = |slot: &&Slot| match slot.state() {
-                ServiceState::Down | ServiceState::Failed => true,
-                ServiceState::Stopping | ServiceState::Finishing => slot.service.view().want != Want::Up,
-                ServiceState::Backoff
-                | ServiceState::Waiting
-                | ServiceState::Setup
-                | ServiceState::Starting
-                | ServiceState::Up
-                | ServiceState::Done
-                | ServiceState::Skipped
-                | ServiceState::Refused
-                | ServiceState::Unknown => false,
-            };
+            let is_to_start = |slot: &&Slot| is_brought_up(slot.state(), slot.service.view().want);
             if self.table.get(at).filter(is_to_start).is_some_and(&which) {
                 self.apply(at, Event::Command(Command::Up));
             }

@@ -1,6 +1,6 @@
 //! Who starts after whom, and stops before whom (`dependencies.d` and `after.d`).
 
-use crate::machine::ServiceState;
+use crate::machine::{Phase, ServiceState, View, Want};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a service depends on another one.
@@ -30,6 +30,29 @@ impl Kind {
             ) => false,
         }
     }
+}
+
+/// Whether an order to start a service that needs another one brings that up, if it stands like this.
+pub fn is_brought_up(state: ServiceState, want: Want) -> bool {
+    match state {
+        ServiceState::Down | ServiceState::Failed => true,
+        ServiceState::Up
+        | ServiceState::Starting
+        | ServiceState::Setup
+        | ServiceState::Stopping
+        | ServiceState::Finishing => want != Want::Up,
+        ServiceState::Backoff
+        | ServiceState::Waiting
+        | ServiceState::Done
+        | ServiceState::Skipped
+        | ServiceState::Refused
+        | ServiceState::Unknown => false,
+    }
+}
+
+/// Whether what a service depends on is held for it: something of it runs, and is to end for good.
+pub fn is_being_stopped(view: &View, all_stop: bool) -> bool {
+    view.phase != Phase::Down && (all_stop || view.leaving || view.want == Want::Down)
 }
 
 /// The links of many services, by what they know each other by.

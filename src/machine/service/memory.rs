@@ -92,6 +92,22 @@ fields! {
     }
 }
 
+#[cfg(test)]
+impl Memory {
+    /// The same without numbers that grow for ever, without which process it is, and without what is only told.
+    pub fn abstracted(self) -> Memory {
+        let [pid, hook_pid, then_pid] = [self.pid, self.hook_pid, self.then_pid].map(|pid| pid.min(1));
+        let told = Memory { since: 0, exit: 0, ended_by_order: 0, ..self };
+        Memory { pid, hook_pid, then_pid, streak_ends: 0, streak_unready: 0, first_life: 0, ..told }
+    }
+
+    /// Each instant that matters.
+    pub fn instants(&mut self) -> [&mut u64; 6] {
+        let Memory { started, due, hook_kill_at, drain_until, ready_at, signalled, .. } = self;
+        [started, due, hook_kill_at, drain_until, ready_at, signalled]
+    }
+}
+
 /// In the order in which they are numbered. A new one goes to the end.
 const COMMANDS: [Command; 14] = [
     Command::Up,
