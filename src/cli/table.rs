@@ -3,8 +3,8 @@
 use super::term;
 use super::wait;
 use super::{
-    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, states,
-    status, upgrade,
+    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, rescan,
+    states, status, upgrade,
 };
 use crate::{exit, sys::say::say};
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs};
@@ -198,7 +198,12 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             order("exit", &["x", "e"], "stop it, and leave it"),
             Verb {
                 takes: NOTHING,
-                ..ask("rescan", "", "look at the whole directory, also at what was refused", runs!(inspect::Rescan))
+                ..ask(
+                    "rescan",
+                    "[--dry-run]",
+                    "look at the whole directory, also at what was refused",
+                    runs!(rescan::Rescan),
+                )
             },
         ],
     ),
