@@ -3,6 +3,7 @@
 use super::Init;
 use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
+use super::readiness::ReadyEnd;
 use super::report::seen;
 use super::table::{LogPipe, SlotId};
 use super::warnings::Matter;
@@ -125,6 +126,14 @@ impl Init {
                 let trouble = format!("not ready within {limit} (timeout-up); stopping it");
                 self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
             }
+            Effect::Silent(_, span) => {
+                self.wait_for_exec();
+                let trouble = span.map_or_else(
+                    || "watchdog: it says WATCHDOG=trigger; stopping it".to_owned(),
+                    |span| format!("watchdog: nothing heard for {}; stopping it", svdir::span_text(span)),
+                );
+                self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
+            }
             Effect::DownFile(down) => self.set_down_file(at, down),
         }
     }
@@ -168,12 +177,12 @@ impl Init {
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
         let environment = self.environment_of(at);
         self.wait_for_exec();
-        let ready_pipe = match script {
-            Script::Run => self.new_ready_pipe(at),
-            Script::Setup | Script::Finish(_) | Script::Control(_) => Ok(None),
+        let ready_end = match script {
+            Script::Run => self.new_ready_link(at),
+            Script::Setup | Script::Finish(_) | Script::Control(_) => Ok(ReadyEnd::None),
         };
-        let ready_pipe = match ready_pipe {
-            Ok(pipe) => pipe,
+        let ready_end = match ready_end {
+            Ok(end) => end,
             Err(errno) => {
                 self.warn_of_exec_error(at, script, errno);
                 return Event::NotSpawned(Refusal::Fork);
@@ -185,11 +194,11 @@ impl Init {
             LogPipe::Producer { pipe, .. } => pipe.as_ref().map(|pipe| Descriptor { from: pipe.as_fd(), to: 1 }),
             LogPipe::Logger { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
         };
-        let ready = ready_pipe.as_ref().map(|pipe| Descriptor { from: pipe.write.as_fd(), to: pipe.number });
+        let ready = ready_end.descriptor();
         let log = pipe.filter(|pipe| ready.as_ref().is_none_or(|ready| ready.to != pipe.to));
         let descriptors: Vec<Descriptor> = log.into_iter().chain(ready).collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
-        let variables = environment.variables();
+        let variables: Vec<_> = environment.variables().into_iter().chain(ready_end.variable()).collect();
         let plan = Plan {
             dir: Some(&slot.dir),
             environment: &variables,
@@ -353,7 +362,11 @@ impl Init {
         let is_news = life.is_none_or(|view| self.record_end(at, self.now.since(view.since)));
         let of_setup = view.is_some_and(|view| view.phase == Phase::Setup);
         let was_busy = self.is_busy(at);
+        if life.is_some() {
+            self.read_ready_link(at); // what it has said in its life
+        }
         let outcome = self.apply(at, Event::Died(pid, exit));
+        self.close_dead_socket(at);
         if was_busy {
             self.take_bytes(at); // what was ordered before the next death is obeyed before it
         }

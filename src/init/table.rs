@@ -2,15 +2,17 @@
 
 use super::index::Index;
 use super::journal::Journal;
+use super::notify::Said;
 use super::warnings::Warnings;
 use crate::machine::fleet::{LogLink, Member};
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, ServiceState, View};
 use crate::sys::fs::{self, FileId};
+use crate::sys::notify::Receiver;
 use crate::wire::tai::Tai;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 /// Where a service stands in the table.
@@ -31,7 +33,9 @@ pub struct Slot {
     /// What it is connected with.
     pub log_pipe: LogPipe,
     /// Through this its `run` says that it is ready.
-    pub ready_pipe: Option<OwnedFd>,
+    pub ready_link: Option<ReadyLink>,
+    /// What its `run` has said of itself, by notifications.
+    pub said: Option<Box<Said>>,
     /// What `supervise/status` says.
     pub published: Option<(View, Tai)>,
     /// When what of `supervise` could not be opened is tried again.
@@ -71,6 +75,31 @@ pub struct Files {
     pub renames_only: bool,
 }
 
+/// Where a `run` says that it is ready.
+#[derive(Debug)]
+pub enum ReadyLink {
+    /// A newline comes out of this.
+    Pipe(OwnedFd),
+    /// Notifications come here.
+    Socket(Receiver),
+}
+
+impl ReadyLink {
+    /// One that a supervisor before us has left.
+    pub fn restore(descriptor: OwnedFd) -> ReadyLink {
+        Receiver::restore(descriptor).map_or_else(ReadyLink::Pipe, ReadyLink::Socket)
+    }
+}
+
+impl AsFd for ReadyLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            ReadyLink::Pipe(pipe) => pipe.as_fd(),
+            ReadyLink::Socket(socket) => socket.as_fd(),
+        }
+    }
+}
+
 /// A service and its logger.
 pub enum LogPipe {
     /// It has no logger and is none.
@@ -101,7 +130,8 @@ impl Slot {
             service,
             files,
             log_pipe,
-            ready_pipe: None,
+            ready_link: None,
+            said: None,
             published: None,
             reopen_at: None,
             rewrite_at: None,
@@ -185,6 +215,7 @@ pub struct Table {
 struct Graveyard {
     slots: Vec<Slot>,
     descriptors: Vec<OwnedFd>,
+    ready_links: Vec<ReadyLink>,
 }
 
 impl Table {
@@ -238,6 +269,11 @@ impl Table {
     /// These are held no longer.
     pub fn bury(&mut self, descriptors: impl IntoIterator<Item = OwnedFd>) {
         self.graveyard.descriptors.extend(descriptors);
+    }
+
+    /// The same of what `run` says that it is ready by.
+    pub fn bury_link(&mut self, link: Option<ReadyLink>) {
+        self.graveyard.ready_links.extend(link);
     }
 
     /// Lets a service go, with everything held open for it.

@@ -84,6 +84,7 @@ impl Init {
         let ready: Vec<Token> = self.poller.wait(self.now, deadline).map(Token::unpack).collect();
         self.now = clock::now();
         self.children.spawner.begin_turn();
+        self.hear(&ready);
         self.signals_and_deaths();
         self.orders(&ready);
         self.answer_clients();
@@ -179,17 +180,25 @@ impl Init {
         self.children.unreaped = true;
     }
 
+    /// What services say of themselves comes first: who has said something may have ended since.
+    fn hear(&mut self, ready: &[Token]) {
+        for token in ready {
+            if let Token::Ready(slot) = token {
+                self.read_ready_link(*slot);
+            }
+        }
+    }
+
     fn orders(&mut self, ready: &[Token]) {
         for token in ready {
             match token {
                 Token::Control(slot) => self.take_bytes(*slot),
-                Token::Ready(slot) => self.read_ready_pipe(*slot),
                 Token::Launcher => self.read_launcher(),
                 Token::Api => self.accept_clients(),
                 Token::Client(at) => self.read_client(*at),
                 Token::Initctl => self.read_initctl(),
                 Token::Claim => self.turn_away(),
-                Token::Signals | Token::Directory => {} // come in their turn
+                Token::Ready(_) | Token::Signals | Token::Directory => {} // come in their turn
             }
         }
     }
@@ -332,8 +341,12 @@ impl Init {
             let Some(at) = self.table.due(self.now) else { return };
             if let Some(slot) = self.table.get_mut(at) {
                 slot.rewrite_at = slot.rewrite_at.filter(|at| *at > self.now);
+                let is_late = slot.service.is_late(self.now);
                 if slot.reopen_at.take_if(|at| *at <= self.now).is_some() {
                     self.open_again(at);
+                }
+                if is_late {
+                    self.read_ready_link(at); // what it has said in time counts
                 }
             }
             self.apply(at, Event::Tick);
