@@ -185,6 +185,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             order("enable", &[], "remove its file \"down\", and start it"),
             order("disable", &[], "make a file \"down\", and stop it"),
             order("exit", &["x", "e"], "stop it, and leave it"),
+            order("ready", &[], "it is ready, whatever it says of that itself"),
             Verb {
                 takes: NOTHING,
                 ..ask("rescan", "", "look at the whole directory, also at what was refused", runs!(inspect::Rescan))

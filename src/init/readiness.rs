@@ -1,7 +1,7 @@
 //! How a service says that it is ready: by a newline in a pipe, s6's way, or by notifications.
 
 use super::Init;
-use super::table::{ReadyLink, SlotId};
+use super::table::{ReadyLink, Slot, SlotId};
 use super::turn::Token;
 use crate::machine::readiness::Readiness;
 use crate::machine::{Event, Phase};
@@ -121,9 +121,8 @@ impl Init {
 
     /// `run` has ended, and what is left of it has nothing to say any more.
     pub(super) fn close_dead_socket(&mut self, at: SlotId) {
-        let is_dead = self.table.get(at).is_some_and(|slot| slot.service.view().phase != Phase::Run);
-        if is_dead && matches!(self.table.get(at).and_then(|slot| slot.ready_link.as_ref()), Some(ReadyLink::Socket(_)))
-        {
+        let is_dead = |slot: &Slot| slot.notifies() && slot.service.view().phase != Phase::Run;
+        if self.table.get(at).is_some_and(is_dead) {
             self.close_ready_link(at);
         }
     }

@@ -39,6 +39,7 @@ impl Init {
         };
         let next = slot.service.next_start().map(|at| seconds(at.since(self.now)));
         let is_up = view.phase == Phase::Run && !slot.is_pending;
+        let said = slot.said.as_ref();
         Some(Line::Service(Box::new(ServiceStatus {
             name: text(&slot.name),
             state: slot.state().into(),
@@ -56,6 +57,9 @@ impl Init {
             next,
             logger: matches!(slot.log_pipe, LogPipe::Logger { .. }),
             trouble: slot.warnings.worst().cloned(),
+            reloading: slot.notifies().then(|| slot.service.is_reloading()),
+            status_text: said.map(|said| said.status.clone()).filter(|text| !text.is_empty()),
+            errno: said.and_then(|said| said.errno),
         })))
     }
 

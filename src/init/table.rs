@@ -167,6 +167,11 @@ impl Slot {
         matches!(self.log_pipe, LogPipe::Logger { .. })
     }
 
+    /// Whether its `run` may say something of itself by notifications.
+    pub fn notifies(&self) -> bool {
+        matches!(self.ready_link, Some(ReadyLink::Socket(_)))
+    }
+
     /// What the rules for a service and its logger have to know of it.
     pub fn member(&self) -> Member<SlotId> {
         let link = match &self.log_pipe {
