@@ -9,11 +9,11 @@ use super::table::{LogPipe, SlotId};
 use super::warnings::Matter;
 use crate::machine::restart::{Cause, MaxRestarts};
 use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
-use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan};
+use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan, Value, Variable};
 use crate::sys::{Errno, fs, process};
 use crate::wire::journal::Field;
 use crate::wire::{control, status, svdir};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ impl Init {
         self.warn_if_changed(at, &mut told, &mut ended, true);
         self.table.journal.set(Field::Doing, 0);
         self.forget_lateness(at, &before);
+        self.forget_stored(at);
         self.trace(at, &before);
         self.table.touch(at);
         self.pause_or_resume_control(at);
@@ -196,9 +197,13 @@ impl Init {
         };
         let ready = ready_end.descriptor();
         let log = pipe.filter(|pipe| ready.as_ref().is_none_or(|ready| ready.to != pipe.to));
-        let descriptors: Vec<Descriptor> = log.into_iter().chain(ready).collect();
+        let stored = slot.stored.as_ref().filter(|_| script == Script::Run);
+        let kept = stored.map(|store| store.variables()).unwrap_or_default();
+        let stored = stored.into_iter().flat_map(|store| store.descriptors());
+        let descriptors: Vec<Descriptor> = log.into_iter().chain(stored).chain(ready).collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
-        let variables: Vec<_> = environment.variables().into_iter().chain(ready_end.variable()).collect();
+        let variables: Vec<_> =
+            environment.variables().into_iter().chain(ready_end.variables()).chain(of_kept(&kept)).collect();
         let plan = Plan {
             dir: Some(&slot.dir),
             environment: &variables,
@@ -451,6 +456,13 @@ impl Init {
             self.warn(at, &format_args!("still running (pid {pid}); killing it"));
         }
     }
+}
+
+/// What is kept for a `run` is told in these words, and to it alone.
+fn of_kept<'a>(kept: &'a [(&'static str, OsString)]) -> impl Iterator<Item = Variable<'a>> {
+    let words = kept.iter().map(|(name, value)| Variable { name: OsStr::new(*name), value: Value::Text(value) });
+    let pid = Variable { name: OsStr::new("LISTEN_PID"), value: Value::OwnPid };
+    words.chain((!kept.is_empty()).then_some(pid))
 }
 
 /// runit's: the code and 0, or -1 and the signal, with 128 added when a core was dumped.

@@ -4,14 +4,17 @@
 //! it: a stranger's datagrams cost a look at `/proc` each, so many a turn, and one line.
 
 use super::Init;
-use super::table::{ReadyLink, SlotId};
+use super::table::{ReadyLink, Slot, SlotId};
 use crate::machine::notify::{Notification, is_of_service};
 use crate::machine::{Event, Phase, Pid};
+use crate::sys::message::Descriptors;
 use crate::sys::notify::{Datagram, LONGEST_NAME, Receiver, random};
-use crate::sys::{Errno, notify as sys, process};
+use crate::sys::spawn::Descriptor;
+use crate::sys::{Errno, fs, notify as sys, process};
 use crate::wire::notify::{self as wire, Assignment, Assignments, Refusal};
 use crate::wire::svdir::excerpt;
-use std::ffi::OsString;
+use std::ffi::{OsString, c_int};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::time::Duration;
 
@@ -19,6 +22,11 @@ use std::time::Duration;
 const DATAGRAMS: usize = 64;
 /// As many characters of a status are kept.
 const STATUS: usize = 512;
+/// As many descriptors of one service are kept.
+const STORED: usize = 128;
+pub(super) const STORED_TEXT: &str = "128";
+/// The first of them that `run` gets (`sd_listen_fds(3)`).
+const FIRST_STORED: c_int = 3;
 /// Names to try, if one is taken.
 const NAMES: usize = 4;
 
@@ -35,6 +43,46 @@ pub(super) struct Said {
     mistake_is_told: bool,
 }
 
+/// Descriptors that a service keeps here, each under a name. Dropped, they are closed, and nothing is waited for.
+#[derive(Default)]
+pub(super) struct Store(Vec<(String, OwnedFd)>);
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        drop(Descriptors::from(self.0.drain(..).map(|(_, kept)| kept).collect::<Vec<_>>()));
+    }
+}
+
+impl Store {
+    fn remove(&mut self, name: &str) {
+        drop(Store(self.0.extract_if(.., |(known, _)| known == name).collect()));
+    }
+
+    /// Keeps them. Those that are there already, under whatever name, are not kept twice. Whether all could be.
+    fn add(&mut self, name: &str, descriptors: Vec<OwnedFd>, has_room: impl Fn(&OwnedFd) -> bool) -> bool {
+        let mut refused = Store::default();
+        let mut is_refused = false;
+        for new in descriptors {
+            let is_known = self.0.iter().any(|(_, known)| fs::is_same_open_file(known, &new));
+            let has_place = self.0.len() < STORED && has_room(&new);
+            is_refused |= !is_known && !has_place;
+            let to = if is_known || !has_place { &mut refused } else { &mut *self };
+            to.0.push((name.to_owned(), new));
+        }
+        !is_refused
+    }
+
+    /// As `run` gets them: with these variables, and from [`FIRST_STORED`] on.
+    pub(super) fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+        vec![("LISTEN_FDS", self.0.len().to_string().into()), ("LISTEN_FDNAMES", names.join(":").into())]
+    }
+
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = Descriptor<'_>> {
+        self.0.iter().zip(FIRST_STORED..).map(|((_, kept), to)| Descriptor { from: kept.as_fd(), to })
+    }
+}
+
 /// What one datagram says. Of what stands several times the first counts.
 #[derive(Default)]
 struct Message<'a> {
@@ -43,6 +91,9 @@ struct Message<'a> {
     status: Option<&'a str>,
     errno: Option<i32>,
     main: Option<Pid>,
+    stores: bool,
+    removes: bool,
+    name: Option<&'a str>,
     mistake: Option<String>,
 }
 
@@ -63,14 +114,10 @@ impl<'a> Message<'a> {
                 Ok(Assignment::ExtendTimeout(span)) => {
                     message.events.extend(some_span(span).map(Notification::MoreTime));
                 }
-                Ok(
-                    Assignment::Barrier
-                    | Assignment::FdStore
-                    | Assignment::FdStoreRemove
-                    | Assignment::FdName(_)
-                    | Assignment::FdPollOff
-                    | Assignment::MonotonicUsec(_),
-                ) => {}
+                Ok(Assignment::FdStore) => message.stores = true,
+                Ok(Assignment::FdStoreRemove) => message.removes = true,
+                Ok(Assignment::FdName(name)) => message.name = Some(name),
+                Ok(Assignment::Barrier | Assignment::FdPollOff | Assignment::MonotonicUsec(_)) => {}
                 Err(bad) => {
                     let value = String::from_utf8_lossy(bad.value);
                     message.mistake = Some(format!("{}={}, which is no value for it", bad.key, excerpt(&value)));
@@ -130,7 +177,7 @@ impl Init {
             let link = self.table.get(at).and_then(|slot| slot.ready_link.as_ref());
             let Some(ReadyLink::Socket(receiver)) = link else { return };
             match receiver.receive() {
-                Ok(Some(datagram)) => self.read_datagram(at, &datagram),
+                Ok(Some(datagram)) => self.read_datagram(at, datagram),
                 Ok(None) => return,
                 Err(errno) => {
                     self.warn(at, &format_args!("cannot receive notifications: {}; not listening", errno.desc()));
@@ -141,7 +188,7 @@ impl Init {
     }
 
     /// Its descriptors are closed when all of this has been done, which is what `BARRIER=1` asks for.
-    fn read_datagram(&mut self, at: SlotId, datagram: &Datagram) {
+    fn read_datagram(&mut self, at: SlotId, datagram: Datagram) {
         let view = self.table.get(at).map(|slot| slot.service.view());
         let run = view.filter(|view| view.phase == Phase::Run).and_then(|view| view.pid);
         let (Some(run), Some(sender)) = (run, datagram.sender) else { return };
@@ -155,13 +202,13 @@ impl Init {
             return self.tell_mistake(at, "descriptors, for which there is no room (the limit of open files)");
         }
         match wire::parse(&datagram.bytes) {
-            Ok(assignments) => self.take_in(at, run, Message::of(assignments)),
+            Ok(assignments) => self.take_in(at, run, Message::of(assignments), datagram.descriptors),
             Err(refusal) => self.tell_mistake(at, told(refusal)),
         }
     }
 
-    fn take_in(&mut self, at: SlotId, run: Pid, message: Message) {
-        let Message { is_ready, events, status, errno, main, mistake } = message;
+    fn take_in(&mut self, at: SlotId, run: Pid, message: Message, descriptors: Descriptors) {
+        let Message { is_ready, events, status, errno, main, stores, removes, name, mistake } = message;
         if let Some(mistake) = mistake {
             self.tell_mistake(at, &mistake);
         }
@@ -179,6 +226,42 @@ impl Init {
         let ready = is_ready.then_some(Event::Ready);
         for event in ready.into_iter().chain(events.into_iter().map(Event::Notify)) {
             self.apply(at, event);
+        }
+        match (removes, name) {
+            (true, Some(name)) => self.store(at).into_iter().for_each(|store| store.remove(name)),
+            (true, None) => {}
+            (false, name) if stores => self.keep(at, name.unwrap_or("stored"), descriptors),
+            (false, _) => {}
+        }
+    }
+
+    fn store(&mut self, at: SlotId) -> Option<&mut Store> {
+        Some(&mut **self.table.get_mut(at)?.stored.get_or_insert_default())
+    }
+
+    fn keep(&mut self, at: SlotId, name: &str, descriptors: Descriptors) {
+        let ours = self.open_files.ours;
+        let has_room = |new: &OwnedFd| !fs::is_last(new, ours, super::adopt::SPARE_FILES);
+        let Some(store) = self.store(at) else { return };
+        if !store.add(name, descriptors.take(), has_room) {
+            self.tell_mistake(at, &format!("FDSTORE=1 where no more can be kept ({STORED} for each service)"));
+        }
+    }
+
+    /// What is at rest has no next `run` to keep anything for.
+    pub(super) fn forget_stored(&mut self, at: SlotId) {
+        let is_over = |slot: &Slot| slot.stored.is_some() && slot.service.is_at_rest();
+        if self.table.get(at).is_some_and(is_over) {
+            self.table.get_mut(at).into_iter().for_each(|slot| slot.stored = None);
+        }
+    }
+
+    /// Another program takes our place, and knows nothing of them.
+    pub(super) fn forget_all_stored(&mut self) {
+        for at in self.table.all() {
+            if self.table.get(at).is_some_and(|slot| slot.stored.is_some()) {
+                self.table.get_mut(at).into_iter().for_each(|slot| slot.stored = None);
+            }
         }
     }
 

@@ -30,12 +30,13 @@ impl ReadyEnd {
         }
     }
 
-    pub(super) fn variable(&self) -> Option<Variable<'_>> {
+    pub(super) fn variables(&self) -> Vec<Variable<'_>> {
+        let text = |name, value| Variable { name: OsStr::new(name), value: Value::Text(value) };
         match self {
             ReadyEnd::Socket(address) => {
-                Some(Variable { name: OsStr::new(manager::VARIABLE), value: Value::Text(address) })
+                vec![text(manager::VARIABLE, address), text("FDSTORE", OsStr::new(super::notify::STORED_TEXT))]
             }
-            ReadyEnd::None | ReadyEnd::Pipe(..) => None,
+            ReadyEnd::None | ReadyEnd::Pipe(..) => Vec::new(),
         }
     }
 }

@@ -592,6 +592,7 @@ impl Init {
             return;
         }
         self.wait_for_exec();
+        self.forget_all_stored();
         self.commit();
         journal.set(Field::Cause, journal::UPGRADE);
         let program = journal::text(journal.words(), journal::PROGRAM);

@@ -2,7 +2,7 @@
 
 use super::index::Index;
 use super::journal::Journal;
-use super::notify::Said;
+use super::notify::{Said, Store};
 use super::warnings::Warnings;
 use crate::machine::fleet::{LogLink, Member};
 use crate::machine::service::Service;
@@ -36,6 +36,8 @@ pub struct Slot {
     pub ready_link: Option<ReadyLink>,
     /// What its `run` has said of itself, by notifications.
     pub said: Option<Box<Said>>,
+    /// What it has here from one `run` to the next.
+    pub stored: Option<Box<Store>>,
     /// What `supervise/status` says.
     pub published: Option<(View, Tai)>,
     /// When what of `supervise` could not be opened is tried again.
@@ -132,6 +134,7 @@ impl Slot {
             log_pipe,
             ready_link: None,
             said: None,
+            stored: None,
             published: None,
             reopen_at: None,
             rewrite_at: None,

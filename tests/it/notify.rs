@@ -114,6 +114,79 @@ fn a_service_is_ready_when_it_says_so_and_tells_how_it_is() {
     wait_told(&sv, "web", "status_text", "loading");
 }
 
+/// Stores a socket and the ends of two pipes, removes one of them, and writes to the socket that the life before has
+/// stored.
+const KEEPER: &str = r#"
+import os, signal, socket, sys
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.connect("\0" + os.environ["NOTIFY_SOCKET"][1:])
+keep = lambda text, *kept: socket.send_fds(manager, [text.encode()], [one.fileno() for one in kept])
+names = os.environ.get("LISTEN_FDNAMES", "").split(":") if os.environ.get("LISTEN_PID") == str(os.getpid()) else []
+assert len(names) == int(os.environ.get("LISTEN_FDS", "0"))
+print(os.environ["FDSTORE"], *names, file=open("told", "a"))
+if names:
+    kept = socket.socket(fileno=3 + names.index("web"))
+    kept.send(b"kept")
+else:
+    one, other = socket.socketpair()
+    keep("FDSTORE=1\nFDNAME=web", one)
+    keep("FDSTORE=1\nFDNAME=again", one)
+    keep("FDSTORE=1", other)
+    keep("FDSTORE=1\nFDNAME=old", *[open("/dev/null") for _ in range(3)])
+    keep("FDSTOREREMOVE=1\nFDNAME=old")
+manager.send(b"READY=1")
+signal.pause()
+"#;
+
+#[test]
+fn descriptors_are_kept_from_one_life_to_the_next_and_no_longer() {
+    if let Some(why) = missing_tools(&["python3"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec python3 -u keeper").file("keeper", KEEPER).file("readiness", "notify");
+    let web = web.file("backoff", "10ms 10ms 1h").create();
+    let onit = start(&sv, UnderTest::Onit);
+    let mut pid = web.wait_up();
+    for count in 2..4 {
+        well(&sv, &["wait", "ready", "web"]);
+        send(pid, Signal::SIGKILL);
+        pid = web.wait_other(pid);
+        web.wait_text("told", |text| text.lines().count() == count);
+    }
+    well(&sv, &["restart", "web"]);
+    web.wait_text("told", |text| text.lines().count() == 4);
+    assert_eq!(web.text("told"), "128\n128 web stored\n128 web stored\n128 web stored\n");
+    // What is stopped has nothing kept for it, and nor does what another program looks after.
+    well(&sv, &["down", "web"]);
+    well(&sv, &["up", "web"]);
+    assert!(web.wait_text("told", |text| text.lines().count() == 5).ends_with("stored\n128\n"));
+    upgrade(&sv, &onit);
+    well(&sv, &["restart", "web"]);
+    assert!(web.wait_text("told", |text| text.lines().count() == 6).ends_with("128\n128\n"));
+    assert_eq!(onit.said(&["notification"]), Vec::<String>::new());
+}
+
+#[test]
+fn so_many_descriptors_are_kept_and_no_more() {
+    if let Some(why) = missing_tools(&["python3"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let hoards = "manager.send(b'STATUS=begun')\nwhile True: keep('FDSTORE=1', *[socket.socket() for _ in range(50)])";
+    let keeper = format!("{}{hoards}", KEEPER.split("names =").next().expect("its beginning"));
+    sv.service("web").run("exec python3 -u keeper").file("keeper", &keeper).file("readiness", "notify").create();
+    let onit = start(&sv, UnderTest::Onit);
+    onit.wait_said(&["onit: web: a notification says FDSTORE=1 where no more can be kept (128 for each service)"]);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", onit.pid())).expect("its descriptors").count();
+    assert!((128..250).contains(&open), "{open} descriptors");
+    well(&sv, &["down", "web"]);
+    wait_for("no descriptor to be kept", SOON, || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", onit.pid())).expect("its descriptors").count();
+        (open < 100).then_some(())
+    });
+}
+
 /// It sends from a process that ends at once, and waits until what it has sent has been dealt with.
 #[test]
 fn systemd_notify_is_understood() {
