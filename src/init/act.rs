@@ -364,12 +364,15 @@ impl Init {
     pub(super) fn service_ended(&mut self, at: SlotId, pid: Pid, exit: Exit) {
         let view = self.table.get(at).map(|slot| slot.service.view());
         let life = view.filter(|view| view.phase == Phase::Run && view.pid == Some(pid));
+        if life.is_some() {
+            self.read_ready_link(at); // what it has said in its life
+            if self.goes_on_elsewhere(at) {
+                return;
+            }
+        }
         let is_news = life.is_none_or(|view| self.record_end(at, self.now.since(view.since)));
         let of_setup = view.is_some_and(|view| view.phase == Phase::Setup);
         let was_busy = self.is_busy(at);
-        if life.is_some() {
-            self.read_ready_link(at); // what it has said in its life
-        }
         let outcome = self.apply(at, Event::Died(pid, exit));
         self.close_dead_socket(at);
         if was_busy {

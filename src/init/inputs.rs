@@ -62,6 +62,7 @@ impl Init {
             | Event::NotSpawned(_)
             | Event::Ready
             | Event::Notify(_)
+            | Event::Succeeded(_)
             | Event::Drain
             | Event::Escalate => return,
         };

@@ -10,7 +10,7 @@ use crate::machine::{Event, Phase, Pid};
 use crate::sys::message::Descriptors;
 use crate::sys::notify::{Datagram, LONGEST_NAME, Receiver, random};
 use crate::sys::spawn::Descriptor;
-use crate::sys::{Errno, fs, notify as sys, process};
+use crate::sys::{Errno, fs, notify as sys, process, rescue};
 use crate::wire::notify::{self as wire, Assignment, Assignments, Refusal};
 use crate::wire::svdir::excerpt;
 use std::ffi::{OsString, c_int};
@@ -212,10 +212,13 @@ impl Init {
         if let Some(mistake) = mistake {
             self.tell_mistake(at, &mistake);
         }
-        if let Some(main) = main.filter(|main| *main != run) {
-            let what = format!("MAINPID={main}, which is not ./run (process {run}); that is what counts");
-            self.tell_mistake(at, &what);
-        }
+        let main = main.filter(|main| {
+            let is_ours = is_of_service(*main, run, process::kin);
+            if !is_ours {
+                self.tell_mistake(at, &format!("MAINPID={main}, which is not of this service"));
+            }
+            is_ours
+        });
         if status.is_some() || errno.is_some() {
             let said = self.said(at);
             said.into_iter().for_each(|said| {
@@ -224,7 +227,8 @@ impl Init {
             });
         }
         let ready = is_ready.then_some(Event::Ready);
-        for event in ready.into_iter().chain(events.into_iter().map(Event::Notify)) {
+        let said = main.map(Notification::Successor).into_iter().chain(events).map(Event::Notify);
+        for event in ready.into_iter().chain(said) {
             self.apply(at, event);
         }
         match (removes, name) {
@@ -263,6 +267,15 @@ impl Init {
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.stored = None);
             }
         }
+    }
+
+    /// `run` has ended. Whether the process that it has named in its place has come to us, and goes on.
+    pub(super) fn goes_on_elsewhere(&mut self, at: SlotId) -> bool {
+        let successor = self.table.get(at).and_then(|slot| slot.service.successor());
+        let Some(new) = successor.filter(|new| rescue::is_child(*new) && !self.table.owns(*new)) else { return false };
+        self.table.own(new, at);
+        self.apply(at, Event::Succeeded(new));
+        true
     }
 
     fn said(&mut self, at: SlotId) -> Option<&mut Said> {

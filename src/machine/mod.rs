@@ -256,6 +256,9 @@ pub enum Event {
     Ready,
     /// `run` says something else.
     Notify(Notification),
+    /// The process of `run` has ended, and this one, which it had named in its place and which is our child, goes on as
+    /// `run`.
+    Succeeded(Pid),
     /// The time that `deadline()` named has come.
     Tick,
     /// For a logger: what it reads from has ended for ever.

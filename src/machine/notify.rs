@@ -2,7 +2,7 @@
 
 use super::fields::{Place, fields};
 use super::rare::Common;
-use super::service::memory::{EXTRA, instant, of_instant};
+use super::service::memory::{EXTRA, instant, number, of_instant, pid_of};
 use super::{Mono, Pid};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub enum Notification {
     AliveEvery(Option<Duration>),
     /// What it is about to do takes that long from now, at the most.
     MoreTime(Duration),
+    /// When its own process has ended, this one goes on in its place.
+    Successor(Pid),
 }
 
 /// What holds of a `run` since it has said so.
@@ -33,15 +35,17 @@ pub struct Notified {
     pub is_reloading: bool,
     /// It is about to end.
     pub is_stopping: bool,
-    /// How often it says that it is alive, in whole microseconds, and when it has to have done so.
+    /// How often it says that it is alive, in whole milliseconds, and when it has to have done so.
     pub watchdog: Option<(Duration, Mono)>,
     /// Before this it is not late, although it is not ready.
     pub extended: Option<Mono>,
+    /// The process that goes on in its place.
+    pub successor: Option<Pid>,
 }
 
 impl Common for Notified {
     const COMMON: &'static Notified =
-        &Notified { is_reloading: false, is_stopping: false, watchdog: None, extended: None };
+        &Notified { is_reloading: false, is_stopping: false, watchdog: None, extended: None, successor: None };
 }
 
 impl Notified {
@@ -52,17 +56,15 @@ impl Notified {
         }
     }
 
-    /// From now on it says that often that it is alive. A span that the journal has no room for (it is two thousand
-    /// years) is for ever.
+    /// From now on it says that often that it is alive. A span that the journal has no room for (49 days) is for ever.
     pub fn expect_every(&mut self, now: Mono, every: Option<Duration>) {
-        let micros = every.and_then(|every| u64::try_from(every.as_micros()).ok());
-        let micros = micros.filter(|micros| (1..=EVERY.mask()).contains(micros));
-        let every = micros.map(Duration::from_micros);
+        let ms = every.and_then(|every| u64::try_from(every.as_nanos().div_ceil(1_000_000)).ok());
+        let every = ms.filter(|ms| (1..=EVERY.mask()).contains(ms)).map(Duration::from_millis);
         self.watchdog = every.map(|every| (every, now.after(every)));
     }
 }
 
-const EVERY: Place = Place::bits(4, 8, 56);
+const EVERY: Place = Place::bits(4, 32, 32);
 
 fields! {
     /// The same, as it is noted for the supervisor that goes on. Instants are in nanoseconds, and one more: zero is none.
@@ -71,7 +73,9 @@ fields! {
         is_reloading: Place::bits(4, 0, 1),
         /// It is about to end.
         is_stopping: Place::bits(4, 1, 1),
-        /// How often it says that it is alive, in microseconds.
+        /// The process that goes on in its place. The kernel has none above 2^22.
+        successor: Place::bits(4, 2, 30),
+        /// How often it says that it is alive, in milliseconds.
         every: EVERY,
         /// When it has to have done so.
         alive_until: Place::word(5),
@@ -83,22 +87,24 @@ fields! {
 impl Notified {
     /// As it is noted.
     pub fn pack(&self) -> [u64; EXTRA] {
-        let Notified { is_reloading, is_stopping, watchdog, extended } = *self;
-        let every = watchdog.map_or(0, |(every, _)| u64::try_from(every.as_micros()).unwrap_or_default());
+        let Notified { is_reloading, is_stopping, watchdog, extended, successor } = *self;
+        let every = watchdog.map_or(0, |(every, _)| u64::try_from(every.as_millis()).unwrap_or_default());
+        let successor = successor.map_or(0, number);
         let alive_until = instant(watchdog.map(|(_, until)| until));
         let (is_reloading, is_stopping) = (is_reloading.into(), is_stopping.into());
-        Fields { is_reloading, is_stopping, every, alive_until, extended: instant(extended) }.pack()
+        Fields { is_reloading, is_stopping, successor, every, alive_until, extended: instant(extended) }.pack()
     }
 
     /// And back. `None` if nothing was.
     pub fn unpack(words: &[u64; EXTRA]) -> Option<Notified> {
-        let Fields { is_reloading, is_stopping, every, alive_until, extended } = Fields::unpack(words);
-        let every = Some(Duration::from_micros(every)).filter(|every| !every.is_zero());
+        let Fields { is_reloading, is_stopping, successor, every, alive_until, extended } = Fields::unpack(words);
+        let every = Some(Duration::from_millis(every)).filter(|every| !every.is_zero());
         let notified = Notified {
             is_reloading: is_reloading != 0,
             is_stopping: is_stopping != 0,
             watchdog: every.zip(of_instant(alive_until)),
             extended: of_instant(extended),
+            successor: pid_of(successor),
         };
         (notified != Notified::default()).then_some(notified)
     }
@@ -140,8 +146,9 @@ mod tests {
         let said = Notified {
             is_reloading: true,
             is_stopping: true,
-            watchdog: Some((Duration::from_micros(EVERY.mask()), Mono(0))),
+            watchdog: Some((Duration::from_millis(EVERY.mask()), Mono(0))),
             extended: Some(Mono(7)),
+            successor: Some(Pid(1 << 22)),
         };
         for notified in [said, Notified { watchdog: None, ..said }, Notified { extended: None, ..said }] {
             assert_eq!(Notified::unpack(&notified.pack()), Some(notified));
@@ -155,6 +162,7 @@ mod tests {
     fn it_touches_its_own_words_only() {
         let all = Notified { is_reloading: true, is_stopping: true, ..Notified::default() };
         let all = Notified { watchdog: Some((SECOND, Mono(1))), extended: Some(Mono(1)), ..all };
+        let all = Notified { successor: Some(Pid(7)), ..all };
         assert_eq!(all.pack()[..4], [0; 4]);
         assert_eq!(Notified::unpack(&[u64::MAX, u64::MAX, u64::MAX, u64::MAX, 0, 0, 0]), None);
     }
@@ -167,12 +175,14 @@ mod tests {
             notified.watchdog
         };
         assert_eq!(every(Some(SECOND)), Some((SECOND, Mono(5).after(SECOND))));
-        for none in [None, Some(Duration::ZERO), Some(Duration::from_nanos(999)), Some(Duration::MAX)] {
+        let ms = Duration::from_millis(1);
+        assert_eq!(every(Some(Duration::from_nanos(999))).map(|(span, _)| span), Some(ms), "that is as exact as it is");
+        for none in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
             assert_eq!(every(none), None, "{none:?}");
         }
-        let largest = Duration::from_micros(EVERY.mask());
+        let largest = Duration::from_millis(EVERY.mask());
         assert_eq!(every(Some(largest)).map(|(span, _)| span), Some(largest));
-        assert_eq!(every(Some(largest + Duration::from_micros(1))), None);
+        assert_eq!(every(Some(largest + ms)), None);
     }
 
     /// 10 is `run`; 11 and 12 come from it, 13 is an orphan of its session and 14 comes from that, 20 is another service,

@@ -295,6 +295,7 @@ impl Service {
             Event::Died(pid, exit) => self.died(now, pid, exit),
             Event::Ready => self.says_ready(now),
             Event::Notify(said) => self.notified(now, said),
+            Event::Succeeded(pid) => self.succeeded(pid),
             Event::Tick => self.tick(now),
             Event::Drain => self.drain(now),
             Event::Escalate => self.escalate(),
@@ -815,8 +816,40 @@ impl Service {
             Notification::Trigger => {}
             Notification::AliveEvery(every) => self.notified.expect_every(now, every),
             Notification::MoreTime(span) => self.extend(now.after(span)),
+            Notification::Successor(other) => self.notified.successor = Some(other).filter(|other| *other != pid),
         }
         Step::NOTHING
+    }
+
+    /// The process that goes on as `run` when its own has ended, if that said so.
+    pub fn successor(&self) -> Option<Pid> {
+        self.notified.successor
+    }
+
+    /// Another process is `run` now. What was sent to the one before, this one has not got.
+    fn succeeded(&mut self, new: Pid) -> Step {
+        let State::Up { pid, .. } = &mut self.state else {
+            debug_assert!(false, "nothing to go on with");
+            return Step::NOTHING;
+        };
+        let old = std::mem::replace(pid, new);
+        self.notified.successor = None;
+        self.paused = false;
+        if let Hook::Asked { then, .. } | Hook::Running { then, .. } = &mut self.hook
+            && let Then::Stop { pid, .. } | Then::Deliver { pid, .. } = then
+            && *pid == old
+        {
+            *pid = new;
+        }
+        if self.escalated {
+            return Effect::Signal(new, Signal::KILL, Target::Process).into();
+        }
+        if !self.got_term {
+            return Step::NOTHING;
+        }
+        let mut step = Step::from(Effect::Signal(new, self.inputs.limits.stop_signal, Target::Process));
+        step.push(Effect::Signal(new, Signal::CONT, Target::Process));
+        step
     }
 
     fn hear(&mut self, now: Mono) {

@@ -461,10 +461,27 @@ impl World {
                     known.alive = every.filter(|every| !every.is_zero()).map(|every| (every, now));
                 }
                 Notification::MoreTime(span) => known.more_time = known.more_time.max(now.after(span)),
+                Notification::Successor(_) => {}
             }
         }
         let words = self.handle(Event::Notify(said));
         self.known.triggered = false;
+        words
+    }
+
+    /// The process of `run` ends, and another one goes on in its place, which it has named before.
+    fn is_succeeded(&mut self) -> String {
+        let Some(at) = self.living.iter().position(|p| p.script == Script::Run) else { return String::new() };
+        self.born += 1;
+        let (new, old) = (Pid(self.born), self.living[at].pid);
+        self.says(Notification::Successor(new));
+        assert_eq!(self.service.successor(), Some(new));
+        let (process, stopped, doomed) = (&mut self.living[at], false, false);
+        assert_eq!(process.pid, old);
+        *process = Process { pid: new, told: false, stopped, doomed, killed: None, ..*process };
+        self.known.paused = false;
+        let words = self.handle(Event::Succeeded(new));
+        assert_eq!(self.service.successor(), None, "that is itself now");
         words
     }
 

@@ -187,6 +187,42 @@ fn so_many_descriptors_are_kept_and_no_more() {
     });
 }
 
+/// As a daemon does that executes a new version of itself, or goes into the background.
+#[test]
+fn a_process_that_was_named_goes_on_in_the_place_of_run() {
+    if let Some(why) = missing_tools(&["python3"]) {
+        skip!("{why}");
+    }
+    for is_upgrade in [false, true] {
+        let sv = SvDir::new();
+        let forks = PUPPET.replace(
+            "for first in",
+            "if os.fork():\n    open('parent', 'w').write('waits\\n')\n    while not os.path.exists('go'): time.sleep(0.02)\n    \
+             os._exit(7)\nsay(f'MAINPID={os.getpid()}')\nfor first in",
+        );
+        let web = puppet(&sv, "web", "'READY=1|STATUS=first'").file("puppet", &forks).create();
+        let onit = start(&sv, UnderTest::Onit);
+        well(&sv, &["wait", "ready", "web"]);
+        let pid = web.wait_up();
+        if is_upgrade {
+            upgrade(&sv, &onit);
+        }
+        web.write("go", "");
+        let other = web.wait_other(pid);
+        let up = told(&sv, "web");
+        assert_eq!((&up["state"], &up["restarts"], &up["exit"]), (&"up".into(), &0.into(), &Value::Null), "{up}");
+        web.says("STATUS=second");
+        wait_told(&sv, "web", "status_text", "second");
+        assert_eq!(onit.stderr(), "");
+        std::fs::remove_file(web.path().join("go")).expect("removed");
+        send(other, Signal::SIGKILL);
+        web.wait_other(other);
+        onit.wait_said(&["onit: web: was killed by SIGKILL"]);
+        web.write("go", "");
+        well(&sv, &["down", "web"]);
+    }
+}
+
 /// It sends from a process that ends at once, and waits until what it has sent has been dealt with.
 #[test]
 fn systemd_notify_is_understood() {

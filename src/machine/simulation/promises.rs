@@ -1939,3 +1939,37 @@ fn a_logger_gets_no_more_time_to_read_what_is_left() {
     world.says(Notification::MoreTime(1000 * SECOND));
     assert_eq!(world.service.deadline(), deadline);
 }
+
+#[test]
+fn a_process_that_was_named_goes_on_in_the_place_of_run() {
+    let mut world = notifies(default_limits());
+    world.says(Notification::AliveEvery(Some(5 * SECOND)));
+    let since = world.service.view().since;
+    assert_eq!((world.is_succeeded().as_str(), world.service.state()), ("", ServiceState::Up));
+    assert_eq!(world.service.view().since, since, "it is the same life");
+    assert_eq!(world.order(Command::Signal(Signal::HUP)), "HUP run");
+    assert_eq!(world.wait(5 * SECOND), "silent, ABRT run, CONT run");
+    assert_eq!(world.ends(Exit::Signal { signal: Signal::ABRT, core: false }), "run");
+    assert_eq!(world.service.history().lives().len(), 2);
+}
+
+#[test]
+fn what_was_told_to_stop_before_is_told_again() {
+    let mut world = notifies(Limits { kill_after: Some(5 * SECOND), ..default_limits() });
+    world.order(Command::Down);
+    world.pass(2 * SECOND);
+    assert_eq!(world.is_succeeded(), "TERM run, CONT run");
+    assert_eq!(world.wait(3 * SECOND), "kill late run", "the time is that of the service");
+    let mut world = notifies(default_limits());
+    world.escalate();
+    assert_eq!(world.is_succeeded(), "KILL run");
+}
+
+/// And the hook that was asked before the signal is about the process that lives when it has ended.
+#[test]
+fn a_hook_that_runs_meanwhile_is_about_the_new_process() {
+    let mut world = World::up(&ServiceRules::ONIT).hooked(&[Command::Term]);
+    assert_eq!(world.order(Command::Down), "control/t");
+    assert_eq!(world.is_succeeded(), "");
+    assert_eq!(world.hook_ends(FAILED), "TERM run, CONT run");
+}

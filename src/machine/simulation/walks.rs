@@ -28,6 +28,7 @@ enum Happening {
     Escalate,
     Ready,
     Says(Notification),
+    Succeeded,
 }
 
 pub(super) fn settings() -> ProptestConfig {
@@ -96,6 +97,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Escalate),
         10 => Just(Happening::Ready),
         10 => notifications().prop_map(Happening::Says),
+        5 => Just(Happening::Succeeded),
     ]
 }
 
@@ -204,6 +206,7 @@ impl World {
             Happening::Escalate => drop(self.escalate()),
             Happening::Ready => drop(self.says_that_it_is_ready()),
             Happening::Says(said) => drop(self.says(said)),
+            Happening::Succeeded => drop(self.is_succeeded()),
         }
         self.ticks();
     }
