@@ -19,7 +19,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::time::Duration;
 
 /// Taken from one service in one turn.
-const DATAGRAMS: usize = 64;
+const DATAGRAMS: usize = 16;
 /// As many characters of a status are kept.
 const STATUS: usize = 512;
 /// As many descriptors of one service are kept.
