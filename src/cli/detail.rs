@@ -128,6 +128,8 @@ fn why(service: &ServiceStatus, lives: &[RunRecord]) -> Option<String> {
         ServiceState::Refused => "it is not supervised".into(),
         ServiceState::Unknown => "you may not look at its status".into(),
         ServiceState::Done => "it has done its work, and stays down until it is told \"up\"".into(),
+        ServiceState::Waiting => format!("it is {}", format::waiting(service)),
+        ServiceState::Skipped => format!("it was {}; \"up\" tries again", format::skipped(service)),
         ServiceState::Failed => "it has failed, and stays down until it is told \"up\"".into(),
         ServiceState::Backoff if format::is_troubled(service) => {
             "it could not be started, and waits for its next start".into()

@@ -198,9 +198,10 @@ pub fn tone(service: &ServiceStatus) -> Tone {
         Some(ServiceState::Failed | ServiceState::Refused | ServiceState::Unknown) => Tone::Bad,
         Some(ServiceState::Up) if service.ready != Some(false) && !service.paused => Tone::Good,
         Some(ServiceState::Down) if service.want == Want::Up => Tone::Bad,
-        Some(ServiceState::Down | ServiceState::Done) => Tone::Quiet,
+        Some(ServiceState::Down | ServiceState::Done | ServiceState::Skipped) => Tone::Quiet,
         Some(
             ServiceState::Backoff
+            | ServiceState::Waiting
             | ServiceState::Setup
             | ServiceState::Starting
             | ServiceState::Up
@@ -220,6 +221,11 @@ fn last(service: &ServiceStatus, tone: Tone) -> Cell {
         }
         (Some(exit), _) => parts.push(format::exit(exit)),
         (None, _) => {}
+    }
+    match service.state.known() {
+        Some(ServiceState::Waiting) => parts.insert(0, format::waiting(service)),
+        Some(ServiceState::Skipped) => parts.insert(0, format::skipped(service)),
+        Some(_) | None => {}
     }
     if let Some(seconds) = service.next {
         parts.insert(parts.len().min(1), format!("again in {}", format::ahead(seconds)));

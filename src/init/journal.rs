@@ -252,6 +252,7 @@ fn record(slot: &Slot) -> Record {
             ready: slot.ready_link.as_ref().map(|link| link.as_fd().as_raw_fd()),
         },
         removed: slot.removed,
+        has_links: slot.has_links,
         shown: slot.published.filter(|(view, _)| *view == slot.service.view().in_files()).map(|(_, stamp)| stamp),
         begun: slot.service.history().begun(),
         has_extra: slot.service.extra() != [0; memory::EXTRA],

@@ -272,7 +272,7 @@ fn slot(
     let mut slot = Slot::new(name, id, dir, service(role)?, files, log_pipe);
     slot.ready_link = ready.map(ReadyLink::restore);
     slot.published = record.shown.map(|stamp| (slot.service.view().in_files(), stamp));
-    slot.removed = record.removed;
+    (slot.removed, slot.has_links) = (record.removed, record.has_links);
     Some(slot)
 }
 
@@ -406,6 +406,7 @@ impl Init {
         }
         self.restore_pending(at);
         self.restore_ready_link(at);
+        self.restore_links(at);
         self.listen_for_orders(at);
         self.pause_or_resume_control(at);
         self.table.touch(at);

@@ -37,7 +37,8 @@ impl Init {
             Some((shown, stamp)) if shown.since == view.since => stamp,
             _ => stamp(view.since, self.now),
         };
-        let next = slot.service.next_start().map(|at| seconds(at.since(self.now)));
+        let is_waiting = slot.state() == ServiceState::Waiting;
+        let next = slot.service.next_start().filter(|_| !is_waiting).map(|at| seconds(at.since(self.now)));
         let is_up = view.phase == Phase::Run && !slot.is_pending;
         let said = slot.said.as_ref();
         Some(Line::Service(Box::new(ServiceStatus {
@@ -56,6 +57,7 @@ impl Init {
             exit: slot.service.history().last_end().map(|end| exit_record(end.exit)),
             next,
             logger: matches!(slot.log_pipe, LogPipe::Logger { .. }),
+            reason: if is_waiting { self.awaited_text(at) } else { None },
             trouble: slot.warnings.worst().cloned(),
             reloading: slot.notifies().then(|| slot.service.is_reloading()),
             status_text: said.map(|said| said.status.clone()).filter(|text| !text.is_empty()),

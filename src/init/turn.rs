@@ -91,6 +91,7 @@ impl Init {
         self.deadlines();
         self.give_notice();
         self.look_at_directory(ready.contains(&Token::Directory));
+        self.follow_links();
         self.publish_touched();
         self.publish_first();
         self.wait_for_exec();
@@ -151,7 +152,10 @@ impl Init {
     }
 
     pub(super) fn has_backlog(&self) -> bool {
-        self.children.unreaped || self.scan.has_backlog() || !self.unpublished.is_empty()
+        self.children.unreaped
+            || self.scan.has_backlog()
+            || self.dependencies.has_backlog()
+            || !self.unpublished.is_empty()
     }
 
     pub(super) fn deaths(&mut self) {
@@ -232,6 +236,7 @@ impl Init {
 
     pub(super) fn rescan(&mut self) {
         self.scan.look_at_everything();
+        self.read_all_links();
         self.open_all_again();
         self.renew_api();
     }
@@ -262,7 +267,7 @@ impl Init {
         for command in control::decode(byte, self.config.personality.dialect) {
             let starts = matches!(command, Command::Up | Command::Once);
             if self.system.is_up() || !starts || !self.config.personality.escalates {
-                self.apply(at, Event::Command(*command));
+                self.obey(at, *command);
             }
         }
     }

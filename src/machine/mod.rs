@@ -393,6 +393,8 @@ pub enum ServiceState {
     Down,
     /// Nothing runs; it is about to be started.
     Backoff,
+    /// Nothing runs; it starts when other services are ready.
+    Waiting,
     /// `setup` prepares the start.
     Setup,
     /// `run` has a process, and is not ready, or has not executed its program yet. Only the supervisor itself knows.
@@ -407,6 +409,8 @@ pub enum ServiceState {
     Done,
     /// It has failed, and is not to be started again until an order says so.
     Failed,
+    /// It was not started, as its conditions are not met or it is not enabled, and is not until an order says so.
+    Skipped,
     /// It is not supervised. A service that is has another state; this is what is told of one that is not.
     Refused,
     /// It cannot be told: whoever asks may not look, or cannot.
@@ -443,6 +447,7 @@ words!(
     "state of a service",
     Down = "down",
     Backoff = "backoff",
+    Waiting = "waiting",
     Setup = "setup",
     Starting = "starting",
     Up = "up",
@@ -450,6 +455,7 @@ words!(
     Finishing = "finishing",
     Done = "done",
     Failed = "failed",
+    Skipped = "skipped",
     Refused = "refused",
     Unknown = "unknown",
 );

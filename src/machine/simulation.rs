@@ -14,12 +14,13 @@
 //! - programs with a time limit are killed when it is over, not before
 
 mod fleet;
+mod graphs;
 mod promises;
 mod transitions;
 mod walks;
 
 use super::notify::Notification;
-use super::policy::{Essential, Leave, Limits, Scripts, ServiceRules};
+use super::policy::{Essential, Gate, Leave, Limits, Scripts, ServiceRules};
 use super::rare::Rare;
 use super::readiness::Readiness;
 use super::restart::{Restart, Rules};
@@ -198,6 +199,8 @@ struct World {
     essential: Option<Essential>,
     restarts: Rare<Rules>,
     readiness: Readiness,
+    gate: Gate,
+    held: bool,
     /// What held when `run` was started.
     readiness_of_life: Readiness,
     /// What the last event meant for others.
@@ -223,6 +226,8 @@ impl World {
             essential: None,
             restarts: Rare::default(),
             readiness: Readiness::None,
+            gate: Gate::Open,
+            held: false,
             readiness_of_life: Readiness::None,
             outcome: None,
             known: Known {
@@ -625,6 +630,7 @@ impl World {
         (inputs.essential, inputs.unread) = (self.essential, self.unread);
         inputs.restarts = self.restarts.clone();
         inputs.readiness.readiness = self.readiness;
+        (inputs.gate, inputs.held) = (self.gate, self.held);
     }
 
     fn act(&mut self, effect: Effect, words: &mut Vec<String>) {
@@ -817,6 +823,7 @@ impl World {
 
     fn check_start(&mut self) {
         let least = if std::mem::take(&mut self.known.no_process) { SECOND } else { self.least_pause() };
+        assert_eq!(self.gate, Gate::Open, "it starts when it may");
         let known = &mut self.known;
         assert!(known.want == Want::Up || known.owed, "run starts only when it is wanted");
         if let Some(before) = known.attempted.replace(self.now) {
@@ -882,7 +889,8 @@ impl World {
         let wanted = self.known.want == Want::Up || self.known.owed;
         let finish_is_due = view.phase == Phase::Finish;
         let deadline = self.service.deadline();
-        assert_eq!(deadline.is_some(), wanted || finish_is_due, "{:?}", self.service);
+        let is_free = self.gate == Gate::Open || finish_is_due;
+        assert_eq!(deadline.is_some(), (wanted || finish_is_due) && is_free, "{:?}", self.service);
         let most = (5 * SECOND).max(self.restarts.backoff.max * 11 / 10);
         assert!(deadline.is_none_or(|at| at <= self.now.after(most)), "no start is further away than {most:?}");
     }

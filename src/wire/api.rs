@@ -297,6 +297,8 @@ pub struct ServiceStatus {
     pub next: Option<f64>,
     /// It is the logger of another one.
     pub logger: bool,
+    /// Why it has not started: what it waits for, or why it was skipped.
+    pub reason: Option<String>,
     /// The last trouble that was told.
     pub trouble: Option<String>,
     /// It says by a notification that it reloads; `null` if it is not one that could.
@@ -326,6 +328,7 @@ impl ServiceStatus {
             exit: None,
             next: None,
             logger: false,
+            reason: None,
             trouble: None,
             reloading: None,
             status_text: None,
@@ -466,6 +469,7 @@ record!(ServiceStatus {
     exit,
     next,
     logger,
+    reason,
     trouble,
     reloading,
     status_text,
@@ -555,7 +559,7 @@ mod tests {
             concat!(
                 r#"{"service":{"name":"web","state":"frozen","want":"often","leaving":false,"pid":7,"since":1.5,"#,
                 r#""seconds":2.0,"ready":null,"paused":false,"enabled":true,"restarts":3,"flapping":null,"exit":null,"#,
-                r#""next":null,"logger":false,"trouble":null,"reloading":null,"status_text":"at work","errno":2}}"#
+                r#""next":null,"logger":false,"reason":null,"trouble":null,"reloading":null,"status_text":"at work","errno":2}}"#
             ),
             concat!(
                 r#"{"event":{"what":"renamed","time":1.5,"name":"web","old":"up","new":"frozen","want":"often","#,

@@ -25,8 +25,8 @@ open("life", "a").write("born\n")
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 for first in sys.argv[1:]:
     say(first)
-while True:
-    for line in open("orders"):
+with os.fdopen(os.open("orders", os.O_RDWR)) as orders:
+    for line in orders:
         word, _, rest = line.rstrip("\n").partition(" ")
         if word == "!alive":
             end = time.monotonic() + float(rest)

@@ -1131,8 +1131,7 @@ fn lint_tells_circles_of_a_thousand_services() {
 }
 
 /// The files that the design gives a meaning to, and PID 1 does not.
-const NOT_YET: [&str; 7] =
-    ["after.d", "condition", "dependencies.d", "health", "health-policy", "instances", "max-death-tally"];
+const NOT_YET: [&str; 5] = ["condition", "health", "health-policy", "instances", "max-death-tally"];
 
 #[test]
 fn what_onit_does_not_act_on_is_told() {
@@ -1280,15 +1279,12 @@ fn new(sv: &SvDir, args: &[&OsStr]) -> (i32, String) {
 }
 
 #[test]
-fn new_says_what_onit_does_not_act_on() {
+fn new_says_nothing_of_what_is_acted_on() {
     let sv = SvDir::new();
-    let line = |name: &str, file: &str| {
-        let file = sv.path().join(name).join(file);
-        format!("{}: warning: onit does not act on it in this version; do not rely on it\n", file.display())
-    };
     let told = new(&sv, &words(&["a", "--restart", "never", "--depends-on", "b", "--down", "--", "true"]));
-    assert_eq!(told, (0, line("a", "dependencies.d")));
-    assert_eq!(fs::read_to_string(sv.path().join("a/restart")).expect("written all the same"), "never\n");
+    assert_eq!(told, (0, String::new()));
+    assert!(sv.path().join("a/dependencies.d/b").exists());
+    assert_eq!(fs::read_to_string(sv.path().join("a/restart")).expect("written"), "never\n");
     let s6 = ["c", "--target", "s6", "--notification-fd", "3", "--", "true"];
     assert_eq!(new(&sv, &words(&s6)), (0, String::new()), "s6 acts on it");
 }

@@ -1908,6 +1908,7 @@ fn what_asks_for_more_time_to_stop_has_it() {
     world.order(Command::Down);
     assert_eq!(world.service.deadline(), Some(world.now.after(5 * SECOND)), "that was before it was to stop");
     world.says(Notification::MoreTime(SECOND));
+    assert_eq!(world.service.deadline(), Some(world.now.after(5 * SECOND)), "it is not less");
     world.pass(4 * SECOND);
     world.says(Notification::MoreTime(7 * SECOND));
     assert_eq!(world.wait(7 * SECOND), "kill late run");
