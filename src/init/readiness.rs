@@ -66,9 +66,7 @@ impl Init {
 
     fn listen(&mut self, at: SlotId, link: ReadyLink) -> Result<(), Errno> {
         self.poller.add(&link, Token::Ready(at).pack())?;
-        if let Some(slot) = self.table.get_mut(at) {
-            slot.ready_link = Some(link);
-        }
+        self.table.set_ready_link(at, Some(link));
         Ok(())
     }
 
@@ -115,8 +113,7 @@ impl Init {
     pub(super) fn close_ready_link(&mut self, at: SlotId) {
         if let Some(link) = self.table.get(at).and_then(|slot| slot.ready_link.as_ref()) {
             let _ = self.poller.remove(link); // it stays open until the next commit
-            let link = self.table.get_mut(at).and_then(|slot| slot.ready_link.take());
-            self.table.bury_link(link);
+            self.table.set_ready_link(at, None);
         }
     }
 

@@ -213,6 +213,8 @@ pub struct Table {
     by_pid: Index<Pid>,
     deadlines: Index<Mono>,
     touched: VecDeque<SlotId>,
+    /// How many may say something of themselves by notifications.
+    notifying: usize,
     /// Places that may differ from their records.
     dirty: Vec<SlotId>,
     /// What is not held any more is still open, as long as a record names it: a descriptor of that number must not be
@@ -251,6 +253,7 @@ impl Table {
         if at >= self.slots.len() {
             self.slots.resize_with(at + 1, || None);
         }
+        self.notifying += usize::from(slot.notifies());
         if let Some(place) = self.slots.get_mut(at) {
             *place = Some(Slot { is_dirty: true, ..slot });
             self.dirty.push(at);
@@ -282,14 +285,25 @@ impl Table {
         self.graveyard.descriptors.extend(descriptors);
     }
 
-    /// The same of what `run` says that it is ready by.
-    pub fn bury_link(&mut self, link: Option<ReadyLink>) {
-        self.graveyard.ready_links.extend(link);
+    /// From now on `run` says by this that it is ready, and not by what it had for that before.
+    pub fn set_ready_link(&mut self, at: SlotId, link: Option<ReadyLink>) {
+        let Some(slot) = self.get_mut(at) else { return };
+        let was_notifying = slot.notifies();
+        let before = std::mem::replace(&mut slot.ready_link, link);
+        let is_notifying = slot.notifies();
+        self.notifying = self.notifying + usize::from(is_notifying) - usize::from(was_notifying);
+        self.graveyard.ready_links.extend(before);
+    }
+
+    /// Whether any service may say something of itself by notifications.
+    pub fn is_any_notifying(&self) -> bool {
+        self.notifying > 0
     }
 
     /// Lets a service go, with everything held open for it.
     pub fn remove(&mut self, at: SlotId) -> Option<&Slot> {
         let slot = self.slots.get_mut(at)?.take()?;
+        self.notifying -= usize::from(slot.notifies());
         self.dirty.push(at);
         self.free.push(at);
         if let Some(deadline) = slot.armed {

@@ -84,8 +84,8 @@ impl Init {
         let ready: Vec<Token> = self.poller.wait(self.now, deadline).map(Token::unpack).collect();
         self.now = clock::now();
         self.children.spawner.begin_turn();
-        self.hear(&ready);
         self.signals_and_deaths();
+        self.hear(&ready);
         self.orders(&ready);
         self.answer_clients();
         self.deadlines();
@@ -159,6 +159,7 @@ impl Init {
     }
 
     pub(super) fn deaths(&mut self) {
+        self.hear_the_dead();
         for _ in 0..DEATHS {
             self.wait_for_exec();
             let reaped = self.table.journal.reap();
@@ -184,7 +185,15 @@ impl Init {
         self.children.unreaped = true;
     }
 
-    /// What services say of themselves comes first: who has said something may have ended since.
+    /// Who has ended is still to be seen where it comes from, until it is reaped: so what it has said comes first.
+    fn hear_the_dead(&mut self) {
+        if self.table.is_any_notifying() {
+            let ready: Vec<Token> = self.poller.wait(self.now, Some(self.now)).map(Token::unpack).collect();
+            self.hear(&ready);
+        }
+    }
+
+    /// What services say of themselves.
     fn hear(&mut self, ready: &[Token]) {
         for token in ready {
             if let Token::Ready(slot) = token {
