@@ -3,7 +3,7 @@
 use super::connect::{Connection, Target, Via};
 use super::pidns::{self, Seen};
 use super::term::{self, Paint, Tone};
-use super::{format, status};
+use super::{changed, format, status};
 use crate::machine::{ServiceState, Want};
 use crate::sys::{Errno, fs};
 use crate::wire::api::{RunRecord, ServiceStatus};
@@ -44,6 +44,10 @@ pub fn lines(talk: &mut Connection, target: &Target, service: &ServiceStatus, pa
     }
     if let Some(why) = why(service, &lives) {
         say("why", why);
+    }
+    let changed = changed::since_start(service, &talk.place(target));
+    if !changed.is_empty() {
+        say("changed", format!("{} since its start; \"onit restart\" applies that", changed.join(", ")));
     }
     if service.restarts.is_some() {
         say("restarts", restarts(service));
