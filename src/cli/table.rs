@@ -196,6 +196,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             order("enable", &[], "remove its file \"down\", and start it"),
             order("disable", &[], "make a file \"down\", and stop it"),
             order("exit", &["x", "e"], "stop it, and leave it"),
+            order("ready", &[], "it is ready, whatever it says of that itself"),
             Verb {
                 takes: NOTHING,
                 ..ask(
