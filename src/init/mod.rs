@@ -23,12 +23,14 @@ mod journal;
 mod last;
 mod launcher;
 mod leftovers;
+mod links;
 mod log;
 mod main_log;
 mod main_process;
 mod mirror;
 mod newroot;
 mod notice;
+mod notify;
 mod pending;
 pub mod personality;
 mod publish;
@@ -55,6 +57,7 @@ use api::Api;
 use config::{Config, Root};
 use initctl::Initctl;
 use journal::Journal;
+use links::Dependencies;
 use main_process::Main;
 use mirror::Mirror;
 use notice::Notice;
@@ -76,6 +79,7 @@ pub struct Init {
     children: Children,
     table: Table,
     scan: Scan,
+    dependencies: Dependencies,
     mirror: Mirror,
     api: Api,
     system: System,
@@ -190,6 +194,7 @@ impl Init {
             },
             table: Table::noted_in(journal),
             scan,
+            dependencies: Dependencies::default(),
             mirror: Mirror::default(),
             api: Api::default(),
             system: System::UP,

@@ -9,7 +9,7 @@ use super::config::{Config, Root};
 use super::journal::Journal;
 use super::log::Named;
 use super::mirror::Mirror;
-use super::table::{Files, LogPipe, Slot, SlotId};
+use super::table::{Files, LogPipe, ReadyLink, Slot, SlotId};
 use super::watchdog::Watchdog;
 use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
 use crate::machine::service::{Role, Service};
@@ -270,9 +270,9 @@ fn slot(
         return None;
     }
     let mut slot = Slot::new(name, id, dir, service(role)?, files, log_pipe);
-    slot.ready_pipe = ready;
+    slot.ready_link = ready.map(ReadyLink::restore);
     slot.published = record.shown.map(|stamp| (slot.service.view().in_files(), stamp));
-    slot.removed = record.removed;
+    (slot.removed, slot.has_links) = (record.removed, record.has_links);
     Some(slot)
 }
 
@@ -406,7 +406,8 @@ impl Init {
         }
         self.restore_probes(at);
         self.restore_pending(at);
-        self.restore_ready_pipe(at);
+        self.restore_ready_link(at);
+        self.restore_links(at);
         self.listen_for_orders(at);
         self.pause_or_resume_control(at);
         self.table.touch(at);
@@ -593,6 +594,7 @@ impl Init {
             return;
         }
         self.wait_for_exec();
+        self.forget_all_stored();
         self.commit();
         journal.set(Field::Cause, journal::UPGRADE);
         let program = journal::text(journal.words(), journal::PROGRAM);

@@ -38,9 +38,11 @@ impl Init {
             Some((shown, stamp)) if shown.since == view.since => stamp,
             _ => stamp(view.since, self.now),
         };
-        let next = slot.service.next_start().map(|at| seconds(at.since(self.now)));
+        let is_waiting = slot.state() == ServiceState::Waiting;
+        let next = slot.service.next_start().filter(|_| !is_waiting).map(|at| seconds(at.since(self.now)));
         let probe = slot.service.probe();
         let is_up = view.phase == Phase::Run && !slot.is_pending;
+        let said = slot.said.as_ref();
         Some(Line::Service(Box::new(ServiceStatus {
             name: text(&slot.name),
             state: slot.state().into(),
@@ -60,7 +62,11 @@ impl Init {
             health_failures: probe.asked().map(|_| probe.failures().into()),
             health_asked: probe.asked().map(|at| unix(stamp(at, self.now))),
             logger: matches!(slot.log_pipe, LogPipe::Logger { .. }),
+            reason: if is_waiting { self.awaited_text(at) } else { None },
             trouble: slot.warnings.worst().cloned(),
+            reloading: slot.notifies().then(|| slot.service.is_reloading()),
+            status_text: said.map(|said| said.status.clone()).filter(|text| !text.is_empty()),
+            errno: said.and_then(|said| said.errno),
         })))
     }
 

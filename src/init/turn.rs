@@ -85,11 +85,13 @@ impl Init {
         self.now = clock::now();
         self.children.spawner.begin_turn();
         self.signals_and_deaths();
+        self.hear(&ready);
         self.orders(&ready);
         self.answer_clients();
         self.deadlines();
         self.give_notice();
         self.look_at_directory(ready.contains(&Token::Directory));
+        self.follow_links();
         self.publish_touched();
         self.publish_first();
         self.wait_for_exec();
@@ -150,10 +152,14 @@ impl Init {
     }
 
     pub(super) fn has_backlog(&self) -> bool {
-        self.children.unreaped || self.scan.has_backlog() || !self.unpublished.is_empty()
+        self.children.unreaped
+            || self.scan.has_backlog()
+            || self.dependencies.has_backlog()
+            || !self.unpublished.is_empty()
     }
 
     pub(super) fn deaths(&mut self) {
+        self.hear_the_dead();
         for _ in 0..DEATHS {
             self.wait_for_exec();
             let reaped = self.table.journal.reap();
@@ -179,17 +185,33 @@ impl Init {
         self.children.unreaped = true;
     }
 
+    /// Who has ended is still to be seen where it comes from, until it is reaped: so what it has said comes first.
+    fn hear_the_dead(&mut self) {
+        if self.table.is_any_notifying() {
+            let ready: Vec<Token> = self.poller.wait(self.now, Some(self.now)).map(Token::unpack).collect();
+            self.hear(&ready);
+        }
+    }
+
+    /// What services say of themselves.
+    fn hear(&mut self, ready: &[Token]) {
+        for token in ready {
+            if let Token::Ready(slot) = token {
+                self.read_ready_link(*slot);
+            }
+        }
+    }
+
     fn orders(&mut self, ready: &[Token]) {
         for token in ready {
             match token {
                 Token::Control(slot) => self.take_bytes(*slot),
-                Token::Ready(slot) => self.read_ready_pipe(*slot),
                 Token::Launcher => self.read_launcher(),
                 Token::Api => self.accept_clients(),
                 Token::Client(at) => self.read_client(*at),
                 Token::Initctl => self.read_initctl(),
                 Token::Claim => self.turn_away(),
-                Token::Signals | Token::Directory => {} // come in their turn
+                Token::Ready(_) | Token::Signals | Token::Directory => {} // come in their turn
             }
         }
     }
@@ -223,6 +245,7 @@ impl Init {
 
     pub(super) fn rescan(&mut self) {
         self.scan.look_at_everything();
+        self.read_all_links();
         self.open_all_again();
         self.renew_api();
     }
@@ -253,7 +276,7 @@ impl Init {
         for command in control::decode(byte, self.config.personality.dialect) {
             let starts = matches!(command, Command::Up | Command::Once);
             if self.system.is_up() || !starts || !self.config.personality.escalates {
-                self.apply(at, Event::Command(*command));
+                self.obey(at, *command);
             }
         }
     }
@@ -283,6 +306,7 @@ impl Init {
     /// From now on everything ends.
     pub(super) fn begin_stop(&mut self, order: Order) {
         self.scan.stop_taking_in();
+        self.conclude_by_oneshots();
         self.notify_manager("STOPPING=1");
         self.publish_event(EventKind::Stopping, None);
         self.begin_notice_of_end();
@@ -332,8 +356,12 @@ impl Init {
             let Some(at) = self.table.due(self.now) else { return };
             if let Some(slot) = self.table.get_mut(at) {
                 slot.rewrite_at = slot.rewrite_at.filter(|at| *at > self.now);
+                let is_late = slot.service.is_late(self.now);
                 if slot.reopen_at.take_if(|at| *at <= self.now).is_some() {
                     self.open_again(at);
+                }
+                if is_late {
+                    self.read_ready_link(at); // what it has said in time counts
                 }
             }
             self.apply(at, Event::Tick);

@@ -10,6 +10,7 @@ pub mod fields;
 pub mod fleet;
 pub mod history;
 pub mod main_process;
+pub mod notify;
 pub mod pending;
 pub mod policy;
 pub mod probe;
@@ -22,12 +23,14 @@ pub mod service;
 #[cfg(test)]
 mod simulation;
 pub mod stage;
+pub mod states;
 pub mod system;
 pub mod until;
 pub mod watchdog;
 mod word;
 
 use history::End;
+use notify::Notification;
 use probe::Failure;
 use restart::Cause;
 use std::fmt;
@@ -260,6 +263,11 @@ pub enum Event {
     Died(Pid, Exit),
     /// `run` says that it is ready, or that is seen.
     Ready,
+    /// `run` says something else.
+    Notify(Notification),
+    /// The process of `run` has ended, and this one, which it had named in its place and which is our child, goes on as
+    /// `run`.
+    Succeeded(Pid),
     /// The time that `deadline()` named has come.
     Tick,
     /// For a logger: what it reads from has ended for ever.
@@ -288,6 +296,8 @@ pub enum Effect {
         /// `run` is stopped for it.
         stops: bool,
     },
+    /// `run` has not said for so long that it is alive, or (`None`) wants what follows from that, and is stopped.
+    Silent(Pid, Option<Duration>),
     /// Create (true) or remove (false) the file `down`.
     DownFile(bool),
 }
@@ -403,6 +413,8 @@ pub enum ServiceState {
     Down,
     /// Nothing runs; it is about to be started.
     Backoff,
+    /// Nothing runs; it starts when other services are ready.
+    Waiting,
     /// `setup` prepares the start.
     Setup,
     /// `run` has a process, and is not ready, or has not executed its program yet. Only the supervisor itself knows.
@@ -417,6 +429,8 @@ pub enum ServiceState {
     Done,
     /// It has failed, and is not to be started again until an order says so.
     Failed,
+    /// It was not started, as its conditions are not met or it is not enabled, and is not until an order says so.
+    Skipped,
     /// It is not supervised. A service that is has another state; this is what is told of one that is not.
     Refused,
     /// It cannot be told: whoever asks may not look, or cannot.
@@ -453,6 +467,7 @@ words!(
     "state of a service",
     Down = "down",
     Backoff = "backoff",
+    Waiting = "waiting",
     Setup = "setup",
     Starting = "starting",
     Up = "up",
@@ -460,6 +475,7 @@ words!(
     Finishing = "finishing",
     Done = "done",
     Failed = "failed",
+    Skipped = "skipped",
     Refused = "refused",
     Unknown = "unknown",
 );

@@ -6,7 +6,8 @@
 pub mod memory;
 
 use super::history::{End, History};
-use super::policy::{DRAIN_LIMIT, Essential, Inputs, KILL_RETRY, Leave, Limits, PAUSE, ServiceRules};
+use super::notify::{Notification, Notified};
+use super::policy::{DRAIN_LIMIT, Essential, Gate, Inputs, KILL_RETRY, Leave, Limits, PAUSE, ServiceRules};
 use super::probe::{Health, Probe, Verdict};
 use super::rare::Rare;
 use super::readiness::{Awaited, Readiness};
@@ -98,6 +99,10 @@ pub struct Service {
     escalated: bool,
     /// `run` was told to end, by an order.
     stop_requested: bool,
+    /// And is when it is held no longer.
+    stop_due: bool,
+    /// It was not to start.
+    skipped: bool,
     paused: bool,
     got_term: bool,
     since: Mono,
@@ -109,6 +114,8 @@ pub struct Service {
     ended_by_order: bool,
     /// `run` is not ready yet.
     awaited: Option<Awaited>,
+    /// What this `run` has said beside that.
+    notified: Rare<Notified>,
     /// The last signal that an order sent to this `run`, but for those that stop and continue it.
     signalled: Option<Mono>,
     streak: Streak,
@@ -131,6 +138,8 @@ impl Service {
             leaving: false,
             escalated: false,
             stop_requested: false,
+            stop_due: false,
+            skipped: false,
             paused: false,
             got_term: false,
             since: now,
@@ -139,6 +148,7 @@ impl Service {
             hook: Hook::None,
             ended_by_order: false,
             awaited: None,
+            notified: Rare::default(),
             signalled: None,
             streak: Streak::default(),
             probe: Rare::default(),
@@ -153,7 +163,33 @@ impl Service {
 
     /// Where it stands.
     pub fn state(&self) -> ServiceState {
-        self.view().state(self.history.end_of_last().filter(|_| self.is_at_rest()))
+        match self.state {
+            State::Down { armed: true, .. } if self.is_waiting() => ServiceState::Waiting,
+            State::Down { .. } if self.skipped => ServiceState::Skipped,
+            State::Up { .. } if self.notified.is_stopping => ServiceState::Stopping,
+            State::Down { .. }
+            | State::SetupDue
+            | State::SettingUp { .. }
+            | State::Starting
+            | State::Up { .. }
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => self.view().state(self.history.end_of_last().filter(|_| self.is_at_rest())),
+        }
+    }
+
+    /// Whether `run` says that it reloads.
+    pub fn is_reloading(&self) -> bool {
+        self.notified.is_reloading
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.inputs.gate == Gate::Waiting
+    }
+
+    /// Whether it is told to stop as soon as it is held no longer.
+    pub fn is_stop_due(&self) -> bool {
+        self.stop_due
     }
 
     /// What asks whether it is ready, and well.
@@ -179,7 +215,9 @@ impl Service {
     /// When [`Event::Tick`] is due.
     pub fn deadline(&self) -> Option<Mono> {
         let state = match self.state {
-            State::Down { armed: true, not_before } if self.hook == Hook::None => Some(not_before),
+            State::Down { armed: true, not_before } if self.hook == Hook::None && !self.is_waiting() => {
+                Some(not_before)
+            }
             State::SettingUp { kill_at, .. } | State::Up { kill_at, .. } | State::Finishing { kill_at, .. } => kill_at,
             State::FinishDue { at, .. } => Some(at),
             State::Down { .. } | State::SetupDue | State::Starting | State::Gone => None,
@@ -188,7 +226,8 @@ impl Service {
             Hook::Running { kill_at, .. } => Some(kill_at),
             Hook::None | Hook::Asked { .. } => None,
         };
-        [state, hook, self.probe.deadline(), self.ready_at(), self.ready_by()].into_iter().flatten().min()
+        let others = [self.probe.deadline(), self.ready_at(), self.ready_by(), self.alive_by()];
+        [state, hook].into_iter().chain(others).flatten().min()
     }
 
     /// When `run` counts as ready, if time alone says so.
@@ -199,9 +238,29 @@ impl Service {
         }
     }
 
-    /// Whether `run` has had its time to become ready, and is to be stopped.
+    /// Whether `run` has had its time to become ready, or to say that it is alive, and is to be stopped.
     pub fn is_late(&self, now: Mono) -> bool {
+        self.is_unready(now) || self.is_silent(now)
+    }
+
+    fn is_unready(&self, now: Mono) -> bool {
         self.ready_by().is_some_and(|at| at <= now)
+    }
+
+    fn is_silent(&self, now: Mono) -> bool {
+        self.alive_by().is_some_and(|at| at <= now)
+    }
+
+    /// When `run` has to say again that it is alive. What is being stopped, or is paused, need not.
+    fn alive_by(&self) -> Option<Mono> {
+        let (_, until) = self.notified.watchdog?;
+        Some(until).filter(|_| self.is_to_go_on() && !self.paused)
+    }
+
+    /// Whether `run` lives, and neither we nor it itself are about to end it.
+    fn is_to_go_on(&self) -> bool {
+        let lives = matches!(self.state, State::Up { kill_at: None, .. });
+        lives && !(self.got_term || self.notified.is_stopping || self.escalated)
     }
 
     fn is_ready_by_now(&self, now: Mono) -> bool {
@@ -213,7 +272,8 @@ impl Service {
     fn ready_by(&self) -> Option<Mono> {
         self.awaited.filter(|awaited| *awaited != Awaited::End)?;
         let limit = self.inputs.limits.up_limit?;
-        self.history.lives().last().map(|life| life.start.after(limit))
+        let extended = self.notified.extended.unwrap_or_default();
+        self.history.lives().last().map(|life| life.start.after(limit).max(extended))
     }
 
     /// When it starts, if it waits for that.
@@ -274,7 +334,9 @@ impl Service {
             Event::Spawned(pid) => self.spawned(now, pid),
             Event::NotSpawned(why) => self.not_spawned(now, why),
             Event::Died(pid, exit) => self.died(now, pid, exit),
-            Event::Ready => self.ready(now),
+            Event::Ready => self.says_ready(now),
+            Event::Notify(said) => self.notified(now, said),
+            Event::Succeeded(pid) => self.succeeded(pid),
             Event::Tick => self.tick(now),
             Event::Drain => self.drain(now),
             Event::Escalate => self.escalate(now),
@@ -319,6 +381,9 @@ impl Service {
                 self.deliver(now, command, Signal::STOP, to)
             }
             Command::Continue(to) => {
+                if self.paused {
+                    self.hear(now);
+                }
                 self.set_paused(false);
                 self.deliver(now, command, Signal::CONT, to)
             }
@@ -330,6 +395,7 @@ impl Service {
 
     fn up(&mut self, now: Mono, want: Want) -> Step {
         self.want = want;
+        (self.stop_due, self.skipped) = (false, false);
         if !matches!(self.state, State::SettingUp { .. } | State::Up { .. }) {
             self.streak.begin_anew(self.history.begun() as u32);
         }
@@ -348,6 +414,7 @@ impl Service {
 
     fn down(&mut self, now: Mono, want: Want) -> Step {
         self.want = want;
+        self.skipped = false;
         match &mut self.state {
             State::Down { .. } => {
                 self.rest();
@@ -357,7 +424,10 @@ impl Service {
                 *again = false;
                 Step::NOTHING
             }
-            State::SettingUp { .. } | State::Up { .. } => self.stop(now, self.inputs.limits.stop_signal),
+            State::SettingUp { .. } | State::Up { .. } => {
+                self.stop_due = self.inputs.held;
+                if self.stop_due { Step::NOTHING } else { self.stop(now, self.inputs.limits.stop_signal) }
+            }
             State::SetupDue | State::Starting | State::Gone => Step::NOTHING,
         }
     }
@@ -504,19 +574,31 @@ impl Service {
     // Life and death.
 
     fn try_start(&mut self, now: Mono) -> Step {
-        match self.state {
-            State::Down { armed: true, not_before } if not_before <= now && self.hook == Hook::None => {
+        match (self.state, self.inputs.gate) {
+            (State::Down { armed: true, not_before }, Gate::Open) if not_before <= now && self.hook == Hook::None => {
                 self.ask_first(now, Command::Up, Then::Start)
             }
-            State::Down { .. }
-            | State::SetupDue
-            | State::SettingUp { .. }
-            | State::Starting
-            | State::Up { .. }
-            | State::FinishDue { .. }
-            | State::Finishing { .. }
-            | State::Gone => Step::NOTHING,
+            (State::Down { armed: true, .. }, Gate::Skipped) => self.skip(),
+            (
+                State::Down { .. }
+                | State::SetupDue
+                | State::SettingUp { .. }
+                | State::Starting
+                | State::Up { .. }
+                | State::FinishDue { .. }
+                | State::Finishing { .. }
+                | State::Gone,
+                Gate::Open | Gate::Waiting | Gate::Skipped,
+            ) => Step::NOTHING,
         }
+    }
+
+    /// It is not to start, until an order says so.
+    fn skip(&mut self) -> Step {
+        self.want = Want::Down;
+        self.skipped = true;
+        self.rest();
+        Step::NOTHING
     }
 
     fn launch(&mut self) -> Step {
@@ -773,13 +855,20 @@ impl Service {
         } else if self.ended_by_order {
             PAUSE.min(self.inputs.restarts.backoff.min)
         } else {
-            let pid = self.history.lives().last().map_or(0, |life| memory::number(life.pid));
-            self.streak.pause(&self.inputs.restarts.backoff, now.0 ^ pid << 32)
+            self.streak.pause(&self.inputs.restarts.backoff, self.seed(now))
         };
         self.rules.next_start(started, now, pause)
     }
 
-    /// `run` says that it is ready. Only the first time counts.
+    /// `run` says that it is ready: for the first time, or after it has reloaded.
+    fn says_ready(&mut self, now: Mono) -> Step {
+        if self.notified.is_reloading {
+            self.notified.is_reloading = false;
+        }
+        self.ready(now)
+    }
+
+    /// `run` is ready. Only the first time counts.
     fn ready(&mut self, now: Mono) -> Step {
         if self.awaited.take().is_none() {
             return Step::NOTHING;
@@ -788,18 +877,98 @@ impl Service {
         self.begin_health(now)
     }
 
+    fn notified(&mut self, now: Mono, said: Notification) -> Step {
+        let State::Up { pid, .. } = self.state else { return Step::NOTHING };
+        match said {
+            Notification::Reloading => self.notified.is_reloading = !self.notified.is_stopping,
+            Notification::Stopping => {
+                (self.notified.is_stopping, self.notified.is_reloading) = (true, false);
+                return self.end_probes(now, false);
+            }
+            Notification::Alive => self.hear(now),
+            Notification::Trigger if self.is_to_go_on() => return self.silent(now, pid, None),
+            Notification::Trigger => {}
+            Notification::AliveEvery(every) => self.notified.expect_every(now, every),
+            Notification::MoreTime(span) => self.extend(now.after(span)),
+            Notification::Successor(other) => self.notified.successor = Some(other).filter(|other| *other != pid),
+        }
+        Step::NOTHING
+    }
+
+    /// The process that goes on as `run` when its own has ended, if that said so.
+    pub fn successor(&self) -> Option<Pid> {
+        self.notified.successor
+    }
+
+    /// Another process is `run` now. What was sent to the one before, this one has not got.
+    fn succeeded(&mut self, new: Pid) -> Step {
+        let State::Up { pid, .. } = &mut self.state else {
+            debug_assert!(false, "nothing to go on with");
+            return Step::NOTHING;
+        };
+        let old = std::mem::replace(pid, new);
+        self.notified.successor = None;
+        self.paused = false;
+        if let Hook::Asked { then, .. } | Hook::Running { then, .. } = &mut self.hook
+            && let Then::Stop { pid, .. } | Then::Deliver { pid, .. } = then
+            && *pid == old
+        {
+            *pid = new;
+        }
+        if self.escalated {
+            return Effect::Signal(new, Signal::KILL, Target::Process).into();
+        }
+        if !self.got_term {
+            return Step::NOTHING;
+        }
+        let mut step = Step::from(Effect::Signal(new, self.inputs.limits.stop_signal, Target::Process));
+        step.push(Effect::Signal(new, Signal::CONT, Target::Process));
+        step
+    }
+
+    fn hear(&mut self, now: Mono) {
+        if self.notified.watchdog.is_some() {
+            self.notified.hear(now);
+        }
+    }
+
+    /// What runs out before this does not: the time to become ready, or to stop. Never the time of a logger to read what
+    /// is left.
+    fn extend(&mut self, until: Mono) {
+        match &mut self.state {
+            State::Up { kill_at: Some(at), .. } if self.draining.is_none() => *at = until.max(*at),
+            State::Up { kill_at: None, .. } if self.awaited.is_some() => {
+                self.notified.extended = self.notified.extended.max(Some(until));
+            }
+            State::Up { .. }
+            | State::Down { .. }
+            | State::SetupDue
+            | State::SettingUp { .. }
+            | State::Starting
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => {}
+        }
+    }
+
+    /// `run` has not said that it is alive, for so long: it is stopped, and has failed.
+    fn silent(&mut self, now: Mono, pid: Pid, span: Option<Duration>) -> Step {
+        self.awaited = self.awaited.map(|_| Awaited::End);
+        self.stop_failed(now, pid, Effect::Silent(pid, span), Signal::ABRT) // whose core shows where it hangs
+    }
+
     /// `run` has had its time to become ready: it is stopped, and has failed.
     fn not_ready(&mut self, now: Mono, pid: Pid) -> Step {
         self.awaited = Some(Awaited::End);
-        self.stop_failed(now, pid, Effect::NotReady(pid))
+        self.stop_failed(now, pid, Effect::NotReady(pid), self.inputs.limits.stop_signal)
     }
 
-    /// `run` is stopped although no order says so, because of that.
-    fn stop_failed(&mut self, now: Mono, pid: Pid, why: Effect) -> Step {
+    /// `run` is stopped by this signal although no order says so, because of that.
+    fn stop_failed(&mut self, now: Mono, pid: Pid, why: Effect, signal: Signal) -> Step {
         self.got_term = true;
         self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
         let mut step = Step::from(why);
-        step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, Target::Process));
+        step.push(Effect::Signal(pid, signal, Target::Process));
         step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
         step.then(self.end_probes(now, false))
     }
@@ -830,7 +999,8 @@ impl Service {
 
     /// `run` is ready: from now on it is asked whether it is well.
     fn begin_health(&mut self, now: Mono) -> Step {
-        if self.got_term || !matches!(self.state, State::Up { .. }) {
+        let is_ending = self.got_term || self.notified.is_stopping;
+        if is_ending || !matches!(self.state, State::Up { .. }) {
             return Step::NOTHING;
         }
         if self.has_probes() && self.inputs.scripts.health {
@@ -889,7 +1059,7 @@ impl Service {
     }
 
     fn probe_ended(&mut self, now: Mono, exit: Exit) -> Step {
-        let (counts, seed) = (!self.paused, self.seed(now));
+        let (counts, seed) = (!(self.paused || self.stop_due), self.seed(now)); // else its answer is of no use
         let verdict = self.probe.ended(now, exit, &self.inputs.probes.policy, counts, seed);
         self.follow_verdict(now, verdict)
     }
@@ -900,14 +1070,15 @@ impl Service {
             (Verdict::Ready, _) => self.ready(now),
             (Verdict::Unhealthy(last), _) => Effect::Unhealthy { failures, last, stops: false }.into(),
             (Verdict::Restart(last), State::Up { pid, .. }) => {
-                self.stop_failed(now, pid, Effect::Unhealthy { failures, last, stops: true })
+                let why = Effect::Unhealthy { failures, last, stops: true };
+                self.stop_failed(now, pid, why, self.inputs.limits.stop_signal)
             }
             (Verdict::None | Verdict::Restart(_), _) => Step::NOTHING,
         }
     }
 
     fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
-        (self.got_term, self.awaited) = (false, None);
+        (self.got_term, self.awaited, self.notified) = (false, None, Rare::default());
         let probes = self.end_probes(now, true);
         if !(self.has_scripts() && self.inputs.scripts.finish) {
             return probes.then(self.cycle_ended(now, started, false));
@@ -917,7 +1088,7 @@ impl Service {
     }
 
     fn cycle_ended(&mut self, now: Mono, started: Mono, again: bool) -> Step {
-        self.got_term = false;
+        (self.got_term, self.stop_due) = (false, false);
         self.since = now;
         if self.rules.pause_needs_process {
             self.paused = false;
@@ -936,6 +1107,10 @@ impl Service {
     // Time.
 
     fn tick(&mut self, now: Mono) -> Step {
+        if self.stop_due && !self.inputs.held {
+            self.stop_due = false;
+            return self.stop(now, self.inputs.limits.stop_signal);
+        }
         if self.is_ready_by_now(now) {
             return self.ready(now);
         }
@@ -949,7 +1124,10 @@ impl Service {
             return step;
         }
         match self.state {
-            State::Up { pid, .. } if self.is_late(now) => self.not_ready(now, pid),
+            State::Up { pid, .. } if self.is_unready(now) => self.not_ready(now, pid),
+            State::Up { pid, .. } if self.is_silent(now) => {
+                self.silent(now, pid, self.notified.watchdog.map(|(span, _)| span))
+            }
             State::Up { pid, started, kill_at: Some(at) } if at <= now => {
                 self.state = State::Up { pid, started, kill_at: Some(now.after(KILL_RETRY)) };
                 if self.role == Role::Logger && !self.got_term {

@@ -15,17 +15,22 @@
 //! - programs with a time limit are killed when it is over, not before
 
 mod fleet;
+mod graphs;
 mod promises;
+mod states;
 mod transitions;
 mod walks;
 
-use super::policy::{Essential, Leave, Limits, Scripts, ServiceRules};
+use super::notify::Notification;
+use super::policy::{Essential, Gate, Leave, Limits, Scripts, ServiceRules};
 use super::probe::{HealthAction, HealthPolicy};
 use super::rare::Rare;
 use super::readiness::Readiness;
 use super::restart::{Restart, Rules};
 use super::service::{Role, Service};
-use super::{Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, Signal, Target, Want};
+use super::{
+    Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Target, Want,
+};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -147,6 +152,8 @@ struct Known {
     hasty: bool,
     attempted: Option<Mono>,
     stop_sent: bool,
+    /// The stop signal had been sent before what happens now.
+    had_term: bool,
     /// `run` was told to end by an order.
     asked_to_end: bool,
     /// An order sent a signal to `run`.
@@ -169,6 +176,15 @@ struct Known {
     awaited: bool,
     /// Since when it is ready.
     ready_since: Option<Mono>,
+    /// How often `run` says that it is alive, and since when it has not.
+    alive: Option<(Duration, Mono)>,
+    /// It wants what follows from that.
+    triggered: bool,
+    /// What it has said of itself.
+    reloading: bool,
+    stopping: bool,
+    /// It has said that until then it is not to be given up.
+    more_time: Mono,
     /// How many of the last lives were never ready.
     unready: u32,
     /// How many times in a row `health` has failed in this life.
@@ -197,6 +213,8 @@ struct World {
     readiness: Readiness,
     /// How `health` is asked, if there is one.
     health: Option<HealthPolicy>,
+    gate: Gate,
+    held: bool,
     /// What held when `run` was started.
     readiness_of_life: Readiness,
     /// What the last event meant for others.
@@ -223,6 +241,8 @@ impl World {
             restarts: Rare::default(),
             readiness: Readiness::None,
             health: None,
+            gate: Gate::Open,
+            held: false,
             readiness_of_life: Readiness::None,
             outcome: None,
             known: Known {
@@ -234,6 +254,7 @@ impl World {
                 hasty: false,
                 attempted: None,
                 stop_sent: false,
+                had_term: false,
                 asked_to_end: false,
                 signalled: None,
                 ends: Vec::new(),
@@ -245,6 +266,11 @@ impl World {
                 follows_setup: false,
                 awaited: false,
                 ready_since: None,
+                alive: None,
+                triggered: false,
+                reloading: false,
+                stopping: false,
+                more_time: Mono(0),
                 unready: 0,
                 unwell: 0,
                 stopped_as_unhealthy: false,
@@ -348,7 +374,8 @@ impl World {
 
     fn learn_of_answer(&mut self, probe: &Process, exit: Exit) {
         let view = self.service.view();
-        let counts = probe.about == view.pid && !view.paused && !view.got_term && !self.known.escalated;
+        let is_ending = view.got_term || self.known.stopping || self.known.escalated || self.service.is_stop_due();
+        let counts = probe.about == view.pid && !view.paused && !is_ending;
         let is_well = matches!(exit, Exit::Code(0 | 75)) && !probe.doomed;
         match probe.script {
             Script::Check if counts && exit == Exit::Code(0) && !probe.doomed => self.learn_that_it_is_ready(),
@@ -460,8 +487,47 @@ impl World {
 
     /// `run` says that it is ready, or says it again.
     fn says_that_it_is_ready(&mut self) -> String {
+        self.known.reloading = false;
         self.learn_that_it_is_ready();
         self.handle(Event::Ready)
+    }
+
+    /// `run` says something else of itself, or nobody does where none lives.
+    fn says(&mut self, said: Notification) -> String {
+        if self.service.view().phase == Phase::Run {
+            let (now, known) = (self.now, &mut self.known);
+            match said {
+                Notification::Reloading => known.reloading = !known.stopping,
+                Notification::Stopping => (known.stopping, known.reloading) = (true, false),
+                Notification::Alive => known.alive = known.alive.map(|(every, _)| (every, now)),
+                Notification::Trigger => known.triggered = true,
+                Notification::AliveEvery(every) => {
+                    known.alive = every.filter(|every| !every.is_zero()).map(|every| (every, now));
+                }
+                Notification::MoreTime(span) => known.more_time = known.more_time.max(now.after(span)),
+                Notification::Successor(_) => {}
+            }
+        }
+        let words = self.handle(Event::Notify(said));
+        self.known.triggered = false;
+        words
+    }
+
+    /// The process of `run` ends, and another one goes on in its place, which it has named before.
+    fn is_succeeded(&mut self) -> String {
+        let Some(at) = self.living.iter().position(|p| p.script == Script::Run) else { return String::new() };
+        self.born += 1;
+        let (new, old) = (Pid(self.born), self.living[at].pid);
+        self.says(Notification::Successor(new));
+        assert_eq!(self.service.successor(), Some(new));
+        let (process, stopped, doomed) = (&mut self.living[at], false, false);
+        assert_eq!(process.pid, old);
+        *process = Process { pid: new, told: false, stopped, doomed, killed: None, ..*process };
+        self.living.iter_mut().filter(|p| p.about == Some(old)).for_each(|p| p.about = Some(new));
+        self.known.paused = false;
+        let words = self.handle(Event::Succeeded(new));
+        assert_eq!(self.service.successor(), None, "that is itself now");
+        words
     }
 
     fn learn_that_it_is_ready(&mut self) {
@@ -539,6 +605,7 @@ impl World {
         let from = self.now;
         self.programs = Programs { hooks: self.programs.hooks, ..Programs::RUN_AND_FINISH };
         (self.readiness, self.health) = (Readiness::None, None);
+        self.says(Notification::AliveEvery(None));
         for _ in 0..100 {
             self.ticks();
             if self.known.awaited && self.service.view().phase == Phase::Run {
@@ -567,6 +634,7 @@ impl World {
         while let Some(event) = next.take() {
             self.forget_and_remember();
             self.look_up();
+            self.known.had_term = self.service.view().got_term;
             let step = self.service.step(self.now, event);
             step.effects().for_each(|effect| self.act(effect, &mut words));
             if let Some(Script::Finish(_)) = step.start {
@@ -577,6 +645,9 @@ impl World {
             self.outcome = self.outcome.or(step.outcome);
             starts += usize::from(next.is_some());
             assert!(starts <= MOST_STARTS, "a turn ends: {words:?}");
+        }
+        if self.gate == Gate::Skipped && self.service.state() == ServiceState::Skipped {
+            (self.known.want, self.known.owed) = (Want::Down, false);
         }
         if over {
             assert!(words.is_empty() && self.service.is_gone(), "gone is final: {words:?}");
@@ -604,6 +675,7 @@ impl World {
         inputs.readiness.readiness = self.readiness;
         inputs.scripts.health = self.health.is_some();
         inputs.probes.policy = self.health.unwrap_or_default();
+        (inputs.gate, inputs.held) = (self.gate, self.held);
     }
 
     fn act(&mut self, effect: Effect, words: &mut Vec<String>) {
@@ -635,6 +707,7 @@ impl World {
             Effect::NotReady(pid) => {
                 let (now, limit) = (self.now, self.limits.up_limit.expect("a limit"));
                 assert!(self.known.awaited && now.since(self.known.life_since) >= limit, "it has its time");
+                assert!(now >= self.known.more_time, "and what it has asked for");
                 self.known.stop_sent = true;
                 self.process(pid).told = true;
                 words.push("not ready".into());
@@ -658,6 +731,23 @@ impl World {
                     (self.known.stop_sent, self.known.stopped_as_unhealthy) = (true, true);
                 }
                 words.push("unhealthy".into());
+            }
+            Effect::Silent(pid, span) => {
+                assert!(!self.known.had_term && !self.known.stopping, "it is not being stopped");
+                match (span, self.known.alive) {
+                    (None, _) => assert!(self.known.triggered, "it wants that"),
+                    (Some(span), Some((every, heard))) => {
+                        assert!(
+                            span == every && self.now.since(heard) >= span && !self.known.paused,
+                            "it has its time"
+                        );
+                    }
+                    (Some(_), None) => panic!("it does not say that it is alive"),
+                }
+                self.known.stop_sent = true;
+                self.process(pid).told = true;
+                self.readiness_of_life = Readiness::None; // no time makes it ready any more
+                words.push("silent".into());
             }
             Effect::DownFile(true) => words.push("create down".into()),
             Effect::DownFile(false) => words.push("remove down".into()),
@@ -738,7 +828,9 @@ impl World {
             self.known.ready_since = (!waits).then_some(self.now);
             self.known.awaited = waits;
             self.readiness_of_life = self.readiness;
-            (self.known.unwell, self.known.stopped_as_unhealthy) = (0, false);
+            let known = &mut self.known;
+            (known.unwell, known.stopped_as_unhealthy) = (0, false);
+            (known.alive, known.reloading, known.stopping, known.more_time) = (None, false, false, Mono(0));
         }
         if matches!(script, Script::Setup | Script::Run) {
             self.known.asked_to_end = false;
@@ -778,7 +870,12 @@ impl World {
             }
             Command::Exit if self.role == Role::Main && phase == Phase::Down => known.owed = false,
             Command::Pause(_) => known.paused = true,
-            Command::Continue(_) => known.paused = false,
+            Command::Continue(_) => {
+                if known.paused {
+                    known.alive = known.alive.map(|(every, _)| (every, self.now));
+                }
+                known.paused = false;
+            }
             Command::Exit
             | Command::Term
             | Command::StopSignal
@@ -800,6 +897,7 @@ impl World {
 
     fn check_start(&mut self) {
         let least = if std::mem::take(&mut self.known.no_process) { SECOND } else { self.least_pause() };
+        assert_eq!(self.gate, Gate::Open, "it starts when it may");
         let known = &mut self.known;
         assert!(known.want == Want::Up || known.owed, "run starts only when it is wanted");
         if let Some(before) = known.attempted.replace(self.now) {
@@ -835,7 +933,8 @@ impl World {
         let view = self.service.view();
         let shown = self.living.iter().find(|p| part(p.script) == Part::Life);
         for probe in self.living.iter().filter(|p| part(p.script) == Part::Probe) {
-            let is_asked = view.phase == Phase::Run && probe.about == view.pid && !view.got_term;
+            let is_ending = view.got_term || self.known.stopping;
+            let is_asked = view.phase == Phase::Run && probe.about == view.pid && !is_ending;
             assert!(is_asked || probe.doomed, "{:?} outlives what it is about: {:?}", probe.script, self.service);
         }
         assert_eq!(view.pid, shown.map(|p| p.pid), "the pid is that of what runs");
@@ -857,6 +956,11 @@ impl World {
             "whether it is ready: {:?}",
             self.service
         );
+        let runs = view.phase == Phase::Run;
+        assert_eq!(self.service.is_reloading(), runs && self.known.reloading, "whether it reloads");
+        if runs && self.known.stopping {
+            assert_eq!(self.service.state(), ServiceState::Stopping, "as it says");
+        }
         assert_eq!(view.want, self.known.want, "the last order holds");
         let since = if view.phase == Phase::Down { self.known.down_since } else { self.known.up_since };
         assert_eq!(view.since, since, "since when {view:?}");
@@ -876,13 +980,22 @@ impl World {
         let wanted = self.known.want == Want::Up || self.known.owed;
         let finish_is_due = view.phase == Phase::Finish;
         let deadline = self.service.deadline();
-        assert_eq!(deadline.is_some(), wanted || finish_is_due, "{:?}", self.service);
+        let is_free = self.gate != Gate::Waiting || finish_is_due;
+        assert_eq!(deadline.is_some(), (wanted || finish_is_due) && is_free, "{:?}", self.service);
         let most = (5 * SECOND).max(self.restarts.backoff.max * 11 / 10);
         assert!(deadline.is_none_or(|at| at <= self.now.after(most)), "no start is further away than {most:?}");
     }
 
     /// Whoever has a time limit is killed when it is over, and again while it lives.
     fn check_limits(&self) {
+        let known = &self.known;
+        if let (Some((every, heard)), Phase::Run) = (known.alive, self.service.view().phase)
+            && self.now.since(heard) >= every
+        {
+            let is_let_be = known.stop_sent || known.stopping || known.paused || known.escalated;
+            let is_being_stopped = known.asked_to_end || self.service.view().leaving;
+            assert!(is_let_be || is_being_stopped, "what is silent is stopped: {:?}", self.service);
+        }
         for process in &self.living {
             if let Some(limit) = process.limit
                 && self.now >= process.born.after(limit)

@@ -213,6 +213,8 @@ pub struct Record {
     pub fds: Descriptors,
     /// It is not taken in again.
     pub removed: bool,
+    /// It depends on others, by its files.
+    pub has_links: bool,
     /// The stamp of its status, if that says what is.
     pub shown: Option<Tai>,
     /// How many lives there have been.
@@ -622,6 +624,8 @@ fields! {
         shown: Place::bits(0, 4, 1),
         /// What few services need is noted.
         has_extra: Place::bits(0, 5, 1),
+        /// It depends on others, by its files.
+        has_links: Place::bits(0, 6, 1),
         /// Its logger, or whose logger it is.
         partner: Place::bits(0, 32, 32),
         /// The file system of its directory.
@@ -659,6 +663,7 @@ impl Record {
             removed: self.removed.into(),
             shown: self.shown.is_some().into(),
             has_extra: self.has_extra.into(),
+            has_links: self.has_links.into(),
             partner: partner.into(),
             device: self.id.0,
             inode: self.id.1,
@@ -704,6 +709,7 @@ impl Record {
                 ready: descriptor(own.ready),
             },
             removed: own.removed != 0,
+            has_links: own.has_links != 0,
             shown: (own.shown != 0).then_some(stamp),
             begun: own.begun,
             has_extra: own.has_extra != 0,
@@ -732,6 +738,7 @@ mod tests {
             id: (3, 4),
             fds: Descriptors { dir: Some(first), control: Some(first + 1), pipe: Some(i32::MAX), ..Default::default() },
             removed: false,
+            has_links: true,
             shown: Some(Tai { unix: 5, nanos: 6 }),
             begun: 0,
             has_extra: true,

@@ -3,6 +3,8 @@
 use super::{Draining, Hook, Inputs, Limits, Role, Service, ServiceRules, State, Then};
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
+use crate::machine::notify::Notified;
+use crate::machine::policy::Gate;
 use crate::machine::probe::{self, Probe};
 use crate::machine::rare::Rare;
 use crate::machine::readiness::Awaited;
@@ -78,12 +80,34 @@ fields! {
         streak_unready: Place::bits(11, 8, 8),
         /// What is waited for while `run` is not ready.
         awaited: Place::bits(11, 16, 2),
+        /// Whether it may start, as far as that depends on others.
+        gate: Place::bits(11, 20, 2),
+        /// It is stopped when it is held no longer.
+        stop_due: Place::bits(11, 22, 1),
+        /// It was not to start.
+        skipped: Place::bits(11, 23, 1),
         /// Lives before this one are not counted.
         first_life: Place::bits(11, 32, 32),
         /// When it is ready, if time alone says so.
         ready_at: Place::word(12),
         /// When an order sent a signal to it.
         signalled: Place::word(13),
+    }
+}
+
+#[cfg(test)]
+impl Memory {
+    /// The same without numbers that grow for ever, without which process it is, and without what is only told.
+    pub fn abstracted(self) -> Memory {
+        let [pid, hook_pid, then_pid] = [self.pid, self.hook_pid, self.then_pid].map(|pid| pid.min(1));
+        let told = Memory { since: 0, exit: 0, ended_by_order: 0, ..self };
+        Memory { pid, hook_pid, then_pid, streak_ends: 0, streak_unready: 0, first_life: 0, ..told }
+    }
+
+    /// Each instant that matters.
+    pub fn instants(&mut self) -> [&mut u64; 6] {
+        let Memory { started, due, hook_kill_at, drain_until, ready_at, signalled, .. } = self;
+        [started, due, hook_kill_at, drain_until, ready_at, signalled]
     }
 }
 
@@ -114,11 +138,13 @@ impl Service {
         let Service {
             rules: _,
             role: _,
-            inputs: Inputs { limits, .. },
+            inputs: Inputs { limits, gate, .. },
             want,
             leaving,
             escalated,
             stop_requested,
+            stop_due,
+            skipped,
             paused,
             got_term,
             since,
@@ -127,6 +153,7 @@ impl Service {
             hook,
             ended_by_order,
             awaited,
+            notified: _,
             signalled,
             streak,
             probe: _,
@@ -162,6 +189,13 @@ impl Service {
                 Some(Awaited::Time(at)) => instant(Some(at)),
                 None | Some(Awaited::Word | Awaited::End) => 0,
             },
+            gate: match gate {
+                Gate::Open => 0,
+                Gate::Waiting => 1,
+                Gate::Skipped => 2,
+            },
+            stop_due: stop_due.into(),
+            skipped: skipped.into(),
             first_life: streak.first_life.into(),
             ended_by_order: ended_by_order.into(),
             signalled: instant(signalled),
@@ -174,7 +208,10 @@ impl Service {
 
     /// And of what few services need: zeros for the others.
     pub fn extra(&self) -> [u64; EXTRA] {
-        self.probe.memory().pack()
+        let (notified, probe) = (self.notified.pack(), self.probe.memory().pack());
+        std::array::from_fn(|at| {
+            [&notified, &probe].iter().filter_map(|words| words.get(at)).fold(0, |all, word| all | word)
+        })
     }
 
     /// The service that this is the memory of. `None` if it is nobody's.
@@ -196,6 +233,11 @@ impl Service {
                     finish_limit: of_span(memory.finish_limit),
                     up_limit: of_span(memory.up_limit),
                 },
+                gate: match memory.gate {
+                    1 => Gate::Waiting,
+                    2 => Gate::Skipped,
+                    _ => Gate::Open,
+                },
                 ..Inputs::of(rules)
             },
             want: match memory.want {
@@ -207,6 +249,8 @@ impl Service {
             leaving: memory.leaving != 0,
             escalated: memory.escalated != 0,
             stop_requested: memory.stop_requested != 0,
+            stop_due: memory.stop_due != 0,
+            skipped: memory.skipped != 0,
             paused: memory.paused != 0,
             got_term: memory.got_term != 0,
             since: Mono(memory.since),
@@ -220,6 +264,7 @@ impl Service {
                 2 => Some(Awaited::Time(of_instant(memory.ready_at)?)),
                 _ => Some(Awaited::End),
             },
+            notified: Notified::unpack(&extra).map_or_else(Rare::default, Rare::from),
             signalled: of_instant(memory.signalled),
             streak: Streak {
                 ends: memory.streak_ends as u8,
