@@ -3,7 +3,7 @@
 use crate::crash_and_upgrade::wait_idle;
 use crate::proc;
 use crate::restarts::{told, wait_state};
-use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, send, skip, wait_for};
+use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, as_many, missing_tools, send, skip, wait_for};
 use crate::verbs::{fails, json, start, verb, well};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -147,7 +147,7 @@ fn what_is_restarted_too_often_has_failed() {
 fn what_is_only_reported_stays_and_is_said_once_each_time() {
     let sv = SvDir::new();
     let (web, onit) = unwell(&sv, "every=100ms retries=2 action=report");
-    let mut events = sv.spawn(crate::verbs::command(&sv, &["events", "--json", "web"]));
+    let events = sv.spawn(crate::verbs::command(&sv, &["events", "--json", "web"]));
     wait_health(&sv, "healthy");
     assert_eq!(verb(&sv, &["health"]).stdout, "");
     let pid = web.wait_up();
@@ -181,7 +181,6 @@ fn what_is_only_reported_stays_and_is_said_once_each_time() {
     };
     let all = ["unhealthy", "degraded", "healthy", "unhealthy", "degraded", "healthy"];
     wait_for("events", SOON, || told().ends_with(&all.map(String::from)).then_some(()));
-    let _ = &mut events;
 }
 
 #[test]
@@ -316,6 +315,63 @@ fn between_two_probes_a_fault_loses_neither_the_next_nor_the_failures_so_far() {
     }
     wait_health(&sv, "unhealthy");
     onit.wait_said(&["onit: web: health failed 3 times (last: exited with 1)"]);
+}
+
+/// The database that takes a while, what prepares it, and what uses it.
+#[test]
+fn what_needs_a_service_starts_when_its_check_succeeds() {
+    let sv = SvDir::new();
+    let db =
+        sv.service("db").run(SLEEPS).script("check", "echo $$ >>asked; test -e go").file("readiness", "check 200ms");
+    let db = db.create();
+    let migrate = sv.service("migrate").script("setup", "echo >>done").file("dependencies.d/db", "").create();
+    let app = sv.service("app").run(SLEEPS).file("dependencies.d/migrate", "").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    wait_asked(&db, 3);
+    assert!([&migrate, &app].iter().all(|service| told(&sv, service.name())["state"] == "waiting"));
+    db.write("go", "");
+    app.wait_up();
+    assert_eq!(migrate.text("done"), "\n");
+    // Its next life is not ready yet, and what runs goes on.
+    fs::remove_file(db.path().join("go")).expect("removed");
+    let (before, pid) = (app.wait_up(), db.wait_up());
+    db.order(b"k");
+    db.wait_other(pid);
+    wait_state(&sv, "db", "starting");
+    assert_eq!(app.wait_up(), before);
+}
+
+/// Each has its own moment, and between two of them nothing wakes the supervisor.
+#[test]
+fn many_probes_do_not_start_in_one_instant() {
+    let sv = SvDir::new();
+    let number = as_many(100);
+    let services: Vec<Service> = (0..number)
+        .map(|n| {
+            let web = sv.service(&format!("s{n}")).run(SLEEPS);
+            let web = web.exec("health", "#!/bin/sh\ncut -d' ' -f1 /proc/uptime >>at\n");
+            web.file("health-policy", "every=4s").create_atomically()
+        })
+        .collect();
+    let onit = start(&sv, UnderTest::Onit);
+    let first = |service: &Service| -> Option<f64> {
+        fs::read_to_string(service.path().join("at")).ok()?.lines().next()?.parse().ok()
+    };
+    let times = wait_for("each was asked", 2 * SOON, || services.iter().map(first).collect::<Option<Vec<f64>>>());
+    let at_once = |at: f64| times.iter().filter(|time| (at..at + 0.1).contains(*time)).count();
+    let most = times.iter().map(|at| at_once(*at)).max().unwrap_or_default();
+    assert!(most < number / 2, "{most} of {number} within a tenth of a second: {times:?}");
+    // Each is asked in turn, and that wakes the supervisor a few times.
+    let (asked_before, naps) = (total(&services), proc::naps(onit.pid()));
+    let asked =
+        wait_for("many more", 2 * SOON, || Some(total(&services) - asked_before).filter(|asked| *asked >= number));
+    let naps = proc::naps(onit.pid()) - naps;
+    assert!(naps <= 8 * asked as u64 + 50, "{naps} for {asked}");
+}
+
+fn total(services: &[Service]) -> usize {
+    let lines = |service: &Service| fs::read_to_string(service.path().join("at")).unwrap_or_default().lines().count();
+    services.iter().map(lines).sum()
 }
 
 #[test]
