@@ -125,6 +125,9 @@ impl Init {
                 let trouble = format!("not ready within {limit} (timeout-up); stopping it");
                 self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
             }
+            Effect::StopFailed(exit, signal) => {
+                self.warn(at, &format_args!("./stop {}; sending {signal}", Ended(exit)));
+            }
             Effect::DownFile(down) => self.set_down_file(at, down),
         }
     }
@@ -162,6 +165,7 @@ impl Init {
                 let program = CString::new(control::program(command).unwrap_or_default()).unwrap_or_default();
                 self.exec(at, script, &[&program])
             }
+            Script::Stop => self.exec(at, script, &[c"./stop"]),
         }
     }
 
@@ -170,7 +174,7 @@ impl Init {
         self.wait_for_exec();
         let ready_pipe = match script {
             Script::Run => self.new_ready_pipe(at),
-            Script::Setup | Script::Finish(_) | Script::Control(_) => Ok(None),
+            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop => Ok(None),
         };
         let ready_pipe = match ready_pipe {
             Ok(pipe) => pipe,
@@ -206,7 +210,7 @@ impl Init {
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
                 self.runs_now(at, pid)
             }
-            (Ok(pid), Script::Setup | Script::Finish(_) | Script::Control(_)) => {
+            (Ok(pid), Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop) => {
                 match self.children.spawner.wait_for_exec() {
                     Some((_, Exec::Failed(errno))) => {
                         self.warn_of_exec_error(at, script, errno);
@@ -273,7 +277,11 @@ impl Init {
             Errno::ENOEXEC => " (it has no #! line, and is no program for this machine)".to_owned(),
             _ => String::new(),
         };
-        let then = if matches!(script, Script::Setup | Script::Run) { "; trying again" } else { "" };
+        let then = match script {
+            Script::Setup | Script::Run => "; trying again",
+            Script::Stop => "; sending the signal",
+            Script::Finish(_) | Script::Control(_) => "",
+        };
         self.warn_of_script(at, script, &format!("{cause}{hint}{then}"));
     }
 

@@ -226,6 +226,8 @@ pub enum Script {
     Finish(Exit),
     /// `control/X`: what is run in place of this command's signal.
     Control(Command),
+    /// `stop`: what is run in place of the stop signal.
+    Stop,
 }
 
 /// Why a program could not be started.
@@ -269,6 +271,8 @@ pub enum Effect {
     KillLate(Pid, Script),
     /// `run` has not become ready in its time, and is stopped.
     NotReady(Pid),
+    /// `stop` has ended like this, so this signal is sent.
+    StopFailed(Exit, Signal),
     /// Create (true) or remove (false) the file `down`.
     DownFile(bool),
 }

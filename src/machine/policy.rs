@@ -45,7 +45,7 @@ pub struct ServiceRules {
     pub leave: Leave,
     /// `finish` and `control/X` are looked for.
     pub scripts: bool,
-    /// `setup` is looked for, too.
+    /// `setup` and `stop` are looked for, too.
     pub setup: bool,
     /// `down` takes back an order to leave, as `up` does.
     down_stays: bool,
@@ -199,6 +199,8 @@ pub struct Scripts {
     pub oneshot: bool,
     /// `finish`.
     pub finish: bool,
+    /// `stop`.
+    pub stop: bool,
     hooks: u16,
 }
 

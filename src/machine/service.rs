@@ -44,7 +44,7 @@ enum State {
     Gone,
 }
 
-/// What follows when `control/X` is through (or there is none).
+/// What follows when `control/X` or `stop` is through (or there is none).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Then {
     Start,
@@ -53,18 +53,35 @@ enum Then {
     Nothing,
 }
 
+/// A program that may take the place of a signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum HookProgram {
+    /// `control/X` of this command.
+    Control(Command),
+    Stop,
+}
+
+impl HookProgram {
+    fn script(self) -> Script {
+        match self {
+            HookProgram::Control(command) => Script::Control(command),
+            HookProgram::Stop => Script::Stop,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Hook {
     None,
-    /// `control/X` was asked for and the answer comes within this turn.
+    /// `control/X` or `stop` was asked for and the answer comes within this turn.
     Asked {
-        command: Command,
+        program: HookProgram,
         then: Then,
     },
-    /// `control/X` lives. `late`: it was killed, so what it was to prevent happens.
+    /// `control/X` or `stop` lives. `late`: it was killed, so what it was to prevent happens.
     Running {
         pid: Pid,
-        command: Command,
+        program: HookProgram,
         then: Then,
         kill_at: Mono,
         late: bool,
@@ -98,6 +115,8 @@ pub struct Service {
     stop_requested: bool,
     paused: bool,
     got_term: bool,
+    /// `stop` has told `run` to end, so no signal has to be sent.
+    stop_handled: bool,
     since: Mono,
     /// A logger whose input has ended.
     draining: Option<Draining>,
@@ -129,6 +148,7 @@ impl Service {
             stop_requested: false,
             paused: false,
             got_term: false,
+            stop_handled: false,
             since: now,
             draining: None,
             state: State::Down { armed: want == Want::Up, not_before: now },
@@ -156,9 +176,17 @@ impl Service {
         self.state == State::Gone && self.hook == Hook::None
     }
 
-    /// Whether `control/X` runs, so that further orders have to wait for it.
+    /// Whether `control/X` runs, so that further orders have to wait for it. None waits for `stop`, which may take long.
     pub fn is_busy(&self) -> bool {
-        self.hook != Hook::None
+        self.hook != Hook::None && !self.is_in_stop()
+    }
+
+    /// Whether `stop` was asked for, or runs.
+    fn is_in_stop(&self) -> bool {
+        matches!(
+            self.hook,
+            Hook::Asked { program: HookProgram::Stop, .. } | Hook::Running { program: HookProgram::Stop, .. }
+        )
     }
 
     /// When [`Event::Tick`] is due.
@@ -245,7 +273,7 @@ impl Service {
             want: self.want,
             leaving: self.leaving,
             paused: self.paused,
-            got_term: self.got_term,
+            got_term: self.got_term || (phase == Phase::Run && self.is_in_stop()),
             is_ready: phase == Phase::Run && self.awaited.is_none(),
             since: self.since,
         }
@@ -383,12 +411,24 @@ impl Service {
     }
 
     fn kill(&mut self, now: Mono, to: Target) -> Step {
-        match self.state {
+        let step = self.kill_stop();
+        step.then(match self.state {
             State::Up { .. } => self.deliver(now, Command::Kill(to), Signal::KILL, to),
             State::SettingUp { pid, .. } | State::Finishing { pid, .. } => Effect::Signal(pid, Signal::KILL, to).into(),
             State::Down { .. } | State::SetupDue | State::Starting | State::FinishDue { .. } | State::Gone => {
                 Step::NOTHING
             }
+        })
+    }
+
+    /// Whoever orders KILL does not wait for `stop`.
+    fn kill_stop(&mut self) -> Step {
+        match &mut self.hook {
+            Hook::Running { pid, program: HookProgram::Stop, late, .. } => {
+                *late = true;
+                Effect::Signal(*pid, Signal::KILL, Target::Process).into()
+            }
+            Hook::None | Hook::Asked { .. } | Hook::Running { .. } => Step::NOTHING,
         }
     }
 
@@ -446,10 +486,44 @@ impl Service {
     fn ask_first(&mut self, now: Mono, command: Command, then: Then) -> Step {
         let has_hook = self.has_scripts() && self.inputs.scripts.has_hook(command);
         if !has_hook || self.hook != Hook::None {
-            return self.follow(now, then, false);
+            return self.ask_stop(now, then);
         }
-        self.hook = Hook::Asked { command, then };
-        Step::starting(Script::Control(command))
+        self.ask(HookProgram::Control(command), then)
+    }
+
+    fn is_up_as(&self, alive: Pid) -> bool {
+        matches!(self.state, State::Up { pid, .. } if pid == alive)
+    }
+
+    fn ask(&mut self, program: HookProgram, then: Then) -> Step {
+        self.hook = Hook::Asked { program, then };
+        Step::starting(program.script())
+    }
+
+    /// `control/X` has not handled it. `stop` comes before the stop signal, if there is one.
+    fn ask_stop(&mut self, now: Mono, then: Then) -> Step {
+        let has_stop = self.has_scripts() && self.rules.setup && self.inputs.scripts.stop;
+        let Then::Stop { pid, .. } = then else { return self.follow(now, then, false) };
+        match self.hook {
+            Hook::None if has_stop && self.is_up_as(pid) => self.ask(HookProgram::Stop, then),
+            // The stop that is under way does what is wanted when it comes to that.
+            Hook::Running { then: Then::Stop { .. }, .. } if has_stop => Step::NOTHING,
+            Hook::None | Hook::Asked { .. } | Hook::Running { .. } => self.follow(now, then, false),
+        }
+    }
+
+    /// This program has ended, or could not be started.
+    fn hook_ended(&mut self, now: Mono, program: HookProgram, then: Then, handled: bool) -> Step {
+        match program {
+            HookProgram::Control(_) if handled => self.follow(now, then, true),
+            HookProgram::Control(_) => self.ask_stop(now, then),
+            HookProgram::Stop => {
+                if let (State::Up { .. }, true) = (self.state, handled) {
+                    (self.got_term, self.stop_handled) = (true, true);
+                }
+                self.follow(now, then, handled)
+            }
+        }
     }
 
     /// What `control/X` was asked about happens now, unless it has `handled` it.
@@ -471,7 +545,7 @@ impl Service {
         let mut step = Step::NOTHING;
         if !handled {
             step.push(Effect::Signal(pid, signal, Target::Process));
-            self.got_term = true;
+            (self.got_term, self.stop_handled) = (true, false);
         }
         if self.want == Want::Up {
             return step;
@@ -517,9 +591,9 @@ impl Service {
     }
 
     fn spawned(&mut self, now: Mono, pid: Pid) -> Step {
-        if let Hook::Asked { command, then } = self.hook {
-            let kill_at = now.after(self.rules.control_limit);
-            self.hook = Hook::Running { pid, command, then, kill_at, late: false };
+        if let Hook::Asked { program, then } = self.hook {
+            let kill_at = now.after(self.limit_of(program));
+            self.hook = Hook::Running { pid, program, then, kill_at, late: false };
             return Step::NOTHING;
         }
         match self.state {
@@ -531,6 +605,7 @@ impl Service {
                 self.history.begin(now, pid, None);
             }
             State::Starting => {
+                self.stop_handled = false;
                 let kill_at = self.draining.map(|draining| draining.until);
                 self.state = State::Up { pid, started: now, kill_at };
                 self.since = now;
@@ -550,10 +625,15 @@ impl Service {
         Step::NOTHING
     }
 
+    fn limit_of(&self, program: HookProgram) -> Duration {
+        let of_stop = self.inputs.limits.kill_after.filter(|_| program == HookProgram::Stop);
+        of_stop.unwrap_or(self.rules.control_limit)
+    }
+
     fn not_spawned(&mut self, now: Mono, why: Refusal) -> Step {
-        if let Hook::Asked { then, .. } = self.hook {
+        if let Hook::Asked { program, then } = self.hook {
             self.hook = Hook::None;
-            return self.follow(now, then, false);
+            return self.hook_ended(now, program, then, false);
         }
         match (self.state, why) {
             (State::SetupDue, Refusal::Fork) | (State::Starting, Refusal::Fork)
@@ -590,7 +670,7 @@ impl Service {
     }
 
     fn died(&mut self, now: Mono, dead: Pid, exit: Exit) -> Step {
-        if let Hook::Running { pid, then, late, .. } = self.hook
+        if let Hook::Running { pid, program, then, late, .. } = self.hook
             && pid == dead
         {
             self.hook = Hook::None;
@@ -598,6 +678,13 @@ impl Service {
             // What waited for the hook to end: the start it was asked about, or one that came due meanwhile.
             return match (then, self.state) {
                 (Then::Start, _) => self.follow(now, then, handled),
+                (Then::Stop { pid, signal }, State::Up { .. })
+                    if self.is_up_as(pid) && program == HookProgram::Stop =>
+                {
+                    let is_news = !(handled || late);
+                    let step = if is_news { Effect::StopFailed(exit, signal).into() } else { Step::NOTHING };
+                    step.then(self.hook_ended(now, program, then, handled))
+                }
                 (_, State::Down { .. }) => self.try_start(now),
                 (
                     _,
@@ -606,7 +693,7 @@ impl Service {
                     | State::Starting
                     | State::Up { .. }
                     | State::FinishDue { .. },
-                ) => self.follow(now, then, handled),
+                ) => self.hook_ended(now, program, then, handled),
                 (_, State::Finishing { .. } | State::Gone) => Step::NOTHING,
             };
         }
@@ -801,11 +888,11 @@ impl Service {
         if self.is_ready_by_now(now) {
             return self.ready(now);
         }
-        if let Hook::Running { pid, command, then, kill_at, .. } = self.hook
+        if let Hook::Running { pid, program, then, kill_at, .. } = self.hook
             && kill_at <= now
         {
-            self.hook = Hook::Running { pid, command, then, kill_at: now.after(KILL_RETRY), late: true };
-            return Effect::KillLate(pid, Script::Control(command)).into();
+            self.hook = Hook::Running { pid, program, then, kill_at: now.after(KILL_RETRY), late: true };
+            return Effect::KillLate(pid, program.script()).into();
         }
         match self.state {
             State::Up { pid, .. } if self.is_late(now) => self.not_ready(now, pid),
@@ -883,8 +970,9 @@ impl Service {
         self.leaving = true;
         self.escalated = true;
         let mut step = Step::NOTHING;
-        if let Hook::Running { pid, .. } = self.hook {
-            step.push(Effect::Signal(pid, Signal::KILL, Target::Process));
+        if let Hook::Running { pid, late, .. } = &mut self.hook {
+            *late = true;
+            step.push(Effect::Signal(*pid, Signal::KILL, Target::Process));
         }
         match self.state {
             State::SettingUp { pid, .. } | State::Up { pid, .. } | State::Finishing { pid, .. } => {

@@ -70,6 +70,7 @@ struct Programs {
     oneshot: bool,
     run: Option<Refusal>,
     finish: Program,
+    stop: Program,
     hooks: &'static [Command],
     refused_hooks: Option<Refusal>,
 }
@@ -80,6 +81,7 @@ impl Programs {
         oneshot: false,
         run: None,
         finish: Program::Absent,
+        stop: Program::Absent,
         hooks: &[],
         refused_hooks: None,
     };
@@ -90,6 +92,7 @@ impl Programs {
         let has_hook = |command| self.refused_hooks.is_some() || self.hooks.contains(&command);
         let mut scripts = Scripts::default().with_hooks(has_hook);
         scripts.finish = finish;
+        scripts.stop = self.stop != Program::Absent;
         scripts.setup = self.setup != Program::Absent;
         scripts.oneshot = scripts.setup && self.oneshot;
         scripts
@@ -105,6 +108,7 @@ impl Programs {
             Script::Setup => of(self.setup),
             Script::Run => self.run,
             Script::Finish(_) => of(self.finish),
+            Script::Stop => of(self.stop),
             Script::Control(command) if self.hooks.contains(&command) => None,
             Script::Control(_) => Some(self.refused_hooks.expect("it has no such hook")),
         }
@@ -314,6 +318,10 @@ impl World {
                 self.known.want = Want::Down;
             }
         }
+        if dead.script == Script::Stop && exit == Exit::Code(0) && !dead.doomed {
+            // It has told `run` to end.
+            self.living.iter_mut().filter(|p| p.script == Script::Run).for_each(|run| run.told = true);
+        }
         if self.role == Role::Logger && self.service.view().leaving {
             self.known.hasty |= self.unread < self.left; // it reads, so it need not wait
             self.left = self.unread;
@@ -500,7 +508,8 @@ impl World {
     /// `finish` and hooks end soon. Returns once nothing is left to happen, with the time that took.
     fn settle(&mut self) -> Duration {
         let from = self.now;
-        self.programs = Programs { hooks: self.programs.hooks, ..Programs::RUN_AND_FINISH };
+        let Programs { hooks, stop, .. } = self.programs;
+        self.programs = Programs { hooks, stop, ..Programs::RUN_AND_FINISH };
         self.readiness = Readiness::None;
         for _ in 0..100 {
             self.ticks();
@@ -508,7 +517,8 @@ impl World {
                 self.says_that_it_is_ready();
             }
             if let Some(at) = self.living.iter().position(Process::ends_soon) {
-                let exit = if is_control(self.living[at].script) { Exit::Code(1) } else { Exit::Code(0) };
+                let is_hook = matches!(self.living[at].script, Script::Control(_));
+                let exit = if is_hook { Exit::Code(1) } else { Exit::Code(0) };
                 self.death(at, exit);
             } else if let Some(deadline) = self.service.deadline() {
                 self.now = self.now.max(deadline);
@@ -600,6 +610,7 @@ impl World {
                 self.process(pid).told = true;
                 words.push("not ready".into());
             }
+            Effect::StopFailed(exit, _) => words.push(format!("stop failed {}", exit_word(exit))),
             Effect::DownFile(true) => words.push("create down".into()),
             Effect::DownFile(false) => words.push("remove down".into()),
         }
@@ -623,6 +634,7 @@ impl World {
                 self.known.owed |= self.known.want == Want::Once; // until `run` has started
             }
             Script::Run => self.check_start(),
+            Script::Stop => assert!(self.rules.setup && self.role == Role::Main, "other tools have no stop"),
             Script::Finish(_) | Script::Control(_) => {}
         }
         let refusal = self.programs.refusal(script);
@@ -642,7 +654,9 @@ impl World {
                 self.known.paused = false;
             }
             (Script::Setup | Script::Run, Some(Refusal::Fork)) => self.known.no_process = true,
-            (Script::Finish(_), Some(Refusal::Fork)) | (Script::Finish(_), None) | (Script::Control(_), _) => {}
+            (Script::Finish(_), Some(Refusal::Fork))
+            | (Script::Finish(_), None)
+            | (Script::Control(_) | Script::Stop, _) => {}
         }
         match refusal {
             Some(refusal) => words.push(format!("no {}: {refusal:?}", script_word(script))),
@@ -659,7 +673,9 @@ impl World {
             Script::Run => None,
             Script::Finish(_) => self.limits.finish_limit,
             Script::Control(_) => Some(self.rules.control_limit),
+            Script::Stop => self.limits.kill_after.or(Some(self.rules.control_limit)),
         };
+        self.known.stop_sent |= script == Script::Stop;
         if !is_control(script) {
             self.known.paused = false;
             self.known.stop_sent = false;
@@ -761,7 +777,8 @@ impl World {
             Some(_) => assert_eq!(view.phase, Phase::Finish),
             None => assert_ne!(view.phase, Phase::Run),
         }
-        assert_eq!(self.service.is_busy(), self.living.iter().any(|p| is_control(p.script)), "busy with a hook");
+        let waits = self.living.iter().any(|p| matches!(p.script, Script::Control(_)));
+        assert_eq!(self.service.is_busy(), waits, "busy with a hook");
         let runs = matches!(view.phase, Phase::Setup | Phase::Run);
         assert!(!view.got_term || (runs && self.known.stop_sent), "whoever got TERM lives");
         if self.known.escalated {
@@ -827,7 +844,7 @@ impl Process {
 }
 
 fn is_control(script: Script) -> bool {
-    matches!(script, Script::Control(_))
+    matches!(script, Script::Control(_) | Script::Stop)
 }
 
 // Words, for failures and for the table of transitions.
@@ -838,6 +855,7 @@ fn script_word(script: Script) -> String {
         Script::Run => "run".into(),
         Script::Finish(exit) => format!("finish {}", exit_word(exit)),
         Script::Control(command) => format!("control/{}", command_word(command)),
+        Script::Stop => "stop".into(),
     }
 }
 

@@ -67,6 +67,8 @@ pub struct ServiceDir {
     pub run: Option<Program>,
     /// What runs before each `run`.
     pub setup: Option<Program>,
+    /// `stop`.
+    pub stop: Option<Program>,
     /// What runs after each end of `run`.
     pub finish: Option<Program>,
     /// What says whether it is available.

@@ -31,6 +31,7 @@ pub fn unit(service: &ServiceDir) -> String {
     let scripts = [
         has(service.run.is_some(), "run"),
         has(service.setup.is_some(), "setup"),
+        has(service.stop.is_some(), "stop"),
         has(service.finish.is_some(), "finish"),
         has(service.check.is_some(), "check"),
         has(service.health.is_some(), "health"),
@@ -254,6 +255,11 @@ impl Source<'_> {
         }
         if !self.command.is_empty() {
             text.set("ExecStart", line(&prefix, &self.command));
+        }
+        if self.scripts.contains("stop") {
+            // systemd sends its signal when this ends: if `stop` has done its work, that waits for the end of the service.
+            let shell = "[ -n \"$MAINPID\" ] && \"$0\" && while kill -0 \"$MAINPID\"; do sleep 1; done 2>/dev/null";
+            text.set("ExecStop", format!("-{}", self.script(&prefix, "stop", shell)));
         }
         if self.scripts.contains("finish") {
             let shell =

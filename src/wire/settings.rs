@@ -311,6 +311,7 @@ macro_rules! define {
         pub const FILES: &[File] = &[
             File { name: "run", kind: Kind::Program, targets: ALL, reader: Reader::Supervisor },
             File { name: "setup", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
+            File { name: "stop", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
             File { name: "finish", kind: Kind::Program, targets: RUNIT_AND_S6, reader: Reader::Supervisor },
             File { name: "check", kind: Kind::Program, targets: RUNIT, reader: Reader::Clients },
             File { name: "health", kind: Kind::Program, targets: ONIT, reader: Reader::Nothing },

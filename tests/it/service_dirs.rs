@@ -356,6 +356,7 @@ fn what_a_supervisor_cannot_do_is_an_error() {
         (plain().finish(script()), &[daemontools][..], "finish"),
         (plain().check(script()), &[daemontools, s6], "check"),
         (plain().setup(script()), &[runit, daemontools, s6], "setup"),
+        (plain().stop(script()), &[runit, daemontools, s6], "stop"),
         (plain().control('t', script()), &[daemontools, s6], "control"),
         (plain().health(script(), HealthPolicy::default()), &[runit, daemontools, s6], "health"),
         (plain().notification_fd(3), &[runit, daemontools], "notification-fd"),
@@ -789,6 +790,7 @@ fn everything() -> ServiceBuilder {
     let env = Condition { not: true, fact: Fact::Env("A".into(), Some("b c".into())) };
     ServiceBuilder::new(["/bin/sleep", "1000"])
         .setup(Script::shell("true"))
+        .stop(Script::shell("true"))
         .finish(Script::command(["echo", "it's over"]))
         .check(Script::shell("true"))
         .health(Script::shell("true"), HealthPolicy { retries: 7, ..HealthPolicy::default() })
@@ -828,7 +830,7 @@ fn everything_that_is_written_is_read() {
     let read = ServiceDir::read(web.path()).expect("a directory");
     assert!(read.findings.iter().all(|finding| finding.kind == "not-yet"), "{:#?}", read.findings);
     assert_eq!((read.name.to_str(), read.path.as_path()), (Some("web"), web.path()));
-    let programs = [&read.run, &read.setup, &read.finish, &read.check, &read.health];
+    let programs = [&read.run, &read.setup, &read.stop, &read.finish, &read.check, &read.health];
     assert!(programs.iter().all(|program| program.as_ref().is_some_and(|program| program.interpreter == ["/bin/sh"])));
     assert_eq!(read.control.keys().copied().collect::<String>(), "tu");
     assert!(read.log.as_ref().is_some_and(|log| log.run.is_some() && log.path == web.path().join("log")));

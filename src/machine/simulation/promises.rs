@@ -1,11 +1,11 @@
 //! What a user is promised, one test each. The names tell the promise.
 
 use super::*;
-use crate::machine::ServiceState;
 use crate::machine::policy::{DRAIN_LIMIT, KILL_RETRY};
 use crate::machine::request::ShutdownAction;
 use crate::machine::restart::{Backoff, Cause, MaxRestarts, Rules, SuccessCodes};
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
+use crate::machine::{ServiceState, Step};
 
 const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core: false };
 const KILLED: Exit = Exit::Signal { signal: Signal::KILL, core: false };
@@ -1238,6 +1238,137 @@ fn exit_waits_for_the_hook_it_told() {
     assert_eq!(world.wait(5 * SECOND), "kill late control/x");
     world.hook_ends(KILLED);
     assert!(world.service.is_gone());
+}
+
+// stop
+
+fn with_stop() -> World {
+    up().with(Programs { stop: Program::Runs, ..Programs::RUN })
+}
+
+fn stop_ends(world: &mut World, exit: Exit) -> String {
+    let at = world.living.iter().position(|p| p.script == Script::Stop).expect("stop lives");
+    world.death(at, exit)
+}
+
+#[test]
+fn stop_runs_in_place_of_each_stop_signal() {
+    for command in [Command::Down, Command::Exit, Command::Term, Command::StopSignal] {
+        let mut world = with_stop().limited(Limits { stop_signal: Signal::INT, ..kill_after(3 * SECOND) });
+        assert_eq!(world.order(command), "stop", "{command:?}");
+        assert_eq!((world.service.state(), world.service.is_busy()), (ServiceState::Stopping, false));
+        let ends = matches!(command, Command::Down | Command::Exit);
+        assert_eq!(stop_ends(&mut world, Exit::Code(0)), if ends { "CONT run" } else { "" }, "{command:?}");
+        assert_eq!(world.service.state(), ServiceState::Stopping, "it was asked to end");
+        assert_eq!(world.service.stop_again(), Step::NOTHING, "nor is a signal sent after a fault");
+        if ends {
+            assert_eq!(world.wait(3 * SECOND), "kill late run", "as after a signal");
+        } else {
+            assert_eq!(world.service.deadline(), None, "a restart is never forced");
+        }
+    }
+}
+
+#[test]
+fn control_t_is_asked_before_stop_and_stop_before_the_signal() {
+    let hooks = &[Command::Term, Command::Down];
+    let mut world = up().with(Programs { stop: Program::Runs, hooks, ..Programs::RUN });
+    assert_eq!(world.order(Command::Down), "control/t");
+    assert_eq!(world.hook_ends(Exit::Code(1)), "stop");
+    assert_eq!(world.hook_ends(Exit::Code(3)), "stop failed 3, TERM run, CONT run, control/d");
+    world.hook_ends(Exit::Code(0));
+    assert_eq!(world.order(Command::Down), "control/t");
+    assert_eq!(world.hook_ends(Exit::Code(0)), "CONT run, control/d", "handled, and nothing is left to do");
+}
+
+#[test]
+fn a_stop_that_fails_or_cannot_be_started_lets_the_signal_be_sent() {
+    for exit in [Exit::Code(1), Exit::Code(111), TERMINATED] {
+        let mut world = with_stop();
+        world.order(Command::Term);
+        assert_eq!(stop_ends(&mut world, exit), format!("stop failed {}, TERM run", exit_word(exit)));
+        assert!(world.service.stop_again() != Step::NOTHING, "the signal may have been lost in a fault");
+    }
+    let mut world = with_stop();
+    world.orders([Command::Down]);
+    stop_ends(&mut world, Exit::Code(0));
+    assert_eq!((world.order(Command::Down), stop_ends(&mut world, TERMINATED).is_empty()), ("stop".into(), false));
+    assert!(world.service.stop_again() != Step::NOTHING, "that was the second one");
+    assert_eq!(world.ends(TERMINATED), "");
+    assert_eq!(world.order(Command::Up), "run");
+    world.programs.stop = Program::Absent;
+    world.order(Command::Term);
+    assert!(world.service.stop_again() != Step::NOTHING, "it holds for one life");
+    for why in [Refusal::Exec, Refusal::Fork] {
+        let mut world = up().with(Programs { stop: Program::Refused(why), ..Programs::RUN });
+        assert_eq!(world.order(Command::Term), format!("no stop: {why:?}, TERM run"));
+    }
+}
+
+#[test]
+fn stop_has_the_time_of_timeout_kill_and_then_the_signal_is_sent() {
+    for (limit, time) in [(None, 5 * SECOND), (Some(30 * SECOND), 30 * SECOND), (Some(MILLI), MILLI)] {
+        let mut world = with_stop().limited(Limits { kill_after: limit, ..Limits::of(&ServiceRules::ONIT) });
+        assert_eq!(world.order(Command::Down), "stop");
+        assert_eq!(world.wait(time), "kill late stop");
+        assert_eq!(stop_ends(&mut world, KILLED), "TERM run, CONT run");
+        let left = world.service.deadline().map(|at| at.since(world.now));
+        assert_eq!(left, limit, "and the time until KILL begins");
+    }
+}
+
+#[test]
+fn orders_do_not_wait_for_stop() {
+    let mut world = with_stop().limited(kill_after(30 * SECOND));
+    world.order(Command::Term);
+    assert_eq!(world.orders([Command::Term, Command::Down, Command::Exit]), ["", "", ""], "it is being stopped");
+    assert_eq!(stop_ends(&mut world, Exit::Code(0)), "CONT run", "what is wanted by then");
+    assert_eq!(world.wait(30 * SECOND), "kill late run");
+
+    let mut world = with_stop();
+    world.order(Command::Down);
+    assert_eq!(world.orders([Command::Up, Command::Signal(Signal::HUP)]), ["", "HUP run"]);
+    assert_eq!(stop_ends(&mut world, Exit::Code(0)), "");
+    world.pass(SECOND);
+    assert_eq!(world.ends(Exit::Code(0)), "run", "up took the stop back to a restart");
+}
+
+#[test]
+fn kill_and_a_shutdown_out_of_patience_do_not_wait_for_stop() {
+    for (to, run) in [(Target::Process, "KILL run"), (Target::Group, "KILL run's group")] {
+        let mut world = with_stop();
+        world.order(Command::Down);
+        assert_eq!(world.order(Command::Kill(to)), format!("KILL stop, {run}"));
+        assert_eq!(world.ends(KILLED), "");
+        assert_eq!(stop_ends(&mut world, KILLED), "", "that is no news");
+    }
+    let mut world = with_stop();
+    world.order(Command::Down);
+    assert_eq!(world.escalate(), "KILL stop, KILL run");
+    world.ends(KILLED);
+    assert_eq!(stop_ends(&mut world, KILLED), "");
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_stop_whose_service_has_ended_meanwhile_tells_no_other() {
+    let mut world = with_stop();
+    world.order(Command::Term);
+    assert_eq!(world.ends(Exit::Code(0)), "", "the start waits for it");
+    world.pass(SECOND);
+    assert_eq!(stop_ends(&mut world, Exit::Code(1)), "run", "no TERM");
+    assert_eq!(world.service.state(), ServiceState::Up);
+}
+
+#[test]
+fn neither_loggers_nor_setup_nor_other_tools_have_a_stop() {
+    let programs = Programs { stop: Program::Runs, ..Programs::RUN };
+    for rules in [&ServiceRules::RUNSV, &ServiceRules::SUPERVISE] {
+        assert_eq!(World::up(rules).with(programs).order(Command::Term), "TERM run");
+    }
+    assert_eq!(logger().with(programs).order(Command::Term), "TERM run");
+    let setup = Programs { stop: Program::Runs, ..SETUP };
+    assert_eq!(setting_up(setup).order(Command::Down), "TERM setup, CONT setup");
 }
 
 // timeout-kill

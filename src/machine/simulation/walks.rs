@@ -57,12 +57,15 @@ fn programs() -> impl Strategy<Value = Programs> {
     let hooks = select(vec![&[], &COMMANDS[..], &[Command::Up], &[Command::Term], STOPS]);
     let refused = refusals().prop_map(Program::Refused);
     let setup = (prop_oneof![8 => Just(Program::Absent), 4 => Just(Program::Runs), 1 => refused], any::<bool>());
-    let all = (setup, run, finish, hooks, proptest::option::of(refusals()));
-    all.prop_map(|((setup, oneshot), run, finish, hooks, refused_hooks)| Programs {
+    let refused = refusals().prop_map(Program::Refused);
+    let stop = prop_oneof![8 => Just(Program::Absent), 4 => Just(Program::Runs), 1 => refused];
+    let all = (setup, run, (finish, stop), hooks, proptest::option::of(refusals()));
+    all.prop_map(|((setup, oneshot), run, (finish, stop), hooks, refused_hooks)| Programs {
         setup,
         oneshot,
         run,
         finish,
+        stop,
         hooks,
         refused_hooks,
     })
