@@ -52,6 +52,7 @@ impl Init {
             Event::Command(Command::Up | Command::Once) | Event::Begin => &[Moment::Start],
             Event::Command(Command::Down | Command::Exit | Command::StopSignal) => &[Moment::Stop],
             Event::Command(Command::Term) if self.config.personality.service.setup => &[Moment::Stop],
+            Event::Command(Command::Reload) => &[Moment::Reload],
             Event::Command(_) => &[],
             Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => &[Moment::Start],
             Event::Tick if slot.service.is_late(self.now) => &[Moment::Stop],

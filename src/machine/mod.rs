@@ -198,6 +198,8 @@ pub enum Command {
     Continue(Target),
     /// Any other signal, as it is.
     Signal(Signal),
+    /// The service's own signal for reading its configuration again (s6 `l`).
+    Reload,
     /// Create the file `down` (s6 `D` and `Q`).
     Disable,
     /// Remove the file `down` (s6 `U`).

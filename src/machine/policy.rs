@@ -228,6 +228,8 @@ pub struct Inputs {
     pub restarts: Rare<Rules>,
     /// When it counts as ready.
     pub readiness: Rare<Said>,
+    /// The signal that lets it read its configuration again (`reload-signal`).
+    pub reload_signal: Signal,
     /// Which programs it has.
     pub scripts: Scripts,
     /// For a logger: how much is left in the pipe that it reads from, in bytes.
@@ -242,6 +244,7 @@ impl Inputs {
             essential: None,
             restarts: Rare::default(),
             readiness: Rare::default(),
+            reload_signal: Signal::HUP,
             scripts: Scripts::default(),
             unread: 0,
         }

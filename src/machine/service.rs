@@ -312,7 +312,7 @@ impl Service {
         if runs || matches!(self.state, State::SettingUp { .. }) {
             self.stop_requested |= asks_to_end(command);
         }
-        if runs && matches!(command, Command::Signal(_)) {
+        if runs && matches!(command, Command::Signal(_) | Command::Reload) {
             self.signalled = Some(now);
         }
         match command {
@@ -336,6 +336,10 @@ impl Service {
                 self.deliver(now, command, Signal::CONT, to)
             }
             Command::Signal(signal) => self.deliver(now, command, signal, Target::Process),
+            Command::Reload => {
+                let signal = self.inputs.reload_signal;
+                self.deliver(now, Command::Signal(signal), signal, Target::Process)
+            }
             Command::Disable => Effect::DownFile(true).into(),
             Command::Enable => Effect::DownFile(false).into(),
         }
@@ -997,6 +1001,7 @@ fn asks_to_end(command: Command) -> bool {
         | Command::Pause(_)
         | Command::Continue(_)
         | Command::Signal(_)
+        | Command::Reload
         | Command::Disable
         | Command::Enable => false,
     }

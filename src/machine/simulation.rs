@@ -32,7 +32,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MOST_STARTS: usize = 4;
 
 /// Every command, each signal command once.
-const COMMANDS: [Command; 19] = [
+const COMMANDS: [Command; 20] = [
     Command::Up,
     Command::Down,
     Command::Once,
@@ -50,6 +50,7 @@ const COMMANDS: [Command; 19] = [
     Command::Signal(Signal::INT),
     Command::Signal(Signal::USR1),
     Command::Signal(Signal::WINCH),
+    Command::Reload,
     Command::Disable,
     Command::Enable,
 ];
@@ -707,7 +708,7 @@ impl World {
         let ends = [Command::Down, Command::Exit, Command::Term, Command::StopSignal];
         let runs = matches!(phase, Phase::Setup | Phase::Run);
         known.asked_to_end |= runs && (ends.contains(&command) || matches!(command, Command::Kill(_)));
-        if phase == Phase::Run && matches!(command, Command::Signal(_)) {
+        if phase == Phase::Run && matches!(command, Command::Signal(_) | Command::Reload) {
             known.signalled = Some(self.now);
         }
         match command {
@@ -732,6 +733,7 @@ impl World {
             | Command::StopSignal
             | Command::Kill(_)
             | Command::Signal(_)
+            | Command::Reload
             | Command::Disable
             | Command::Enable => {}
         }
@@ -882,6 +884,7 @@ fn command_word(command: Command) -> String {
         Command::Continue(Target::Process) => "c".into(),
         Command::Continue(Target::Group) => "C".into(),
         Command::Signal(signal) => signal_word(signal),
+        Command::Reload => "l".into(),
         Command::Disable => "disable".into(),
         Command::Enable => "enable".into(),
     }

@@ -341,6 +341,9 @@ impl Source<'_> {
         if let Some(signal) = settings.down_signal {
             text.set("KillSignal", signal_name(signal));
         }
+        if let Some(signal) = settings.reload_signal {
+            text.set("ExecReload", format!("/bin/kill -{} $MAINPID", signal.0));
+        }
         // TERM is for the service's own process; what it leaves behind is killed.
         text.set("KillMode", "mixed");
         text.set("TimeoutStopSec", time(settings.timeout_kill.unwrap_or(Limit::Never)));

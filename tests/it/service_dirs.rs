@@ -363,6 +363,7 @@ fn what_a_supervisor_cannot_do_is_an_error() {
         (plain().timeout_kill(seconds(1)), &[runit, daemontools], "timeout-kill"),
         (plain().timeout_up(seconds(1)), &[runit, daemontools, s6], "timeout-up"),
         (plain().down_signal(Signal::HUP), &[runit, daemontools], "down-signal"),
+        (plain().reload_signal(Signal::HUP), &[runit, daemontools], "reload-signal"),
         (plain().max_death_tally(7), &[runit, daemontools], "max-death-tally"),
         (plain().readiness(Readiness::Notify), &[runit, daemontools, s6], "readiness"),
         (plain().restart(Restart::Never), &[runit, daemontools, s6], "restart"),
@@ -812,6 +813,7 @@ fn everything() -> ServiceBuilder {
         .timeout_finish(Limit::Never)
         .timeout_up(Duration::from_micros(200_500))
         .down_signal(Signal(40))
+        .reload_signal(Signal::USR1)
         .max_death_tally(12)
 }
 
@@ -1175,6 +1177,7 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
     let read = |moment| inputs(&[moment]).map(|(file, _)| file.name).collect::<Vec<_>>();
     assert_eq!(read(Moment::Start), ["readiness", "notification-fd", "timeout-up"]);
     assert_eq!(read(Moment::Stop), ["timeout-kill", "down-signal"]);
+    assert_eq!(read(Moment::Reload), ["reload-signal"]);
     let limits =
         ["essential", "restart", "success-codes", "backoff", "max-restarts", "start-retries", "timeout-finish"];
     assert_eq!(read(Moment::Death), limits);
@@ -1337,6 +1340,8 @@ fn what_new_writes_is_clean_and_runs() {
         "!env NO",
         "--down-signal",
         "quit",
+        "--reload-signal",
+        "usr1",
         "--timeout-kill",
         "10s",
         "--timeout-finish",

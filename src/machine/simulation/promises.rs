@@ -1189,6 +1189,20 @@ fn each_signal_has_its_hook() {
 }
 
 #[test]
+fn reload_sends_the_signal_that_the_service_says_and_asks_its_hook() {
+    let mut world = up().hooked(&COMMANDS);
+    assert_eq!(world.order(Command::Reload), "control/HUP");
+    assert_eq!(world.hook_ends(Exit::Code(1)), "HUP run");
+    world.service.inputs.reload_signal = Signal::USR1;
+    assert_eq!((world.order(Command::Reload), world.hook_ends(Exit::Code(0))), ("control/USR1".into(), String::new()));
+    world.service.inputs.reload_signal = Signal::WINCH;
+    world.programs = Programs::RUN;
+    assert_eq!(world.order(Command::Reload), "WINCH run", "no hook");
+    world.ends(Exit::Signal { signal: Signal::WINCH, core: false });
+    assert!(!world.known.failed && world.service.memory().ended_by_order == 1, "the end is an effect of it");
+}
+
+#[test]
 fn control_k_that_succeeds_leaves_the_process_and_up_makes_no_second() {
     let kill = Command::Kill(Target::Process);
     let mut world = up().hooked(&[Command::Kill(Target::Process)]);
@@ -1296,8 +1310,15 @@ fn a_stop_that_fails_or_cannot_be_started_lets_the_signal_be_sent() {
     assert!(world.service.stop_again() != Step::NOTHING, "that was the second one");
     assert_eq!(world.ends(TERMINATED), "");
     assert_eq!(world.order(Command::Up), "run");
-    world.programs.stop = Program::Absent;
-    world.order(Command::Term);
+    world.order(Command::Down);
+    stop_ends(&mut world, Exit::Code(0));
+    world.ends(Exit::Code(0));
+    world.limit(Limits { up_limit: Some(3 * SECOND), ..Limits::of(&ServiceRules::ONIT) });
+    world.readiness = Readiness::Descriptor(3);
+    assert_eq!(
+        (world.order(Command::Up), world.wait(3 * SECOND)),
+        ("run".into(), "not ready, TERM run, CONT run".into())
+    );
     assert!(world.service.stop_again() != Step::NOTHING, "it holds for one life");
     for why in [Refusal::Exec, Refusal::Fork] {
         let mut world = up().with(Programs { stop: Program::Refused(why), ..Programs::RUN });
@@ -1358,6 +1379,13 @@ fn a_stop_whose_service_has_ended_meanwhile_tells_no_other() {
     world.pass(SECOND);
     assert_eq!(stop_ends(&mut world, Exit::Code(1)), "run", "no TERM");
     assert_eq!(world.service.state(), ServiceState::Up);
+
+    let finish = Program::Refused(Refusal::Fork);
+    let hooks = &[Command::Term];
+    let mut world = up().with(Programs { stop: Program::Runs, finish, hooks, ..Programs::RUN });
+    world.order(Command::Down);
+    assert_eq!(world.ends(Exit::Code(0)), "no finish 0: Fork");
+    assert_eq!(world.hook_ends(Exit::Code(1)), "", "stop has nobody to stop");
 }
 
 #[test]
