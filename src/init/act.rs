@@ -112,11 +112,12 @@ impl Init {
             }
             Effect::KillLate(pid, script) => {
                 self.wait_for_exec();
-                let script = script_name(script);
+                let (kind, script) = (script, script_name(script));
                 let trouble = format!("{script} is still running past its time limit; killing it");
                 self.warn_about(at, Matter::Late(script), trouble);
-                let _ = process::kill(pid, crate::machine::Signal::KILL, crate::machine::Target::Process);
+                self.kill_late(at, pid, kind);
             }
+            Effect::KillLeftovers(pid, script) => self.kill_left_behind(at, pid, script),
             Effect::NotReady(_) => {
                 self.wait_for_exec();
                 let limit =
@@ -183,6 +184,7 @@ impl Init {
                 return Event::NotSpawned(Refusal::Fork);
             }
         };
+        let own_group = self.group_for(at, script);
         let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
         let pipe = match &slot.log_pipe {
             LogPipe::Alone => None,
@@ -193,6 +195,7 @@ impl Init {
         let log = pipe.filter(|pipe| ready.as_ref().is_none_or(|ready| ready.to != pipe.to));
         let descriptors: Vec<Descriptor> = log.into_iter().chain(ready).collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
+        let own_group = own_group.as_ref();
         let variables = environment.variables();
         let plan = Plan {
             dir: Some(&slot.dir),
@@ -200,7 +203,7 @@ impl Init {
             descriptors: &descriptors,
             job: if self.config.new_session { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),
-            group: self.children.group.as_ref(),
+            group: own_group.or(self.children.group.as_ref()),
             ..Plan::new(argv)
         };
         self.table.journal.expect_child(at);

@@ -273,6 +273,8 @@ pub enum Effect {
     KillLate(Pid, Script),
     /// `run` has not become ready in its time, and is stopped.
     NotReady(Pid),
+    /// This script, which was that process, has ended: what is left of its group is killed.
+    KillLeftovers(Pid, Script),
     /// `stop` has ended like this, so this signal is sent.
     StopFailed(Exit, Signal),
     /// Create (true) or remove (false) the file `down`.

@@ -153,6 +153,20 @@ impl Essential {
     }
 }
 
+/// Whom the stop signal and its KILL reach (file `kill-mode`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum KillMode {
+    /// The process of the script.
+    #[default]
+    Process,
+    /// Its process group, of which nothing is left when it has ended.
+    Group,
+    /// The same; and a control group of the service's own is killed with that, where there can be one.
+    Cgroup,
+}
+
+words!(KillMode, "kill mode", Process = "process", Group = "group", Cgroup = "cgroup");
+
 /// What the small files of one service say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -228,6 +242,8 @@ pub struct Inputs {
     pub restarts: Rare<Rules>,
     /// When it counts as ready.
     pub readiness: Rare<Said>,
+    /// Whom its stop signal is to reach, from the next start on (`kill-mode`).
+    pub kill_mode: KillMode,
     /// The signal that lets it read its configuration again (`reload-signal`).
     pub reload_signal: Signal,
     /// Which programs it has.
@@ -244,6 +260,7 @@ impl Inputs {
             essential: None,
             restarts: Rare::default(),
             readiness: Rare::default(),
+            kill_mode: KillMode::default(),
             reload_signal: Signal::HUP,
             scripts: Scripts::default(),
             unread: 0,

@@ -6,7 +6,7 @@
 pub mod memory;
 
 use super::history::{End, History};
-use super::policy::{DRAIN_LIMIT, Essential, Inputs, KILL_RETRY, Leave, Limits, PAUSE, ServiceRules};
+use super::policy::{DRAIN_LIMIT, Essential, Inputs, KILL_RETRY, KillMode, Leave, Limits, PAUSE, ServiceRules};
 use super::readiness::Awaited;
 use super::restart::{Cause, Ended, Streak};
 use super::{
@@ -117,6 +117,8 @@ pub struct Service {
     got_term: bool,
     /// `stop` has told `run` to end, so no signal has to be sent.
     stop_handled: bool,
+    /// Whom signals of a stop reach, since its start.
+    kill_mode: KillMode,
     since: Mono,
     /// A logger whose input has ended.
     draining: Option<Draining>,
@@ -149,6 +151,7 @@ impl Service {
             paused: false,
             got_term: false,
             stop_handled: false,
+            kill_mode: KillMode::default(),
             since: now,
             draining: None,
             state: State::Down { armed: want == Want::Up, not_before: now },
@@ -164,6 +167,11 @@ impl Service {
     /// Its last lives.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Whom signals of a stop reach, since its start.
+    pub fn kill_mode(&self) -> KillMode {
+        self.kill_mode
     }
 
     /// Where it stands.
@@ -467,6 +475,21 @@ impl Service {
         }
     }
 
+    /// Whom signals of a stop reach.
+    fn reach(&self) -> Target {
+        match self.kill_mode {
+            KillMode::Process => Target::Process,
+            KillMode::Group | KillMode::Cgroup => Target::Group,
+        }
+    }
+
+    fn kill_leftovers(&self, dead: Pid, script: Script) -> Step {
+        match self.kill_mode {
+            KillMode::Process => Step::NOTHING,
+            KillMode::Group | KillMode::Cgroup => Effect::KillLeftovers(dead, script).into(),
+        }
+    }
+
     /// What runs has so much longer to stop.
     fn kill_after(&mut self, now: Mono, limit: Option<Duration>) {
         if let (State::SettingUp { kill_at, .. } | State::Up { kill_at, .. }, Some(limit)) = (&mut self.state, limit) {
@@ -480,8 +503,8 @@ impl Service {
         if self.want != Want::Up {
             self.kill_after(now, self.inputs.limits.kill_after);
         }
-        let mut step = Step::from(Effect::Signal(pid, signal, Target::Process));
-        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        let mut step = Step::from(Effect::Signal(pid, signal, self.reach()));
+        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         step
     }
 
@@ -548,13 +571,13 @@ impl Service {
     fn stop_now(&mut self, now: Mono, pid: Pid, signal: Signal, handled: bool) -> Step {
         let mut step = Step::NOTHING;
         if !handled {
-            step.push(Effect::Signal(pid, signal, Target::Process));
+            step.push(Effect::Signal(pid, signal, self.reach()));
             (self.got_term, self.stop_handled) = (true, false);
         }
         if self.want == Want::Up {
             return step;
         }
-        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         if self.rules.pause_needs_process {
             self.paused = false;
         }
@@ -582,6 +605,7 @@ impl Service {
     }
 
     fn launch(&mut self) -> Step {
+        self.kill_mode = self.inputs.kill_mode;
         if self.has_scripts() && self.rules.setup && self.inputs.scripts.setup {
             self.state = State::SetupDue;
             return Step::starting(Script::Setup);
@@ -704,16 +728,19 @@ impl Service {
         match self.state {
             State::Up { pid, started, .. } if pid == dead => {
                 let outcome = self.end_of_run(now, exit);
-                outcome.map_or(Step::NOTHING, Step::from).then(self.run_ended(now, exit, started))
+                let step = outcome.map_or(Step::NOTHING, Step::from).then(self.kill_leftovers(dead, Script::Run));
+                step.then(self.run_ended(now, exit, started))
             }
-            State::Finishing { pid, started, again, .. } if pid == dead => {
+            State::Finishing { pid, exit: of_run, started, again, .. } if pid == dead => {
                 let gives_up = self.rules.finish_gives_up && exit == Exit::GIVE_UP && !again;
                 let is_success = self.history.last_end().is_some_and(|end| end.is_success);
                 let over = if is_success { Ok(()) } else { Err(Cause::Finish) };
                 let outcome = if gives_up { self.give_up(over) } else { None };
-                outcome.map_or(Step::NOTHING, Step::from).then(self.cycle_ended(now, started, again))
+                let step = outcome.map_or(Step::NOTHING, Step::from);
+                let step = step.then(self.kill_leftovers(dead, Script::Finish(of_run)));
+                step.then(self.cycle_ended(now, started, again))
             }
-            State::SettingUp { pid, started, .. } if pid == dead => self.setup_ended(now, exit, started),
+            State::SettingUp { pid, started, .. } if pid == dead => self.setup_ended(now, dead, exit, started),
             State::Up { .. }
             | State::Finishing { .. }
             | State::Down { .. }
@@ -756,7 +783,7 @@ impl Service {
         }
     }
 
-    fn setup_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
+    fn setup_ended(&mut self, now: Mono, dead: Pid, exit: Exit, started: Mono) -> Step {
         let is_wanted = !(self.stop_requested || self.leaving || self.want == Want::Down || self.escalated);
         if exit.is_success() && is_wanted && !self.inputs.scripts.oneshot {
             (self.got_term, self.since) = (false, now);
@@ -765,7 +792,8 @@ impl Service {
         self.ended_by_order = self.stop_requested;
         self.history.end(now, exit, self.ended_by_order, exit.is_success());
         let outcome = if is_wanted { self.end_of_setup(now, exit) } else { None };
-        outcome.map_or(Step::NOTHING, Step::from).then(self.cycle_ended(now, started, false))
+        let step = outcome.map_or(Step::NOTHING, Step::from).then(self.kill_leftovers(dead, Script::Setup));
+        step.then(self.cycle_ended(now, started, false))
     }
 
     /// What it means that `setup` has failed, or has done all the work that there is.
@@ -855,8 +883,8 @@ impl Service {
         (self.awaited, self.got_term) = (Some(Awaited::End), true);
         self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
         let mut step = Step::from(Effect::NotReady(pid));
-        step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, Target::Process));
-        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, self.reach()));
+        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         step
     }
 
@@ -980,7 +1008,7 @@ impl Service {
         }
         match self.state {
             State::SettingUp { pid, .. } | State::Up { pid, .. } | State::Finishing { pid, .. } => {
-                step.push(Effect::Signal(pid, Signal::KILL, Target::Process));
+                step.push(Effect::Signal(pid, Signal::KILL, self.reach()));
             }
             State::Down { .. } | State::SetupDue | State::Starting | State::FinishDue { .. } => {
                 self.state = State::Gone;

@@ -11,6 +11,7 @@
 //! - starts that no order asked for are as far apart as the pauses say, and stop where the limits say so
 //! - the view names the living process, since when, and flags that belong to it
 //! - no deadline is left in the past, so nobody wakes in vain
+//! - where `kill-mode` says so, what a program leaves behind is killed before anything else starts
 //! - programs with a time limit are killed when it is over, not before
 
 mod fleet;
@@ -18,7 +19,7 @@ mod promises;
 mod transitions;
 mod walks;
 
-use super::policy::{Essential, Leave, Limits, Scripts, ServiceRules};
+use super::policy::{Essential, KillMode, Leave, Limits, Scripts, ServiceRules};
 use super::rare::Rare;
 use super::readiness::Readiness;
 use super::restart::{Restart, Rules};
@@ -159,6 +160,10 @@ struct Known {
     set_up: bool,
     /// There was no process for the last start.
     no_process: bool,
+    /// What has just ended, and is to leave nothing behind.
+    leaves: Option<(Pid, Script)>,
+    /// What held when its life began.
+    kill_mode: KillMode,
     /// When the life of now began, with `setup` if there is one.
     life_since: Mono,
     /// `run` follows a `setup` of the same life.
@@ -189,6 +194,7 @@ struct World {
     essential: Option<Essential>,
     restarts: Rare<Rules>,
     readiness: Readiness,
+    kill_mode: KillMode,
     /// What held when `run` was started.
     readiness_of_life: Readiness,
     /// What the last event meant for others.
@@ -214,6 +220,7 @@ impl World {
             essential: None,
             restarts: Rare::default(),
             readiness: Readiness::None,
+            kill_mode: KillMode::Process,
             readiness_of_life: Readiness::None,
             outcome: None,
             known: Known {
@@ -232,6 +239,8 @@ impl World {
                 failed: false,
                 set_up: false,
                 no_process: false,
+                leaves: None,
+                kill_mode: KillMode::Process,
                 life_since: now,
                 follows_setup: false,
                 awaited: false,
@@ -308,6 +317,8 @@ impl World {
         if gives_up && self.rules.finish_gives_up {
             self.known.want = Want::Down;
         }
+        let leaves = self.known.kill_mode != KillMode::Process && !is_control(dead.script);
+        self.known.leaves = leaves.then_some((dead.pid, dead.script));
         if dead.script == Script::Setup {
             self.learn_of_setup(exit);
         }
@@ -375,6 +386,7 @@ impl World {
         let (is_done, oneshot) = (exit == Exit::Code(0), self.programs.scripts().oneshot);
         if is_done && is_wanted && !oneshot {
             self.known.set_up = true;
+            self.known.leaves = None; // `run` may use it
             return;
         }
         self.known.failed = !self.known.asked_to_end;
@@ -552,6 +564,7 @@ impl World {
             starts += usize::from(next.is_some());
             assert!(starts <= MOST_STARTS, "a turn ends: {words:?}");
         }
+        assert_eq!(self.known.leaves, None, "nothing is left behind");
         if over {
             assert!(words.is_empty() && self.service.is_gone(), "gone is final: {words:?}");
         }
@@ -576,14 +589,20 @@ impl World {
         (inputs.essential, inputs.unread) = (self.essential, self.unread);
         inputs.restarts = self.restarts.clone();
         inputs.readiness.readiness = self.readiness;
+        inputs.kill_mode = self.kill_mode;
     }
 
     fn act(&mut self, effect: Effect, words: &mut Vec<String>) {
         match effect {
             Effect::Signal(pid, signal, to) => {
+                let kill_mode = self.known.kill_mode;
                 let process = self.process(pid);
                 process.receive(signal);
                 let script = process.script;
+                let is_of_stop = signal == Signal::TERM && matches!(script, Script::Setup | Script::Run);
+                if is_of_stop && self.role == Role::Main && self.rules.leave != Leave::Wait {
+                    assert_eq!(to == Target::Group, kill_mode != KillMode::Process, "whom a stop reaches");
+                }
                 if matches!(script, Script::Setup | Script::Run)
                     && (signal == Signal::TERM || signal == self.limits.stop_signal)
                 {
@@ -611,6 +630,10 @@ impl World {
                 self.process(pid).told = true;
                 words.push("not ready".into());
             }
+            Effect::KillLeftovers(pid, script) => {
+                assert_eq!(self.known.leaves.take(), Some((pid, script)), "it has just ended");
+                words.push(format!("kill what {} left", script_word(script)));
+            }
             Effect::StopFailed(exit, _) => words.push(format!("stop failed {}", exit_word(exit))),
             Effect::DownFile(true) => words.push("create down".into()),
             Effect::DownFile(false) => words.push("remove down".into()),
@@ -623,6 +646,10 @@ impl World {
 
     fn start(&mut self, script: Script, words: &mut Vec<String>) -> Event {
         assert!(!self.known.escalated, "nothing starts when patience is over");
+        assert_eq!(self.known.leaves, None, "nothing is left behind");
+        if script == Script::Setup || script == Script::Run && !self.known.set_up {
+            self.known.kill_mode = self.kill_mode;
+        }
         assert!(self.living.iter().all(|p| is_control(p.script) != is_control(script)), "{script:?} beside its like");
         match script {
             Script::Setup => {

@@ -48,8 +48,8 @@ pub(crate) use {
 pub use crate::wire::settings::{Settings, Target};
 #[doc(inline)]
 pub use crate::wire::svdir::{
-    Backoff, Condition, Essential, Fact, HealthAction, HealthPolicy, Instances, Limit, MaxRestarts, Readiness, Restart,
-    Signal,
+    Backoff, Condition, Essential, Fact, HealthAction, HealthPolicy, Instances, KillMode, Limit, MaxRestarts,
+    Readiness, Restart, Signal,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -3,7 +3,7 @@
 use super::Target;
 use super::builder::{Resource, ServiceBuilder, User};
 use super::write::Error;
-use super::{Fact, Limit, Readiness, Restart, ServiceDir, Settings};
+use super::{Fact, KillMode, Limit, Readiness, Restart, ServiceDir, Settings};
 use crate::machine::Signal;
 use crate::wire::settings::{Systemd, VALUES};
 use crate::wire::svdir;
@@ -344,8 +344,15 @@ impl Source<'_> {
         if let Some(signal) = settings.reload_signal {
             text.set("ExecReload", format!("/bin/kill -{} $MAINPID", signal.0));
         }
-        // TERM is for the service's own process; what it leaves behind is killed.
-        text.set("KillMode", "mixed");
+        text.set(
+            "KillMode",
+            match settings.kill_mode {
+                // TERM is for the service's own process; what it leaves behind is killed.
+                None => "mixed",
+                Some(KillMode::Process) => "process",
+                Some(KillMode::Group | KillMode::Cgroup) => "control-group",
+            },
+        );
         text.set("TimeoutStopSec", time(settings.timeout_kill.unwrap_or(Limit::Never)));
     }
 

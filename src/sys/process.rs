@@ -168,6 +168,28 @@ pub fn children() -> Option<Vec<Pid>> {
     Some(children)
 }
 
+/// As many processes are looked at.
+const MOST_LEFT: usize = 4096;
+
+/// How many processes are left of the group of a child that was just reaped: those below us that have not ended. `None`
+/// if that cannot be seen.
+pub fn left_in_group(leader: Pid) -> Option<usize> {
+    let mut found = children()?;
+    let (mut count, mut at) = (0, 0);
+    while let Some(pid) = found.get(at).copied().filter(|_| at < MOST_LEFT) {
+        at += 1;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace();
+        let (state, group) = (fields.next(), fields.nth(1).and_then(|group| group.parse().ok()));
+        if group == Some(leader.0) && state != Some("Z") {
+            count += 1;
+            let below = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            found.extend(below.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().map(Pid)));
+        }
+    }
+    Some(count)
+}
+
 /// Where a process comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Origin {

@@ -232,6 +232,11 @@ macro_rules! small_files {
                 for S6, default "TERM", read by onit at Stop into limits.stop_signal, parse svdir::signal;
                 hint "write a signal: TERM, or 15", words ["TERM", "INT", "QUIT", "HUP", "KILL", "ALRM", "USR1", "USR2", "WINCH"]; systemd Key("KillSignal")
             }
+            /// Whom its stop signal reaches.
+            kill_mode: KillMode = "kill-mode", option "whom that signal and KILL reach: process, group or cgroup" {
+                for ONIT, default "process", read by onit at Start into kill_mode, parse svdir::word;
+                hint "write one of process, group, cgroup", words ["process", "group", "cgroup"]; systemd Key("KillMode")
+            }
             /// What lets it read its configuration again.
             reload_signal: Signal = "reload-signal", option "signal for `onit reload` (default: HUP)" {
                 for S6, default "HUP", read by onit at Reload into reload_signal, parse svdir::signal;
@@ -426,6 +431,7 @@ mod tests {
                     "start-retries" => "3",
                     "down-signal" | "reload-signal" => "INT",
                     "readiness" => "after 5s",
+                    "kill-mode" => "group",
                     "notification-fd" => "3",
                     _ => "7s",
                 };

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use onit::service_dir::{
-    Backoff, Condition, Error, Essential, Fact, Finding, HealthPolicy, Instances, Limit, Logger, MaxRestarts,
+    Backoff, Condition, Error, Essential, Fact, Finding, HealthPolicy, Instances, KillMode, Limit, Logger, MaxRestarts,
     Readiness, Resource, Restart, Script, ServiceBuilder, ServiceDir, Severity, Signal, Target, User, Written, lint,
     systemd,
 };
@@ -814,6 +814,7 @@ fn everything() -> ServiceBuilder {
         .timeout_up(Duration::from_micros(200_500))
         .down_signal(Signal(40))
         .reload_signal(Signal::USR1)
+        .kill_mode(KillMode::Cgroup)
         .max_death_tally(12)
 }
 
@@ -1175,7 +1176,7 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
     later.sort_unstable();
     assert_eq!(later, NOT_YET);
     let read = |moment| inputs(&[moment]).map(|(file, _)| file.name).collect::<Vec<_>>();
-    assert_eq!(read(Moment::Start), ["readiness", "notification-fd", "timeout-up"]);
+    assert_eq!(read(Moment::Start), ["readiness", "notification-fd", "timeout-up", "kill-mode"]);
     assert_eq!(read(Moment::Stop), ["timeout-kill", "down-signal"]);
     assert_eq!(read(Moment::Reload), ["reload-signal"]);
     let limits =
@@ -1342,6 +1343,8 @@ fn what_new_writes_is_clean_and_runs() {
         "quit",
         "--reload-signal",
         "usr1",
+        "--kill-mode",
+        "group",
         "--timeout-kill",
         "10s",
         "--timeout-finish",

@@ -1,7 +1,8 @@
 //! How a service is stopped: by the program `stop`, or a signal; and which signal `onit reload` sends.
 
+use crate::proc;
 use crate::restarts::{told, wait_state};
-use crate::svdir::{SOON, Service, SvDir, UnderTest, missing_tools, skip, wait_for};
+use crate::svdir::{SOON, Service, SvDir, UnderTest, missing_tools, send, skip, wait_for};
 use crate::verbs::{start, verb, well};
 use nix::sys::signal::Signal;
 
@@ -167,4 +168,90 @@ fn where_there_is_no_socket_reload_sends_the_byte_of_that_signal() {
         web.write("reload-signal", "URG\n");
         assert_eq!(verb(&sv, &["reload", "web"]).code, 1, "it has no byte");
     }
+}
+
+/// Leaves a child behind that gets no TERM by itself, and is deaf to it if there is a file `deaf`.
+const PARENT: &str = "if [ -e deaf ]; then trap '' TERM; fi; sleep 1000 & echo $! >.child; mv .child child; \
+    trap - TERM; exec sleep 1000";
+
+/// The child that this `run` has started.
+fn child(service: &Service) -> u32 {
+    let file = service.path().join("child");
+    let pid = wait_for("its child", SOON, || std::fs::read_to_string(&file).ok()?.trim().parse().ok());
+    std::fs::remove_file(file).expect("the next one is another one's");
+    pid
+}
+
+fn wait_gone(pid: u32) {
+    wait_for("its end", SOON, || (!proc::is_alive(pid)).then_some(()));
+}
+
+#[test]
+fn the_stop_signal_reaches_the_group_if_kill_mode_says_so_and_nothing_is_left_of_it() {
+    let sv = SvDir::new();
+    let alone = sv.service("alone").run(PARENT).create();
+    let web = sv.service("web").run(PARENT).file("kill-mode", "group").create();
+    let onit = start(&sv, UnderTest::Onit);
+    let (lonely, together) = (child(&alone), child(&web));
+    let told = verb(&sv, &["down", "alone", "web"]);
+    assert!(told.code == 0 && told.stderr.starts_with("onit: alone: stopped, but process"), "{told:?}");
+    wait_gone(together);
+    assert!(proc::is_alive(lonely), "that is what kill-mode is for");
+    web.write("deaf", "");
+    well(&sv, &["up", "web"]);
+    let deaf = child(&web);
+    well(&sv, &["down", "web"]);
+    wait_gone(deaf);
+    onit.wait_said(&["onit: web: ./run left 1 process behind; killed it"]);
+    assert_eq!(onit.said(&["alone"]).len(), 0, "{}", onit.stderr());
+}
+
+#[test]
+fn what_an_end_of_its_own_leaves_of_the_group_is_killed_before_the_next_start_also_after_a_fault() {
+    for is_upgrade in [false, true] {
+        let sv = SvDir::new();
+        let run = format!("[ ! -e pid ] || ! kill -0 $(cat pid) || echo alive >>got; {PARENT}");
+        let run = run.replace("mv .child child", "cat .child >pid; mv .child child");
+        let web = sv.service("web").run(&run).file("kill-mode", "group").file("backoff", "10ms 10ms 1h").create();
+        let onit = start(&sv, UnderTest::Onit);
+        let pid = web.wait_up();
+        let left = child(&web);
+        web.write("kill-mode", "process"); // for the next start
+        if is_upgrade {
+            assert_eq!(verb(&sv, &["upgrade", &onit.pid().to_string()]).code, 0);
+        } else {
+            onit.signal(Signal::SIGSEGV);
+            onit.wait_said(&["SIGSEGV: starting again"]);
+        }
+        send(pid, Signal::SIGKILL);
+        web.wait_other(pid);
+        wait_gone(left);
+        child(&web);
+        assert_eq!(got(&web), "", "it found nothing alive");
+        onit.wait_said(&["onit: web: ./run left 1 process behind; killed it"]);
+    }
+}
+
+#[test]
+fn what_is_deaf_to_the_stop_signal_is_killed_with_its_group() {
+    let sv = SvDir::new();
+    let run = "trap '' TERM; sleep 1000 & echo $! >.child; mv .child child; sleep 1000; exit 7";
+    let web = sv.service("web").run(run).file("kill-mode", "group").file("timeout-kill", "300").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    let left = child(&web);
+    well(&sv, &["down", "-t", "60", "web"]);
+    wait_gone(left);
+}
+
+#[test]
+fn without_a_control_group_kill_mode_cgroup_is_group() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run(PARENT).file("kill-mode", "cgroup").create();
+    let onit = start(&sv, UnderTest::Onit);
+    let left = child(&web);
+    well(&sv, &["restart", "web"]);
+    wait_gone(left);
+    let told = "kill-mode says cgroup, but there is no control group (none was given to onit); going by group";
+    onit.wait_said(&[&format!("onit: web: {told}")]);
+    assert_eq!(onit.said(&["kill-mode"]).len(), 1, "said once: {}", onit.stderr());
 }

@@ -3,6 +3,7 @@
 use super::{Draining, Hook, HookProgram, Inputs, Limits, Role, Service, ServiceRules, State, Then};
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
+use crate::machine::policy::KillMode;
 use crate::machine::readiness::Awaited;
 use crate::machine::restart::Streak;
 use crate::machine::{Command, Effect, Exit, Mono, Pid, Signal, Step, Target, Want};
@@ -76,6 +77,8 @@ fields! {
         streak_unready: Place::bits(11, 8, 8),
         /// What is waited for while `run` is not ready.
         awaited: Place::bits(11, 16, 2),
+        /// Whom signals of a stop reach.
+        kill_mode: Place::bits(11, 18, 2),
         /// Lives before this one are not counted.
         first_life: Place::bits(11, 32, 32),
         /// When it is ready, if time alone says so.
@@ -122,6 +125,7 @@ impl Service {
             paused,
             got_term,
             stop_handled,
+            kill_mode,
             since,
             draining,
             state,
@@ -144,6 +148,11 @@ impl Service {
             paused: paused.into(),
             got_term: got_term.into(),
             stop_handled: stop_handled.into(),
+            kill_mode: match kill_mode {
+                KillMode::Process => 0,
+                KillMode::Group => 1,
+                KillMode::Cgroup => 2,
+            },
             since: since.0,
             drain_until: instant(draining.map(|draining| draining.until)),
             unread: draining.map_or(0, |draining| draining.unread as u64),
@@ -199,6 +208,11 @@ impl Service {
             paused: memory.paused != 0,
             got_term: memory.got_term != 0,
             stop_handled: memory.stop_handled != 0,
+            kill_mode: match memory.kill_mode {
+                0 => KillMode::Process,
+                1 => KillMode::Group,
+                _ => KillMode::Cgroup,
+            },
             since: Mono(memory.since),
             draining: of_instant(memory.drain_until).map(|until| Draining { until, unread: memory.unread as usize }),
             state: memory.state()?,
@@ -251,8 +265,8 @@ impl Service {
     pub fn stop_again(&self) -> Step {
         let mut step = Step::NOTHING;
         if let (State::Up { pid, .. }, true) = (self.state, self.got_term && !self.stop_handled) {
-            step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, Target::Process));
-            step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+            step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, self.reach()));
+            step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         }
         step
     }

@@ -1,7 +1,7 @@
 //! What a user is promised, one test each. The names tell the promise.
 
 use super::*;
-use crate::machine::policy::{DRAIN_LIMIT, KILL_RETRY};
+use crate::machine::policy::{DRAIN_LIMIT, KILL_RETRY, KillMode};
 use crate::machine::request::ShutdownAction;
 use crate::machine::restart::{Backoff, Cause, MaxRestarts, Rules, SuccessCodes};
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
@@ -1397,6 +1397,55 @@ fn neither_loggers_nor_setup_nor_other_tools_have_a_stop() {
     assert_eq!(logger().with(programs).order(Command::Term), "TERM run");
     let setup = Programs { stop: Program::Runs, ..SETUP };
     assert_eq!(setting_up(setup).order(Command::Down), "TERM setup, CONT setup");
+}
+
+// kill-mode
+
+#[test]
+fn whom_a_stop_reaches_is_what_kill_mode_said_at_the_start() {
+    for kill_mode in [KillMode::Group, KillMode::Cgroup] {
+        let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).limited(kill_after(3 * SECOND));
+        world.kill_mode = kill_mode;
+        assert_eq!(world.begin(), "run");
+        world.kill_mode = KillMode::Process;
+        world.pass(10 * SECOND);
+        assert_eq!(world.order(Command::Down), "TERM run's group, CONT run's group");
+        let mut again = Step::NOTHING;
+        again.push(Effect::Signal(Pid(1), Signal::TERM, Target::Group));
+        again.push(Effect::Signal(Pid(1), Signal::CONT, Target::Group));
+        assert_eq!(world.service.stop_again(), again);
+        assert_eq!(world.wait(3 * SECOND), "kill late run");
+        assert_eq!(world.service.kill_mode(), kill_mode, "it is killed by that");
+        assert_eq!(world.ends(KILLED), "kill what run left, finish KILL");
+        assert_eq!(world.ends(Exit::Code(0)), "kill what finish KILL left");
+        assert_eq!((world.order(Command::Up), world.order(Command::Term)), ("run".into(), "TERM run".into()));
+    }
+}
+
+#[test]
+fn whatever_its_end_run_leaves_nothing_behind() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    world.kill_mode = KillMode::Group;
+    world.begin();
+    world.pass(10 * SECOND);
+    assert_eq!(world.ends(Exit::Code(1)), "kill what run left, run");
+    assert_eq!(world.order(Command::Kill(Target::Process)), "KILL run", "that order is for run");
+    world.pass(10 * SECOND);
+    assert_eq!(world.ends(KILLED), "kill what run left, run");
+    assert_eq!((world.escalate(), world.ends(KILLED)), ("KILL run's group".into(), "kill what run left".into()));
+}
+
+#[test]
+fn a_setup_that_fails_leaves_nothing_behind_and_one_that_succeeds_may() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(SETUP);
+    world.kill_mode = KillMode::Group;
+    assert_eq!(world.begin(), "setup");
+    assert_eq!(world.ends(Exit::Code(1)), "kill what setup left");
+    assert_eq!((world.wait(SECOND), world.ends(Exit::Code(0))), ("setup".into(), "run".into()));
+    assert_eq!(world.order(Command::Term), "TERM run's group");
+    world.pass(SECOND);
+    assert_eq!(world.ends(TERMINATED), "kill what run left, setup");
+    assert_eq!(world.order(Command::Down), "TERM setup's group, CONT setup's group");
 }
 
 // timeout-kill

@@ -239,6 +239,7 @@ fn effect_word(world: &World, effect: Effect) -> String {
         Effect::Signal(pid, signal, Target::Group) => format!("{} {}'s group", signal_word(signal), name(pid)),
         Effect::KillLate(_, script) => format!("kill late {}", script_word(script)),
         Effect::NotReady(_) => "not ready".into(),
+        Effect::KillLeftovers(_, script) => format!("kill what {} left", script_word(script)),
         Effect::StopFailed(exit, _) => format!("stop failed {}", exit_word(exit)),
         Effect::DownFile(true) => "create down".into(),
         Effect::DownFile(false) => "remove down".into(),

@@ -3,7 +3,7 @@
 //! The walks are the same in each run; `WALKS=100000 cargo test --lib walks` takes so many new ones.
 
 use super::*;
-use crate::machine::policy::KILL_RETRY;
+use crate::machine::policy::{KILL_RETRY, KillMode};
 use crate::machine::restart::{Backoff, MaxRestarts, SuccessCodes};
 use crate::machine::system::{Order, System};
 use proptest::prelude::*;
@@ -110,6 +110,7 @@ struct Walk {
     limits: Limits,
     restarts: Rare<Rules>,
     readiness: Readiness,
+    kill_mode: KillMode,
     happenings: Vec<Happening>,
 }
 
@@ -153,9 +154,10 @@ prop_compose! {
         limits in limits(),
         restarts in restarts(),
         readiness in readiness(),
+        kill_mode in select(vec![KillMode::Process, KillMode::Process, KillMode::Group, KillMode::Cgroup]),
         happenings in prop::collection::vec(happenings(), 0..50),
     ) -> Walk {
-        Walk { rules, role, want, programs, limits, restarts, readiness, happenings }
+        Walk { rules, role, want, programs, limits, restarts, readiness, kill_mode, happenings }
     }
 }
 
@@ -164,6 +166,7 @@ impl Walk {
         let mut world = World::new(self.rules, self.role, self.want).with(self.programs).limited(self.limits);
         world.restarts = self.restarts;
         world.readiness = self.readiness;
+        world.kill_mode = self.kill_mode;
         world.begin();
         for happening in self.happenings {
             world.turn(happening);
