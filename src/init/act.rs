@@ -118,6 +118,7 @@ impl Init {
                 self.kill_late(at, pid, kind);
             }
             Effect::KillLeftovers(pid, script) => self.kill_left_behind(at, pid, script),
+            Effect::NoteDeath(exit, most) => self.note_death(at, exit, most),
             Effect::NotReady(_) => {
                 self.wait_for_exec();
                 let limit =

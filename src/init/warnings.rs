@@ -20,6 +20,8 @@ pub enum Matter {
     KillMode,
     /// What it has left behind.
     Leftovers,
+    /// A death cannot be noted.
+    DeathTally,
     /// The status cannot be written.
     Status,
     /// The logger cannot be started.

@@ -273,6 +273,8 @@ pub enum Effect {
     KillLate(Pid, Script),
     /// `run` has not become ready in its time, and is stopped.
     NotReady(Pid),
+    /// `run` has ended like this, which is to be remembered with so many deaths in all.
+    NoteDeath(Exit, u32),
     /// This script, which was that process, has ended: what is left of its group is killed.
     KillLeftovers(Pid, Script),
     /// `stop` has ended like this, so this signal is sent.

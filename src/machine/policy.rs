@@ -246,6 +246,8 @@ pub struct Inputs {
     pub kill_mode: KillMode,
     /// The signal that lets it read its configuration again (`reload-signal`).
     pub reload_signal: Signal,
+    /// So many deaths of `run` are remembered for s6's tools (`max-death-tally`). None: none is.
+    pub death_tally: Option<u32>,
     /// Which programs it has.
     pub scripts: Scripts,
     /// For a logger: how much is left in the pipe that it reads from, in bytes.
@@ -262,6 +264,7 @@ impl Inputs {
             readiness: Rare::default(),
             kill_mode: KillMode::default(),
             reload_signal: Signal::HUP,
+            death_tally: None,
             scripts: Scripts::default(),
             unread: 0,
         }

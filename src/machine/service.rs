@@ -490,6 +490,11 @@ impl Service {
         }
     }
 
+    fn note_death(&self, exit: Exit) -> Step {
+        let most = self.inputs.death_tally.filter(|most| *most > 0);
+        most.map_or(Step::NOTHING, |most| Effect::NoteDeath(exit, most).into())
+    }
+
     /// What runs has so much longer to stop.
     fn kill_after(&mut self, now: Mono, limit: Option<Duration>) {
         if let (State::SettingUp { kill_at, .. } | State::Up { kill_at, .. }, Some(limit)) = (&mut self.state, limit) {
@@ -729,7 +734,7 @@ impl Service {
             State::Up { pid, started, .. } if pid == dead => {
                 let outcome = self.end_of_run(now, exit);
                 let step = outcome.map_or(Step::NOTHING, Step::from).then(self.kill_leftovers(dead, Script::Run));
-                step.then(self.run_ended(now, exit, started))
+                step.then(self.note_death(exit)).then(self.run_ended(now, exit, started))
             }
             State::Finishing { pid, exit: of_run, started, again, .. } if pid == dead => {
                 let gives_up = self.rules.finish_gives_up && exit == Exit::GIVE_UP && !again;

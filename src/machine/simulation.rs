@@ -634,6 +634,7 @@ impl World {
                 assert_eq!(self.known.leaves.take(), Some((pid, script)), "it has just ended");
                 words.push(format!("kill what {} left", script_word(script)));
             }
+            Effect::NoteDeath(exit, most) => words.push(format!("note {} of {most}", exit_word(exit))),
             Effect::StopFailed(exit, _) => words.push(format!("stop failed {}", exit_word(exit))),
             Effect::DownFile(true) => words.push("create down".into()),
             Effect::DownFile(false) => words.push("remove down".into()),

@@ -242,9 +242,9 @@ macro_rules! small_files {
                 for S6, default "HUP", read by onit at Reload into reload_signal, parse svdir::signal;
                 hint "write a signal: HUP, or 1", words ["HUP", "USR1", "USR2", "QUIT", "WINCH", "ALRM"]; systemd Key("ExecReload")
             }
-            /// How many of its deaths are remembered: 0 to 4096.
+            /// How many of its deaths are remembered in `supervise/death_tally`: 0 to 4096.
             max_death_tally: Number = "max-death-tally" {
-                for S6, default "100", read by nothing, parse svdir::tally;
+                for S6, default "", read by onit at Death into death_tally, parse svdir::tally;
                 hint "write a number from 0 to 4096"; systemd Lost("no equivalent: see the journal")
             }
             /// Which services it stands for, if its name ends in `@`.
@@ -390,7 +390,7 @@ mod tests {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
         assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 11]);
         let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
-        assert_eq!(later.len(), 7, "{later:?}");
+        assert_eq!(later.len(), 6, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());
@@ -428,7 +428,7 @@ mod tests {
                     "success-codes" => "3",
                     "backoff" => "2s 3s 4s",
                     "max-restarts" => "5/60s",
-                    "start-retries" => "3",
+                    "start-retries" | "max-death-tally" => "3",
                     "down-signal" | "reload-signal" => "INT",
                     "readiness" => "after 5s",
                     "kill-mode" => "group",

@@ -1136,8 +1136,7 @@ fn lint_tells_circles_of_a_thousand_services() {
 }
 
 /// The files that the design gives a meaning to, and PID 1 does not.
-const NOT_YET: [&str; 7] =
-    ["after.d", "condition", "dependencies.d", "health", "health-policy", "instances", "max-death-tally"];
+const NOT_YET: [&str; 6] = ["after.d", "condition", "dependencies.d", "health", "health-policy", "instances"];
 
 #[test]
 fn what_onit_does_not_act_on_is_told() {
@@ -1179,8 +1178,16 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
     assert_eq!(read(Moment::Start), ["readiness", "notification-fd", "timeout-up", "kill-mode"]);
     assert_eq!(read(Moment::Stop), ["timeout-kill", "down-signal"]);
     assert_eq!(read(Moment::Reload), ["reload-signal"]);
-    let limits =
-        ["essential", "restart", "success-codes", "backoff", "max-restarts", "start-retries", "timeout-finish"];
+    let limits = [
+        "essential",
+        "restart",
+        "success-codes",
+        "backoff",
+        "max-restarts",
+        "start-retries",
+        "timeout-finish",
+        "max-death-tally",
+    ];
     assert_eq!(read(Moment::Death), limits);
 }
 

@@ -1448,6 +1448,23 @@ fn a_setup_that_fails_leaves_nothing_behind_and_one_that_succeeds_may() {
     assert_eq!(world.order(Command::Down), "TERM setup's group, CONT setup's group");
 }
 
+// max-death-tally
+
+#[test]
+fn a_death_of_run_is_noted_before_finish_if_that_is_wanted() {
+    let mut world = up();
+    world.service.inputs.death_tally = Some(7);
+    world.kill_mode = KillMode::Group;
+    assert_eq!(world.ends(Exit::Code(3)), "note 3 of 7, finish 3");
+    assert_eq!(world.ends(Exit::Code(0)), "run", "only those of run");
+    assert_eq!(world.ends(KILLED), "kill what run left, note KILL of 7, finish KILL");
+    for none in [None, Some(0)] {
+        let mut world = up();
+        world.service.inputs.death_tally = none;
+        assert_eq!(world.ends(Exit::Code(3)), "finish 3");
+    }
+}
+
 // timeout-kill
 
 #[test]

@@ -240,6 +240,7 @@ fn effect_word(world: &World, effect: Effect) -> String {
         Effect::KillLate(_, script) => format!("kill late {}", script_word(script)),
         Effect::NotReady(_) => "not ready".into(),
         Effect::KillLeftovers(_, script) => format!("kill what {} left", script_word(script)),
+        Effect::NoteDeath(exit, most) => format!("note {} of {most}", exit_word(exit)),
         Effect::StopFailed(exit, _) => format!("stop failed {}", exit_word(exit)),
         Effect::DownFile(true) => "create down".into(),
         Effect::DownFile(false) => "remove down".into(),
