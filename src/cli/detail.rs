@@ -3,7 +3,7 @@
 use super::connect::{Connection, Target, Via};
 use super::pidns::{self, Seen};
 use super::term::{self, Paint, Tone};
-use super::{format, status};
+use super::{changed, format, status};
 use crate::machine::{ServiceState, Want};
 use crate::sys::fs;
 use crate::wire::api::{RunRecord, ServiceStatus};
@@ -41,6 +41,10 @@ pub fn lines(talk: &mut Connection, target: &Target, service: &ServiceStatus, pa
     say("want", want(service));
     if let Some(why) = why(service, &lives) {
         say("why", why);
+    }
+    let changed = changed::since_start(service, &talk.place(target));
+    if !changed.is_empty() {
+        say("changed", format!("{} since its start; \"onit restart\" applies that", changed.join(", ")));
     }
     if service.restarts.is_some() {
         say("restarts", restarts(service));
@@ -117,6 +121,8 @@ fn why(service: &ServiceStatus, lives: &[RunRecord]) -> Option<String> {
         ServiceState::Refused => "it is not supervised".into(),
         ServiceState::Unknown => "you may not look at its status".into(),
         ServiceState::Done => "it has done its work, and stays down until it is told \"up\"".into(),
+        ServiceState::Waiting => format!("it is {}", format::waiting(service)),
+        ServiceState::Skipped => format!("it was {}; \"up\" tries again", format::skipped(service)),
         ServiceState::Failed => "it has failed, and stays down until it is told \"up\"".into(),
         ServiceState::Backoff if format::is_troubled(service) => {
             "it could not be started, and waits for its next start".into()

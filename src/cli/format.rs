@@ -105,6 +105,9 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
     if service.state == ServiceState::Refused {
         return Some(because("not supervised".into()));
     }
+    if service.state == ServiceState::Skipped {
+        return None;
+    }
     if service.state == ServiceState::Failed || service.state == ServiceState::Unknown {
         return Some(because(service.state.to_string()));
     }
@@ -121,6 +124,7 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
         Some(ServiceState::Up) => None,
         Some(ServiceState::Backoff) => Some(because("down, to be started again".into())),
         Some(ServiceState::Down) => Some(because("down".into())),
+        Some(ServiceState::Waiting) => Some(waiting(service)),
         Some(
             ServiceState::Setup
             | ServiceState::Starting
@@ -128,11 +132,22 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
             | ServiceState::Finishing
             | ServiceState::Done
             | ServiceState::Failed
+            | ServiceState::Skipped
             | ServiceState::Refused
             | ServiceState::Unknown,
         )
         | None => Some(format!("{}{}", service.state, process(service))),
     }
+}
+
+/// What it waits for.
+pub fn waiting(service: &ServiceStatus) -> String {
+    service.reason.as_ref().map_or("waiting".into(), |reason| format!("waiting for {reason}"))
+}
+
+/// Why it was skipped.
+pub fn skipped(service: &ServiceStatus) -> String {
+    service.reason.as_ref().map_or("skipped".into(), |reason| format!("skipped: {reason}"))
 }
 
 /// Its process, behind something else.
@@ -152,7 +167,8 @@ fn cause(service: &ServiceStatus) -> Option<String> {
 pub fn is_troubled(service: &ServiceStatus) -> bool {
     let could_not_run = service.exit.as_ref().is_none_or(|exit| exit.code == Some(NOT_RUN));
     let has_failed = service.state.known() == Some(ServiceState::Failed);
-    service.trouble.is_some() && service.pid.is_none() && (could_not_run || has_failed)
+    let waits = service.state.known() == Some(ServiceState::Waiting);
+    service.trouble.is_some() && !waits && service.pid.is_none() && (could_not_run || has_failed)
 }
 
 /// Reads how long to wait: seconds with decimals, or `500ms`, `10s`, `5m`, `1h`.

@@ -138,7 +138,8 @@ fn report(services: &[ServiceStatus], unavailable: &[Option<&str>], stopping: bo
         let reason = format::amiss(service).or_else(|| besides.map(str::to_owned))?;
         Some(Case { name: service.name.clone(), state: format::state(service).to_owned(), reason })
     };
-    let unhealthy: Vec<Case> = services.iter().zip(besides).filter_map(case).collect();
+    let mut unhealthy: Vec<Case> = services.iter().zip(besides).filter_map(case).collect();
+    unhealthy.sort_by_key(|case| case.state == ServiceState::Waiting.word()); // what they wait for comes first
     let reason = match &unhealthy[..] {
         _ if stopping => Some("everything is being stopped".to_owned()),
         [] => None,
@@ -178,6 +179,13 @@ mod tests {
         let good = report(&fine, &[], false);
         assert_eq!((good.healthy, good.services, good.reason, good.unhealthy.len()), (true, 3, None, 0));
         assert_eq!(report(&fine, &[], true).reason.as_deref(), Some("everything is being stopped"));
+        let waits = ServiceStatus {
+            reason: Some("web (starting, 3s)".into()),
+            ..service("app", ServiceState::Waiting, Want::Up)
+        };
+        let late = [waits, ServiceStatus { ready: Some(false), ..service("web", ServiceState::Up, Want::Up) }];
+        assert_eq!(report(&late, &[], false).reason.as_deref(), Some("web: not ready for 1s; and 1 more: app"));
+        assert_eq!(report(&late[..1], &[], false).reason.as_deref(), Some("app: waiting for web (starting, 3s)"));
         let mut api = service("api", ServiceState::Backoff, Want::Up);
         api.trouble = Some("cannot start ./run:\nPermission denied".into());
         let reason = |services: &[ServiceStatus]| report(services, &[], false).reason.expect("a reason");

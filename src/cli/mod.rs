@@ -6,6 +6,8 @@ mod arrival;
 #[cfg(not(feature = "cli"))]
 pub mod bare;
 #[cfg(feature = "cli")]
+mod changed;
+#[cfg(feature = "cli")]
 pub mod check;
 #[cfg(feature = "cli")]
 pub mod completion;
@@ -22,6 +24,8 @@ mod files;
 #[cfg(feature = "cli")]
 mod format;
 mod getopt;
+#[cfg(feature = "cli")]
+pub mod graph;
 #[cfg(feature = "cli")]
 pub mod health;
 #[cfg(feature = "cli")]
@@ -46,6 +50,10 @@ mod pidns;
 #[cfg(feature = "cli")]
 pub mod power;
 mod print;
+#[cfg(feature = "cli")]
+pub mod rescan;
+#[cfg(feature = "cli")]
+pub mod states;
 #[cfg(feature = "cli")]
 pub mod status;
 pub mod sv;

@@ -1,9 +1,8 @@
 //! `onit status`: where every service stands, in a table; of one that is named, everything that is known.
 
 use super::connect::{CliError, Connection, Target, worse};
-use super::detail;
-use super::format;
 use super::term::{self, Cell, Colour, Paint, Table, Tone};
+use super::{changed, detail, format};
 use crate::client::{Deadline, api::Api};
 use crate::exit;
 use crate::machine::{Mono, ServiceState, Want};
@@ -73,6 +72,7 @@ impl Status {
             _ => {
                 let mut lines = table(&services).lines(paint, term::width());
                 lines.extend(summary(&services, lines.len()));
+                lines.extend(changed_lines(&talk, &services));
                 if talk.is_elsewhere() {
                     lines.push(ELSEWHERE.into());
                 }
@@ -198,9 +198,10 @@ pub fn tone(service: &ServiceStatus) -> Tone {
         Some(ServiceState::Failed | ServiceState::Refused | ServiceState::Unknown) => Tone::Bad,
         Some(ServiceState::Up) if service.ready != Some(false) && !service.paused => Tone::Good,
         Some(ServiceState::Down) if service.want == Want::Up => Tone::Bad,
-        Some(ServiceState::Down | ServiceState::Done) => Tone::Quiet,
+        Some(ServiceState::Down | ServiceState::Done | ServiceState::Skipped) => Tone::Quiet,
         Some(
             ServiceState::Backoff
+            | ServiceState::Waiting
             | ServiceState::Setup
             | ServiceState::Starting
             | ServiceState::Up
@@ -220,6 +221,11 @@ fn last(service: &ServiceStatus, tone: Tone) -> Cell {
         }
         (Some(exit), _) => parts.push(format::exit(exit)),
         (None, _) => {}
+    }
+    match service.state.known() {
+        Some(ServiceState::Waiting) => parts.insert(0, format::waiting(service)),
+        Some(ServiceState::Skipped) => parts.insert(0, format::skipped(service)),
+        Some(_) | None => {}
     }
     if let Some(seconds) = service.next {
         parts.insert(parts.len().min(1), format!("again in {}", format::ahead(seconds)));
@@ -244,6 +250,15 @@ fn summary(services: &[ServiceStatus], lines: usize) -> Option<String> {
         amiss => format!("{} services, {amiss} not as wanted: {}", services.len(), names.join(" ")),
     };
     Some(term::cut(&line, columns))
+}
+
+/// Which of them were changed since their start.
+fn changed_lines(talk: &Connection, services: &[ServiceStatus]) -> Option<String> {
+    let is_changed =
+        |service: &&ServiceStatus| !changed::since_start(service, &talk.place(&talk.target(&service.name))).is_empty();
+    let names: Vec<&str> = services.iter().filter(is_changed).map(|service| service.name.as_str()).collect();
+    let line = format!("(changed since their start: {}; \"onit rescan --dry-run\" tells what)", names.join(" "));
+    (!names.is_empty()).then(|| term::cut(&line, usize::MAX))
 }
 
 /// Without what changes by itself: what is left says that something has happened.

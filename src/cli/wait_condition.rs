@@ -88,15 +88,15 @@ impl WaitCondition {
     pub fn verdict(&self, now: &ServiceStatus) -> Verdict {
         let is = |state: ServiceState| now.state == state;
         let (up, done, failed) = (is(ServiceState::Up), is(ServiceState::Done), is(ServiceState::Failed));
-        let refused = is(ServiceState::Refused);
-        let (ready, down) = (up && now.ready != Some(false), done || failed || is(ServiceState::Down));
+        let (refused, skipped) = (is(ServiceState::Refused), is(ServiceState::Skipped));
+        let (ready, down) = (up && now.ready != Some(false), done || failed || skipped || is(ServiceState::Down));
         let stays_down = down && now.want != Want::Up;
         let met = match self {
             WaitCondition::Up => up,
             WaitCondition::Ready => ready,
             WaitCondition::Launched(_) => ready || done,
             WaitCondition::Down => stays_down,
-            WaitCondition::Done => done || failed || (stays_down && has_ended(now)),
+            WaitCondition::Done => done || failed || skipped || (stays_down && has_ended(now)),
             // It may have ended since, but one that has not executed its program yet has not begun.
             WaitCondition::Started(before) => {
                 let begins = is(ServiceState::Setup) || is(ServiceState::Starting);
@@ -110,9 +110,9 @@ impl WaitCondition {
             WaitCondition::Gone(before) => refused || (now.leaving && down) || (!now.leaving && before.is_past(now)),
         };
         let never = match self {
-            WaitCondition::Up | WaitCondition::Ready => done || failed || refused,
+            WaitCondition::Up | WaitCondition::Ready => done || failed || skipped || refused,
             WaitCondition::Launched(before) | WaitCondition::Restarted(before) | WaitCondition::Enabled(before) => {
-                failed || refused || before.has_failed(now)
+                failed || skipped || refused || before.has_failed(now)
             }
             WaitCondition::Started(before) => before.has_failed(now) || (failed && before.since < now.since),
             WaitCondition::Down | WaitCondition::Done => refused, // without a supervisor no end is told

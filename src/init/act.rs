@@ -26,6 +26,7 @@ impl Init {
     /// One event for one service, with everything that follows from it at once. What it means for the rest is returned.
     pub(super) fn apply(&mut self, at: SlotId, event: Event) -> Option<Outcome> {
         let before = self.table.get(at).map(|slot| slot.service.view())?;
+        let stood = self.table.get(at).map(seen);
         let (mut next, mut outcome) = (Some(event), None);
         let (mut told, mut ended) = (self.table.get(at).map(seen), None);
         while let Some(event) = next.take() {
@@ -49,6 +50,9 @@ impl Init {
         self.trace(at, &before);
         self.table.touch(at);
         self.pause_or_resume_control(at);
+        if self.table.get(at).map(seen) != stood {
+            self.tell_dependents(at);
+        }
         outcome
     }
 
@@ -265,7 +269,7 @@ impl Init {
         self.children.dying.push(pid);
         self.warn_of_exec_error(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
-            slot.exec_error_reported = true;
+            (slot.exec_error_reported, slot.is_pending) = (true, true); // nobody is to count on it
         }
     }
 

@@ -63,6 +63,7 @@ impl Init {
         self.show(at);
         self.publish_event(EventKind::Added, Some(&name));
         self.apply(at, Event::Begin);
+        self.links_of_names_changed();
         Ok(())
     }
 

@@ -23,10 +23,10 @@ fn may_be_read_later(errno: Errno) -> bool {
 }
 
 /// The names in a directory, each with a NUL behind it. `None`: they are not known, and each has to be asked for.
-struct Listing(Option<Vec<u8>>);
+pub(super) struct Listing(Option<Vec<u8>>);
 
 impl Listing {
-    const UNKNOWN: Listing = Listing(None);
+    pub(super) const UNKNOWN: Listing = Listing(None);
 
     /// `None` if there is no such directory. In one that cannot be listed, names can still be asked for.
     fn of(dir: impl AsFd, path: &str) -> Option<Listing> {
@@ -38,7 +38,7 @@ impl Listing {
         }
     }
 
-    fn may_have(&self, name: &str) -> bool {
+    pub(super) fn may_have(&self, name: &str) -> bool {
         let has = |names: &Vec<u8>| names.split(|byte| *byte == 0).any(|known| known == name.as_bytes());
         self.0.as_ref().is_none_or(has)
     }
@@ -47,6 +47,7 @@ impl Listing {
 impl Init {
     pub(super) fn look_up(&mut self, at: SlotId, event: Event) {
         self.look_at_input(at);
+        self.look_at_hold(at);
         let Some(slot) = self.table.get(at) else { return };
         let moments: &[Moment] = match event {
             Event::Command(Command::Up | Command::Once) | Event::Begin => &[Moment::Start],
@@ -55,6 +56,7 @@ impl Init {
             Event::Command(Command::Reload) => &[Moment::Reload],
             Event::Command(_) => &[],
             Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => &[Moment::Start],
+            Event::Tick if slot.state() == ServiceState::Waiting => &[Moment::Start],
             Event::Tick if slot.service.is_late(self.now) => &[Moment::Stop],
             Event::Tick => &[],
             Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit),
@@ -98,6 +100,10 @@ impl Init {
             look_for_stop(slot, &listing);
         }
         let default = Inputs::of(personality.service);
+        if moments.contains(&Moment::Start) {
+            self.read_links(at, &listing);
+            self.look_at_gate(at);
+        }
         for (file, input) in values {
             let Some(slot) = self.table.get_mut(at) else { return };
             let bad = read_value(slot, file, input, &listing, &default);

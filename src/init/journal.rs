@@ -2,6 +2,7 @@
 
 use super::log::Log;
 use super::table::{LogPipe, Slot, SlotId};
+use crate::machine::service::memory;
 use crate::machine::{Exit, Signal};
 use crate::sys::shared::{Refused, Shared};
 use crate::sys::signals::{self, Signals};
@@ -65,7 +66,11 @@ impl Journal {
     pub fn commit(self, at: SlotId, slot: &Slot) {
         if self.has_room_for(at) {
             journal::write_run(self.words(), at, slot.service.history());
-            journal::write(self.words(), at, &record(slot));
+            let (extra, record) = (slot.service.extra(), record(slot));
+            if record.has_extra {
+                journal::write_extra(self.words(), at, extra);
+            }
+            journal::write(self.words(), at, &record);
         }
     }
 
@@ -247,8 +252,10 @@ fn record(slot: &Slot) -> Record {
             ready: number(&slot.ready_pipe),
         },
         removed: slot.removed,
+        has_links: slot.has_links,
         shown: slot.published.filter(|(view, _)| *view == slot.service.view().in_files()).map(|(_, stamp)| stamp),
         begun: slot.service.history().begun(),
+        has_extra: slot.service.extra() != [0; memory::EXTRA],
         memory: slot.service.memory(),
         name: if slot.is_logger() { Name::default() } else { Name::of(slot.name.as_bytes()) },
     }

@@ -6,6 +6,7 @@
 
 use super::Init;
 use super::config::Root;
+use super::inputs::Listing;
 use super::log::Failure;
 use super::table::{LogPipe, SlotId};
 use crate::sys::fs::{self, Owner};
@@ -145,7 +146,13 @@ impl Init {
             let taken = self.table.named(&name).is_some();
             view.rename(&slot.name, &name, taken, self.stands_in(at));
         }
+        if let Some(slot) = self.table.get(at) {
+            let old = slot.name.clone();
+            self.forget_links(&old);
+        }
         self.table.rename(at, name);
+        self.read_links(at, &Listing::UNKNOWN);
+        self.links_of_names_changed();
     }
 
     /// A service has gone.

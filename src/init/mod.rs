@@ -24,6 +24,7 @@ mod kill_mode;
 mod last;
 mod launcher;
 mod leftovers;
+mod links;
 mod log;
 mod main_log;
 mod main_process;
@@ -56,6 +57,7 @@ use api::Api;
 use config::{Config, Root};
 use initctl::Initctl;
 use journal::Journal;
+use links::Dependencies;
 use main_process::Main;
 use mirror::Mirror;
 use notice::Notice;
@@ -77,6 +79,7 @@ pub struct Init {
     children: Children,
     table: Table,
     scan: Scan,
+    dependencies: Dependencies,
     mirror: Mirror,
     api: Api,
     system: System,
@@ -198,6 +201,7 @@ impl Init {
             },
             table: Table::noted_in(journal),
             scan,
+            dependencies: Dependencies::default(),
             mirror: Mirror::default(),
             api: Api::default(),
             system: System::UP,

@@ -79,6 +79,7 @@ impl Init {
             let before = seen(slot);
             slot.is_pending = false;
             if seen(slot) != before {
+                self.tell_dependents(child.at);
                 self.publish_change(child.at, before, None); // one that was told to stop is still stopping
             }
         }

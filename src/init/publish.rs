@@ -167,8 +167,13 @@ impl Init {
             self.table.remove(logger);
         }
         self.publish(service);
+        self.tell_dependents(service);
+        self.links_of_names_changed();
         if let Some(slot) = self.table.remove(service) {
             let (name, removed) = (slot.name.clone(), slot.removed);
+            if self.table.named(&name).is_none() {
+                self.forget_links(&name);
+            }
             if removed {
                 self.hide(&name);
             }

@@ -11,7 +11,6 @@ use super::log::Named;
 use super::mirror::Mirror;
 use super::table::{Files, LogPipe, Slot, SlotId};
 use super::watchdog::Watchdog;
-use crate::machine::history::History;
 use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
 use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
@@ -211,7 +210,10 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
             Entry::Damaged => lost += 1,
             Entry::Record(record) => {
                 let history = journal::history(words, at, record.begun);
-                match slot(&record, name(&record, at, config), history, config, &mut claims) {
+                let extra = if record.has_extra { journal::extra(words, at) } else { Default::default() };
+                let service =
+                    |role| Service::remembered(config.personality.service, role, record.memory, extra, history.clone());
+                match slot(&record, name(&record, at, config), service, &mut claims) {
                     Some(slot) => _ = slots.insert(at, slot),
                     None => lost += 1,
                 }
@@ -246,7 +248,12 @@ fn name(record: &Record, at: SlotId, config: &Config) -> OsString {
     }
 }
 
-fn slot(record: &Record, name: OsString, history: History, config: &Config, claims: &mut Claims) -> Option<Slot> {
+fn slot(
+    record: &Record,
+    name: OsString,
+    service: impl Fn(Role) -> Option<Service>,
+    claims: &mut Claims,
+) -> Option<Slot> {
     let Descriptors { dir, lock, control, ok, pipe, home, ready } = record.fds;
     let mut claim = |fd: Option<i32>| fd.and_then(|fd| claims.claim(fd));
     let (dir, pipe, ready) = (claim(dir), claim(pipe), claim(ready));
@@ -262,11 +269,10 @@ fn slot(record: &Record, name: OsString, history: History, config: &Config, clai
     if fs::identity(&dir) != Ok(id) {
         return None;
     }
-    let service = Service::remembered(config.personality.service, role, record.memory, history)?;
-    let mut slot = Slot::new(name, id, dir, service, files, log_pipe);
+    let mut slot = Slot::new(name, id, dir, service(role)?, files, log_pipe);
     slot.ready_pipe = ready;
     slot.published = record.shown.map(|stamp| (slot.service.view().in_files(), stamp));
-    slot.removed = record.removed;
+    (slot.removed, slot.has_links) = (record.removed, record.has_links);
     Some(slot)
 }
 
@@ -400,6 +406,7 @@ impl Init {
         }
         self.restore_pending(at);
         self.restore_ready_pipe(at);
+        self.restore_links(at);
         self.listen_for_orders(at);
         self.pause_or_resume_control(at);
         self.table.touch(at);

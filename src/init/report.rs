@@ -37,7 +37,8 @@ impl Init {
             Some((shown, stamp)) if shown.since == view.since => stamp,
             _ => stamp(view.since, self.now),
         };
-        let next = slot.service.next_start().map(|at| seconds(at.since(self.now)));
+        let is_waiting = slot.state() == ServiceState::Waiting;
+        let next = slot.service.next_start().filter(|_| !is_waiting).map(|at| seconds(at.since(self.now)));
         let is_up = view.phase == Phase::Run && !slot.is_pending;
         Some(Line::Service(Box::new(ServiceStatus {
             name: text(&slot.name),
@@ -55,6 +56,7 @@ impl Init {
             exit: slot.service.history().last_end().map(|end| exit_record(end.exit)),
             next,
             logger: matches!(slot.log_pipe, LogPipe::Logger { .. }),
+            reason: if is_waiting { self.awaited_text(at) } else { None },
             trouble: slot.warnings.worst().cloned(),
         })))
     }

@@ -46,6 +46,8 @@ pub struct Slot {
     pub warnings: Warnings,
     /// The place of its status was not there the last time.
     pub is_place_missing: bool,
+    /// It depends on others, by its files.
+    pub has_links: bool,
     /// It left the directory, or all are told to end: it is not taken in again.
     pub removed: bool,
     /// Its control FIFO waits until `control/X` is through.
@@ -109,6 +111,7 @@ impl Slot {
             is_pending: false,
             warnings: Warnings::default(),
             is_place_missing: false,
+            has_links: false,
             removed: false,
             control_paused: false,
             armed: None,

@@ -90,6 +90,7 @@ impl Init {
         self.deadlines();
         self.give_notice();
         self.look_at_directory(ready.contains(&Token::Directory));
+        self.follow_links();
         self.publish_touched();
         self.publish_first();
         self.wait_for_exec();
@@ -150,7 +151,10 @@ impl Init {
     }
 
     pub(super) fn has_backlog(&self) -> bool {
-        self.children.unreaped || self.scan.has_backlog() || !self.unpublished.is_empty()
+        self.children.unreaped
+            || self.scan.has_backlog()
+            || self.dependencies.has_backlog()
+            || !self.unpublished.is_empty()
     }
 
     pub(super) fn deaths(&mut self) {
@@ -223,6 +227,7 @@ impl Init {
 
     pub(super) fn rescan(&mut self) {
         self.scan.look_at_everything();
+        self.read_all_links();
         self.open_all_again();
         self.renew_api();
     }
@@ -253,7 +258,7 @@ impl Init {
         for command in control::decode(byte, self.config.personality.dialect) {
             let starts = matches!(command, Command::Up | Command::Once);
             if self.system.is_up() || !starts || !self.config.personality.escalates {
-                self.apply(at, Event::Command(*command));
+                self.obey(at, *command);
             }
         }
     }
@@ -283,6 +288,7 @@ impl Init {
     /// From now on everything ends.
     pub(super) fn begin_stop(&mut self, order: Order) {
         self.scan.stop_taking_in();
+        self.conclude_by_oneshots();
         self.notify_manager("STOPPING=1");
         self.publish_event(EventKind::Stopping, None);
         self.begin_notice_of_end();

@@ -26,6 +26,8 @@ pub enum Matter {
     Status,
     /// The logger cannot be started.
     Logger,
+    /// What it needs is not there.
+    Needs,
 }
 
 /// The last warning of each matter. A service that is well has none, and no memory for them.
@@ -62,8 +64,11 @@ impl Warnings {
             let mut scripts = self.0.iter().rev().filter(|(matter, _)| matches!(matter, Matter::Script(_)));
             scripts.next().map(|(_, text)| text)
         };
-        let rest =
-            || [Matter::Supervise, Matter::Status, Matter::Logger].into_iter().find_map(|matter| self.of(matter));
+        let rest = || {
+            [Matter::Supervise, Matter::Status, Matter::Logger, Matter::Needs]
+                .into_iter()
+                .find_map(|matter| self.of(matter))
+        };
         self.of(Matter::Script("./run")).or_else(|| self.of(Matter::Life)).or_else(other_script).or_else(rest)
     }
 }

@@ -1,5 +1,6 @@
 //! Many services: how they belong together, and what the end of one means for the others.
 
+pub mod links;
 pub mod names;
 
 use super::Command;

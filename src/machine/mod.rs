@@ -21,6 +21,7 @@ pub mod service;
 #[cfg(test)]
 mod simulation;
 pub mod stage;
+pub mod states;
 pub mod system;
 pub mod until;
 pub mod watchdog;
@@ -394,6 +395,8 @@ pub enum ServiceState {
     Down,
     /// Nothing runs; it is about to be started.
     Backoff,
+    /// Nothing runs; it starts when other services are ready.
+    Waiting,
     /// `setup` prepares the start.
     Setup,
     /// `run` has a process, and is not ready, or has not executed its program yet. Only the supervisor itself knows.
@@ -408,6 +411,8 @@ pub enum ServiceState {
     Done,
     /// It has failed, and is not to be started again until an order says so.
     Failed,
+    /// It was not started, as its conditions are not met or it is not enabled, and is not until an order says so.
+    Skipped,
     /// It is not supervised. A service that is has another state; this is what is told of one that is not.
     Refused,
     /// It cannot be told: whoever asks may not look, or cannot.
@@ -444,6 +449,7 @@ words!(
     "state of a service",
     Down = "down",
     Backoff = "backoff",
+    Waiting = "waiting",
     Setup = "setup",
     Starting = "starting",
     Up = "up",
@@ -451,6 +457,7 @@ words!(
     Finishing = "finishing",
     Done = "done",
     Failed = "failed",
+    Skipped = "skipped",
     Refused = "refused",
     Unknown = "unknown",
 );

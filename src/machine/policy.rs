@@ -231,6 +231,18 @@ impl Scripts {
     }
 }
 
+/// Whether a service may start, as far as that depends on others and on its conditions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Gate {
+    /// It may.
+    #[default]
+    Open,
+    /// It has to wait for another service.
+    Waiting,
+    /// It is not to start until an order says so: its conditions are not met, or it is not enabled.
+    Skipped,
+}
+
 /// What the machine of a service has to know of the world, as it was when its owner looked last.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inputs {
@@ -250,6 +262,10 @@ pub struct Inputs {
     pub death_tally: Option<u32>,
     /// Which programs it has.
     pub scripts: Scripts,
+    /// Whether it may start.
+    pub gate: Gate,
+    /// It is not to be stopped yet: another service that needs it is still being stopped.
+    pub held: bool,
     /// For a logger: how much is left in the pipe that it reads from, in bytes.
     pub unread: usize,
 }
@@ -266,6 +282,8 @@ impl Inputs {
             reload_signal: Signal::HUP,
             death_tally: None,
             scripts: Scripts::default(),
+            gate: Gate::Open,
+            held: false,
             unread: 0,
         }
     }

@@ -6,7 +6,7 @@
 pub mod memory;
 
 use super::history::{End, History};
-use super::policy::{DRAIN_LIMIT, Essential, Inputs, KILL_RETRY, KillMode, Leave, Limits, PAUSE, ServiceRules};
+use super::policy::{DRAIN_LIMIT, Essential, Gate, Inputs, KILL_RETRY, KillMode, Leave, Limits, PAUSE, ServiceRules};
 use super::readiness::Awaited;
 use super::restart::{Cause, Ended, Streak};
 use super::{
@@ -113,6 +113,10 @@ pub struct Service {
     escalated: bool,
     /// `run` was told to end, by an order.
     stop_requested: bool,
+    /// And is when it is held no longer.
+    stop_due: bool,
+    /// It was not to start.
+    skipped: bool,
     paused: bool,
     got_term: bool,
     /// `stop` has told `run` to end, so no signal has to be sent.
@@ -148,6 +152,8 @@ impl Service {
             leaving: false,
             escalated: false,
             stop_requested: false,
+            stop_due: false,
+            skipped: false,
             paused: false,
             got_term: false,
             stop_handled: false,
@@ -176,7 +182,27 @@ impl Service {
 
     /// Where it stands.
     pub fn state(&self) -> ServiceState {
-        self.view().state(self.history.end_of_last().filter(|_| self.is_at_rest()))
+        match self.state {
+            State::Down { armed: true, .. } if self.is_waiting() => ServiceState::Waiting,
+            State::Down { .. } if self.skipped => ServiceState::Skipped,
+            State::Down { .. }
+            | State::SetupDue
+            | State::SettingUp { .. }
+            | State::Starting
+            | State::Up { .. }
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => self.view().state(self.history.end_of_last().filter(|_| self.is_at_rest())),
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.inputs.gate == Gate::Waiting
+    }
+
+    /// Whether it is told to stop as soon as it is held no longer.
+    pub fn is_stop_due(&self) -> bool {
+        self.stop_due
     }
 
     /// Whether supervision is over: no process is left and none will be started.
@@ -200,7 +226,9 @@ impl Service {
     /// When [`Event::Tick`] is due.
     pub fn deadline(&self) -> Option<Mono> {
         let state = match self.state {
-            State::Down { armed: true, not_before } if self.hook == Hook::None => Some(not_before),
+            State::Down { armed: true, not_before } if self.hook == Hook::None && !self.is_waiting() => {
+                Some(not_before)
+            }
             State::SettingUp { kill_at, .. } | State::Up { kill_at, .. } | State::Finishing { kill_at, .. } => kill_at,
             State::FinishDue { at, .. } => Some(at),
             State::Down { .. } | State::SetupDue | State::Starting | State::Gone => None,
@@ -355,6 +383,7 @@ impl Service {
 
     fn up(&mut self, now: Mono, want: Want) -> Step {
         self.want = want;
+        (self.stop_due, self.skipped) = (false, false);
         if !matches!(self.state, State::SettingUp { .. } | State::Up { .. }) {
             self.streak.begin_anew(self.history.begun() as u32);
         }
@@ -373,6 +402,7 @@ impl Service {
 
     fn down(&mut self, now: Mono, want: Want) -> Step {
         self.want = want;
+        self.skipped = false;
         match &mut self.state {
             State::Down { .. } => {
                 self.rest();
@@ -382,7 +412,10 @@ impl Service {
                 *again = false;
                 Step::NOTHING
             }
-            State::SettingUp { .. } | State::Up { .. } => self.stop(now, self.inputs.limits.stop_signal),
+            State::SettingUp { .. } | State::Up { .. } => {
+                self.stop_due = self.inputs.held;
+                if self.stop_due { Step::NOTHING } else { self.stop(now, self.inputs.limits.stop_signal) }
+            }
             State::SetupDue | State::Starting | State::Gone => Step::NOTHING,
         }
     }
@@ -594,19 +627,31 @@ impl Service {
     // Life and death.
 
     fn try_start(&mut self, now: Mono) -> Step {
-        match self.state {
-            State::Down { armed: true, not_before } if not_before <= now && self.hook == Hook::None => {
+        match (self.state, self.inputs.gate) {
+            (State::Down { armed: true, not_before }, Gate::Open) if not_before <= now && self.hook == Hook::None => {
                 self.ask_first(now, Command::Up, Then::Start)
             }
-            State::Down { .. }
-            | State::SetupDue
-            | State::SettingUp { .. }
-            | State::Starting
-            | State::Up { .. }
-            | State::FinishDue { .. }
-            | State::Finishing { .. }
-            | State::Gone => Step::NOTHING,
+            (State::Down { armed: true, .. }, Gate::Skipped) => self.skip(),
+            (
+                State::Down { .. }
+                | State::SetupDue
+                | State::SettingUp { .. }
+                | State::Starting
+                | State::Up { .. }
+                | State::FinishDue { .. }
+                | State::Finishing { .. }
+                | State::Gone,
+                Gate::Open | Gate::Waiting | Gate::Skipped,
+            ) => Step::NOTHING,
         }
+    }
+
+    /// It is not to start, until an order says so.
+    fn skip(&mut self) -> Step {
+        self.want = Want::Down;
+        self.skipped = true;
+        self.rest();
+        Step::NOTHING
     }
 
     fn launch(&mut self) -> Step {
@@ -903,7 +948,7 @@ impl Service {
     }
 
     fn cycle_ended(&mut self, now: Mono, started: Mono, again: bool) -> Step {
-        self.got_term = false;
+        (self.got_term, self.stop_due) = (false, false);
         self.since = now;
         if self.rules.pause_needs_process {
             self.paused = false;
@@ -922,6 +967,10 @@ impl Service {
     // Time.
 
     fn tick(&mut self, now: Mono) -> Step {
+        if self.stop_due && !self.inputs.held {
+            self.stop_due = false;
+            return self.stop(now, self.inputs.limits.stop_signal);
+        }
         if self.is_ready_by_now(now) {
             return self.ready(now);
         }

@@ -15,16 +15,20 @@
 //! - programs with a time limit are killed when it is over, not before
 
 mod fleet;
+mod graphs;
 mod promises;
+mod states;
 mod transitions;
 mod walks;
 
-use super::policy::{Essential, KillMode, Leave, Limits, Scripts, ServiceRules};
+use super::policy::{Essential, Gate, KillMode, Leave, Limits, Scripts, ServiceRules};
 use super::rare::Rare;
 use super::readiness::Readiness;
 use super::restart::{Restart, Rules};
 use super::service::{Role, Service};
-use super::{Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, Signal, Target, Want};
+use super::{
+    Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Target, Want,
+};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -195,6 +199,8 @@ struct World {
     restarts: Rare<Rules>,
     readiness: Readiness,
     kill_mode: KillMode,
+    gate: Gate,
+    held: bool,
     /// What held when `run` was started.
     readiness_of_life: Readiness,
     /// What the last event meant for others.
@@ -221,6 +227,8 @@ impl World {
             restarts: Rare::default(),
             readiness: Readiness::None,
             kill_mode: KillMode::Process,
+            gate: Gate::Open,
+            held: false,
             readiness_of_life: Readiness::None,
             outcome: None,
             known: Known {
@@ -565,6 +573,9 @@ impl World {
             assert!(starts <= MOST_STARTS, "a turn ends: {words:?}");
         }
         assert_eq!(self.known.leaves, None, "nothing is left behind");
+        if self.gate == Gate::Skipped && self.service.state() == ServiceState::Skipped {
+            (self.known.want, self.known.owed) = (Want::Down, false);
+        }
         if over {
             assert!(words.is_empty() && self.service.is_gone(), "gone is final: {words:?}");
         }
@@ -575,7 +586,7 @@ impl World {
     /// The supervisor fails between two steps, and another one goes on from what it noted.
     fn forget_and_remember(&mut self) {
         let history = self.service.history().clone();
-        let again = Service::remembered(self.rules, self.role, self.service.memory(), history);
+        let again = Service::remembered(self.rules, self.role, self.service.memory(), self.service.extra(), history);
         let mut again = again.expect("what is noted can be read");
         assert_eq!(again.inputs.limits, self.service.inputs.limits, "what holds for a process since its start");
         again.inputs = self.service.inputs.clone();
@@ -590,6 +601,7 @@ impl World {
         inputs.restarts = self.restarts.clone();
         inputs.readiness.readiness = self.readiness;
         inputs.kill_mode = self.kill_mode;
+        (inputs.gate, inputs.held) = (self.gate, self.held);
     }
 
     fn act(&mut self, effect: Effect, words: &mut Vec<String>) {
@@ -778,6 +790,7 @@ impl World {
 
     fn check_start(&mut self) {
         let least = if std::mem::take(&mut self.known.no_process) { SECOND } else { self.least_pause() };
+        assert_eq!(self.gate, Gate::Open, "it starts when it may");
         let known = &mut self.known;
         assert!(known.want == Want::Up || known.owed, "run starts only when it is wanted");
         if let Some(before) = known.attempted.replace(self.now) {
@@ -839,7 +852,8 @@ impl World {
         let wanted = self.known.want == Want::Up || self.known.owed;
         let finish_is_due = view.phase == Phase::Finish;
         let deadline = self.service.deadline();
-        assert_eq!(deadline.is_some(), wanted || finish_is_due, "{:?}", self.service);
+        let is_free = self.gate != Gate::Waiting || finish_is_due;
+        assert_eq!(deadline.is_some(), (wanted || finish_is_due) && is_free, "{:?}", self.service);
         let most = (5 * SECOND).max(self.restarts.backoff.max * 11 / 10);
         assert!(deadline.is_none_or(|at| at <= self.now.after(most)), "no start is further away than {most:?}");
     }

@@ -34,8 +34,9 @@ impl Standing {
 
     fn is_at_rest(&self) -> bool {
         match self.state {
-            ServiceState::Down | ServiceState::Done | ServiceState::Failed => true,
+            ServiceState::Down | ServiceState::Done | ServiceState::Failed | ServiceState::Skipped => true,
             ServiceState::Backoff
+            | ServiceState::Waiting
             | ServiceState::Setup
             | ServiceState::Starting
             | ServiceState::Up
@@ -52,7 +53,12 @@ impl Until {
     pub fn code(self, services: impl Iterator<Item = Standing> + Clone) -> Option<i32> {
         let worst = || services.clone().map(|service| service.code()).max().unwrap_or(0);
         match self {
-            Until::Done => services.clone().all(|service| service.is_at_rest()).then(worst),
+            Until::Done => {
+                let waits = |service: &Standing| service.state == ServiceState::Waiting;
+                let is_over = services.clone().all(|service| service.is_at_rest() || waits(&service));
+                let least = i32::from(services.clone().any(|service| waits(&service))); // it waits in vain
+                is_over.then(|| worst().max(least))
+            }
             Until::Any => None, // an end says so, with its own code
             Until::Ready => {
                 let failed = |service: &Standing| service.state == ServiceState::Failed;
@@ -93,6 +99,10 @@ mod tests {
         for state in [ServiceState::Up, ServiceState::Backoff, ServiceState::Setup, ServiceState::Stopping] {
             assert_eq!(code(Until::Done, &[done, service(state, THREE)]), None, "{state}");
         }
+        let waiting = service(ServiceState::Waiting, None);
+        assert_eq!(code(Until::Done, &[done, waiting]), Some(1), "for what never comes");
+        assert_eq!(code(Until::Done, &[failed, waiting]), Some(3));
+        assert_eq!(code(Until::Done, &[service(ServiceState::Starting, None), waiting]), None);
         let told = |end: End| End { asked: true, ..end };
         assert_eq!(code(Until::Done, &[Standing { last_end: failed.last_end.map(told), ..failed }]), Some(0));
     }

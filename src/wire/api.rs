@@ -293,6 +293,8 @@ pub struct ServiceStatus {
     pub next: Option<f64>,
     /// It is the logger of another one.
     pub logger: bool,
+    /// Why it has not started: what it waits for, or why it was skipped.
+    pub reason: Option<String>,
     /// The last trouble that was told.
     pub trouble: Option<String>,
 }
@@ -316,6 +318,7 @@ impl ServiceStatus {
             exit: None,
             next: None,
             logger: false,
+            reason: None,
             trouble: None,
         }
     }
@@ -453,6 +456,7 @@ record!(ServiceStatus {
     exit,
     next,
     logger,
+    reason,
     trouble
 });
 record!(ExitRecord { code, signal, name, core });
@@ -536,7 +540,7 @@ mod tests {
             concat!(
                 r#"{"service":{"name":"web","state":"frozen","want":"often","leaving":false,"pid":7,"since":1.5,"#,
                 r#""seconds":2.0,"ready":null,"paused":false,"enabled":true,"restarts":3,"flapping":null,"exit":null,"#,
-                r#""next":null,"logger":false,"trouble":null}}"#
+                r#""next":null,"logger":false,"reason":null,"trouble":null}}"#
             ),
             concat!(
                 r#"{"event":{"what":"renamed","time":1.5,"name":"web","old":"up","new":"frozen","want":"often","#,

@@ -1,8 +1,9 @@
 //! The journal: what a supervisor that fails leaves to the one that goes on, as words of a shared memory.
 //!
-//! Two pages of facts about the whole, behind them a record for each service, and far behind those the last lives of each.
-//! A record is changed under a undo: a fault in the middle of it leaves the record as it was. The lives stand apart,
-//! first lives beside first lives: memory that is never written costs nothing, and few services have lived often.
+//! Two pages of facts about the whole, behind them a record for each service, and far behind those the last lives of each
+//! and what only few services need. A record is changed under a undo: a fault in the middle of it leaves the record as it
+//! was. The lives stand apart, first lives beside first lives, and so does what few services need: memory that is never
+//! written costs nothing.
 //!
 //! A wild pointer may have written anywhere. So each record has a checksum, and one that fails it is not believed; a fact
 //! stands in three places, and what two of them say counts.
@@ -42,6 +43,12 @@ const LIVES: usize = FACTS + MOST * RECORD;
 const LIFE_BODY: usize = 4;
 /// The same and their checksum.
 const LIFE: usize = LIFE_BODY + 1;
+/// Where that is which few services need.
+const EXTRAS: usize = LIVES + history::KEPT * MOST * LIFE;
+/// Words of that, for one service.
+const EXTRA_BODY: usize = memory::EXTRA;
+/// The same and their checksum.
+const EXTRA: usize = EXTRA_BODY + 1;
 
 /// A fact about the whole, by its place in the page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -206,10 +213,14 @@ pub struct Record {
     pub fds: Descriptors,
     /// It is not taken in again.
     pub removed: bool,
+    /// It depends on others, by its files.
+    pub has_links: bool,
     /// The stamp of its status, if that says what is.
     pub shown: Option<Tai>,
     /// How many lives there have been.
     pub begun: u64,
+    /// What few services need is noted of it.
+    pub has_extra: bool,
     /// Its machine.
     pub memory: Memory,
     /// Its name.
@@ -312,8 +323,8 @@ pub fn refusal(words: &Words, pid: u32) -> Option<String> {
     }
 }
 
-/// Words of a journal with room for every life. Few of them are ever written.
-pub const WHOLE: usize = LIVES + history::KEPT * MOST * LIFE;
+/// Words of a journal with room for every life, and for what few services need. Few of them are ever written.
+pub const WHOLE: usize = EXTRAS + MOST * EXTRA;
 
 /// How long a journal with this many records is at least, in words.
 pub fn length(records: usize) -> usize {
@@ -429,6 +440,30 @@ pub fn history(words: &Words, at: usize, begun: u64) -> History {
         unpack_life(&life).filter(|_| sum == life_sum(at, number, life))
     });
     History::remembered(begun, lives)
+}
+
+/// Notes what few services need. A record says whether that holds.
+pub fn write_extra(words: &Words, at: usize, extra: [u64; EXTRA_BODY]) {
+    let Some(place) = extra_words(words, at) else { return };
+    let new = extra.into_iter().chain([checksum(at as u64, extra)]);
+    if !holds(place, new.clone()) {
+        place.iter().zip(new).for_each(|(word, new)| word.store(new, Ordering::Relaxed));
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
+/// And back. Zeros, if there was no room for it, or what was noted is damaged.
+pub fn extra(words: &Words, at: usize) -> [u64; EXTRA_BODY] {
+    let mut all = [0; EXTRA];
+    let place = extra_words(words, at).unwrap_or_default();
+    all.iter_mut().zip(place).for_each(|(copy, word)| *copy = word.load(Ordering::Relaxed));
+    let [extra @ .., sum] = all;
+    if sum == checksum(at as u64, extra) { extra } else { [0; EXTRA_BODY] }
+}
+
+fn extra_words(words: &Words, at: usize) -> Option<&Words> {
+    let start = EXTRAS + at * EXTRA;
+    words.get(start..start + EXTRA).filter(|_| at < MOST)
 }
 
 fn life_sum(at: usize, number: u64, life: [u64; LIFE_BODY]) -> u64 {
@@ -587,6 +622,10 @@ fields! {
         removed: Place::bits(0, 3, 1),
         /// Its status says what is.
         shown: Place::bits(0, 4, 1),
+        /// What few services need is noted.
+        has_extra: Place::bits(0, 5, 1),
+        /// It depends on others, by its files.
+        has_links: Place::bits(0, 6, 1),
         /// Its logger, or whose logger it is.
         partner: Place::bits(0, 32, 32),
         /// The file system of its directory.
@@ -623,6 +662,8 @@ impl Record {
             kind,
             removed: self.removed.into(),
             shown: self.shown.is_some().into(),
+            has_extra: self.has_extra.into(),
+            has_links: self.has_links.into(),
             partner: partner.into(),
             device: self.id.0,
             inode: self.id.1,
@@ -668,8 +709,10 @@ impl Record {
                 ready: descriptor(own.ready),
             },
             removed: own.removed != 0,
+            has_links: own.has_links != 0,
             shown: (own.shown != 0).then_some(stamp),
             begun: own.begun,
+            has_extra: own.has_extra != 0,
             memory: Memory::unpack(memory),
             name: Name(*name.first_chunk()?),
         })
@@ -695,8 +738,10 @@ mod tests {
             id: (3, 4),
             fds: Descriptors { dir: Some(first), control: Some(first + 1), pipe: Some(i32::MAX), ..Default::default() },
             removed: false,
+            has_links: true,
             shown: Some(Tai { unix: 5, nanos: 6 }),
             begun: 0,
+            has_extra: true,
             memory: Memory { since: 7, finish_limit: 8, ..Memory::default() },
             name: Name::of(b"web"),
         }
@@ -905,6 +950,21 @@ mod tests {
         }
         assert_eq!(noted(&lives), lives);
         assert_eq!((history(&words, 1, 0), history(&words, 0, 0)), (History::default(), History::default()));
+    }
+
+    #[test]
+    fn what_few_services_need_is_noted_where_there_is_room() {
+        let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
+        let (none, some) = ([0; EXTRA_BODY], [1, 0, 3, 4, 5, 6, u64::MAX]);
+        write_extra(&words, 1, some);
+        assert_eq!([extra(&words, 1), extra(&words, 2), extra(&words, MOST)], [some, none, none]);
+        for word in extra_words(&words, 1).expect("a place") {
+            damage(word, 2);
+            assert_eq!(extra(&words, 1), none);
+            damage(word, 2);
+        }
+        write_extra(&words[..EXTRAS], 1, some);
+        assert_eq!(extra(&words[..EXTRAS], 1), none);
     }
 
     /// Another version reads them.

@@ -331,8 +331,8 @@ macro_rules! define {
             File { name: "control", kind: Kind::Directory, targets: RUNIT, reader: Reader::Supervisor },
             File { name: "log", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
             File { name: "env", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
-            File { name: "dependencies.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Nothing },
-            File { name: "after.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Nothing },
+            File { name: "dependencies.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
+            File { name: "after.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
             File { name: "condition", kind: Kind::Value, targets: ONIT, reader: Reader::Nothing },
             File { name: "supervise", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
             $(File {
@@ -390,7 +390,7 @@ mod tests {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
         assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 11]);
         let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
-        assert_eq!(later.len(), 6, "{later:?}");
+        assert_eq!(later.len(), 4, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());

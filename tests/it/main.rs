@@ -10,6 +10,7 @@ mod client;
 mod container;
 mod crash_and_upgrade;
 mod delegated_supervise;
+mod dependencies;
 mod dev_tree;
 mod differential;
 mod directory;

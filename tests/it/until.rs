@@ -3,7 +3,7 @@
 use crate::svdir::{Ending, SOON, Supervisor, SvDir, onit, output};
 use std::process::Command;
 
-fn until(sv: &SvDir, words: &[&str]) -> Supervisor {
+pub fn until(sv: &SvDir, words: &[&str]) -> Supervisor {
     let mut command = Command::new(onit());
     command.arg("run").args(words).arg(sv.path()).env("ONIT_RUN", sv.live());
     sv.spawn(command)

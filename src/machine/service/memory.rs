@@ -3,7 +3,7 @@
 use super::{Draining, Hook, HookProgram, Inputs, Limits, Role, Service, ServiceRules, State, Then};
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
-use crate::machine::policy::KillMode;
+use crate::machine::policy::{Gate, KillMode};
 use crate::machine::readiness::Awaited;
 use crate::machine::restart::Streak;
 use crate::machine::{Command, Effect, Exit, Mono, Pid, Signal, Step, Target, Want};
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How many words. Some of them are free.
 pub const WORDS: usize = 15;
+/// And how many for what few services need.
+pub const EXTRA: usize = 7;
 
 fields! {
     /// Everything about a service but its rules, its role, its last lives and what it has to look up anyhow. Instants and
@@ -79,12 +81,34 @@ fields! {
         awaited: Place::bits(11, 16, 2),
         /// Whom signals of a stop reach.
         kill_mode: Place::bits(11, 18, 2),
+        /// Whether it may start, as far as that depends on others.
+        gate: Place::bits(11, 20, 2),
+        /// It is stopped when it is held no longer.
+        stop_due: Place::bits(11, 22, 1),
+        /// It was not to start.
+        skipped: Place::bits(11, 23, 1),
         /// Lives before this one are not counted.
         first_life: Place::bits(11, 32, 32),
         /// When it is ready, if time alone says so.
         ready_at: Place::word(12),
         /// When an order sent a signal to it.
         signalled: Place::word(13),
+    }
+}
+
+#[cfg(test)]
+impl Memory {
+    /// The same without numbers that grow for ever, without which process it is, and without what is only told.
+    pub fn abstracted(self) -> Memory {
+        let [pid, hook_pid, then_pid] = [self.pid, self.hook_pid, self.then_pid].map(|pid| pid.min(1));
+        let told = Memory { since: 0, exit: 0, ended_by_order: 0, ..self };
+        Memory { pid, hook_pid, then_pid, streak_ends: 0, streak_unready: 0, first_life: 0, ..told }
+    }
+
+    /// Each instant that matters.
+    pub fn instants(&mut self) -> [&mut u64; 6] {
+        let Memory { started, due, hook_kill_at, drain_until, ready_at, signalled, .. } = self;
+        [started, due, hook_kill_at, drain_until, ready_at, signalled]
     }
 }
 
@@ -117,11 +141,13 @@ impl Service {
         let Service {
             rules: _,
             role: _,
-            inputs: Inputs { limits, .. },
+            inputs: Inputs { limits, gate, .. },
             want,
             leaving,
             escalated,
             stop_requested,
+            stop_due,
+            skipped,
             paused,
             got_term,
             stop_handled,
@@ -172,6 +198,13 @@ impl Service {
                 Some(Awaited::Time(at)) => instant(Some(at)),
                 None | Some(Awaited::Word | Awaited::End) => 0,
             },
+            gate: match gate {
+                Gate::Open => 0,
+                Gate::Waiting => 1,
+                Gate::Skipped => 2,
+            },
+            stop_due: stop_due.into(),
+            skipped: skipped.into(),
             first_life: streak.first_life.into(),
             ended_by_order: ended_by_order.into(),
             signalled: instant(signalled),
@@ -182,8 +215,19 @@ impl Service {
         memory
     }
 
+    /// And of what few services need: zeros for the others.
+    pub fn extra(&self) -> [u64; EXTRA] {
+        [0; EXTRA]
+    }
+
     /// The service that this is the memory of. `None` if it is nobody's.
-    pub fn remembered(rules: &'static ServiceRules, role: Role, memory: Memory, history: History) -> Option<Service> {
+    pub fn remembered(
+        rules: &'static ServiceRules,
+        role: Role,
+        memory: Memory,
+        _extra: [u64; EXTRA],
+        history: History,
+    ) -> Option<Service> {
         Some(Service {
             rules,
             role,
@@ -193,6 +237,11 @@ impl Service {
                     kill_after: of_span(memory.kill_after),
                     finish_limit: of_span(memory.finish_limit),
                     up_limit: of_span(memory.up_limit),
+                },
+                gate: match memory.gate {
+                    1 => Gate::Waiting,
+                    2 => Gate::Skipped,
+                    _ => Gate::Open,
                 },
                 ..Inputs::of(rules)
             },
@@ -205,6 +254,8 @@ impl Service {
             leaving: memory.leaving != 0,
             escalated: memory.escalated != 0,
             stop_requested: memory.stop_requested != 0,
+            stop_due: memory.stop_due != 0,
+            skipped: memory.skipped != 0,
             paused: memory.paused != 0,
             got_term: memory.got_term != 0,
             stop_handled: memory.stop_handled != 0,
