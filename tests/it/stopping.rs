@@ -171,8 +171,8 @@ fn where_there_is_no_socket_reload_sends_the_byte_of_that_signal() {
 }
 
 /// Leaves a child behind that gets no TERM by itself, and is deaf to it if there is a file `deaf`.
-const PARENT: &str = "if [ -e deaf ]; then trap '' TERM; fi; sleep 1000 & echo $! >.child; mv .child child; \
-    trap - TERM; exec sleep 1000";
+const PARENT: &str = "if [ -e deaf ]; then trap '' TERM; fi; sleep 1000 & echo $! >.child; trap - TERM; \
+    mv .child child; exec sleep 1000";
 
 /// The child that this `run` has started.
 fn child(service: &Service) -> u32 {
