@@ -123,11 +123,13 @@ impl Init {
             }
             Effect::KillLate(pid, script) => {
                 self.wait_for_exec();
-                let script = script_name(script);
+                let (kind, script) = (script, script_name(script));
                 let trouble = format!("{script} is still running past its time limit; killing it");
                 self.warn_about(at, Matter::Late(script), trouble);
-                let _ = process::kill(pid, Signal::KILL, Target::Process);
+                self.kill_late(at, pid, kind);
             }
+            Effect::KillLeftovers(pid, script) => self.kill_left_behind(at, pid, script),
+            Effect::NoteDeath(exit, most) => self.note_death(at, exit, most),
             Effect::NotReady(_) => {
                 self.wait_for_exec();
                 let limit =
@@ -150,6 +152,9 @@ impl Init {
                     |span| format!("watchdog: nothing heard for {}; stopping it", svdir::span_text(span)),
                 );
                 self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
+            }
+            Effect::StopFailed(exit, signal) => {
+                self.warn(at, &format_args!("./stop {}; sending {signal}", Ended(exit)));
             }
             Effect::DownFile(down) => self.set_down_file(at, down),
         }
@@ -205,6 +210,7 @@ impl Init {
             }
             Script::Check => self.exec(at, script, &[c"./check"]),
             Script::Health => self.exec(at, script, &[c"./health"]),
+            Script::Stop => self.exec(at, script, &[c"./stop"]),
         }
     }
 
@@ -213,7 +219,7 @@ impl Init {
         self.wait_for_exec();
         let ready_end = match script {
             Script::Run => self.new_ready_link(at),
-            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health => {
+            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health => {
                 Ok(ReadyEnd::None)
             }
         };
@@ -224,6 +230,7 @@ impl Init {
                 return Event::NotSpawned(Refusal::Fork);
             }
         };
+        let own_group = self.group_for(at, script);
         let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
         let pipe = match &slot.log_pipe {
             LogPipe::Alone => None,
@@ -237,6 +244,7 @@ impl Init {
         let stored = stored.into_iter().flat_map(|store| store.descriptors());
         let descriptors: Vec<Descriptor> = log.into_iter().chain(stored).chain(ready).collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
+        let own_group = own_group.as_ref();
         let variables: Vec<_> =
             environment.variables().into_iter().chain(ready_end.variables()).chain(of_kept(&kept)).collect();
         let is_probe = matches!(script, Script::Check | Script::Health); // it is killed with all that it has started
@@ -246,7 +254,7 @@ impl Init {
             descriptors: &descriptors,
             job: if self.config.new_session || is_probe { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),
-            group: self.children.group.as_ref(),
+            group: own_group.or(self.children.group.as_ref()),
             ..Plan::new(argv)
         };
         self.table.journal.expect_child(at);
@@ -256,22 +264,23 @@ impl Init {
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
                 self.runs_now(at, pid)
             }
-            (Ok(pid), Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health) => {
-                match self.children.spawner.wait_for_exec() {
-                    Some((_, Exec::Failed(errno))) => {
-                        self.warn_of_exec_error(at, script, errno);
-                        Event::NotSpawned(Refusal::Exec)
-                    }
-                    Some((_, Exec::Pending)) => {
-                        self.expect_exec(PendingChild::new(pid, at, script, self.now));
-                        self.runs_now(at, pid)
-                    }
-                    Some((_, Exec::Done)) | None => {
-                        self.note_exec(at, script);
-                        self.runs_now(at, pid)
-                    }
+            (
+                Ok(pid),
+                Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health,
+            ) => match self.children.spawner.wait_for_exec() {
+                Some((_, Exec::Failed(errno))) => {
+                    self.warn_of_exec_error(at, script, errno);
+                    Event::NotSpawned(Refusal::Exec)
                 }
-            }
+                Some((_, Exec::Pending)) => {
+                    self.expect_exec(PendingChild::new(pid, at, script, self.now));
+                    self.runs_now(at, pid)
+                }
+                Some((_, Exec::Done)) | None => {
+                    self.note_exec(at, script);
+                    self.runs_now(at, pid)
+                }
+            },
             (Err(errno), _) => {
                 self.warn_of_exec_error(at, script, errno);
                 Event::NotSpawned(Refusal::Fork)
@@ -323,7 +332,11 @@ impl Init {
             Errno::ENOEXEC => " (it has no #! line, and is no program for this machine)".to_owned(),
             _ => String::new(),
         };
-        let then = if matches!(script, Script::Setup | Script::Run) { "; trying again" } else { "" };
+        let then = match script {
+            Script::Setup | Script::Run => "; trying again",
+            Script::Stop => "; sending the signal",
+            Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health => "",
+        };
         self.warn_of_script(at, script, &format!("{cause}{hint}{then}"));
     }
 

@@ -53,6 +53,8 @@ impl Init {
         let moments: &[Moment] = match event {
             Event::Command(Command::Up | Command::Once) | Event::Begin => START,
             Event::Command(Command::Down | Command::Exit | Command::StopSignal) => &[Moment::Stop],
+            Event::Command(Command::Term) if self.config.personality.service.setup => &[Moment::Stop],
+            Event::Command(Command::Reload) => &[Moment::Reload],
             Event::Command(_) => &[],
             Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => START,
             Event::Tick if slot.state() == ServiceState::Waiting => START,
@@ -92,7 +94,8 @@ impl Init {
             [Moment::Start, Moment::Death, Moment::Probe].map(|moment| has_scripts && moments.contains(&moment));
         let asks = asks && personality.service.probes;
         let has_hooks = has_scripts && moments != [Moment::Probe];
-        let scripts = [has_hooks, dies, starts && personality.service.setup, asks];
+        let has_stop = has_scripts && personality.service.setup && moments.contains(&Moment::Stop);
+        let scripts = [has_hooks, dies, starts && personality.service.setup, has_stop, asks];
         let names = values.clone().count() + scripts.iter().filter(|is_looked_for| **is_looked_for).count();
         let listing = (names >= WORTH_A_LISTING).then(|| Listing::of(&*slot.dir, ".")).flatten();
         let listing = listing.unwrap_or(Listing::UNKNOWN);
@@ -107,6 +110,9 @@ impl Init {
         }
         if asks {
             look_for_health(slot, &listing);
+        }
+        if has_stop {
+            look_for_stop(slot, &listing);
         }
         let default = Inputs::of(personality.service);
         if moments.contains(&Moment::Start) {
@@ -188,6 +194,14 @@ fn look_for_health(slot: &mut Slot, listing: &Listing) {
     slot.service.inputs.scripts.health = has_health;
     if !has_health {
         slot.warnings.take(Matter::Script("./health"));
+    }
+}
+
+fn look_for_stop(slot: &mut Slot, listing: &Listing) {
+    let has_stop = listing.may_have("stop") && fs::exists(&slot.dir, "stop");
+    slot.service.inputs.scripts.stop = has_stop;
+    if !has_stop {
+        slot.warnings.take(Matter::Script("./stop"));
     }
 }
 

@@ -46,7 +46,7 @@ pub struct ServiceRules {
     pub leave: Leave,
     /// `finish` and `control/X` are looked for.
     pub scripts: bool,
-    /// `setup` is looked for, too.
+    /// `setup` and `stop` are looked for, too.
     pub setup: bool,
     /// `check` and `health` are asked.
     pub probes: bool,
@@ -159,6 +159,20 @@ impl Essential {
     }
 }
 
+/// Whom the stop signal and its KILL reach (file `kill-mode`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum KillMode {
+    /// The process of the script.
+    #[default]
+    Process,
+    /// Its process group, of which nothing is left when it has ended.
+    Group,
+    /// The same; and a control group of the service's own is killed with that, where there can be one.
+    Cgroup,
+}
+
+words!(KillMode, "kill mode", Process = "process", Group = "group", Cgroup = "cgroup");
+
 /// What the small files of one service say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -205,6 +219,8 @@ pub struct Scripts {
     pub oneshot: bool,
     /// `finish`.
     pub finish: bool,
+    /// `stop`.
+    pub stop: bool,
     /// `health`.
     pub health: bool,
     hooks: u16,
@@ -246,6 +262,12 @@ pub struct Inputs {
     pub restarts: Rare<Rules>,
     /// When it counts as ready.
     pub readiness: Rare<Said>,
+    /// Whom its stop signal is to reach, from the next start on (`kill-mode`).
+    pub kill_mode: KillMode,
+    /// The signal that lets it read its configuration again (`reload-signal`).
+    pub reload_signal: Signal,
+    /// So many deaths of `run` are remembered for s6's tools (`max-death-tally`). None: none is.
+    pub death_tally: Option<u32>,
     /// How its probes are asked.
     pub probes: Rare<probe::Said>,
     /// Which programs it has.
@@ -266,6 +288,9 @@ impl Inputs {
             essential: None,
             restarts: Rare::default(),
             readiness: Rare::default(),
+            kill_mode: KillMode::default(),
+            reload_signal: Signal::HUP,
+            death_tally: None,
             probes: Rare::default(),
             scripts: Scripts::default(),
             gate: Gate::Open,
