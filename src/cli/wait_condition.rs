@@ -391,6 +391,9 @@ enum Arriving {
 
 /// The state of a service, for a user who waits for another one.
 pub fn stands(now: &ServiceStatus) -> String {
+    if now.state == ServiceState::Skipped {
+        return format::skipped(now);
+    }
     format::amiss(now).unwrap_or_else(|| {
         let pid = format::process(now);
         let why = now.trouble.as_deref().filter(|_| format::is_troubled(now));

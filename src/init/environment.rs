@@ -56,6 +56,14 @@ impl Environment {
             .collect()
     }
 
+    /// What a variable is with it. `None`: there is none.
+    pub(super) fn value(&self, name: &str) -> Option<OsString> {
+        match self.changes.iter().find(|(changed, _)| changed == name) {
+            Some((_, value)) => value.clone(),
+            None => std::env::var_os(name),
+        }
+    }
+
     fn trouble(&mut self) -> Option<String> {
         if self.unnamed > 0 {
             self.troubles.push(format!("{} more files of env/ cannot be used; starting without them", self.unnamed));

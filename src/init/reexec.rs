@@ -407,6 +407,7 @@ impl Init {
         self.restore_pending(at);
         self.restore_ready_pipe(at);
         self.restore_links(at);
+        self.restore_why_skipped(at);
         self.listen_for_orders(at);
         self.pause_or_resume_control(at);
         self.table.touch(at);

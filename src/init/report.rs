@@ -4,6 +4,7 @@ use super::Init;
 use super::config::Root;
 use super::publish::stamp;
 use super::table::{LogPipe, Slot, SlotId};
+use super::warnings::Matter;
 use crate::machine::history::Life;
 use crate::machine::{Exit, Mono, Phase, ServiceState, View, Want};
 use crate::sys::fs;
@@ -56,7 +57,11 @@ impl Init {
             exit: slot.service.history().last_end().map(|end| exit_record(end.exit)),
             next,
             logger: matches!(slot.log_pipe, LogPipe::Logger { .. }),
-            reason: if is_waiting { self.awaited_text(at) } else { None },
+            reason: match slot.state() {
+                ServiceState::Waiting => self.awaited_text(at),
+                ServiceState::Skipped => slot.warnings.of(Matter::Skipped).cloned(),
+                _ => None,
+            },
             trouble: slot.warnings.worst().cloned(),
         })))
     }

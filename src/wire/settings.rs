@@ -320,7 +320,7 @@ macro_rules! define {
             File { name: "env", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
             File { name: "dependencies.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
             File { name: "after.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
-            File { name: "condition", kind: Kind::Value, targets: ONIT, reader: Reader::Nothing },
+            File { name: "condition", kind: Kind::Value, targets: ONIT, reader: Reader::Supervisor },
             File { name: "supervise", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
             $(File {
                 name: $name,

@@ -7,6 +7,7 @@ mod any_uid_any_root;
 mod api;
 mod cgroup;
 mod client;
+mod conditions;
 mod container;
 mod crash_and_upgrade;
 mod delegated_supervise;
