@@ -23,6 +23,8 @@ mod files;
 mod format;
 mod getopt;
 #[cfg(feature = "cli")]
+pub mod graph;
+#[cfg(feature = "cli")]
 pub mod health;
 #[cfg(feature = "cli")]
 pub mod history;
@@ -46,6 +48,8 @@ mod pidns;
 #[cfg(feature = "cli")]
 pub mod power;
 mod print;
+#[cfg(feature = "cli")]
+pub mod states;
 #[cfg(feature = "cli")]
 pub mod status;
 pub mod sv;

@@ -3,7 +3,8 @@
 use super::term;
 use super::wait;
 use super::{
-    check, completion, events, export, health, history, inspect, install, lint, near, new, order, status, upgrade,
+    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, states,
+    status, upgrade,
 };
 use crate::{exit, sys::say::say};
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs};
@@ -170,6 +171,16 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                 ..ask("wait", "up|ready|down|done [-t SEC] [--any] SVC...", "wait until it is so", runs!(wait::Wait))
             },
             ask("history", "[--json] SVC", "its last lives", runs!(history::History)),
+            Verb {
+                takes: NOTHING,
+                ..ask(
+                    "states",
+                    "[--dot|--mermaid]",
+                    "the states of a service, and what changes them",
+                    runs!(states::States),
+                )
+            },
+            ask("graph", "[--dot] [SVC...]", "what they depend on, as a tree", runs!(graph::Graph)),
             ask("events", "[--json] [--exec PROGRAM] [SVC...]", "what happens, as it happens", runs!(events::Events)),
             ask("pid", "SVC", "its process", runs!(inspect::Process)),
             ask("env", "[--show] [--json] SVC", "the environment of its process", runs!(inspect::Env)),

@@ -3,7 +3,7 @@
 use super::Init;
 use super::log::Ended;
 use super::table::SlotId;
-use crate::machine::Exit;
+use crate::machine::{Exit, ServiceState};
 use crate::sys::fs;
 use std::path::Path;
 
@@ -16,6 +16,23 @@ impl Init {
         if let Some(slot) = self.table.get(at).filter(|_| std::process::id() == 1) {
             let line = format!("onit: {}: {why}\n", slot.name.display());
             let _ = fs::append_to(Path::new(TERMINATION_LOG), line.as_bytes()); // that there is none is usual
+        }
+    }
+
+    /// A oneshot that has failed, and has never done its work, is told by the exit code: not everything has come up.
+    pub(super) fn conclude_by_oneshots(&mut self) {
+        if !self.config.personality.escalates || self.system.conclusion().code != 0 {
+            return;
+        }
+        let services = self.table.services().into_iter().filter_map(|at| self.table.get(at));
+        let failed = services.filter(|slot| slot.state() == ServiceState::Failed && !fs::exists(&slot.dir, "run"));
+        let never_done = failed.map(|slot| slot.service.history().lives()).filter(|lives| {
+            let mut ends = lives.iter().filter_map(|life| life.end);
+            ends.all(|end| !end.is_success)
+        });
+        let codes = never_done.filter_map(|lives| Some(lives.last()?.end?.exit.shell_code()));
+        if let Some(code) = codes.max() {
+            self.system.conclude(code.into());
         }
     }
 

@@ -288,6 +288,7 @@ impl Init {
     /// From now on everything ends.
     pub(super) fn begin_stop(&mut self, order: Order) {
         self.scan.stop_taking_in();
+        self.conclude_by_oneshots();
         self.notify_manager("STOPPING=1");
         self.publish_event(EventKind::Stopping, None);
         self.begin_notice_of_end();

@@ -21,6 +21,7 @@ pub mod service;
 #[cfg(test)]
 mod simulation;
 pub mod stage;
+pub mod states;
 pub mod system;
 pub mod until;
 pub mod watchdog;

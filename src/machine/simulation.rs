@@ -16,6 +16,7 @@
 mod fleet;
 mod graphs;
 mod promises;
+mod states;
 mod transitions;
 mod walks;
 
@@ -24,7 +25,9 @@ use super::rare::Rare;
 use super::readiness::Readiness;
 use super::restart::{Restart, Rules};
 use super::service::{Role, Service};
-use super::{Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, Signal, Target, Want};
+use super::{
+    Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Target, Want,
+};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -546,6 +549,9 @@ impl World {
             starts += usize::from(next.is_some());
             assert!(starts <= MOST_STARTS, "a turn ends: {words:?}");
         }
+        if self.gate == Gate::Skipped && self.service.state() == ServiceState::Skipped {
+            (self.known.want, self.known.owed) = (Want::Down, false);
+        }
         if over {
             assert!(words.is_empty() && self.service.is_gone(), "gone is final: {words:?}");
         }
@@ -799,7 +805,7 @@ impl World {
         let wanted = self.known.want == Want::Up || self.known.owed;
         let finish_is_due = view.phase == Phase::Finish;
         let deadline = self.service.deadline();
-        let is_free = self.gate == Gate::Open || finish_is_due;
+        let is_free = self.gate != Gate::Waiting || finish_is_due;
         assert_eq!(deadline.is_some(), (wanted || finish_is_due) && is_free, "{:?}", self.service);
         let most = (5 * SECOND).max(self.restarts.backoff.max * 11 / 10);
         assert!(deadline.is_none_or(|at| at <= self.now.after(most)), "no start is further away than {most:?}");

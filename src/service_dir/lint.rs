@@ -2,7 +2,8 @@
 
 use super::finding::Finding;
 use super::program::{cause, shown};
-use super::{ServiceDir, read};
+use super::{ServiceDir, Settings, read};
+use crate::machine::fleet::links::{Kind, Links};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -132,11 +133,10 @@ impl Lint {
     // What they say of each other.
 
     fn look_at_neighbours(&mut self) {
-        let (mut done, mut told) = (BTreeSet::new(), BTreeSet::new());
         for place in self.asked.clone() {
             self.dependencies(&place);
-            self.cycles(&place, &mut done, &mut told);
         }
+        self.circles();
     }
 
     fn get(&mut self, place: &Path) -> Option<&ServiceDir> {
@@ -151,27 +151,15 @@ impl Lint {
         {
             for name in names.iter().filter(|name| **name != service.name) {
                 let file = service.path.join(directory).join(name);
-                let hard = directory == "dependencies.d";
-                let finding = match self.get(&place.with_file_name(name)).map(|other| other.settings.down) {
-                    None if self.is_instance(place, name) => continue,
-                    None if hard => {
-                        let problem = format!("there is no service {}: it waits for ever", shown(name));
-                        Finding::error("dependency-missing", &file, problem, "write that service, or remove this file")
-                    }
-                    None => {
-                        let problem = format!("there is no service {}", shown(name));
-                        Finding::warning("dependency-missing", &file, problem, "remove this file")
-                    }
-                    Some(true) if hard && !service.settings.down => {
-                        let problem = format!("{} is not started by itself: it has a file down", shown(name));
-                        Finding::warning(
-                            "dependency-down",
-                            &file,
-                            problem,
-                            "remove that file, or write one here as well",
-                        )
-                    }
-                    Some(_) => continue,
+                if self.get(&place.with_file_name(name)).is_some() || self.is_instance(place, name) {
+                    continue;
+                }
+                let problem = format!("there is no service {}", shown(name));
+                let finding = if directory == "dependencies.d" {
+                    let problem = format!("{problem}: it waits for ever");
+                    Finding::error("dependency-missing", &file, problem, "write that service, or remove this file")
+                } else {
+                    Finding::warning("dependency-missing", &file, problem, "remove this file")
                 };
                 self.findings.push(finding);
             }
@@ -185,49 +173,31 @@ impl Lint {
         template.is_some_and(|template| self.get(&place.with_file_name(OsStr::from_bytes(template))).is_some())
     }
 
-    /// Each service is looked at once: a circle that it is in has been met on the first way that led to it.
-    fn cycles(&mut self, start: &Path, done: &mut BTreeSet<PathBuf>, told: &mut BTreeSet<Vec<PathBuf>>) {
-        if done.contains(start) {
-            return;
-        }
-        // The way to here, and what is still to be tried from each place on it.
-        let mut way: Vec<(PathBuf, Vec<PathBuf>)> = vec![(start.to_owned(), self.waits_for(start))];
-        while let Some((here, rest)) = way.last_mut() {
-            let Some(next) = rest.pop() else {
-                done.insert(here.clone());
-                way.pop();
-                continue;
-            };
-            if let Some(from) = way.iter().position(|(place, _)| *place == next) {
-                let circle: Vec<PathBuf> = way.iter().skip(from).map(|(place, _)| place.clone()).collect();
-                if circle.len() > 1 {
-                    self.circle(circle, told);
-                }
-            } else if !done.contains(&next) {
-                let rest = self.waits_for(&next);
-                way.push((next, rest));
+    /// Services that depend on each other, as far as they can be reached from those that were asked for.
+    fn circles(&mut self) {
+        let (mut links, mut front, mut seen) = (Links::default(), self.asked.clone(), BTreeSet::new());
+        while let Some(place) = front.pop() {
+            if seen.insert(place.clone()) {
+                let on = self.waits_for(&place);
+                front.extend(on.iter().map(|(_, on)| on.clone()));
+                links.set(&place, on);
             }
         }
+        links.settle().iter().for_each(|way| self.circle(way));
     }
 
-    /// What a service waits for, in reverse order.
-    fn waits_for(&mut self, place: &Path) -> Vec<PathBuf> {
+    fn waits_for(&mut self, place: &Path) -> Vec<(Kind, PathBuf)> {
         let Some(service) = self.get(place) else { return Vec::new() };
-        let names = service.settings.dependencies.iter().chain(&service.settings.after);
-        names.rev().map(|name| place.with_file_name(name)).collect()
+        let Settings { dependencies, after, .. } = &service.settings;
+        let needs = dependencies.iter().map(|name| (Kind::Needs, name));
+        let all = needs.chain(after.iter().map(|name| (Kind::After, name)));
+        all.filter(|(_, name)| **name != service.name).map(|(kind, name)| (kind, place.with_file_name(name))).collect()
     }
 
-    /// A circle is told once, from its first name on.
-    fn circle(&mut self, mut circle: Vec<PathBuf>, told: &mut BTreeSet<Vec<PathBuf>>) {
-        let first = circle.iter().enumerate().min_by_key(|(_, place)| *place).map_or(0, |(at, _)| at);
-        circle.rotate_left(first);
-        if !told.insert(circle.clone()) {
-            return;
-        }
-        let name = |place: &PathBuf| place.file_name().map(shown).unwrap_or_default();
-        let names: Vec<String> = circle.iter().chain(circle.first()).map(name).collect();
-        let problem = format!("these wait for each other, and so for ever: {}", names.join(" -> "));
-        let (Some(place), Some(next)) = (circle.first(), circle.get(1).and_then(|next| next.file_name())) else {
+    fn circle(&mut self, way: &[PathBuf]) {
+        let names: Vec<String> = way.iter().map(|place| place.file_name().map(shown).unwrap_or_default()).collect();
+        let problem = format!("these depend on each other, so none waits for another: {}", names.join(" -> "));
+        let (Some(place), Some(next)) = (way.first(), way.get(1).and_then(|next| next.file_name())) else {
             return;
         };
         let file = ["dependencies.d", "after.d"].map(|directory| place.join(directory).join(next));

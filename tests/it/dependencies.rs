@@ -162,6 +162,22 @@ fn what_is_needed_is_brought_up_although_it_is_not_started_by_itself() {
 }
 
 #[test]
+fn the_graph_is_told_as_a_tree() {
+    let sv = SvDir::new();
+    let db = tiers(&sv);
+    service(&sv, "lost", &["dependencies.d/nowhere"]);
+    let _onit = start(&sv, UnderTest::Onit);
+    db.write("go", "");
+    wait_order(&sv, &UP);
+    let tree = "a-web (up)\n└─ after app (up)\n   ├─ db (up)\n   └─ migrate (done)\n      └─ db (up)\nlost (waiting)\n└─ nowhere (not there)\n";
+    assert_eq!(well(&sv, &["graph"]), tree);
+    assert_eq!(well(&sv, &["graph", "migrate"]), "migrate (done)\n└─ db (up)\n");
+    let dot = well(&sv, &["graph", "--dot", "a-web"]);
+    assert!(dot.starts_with("digraph services {\n    \"a-web\";\n    \"a-web\" -> \"app\" [style=dashed];\n"), "{dot}");
+    assert!(dot.ends_with("    \"app\" -> \"db\";\n    \"app\" -> \"migrate\";\n    \"migrate\";\n    \"migrate\" -> \"db\";\n    \"db\";\n}\n"), "{dot}");
+}
+
+#[test]
 fn circles_and_unknown_names_are_told_once_and_the_rest_runs() {
     let sv = SvDir::new();
     let links = [("a", "b"), ("b", "c"), ("c", "a"), ("self", "self"), ("lost", "nowhere"), ("rest", "a")];

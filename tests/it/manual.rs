@@ -1,7 +1,7 @@
 //! The manual pages: clean, complete, and true. What they say by name is compared with the program, and their examples
 //! are run as they stand there.
 
-use crate::svdir::{SOON, SvDir, UnderTest, missing_tools, output, skip, wait_for};
+use crate::svdir::{SOON, SvDir, UnderTest, missing_tools, onit, output, skip, wait_for};
 use nix::sys::signal::Signal;
 use onit::machine::system::STOP_BUDGET;
 use onit::machine::{ServiceState, history};
@@ -102,6 +102,15 @@ fn the_pages_are_clean_and_have_all_that_is_looked_for() {
 fn page_title(name: &str) -> String {
     let (title, number) = name.rsplit_once('.').expect("a section");
     format!("{}({number})", title.to_uppercase())
+}
+
+#[test]
+fn the_diagram_of_states_in_the_documents_is_what_onit_prints() {
+    let mut command = Command::new(onit());
+    command.args(["states", "--mermaid"]);
+    let printed = output(command);
+    assert!(printed.code == 0 && printed.stdout.starts_with("stateDiagram-v2\n"), "{printed:?}");
+    assert!(source("docs/architecture.md").contains(&format!("```mermaid\n{}```\n", printed.stdout)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::restarts::{told, wait_state};
 use crate::slow_exec::Lease;
-use crate::svdir::{Phase, SOON, Service, SvDir, UnderTest, missing_tools, skip, wait_for};
+use crate::svdir::{Ending, Phase, SOON, Service, SvDir, UnderTest, missing_tools, skip, wait_for};
 use crate::verbs::{fails, start, verb, well};
 use nix::sys::signal::Signal;
 
@@ -51,6 +51,26 @@ fn a_oneshot_is_done_when_its_setup_is_and_runs_again_when_it_is_told_to() {
     well(&sv, &["once", "--no-wait", "job"]);
     wait_for("another run", SOON, || (ran(&job).len() == 3).then_some(()));
     wait_state(&sv, "job", "done");
+}
+
+#[test]
+fn a_oneshot_that_has_failed_is_told_by_the_exit_code_unless_it_has_done_its_work_before() {
+    for (mends, code) in [(false, 111), (true, 0)] {
+        let sv = SvDir::new();
+        let job = sv.service("job").exec("setup", "#!/bin/sh\n[ -e go ] || exit 111\n").create();
+        let onit = start(&sv, UnderTest::Onit);
+        wait_state(&sv, "job", "failed");
+        if mends {
+            job.write("go", "");
+            well(&sv, &["up", "--no-wait", "job"]);
+            wait_state(&sv, "job", "done");
+            std::fs::remove_file(job.path().join("go")).expect("removed");
+            well(&sv, &["up", "--no-wait", "job"]);
+            wait_state(&sv, "job", "failed");
+        }
+        onit.signal(Signal::SIGTERM);
+        assert_eq!(onit.wait_end(SOON), Ending::Code(code), "{}", onit.stderr());
+    }
 }
 
 #[test]

@@ -1062,7 +1062,7 @@ fn shells_complete_verbs_and_services() {
         assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
         output.stdout.lines().next().unwrap_or_default().to_owned()
     };
-    assert_eq!(complete("onit sta", 1), "status start");
+    assert_eq!(complete("onit sta", 1), "status states start");
     assert_eq!(complete("onit restart w", 2), "web web/log worker");
     assert_eq!(complete("onit d wo", 2), "worker");
     assert_eq!(complete("onit wait re", 2), "ready");

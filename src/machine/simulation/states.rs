@@ -1,0 +1,144 @@
+//! The diagram of states is that of the machine: every change that it can make is there, and no other.
+
+use super::*;
+use crate::machine::ServiceState;
+use crate::machine::restart::{Backoff, MaxRestarts};
+use crate::machine::states::{Cause, changes as changes_told};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Order(Command),
+    Ends(u8),
+    Ready,
+    Tick,
+    Pass,
+    /// What it depends on is another than it was.
+    Gate(Gate),
+}
+
+impl Happening {
+    const ALL: [Happening; 16] = [
+        Happening::Order(Command::Up),
+        Happening::Order(Command::Down),
+        Happening::Order(Command::Once),
+        Happening::Order(Command::Exit),
+        Happening::Order(Command::Term),
+        Happening::Ends(0),
+        Happening::Ends(3),
+        Happening::Ends(100),
+        Happening::Ends(111),
+        Happening::Ends(125),
+        Happening::Ready,
+        Happening::Tick,
+        Happening::Pass,
+        Happening::Gate(Gate::Open),
+        Happening::Gate(Gate::Waiting),
+        Happening::Gate(Gate::Skipped),
+    ];
+
+    fn cause(self) -> Cause {
+        match self {
+            Happening::Order(_) => Cause::Order,
+            Happening::Ends(_) => Cause::End,
+            Happening::Ready => Cause::Ready,
+            Happening::Tick | Happening::Pass | Happening::Gate(_) => Cause::Time,
+        }
+    }
+
+    fn happens_to(self, world: &mut World) {
+        match self {
+            Happening::Order(command) => _ = world.order(command),
+            Happening::Ends(code) if !world.living.is_empty() => _ = world.ends(Exit::Code(code)),
+            Happening::Ready if world.known.awaited && world.service.view().phase == Phase::Run => {
+                world.says_that_it_is_ready();
+            }
+            Happening::Tick => {
+                world.now = world.service.deadline().map_or(world.now, |at| at.max(world.now));
+                world.ticks();
+            }
+            Happening::Pass if world.service.deadline().is_none() => world.pass(SECOND),
+            Happening::Gate(gate) => {
+                // Who waits for others is looked at again when they change; all else at its next start.
+                world.gate = gate;
+                if world.service.state() == ServiceState::Waiting {
+                    world.handle(Event::Tick);
+                }
+            }
+            Happening::Ends(_) | Happening::Ready | Happening::Pass => {}
+        }
+    }
+}
+
+/// The state, at whatever time it was reached.
+fn abstracted(world: &World) -> String {
+    let mut memory = world.service.memory().abstracted();
+    for at in memory.instants() {
+        *at = match *at {
+            0 => 0,
+            past if past <= world.now.0 + 1 => 1,
+            _ => 2,
+        };
+    }
+    let last = world.service.history().last_end().map(|end| (end.asked, end.is_success, end.over));
+    let ends = world.service.history().lives().len().min(3);
+    format!("{:?} {last:?} {ends} {:?} {}", memory.pack(), world.gate, world.known.owed)
+}
+
+type Change = (&'static str, &'static str, &'static str);
+
+/// Every change of this world.
+fn explore(first: World, changes: &mut BTreeSet<Change>) {
+    let mut seen = HashSet::from([abstracted(&first)]);
+    let mut front = VecDeque::from([first]);
+    while let Some(world) = front.pop_front() {
+        for happening in Happening::ALL {
+            let mut next = world.clone();
+            happening.happens_to(&mut next);
+            let (before, after) = (world.service.state(), next.service.state());
+            if before != after {
+                changes.insert((before.word(), happening.cause().word(), after.word()));
+            }
+            if seen.insert(abstracted(&next)) {
+                front.push_back(next);
+            }
+        }
+    }
+}
+
+fn worlds() -> impl Iterator<Item = World> {
+    let setups = [Program::Absent, Program::Runs, Program::Refused(Refusal::Exec)];
+    let finishes = [Program::Absent, Program::Runs];
+    let runs = [None, Some(Refusal::Exec)];
+    let all = setups.into_iter().flat_map(move |setup| finishes.into_iter().map(move |finish| (setup, finish)));
+    let all = all.flat_map(move |(setup, finish)| runs.into_iter().map(move |run| (setup, finish, run)));
+    all.flat_map(|(setup, finish, run)| {
+        [Readiness::None, Readiness::Descriptor(3)].into_iter().flat_map(move |readiness| {
+            let oneshots = [false, setup == Program::Runs];
+            oneshots.into_iter().map(move |oneshot| {
+                let programs = Programs { setup, oneshot, run, finish, ..Programs::RUN };
+                let limits = Limits { up_limit: Some(SECOND * 5), ..Limits::of(&ServiceRules::ONIT) };
+                let world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
+                let mut world = world.with(programs).limited(limits);
+                (world.readiness, world.restarts.restart) = (readiness, Restart::OnFailure);
+                world.restarts.backoff = Backoff { min: SECOND, max: SECOND, reset: Duration::ZERO };
+                world.restarts.max_restarts = Some(MaxRestarts { count: 1, window: SECOND * 3 });
+                world
+            })
+        })
+    })
+}
+
+#[test]
+fn the_diagram_of_states_has_every_change_and_no_other() {
+    let mut changes = BTreeSet::new();
+    for mut world in worlds() {
+        world.begin();
+        explore(world, &mut changes);
+    }
+    let told: Vec<Change> = changes_told().map(|(from, cause, to)| (from.word(), cause.word(), to.word())).collect();
+    let missing: Vec<_> = changes.iter().filter(|change| !told.contains(change)).collect();
+    let invented: Vec<_> = told.iter().filter(|change| !changes.contains(change)).collect();
+    assert!(missing.is_empty() && invented.is_empty(), "missing: {missing:?}; invented: {invented:?}");
+    assert_eq!(told.len(), changes.len(), "each once");
+}
