@@ -8,8 +8,8 @@ use crate::exit;
 use crate::machine::{Mono, Pid, ServiceState};
 use crate::sys::{Errno, fs, say::say};
 use crate::wire::api::ServiceStatus;
-use crate::wire::select::matches;
-use crate::wire::svdir::SERVICES;
+use crate::wire::select::{matches, pattern};
+use crate::wire::svdir::{SERVICES, template_and_instance};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -170,6 +170,10 @@ impl Connection {
         there.filter(|there| there.exists()).unwrap_or_else(|| path.to_owned())
     }
 
+    fn as_seen(&self, path: &Path) -> PathBuf {
+        if self.is_elsewhere() { self.as_seen_there(path) } else { path.to_owned() }
+    }
+
     /// The sockets that were looked for and did not help.
     pub fn sockets(&self) -> Vec<PathBuf> {
         self.tried.iter().map(|(socket, _)| socket.clone()).collect()
@@ -293,7 +297,7 @@ impl Connection {
             *known = Some(self.everything()?.into_iter().map(|service| (service.name, service.logger)).collect());
         }
         let matching = |(name, logger): &&(String, bool)| {
-            if word == "all" { !logger } else { name == word || matches(word, name) }
+            if word == "all" { !logger } else { name == word || matches(&pattern(word), name) }
         };
         let found: Vec<String> = known.iter().flatten().filter(matching).map(|(name, _)| name.clone()).collect();
         if found.is_empty() && word != "all" {
@@ -398,7 +402,13 @@ impl Connection {
     pub fn place(&self, target: &Target) -> PathBuf {
         match &target.way {
             Via::Files(path) => path.clone(),
-            Via::Api => stands(&self.directory, &target.name),
+            Via::Api => {
+                let place = stands(&self.directory, &target.name);
+                let is_instance = template_and_instance(target.name.as_bytes()).is_some();
+                // An instance of a template has no place but the runtime mirror, unless it is a link.
+                let view = self.api.as_ref().filter(|_| is_instance && !place.exists());
+                view.map_or(place, |api| self.as_seen(Path::new(&api.hello().view)).join(&target.name))
+            }
         }
     }
 
@@ -437,7 +447,7 @@ fn can_be_name(word: &str) -> bool {
 
 /// Whether a word may name several services, so that it takes a list of them.
 pub fn is_many(word: &str) -> bool {
-    word == "all" || (!is_path(word) && word.contains(['*', '?', '[']))
+    word == "all" || (!is_path(word) && pattern(word).contains(['*', '?', '[']))
 }
 
 /// Where a service is whose name is told like this. Bytes that are no UTF-8 are told as U+FFFD.

@@ -49,6 +49,8 @@ mod pidns;
 pub mod power;
 mod print;
 #[cfg(feature = "cli")]
+pub mod scale;
+#[cfg(feature = "cli")]
 pub mod states;
 #[cfg(feature = "cli")]
 pub mod status;

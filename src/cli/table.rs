@@ -3,7 +3,7 @@
 use super::term;
 use super::wait;
 use super::{
-    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, states,
+    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, scale, states,
     status, upgrade,
 };
 use crate::{exit, sys::say::say};
@@ -196,6 +196,15 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             order("enable", &[], "remove its file \"down\", and start it"),
             order("disable", &[], "make a file \"down\", and stop it"),
             order("exit", &["x", "e"], "stop it, and leave it"),
+            Verb {
+                takes: NOTHING,
+                ..ask(
+                    "scale",
+                    "[-v] [-t SEC] [--no-wait] NAME=N...",
+                    "so many instances of the template NAME@",
+                    runs!(scale::Scale),
+                )
+            },
             Verb {
                 takes: NOTHING,
                 ..ask("rescan", "", "look at the whole directory, also at what was refused", runs!(inspect::Rescan))

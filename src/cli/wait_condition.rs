@@ -67,6 +67,9 @@ pub enum Verdict {
 }
 
 impl Before {
+    /// It was not there.
+    pub const NOTHING: Before = Before { pid: None, since: 0.0 };
+
     /// As it is now.
     pub fn of(service: &ServiceStatus) -> Before {
         Before { pid: service.pid, since: service.since }

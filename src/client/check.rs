@@ -1,7 +1,10 @@
 //! `./check` says whether a service is available, as with `sv`.
 
 use crate::machine::Mono;
+use crate::wire::svdir::template_and_instance;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,10 +14,15 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(400);
 /// How often one that runs is looked at, where nothing tells when it ends.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
-/// How it is run in this service directory.
+/// How it is run in this service directory. That of an instance is told which one it is, as `run` is.
 pub(crate) fn command(service: &Path) -> Command {
     let mut command = Command::new("./check");
     command.current_dir(service).stdin(Stdio::null()).stdout(Stdio::null());
+    let name = service.file_name().unwrap_or_default().as_bytes();
+    if let Some((_, instance)) = template_and_instance(name) {
+        let instance = OsStr::from_bytes(instance);
+        command.arg(instance).env("ONIT_INSTANCE", instance);
+    }
     command
 }
 

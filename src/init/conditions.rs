@@ -87,7 +87,8 @@ impl Init {
 
     /// Everything has been taken in: what stands for none of it may be a slip.
     pub(super) fn warn_of_unmatched(&self) {
-        let names: Vec<String> = self.table.names().map(|name| name.to_string_lossy().into_owned()).collect();
+        let names = self.table.names().chain(self.scan.templates.names());
+        let names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
         for pattern in self.config.selection.unmatched(&names) {
             let pattern = excerpt(pattern).replace(char::is_control, "?");
             self.config.log.warn(None, &format_args!("ONIT_ENABLE says {pattern}, and there is no such service"));

@@ -7,6 +7,7 @@ use super::entrypoint::{self, Words};
 use super::launcher::{self, Manner};
 use super::log::{Failure, Log};
 use super::personality::Personality;
+use super::table::Identity;
 use super::{Init, Refused, scan};
 use crate::exit;
 use crate::sys::manager::Manager;
@@ -325,7 +326,7 @@ impl Init {
     fn adopt_only(&mut self, path: &std::path::Path) -> Result<(), Failure> {
         let unreachable = |errno| Failure { verb: "change to", path: "directory", errno };
         let dir = fs::open_path(path).map_err(unreachable)?;
-        let id = fs::identity(&dir).map_err(unreachable)?;
+        let id = Identity::new(fs::identity(&dir).map_err(unreachable)?, None);
         self.adopt(path.as_os_str().to_os_string(), id, dir).map_err(|Refused { failure, .. }| failure)
     }
 }

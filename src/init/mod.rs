@@ -20,6 +20,7 @@ pub mod idle;
 mod index;
 mod initctl;
 mod inputs;
+mod instances;
 mod journal;
 mod last;
 mod launcher;

@@ -18,6 +18,7 @@ pub const LONGEST: usize = 1024;
 
 const EMPTY_NAME: &str = "the name of the service is empty";
 const NO_NAME: &str = "the name of a service is missing";
+const NO_SCALE: &str = "it takes NAME=NUMBER";
 
 /// The variable that names the directory of services to the processes of its services.
 pub const DIRECTORY_VARIABLE: &str = "ONIT_SVDIR";
@@ -33,6 +34,8 @@ pub enum Request<'a> {
     History(&'a [u8]),
     /// This is to be done with it.
     Order(Order, &'a [u8]),
+    /// The template of this name is to have so many instances.
+    Scale(&'a [u8], u64),
     /// The directory is looked at.
     Rescan,
     /// Every transition is told from now on.
@@ -160,6 +163,8 @@ impl Request<'_> {
             ("status", name) => Ok(Request::Status(name)),
             ("history", Some(name)) => Ok(Request::History(name)),
             ("history", None) => Err(NO_NAME),
+            ("scale", Some(words)) => scale(words).ok_or(NO_SCALE),
+            ("scale", None) => Err(NO_SCALE),
             ("rescan", None) => Ok(Request::Rescan),
             ("subscribe", None) => Ok(Request::Subscribe),
             ("hello" | "rescan" | "subscribe", Some(_)) => Err("it takes no name"),
@@ -170,10 +175,18 @@ impl Request<'_> {
     /// Whether it changes anything.
     pub fn is_order(&self) -> bool {
         match self {
-            Request::Order(..) | Request::Rescan => true,
+            Request::Order(..) | Request::Scale(..) | Request::Rescan => true,
             Request::Hello | Request::Status(_) | Request::History(_) | Request::Subscribe => false,
         }
     }
+}
+
+/// `NAME=N`.
+fn scale(words: &[u8]) -> Option<Request<'_>> {
+    let (name, count) = words.split_at_checked(words.iter().rposition(|byte| *byte == b'=')?)?;
+    let count = std::str::from_utf8(count.get(1..)?).ok()?;
+    let is_number = !name.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| count.parse().ok()).flatten().map(|count| Request::Scale(name, count))
 }
 
 /// One line of an answer: an object with one key.

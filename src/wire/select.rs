@@ -1,5 +1,7 @@
 //! Names of services and patterns for them, and which services start by themselves.
 
+use std::borrow::Cow;
+
 /// Whether a name is what a pattern of the shell stands for. `*`, `?` and `[…]` do not stand for a slash, so that `*`
 /// means no logger, and `*/log` every one.
 pub fn matches(pattern: &str, name: &str) -> bool {
@@ -63,6 +65,14 @@ fn set(pattern: &[char], this: char) -> Option<(bool, &[char])> {
         }
     }
     Some((within != negated, rest))
+}
+
+/// The pattern that a word stands for: `web@all` is all instances of `web@`.
+pub fn pattern(word: &str) -> Cow<'_, str> {
+    match word.strip_suffix("@all") {
+        Some(template) if !template.is_empty() => format!("{template}@*").into(),
+        Some(_) | None => word.into(),
+    }
 }
 
 /// Which services start by themselves, as the environment says. Patterns are separated by blanks or commas.
@@ -197,6 +207,14 @@ mod tests {
         let enabled = |pattern| Selection::of(pattern, "").reason("queue@12").is_none();
         assert!(["queue", "queue@", "queue@12", "queue@*", "qu*", "queue@1?"].into_iter().all(enabled));
         assert!(!["queue@1", "que", "queue@12@", "12"].into_iter().any(enabled));
+    }
+
+    #[test]
+    fn all_behind_a_template_is_every_instance() {
+        assert_eq!(
+            ["web@all", "w*@all", "@all", "all", "web@1"].map(pattern),
+            ["web@*", "w*@*", "@all", "all", "web@1"]
+        );
     }
 
     #[test]

@@ -237,7 +237,7 @@ macro_rules! small_files {
             }
             /// Which services it stands for, if its name ends in `@`.
             instances: Instances = "instances" {
-                for ONIT, default "", read by nothing, parse svdir::Instances::parse;
+                for ONIT, default "", read by supervisor, parse svdir::Instances::parse;
                 hint "write a number, $VARIABLE, or one name a line"; systemd Lost("no equivalent: enable each, as NAME@INSTANCE.service")
             }
             /// How `health` is asked, and what follows.
@@ -265,6 +265,7 @@ macro_rules! text {
 
 macro_rules! reader {
     (nothing, $type:ident, $parse:path) => { Reader::Nothing };
+    (supervisor, $type:ident, $parse:path) => { Reader::Supervisor };
     (onit, $type:ident, $parse:path, $moment:ident, $($place:ident).+) => {
         Reader::Input(
             Moment::$moment,

@@ -21,6 +21,7 @@ mod examples;
 mod faults;
 mod images;
 mod in_containers;
+mod instances;
 mod isolation;
 mod json_lines;
 mod loggers;
