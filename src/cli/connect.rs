@@ -11,6 +11,7 @@ use crate::wire::api::ServiceStatus;
 use crate::wire::select::{matches, pattern};
 use crate::wire::svdir::{SERVICES, template_and_instance};
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -168,10 +169,6 @@ impl Connection {
         let root = self.supervisor().map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
         let there = root.and_then(|root| Some(root.join(path.strip_prefix("/").ok()?)));
         there.filter(|there| there.exists()).unwrap_or_else(|| path.to_owned())
-    }
-
-    fn as_seen(&self, path: &Path) -> PathBuf {
-        if self.is_elsewhere() { self.as_seen_there(path) } else { path.to_owned() }
     }
 
     /// The sockets that were looked for and did not help.
@@ -403,11 +400,14 @@ impl Connection {
         match &target.way {
             Via::Files(path) => path.clone(),
             Via::Api => {
-                let place = stands(&self.directory, &target.name);
-                let is_instance = template_and_instance(target.name.as_bytes()).is_some();
-                // An instance of a template has no place but the runtime mirror, unless it is a link.
-                let view = self.api.as_ref().filter(|_| is_instance && !place.exists());
-                view.map_or(place, |api| self.as_seen(Path::new(&api.hello().view)).join(&target.name))
+                let (own, logger) = target.name.strip_suffix("/log").map_or((&*target.name, ""), |own| (own, "log"));
+                match template_and_instance(own.as_bytes()) {
+                    // That of an instance is its template's, unless it is a link.
+                    Some((template, _)) if self.directory.join(own).symlink_metadata().is_err() => {
+                        self.directory.join(OsStr::from_bytes(template)).join(logger)
+                    }
+                    Some(_) | None => stands(&self.directory, &target.name),
+                }
             }
         }
     }

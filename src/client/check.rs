@@ -14,16 +14,20 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(400);
 /// How often one that runs is looked at, where nothing tells when it ends.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
-/// How it is run in this service directory. That of an instance is told which one it is, as `run` is.
+/// How it is run in this service directory.
 pub(crate) fn command(service: &Path) -> Command {
     let mut command = Command::new("./check");
     command.current_dir(service).stdin(Stdio::null()).stdout(Stdio::null());
-    let name = service.file_name().unwrap_or_default().as_bytes();
-    if let Some((_, instance)) = template_and_instance(name) {
+    tell_instance(&mut command, service.file_name().unwrap_or_default());
+    command
+}
+
+/// The `check` of an instance is told which one it is, as its `run` is.
+pub(crate) fn tell_instance(command: &mut Command, name: &OsStr) {
+    if let Some((_, instance)) = template_and_instance(name.as_bytes()) {
         let instance = OsStr::from_bytes(instance);
         command.arg(instance).env("ONIT_INSTANCE", instance);
     }
-    command
 }
 
 /// As with `sv`, one that a signal ends does not stand in the way.

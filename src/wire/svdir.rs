@@ -362,7 +362,8 @@ pub fn is_template(name: &[u8]) -> bool {
 /// Of `NAME@x`: the name of the template, `NAME@`, and the instance, `x`. `None` if no instance is called so.
 pub fn template_and_instance(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let (template, instance) = name.split_at_checked(name.iter().position(|byte| *byte == b'@')? + 1)?;
-    let is_one = is_template(template) && !instance.is_empty() && !instance.ends_with(b"@");
+    let is_one =
+        is_template(template) && !instance.is_empty() && !instance.contains(&b'/') && !instance.ends_with(b"@");
     is_one.then_some((template, instance))
 }
 
@@ -692,7 +693,7 @@ mod tests {
         let of = |name: &'static str| template_and_instance(name.as_bytes());
         assert_eq!(of("web@1"), Some((&b"web@"[..], &b"1"[..])));
         assert_eq!(of("web@a@b"), Some((&b"web@"[..], &b"a@b"[..])));
-        assert_eq!(["web", "web@", "@", "@1", "web@1@", ""].map(of), [None; 6]);
+        assert_eq!(["web", "web@", "@", "@1", "web@1@", "web@1/log", ""].map(of), [None; 7]);
         let is = |name: &&str| is_template(name.as_bytes());
         assert!(["web@", "w@"].iter().all(is) && !["web", "@", "web@1", "web@1@", ""].iter().any(is));
     }

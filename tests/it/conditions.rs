@@ -31,6 +31,7 @@ pub fn replace(sv: &SvDir, onit: &Supervisor, fails: bool) {
     } else {
         well(sv, &["upgrade", &onit.pid().to_string()]);
     }
+    onit.wait_for("an answer", SOON, || (verb(sv, &["rescan"]).code == 0).then_some(()));
 }
 
 fn states(sv: &SvDir, names: &[&str]) -> Vec<String> {
