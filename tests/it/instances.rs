@@ -146,7 +146,7 @@ fn stock_tools_find_an_instance_in_the_runtime_mirror() {
     assert!(said.code == 0 && said.stdout.starts_with(&format!("run: {path}: (pid {pid}) ")), "{said:?}");
     assert_eq!(sv.tool("svok", &[&path]).code, 0);
     assert_eq!(sv.tool("sv", &["-w", "60", "restart", &path]).code, 0);
-    in_view(&sv, "web@1").wait_other(pid);
+    in_view(&sv, "web@1").wait_other(u32::try_from(pid).expect("a pid"));
     assert_eq!(sv.tool("sv", &["-w", "60", "down", &path]).code, 0);
     assert_eq!(
         (told(&sv, "web@1")["state"].clone(), told(&sv, "web@2")["state"].clone()),
