@@ -12,13 +12,13 @@ LEAN    = -C relocation-model=static -C link-arg=-Wl,-T,$(CURDIR)/static.ld
 CROSS   = -C linker=rust-lld -C link-self-contained=yes -C target-feature=+crt-static -C relocation-model=static
 
 # What the tests compare with, and run: `make test-deps`.
-PACKAGES = runit daemontools s6 supervisor redis-server redis-tools busybox-static perl runc tini dumb-init catatonit \
+PACKAGES = runit daemontools s6 supervisor redis-server redis-tools nginx-light postgresql busybox-static perl runc tini dumb-init catatonit \
 	qemu-system-x86 qemu-system-arm e2fsprogs xz-utils socat strace systemd python3 mandoc zsh fish
 
 # What is looked at besides: `lint`, or `format` alone where clippy is told to compile.
 LINT   ?= lint
 
-.PHONY: all help run test test-deps bench soak mutants static tiny boxed install lint format features size
+.PHONY: all help run test test-deps bench soak fuzz mutants static tiny boxed install lint format features size
 
 all:	## build target/release/onit
 	$(CARGO) build --release
@@ -95,6 +95,14 @@ size: static	## show the size of the static binary
 
 bench: test-deps static	## compare with other supervisors on this machine
 	ONIT=$(CURDIR)/$(STATIC) $(CARGO) bench
+
+# Each decoder is fed for a minute (FUZZ=600: longer), from what is in fuzz/corpus/ on.
+FUZZ ?= 60
+fuzz:	## feed the decoders with anything, a minute each
+	@rustup toolchain list 2>/dev/null | grep -q ^nightly || rustup toolchain install nightly --profile minimal --no-self-update
+	@cargo fuzz --version >/dev/null 2>&1 || $(CARGO) install --quiet --locked cargo-fuzz
+	@for target in $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs)); do \
+	  rustup run nightly cargo fuzz run $$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ) -print_final_stats=1 || exit; done
 
 # What takes too long for every day.
 soak: test-deps static	## what takes too long for every day (10,000 services, storms, other kernels)

@@ -3,9 +3,9 @@
 use super::connect::{Connection, Target, Via};
 use super::pidns::{self, Seen};
 use super::term::{self, Paint, Tone};
-use super::{format, status};
+use super::{changed, format, status};
 use crate::machine::{ServiceState, Want};
-use crate::sys::fs;
+use crate::sys::{Errno, fs};
 use crate::wire::api::{RunRecord, ServiceStatus};
 use crate::wire::tai::Tai;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -39,8 +39,15 @@ pub fn lines(talk: &mut Connection, target: &Target, service: &ServiceStatus, pa
         say("since", format!("{} ({})", format::moment(service.since), format::span(service.seconds)));
     }
     say("want", want(service));
+    if let Some(text) = says(service) {
+        say("says", term::cut(&text, usize::MAX));
+    }
     if let Some(why) = why(service, &lives) {
         say("why", why);
+    }
+    let changed = changed::since_start(service, &talk.place(target));
+    if !changed.is_empty() {
+        say("changed", format!("{} since its start; \"onit restart\" applies that", changed.join(", ")));
     }
     if service.restarts.is_some() {
         say("restarts", restarts(service));
@@ -89,6 +96,14 @@ fn want(service: &ServiceStatus) -> String {
         text.push_str(", and to be left alone");
     }
     text + if service.enabled { "" } else { "; does not start by itself (there is a file \"down\")" }
+}
+
+/// What it says of itself.
+fn says(service: &ServiceStatus) -> Option<String> {
+    let reloads = service.reloading.filter(|reloads| *reloads).map(|_| "reloading".to_owned());
+    let error = service.errno.filter(|errno| *errno != 0).map(|errno| Errno::from_raw(errno).desc().to_owned());
+    let parts: Vec<String> = [reloads, service.status_text.clone(), error].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn restarts(service: &ServiceStatus) -> String {

@@ -164,23 +164,6 @@ fn masked(name: &str, value: &str) -> String {
     url.unwrap_or_else(|| value.to_owned())
 }
 
-/// Let the supervisor look at the whole directory again, also at what was refused before.
-#[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(help_triggers("-h", "--help"))]
-pub struct Rescan {}
-
-impl Rescan {
-    /// Asks. Returns the exit code.
-    pub fn run(&self) -> i32 {
-        let mut talk = Connection::open();
-        let asked = match talk.api() {
-            Ok(api) => api.rescan().map_err(|failure| CliError::new(exit::FAILED, format!("rescan: {failure}"))),
-            Err(trouble) => Err(trouble),
-        };
-        asked.map_or_else(|trouble| trouble.report(), |()| exit::OK)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

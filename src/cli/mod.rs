@@ -6,6 +6,8 @@ mod arrival;
 #[cfg(not(feature = "cli"))]
 pub mod bare;
 #[cfg(feature = "cli")]
+mod changed;
+#[cfg(feature = "cli")]
 pub mod check;
 #[cfg(feature = "cli")]
 pub mod completion;
@@ -48,6 +50,8 @@ mod pidns;
 #[cfg(feature = "cli")]
 pub mod power;
 mod print;
+#[cfg(feature = "cli")]
+pub mod rescan;
 #[cfg(feature = "cli")]
 pub mod scale;
 #[cfg(feature = "cli")]

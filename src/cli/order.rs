@@ -135,7 +135,8 @@ fn condition(order: api::Order, before: &ServiceStatus) -> Option<WaitCondition>
         | Order::Usr1
         | Order::Usr2
         | Order::Abrt
-        | Order::Winch => None,
+        | Order::Winch
+        | Order::Ready => None,
     }
 }
 

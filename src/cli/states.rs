@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const HEADINGS: &[&str] = &["FROM", "BY", "TO"];
 
-/// The states of a service, and what leads from one to another: an order, the end of its process, that it is ready, or
-/// time. It asks nobody.
+/// The states of a service, and what leads from one to another: an order, the end of its process, that it is ready, time,
+/// or what it says of itself. It asks nobody.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct States {

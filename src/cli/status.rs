@@ -1,9 +1,8 @@
 //! `onit status`: where every service stands, in a table; of one that is named, everything that is known.
 
 use super::connect::{CliError, Connection, Target, worse};
-use super::detail;
-use super::format;
 use super::term::{self, Cell, Colour, Paint, Table, Tone};
+use super::{changed, detail, format};
 use crate::client::{Deadline, api::Api};
 use crate::exit;
 use crate::machine::{Mono, ServiceState, Want};
@@ -73,6 +72,7 @@ impl Status {
             _ => {
                 let mut lines = table(&services).lines(paint, term::width());
                 lines.extend(summary(&services, lines.len()));
+                lines.extend(changed_lines(&talk, &services));
                 if talk.is_elsewhere() {
                     lines.push(ELSEWHERE.into());
                 }
@@ -250,6 +250,15 @@ fn summary(services: &[ServiceStatus], lines: usize) -> Option<String> {
         amiss => format!("{} services, {amiss} not as wanted: {}", services.len(), names.join(" ")),
     };
     Some(term::cut(&line, columns))
+}
+
+/// Which of them were changed since their start.
+fn changed_lines(talk: &Connection, services: &[ServiceStatus]) -> Option<String> {
+    let is_changed =
+        |service: &&ServiceStatus| !changed::since_start(service, &talk.place(&talk.target(&service.name))).is_empty();
+    let names: Vec<&str> = services.iter().filter(is_changed).map(|service| service.name.as_str()).collect();
+    let line = format!("(changed since their start: {}; \"onit rescan --dry-run\" tells what)", names.join(" "));
+    (!names.is_empty()).then(|| term::cut(&line, usize::MAX))
 }
 
 /// Without what changes by itself: what is left says that something has happened.

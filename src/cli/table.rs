@@ -3,8 +3,8 @@
 use super::term;
 use super::wait;
 use super::{
-    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, scale, states,
-    status, upgrade,
+    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, rescan, scale,
+    states, status, upgrade,
 };
 use crate::{exit, sys::say::say};
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs};
@@ -196,6 +196,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             order("enable", &[], "remove its file \"down\", and start it"),
             order("disable", &[], "make a file \"down\", and stop it"),
             order("exit", &["x", "e"], "stop it, and leave it"),
+            order("ready", &[], "it is ready, whatever it says of that itself"),
             Verb {
                 takes: NOTHING,
                 ..ask(
@@ -207,7 +208,12 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             },
             Verb {
                 takes: NOTHING,
-                ..ask("rescan", "", "look at the whole directory, also at what was refused", runs!(inspect::Rescan))
+                ..ask(
+                    "rescan",
+                    "[--dry-run]",
+                    "look at the whole directory, also at what was refused",
+                    runs!(rescan::Rescan),
+                )
             },
         ],
     ),

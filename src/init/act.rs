@@ -3,16 +3,17 @@
 use super::Init;
 use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
+use super::readiness::ReadyEnd;
 use super::report::seen;
 use super::table::{LogPipe, SlotId};
 use super::warnings::Matter;
 use crate::machine::restart::{Cause, MaxRestarts};
 use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
-use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan};
+use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan, Value, Variable};
 use crate::sys::{Errno, fs, process};
 use crate::wire::journal::Field;
 use crate::wire::{control, status, svdir};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
@@ -48,6 +49,7 @@ impl Init {
         self.warn_if_changed(at, &mut told, &mut ended, true);
         self.table.journal.set(Field::Doing, 0);
         self.forget_lateness(at, &before);
+        self.forget_stored(at);
         self.trace(at, &before);
         self.table.touch(at);
         self.pause_or_resume_control(at);
@@ -130,6 +132,14 @@ impl Init {
                 let trouble = format!("not ready within {limit} (timeout-up); stopping it");
                 self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
             }
+            Effect::Silent(_, span) => {
+                self.wait_for_exec();
+                let trouble = span.map_or_else(
+                    || "watchdog: it says WATCHDOG=trigger; stopping it".to_owned(),
+                    |span| format!("watchdog: nothing heard for {}; stopping it", svdir::span_text(span)),
+                );
+                self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
+            }
             Effect::DownFile(down) => self.set_down_file(at, down),
         }
     }
@@ -178,12 +188,12 @@ impl Init {
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
         let environment = self.environment_of(at);
         self.wait_for_exec();
-        let ready_pipe = match script {
-            Script::Run => self.new_ready_pipe(at),
-            Script::Setup | Script::Finish(_) | Script::Control(_) => Ok(None),
+        let ready_end = match script {
+            Script::Run => self.new_ready_link(at),
+            Script::Setup | Script::Finish(_) | Script::Control(_) => Ok(ReadyEnd::None),
         };
-        let ready_pipe = match ready_pipe {
-            Ok(pipe) => pipe,
+        let ready_end = match ready_end {
+            Ok(end) => end,
             Err(errno) => {
                 self.warn_of_exec_error(at, script, errno);
                 return Event::NotSpawned(Refusal::Fork);
@@ -197,11 +207,15 @@ impl Init {
             LogPipe::Producer { pipe, .. } => pipe.as_ref().map(|pipe| Descriptor { from: pipe.as_fd(), to: 1 }),
             LogPipe::Logger { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
         };
-        let ready = ready_pipe.as_ref().map(|pipe| Descriptor { from: pipe.write.as_fd(), to: pipe.number });
+        let ready = ready_end.descriptor();
         let log = pipe.filter(|pipe| ready.as_ref().is_none_or(|ready| ready.to != pipe.to));
-        let descriptors: Vec<Descriptor> = log.into_iter().chain(ready).collect();
+        let stored = slot.stored.as_ref().filter(|_| script == Script::Run);
+        let kept = stored.map(|store| store.variables()).unwrap_or_default();
+        let stored = stored.into_iter().flat_map(|store| store.descriptors());
+        let descriptors: Vec<Descriptor> = log.into_iter().chain(stored).chain(ready).collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
-        let variables = environment.variables();
+        let variables: Vec<_> =
+            environment.variables().into_iter().chain(ready_end.variables()).chain(of_kept(&kept)).collect();
         let plan = Plan {
             dir: Some(&slot.dir),
             environment: &variables,
@@ -362,10 +376,17 @@ impl Init {
     pub(super) fn service_ended(&mut self, at: SlotId, pid: Pid, exit: Exit) {
         let view = self.table.get(at).map(|slot| slot.service.view());
         let life = view.filter(|view| view.phase == Phase::Run && view.pid == Some(pid));
+        if life.is_some() {
+            self.read_ready_link(at); // what it has said in its life
+            if self.goes_on_elsewhere(at) {
+                return;
+            }
+        }
         let is_news = life.is_none_or(|view| self.record_end(at, self.now.since(view.since)));
         let of_setup = view.is_some_and(|view| view.phase == Phase::Setup);
         let was_busy = self.is_busy(at);
         let outcome = self.apply(at, Event::Died(pid, exit));
+        self.close_dead_socket(at);
         if was_busy {
             self.take_bytes(at); // what was ordered before the next death is obeyed before it
         }
@@ -450,6 +471,13 @@ impl Init {
             self.warn(at, &format_args!("still running (pid {pid}); killing it"));
         }
     }
+}
+
+/// What is kept for a `run` is told in these words, and to it alone.
+fn of_kept<'a>(kept: &'a [(&'static str, OsString)]) -> impl Iterator<Item = Variable<'a>> {
+    let words = kept.iter().map(|(name, value)| Variable { name: OsStr::new(*name), value: Value::Text(value) });
+    let pid = Variable { name: OsStr::new("LISTEN_PID"), value: Value::OwnPid };
+    words.chain((!kept.is_empty()).then_some(pid))
 }
 
 /// runit's: the code and 0, or -1 and the signal, with 128 added when a core was dumped.

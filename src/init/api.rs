@@ -14,8 +14,8 @@ use super::mirror;
 use super::report::refused_line;
 use super::table::{LogPipe, SlotId};
 use super::turn::Token;
-use crate::machine::Mono;
 use crate::machine::allowance::Allowance;
+use crate::machine::{Event, Mono, Phase};
 use crate::sys::fs::{self, FileId};
 use crate::sys::socket::{self, Connection, Peer};
 use crate::sys::{Errno, process};
@@ -606,6 +606,9 @@ impl Init {
 
     /// What `enable` and `disable` do besides starting and stopping may fail.
     fn order(&mut self, at: SlotId, order: Order) -> Result<(), Refusal> {
+        if order == Order::Ready {
+            return self.be_ready(at);
+        }
         self.api.down_file = None;
         self.give(at, order.bytes())?;
         match (order, self.api.down_file.take()) {
@@ -613,6 +616,15 @@ impl Init {
             (Order::Disable, Some(why)) => Err((ErrorCode::Failed, format!("{why}; it is only stopped"))),
             _ => Ok(()),
         }
+    }
+
+    /// Somebody else says that it is ready.
+    fn be_ready(&mut self, at: SlotId) -> Result<(), Refusal> {
+        if self.table.get(at).is_none_or(|slot| slot.service.view().phase != Phase::Run) {
+            return Err((ErrorCode::Failed, "it does not run, so it cannot be ready".into()));
+        }
+        self.apply(at, Event::Ready);
+        Ok(())
     }
 
     /// An order goes the way that all orders go, so that it waits for those that were given before.

@@ -4,6 +4,7 @@
 use super::Init;
 use super::table::{Slot, SlotId};
 use super::warnings::Matter;
+use crate::machine::notify::Notification;
 use crate::machine::policy::Inputs;
 use crate::machine::{Command, Event, Exit, Phase, Pid, ServiceState, View};
 use crate::sys::{Errno, fs, is_passing};
@@ -56,9 +57,16 @@ impl Init {
             Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => &[Moment::Start],
             Event::Tick if slot.state() == ServiceState::Waiting => &[Moment::Start],
             Event::Tick if slot.service.is_late(self.now) => &[Moment::Stop],
+            Event::Notify(Notification::Trigger) => &[Moment::Stop],
             Event::Tick => &[],
             Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit),
-            Event::Spawned(_) | Event::NotSpawned(_) | Event::Ready | Event::Drain | Event::Escalate => return,
+            Event::Spawned(_)
+            | Event::NotSpawned(_)
+            | Event::Ready
+            | Event::Notify(_)
+            | Event::Succeeded(_)
+            | Event::Drain
+            | Event::Escalate => return,
         };
         self.look_at_files(at, moments);
         if event == Event::Begin {

@@ -9,7 +9,7 @@ use crate::sys::signals::{self, Signals};
 use crate::sys::wait::{self, Reaped};
 use crate::sys::{fs, process, tracee};
 use crate::wire::journal::{self, Descriptors, Field, Kind, Name, Record, Words};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -251,7 +251,7 @@ fn record(slot: &Slot) -> Record {
             ok: number(&slot.files.ok),
             pipe,
             home: number(&slot.files.home),
-            ready: number(&slot.ready_pipe),
+            ready: slot.ready_link.as_ref().map(|link| link.as_fd().as_raw_fd()),
         },
         removed: slot.removed,
         has_links: slot.has_links,

@@ -178,10 +178,13 @@ impl Init {
         for way in self.dependencies.links.settle() {
             self.warn_of_circle(&way);
         }
-        for at in self.table.services() {
+        let services = self.table.services();
+        let is_down = |slot: &Slot| slot.state() == ServiceState::Down && slot.service.history().begun() == 0;
+        let any_down = services.iter().any(|at| self.table.get(*at).is_some_and(is_down));
+        for at in services {
             let Some(slot) = self.table.get(at).filter(|slot| slot.has_links) else { continue };
-            if slot.service.view().want == Want::Up && self.system.is_up() {
-                self.start_needs(at, |slot| slot.service.history().begun() == 0);
+            if any_down && slot.service.view().want == Want::Up && self.system.is_up() {
+                self.start_needs(at, is_down);
             }
             self.warn_of_unknown(at);
             self.dependencies.due.push_back(at);

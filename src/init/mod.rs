@@ -32,6 +32,7 @@ mod main_process;
 mod mirror;
 mod newroot;
 mod notice;
+mod notify;
 mod pending;
 pub mod personality;
 mod publish;

@@ -9,7 +9,7 @@ use super::config::{Config, Root};
 use super::journal::Journal;
 use super::log::Named;
 use super::mirror::Mirror;
-use super::table::{Files, Identity, LogPipe, Slot, SlotId};
+use super::table::{Files, Identity, LogPipe, ReadyLink, Slot, SlotId};
 use super::watchdog::Watchdog;
 use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
 use crate::machine::service::{Role, Service};
@@ -272,7 +272,7 @@ fn slot(
         return None;
     }
     let mut slot = Slot::new(name, id, dir, service(role)?, files, log_pipe);
-    slot.ready_pipe = ready;
+    slot.ready_link = ready.map(ReadyLink::restore);
     slot.scale = record.scale;
     slot.published = record.shown.map(|stamp| (slot.service.view().in_files(), stamp));
     (slot.removed, slot.has_links) = (record.removed, record.has_links);
@@ -417,7 +417,7 @@ impl Init {
             self.table.own(pid, at);
         }
         self.restore_pending(at);
-        self.restore_ready_pipe(at);
+        self.restore_ready_link(at);
         self.restore_links(at);
         self.restore_why_skipped(at);
         self.listen_for_orders(at);
@@ -609,6 +609,7 @@ impl Init {
             return;
         }
         self.wait_for_exec();
+        self.forget_all_stored();
         self.commit();
         journal.set(Field::Cause, journal::UPGRADE);
         let program = journal::text(journal.words(), journal::PROGRAM);

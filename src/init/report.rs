@@ -41,6 +41,7 @@ impl Init {
         let is_waiting = slot.state() == ServiceState::Waiting;
         let next = slot.service.next_start().filter(|_| !is_waiting).map(|at| seconds(at.since(self.now)));
         let is_up = view.phase == Phase::Run && !slot.is_pending;
+        let said = slot.said.as_ref();
         Some(Line::Service(Box::new(ServiceStatus {
             name: text(&slot.name),
             state: slot.state().into(),
@@ -63,6 +64,9 @@ impl Init {
                 _ => None,
             },
             trouble: slot.warnings.worst().cloned(),
+            reloading: slot.notifies().then(|| slot.service.is_reloading()),
+            status_text: said.map(|said| said.status.clone()).filter(|text| !text.is_empty()),
+            errno: said.and_then(|said| said.errno),
         })))
     }
 

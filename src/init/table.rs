@@ -2,16 +2,18 @@
 
 use super::index::Index;
 use super::journal::Journal;
+use super::notify::{Said, Store};
 use super::warnings::Warnings;
 use crate::machine::fleet::{LogLink, Member};
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, ServiceState, View};
 use crate::sys::fs::{self, FileId};
+use crate::sys::notify::Receiver;
 use crate::wire::svdir::template_and_instance;
 use crate::wire::tai::Tai;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 
@@ -67,7 +69,11 @@ pub struct Slot {
     /// What it is connected with.
     pub log_pipe: LogPipe,
     /// Through this its `run` says that it is ready.
-    pub ready_pipe: Option<OwnedFd>,
+    pub ready_link: Option<ReadyLink>,
+    /// What its `run` has said of itself, by notifications.
+    pub said: Option<Box<Said>>,
+    /// What it has here from one `run` to the next.
+    pub stored: Option<Box<Store>>,
     /// What `supervise/status` says.
     pub published: Option<(View, Tai)>,
     /// When what of `supervise` could not be opened is tried again.
@@ -109,6 +115,31 @@ pub struct Files {
     pub renames_only: bool,
 }
 
+/// Where a `run` says that it is ready.
+#[derive(Debug)]
+pub enum ReadyLink {
+    /// A newline comes out of this.
+    Pipe(OwnedFd),
+    /// Notifications come here.
+    Socket(Receiver),
+}
+
+impl ReadyLink {
+    /// One that a supervisor before us has left.
+    pub fn restore(descriptor: OwnedFd) -> ReadyLink {
+        Receiver::restore(descriptor).map_or_else(ReadyLink::Pipe, ReadyLink::Socket)
+    }
+}
+
+impl AsFd for ReadyLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            ReadyLink::Pipe(pipe) => pipe.as_fd(),
+            ReadyLink::Socket(socket) => socket.as_fd(),
+        }
+    }
+}
+
 /// A service and its logger.
 pub enum LogPipe {
     /// It has no logger and is none.
@@ -140,7 +171,9 @@ impl Slot {
             service,
             files,
             log_pipe,
-            ready_pipe: None,
+            ready_link: None,
+            said: None,
+            stored: None,
             published: None,
             reopen_at: None,
             rewrite_at: None,
@@ -185,6 +218,11 @@ impl Slot {
         matches!(self.log_pipe, LogPipe::Logger { .. })
     }
 
+    /// Whether its `run` may say something of itself by notifications.
+    pub fn notifies(&self) -> bool {
+        matches!(self.ready_link, Some(ReadyLink::Socket(_)))
+    }
+
     /// What the rules for a service and its logger have to know of it.
     pub fn member(&self) -> Member<SlotId> {
         let link = match &self.log_pipe {
@@ -220,6 +258,8 @@ pub struct Table {
     by_pid: Index<Pid>,
     deadlines: Index<Mono>,
     touched: VecDeque<SlotId>,
+    /// How many may say something of themselves by notifications.
+    notifying: usize,
     /// Places that may differ from their records.
     dirty: Vec<SlotId>,
     /// What is not held any more is still open, as long as a record names it: a descriptor of that number must not be
@@ -233,6 +273,7 @@ pub struct Table {
 struct Graveyard {
     slots: Vec<Slot>,
     descriptors: Vec<OwnedFd>,
+    ready_links: Vec<ReadyLink>,
 }
 
 impl Table {
@@ -257,6 +298,7 @@ impl Table {
         if at >= self.slots.len() {
             self.slots.resize_with(at + 1, || None);
         }
+        self.notifying += usize::from(slot.notifies());
         if let Some(place) = self.slots.get_mut(at) {
             *place = Some(Slot { is_dirty: true, ..slot });
             self.dirty.push(at);
@@ -288,9 +330,25 @@ impl Table {
         self.graveyard.descriptors.extend(descriptors);
     }
 
+    /// From now on `run` says by this that it is ready, and not by what it had for that before.
+    pub fn set_ready_link(&mut self, at: SlotId, link: Option<ReadyLink>) {
+        let Some(slot) = self.get_mut(at) else { return };
+        let was_notifying = slot.notifies();
+        let before = std::mem::replace(&mut slot.ready_link, link);
+        let is_notifying = slot.notifies();
+        self.notifying = self.notifying + usize::from(is_notifying) - usize::from(was_notifying);
+        self.graveyard.ready_links.extend(before);
+    }
+
+    /// Whether any service may say something of itself by notifications.
+    pub fn is_any_notifying(&self) -> bool {
+        self.notifying > 0
+    }
+
     /// Lets a service go, with everything held open for it.
     pub fn remove(&mut self, at: SlotId) -> Option<&Slot> {
         let slot = self.slots.get_mut(at)?.take()?;
+        self.notifying -= usize::from(slot.notifies());
         self.dirty.push(at);
         self.free.push(at);
         if let Some(deadline) = slot.armed {

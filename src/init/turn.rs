@@ -85,6 +85,7 @@ impl Init {
         self.now = clock::now();
         self.children.spawner.begin_turn();
         self.signals_and_deaths();
+        self.hear(&ready);
         self.orders(&ready);
         self.answer_clients();
         self.deadlines();
@@ -158,6 +159,7 @@ impl Init {
     }
 
     pub(super) fn deaths(&mut self) {
+        self.hear_the_dead();
         for _ in 0..DEATHS {
             self.wait_for_exec();
             let reaped = self.table.journal.reap();
@@ -183,17 +185,33 @@ impl Init {
         self.children.unreaped = true;
     }
 
+    /// Who has ended is still to be seen where it comes from, until it is reaped: so what it has said comes first.
+    fn hear_the_dead(&mut self) {
+        if self.table.is_any_notifying() {
+            let ready: Vec<Token> = self.poller.wait(self.now, Some(self.now)).map(Token::unpack).collect();
+            self.hear(&ready);
+        }
+    }
+
+    /// What services say of themselves.
+    fn hear(&mut self, ready: &[Token]) {
+        for token in ready {
+            if let Token::Ready(slot) = token {
+                self.read_ready_link(*slot);
+            }
+        }
+    }
+
     fn orders(&mut self, ready: &[Token]) {
         for token in ready {
             match token {
                 Token::Control(slot) => self.take_bytes(*slot),
-                Token::Ready(slot) => self.read_ready_pipe(*slot),
                 Token::Launcher => self.read_launcher(),
                 Token::Api => self.accept_clients(),
                 Token::Client(at) => self.read_client(*at),
                 Token::Initctl => self.read_initctl(),
                 Token::Claim => self.turn_away(),
-                Token::Signals | Token::Directory => {} // come in their turn
+                Token::Ready(_) | Token::Signals | Token::Directory => {} // come in their turn
             }
         }
     }
@@ -338,8 +356,12 @@ impl Init {
             let Some(at) = self.table.due(self.now) else { return };
             if let Some(slot) = self.table.get_mut(at) {
                 slot.rewrite_at = slot.rewrite_at.filter(|at| *at > self.now);
+                let is_late = slot.service.is_late(self.now);
                 if slot.reopen_at.take_if(|at| *at <= self.now).is_some() {
                     self.open_again(at);
+                }
+                if is_late {
+                    self.read_ready_link(at); // what it has said in time counts
                 }
             }
             self.apply(at, Event::Tick);

@@ -10,6 +10,7 @@ pub mod fields;
 pub mod fleet;
 pub mod history;
 pub mod main_process;
+pub mod notify;
 pub mod pending;
 pub mod policy;
 pub mod rare;
@@ -28,6 +29,7 @@ pub mod watchdog;
 mod word;
 
 use history::End;
+use notify::Notification;
 use restart::Cause;
 use std::fmt;
 use std::time::Duration;
@@ -253,6 +255,11 @@ pub enum Event {
     Died(Pid, Exit),
     /// `run` says that it is ready, or that is seen.
     Ready,
+    /// `run` says something else.
+    Notify(Notification),
+    /// The process of `run` has ended, and this one, which it had named in its place and which is our child, goes on as
+    /// `run`.
+    Succeeded(Pid),
     /// The time that `deadline()` named has come.
     Tick,
     /// For a logger: what it reads from has ended for ever.
@@ -270,6 +277,8 @@ pub enum Effect {
     KillLate(Pid, Script),
     /// `run` has not become ready in its time, and is stopped.
     NotReady(Pid),
+    /// `run` has not said for so long that it is alive, or (`None`) wants what follows from that, and is stopped.
+    Silent(Pid, Option<Duration>),
     /// Create (true) or remove (false) the file `down`.
     DownFile(bool),
 }

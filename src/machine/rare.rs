@@ -18,6 +18,12 @@ impl<T> Default for Rare<T> {
     }
 }
 
+impl<T> From<T> for Rare<T> {
+    fn from(value: T) -> Rare<T> {
+        Rare(Some(Box::new(value)))
+    }
+}
+
 impl<T: Common> Deref for Rare<T> {
     type Target = T;
 

@@ -6,7 +6,9 @@
 pub mod memory;
 
 use super::history::{End, History};
+use super::notify::{Notification, Notified};
 use super::policy::{DRAIN_LIMIT, Essential, Gate, Inputs, KILL_RETRY, Leave, Limits, PAUSE, ServiceRules};
+use super::rare::Rare;
 use super::readiness::Awaited;
 use super::restart::{Cause, Ended, Streak};
 use super::{
@@ -111,6 +113,8 @@ pub struct Service {
     ended_by_order: bool,
     /// `run` is not ready yet.
     awaited: Option<Awaited>,
+    /// What this `run` has said beside that.
+    notified: Rare<Notified>,
     /// The last signal that an order sent to this `run`, but for those that stop and continue it.
     signalled: Option<Mono>,
     streak: Streak,
@@ -141,6 +145,7 @@ impl Service {
             hook: Hook::None,
             ended_by_order: false,
             awaited: None,
+            notified: Rare::default(),
             signalled: None,
             streak: Streak::default(),
             history: History::default(),
@@ -157,6 +162,7 @@ impl Service {
         match self.state {
             State::Down { armed: true, .. } if self.is_waiting() => ServiceState::Waiting,
             State::Down { .. } if self.skipped => ServiceState::Skipped,
+            State::Up { .. } if self.notified.is_stopping => ServiceState::Stopping,
             State::Down { .. }
             | State::SetupDue
             | State::SettingUp { .. }
@@ -166,6 +172,11 @@ impl Service {
             | State::Finishing { .. }
             | State::Gone => self.view().state(self.history.end_of_last().filter(|_| self.is_at_rest())),
         }
+    }
+
+    /// Whether `run` says that it reloads.
+    pub fn is_reloading(&self) -> bool {
+        self.notified.is_reloading
     }
 
     fn is_waiting(&self) -> bool {
@@ -201,7 +212,7 @@ impl Service {
             Hook::Running { kill_at, .. } => Some(kill_at),
             Hook::None | Hook::Asked { .. } => None,
         };
-        [state, hook, self.ready_at(), self.ready_by()].into_iter().flatten().min()
+        [state, hook, self.ready_at(), self.ready_by(), self.alive_by()].into_iter().flatten().min()
     }
 
     /// When `run` counts as ready, if time alone says so.
@@ -212,9 +223,29 @@ impl Service {
         }
     }
 
-    /// Whether `run` has had its time to become ready, and is to be stopped.
+    /// Whether `run` has had its time to become ready, or to say that it is alive, and is to be stopped.
     pub fn is_late(&self, now: Mono) -> bool {
+        self.is_unready(now) || self.is_silent(now)
+    }
+
+    fn is_unready(&self, now: Mono) -> bool {
         self.ready_by().is_some_and(|at| at <= now)
+    }
+
+    fn is_silent(&self, now: Mono) -> bool {
+        self.alive_by().is_some_and(|at| at <= now)
+    }
+
+    /// When `run` has to say again that it is alive. What is being stopped, or is paused, need not.
+    fn alive_by(&self) -> Option<Mono> {
+        let (_, until) = self.notified.watchdog?;
+        Some(until).filter(|_| self.is_to_go_on() && !self.paused)
+    }
+
+    /// Whether `run` lives, and neither we nor it itself are about to end it.
+    fn is_to_go_on(&self) -> bool {
+        let lives = matches!(self.state, State::Up { kill_at: None, .. });
+        lives && !(self.got_term || self.notified.is_stopping || self.escalated)
     }
 
     fn is_ready_by_now(&self, now: Mono) -> bool {
@@ -226,7 +257,8 @@ impl Service {
     fn ready_by(&self) -> Option<Mono> {
         self.awaited.filter(|awaited| *awaited != Awaited::End)?;
         let limit = self.inputs.limits.up_limit?;
-        self.history.lives().last().map(|life| life.start.after(limit))
+        let extended = self.notified.extended.unwrap_or_default();
+        self.history.lives().last().map(|life| life.start.after(limit).max(extended))
     }
 
     /// When it starts, if it waits for that.
@@ -287,7 +319,9 @@ impl Service {
             Event::Spawned(pid) => self.spawned(now, pid),
             Event::NotSpawned(why) => self.not_spawned(now, why),
             Event::Died(pid, exit) => self.died(now, pid, exit),
-            Event::Ready => self.ready(now),
+            Event::Ready => self.says_ready(now),
+            Event::Notify(said) => self.notified(now, said),
+            Event::Succeeded(pid) => self.succeeded(pid),
             Event::Tick => self.tick(now),
             Event::Drain => self.drain(now),
             Event::Escalate => self.escalate(),
@@ -332,6 +366,9 @@ impl Service {
                 self.deliver(now, command, Signal::STOP, to)
             }
             Command::Continue(to) => {
+                if self.paused {
+                    self.hear(now);
+                }
                 self.set_paused(false);
                 self.deliver(now, command, Signal::CONT, to)
             }
@@ -796,12 +833,102 @@ impl Service {
         self.rules.next_start(started, now, pause)
     }
 
-    /// `run` says that it is ready. Only the first time counts.
+    /// `run` says that it is ready: for the first time, or after it has reloaded.
+    fn says_ready(&mut self, now: Mono) -> Step {
+        if self.notified.is_reloading {
+            self.notified.is_reloading = false;
+        }
+        self.ready(now)
+    }
+
+    /// `run` is ready. Only the first time counts.
     fn ready(&mut self, now: Mono) -> Step {
         if self.awaited.take().is_some() {
             self.history.ready(now);
         }
         Step::NOTHING
+    }
+
+    fn notified(&mut self, now: Mono, said: Notification) -> Step {
+        let State::Up { pid, .. } = self.state else { return Step::NOTHING };
+        match said {
+            Notification::Reloading => self.notified.is_reloading = !self.notified.is_stopping,
+            Notification::Stopping => (self.notified.is_stopping, self.notified.is_reloading) = (true, false),
+            Notification::Alive => self.hear(now),
+            Notification::Trigger if self.is_to_go_on() => return self.silent(now, pid, None),
+            Notification::Trigger => {}
+            Notification::AliveEvery(every) => self.notified.expect_every(now, every),
+            Notification::MoreTime(span) => self.extend(now.after(span)),
+            Notification::Successor(other) => self.notified.successor = Some(other).filter(|other| *other != pid),
+        }
+        Step::NOTHING
+    }
+
+    /// The process that goes on as `run` when its own has ended, if that said so.
+    pub fn successor(&self) -> Option<Pid> {
+        self.notified.successor
+    }
+
+    /// Another process is `run` now. What was sent to the one before, this one has not got.
+    fn succeeded(&mut self, new: Pid) -> Step {
+        let State::Up { pid, .. } = &mut self.state else {
+            debug_assert!(false, "nothing to go on with");
+            return Step::NOTHING;
+        };
+        let old = std::mem::replace(pid, new);
+        self.notified.successor = None;
+        self.paused = false;
+        if let Hook::Asked { then, .. } | Hook::Running { then, .. } = &mut self.hook
+            && let Then::Stop { pid, .. } | Then::Deliver { pid, .. } = then
+            && *pid == old
+        {
+            *pid = new;
+        }
+        if self.escalated {
+            return Effect::Signal(new, Signal::KILL, Target::Process).into();
+        }
+        if !self.got_term {
+            return Step::NOTHING;
+        }
+        let mut step = Step::from(Effect::Signal(new, self.inputs.limits.stop_signal, Target::Process));
+        step.push(Effect::Signal(new, Signal::CONT, Target::Process));
+        step
+    }
+
+    fn hear(&mut self, now: Mono) {
+        if self.notified.watchdog.is_some() {
+            self.notified.hear(now);
+        }
+    }
+
+    /// What runs out before this does not: the time to become ready, or to stop. Never the time of a logger to read what
+    /// is left.
+    fn extend(&mut self, until: Mono) {
+        match &mut self.state {
+            State::Up { kill_at: Some(at), .. } if self.draining.is_none() => *at = until.max(*at),
+            State::Up { kill_at: None, .. } if self.awaited.is_some() => {
+                self.notified.extended = self.notified.extended.max(Some(until));
+            }
+            State::Up { .. }
+            | State::Down { .. }
+            | State::SetupDue
+            | State::SettingUp { .. }
+            | State::Starting
+            | State::FinishDue { .. }
+            | State::Finishing { .. }
+            | State::Gone => {}
+        }
+    }
+
+    /// `run` has not said that it is alive, for so long: it is stopped, and has failed.
+    fn silent(&mut self, now: Mono, pid: Pid, span: Option<Duration>) -> Step {
+        self.awaited = self.awaited.map(|_| Awaited::End);
+        self.got_term = true;
+        self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
+        let mut step = Step::from(Effect::Silent(pid, span));
+        step.push(Effect::Signal(pid, Signal::ABRT, Target::Process)); // whose core shows where it hangs
+        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        step
     }
 
     /// `run` has had its time to become ready: it is stopped, and has failed.
@@ -815,7 +942,7 @@ impl Service {
     }
 
     fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
-        (self.got_term, self.awaited) = (false, None);
+        (self.got_term, self.awaited, self.notified) = (false, None, Rare::default());
         if !(self.has_scripts() && self.inputs.scripts.finish) {
             return self.cycle_ended(now, started, false);
         }
@@ -857,7 +984,10 @@ impl Service {
             return Effect::KillLate(pid, Script::Control(command)).into();
         }
         match self.state {
-            State::Up { pid, .. } if self.is_late(now) => self.not_ready(now, pid),
+            State::Up { pid, .. } if self.is_unready(now) => self.not_ready(now, pid),
+            State::Up { pid, .. } if self.is_silent(now) => {
+                self.silent(now, pid, self.notified.watchdog.map(|(span, _)| span))
+            }
             State::Up { pid, started, kill_at: Some(at) } if at <= now => {
                 self.state = State::Up { pid, started, kill_at: Some(now.after(KILL_RETRY)) };
                 if self.role == Role::Logger && !self.got_term {

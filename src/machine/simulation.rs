@@ -20,6 +20,7 @@ mod states;
 mod transitions;
 mod walks;
 
+use super::notify::Notification;
 use super::policy::{Essential, Gate, Leave, Limits, Scripts, ServiceRules};
 use super::rare::Rare;
 use super::readiness::Readiness;
@@ -144,6 +145,8 @@ struct Known {
     hasty: bool,
     attempted: Option<Mono>,
     stop_sent: bool,
+    /// The stop signal had been sent before what happens now.
+    had_term: bool,
     /// `run` was told to end by an order.
     asked_to_end: bool,
     /// An order sent a signal to `run`.
@@ -166,6 +169,15 @@ struct Known {
     awaited: bool,
     /// Since when it is ready.
     ready_since: Option<Mono>,
+    /// How often `run` says that it is alive, and since when it has not.
+    alive: Option<(Duration, Mono)>,
+    /// It wants what follows from that.
+    triggered: bool,
+    /// What it has said of itself.
+    reloading: bool,
+    stopping: bool,
+    /// It has said that until then it is not to be given up.
+    more_time: Mono,
     /// How many of the last lives were never ready.
     unready: u32,
     escalated: bool,
@@ -228,6 +240,7 @@ impl World {
                 hasty: false,
                 attempted: None,
                 stop_sent: false,
+                had_term: false,
                 asked_to_end: false,
                 signalled: None,
                 ends: Vec::new(),
@@ -239,6 +252,11 @@ impl World {
                 follows_setup: false,
                 awaited: false,
                 ready_since: None,
+                alive: None,
+                triggered: false,
+                reloading: false,
+                stopping: false,
+                more_time: Mono(0),
                 unready: 0,
                 escalated: false,
             },
@@ -431,8 +449,46 @@ impl World {
 
     /// `run` says that it is ready, or says it again.
     fn says_that_it_is_ready(&mut self) -> String {
+        self.known.reloading = false;
         self.learn_that_it_is_ready();
         self.handle(Event::Ready)
+    }
+
+    /// `run` says something else of itself, or nobody does where none lives.
+    fn says(&mut self, said: Notification) -> String {
+        if self.service.view().phase == Phase::Run {
+            let (now, known) = (self.now, &mut self.known);
+            match said {
+                Notification::Reloading => known.reloading = !known.stopping,
+                Notification::Stopping => (known.stopping, known.reloading) = (true, false),
+                Notification::Alive => known.alive = known.alive.map(|(every, _)| (every, now)),
+                Notification::Trigger => known.triggered = true,
+                Notification::AliveEvery(every) => {
+                    known.alive = every.filter(|every| !every.is_zero()).map(|every| (every, now));
+                }
+                Notification::MoreTime(span) => known.more_time = known.more_time.max(now.after(span)),
+                Notification::Successor(_) => {}
+            }
+        }
+        let words = self.handle(Event::Notify(said));
+        self.known.triggered = false;
+        words
+    }
+
+    /// The process of `run` ends, and another one goes on in its place, which it has named before.
+    fn is_succeeded(&mut self) -> String {
+        let Some(at) = self.living.iter().position(|p| p.script == Script::Run) else { return String::new() };
+        self.born += 1;
+        let (new, old) = (Pid(self.born), self.living[at].pid);
+        self.says(Notification::Successor(new));
+        assert_eq!(self.service.successor(), Some(new));
+        let (process, stopped, doomed) = (&mut self.living[at], false, false);
+        assert_eq!(process.pid, old);
+        *process = Process { pid: new, told: false, stopped, doomed, killed: None, ..*process };
+        self.known.paused = false;
+        let words = self.handle(Event::Succeeded(new));
+        assert_eq!(self.service.successor(), None, "that is itself now");
+        words
     }
 
     fn learn_that_it_is_ready(&mut self) {
@@ -510,6 +566,7 @@ impl World {
         let from = self.now;
         self.programs = Programs { hooks: self.programs.hooks, ..Programs::RUN_AND_FINISH };
         self.readiness = Readiness::None;
+        self.says(Notification::AliveEvery(None));
         for _ in 0..100 {
             self.ticks();
             if self.known.awaited && self.service.view().phase == Phase::Run {
@@ -538,6 +595,7 @@ impl World {
         while let Some(event) = next.take() {
             self.forget_and_remember();
             self.look_up();
+            self.known.had_term = self.service.view().got_term;
             let step = self.service.step(self.now, event);
             step.effects().for_each(|effect| self.act(effect, &mut words));
             if let Some(Script::Finish(_)) = step.start {
@@ -608,9 +666,27 @@ impl World {
             Effect::NotReady(pid) => {
                 let (now, limit) = (self.now, self.limits.up_limit.expect("a limit"));
                 assert!(self.known.awaited && now.since(self.known.life_since) >= limit, "it has its time");
+                assert!(now >= self.known.more_time, "and what it has asked for");
                 self.known.stop_sent = true;
                 self.process(pid).told = true;
                 words.push("not ready".into());
+            }
+            Effect::Silent(pid, span) => {
+                assert!(!self.known.had_term && !self.known.stopping, "it is not being stopped");
+                match (span, self.known.alive) {
+                    (None, _) => assert!(self.known.triggered, "it wants that"),
+                    (Some(span), Some((every, heard))) => {
+                        assert!(
+                            span == every && self.now.since(heard) >= span && !self.known.paused,
+                            "it has its time"
+                        );
+                    }
+                    (Some(_), None) => panic!("it does not say that it is alive"),
+                }
+                self.known.stop_sent = true;
+                self.process(pid).told = true;
+                self.readiness_of_life = Readiness::None; // no time makes it ready any more
+                words.push("silent".into());
             }
             Effect::DownFile(true) => words.push("create down".into()),
             Effect::DownFile(false) => words.push("remove down".into()),
@@ -684,6 +760,8 @@ impl World {
             self.known.ready_since = (!waits).then_some(self.now);
             self.known.awaited = waits;
             self.readiness_of_life = self.readiness;
+            let known = &mut self.known;
+            (known.alive, known.reloading, known.stopping, known.more_time) = (None, false, false, Mono(0));
         }
         if matches!(script, Script::Setup | Script::Run) {
             self.known.asked_to_end = false;
@@ -722,7 +800,12 @@ impl World {
             }
             Command::Exit if self.role == Role::Main && phase == Phase::Down => known.owed = false,
             Command::Pause(_) => known.paused = true,
-            Command::Continue(_) => known.paused = false,
+            Command::Continue(_) => {
+                if known.paused {
+                    known.alive = known.alive.map(|(every, _)| (every, self.now));
+                }
+                known.paused = false;
+            }
             Command::Exit
             | Command::Term
             | Command::StopSignal
@@ -786,6 +869,11 @@ impl World {
             "whether it is ready: {:?}",
             self.service
         );
+        let runs = view.phase == Phase::Run;
+        assert_eq!(self.service.is_reloading(), runs && self.known.reloading, "whether it reloads");
+        if runs && self.known.stopping {
+            assert_eq!(self.service.state(), ServiceState::Stopping, "as it says");
+        }
         assert_eq!(view.want, self.known.want, "the last order holds");
         let since = if view.phase == Phase::Down { self.known.down_since } else { self.known.up_since };
         assert_eq!(view.since, since, "since when {view:?}");
@@ -813,6 +901,14 @@ impl World {
 
     /// Whoever has a time limit is killed when it is over, and again while it lives.
     fn check_limits(&self) {
+        let known = &self.known;
+        if let (Some((every, heard)), Phase::Run) = (known.alive, self.service.view().phase)
+            && self.now.since(heard) >= every
+        {
+            let is_let_be = known.stop_sent || known.stopping || known.paused || known.escalated;
+            let is_being_stopped = known.asked_to_end || self.service.view().leaving;
+            assert!(is_let_be || is_being_stopped, "what is silent is stopped: {:?}", self.service);
+        }
         for process in &self.living {
             if let Some(limit) = process.limit
                 && self.now >= process.born.after(limit)

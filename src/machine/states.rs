@@ -16,9 +16,11 @@ pub enum Cause {
     Ready,
     /// Its time has come, or another service is ready or has ended.
     Time,
+    /// It says so itself, by a notification.
+    Says,
 }
 
-words!(Cause, "cause of a change", Order = "order", End = "end", Ready = "ready", Time = "time");
+words!(Cause, "cause of a change", Order = "order", End = "end", Ready = "ready", Time = "time", Says = "says");
 
 /// From this state, for this cause, one of these follows, if it does not stay as it is.
 #[rustfmt::skip]
@@ -35,7 +37,10 @@ const CHANGES: &[(ServiceState, Cause, &[ServiceState])] = &[
     (Starting, Cause::End, &[Down, Waiting, Backoff, Finishing, Done, Failed, Skipped]),
     (Starting, Cause::Ready, &[Up]),
     (Starting, Cause::Time, &[Stopping]),
+    (Starting, Cause::Says, &[Stopping]),
     (Up, Cause::Order, &[Stopping]),
+    (Up, Cause::Time, &[Stopping]),
+    (Up, Cause::Says, &[Stopping]),
     (Up, Cause::End, &[Down, Waiting, Backoff, Finishing, Done, Failed, Skipped]),
     (Stopping, Cause::End, &[Down, Waiting, Backoff, Setup, Starting, Finishing, Done, Failed, Skipped]),
     (Finishing, Cause::End, &[Down, Waiting, Backoff, Done, Failed, Skipped]),

@@ -88,6 +88,21 @@ pub fn identity(dir: impl AsFd) -> Result<FileId, Errno> {
     fstat(dir).map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
 }
 
+/// Whether two descriptors are of one open file, as after dup(2). Of what is no socket not where the kernel does not tell:
+/// it may have no kcmp(2), or forbid it.
+pub fn is_same_open_file(one: impl AsFd, other: impl AsFd) -> bool {
+    const KCMP_FILE: libc::c_long = 0;
+    let (Ok(first), Ok(second)) = (fstat(&one), fstat(&other)) else { return false };
+    let is_one_file = (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino);
+    if !is_one_file || kind(&first) == SFlag::S_IFSOCK {
+        return is_one_file;
+    }
+    let [one, other] = [one.as_fd().as_raw_fd(), other.as_fd().as_raw_fd()].map(libc::c_long::from);
+    let us = libc::c_long::from(std::process::id().cast_signed());
+    // SAFETY: numbers only.
+    unsafe { libc::syscall(libc::SYS_kcmp, us, us, KCMP_FILE, one, other) == 0 }
+}
+
 /// Which file has this name; a symbolic link is itself.
 pub fn identity_at(dir: impl AsFd, name: &OsStr) -> Result<FileId, Errno> {
     let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
@@ -730,6 +745,14 @@ pub fn is_last(fd: impl AsFd, limit: u64, spare: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_of_a_socket_are_one_open_file_and_two_files_are_not() {
+        let (one, other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        assert!(is_same_open_file(&one, one.try_clone().expect("a copy")) && !is_same_open_file(&one, &other));
+        let [first, second] = [(); 2].map(|()| File::open("/dev/null").expect("open"));
+        assert!(!is_same_open_file(&first, &second) && !is_same_open_file(&first, &one));
+    }
 
     #[test]
     fn only_a_file_with_a_content_of_its_own_is_read() {

@@ -2,21 +2,22 @@
 //!
 //! A sender that is too fast waits in its own send(2): the kernel queues `net.unix.max_dgram_qlen` datagrams.
 
+use super::Errno;
 use super::message::{self, Descriptors, MOST_DESCRIPTORS, Message, Sender};
-use super::{Errno, fs};
 use nix::sys::socket::{
-    AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, bind, setsockopt, shutdown, socket, sockopt::PassCred,
+    AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, bind, getsockopt, setsockopt, shutdown, socket, sockopt,
+    sockopt::PassCred,
 };
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 /// A datagram has at most so many bytes, as for systemd (`NOTIFY_BUFFER_MAX`).
 pub const MOST: usize = 4096;
 
-/// Where datagrams come from. Dropped as it is, with datagrams in its queue, it may wait for their descriptors:
-/// [`Receiver::close`].
+/// The name of a socket has at most so many bytes.
+pub const LONGEST_NAME: usize = 107;
+
+/// Where datagrams come from.
+#[derive(Debug)]
 pub struct Receiver(OwnedFd);
 
 /// What one sender has sent at once.
@@ -42,40 +43,30 @@ impl AsFd for Receiver {
 }
 
 impl Receiver {
-    /// Receives what is sent to this path, by processes that these permissions allow to write. A socket that is there is replaced.
-    /// EADDRINUSE if something else is there, ENAMETOOLONG if the path has more than 107 bytes: senders have no way
-    /// around that.
-    pub fn bind(path: &Path, mode: u32) -> Result<Receiver, Errno> {
-        let address = UnixAddr::new(path)?;
-        let name = path.file_name().and_then(OsStr::to_str).ok_or(Errno::EINVAL)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let dir = fs::open_path(parent)?;
-        if fs::is_socket(&dir, name) {
-            fs::remove(&dir, name)?;
-        }
+    /// Receives what is sent to this name, which no path leads to (unix(7), "abstract"): every process of the network
+    /// namespace may send, whatever its user and its root. EADDRINUSE if there is one, EINVAL if the name has more than
+    /// [`LONGEST_NAME`] bytes.
+    pub fn bind(name: &[u8]) -> Result<Receiver, Errno> {
+        let address = UnixAddr::new_abstract(name)?;
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let receiver = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         setsockopt(&receiver, PassCred, &true)?; // before there is a name: no datagram comes without
-        // The file has the mode of the socket, less the umask; what that takes away comes back when it is there.
-        let mode = Mode::from_bits_truncate(mode);
-        fchmod(&receiver, mode)?;
         bind(receiver.as_raw_fd(), &address)?;
-        fchmodat(&dir, name, mode, FchmodatFlags::FollowSymlink).inspect_err(|_| {
-            let _ = fs::remove(&dir, name);
-        })?;
         Ok(Receiver(receiver))
+    }
+
+    /// A socket that was bound before our program was executed. Or the descriptor, which is none.
+    pub fn restore(descriptor: OwnedFd) -> Result<Receiver, OwnedFd> {
+        if getsockopt(&descriptor, sockopt::SockType) == Ok(SockType::Datagram) {
+            Ok(Receiver(descriptor))
+        } else {
+            Err(descriptor)
+        }
     }
 
     /// The next datagram; `None` if there is none, or a signal came first. It never waits.
     pub fn receive(&self) -> Result<Option<Datagram>, Errno> {
         self.receive_with(MOST_DESCRIPTORS)
-    }
-
-    /// Receives no more, also in every other process that has this socket, and does not wait for what was sent with
-    /// datagrams that are still in the queue.
-    pub fn close(self) {
-        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Read); // from here on send(2) is EPIPE, and the queue has an end
-        while let Ok(Some(_)) = self.receive() {}
     }
 
     fn receive_with(&self, room: usize) -> Result<Option<Datagram>, Errno> {
@@ -92,6 +83,23 @@ impl Receiver {
     }
 }
 
+impl Drop for Receiver {
+    /// Receives no more, also in every other process that has this socket, and does not wait for what was sent with
+    /// datagrams that are still in the queue.
+    fn drop(&mut self) {
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Read); // from here on send(2) is EPIPE, and the queue has an end
+        while let Ok(Some(_)) = self.receive() {}
+    }
+}
+
+/// A number that nobody knows before. 0 if the kernel has none so early.
+pub fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // SAFETY: getrandom(2) writes to `bytes`, no more than its length.
+    let length = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    if length == 8 { u64::from_ne_bytes(bytes) } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::message::lingering;
@@ -101,22 +109,22 @@ mod tests {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
     use std::io::{IoSlice, Read as _};
     use std::os::fd::RawFd;
-    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-    use std::os::unix::net::UnixDatagram;
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
     use std::time::Duration;
 
     struct Place {
-        dir: tempfile::TempDir,
+        name: Vec<u8>,
         receiver: Receiver,
         sender: UnixDatagram,
     }
 
     fn place() -> Place {
-        let dir = tempfile::tempdir().expect("a directory");
-        let receiver = Receiver::bind(&dir.path().join("notify"), 0o600).expect("bound");
+        let name = format!("onit-test/{:016x}", random()).into_bytes();
+        let receiver = Receiver::bind(&name).expect("bound");
         let sender = UnixDatagram::unbound().expect("a socket");
-        sender.connect(dir.path().join("notify")).expect("connected");
-        Place { dir, receiver, sender }
+        sender.connect_addr(&SocketAddr::from_abstract_name(&name).expect("a name")).expect("connected");
+        Place { name, receiver, sender }
     }
 
     impl Place {
@@ -314,11 +322,11 @@ mod tests {
         drop(end);
         place.send(b"x", &[inner.receiver.as_fd().as_raw_fd()]).expect("sent");
         drop(inner.sender);
-        inner.receiver.close();
+        drop(inner.receiver);
         let (end, third) = lingering();
         place.send(b"x", &[end.as_raw_fd()]).expect("sent");
         drop(end);
-        place.receiver.close();
+        drop(place.receiver);
         drop((other, another, third));
     }
 
@@ -326,40 +334,36 @@ mod tests {
     fn what_is_closed_is_closed_for_senders() {
         let place = place();
         place.send(b"x", &[]).expect("sent");
-        place.receiver.close();
+        drop(place.receiver);
         comes_about(|| matches!(place.sender.send(b"x"), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock));
     }
 
     #[test]
-    fn its_permissions_are_those_that_were_asked_for_and_a_socket_is_replaced() {
+    fn a_name_is_one_receivers_as_long_as_that_lives() {
         let place = place();
-        let path = place.dir.path().join("notify");
-        for mode in [0o600, 0o622, 0o666, 0o620] {
-            let receiver = Receiver::bind(&path, mode).expect("bound");
-            let metadata = std::fs::metadata(&path).expect("it is there");
-            assert!(metadata.file_type().is_socket());
-            assert_eq!(metadata.permissions().mode() & 0o777, mode);
-            let sender = UnixDatagram::unbound().expect("a socket");
-            sender.send_to(b"new", &path).expect("sent");
-            assert_eq!(receiver.receive().expect("received").expect("a datagram").bytes, b"new");
-        }
-        assert!(place.receiver.receive().expect("the old one").is_none());
+        assert_eq!(Receiver::bind(&place.name).err(), Some(Errno::EADDRINUSE));
+        drop(place.receiver);
+        comes_about(|| Receiver::bind(&place.name).is_ok());
+        assert!(Receiver::bind(&[b'n'; LONGEST_NAME + 1]).is_err());
+        let mut longest = format!("onit-test/{:016x}", random()).into_bytes();
+        longest.resize(LONGEST_NAME, b'n');
+        assert!(Receiver::bind(&longest).is_ok());
     }
 
     #[test]
-    fn what_cannot_be_a_socket_is_told() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let bind = |path: &Path| Receiver::bind(path, 0o600).err();
-        let room = 107 - dir.path().as_os_str().len() - 1;
-        assert_eq!(bind(&dir.path().join("n".repeat(room))), None);
-        assert_eq!(bind(&dir.path().join("n".repeat(room + 1))), Some(Errno::ENAMETOOLONG));
-        let file = dir.path().join("file");
-        std::fs::write(&file, "kept").expect("written");
-        assert_eq!(bind(&file), Some(Errno::EADDRINUSE));
-        assert_eq!(std::fs::read(&file).expect("still there"), b"kept");
-        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("linked");
-        assert_eq!(bind(&dir.path().join("link")), Some(Errno::EADDRINUSE));
-        assert_eq!(bind(&dir.path().join("missing/notify")), Some(Errno::ENOENT));
-        assert_eq!([bind(Path::new("")), bind(Path::new("/"))], [Some(Errno::EINVAL); 2]);
+    fn what_was_bound_before_is_told_from_a_pipe() {
+        let place = place();
+        place.send(b"x", &[]).expect("sent");
+        let copy = place.receiver.as_fd().try_clone_to_owned().expect("a copy");
+        let receiver = Receiver::restore(copy).expect("a socket");
+        assert_eq!(receiver.receive().expect("received").expect("a datagram").bytes, b"x");
+        let (pipe, _) = nix::unistd::pipe().expect("a pipe");
+        let number = pipe.as_raw_fd();
+        assert_eq!(Receiver::restore(pipe).expect_err("a pipe").as_raw_fd(), number);
+    }
+
+    #[test]
+    fn numbers_differ() {
+        assert_ne!(random(), random());
     }
 }

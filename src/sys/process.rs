@@ -1,6 +1,7 @@
 //! This process and its children: what it inherited, what it may use, which processes it signals.
 
 use super::{Errno, checked, fs, signals};
+use crate::machine::notify::Kin;
 use crate::machine::{Pid, Signal, Target};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use std::ffi::{CString, OsStr, OsString};
@@ -207,6 +208,15 @@ pub fn origin(pid: Pid) -> Option<Origin> {
     let session = Pid(fields.get(3)?.parse().ok()?);
     let ticks: u64 = fields.get(19)?.parse().ok()?; // a hundred a second, whatever the kernel counts in itself
     Some(Origin { session, started: Duration::from_millis(ticks.saturating_mul(10)) })
+}
+
+/// The parent of a process and its session, also of one that has ended and is not reaped; `None` where it is not to be
+/// seen.
+pub fn kin(pid: Pid) -> Option<Kin> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = stat_fields(&stat)?;
+    let number = |at: usize| fields.get(at)?.parse().ok().map(Pid);
+    Some(Kin { parent: number(1)?, session: number(3)? })
 }
 
 /// How long the machine has been up.

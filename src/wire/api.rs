@@ -85,6 +85,8 @@ pub enum Order {
     Enable,
     /// Make the file `down`, and down.
     Disable,
+    /// It is ready, whatever it says of that itself.
+    Ready,
 }
 
 words!(
@@ -110,12 +112,14 @@ words!(
     Winch = "winch",
     Enable = "enable",
     Disable = "disable",
+    Ready = "ready",
 );
 
 impl Order {
-    /// What it is in the bytes of `supervise/control`. The one place where this stands.
+    /// What it is in the bytes of `supervise/control`. The one place where this stands. Empty: there are no bytes for it.
     pub fn bytes(self) -> &'static [u8] {
         match self {
+            Order::Ready => b"",
             Order::Up => b"u",
             Order::Down => b"d",
             Order::Once => b"o",
@@ -310,6 +314,12 @@ pub struct ServiceStatus {
     pub reason: Option<String>,
     /// The last trouble that was told.
     pub trouble: Option<String>,
+    /// It says by a notification that it reloads; `null` if it is not one that could.
+    pub reloading: Option<bool>,
+    /// What it says of itself by a notification, one line.
+    pub status_text: Option<String>,
+    /// The error number that it has told by a notification.
+    pub errno: Option<i32>,
 }
 
 impl ServiceStatus {
@@ -333,6 +343,9 @@ impl ServiceStatus {
             logger: false,
             reason: None,
             trouble: None,
+            reloading: None,
+            status_text: None,
+            errno: None,
         }
     }
 }
@@ -470,7 +483,10 @@ record!(ServiceStatus {
     next,
     logger,
     reason,
-    trouble
+    trouble,
+    reloading,
+    status_text,
+    errno
 });
 record!(ExitRecord { code, signal, name, core });
 record!(RunRecord { pid, start, ready, end, seconds, exit, asked });
@@ -529,8 +545,11 @@ mod tests {
 
     #[test]
     fn every_order_is_understood_by_a_service() {
-        for verb in Order::ALL {
-            assert!(verb.bytes().iter().all(|byte| !decode(*byte, Dialect::All).is_empty()), "{verb}");
+        for verb in Order::ALL.into_iter().filter(|verb| *verb != Order::Ready) {
+            assert!(
+                !verb.bytes().is_empty() && verb.bytes().iter().all(|byte| !decode(*byte, Dialect::All).is_empty()),
+                "{verb}"
+            );
         }
         let restart: Vec<_> = Order::Restart.bytes().iter().flat_map(|byte| decode(*byte, Dialect::All)).collect();
         assert!(matches!(restart[..], [Command::StopSignal, Command::Continue(_), Command::Up]));
@@ -553,7 +572,7 @@ mod tests {
             concat!(
                 r#"{"service":{"name":"web","state":"frozen","want":"often","leaving":false,"pid":7,"since":1.5,"#,
                 r#""seconds":2.0,"ready":null,"paused":false,"enabled":true,"restarts":3,"flapping":null,"exit":null,"#,
-                r#""next":null,"logger":false,"reason":null,"trouble":null}}"#
+                r#""next":null,"logger":false,"reason":null,"trouble":null,"reloading":null,"status_text":"at work","errno":2}}"#
             ),
             concat!(
                 r#"{"event":{"what":"renamed","time":1.5,"name":"web","old":"up","new":"frozen","want":"often","#,

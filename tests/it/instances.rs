@@ -58,6 +58,7 @@ fn a_number_makes_so_many_services_of_one_directory() {
     assert_ne!(second["web@2"], first["web@2"]);
     // More, and fewer: only the difference.
     web.write("instances", "5\n");
+    assert_eq!(well(&sv, &["rescan", "--dry-run"]), "+ web@4\n+ web@5\n");
     well(&sv, &["rescan"]);
     let third = wait_names(&sv, &["web@1", "web@2", "web@3", "web@4", "web@5"]);
     assert!(second.iter().all(|(name, pid)| third[name] == *pid));

@@ -28,6 +28,7 @@ mod loggers;
 mod machine;
 mod manual;
 mod names;
+mod notify;
 mod orders;
 mod personalities;
 mod pid1;

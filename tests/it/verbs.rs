@@ -1145,3 +1145,32 @@ fn help_knows_every_verb() {
     }
     fails(&sv, &["help", "frobnicate"], 100, &["there is no verb frobnicate"]);
 }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What was changed
+// ---------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_was_changed_since_a_start_is_told_until_the_next_one() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").file("env/PORT", "80").file("restart", "always").create();
+    sv.service("other").run("exec sleep 1000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    let pid = web.wait_up();
+    assert_eq!((well(&sv, &["rescan", "--dry-run"]), well(&sv, &["rescan"])), (String::new(), String::new()));
+    assert!(!well(&sv, &["status"]).contains("changed"));
+    web.write("env/PORT", "81");
+    web.write("timeout-up", "5s");
+    web.write_script("run", "exec sleep 2000");
+    web.write("restart", "never"); // which holds at once
+    let told = "~ web: run, timeout-up, env/PORT\n";
+    assert_eq!((well(&sv, &["rescan", "--dry-run"]), well(&sv, &["rescan"])), (told.into(), told.into()));
+    assert!(well(&sv, &["status"]).contains("(changed since their start: web;"));
+    assert!(well(&sv, &["status", "web"]).contains("changed   run, timeout-up, env/PORT since its start"));
+    assert_eq!(web.wait_up(), pid, "nothing was restarted");
+    well(&sv, &["restart", "web"]);
+    web.wait_other(pid);
+    assert_eq!(well(&sv, &["rescan", "--dry-run"]), "");
+    std::fs::remove_file(web.path().join("env/PORT")).expect("removed");
+    assert_eq!(well(&sv, &["rescan", "--dry-run"]), "~ web: env/\n");
+}

@@ -3,7 +3,9 @@
 use super::{Draining, Hook, Inputs, Limits, Role, Service, ServiceRules, State, Then};
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
+use crate::machine::notify::Notified;
 use crate::machine::policy::Gate;
+use crate::machine::rare::Rare;
 use crate::machine::readiness::Awaited;
 use crate::machine::restart::Streak;
 use crate::machine::{Command, Effect, Exit, Mono, Pid, Signal, Step, Target, Want};
@@ -150,6 +152,7 @@ impl Service {
             hook,
             ended_by_order,
             awaited,
+            notified: _,
             signalled,
             streak,
             history: _,
@@ -203,7 +206,7 @@ impl Service {
 
     /// And of what few services need: zeros for the others.
     pub fn extra(&self) -> [u64; EXTRA] {
-        [0; EXTRA]
+        self.notified.pack()
     }
 
     /// The service that this is the memory of. `None` if it is nobody's.
@@ -211,7 +214,7 @@ impl Service {
         rules: &'static ServiceRules,
         role: Role,
         memory: Memory,
-        _extra: [u64; EXTRA],
+        extra: [u64; EXTRA],
         history: History,
     ) -> Option<Service> {
         Some(Service {
@@ -255,6 +258,7 @@ impl Service {
                 2 => Some(Awaited::Time(of_instant(memory.ready_at)?)),
                 _ => Some(Awaited::End),
             },
+            notified: Notified::unpack(&extra).map_or_else(Rare::default, Rare::from),
             signalled: of_instant(memory.signalled),
             streak: Streak {
                 ends: memory.streak_ends as u8,

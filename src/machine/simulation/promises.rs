@@ -1789,3 +1789,188 @@ fn what_would_have_been_ready_after_its_time_is_late() {
     world.pass(20 * SECOND);
     assert_eq!(world.ticks(), "not ready, TERM run, CONT run");
 }
+
+const NOTIFIES: Readiness = Readiness::Notify;
+
+/// One that has said `READY=1`.
+fn notifies(limits: Limits) -> World {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN).limited(limits);
+    world.readiness = NOTIFIES;
+    assert_eq!((world.begin().as_str(), world.service.state()), ("run", ServiceState::Starting));
+    world.says_that_it_is_ready();
+    assert_eq!((world.service.state(), world.service.deadline()), (ServiceState::Up, None));
+    world
+}
+
+fn default_limits() -> Limits {
+    Limits::of(&ServiceRules::ONIT)
+}
+
+#[test]
+fn what_is_silent_for_too_long_is_aborted_and_killed_and_has_failed() {
+    let mut world = notifies(default_limits());
+    world.says(Notification::AliveEvery(Some(5 * SECOND)));
+    world.pass(4 * SECOND);
+    assert_eq!(world.says(Notification::Alive), "");
+    assert_eq!(world.wait(5 * SECOND), "silent, ABRT run, CONT run");
+    assert_eq!(world.service.state(), ServiceState::Stopping);
+    assert_eq!(world.says(Notification::Alive), "", "that is too late");
+    assert_eq!(world.wait(KILL_RETRY), "kill late run");
+    assert_eq!(world.ends(Exit::Signal { signal: Signal::KILL, core: false }), "run");
+    assert!(world.service.history().last_end().is_some_and(|end| !end.asked), "that is no order");
+    assert_eq!(world.service.deadline(), None, "the next one has not said how often");
+}
+
+#[test]
+fn the_time_of_a_silent_one_to_end_is_that_of_any_stop() {
+    let mut world = notifies(Limits { kill_after: Some(2 * SECOND), ..default_limits() });
+    world.says(Notification::AliveEvery(Some(SECOND)));
+    assert_eq!(world.wait(SECOND), "silent, ABRT run, CONT run");
+    assert_eq!(world.wait(2 * SECOND), "kill late run");
+}
+
+#[test]
+fn who_wants_to_be_stopped_as_if_silent_is_at_once_and_once() {
+    let mut world = notifies(default_limits());
+    assert_eq!(world.says(Notification::Trigger), "silent, ABRT run, CONT run");
+    assert_eq!(world.says(Notification::Trigger), "");
+}
+
+#[test]
+fn what_is_stopped_or_paused_or_ends_by_itself_may_be_silent() {
+    let watched = || {
+        let mut world = notifies(default_limits());
+        world.says(Notification::AliveEvery(Some(5 * SECOND)));
+        world
+    };
+    for command in [Command::Down, Command::Term, Command::Exit] {
+        let mut world = watched();
+        world.order(command);
+        assert_eq!(world.service.deadline(), None, "{command:?}");
+        assert_eq!(world.says(Notification::Trigger), "");
+    }
+    let mut world = watched();
+    world.says(Notification::Stopping);
+    assert_eq!((world.service.state(), world.service.deadline()), (ServiceState::Stopping, None));
+    let mut world = watched();
+    world.says(Notification::AliveEvery(None));
+    assert_eq!(world.service.deadline(), None);
+    let mut world = watched();
+    world.order(Command::Pause(Target::Process));
+    assert_eq!(world.service.deadline(), None);
+    world.pass(20 * SECOND);
+    world.order(Command::Continue(Target::Process));
+    assert_eq!(world.wait(5 * SECOND), "silent, ABRT run, CONT run", "from then on");
+}
+
+#[test]
+fn to_continue_what_was_not_paused_is_no_sign_of_life() {
+    let mut world = notifies(default_limits());
+    world.says(Notification::AliveEvery(Some(5 * SECOND)));
+    world.pass(4 * SECOND);
+    world.order(Command::Continue(Target::Process));
+    assert_eq!(world.wait(SECOND), "silent, ABRT run, CONT run");
+}
+
+#[test]
+fn what_reloads_is_up_until_it_says_that_it_is_ready() {
+    let mut world = notifies(default_limits());
+    world.says(Notification::Reloading);
+    assert!(world.service.is_reloading() && world.service.state() == ServiceState::Up);
+    world.says_that_it_is_ready();
+    assert!(!world.service.is_reloading());
+    world.says(Notification::Stopping);
+    world.says(Notification::Reloading);
+    assert!(!world.service.is_reloading(), "nothing takes back that it stops");
+    world.says_that_it_is_ready();
+    assert_eq!(world.service.state(), ServiceState::Stopping);
+    assert_eq!((world.ends(Exit::Code(0)).as_str(), world.service.state()), ("", ServiceState::Backoff));
+}
+
+#[test]
+fn what_asks_for_more_time_to_become_ready_has_it() {
+    let limits = Limits { up_limit: Some(10 * SECOND), ..default_limits() };
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN).limited(limits);
+    world.readiness = NOTIFIES;
+    assert_eq!(world.begin(), "run");
+    world.says(Notification::MoreTime(3 * SECOND));
+    assert_eq!(world.service.deadline(), Some(world.now.after(10 * SECOND)), "the limit is not lowered");
+    world.pass(9 * SECOND);
+    world.says(Notification::MoreTime(20 * SECOND));
+    world.says(Notification::MoreTime(2 * SECOND));
+    assert_eq!(world.wait(20 * SECOND), "not ready, TERM run, CONT run");
+}
+
+#[test]
+fn what_asks_for_more_time_to_stop_has_it() {
+    let mut world = notifies(Limits { kill_after: Some(5 * SECOND), ..default_limits() });
+    world.says(Notification::MoreTime(100 * SECOND));
+    world.order(Command::Down);
+    assert_eq!(world.service.deadline(), Some(world.now.after(5 * SECOND)), "that was before it was to stop");
+    world.says(Notification::MoreTime(SECOND));
+    assert_eq!(world.service.deadline(), Some(world.now.after(5 * SECOND)), "it is not less");
+    world.pass(4 * SECOND);
+    world.says(Notification::MoreTime(7 * SECOND));
+    assert_eq!(world.wait(7 * SECOND), "kill late run");
+    let mut world = notifies(Limits { kill_after: Some(5 * SECOND), ..default_limits() });
+    world.order(Command::Down);
+    world.says(Notification::MoreTime(100 * SECOND));
+    world.order(Command::Down);
+    assert_eq!(world.wait(5 * SECOND), "kill late run", "who repeats an order wants it done");
+}
+
+#[test]
+fn what_does_not_run_says_nothing() {
+    let said = [Notification::Trigger, Notification::Stopping, Notification::AliveEvery(Some(SECOND))];
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Down);
+    world.begin();
+    for said in said.into_iter().chain([Notification::MoreTime(SECOND), Notification::Reloading]) {
+        assert_eq!(world.says(said), "");
+        assert_eq!((world.service.state(), world.service.deadline()), (ServiceState::Down, None));
+        assert_eq!(world.service.extra(), [0; crate::machine::service::memory::EXTRA]);
+    }
+}
+
+/// A logger reads what is left for as long as anybody's does.
+#[test]
+fn a_logger_gets_no_more_time_to_read_what_is_left() {
+    let mut world = World::up_as(&ServiceRules::ONIT, Role::Logger);
+    world.drain(true);
+    let deadline = world.service.deadline();
+    world.says(Notification::MoreTime(1000 * SECOND));
+    assert_eq!(world.service.deadline(), deadline);
+}
+
+#[test]
+fn a_process_that_was_named_goes_on_in_the_place_of_run() {
+    let mut world = notifies(default_limits());
+    world.says(Notification::AliveEvery(Some(5 * SECOND)));
+    let since = world.service.view().since;
+    assert_eq!((world.is_succeeded().as_str(), world.service.state()), ("", ServiceState::Up));
+    assert_eq!(world.service.view().since, since, "it is the same life");
+    assert_eq!(world.order(Command::Signal(Signal::HUP)), "HUP run");
+    assert_eq!(world.wait(5 * SECOND), "silent, ABRT run, CONT run");
+    assert_eq!(world.ends(Exit::Signal { signal: Signal::ABRT, core: false }), "run");
+    assert_eq!(world.service.history().lives().len(), 2);
+}
+
+#[test]
+fn what_was_told_to_stop_before_is_told_again() {
+    let mut world = notifies(Limits { kill_after: Some(5 * SECOND), ..default_limits() });
+    world.order(Command::Down);
+    world.pass(2 * SECOND);
+    assert_eq!(world.is_succeeded(), "TERM run, CONT run");
+    assert_eq!(world.wait(3 * SECOND), "kill late run", "the time is that of the service");
+    let mut world = notifies(default_limits());
+    world.escalate();
+    assert_eq!(world.is_succeeded(), "KILL run");
+}
+
+/// And the hook that was asked before the signal is about the process that lives when it has ended.
+#[test]
+fn a_hook_that_runs_meanwhile_is_about_the_new_process() {
+    let mut world = World::up(&ServiceRules::ONIT).hooked(&[Command::Term]);
+    assert_eq!(world.order(Command::Down), "control/t");
+    assert_eq!(world.is_succeeded(), "");
+    assert_eq!(world.hook_ends(FAILED), "TERM run, CONT run");
+}

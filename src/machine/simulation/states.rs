@@ -15,10 +15,12 @@ enum Happening {
     Pass,
     /// What it depends on is another than it was.
     Gate(Gate),
+    /// What it says of itself.
+    Says(Notification),
 }
 
 impl Happening {
-    const ALL: [Happening; 16] = [
+    const ALL: [Happening; 19] = [
         Happening::Order(Command::Up),
         Happening::Order(Command::Down),
         Happening::Order(Command::Once),
@@ -35,6 +37,9 @@ impl Happening {
         Happening::Gate(Gate::Open),
         Happening::Gate(Gate::Waiting),
         Happening::Gate(Gate::Skipped),
+        Happening::Says(Notification::Stopping),
+        Happening::Says(Notification::Trigger),
+        Happening::Says(Notification::AliveEvery(Some(SECOND))),
     ];
 
     fn cause(self) -> Cause {
@@ -42,6 +47,7 @@ impl Happening {
             Happening::Order(_) => Cause::Order,
             Happening::Ends(_) => Cause::End,
             Happening::Ready => Cause::Ready,
+            Happening::Says(_) => Cause::Says,
             Happening::Tick | Happening::Pass | Happening::Gate(_) => Cause::Time,
         }
     }
@@ -65,7 +71,12 @@ impl Happening {
                     world.handle(Event::Tick);
                 }
             }
-            Happening::Ends(_) | Happening::Ready | Happening::Pass => {}
+            Happening::Says(said)
+                if world.readiness_of_life == Readiness::Notify && world.service.view().phase == Phase::Run =>
+            {
+                world.says(said);
+            }
+            Happening::Ends(_) | Happening::Ready | Happening::Pass | Happening::Says(_) => {}
         }
     }
 }
@@ -81,8 +92,10 @@ fn abstracted(world: &World) -> String {
         };
     }
     let last = world.service.history().last_end().map(|end| (end.asked, end.is_success, end.over));
+    let [.., said, alive_until, _] = world.service.extra();
+    let silent = if alive_until > world.now.0 + 1 { 2 } else { alive_until.min(1) };
     let ends = world.service.history().lives().len().min(3);
-    format!("{:?} {last:?} {ends} {:?} {}", memory.pack(), world.gate, world.known.owed)
+    format!("{:?} {last:?} {ends} {:?} {} {said} {silent}", memory.pack(), world.gate, world.known.owed)
 }
 
 type Change = (&'static str, &'static str, &'static str);
@@ -113,7 +126,10 @@ fn worlds() -> impl Iterator<Item = World> {
     let all = setups.into_iter().flat_map(move |setup| finishes.into_iter().map(move |finish| (setup, finish)));
     let all = all.flat_map(move |(setup, finish)| runs.into_iter().map(move |run| (setup, finish, run)));
     all.flat_map(|(setup, finish, run)| {
-        [Readiness::None, Readiness::Descriptor(3)].into_iter().flat_map(move |readiness| {
+        // Notifications make many states: one of these is enough.
+        let is_simple = setup == Program::Absent && finish == Program::Absent && run.is_none();
+        let says = if is_simple { Readiness::Notify } else { Readiness::Descriptor(3) };
+        [Readiness::None, says].into_iter().flat_map(move |readiness| {
             let oneshots = [false, setup == Program::Runs];
             oneshots.into_iter().map(move |oneshot| {
                 let programs = Programs { setup, oneshot, run, finish, ..Programs::RUN };

@@ -16,7 +16,9 @@ const LEGEND: &str = "\
 # states    `run?` `finish?` `control/t?`: asked for, the answer comes within the turn
 #           `in control/t`: it runs, and what it was asked about waits; without a hook, none is there
 # events    a letter: that command of sv, svc or s6-svc; `started`, `no WHY`: the answer; `1s`: so much time passes
-# seen      phase want [paused] [got TERM] [leaving] [busy: a hook is asked or runs] [in: time to the next deadline]
+#           `READY` to `more-9s`: what `run` says by sd_notify
+# seen      phase want [paused] [got TERM] [leaving] [starting: not ready] [reloading] [ending: it says so]
+#           [busy: a hook is asked or runs] [in: time to the next deadline]
 ";
 
 /// Of the commands that differ only in the signal or its target, one.
@@ -36,11 +38,35 @@ const SHOWN: [Command; 13] = [
     Command::Enable,
 ];
 
+/// What `run` says, of which something follows.
+const NOTIFICATIONS: [(&str, Notification); 6] = [
+    ("RELOADING", Notification::Reloading),
+    ("STOPPING", Notification::Stopping),
+    ("alive", Notification::Alive),
+    ("trigger", Notification::Trigger),
+    ("alive-every-9s", Notification::AliveEvery(Some(Duration::from_secs(9)))),
+    ("more-9s", Notification::MoreTime(Duration::from_secs(9))),
+];
+
 /// A state: how it is called, and a world in it. The last event is not answered yet, if there is one.
 struct Row {
     name: &'static str,
     world: World,
     last: Option<Event>,
+}
+
+/// `run` is to say that it is ready.
+fn notifies(mut world: World) -> World {
+    (world.readiness, world.programs) = (Readiness::Notify, Programs::RUN);
+    world.begin();
+    world
+}
+
+/// `run` is to say that it is alive, and reloads.
+fn watched(mut world: World) -> World {
+    world.says(Notification::AliveEvery(Some(20 * SECOND)));
+    world.says(Notification::Reloading);
+    world
 }
 
 /// Every state that these rules have.
@@ -80,6 +106,9 @@ fn rows(rules: &'static ServiceRules, role: Role) -> Vec<Row> {
         state("restarting", after(up(), Command::Term)),
         state("stopping", after(up(), Command::Down)),
     ];
+    if rules.limits_restarts && role == Role::Main {
+        rows.extend([state("starting", notifies(fresh(Want::Up))), state("watched", watched(up()))]);
+    }
     if role == Role::Logger {
         let drained = |mut world: World, pending| {
             world.drain(pending);
@@ -161,6 +190,12 @@ fn events(row: &Row) -> Vec<Happening> {
         let span = at.since(row.world.now);
         events.push(Happening { span, ..now(format!("{}s", span.as_secs_f32()), Event::Tick) });
     }
+    if ["starting", "watched"].contains(&row.name) {
+        events.push(now("READY".into(), Event::Ready));
+        for (word, said) in NOTIFICATIONS {
+            events.push(now(word.into(), Event::Notify(said)));
+        }
+    }
     if row.world.role == Role::Logger {
         for (word, pending) in [("drained", false), ("input-ends", true)] {
             events.push(Happening { unread: usize::from(pending), ..now(word.into(), Event::Drain) });
@@ -234,6 +269,7 @@ fn effect_word(world: &World, effect: Effect) -> String {
         Effect::Signal(pid, signal, Target::Group) => format!("{} {}'s group", signal_word(signal), name(pid)),
         Effect::KillLate(_, script) => format!("kill late {}", script_word(script)),
         Effect::NotReady(_) => "not ready".into(),
+        Effect::Silent(..) => "silent".into(),
         Effect::DownFile(true) => "create down".into(),
         Effect::DownFile(false) => "remove down".into(),
     }
@@ -261,6 +297,9 @@ fn seen(world: &World, asked: bool) -> String {
         (view.paused, " paused"),
         (view.got_term, " got-TERM"),
         (view.leaving, " leaving"),
+        (service.state() == ServiceState::Starting, " starting"),
+        (service.is_reloading(), " reloading"),
+        (service.state() == ServiceState::Stopping && !view.got_term, " ending"),
         (service.is_busy(), " busy"),
     ];
     seen.extend(flags.iter().filter(|(is, _)| *is).map(|(_, word)| *word));

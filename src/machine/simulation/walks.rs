@@ -27,6 +27,8 @@ enum Happening {
     },
     Escalate,
     Ready,
+    Says(Notification),
+    Succeeded,
 }
 
 pub(super) fn settings() -> ProptestConfig {
@@ -94,6 +96,19 @@ fn happenings() -> impl Strategy<Value = Happening> {
         2 => any::<bool>().prop_map(|pending| Happening::Drain { pending }),
         1 => Just(Happening::Escalate),
         10 => Just(Happening::Ready),
+        10 => notifications().prop_map(Happening::Says),
+        5 => Just(Happening::Succeeded),
+    ]
+}
+
+fn notifications() -> impl Strategy<Value = Notification> {
+    prop_oneof![
+        1 => Just(Notification::Reloading),
+        1 => Just(Notification::Stopping),
+        3 => Just(Notification::Alive),
+        1 => Just(Notification::Trigger),
+        4 => proptest::option::of(spans()).prop_map(Notification::AliveEvery),
+        2 => spans().prop_map(Notification::MoreTime),
     ]
 }
 
@@ -115,6 +130,7 @@ fn readiness() -> impl Strategy<Value = Readiness> {
         3 => Just(Readiness::None),
         1 => spans().prop_map(Readiness::After),
         2 => Just(Readiness::Descriptor(3)),
+        2 => Just(Readiness::Notify),
     ]
 }
 
@@ -189,6 +205,8 @@ impl World {
             Happening::Drain { .. } => {}
             Happening::Escalate => drop(self.escalate()),
             Happening::Ready => drop(self.says_that_it_is_ready()),
+            Happening::Says(said) => drop(self.says(said)),
+            Happening::Succeeded => drop(self.is_succeeded()),
         }
         self.ticks();
     }

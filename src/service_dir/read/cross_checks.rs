@@ -49,7 +49,7 @@ impl Reader<'_> {
 
     fn readiness(&mut self, service: &ServiceDir) {
         let settings = &service.settings;
-        if let Some(said @ (Readiness::Notify | Readiness::Check(_))) = settings.readiness {
+        if let Some(said @ Readiness::Check(_)) = settings.readiness {
             let problem = format!("says {said}; onit does not act on it in this version");
             self.warn(NOT_YET, "readiness", problem, "do not rely on it");
         }
