@@ -144,7 +144,7 @@ impl Init {
     pub(super) fn look_at_template(&mut self, name: &OsStr) {
         let found = self.scan.dir().map_or(Err(Errno::ENOENT), |dir| fs::open_dir(dir, name));
         let instances = match found {
-            Ok(dir) => match self.read_instances(name, &dir) {
+            Ok(dir) => match self.followed(name).read_instances(name, &dir) {
                 Ok((said, names)) => {
                     self.complain_of_template(name, None);
                     self.scan.templates.saw(name, said, names)
@@ -154,13 +154,22 @@ impl Init {
                     return;
                 }
             },
-            Err(Errno::ENOENT | Errno::ENOTDIR) => self.scan.templates.lost(name),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {
+                self.scan.unfollow(name);
+                self.scan.templates.lost(name)
+            }
             Err(errno) => {
                 let why = format!("its directory cannot be reached: {}; keeping its instances", errno.desc());
                 return self.complain_of_template(name, Some(why));
             }
         };
         self.look_at_instances(name, instances);
+    }
+
+    /// Before its file is read: what changes since then is told.
+    fn followed(&mut self, template: &OsStr) -> &Init {
+        self.scan.follow(template, INSTANCES);
+        self
     }
 
     fn look_at_instances(&mut self, template: &OsStr, instances: Vec<String>) {

@@ -138,6 +138,18 @@ impl Scan {
         self.backlog.push(name);
     }
 
+    /// A change of this file in an entry of the directory is told.
+    pub(super) fn follow(&mut self, entry: &OsStr, file: &'static str) {
+        if let (Some(watch), Some(path)) = (&mut self.watch, &self.path) {
+            let _ = watch.follow(entry.to_owned(), &path.join(entry), file); // or it is read when all is looked at
+        }
+    }
+
+    /// No more.
+    pub(super) fn unfollow(&mut self, entry: &OsStr) {
+        self.watch.iter_mut().for_each(|watch| watch.unfollow(entry));
+    }
+
     /// The directory, as long as it is looked at.
     pub(super) fn dir(&self) -> Option<&OwnedFd> {
         self.dir.as_ref()
@@ -246,6 +258,9 @@ impl Init {
                         self.scan.search_at = Some(self.scan.searched.after(SEARCH).max(self.now));
                     }
                     self.scan.backlog.push(name);
+                }
+                Change::Inside(template) => {
+                    self.scan.backlog.put_off(template, self.now.after(MAKING), Memo::default())
                 }
                 Change::Everything => self.scan.look_at_everything(),
             }

@@ -520,6 +520,10 @@ mod tests {
         assert_eq!(Request::parse(b"status a b "), Ok(Request::Status(Some(b"a b "))));
         assert_eq!(Request::parse(b"history \xff"), Ok(Request::History(b"\xff")));
         assert_eq!(Request::parse(b"restart web"), Ok(Request::Order(Order::Restart, b"web")));
+        assert_eq!(Request::parse(b"scale a=b=12"), Ok(Request::Scale(b"a=b", 12)));
+        for bad in ["scale", "scale web", "scale web=", "scale =3", "scale web=+3", "scale web=3 ", "scale web=-1"] {
+            assert_eq!(Request::parse(bad.as_bytes()), Err(NO_SCALE), "{bad}");
+        }
         assert_eq!(
             (Request::parse(b"rescan"), Request::parse(b"subscribe")),
             (Ok(Request::Rescan), Ok(Request::Subscribe))
@@ -537,9 +541,10 @@ mod tests {
 
     #[test]
     fn only_orders_change_anything() {
-        let orders = ["up x", "kill x", "rescan"].map(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()));
+        let orders =
+            ["up x", "kill x", "rescan", "scale x=1"].map(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()));
         let others = ["hello", "status", "status x", "history x", "subscribe"];
-        assert_eq!(orders, [Ok(true); 3]);
+        assert_eq!(orders, [Ok(true); 4]);
         assert!(others.iter().all(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()) == Ok(false)));
     }
 

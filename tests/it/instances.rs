@@ -2,6 +2,7 @@
 
 use crate::any_uid_any_root::{in_view, view};
 use crate::conditions::{replace, start_with};
+use crate::container::{Bundle, why_no_containers};
 use crate::restarts::{told, wait_state};
 use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, as_many, missing_tools, skip, wait_for};
 use crate::verbs::{fails, json, start, verb, well};
@@ -15,6 +16,16 @@ fn template(sv: &SvDir, name: &str, files: &[(&str, &str)]) -> Service {
     let run = "echo \"$1 $ONIT_INSTANCE\" >>\"started.$1\"; exec sleep 1000";
     let service = sv.service(name).run(run);
     files.iter().fold(service, |service, (file, content)| service.file(file, content)).create()
+}
+
+/// What the file says from now on, at one stroke.
+fn says(template: &Service, text: &str) {
+    template.write(".new", text);
+    put(template);
+}
+
+fn put(template: &Service) {
+    fs::rename(template.path().join(".new"), template.path().join("instances")).expect("renamed");
 }
 
 /// The names of all services, and their processes.
@@ -57,12 +68,11 @@ fn a_number_makes_so_many_services_of_one_directory() {
     assert_eq!((second["web@1"], second["web@3"]), (first["web@1"], first["web@3"]));
     assert_ne!(second["web@2"], first["web@2"]);
     // More, and fewer: only the difference.
-    web.write("instances", "5\n");
-    assert_eq!(well(&sv, &["rescan", "--dry-run"]), "+ web@4\n+ web@5\n");
+    says(&web, "5\n");
     well(&sv, &["rescan"]);
     let third = wait_names(&sv, &["web@1", "web@2", "web@3", "web@4", "web@5"]);
     assert!(second.iter().all(|(name, pid)| third[name] == *pid));
-    web.write("instances", "2\n");
+    says(&web, "2\n");
     well(&sv, &["rescan"]);
     let fourth = wait_names(&sv, &["web@1", "web@2"]);
     assert!(fourth.iter().all(|(name, pid)| third[name] == *pid));
@@ -70,11 +80,42 @@ fn a_number_makes_so_many_services_of_one_directory() {
     fs::remove_file(web.path().join("instances")).expect("removed");
     well(&sv, &["rescan"]);
     wait_for("none", SOON, || pids(&sv).is_empty().then_some(()));
-    web.write("instances", "1\n");
+    says(&web, "1\n");
     well(&sv, &["rescan"]);
     wait_names(&sv, &["web@1"]);
     fs::rename(web.path(), sv.root().join("elsewhere")).expect("moved away");
     wait_for("none", SOON, || pids(&sv).is_empty().then_some(()));
+    assert_eq!(onit.stderr(), "");
+    stop(&onit);
+}
+
+#[test]
+fn a_change_of_the_file_is_noticed_at_once() {
+    let sv = SvDir::new();
+    fs::create_dir(sv.path()).ok();
+    let onit = start(&sv, UnderTest::Onit);
+    // As an administrator's shell makes it: the file comes last.
+    let web = template(&sv, "web@", &[]);
+    well(&sv, &["rescan"]);
+    assert!(pids(&sv).is_empty());
+    web.write("instances", "2\n");
+    let first = wait_names(&sv, &["web@1", "web@2"]);
+    for text in ["3\n", "1\n2\n3\n"] {
+        web.write("instances", text); // in its place
+        assert_eq!(wait_names(&sv, &["web@1", "web@2", "web@3"])["web@1"], first["web@1"]);
+    }
+    says(&web, "1\n"); // and by another file
+    wait_names(&sv, &["web@1"]);
+    says(&web, "2\n");
+    wait_names(&sv, &["web@1", "web@2"]);
+    fs::remove_file(web.path().join("instances")).expect("removed");
+    wait_for("none", SOON, || pids(&sv).is_empty().then_some(()));
+    let api = sv.path().join("api@");
+    fs::rename(web.path(), &api).expect("renamed");
+    Service::at(api.clone()).write("instances", "x\n");
+    let pid = wait_names(&sv, &["api@x"])["api@x"];
+    fs::rename(&api, web.path()).expect("renamed");
+    assert_eq!(wait_names(&sv, &["web@x"])["web@x"], pid, "instances follow their template");
     assert_eq!(onit.stderr(), "");
     stop(&onit);
 }
@@ -160,7 +201,7 @@ fn stock_tools_find_an_instance_in_the_runtime_mirror() {
 fn what_instances_cannot_say_is_told_once_and_changes_nothing() {
     let sv = SvDir::new();
     let web = template(&sv, "web@", &[("instances", "2\n")]);
-    let says = |text: &str| web.write("instances", text);
+    let says = |text: &str| says(&web, text);
     let onit = start(&sv, UnderTest::Onit);
     let before = wait_names(&sv, &["web@1", "web@2"]);
     let then = "no instance is started or stopped for it";
@@ -181,13 +222,13 @@ fn what_instances_cannot_say_is_told_once_and_changes_nothing() {
     }
     says("$NOBODY");
     told("instances names $NOBODY, which is not set");
-    let file = fs::File::create(web.path().join("instances")).expect("made");
+    let file = fs::File::create(web.path().join(".new")).expect("made");
     file.set_len(4 << 30).expect("a file of 4 GiB, of which nothing is there");
+    put(&web);
     told("instances is longer than 65536 bytes");
-    fs::remove_file(web.path().join("instances")).expect("removed");
-    nix::unistd::mkfifo(&web.path().join("instances"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    nix::unistd::mkfifo(&web.path().join(".new"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    put(&web);
     told("instances is no regular file");
-    fs::remove_file(web.path().join("instances")).expect("removed");
     let long = "x".repeat(60);
     says(&format!("1\n{long}\n"));
     well(&sv, &["rescan"]);
@@ -211,6 +252,7 @@ fn scale_starts_and_stops_the_difference_and_stays() {
         said.contains("web@3: up (pid ") && said.contains("job@1: up (pid ") && said.lines().count() == 2,
         "{said}"
     );
+    assert_eq!(well(&sv, &["rescan", "--dry-run"]), "- job@1\n- web@3\n", "and what the files say");
     let second = pids(&sv);
     assert!(second.len() == 6 && first.iter().all(|(name, pid)| second[name] == *pid), "{second:?}");
     well(&sv, &["rescan"]);
@@ -226,7 +268,7 @@ fn scale_starts_and_stops_the_difference_and_stays() {
     fails(&sv, &["scale", "web"], 100, &["NAME=N"]);
     fails(&sv, &["scale"], 100, &["which template"]);
     // The next word of the file counts again.
-    web.write("instances", "4\n");
+    says(&web, "4\n");
     well(&sv, &["rescan"]);
     let last = wait_names(&sv, &["named@a", "named@b", "web@1", "web@2", "web@3", "web@4"]);
     assert_eq!(last["web@1"], first["web@1"]);
@@ -356,4 +398,37 @@ fn one_image_has_many_roles() {
     well(&sv, &["health"]);
     assert_eq!(onit.stderr(), "");
     stop(&onit);
+}
+
+#[test]
+fn one_image_has_many_roles_in_a_container_that_cannot_be_written() {
+    if let Some(why) = why_no_containers() {
+        skip!("{why}");
+    }
+    let run = "echo \"$1 $ONIT_INSTANCE $QUEUE\"; exec sleep 1000";
+    let bundle = Bundle::new().args(["onit", "run", "/sv"]).read_only().mount_tmpfs("/run", "mode=755");
+    let bundle = bundle.script("/sv/queue@/run", run).file("/sv/queue@/instances", "$WORKERS\n", 0o644);
+    let bundle = bundle.script("/sv/web/run", "exec sleep 1000").script("/sv/scheduler/run", "exec sleep 1000");
+    let bundle = bundle.env("ONIT_ENABLE", "queue").env("WORKERS", "3").env("QUEUE", "mail");
+    let container = bundle.start();
+    let status = || json(&container.exec(["onit", "status", "--json"]).stdout);
+    let states = || -> Vec<String> {
+        let all = status();
+        let told = all.as_array().into_iter().flatten();
+        told.map(|one| format!("{} {}", one["name"].as_str().unwrap_or(""), one["state"].as_str().unwrap_or("")))
+            .collect()
+    };
+    let wanted = ["queue@1 up", "queue@2 up", "queue@3 up", "scheduler skipped", "web skipped"];
+    container.wait_for("the queues", SOON, || (states() == wanted).then_some(()));
+    assert_eq!(container.exec(["onit", "health"]).code, 0);
+    container.wait_for("their lines", SOON, || {
+        let mut lines: Vec<String> = container.stdout().lines().map(str::to_owned).collect();
+        lines.sort();
+        (lines == ["1 1 mail", "2 2 mail", "3 3 mail"]).then_some(())
+    });
+    assert_eq!(container.exec(["onit", "scale", "queue=1"]).code, 0);
+    assert_eq!(states(), ["queue@1 up", "scheduler skipped", "web skipped"]);
+    assert_eq!(container.stderr(), "");
+    container.kill("TERM");
+    assert_eq!(container.wait_end(SOON), Ending::Code(0));
 }
