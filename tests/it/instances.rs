@@ -235,7 +235,7 @@ fn what_instances_cannot_say_is_told_once_and_changes_nothing() {
     let line =
         format!("onit: web@{long}: cannot note its name: File name too long; not supervised until that is mended");
     onit.wait_said(&[&line]);
-    wait_for("the others", SOON, || (pids(&sv).get("web@2").is_none()).then_some(()));
+    wait_for("the others", SOON, || (!pids(&sv).contains_key("web@2")).then_some(()));
     assert_eq!(pids(&sv)["web@1"], before["web@1"]);
 }
 
