@@ -152,6 +152,7 @@ impl Init {
             self.forget_links(&old);
         }
         self.table.rename(at, name);
+        self.note_scale(at);
         self.read_links(at, &Listing::UNKNOWN);
         self.links_of_names_changed();
     }

@@ -3,6 +3,7 @@
 use crate::any_uid_any_root::{in_view, view};
 use crate::conditions::{replace, start_with};
 use crate::container::{Bundle, why_no_containers};
+use crate::crash_and_upgrade::{damage, wait_idle};
 use crate::restarts::{told, wait_state};
 use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, as_many, missing_tools, skip, wait_for};
 use crate::verbs::{fails, json, start, verb, well};
@@ -305,6 +306,21 @@ fn instances_live_on_when_the_supervisor_is_replaced() {
         assert_eq!(onit.stderr().lines().filter(|line| !line.contains("SIGSEGV")).count(), 0, "{}", onit.stderr());
         stop(&onit);
     }
+}
+
+#[test]
+fn instances_are_found_again_by_their_status_when_what_was_left_is_lost() {
+    let sv = SvDir::new();
+    template(&sv, "web@", &[("instances", "3\n")]);
+    let onit = start(&sv, UnderTest::Onit);
+    let before = wait_names(&sv, &["web@1", "web@2", "web@3"]);
+    wait_idle(&onit);
+    damage(onit.pid(), 0, 1);
+    onit.signal(Signal::SIGSEGV);
+    onit.wait_said(&["onit: the state journal cannot be read: not an onit state file; looking for the services"]);
+    assert_eq!(wait_names(&sv, &["web@1", "web@2", "web@3"]), before);
+    well(&sv, &["restart", "web@2"]);
+    stop(&onit);
 }
 
 #[test]

@@ -1994,7 +1994,7 @@ fn who_is_skipped_is_looked_at_again_when_an_order_says_so_and_at_its_next_start
     world.gate = Gate::Skipped;
     world.pass(60 * SECOND);
     assert_eq!(world.service.state(), ServiceState::Up, "what runs goes on");
-    assert_eq!(world.ends(FAILED), "finish 1");
+    assert_eq!(world.ends(FAILED), "finish 3");
     assert_eq!((world.ends(Exit::Code(0)).as_str(), world.service.state()), ("", ServiceState::Skipped));
     world.order(Command::Down);
     assert_eq!(world.service.state(), ServiceState::Down);
