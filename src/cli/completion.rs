@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn what_may_follow_an_option_is_known_or_nobodys_to_know() {
-        const FREE: [&str; 17] = [
+        const FREE: [&str; 18] = [
             "-t",
             "--rewrite",
             "--exit-map",
@@ -398,6 +398,7 @@ mod tests {
             "--log-size",
             "--log-count",
             "--setup",
+            "--stop",
             "--finish",
             "--check",
             "--backoff",

@@ -68,6 +68,9 @@ macro_rules! options {
             /// shell command that runs before each start
             #[argh(option)]
             setup: Option<String>,
+            /// shell command that runs in place of the signal that stops it
+            #[argh(option)]
+            stop: Option<String>,
             /// shell command that runs after each end
             #[argh(option)]
             finish: Option<String>,
@@ -186,6 +189,7 @@ impl New {
         service = with(service, self.nice, ServiceBuilder::nice);
         service = with(service, self.logger(), ServiceBuilder::logger);
         service = with(service, self.setup.as_ref().map(Script::shell), ServiceBuilder::setup);
+        service = with(service, self.stop.as_ref().map(Script::shell), ServiceBuilder::stop);
         service = with(service, self.finish.as_ref().map(Script::shell), ServiceBuilder::finish);
         with(service, self.check.as_ref().map(Script::shell), ServiceBuilder::check)
     }

@@ -220,7 +220,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
     (
         SIGNALS,
         &[
-            order("reload", &[], "HUP, by a name that says what most daemons do then"),
+            order("reload", &[], "the signal in its file reload-signal, or HUP"),
             order("pause", &["p"], "STOP"),
             order("cont", &["c"], "CONT"),
             order("term", &["t"], "TERM; it is started again if it is to be up"),

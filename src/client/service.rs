@@ -7,7 +7,7 @@ use crate::sys::fs::{self, Holder};
 use crate::sys::{Errno, process};
 use crate::wire::control;
 use crate::wire::status::any::{Format, LONGEST};
-use crate::wire::svdir::SERVICES;
+use crate::wire::svdir::{self, SERVICES};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -244,6 +244,22 @@ impl Service {
         self.signal(Signal::HUP)
     }
 
+    /// The signal of its file `reload-signal`, or HUP: it is to read its configuration again.
+    pub fn reload(&self) -> Result<()> {
+        self.order(&word(Command::Reload), |kind| match kind {
+            Kind::Onit => vec![Command::Reload],
+            Kind::Runit | Kind::Daemontools | Kind::Encore | Kind::S6 | Kind::Systemd => {
+                vec![carries(self.reload_signal())]
+            }
+        })
+    }
+
+    fn reload_signal(&self) -> Signal {
+        let dir = fs::open_dir(fs::HERE, self.path().as_os_str()).ok();
+        let text = dir.and_then(|dir| fs::read_small(&dir, "reload-signal").ok()?);
+        text.and_then(|text| svdir::signal(&text)).unwrap_or(Signal::HUP)
+    }
+
     /// INT.
     pub fn int(&self) -> Result<()> {
         self.signal(Signal::INT)
@@ -426,6 +442,7 @@ pub(super) fn word(command: Command) -> String {
             let name = signal.name().and_then(|name| name.strip_prefix("SIG"));
             name.map_or_else(|| format!("signal {}", signal.0), str::to_owned)
         }
+        Command::Reload => "reload".into(),
         Command::Disable => "disable".into(),
         Command::Enable => "enable".into(),
     }
@@ -465,6 +482,7 @@ mod tests {
             (Command::Kill(Target::Group), "KILL to its group"),
             (Command::Signal(Signal::WINCH), "WINCH"),
             (Command::Signal(Signal(40)), "signal 40"),
+            (Command::Reload, "reload"),
         ] {
             assert_eq!(word(command), said);
         }

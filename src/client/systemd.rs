@@ -119,6 +119,7 @@ impl Control for Unit {
             Command::Pause(to) => kill(libc::SIGSTOP, whom(to)),
             Command::Continue(to) => kill(libc::SIGCONT, whom(to)),
             Command::Signal(signal) => kill(signal.0, whom(Target::Process)),
+            Command::Reload => self.run(&operation, &["reload", "--no-block"]).map(drop),
             Command::Enable => self.run(&operation, &["enable", "--now", "--no-block"]).map(drop),
             Command::Disable => self.run(&operation, &["disable", "--now", "--no-block"]).map(drop),
             Command::Once | Command::NoRestart | Command::Exit => {

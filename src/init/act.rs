@@ -119,11 +119,13 @@ impl Init {
             }
             Effect::KillLate(pid, script) => {
                 self.wait_for_exec();
-                let script = script_name(script);
+                let (kind, script) = (script, script_name(script));
                 let trouble = format!("{script} is still running past its time limit; killing it");
                 self.warn_about(at, Matter::Late(script), trouble);
-                let _ = process::kill(pid, crate::machine::Signal::KILL, crate::machine::Target::Process);
+                self.kill_late(at, pid, kind);
             }
+            Effect::KillLeftovers(pid, script) => self.kill_left_behind(at, pid, script),
+            Effect::NoteDeath(exit, most) => self.note_death(at, exit, most),
             Effect::NotReady(_) => {
                 self.wait_for_exec();
                 let limit =
@@ -139,6 +141,9 @@ impl Init {
                     |span| format!("watchdog: nothing heard for {}; stopping it", svdir::span_text(span)),
                 );
                 self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
+            }
+            Effect::StopFailed(exit, signal) => {
+                self.warn(at, &format_args!("./stop {}; sending {signal}", Ended(exit)));
             }
             Effect::DownFile(down) => self.set_down_file(at, down),
         }
@@ -182,6 +187,7 @@ impl Init {
                 let program = CString::new(control::program(command).unwrap_or_default()).unwrap_or_default();
                 self.exec(at, script, &[&program])
             }
+            Script::Stop => self.exec(at, script, &[c"./stop"]),
         }
     }
 
@@ -190,7 +196,7 @@ impl Init {
         self.wait_for_exec();
         let ready_end = match script {
             Script::Run => self.new_ready_link(at),
-            Script::Setup | Script::Finish(_) | Script::Control(_) => Ok(ReadyEnd::None),
+            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop => Ok(ReadyEnd::None),
         };
         let ready_end = match ready_end {
             Ok(end) => end,
@@ -199,6 +205,7 @@ impl Init {
                 return Event::NotSpawned(Refusal::Fork);
             }
         };
+        let own_group = self.group_for(at, script);
         let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
         let instance = slot.instance().and_then(|instance| CString::new(instance.as_bytes()).ok());
         let argv: Vec<&CStr> = argv.iter().copied().chain(instance.as_deref()).collect();
@@ -214,6 +221,7 @@ impl Init {
         let stored = stored.into_iter().flat_map(|store| store.descriptors());
         let descriptors: Vec<Descriptor> = log.into_iter().chain(stored).chain(ready).collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
+        let own_group = own_group.as_ref();
         let variables: Vec<_> =
             environment.variables().into_iter().chain(ready_end.variables()).chain(of_kept(&kept)).collect();
         let plan = Plan {
@@ -222,7 +230,7 @@ impl Init {
             descriptors: &descriptors,
             job: if self.config.new_session { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),
-            group: self.children.group.as_ref(),
+            group: own_group.or(self.children.group.as_ref()),
             ..Plan::new(&argv)
         };
         self.table.journal.expect_child(at);
@@ -232,7 +240,7 @@ impl Init {
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
                 self.runs_now(at, pid)
             }
-            (Ok(pid), Script::Setup | Script::Finish(_) | Script::Control(_)) => {
+            (Ok(pid), Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop) => {
                 match self.children.spawner.wait_for_exec() {
                     Some((_, Exec::Failed(errno))) => {
                         self.warn_of_exec_error(at, script, errno);
@@ -299,7 +307,11 @@ impl Init {
             Errno::ENOEXEC => " (it has no #! line, and is no program for this machine)".to_owned(),
             _ => String::new(),
         };
-        let then = if matches!(script, Script::Setup | Script::Run) { "; trying again" } else { "" };
+        let then = match script {
+            Script::Setup | Script::Run => "; trying again",
+            Script::Stop => "; sending the signal",
+            Script::Finish(_) | Script::Control(_) => "",
+        };
         self.warn_of_script(at, script, &format!("{cause}{hint}{then}"));
     }
 

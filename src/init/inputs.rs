@@ -53,6 +53,8 @@ impl Init {
         let moments: &[Moment] = match event {
             Event::Command(Command::Up | Command::Once) | Event::Begin => &[Moment::Start],
             Event::Command(Command::Down | Command::Exit | Command::StopSignal) => &[Moment::Stop],
+            Event::Command(Command::Term) if self.config.personality.service.setup => &[Moment::Stop],
+            Event::Command(Command::Reload) => &[Moment::Reload],
             Event::Command(_) => &[],
             Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => &[Moment::Start],
             Event::Tick if slot.state() == ServiceState::Waiting => &[Moment::Start],
@@ -91,7 +93,8 @@ impl Init {
         let has_scripts = personality.service.scripts && !slot.is_logger();
         let values = settings::inputs(if personality.reads_small_files { moments } else { &[] });
         let [starts, dies] = [Moment::Start, Moment::Death].map(|moment| has_scripts && moments.contains(&moment));
-        let scripts = [has_scripts, dies, starts && personality.service.setup];
+        let has_stop = has_scripts && personality.service.setup && moments.contains(&Moment::Stop);
+        let scripts = [has_scripts, dies, starts && personality.service.setup, has_stop];
         let names = values.clone().count() + scripts.iter().filter(|is_looked_for| **is_looked_for).count();
         let listing = (names >= WORTH_A_LISTING).then(|| Listing::of(&*slot.dir, ".")).flatten();
         let listing = listing.unwrap_or(Listing::UNKNOWN);
@@ -103,6 +106,9 @@ impl Init {
         }
         if starts && personality.service.setup {
             look_for_setup(slot, &listing);
+        }
+        if has_stop {
+            look_for_stop(slot, &listing);
         }
         let default = Inputs::of(personality.service);
         if moments.contains(&Moment::Start) {
@@ -166,6 +172,14 @@ fn look_for_setup(slot: &mut Slot, listing: &Listing) {
     (scripts.setup, scripts.oneshot) = (has_setup, has_setup && !fs::exists(&slot.dir, "run"));
     if !has_setup {
         slot.warnings.take(Matter::Script("./setup"));
+    }
+}
+
+fn look_for_stop(slot: &mut Slot, listing: &Listing) {
+    let has_stop = listing.may_have("stop") && fs::exists(&slot.dir, "stop");
+    slot.service.inputs.scripts.stop = has_stop;
+    if !has_stop {
+        slot.warnings.take(Matter::Script("./stop"));
     }
 }
 

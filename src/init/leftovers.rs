@@ -93,6 +93,7 @@ impl Init {
     }
 
     pub(super) fn orphan_ended(&mut self, pid: Pid, exit: Exit) {
+        self.remove_old_groups();
         self.children.swept.retain(|swept| *swept != pid);
         self.log_main(MainEvent::Reaped(pid, exit));
         self.log_main(MainEvent::Orphan(pid));

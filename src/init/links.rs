@@ -227,6 +227,7 @@ impl Init {
             | Command::Pause(_)
             | Command::Continue(_)
             | Command::Signal(_)
+            | Command::Reload
             | Command::Disable
             | Command::Enable => {}
         }

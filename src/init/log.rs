@@ -135,6 +135,7 @@ pub fn script_name(script: Script) -> &'static str {
         Script::Run => "./run",
         Script::Finish(_) => "./finish",
         Script::Control(command) => control::program(command).unwrap_or("control"),
+        Script::Stop => "./stop",
     }
 }
 

@@ -22,6 +22,7 @@ mod initctl;
 mod inputs;
 mod instances;
 mod journal;
+mod kill_mode;
 mod last;
 mod launcher;
 mod leftovers;
@@ -111,6 +112,11 @@ struct Children {
     spawner: Spawner,
     /// What they are in, if it is a group of their own.
     group: Option<Group>,
+    /// The groups of services with a kill-mode cgroup are in this one, if not in that. The first time it is needed it is
+    /// looked for.
+    groups: Option<Option<Group>>,
+    /// Groups of services that were killed, and are removed when nothing is in them any more.
+    old_groups: Vec<String>,
     /// The service that was started last, as long as its program may not have been executed.
     starting: Option<SlotId>,
     /// Children that have not executed their program in time.
@@ -187,6 +193,8 @@ impl Init {
             children: Children {
                 spawner,
                 group: None,
+                groups: None,
+                old_groups: Vec::new(),
                 starting: None,
                 pending: Vec::new(),
                 dying: Vec::new(),

@@ -55,7 +55,7 @@ impl Init {
         }
     }
 
-    /// A supervisor has failed, and left this `run` behind. A `finish` and a `control` have their own limits.
+    /// A supervisor has failed, and left this `run` behind. A `finish`, a `control` and a `stop` have their own limits.
     pub(super) fn restore_pending(&mut self, at: SlotId) {
         let Some(view) = self.table.get(at).map(|slot| slot.service.view()) else { return };
         let is_new = self.now.since(view.since) <= EXEC_TIMEOUT * 2;
@@ -88,7 +88,7 @@ impl Init {
     fn exec_failed(&mut self, child: &PendingChild, errno: Errno) {
         match child.script {
             Script::Run => self.run_failed(child.at, child.pid, errno),
-            Script::Setup | Script::Finish(_) | Script::Control(_) => {
+            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop => {
                 self.warn_of_exec_error(child.at, child.script, errno)
             }
         }
@@ -136,8 +136,10 @@ impl Init {
         match child.script {
             Script::Setup if is_unexecuted || child.exec.is_killed() => Exit::NOT_EXECUTED,
             Script::Setup => exit,
-            Script::Run | Script::Finish(_) | Script::Control(_) if child.exec.is_killed() => Exit::NOT_RUN,
-            Script::Run | Script::Finish(_) | Script::Control(_) => exit,
+            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Stop if child.exec.is_killed() => {
+                Exit::NOT_RUN
+            }
+            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Stop => exit,
         }
     }
 }

@@ -5,10 +5,11 @@ use super::log::Failure;
 use super::table::{LogPipe, Slot, SlotId};
 use super::warnings::Matter;
 use crate::machine::fleet::{self, Removal};
-use crate::machine::{Event, Mono, View, Want};
+use crate::machine::{Event, Exit, Mono, View, Want};
 use crate::sys::published::Published;
 use crate::sys::{Errno, clock, fs};
 use crate::wire::api::EventKind;
+use crate::wire::death_tally::{self, MOST, RECORD};
 use crate::wire::status::{Format, Status, pid_line, stat_line};
 use crate::wire::tai::Tai;
 use std::time::Duration;
@@ -95,6 +96,26 @@ impl Init {
                 self.warn_about(at, Matter::Status, trouble);
                 self.table.arm(at); // not touched: this turn has tried
             }
+        }
+    }
+
+    /// Writes a death to `supervise/death_tally`, where s6's tools look for it. The first one since supervision began
+    /// begins anew, as in s6.
+    pub(super) fn note_death(&mut self, at: SlotId, exit: Exit, most: u32) {
+        let Some(slot) = self.table.get(at).filter(|slot| slot.files.lock.is_some()) else { return };
+        let is_first = slot.service.history().begun() <= 1;
+        let written = Published::open(slot.home(), "supervise", !slot.files.renames_only).and_then(|mut files| {
+            let longest = RECORD * MOST as usize;
+            let old = if is_first { Vec::new() } else { files.get("death_tally", longest) };
+            files.put("death_tally", &death_tally::with_death(&old, stamp(self.now, self.now), exit, most))
+        });
+        match (written, self.table.get_mut(at)) {
+            (Ok(()), Some(slot)) => _ = slot.warnings.take(Matter::DeathTally),
+            (Err(errno), _) => {
+                let cause = self.config.log.words(&Failure { verb: "write", path: "supervise/death_tally", errno });
+                self.warn_about(at, Matter::DeathTally, format!("{cause}; this death is not counted"));
+            }
+            (Ok(()), None) => {}
         }
     }
 

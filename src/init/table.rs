@@ -40,6 +40,11 @@ impl Identity {
         self.instance != 0
     }
 
+    /// Two numbers that no other service of this system has.
+    pub fn numbers(self) -> (u64, u64) {
+        (self.dir.device, self.dir.inode ^ self.instance)
+    }
+
     /// The same instance in another directory: its logger.
     pub fn with_dir(self, dir: FileId) -> Identity {
         Identity { dir, ..self }

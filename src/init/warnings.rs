@@ -16,6 +16,12 @@ pub enum Matter {
     File(&'static str),
     /// `supervise` cannot be made or opened.
     Supervise,
+    /// `kill-mode` cannot be what it is to be.
+    KillMode,
+    /// What it has left behind.
+    Leftovers,
+    /// A death cannot be noted.
+    DeathTally,
     /// The status cannot be written.
     Status,
     /// The logger cannot be started.

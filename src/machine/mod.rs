@@ -201,6 +201,8 @@ pub enum Command {
     Continue(Target),
     /// Any other signal, as it is.
     Signal(Signal),
+    /// The service's own signal for reading its configuration again (s6 `l`).
+    Reload,
     /// Create the file `down` (s6 `D` and `Q`).
     Disable,
     /// Remove the file `down` (s6 `U`).
@@ -229,6 +231,8 @@ pub enum Script {
     Finish(Exit),
     /// `control/X`: what is run in place of this command's signal.
     Control(Command),
+    /// `stop`: what is run in place of the stop signal.
+    Stop,
 }
 
 /// Why a program could not be started.
@@ -279,6 +283,12 @@ pub enum Effect {
     NotReady(Pid),
     /// `run` has not said for so long that it is alive, or (`None`) wants what follows from that, and is stopped.
     Silent(Pid, Option<Duration>),
+    /// `run` has ended like this, which is to be remembered with so many deaths in all.
+    NoteDeath(Exit, u32),
+    /// This script, which was that process, has ended: what is left of its group is killed.
+    KillLeftovers(Pid, Script),
+    /// `stop` has ended like this, so this signal is sent.
+    StopFailed(Exit, Signal),
     /// Create (true) or remove (false) the file `down`.
     DownFile(bool),
 }

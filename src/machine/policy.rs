@@ -45,7 +45,7 @@ pub struct ServiceRules {
     pub leave: Leave,
     /// `finish` and `control/X` are looked for.
     pub scripts: bool,
-    /// `setup` is looked for, too.
+    /// `setup` and `stop` are looked for, too.
     pub setup: bool,
     /// `down` takes back an order to leave, as `up` does.
     down_stays: bool,
@@ -153,6 +153,20 @@ impl Essential {
     }
 }
 
+/// Whom the stop signal and its KILL reach (file `kill-mode`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum KillMode {
+    /// The process of the script.
+    #[default]
+    Process,
+    /// Its process group, of which nothing is left when it has ended.
+    Group,
+    /// The same; and a control group of the service's own is killed with that, where there can be one.
+    Cgroup,
+}
+
+words!(KillMode, "kill mode", Process = "process", Group = "group", Cgroup = "cgroup");
+
 /// What the small files of one service say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -199,6 +213,8 @@ pub struct Scripts {
     pub oneshot: bool,
     /// `finish`.
     pub finish: bool,
+    /// `stop`.
+    pub stop: bool,
     hooks: u16,
 }
 
@@ -238,6 +254,12 @@ pub struct Inputs {
     pub restarts: Rare<Rules>,
     /// When it counts as ready.
     pub readiness: Rare<Said>,
+    /// Whom its stop signal is to reach, from the next start on (`kill-mode`).
+    pub kill_mode: KillMode,
+    /// The signal that lets it read its configuration again (`reload-signal`).
+    pub reload_signal: Signal,
+    /// So many deaths of `run` are remembered for s6's tools (`max-death-tally`). None: none is.
+    pub death_tally: Option<u32>,
     /// Which programs it has.
     pub scripts: Scripts,
     /// Whether it may start.
@@ -256,6 +278,9 @@ impl Inputs {
             essential: None,
             restarts: Rare::default(),
             readiness: Rare::default(),
+            kill_mode: KillMode::default(),
+            reload_signal: Signal::HUP,
+            death_tally: None,
             scripts: Scripts::default(),
             gate: Gate::Open,
             held: false,

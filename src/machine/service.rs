@@ -7,7 +7,7 @@ pub mod memory;
 
 use super::history::{End, History};
 use super::notify::{Notification, Notified};
-use super::policy::{DRAIN_LIMIT, Essential, Gate, Inputs, KILL_RETRY, Leave, Limits, PAUSE, ServiceRules};
+use super::policy::{DRAIN_LIMIT, Essential, Gate, Inputs, KILL_RETRY, KillMode, Leave, Limits, PAUSE, ServiceRules};
 use super::rare::Rare;
 use super::readiness::Awaited;
 use super::restart::{Cause, Ended, Streak};
@@ -46,7 +46,7 @@ enum State {
     Gone,
 }
 
-/// What follows when `control/X` is through (or there is none).
+/// What follows when `control/X` or `stop` is through (or there is none).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Then {
     Start,
@@ -55,18 +55,35 @@ enum Then {
     Nothing,
 }
 
+/// A program that may take the place of a signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum HookProgram {
+    /// `control/X` of this command.
+    Control(Command),
+    Stop,
+}
+
+impl HookProgram {
+    fn script(self) -> Script {
+        match self {
+            HookProgram::Control(command) => Script::Control(command),
+            HookProgram::Stop => Script::Stop,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Hook {
     None,
-    /// `control/X` was asked for and the answer comes within this turn.
+    /// `control/X` or `stop` was asked for and the answer comes within this turn.
     Asked {
-        command: Command,
+        program: HookProgram,
         then: Then,
     },
-    /// `control/X` lives. `late`: it was killed, so what it was to prevent happens.
+    /// `control/X` or `stop` lives. `late`: it was killed, so what it was to prevent happens.
     Running {
         pid: Pid,
-        command: Command,
+        program: HookProgram,
         then: Then,
         kill_at: Mono,
         late: bool,
@@ -104,6 +121,10 @@ pub struct Service {
     skipped: bool,
     paused: bool,
     got_term: bool,
+    /// `stop` has told `run` to end, so no signal has to be sent.
+    stop_handled: bool,
+    /// Whom signals of a stop reach, since its start.
+    kill_mode: KillMode,
     since: Mono,
     /// A logger whose input has ended.
     draining: Option<Draining>,
@@ -139,6 +160,8 @@ impl Service {
             skipped: false,
             paused: false,
             got_term: false,
+            stop_handled: false,
+            kill_mode: KillMode::default(),
             since: now,
             draining: None,
             state: State::Down { armed: want == Want::Up, not_before: now },
@@ -155,6 +178,11 @@ impl Service {
     /// Its last lives.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Whom signals of a stop reach, since its start.
+    pub fn kill_mode(&self) -> KillMode {
+        self.kill_mode
     }
 
     /// Where it stands.
@@ -193,9 +221,17 @@ impl Service {
         self.state == State::Gone && self.hook == Hook::None
     }
 
-    /// Whether `control/X` runs, so that further orders have to wait for it.
+    /// Whether `control/X` runs, so that further orders have to wait for it. None waits for `stop`, which may take long.
     pub fn is_busy(&self) -> bool {
-        self.hook != Hook::None
+        self.hook != Hook::None && !self.is_in_stop()
+    }
+
+    /// Whether `stop` was asked for, or runs.
+    fn is_in_stop(&self) -> bool {
+        matches!(
+            self.hook,
+            Hook::Asked { program: HookProgram::Stop, .. } | Hook::Running { program: HookProgram::Stop, .. }
+        )
     }
 
     /// When [`Event::Tick`] is due.
@@ -245,7 +281,7 @@ impl Service {
     /// Whether `run` lives, and neither we nor it itself are about to end it.
     fn is_to_go_on(&self) -> bool {
         let lives = matches!(self.state, State::Up { kill_at: None, .. });
-        lives && !(self.got_term || self.notified.is_stopping || self.escalated)
+        lives && !(self.got_term || self.is_in_stop() || self.notified.is_stopping || self.escalated)
     }
 
     fn is_ready_by_now(&self, now: Mono) -> bool {
@@ -305,7 +341,7 @@ impl Service {
             want: self.want,
             leaving: self.leaving,
             paused: self.paused,
-            got_term: self.got_term,
+            got_term: self.got_term || (phase == Phase::Run && self.is_in_stop()),
             is_ready: phase == Phase::Run && self.awaited.is_none(),
             since: self.since,
         }
@@ -346,7 +382,7 @@ impl Service {
         if runs || matches!(self.state, State::SettingUp { .. }) {
             self.stop_requested |= asks_to_end(command);
         }
-        if runs && matches!(command, Command::Signal(_)) {
+        if runs && matches!(command, Command::Signal(_) | Command::Reload) {
             self.signalled = Some(now);
         }
         match command {
@@ -373,6 +409,10 @@ impl Service {
                 self.deliver(now, command, Signal::CONT, to)
             }
             Command::Signal(signal) => self.deliver(now, command, signal, Target::Process),
+            Command::Reload => {
+                let signal = self.inputs.reload_signal;
+                self.deliver(now, Command::Signal(signal), signal, Target::Process)
+            }
             Command::Disable => Effect::DownFile(true).into(),
             Command::Enable => Effect::DownFile(false).into(),
         }
@@ -453,12 +493,24 @@ impl Service {
     }
 
     fn kill(&mut self, now: Mono, to: Target) -> Step {
-        match self.state {
+        let step = self.kill_stop();
+        step.then(match self.state {
             State::Up { .. } => self.deliver(now, Command::Kill(to), Signal::KILL, to),
             State::SettingUp { pid, .. } | State::Finishing { pid, .. } => Effect::Signal(pid, Signal::KILL, to).into(),
             State::Down { .. } | State::SetupDue | State::Starting | State::FinishDue { .. } | State::Gone => {
                 Step::NOTHING
             }
+        })
+    }
+
+    /// Whoever orders KILL does not wait for `stop`.
+    fn kill_stop(&mut self) -> Step {
+        match &mut self.hook {
+            Hook::Running { pid, program: HookProgram::Stop, late, .. } => {
+                *late = true;
+                Effect::Signal(*pid, Signal::KILL, Target::Process).into()
+            }
+            Hook::None | Hook::Asked { .. } | Hook::Running { .. } => Step::NOTHING,
         }
     }
 
@@ -493,6 +545,26 @@ impl Service {
         }
     }
 
+    /// Whom signals of a stop reach.
+    fn reach(&self) -> Target {
+        match self.kill_mode {
+            KillMode::Process => Target::Process,
+            KillMode::Group | KillMode::Cgroup => Target::Group,
+        }
+    }
+
+    fn kill_leftovers(&self, dead: Pid, script: Script) -> Step {
+        match self.kill_mode {
+            KillMode::Process => Step::NOTHING,
+            KillMode::Group | KillMode::Cgroup => Effect::KillLeftovers(dead, script).into(),
+        }
+    }
+
+    fn note_death(&self, exit: Exit) -> Step {
+        let most = self.inputs.death_tally.filter(|most| *most > 0);
+        most.map_or(Step::NOTHING, |most| Effect::NoteDeath(exit, most).into())
+    }
+
     /// What runs has so much longer to stop.
     fn kill_after(&mut self, now: Mono, limit: Option<Duration>) {
         if let (State::SettingUp { kill_at, .. } | State::Up { kill_at, .. }, Some(limit)) = (&mut self.state, limit) {
@@ -506,8 +578,8 @@ impl Service {
         if self.want != Want::Up {
             self.kill_after(now, self.inputs.limits.kill_after);
         }
-        let mut step = Step::from(Effect::Signal(pid, signal, Target::Process));
-        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        let mut step = Step::from(Effect::Signal(pid, signal, self.reach()));
+        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         step
     }
 
@@ -516,10 +588,44 @@ impl Service {
     fn ask_first(&mut self, now: Mono, command: Command, then: Then) -> Step {
         let has_hook = self.has_scripts() && self.inputs.scripts.has_hook(command);
         if !has_hook || self.hook != Hook::None {
-            return self.follow(now, then, false);
+            return self.ask_stop(now, then);
         }
-        self.hook = Hook::Asked { command, then };
-        Step::starting(Script::Control(command))
+        self.ask(HookProgram::Control(command), then)
+    }
+
+    fn is_up_as(&self, alive: Pid) -> bool {
+        matches!(self.state, State::Up { pid, .. } if pid == alive)
+    }
+
+    fn ask(&mut self, program: HookProgram, then: Then) -> Step {
+        self.hook = Hook::Asked { program, then };
+        Step::starting(program.script())
+    }
+
+    /// `control/X` has not handled it. `stop` comes before the stop signal, if there is one.
+    fn ask_stop(&mut self, now: Mono, then: Then) -> Step {
+        let has_stop = self.has_scripts() && self.rules.setup && self.inputs.scripts.stop;
+        let Then::Stop { pid, .. } = then else { return self.follow(now, then, false) };
+        match self.hook {
+            Hook::None if has_stop && self.is_up_as(pid) => self.ask(HookProgram::Stop, then),
+            // The stop that is under way does what is wanted when it comes to that.
+            Hook::Running { then: Then::Stop { .. }, .. } if has_stop => Step::NOTHING,
+            Hook::None | Hook::Asked { .. } | Hook::Running { .. } => self.follow(now, then, false),
+        }
+    }
+
+    /// This program has ended, or could not be started.
+    fn hook_ended(&mut self, now: Mono, program: HookProgram, then: Then, handled: bool) -> Step {
+        match program {
+            HookProgram::Control(_) if handled => self.follow(now, then, true),
+            HookProgram::Control(_) => self.ask_stop(now, then),
+            HookProgram::Stop => {
+                if let (State::Up { .. }, true) = (self.state, handled) {
+                    (self.got_term, self.stop_handled) = (true, true);
+                }
+                self.follow(now, then, handled)
+            }
+        }
     }
 
     /// What `control/X` was asked about happens now, unless it has `handled` it.
@@ -540,13 +646,13 @@ impl Service {
     fn stop_now(&mut self, now: Mono, pid: Pid, signal: Signal, handled: bool) -> Step {
         let mut step = Step::NOTHING;
         if !handled {
-            step.push(Effect::Signal(pid, signal, Target::Process));
-            self.got_term = true;
+            step.push(Effect::Signal(pid, signal, self.reach()));
+            (self.got_term, self.stop_handled) = (true, false);
         }
         if self.want == Want::Up {
             return step;
         }
-        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         if self.rules.pause_needs_process {
             self.paused = false;
         }
@@ -586,6 +692,7 @@ impl Service {
     }
 
     fn launch(&mut self) -> Step {
+        self.kill_mode = self.inputs.kill_mode;
         if self.has_scripts() && self.rules.setup && self.inputs.scripts.setup {
             self.state = State::SetupDue;
             return Step::starting(Script::Setup);
@@ -599,9 +706,9 @@ impl Service {
     }
 
     fn spawned(&mut self, now: Mono, pid: Pid) -> Step {
-        if let Hook::Asked { command, then } = self.hook {
-            let kill_at = now.after(self.rules.control_limit);
-            self.hook = Hook::Running { pid, command, then, kill_at, late: false };
+        if let Hook::Asked { program, then } = self.hook {
+            let kill_at = now.after(self.limit_of(program));
+            self.hook = Hook::Running { pid, program, then, kill_at, late: false };
             return Step::NOTHING;
         }
         match self.state {
@@ -613,6 +720,7 @@ impl Service {
                 self.history.begin(now, pid, None);
             }
             State::Starting => {
+                self.stop_handled = false;
                 let kill_at = self.draining.map(|draining| draining.until);
                 self.state = State::Up { pid, started: now, kill_at };
                 self.since = now;
@@ -632,10 +740,15 @@ impl Service {
         Step::NOTHING
     }
 
+    fn limit_of(&self, program: HookProgram) -> Duration {
+        let of_stop = self.inputs.limits.kill_after.filter(|_| program == HookProgram::Stop);
+        of_stop.unwrap_or(self.rules.control_limit)
+    }
+
     fn not_spawned(&mut self, now: Mono, why: Refusal) -> Step {
-        if let Hook::Asked { then, .. } = self.hook {
+        if let Hook::Asked { program, then } = self.hook {
             self.hook = Hook::None;
-            return self.follow(now, then, false);
+            return self.hook_ended(now, program, then, false);
         }
         match (self.state, why) {
             (State::SetupDue, Refusal::Fork) | (State::Starting, Refusal::Fork)
@@ -672,7 +785,7 @@ impl Service {
     }
 
     fn died(&mut self, now: Mono, dead: Pid, exit: Exit) -> Step {
-        if let Hook::Running { pid, then, late, .. } = self.hook
+        if let Hook::Running { pid, program, then, late, .. } = self.hook
             && pid == dead
         {
             self.hook = Hook::None;
@@ -680,6 +793,13 @@ impl Service {
             // What waited for the hook to end: the start it was asked about, or one that came due meanwhile.
             return match (then, self.state) {
                 (Then::Start, _) => self.follow(now, then, handled),
+                (Then::Stop { pid, signal }, State::Up { .. })
+                    if self.is_up_as(pid) && program == HookProgram::Stop =>
+                {
+                    let is_news = !(handled || late);
+                    let step = if is_news { Effect::StopFailed(exit, signal).into() } else { Step::NOTHING };
+                    step.then(self.hook_ended(now, program, then, handled))
+                }
                 (_, State::Down { .. }) => self.try_start(now),
                 (
                     _,
@@ -688,23 +808,26 @@ impl Service {
                     | State::Starting
                     | State::Up { .. }
                     | State::FinishDue { .. },
-                ) => self.follow(now, then, handled),
+                ) => self.hook_ended(now, program, then, handled),
                 (_, State::Finishing { .. } | State::Gone) => Step::NOTHING,
             };
         }
         match self.state {
             State::Up { pid, started, .. } if pid == dead => {
                 let outcome = self.end_of_run(now, exit);
-                outcome.map_or(Step::NOTHING, Step::from).then(self.run_ended(now, exit, started))
+                let step = outcome.map_or(Step::NOTHING, Step::from).then(self.kill_leftovers(dead, Script::Run));
+                step.then(self.note_death(exit)).then(self.run_ended(now, exit, started))
             }
-            State::Finishing { pid, started, again, .. } if pid == dead => {
+            State::Finishing { pid, exit: of_run, started, again, .. } if pid == dead => {
                 let gives_up = self.rules.finish_gives_up && exit == Exit::GIVE_UP && !again;
                 let is_success = self.history.last_end().is_some_and(|end| end.is_success);
                 let over = if is_success { Ok(()) } else { Err(Cause::Finish) };
                 let outcome = if gives_up { self.give_up(over) } else { None };
-                outcome.map_or(Step::NOTHING, Step::from).then(self.cycle_ended(now, started, again))
+                let step = outcome.map_or(Step::NOTHING, Step::from);
+                let step = step.then(self.kill_leftovers(dead, Script::Finish(of_run)));
+                step.then(self.cycle_ended(now, started, again))
             }
-            State::SettingUp { pid, started, .. } if pid == dead => self.setup_ended(now, exit, started),
+            State::SettingUp { pid, started, .. } if pid == dead => self.setup_ended(now, dead, exit, started),
             State::Up { .. }
             | State::Finishing { .. }
             | State::Down { .. }
@@ -747,7 +870,7 @@ impl Service {
         }
     }
 
-    fn setup_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
+    fn setup_ended(&mut self, now: Mono, dead: Pid, exit: Exit, started: Mono) -> Step {
         let is_wanted = !(self.stop_requested || self.leaving || self.want == Want::Down || self.escalated);
         if exit.is_success() && is_wanted && !self.inputs.scripts.oneshot {
             (self.got_term, self.since) = (false, now);
@@ -756,7 +879,8 @@ impl Service {
         self.ended_by_order = self.stop_requested;
         self.history.end(now, exit, self.ended_by_order, exit.is_success());
         let outcome = if is_wanted { self.end_of_setup(now, exit) } else { None };
-        outcome.map_or(Step::NOTHING, Step::from).then(self.cycle_ended(now, started, false))
+        let step = outcome.map_or(Step::NOTHING, Step::from).then(self.kill_leftovers(dead, Script::Setup));
+        step.then(self.cycle_ended(now, started, false))
     }
 
     /// What it means that `setup` has failed, or has done all the work that there is.
@@ -794,8 +918,9 @@ impl Service {
     }
 
     fn is_over(&mut self, now: Mono, exit: Exit, is_success: bool) -> Option<Result<(), Cause>> {
-        // What could not be executed was never ready.
-        let ready = self.history.lives().last().and_then(|life| life.ready).filter(|_| exit != Exit::NOT_RUN);
+        // What could not be executed was never ready. It ends at once.
+        let is_executed = |ready: &Mono| exit != Exit::NOT_RUN || now.since(*ready) >= PAUSE;
+        let ready = self.history.lives().last().and_then(|life| life.ready).filter(is_executed);
         let history = &self.history;
         self.streak.end(now, Ended { is_success, ready }, &self.inputs.restarts, |from, life| {
             history.ends_since(from, life.into())
@@ -890,8 +1015,8 @@ impl Service {
         if !self.got_term {
             return Step::NOTHING;
         }
-        let mut step = Step::from(Effect::Signal(new, self.inputs.limits.stop_signal, Target::Process));
-        step.push(Effect::Signal(new, Signal::CONT, Target::Process));
+        let mut step = Step::from(Effect::Signal(new, self.inputs.limits.stop_signal, self.reach()));
+        step.push(Effect::Signal(new, Signal::CONT, self.reach()));
         step
     }
 
@@ -926,8 +1051,8 @@ impl Service {
         self.got_term = true;
         self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
         let mut step = Step::from(Effect::Silent(pid, span));
-        step.push(Effect::Signal(pid, Signal::ABRT, Target::Process)); // whose core shows where it hangs
-        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        step.push(Effect::Signal(pid, Signal::ABRT, self.reach())); // whose core shows where it hangs
+        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         step
     }
 
@@ -936,8 +1061,8 @@ impl Service {
         (self.awaited, self.got_term) = (Some(Awaited::End), true);
         self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
         let mut step = Step::from(Effect::NotReady(pid));
-        step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, Target::Process));
-        step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, self.reach()));
+        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         step
     }
 
@@ -977,11 +1102,11 @@ impl Service {
         if self.is_ready_by_now(now) {
             return self.ready(now);
         }
-        if let Hook::Running { pid, command, then, kill_at, .. } = self.hook
+        if let Hook::Running { pid, program, then, kill_at, .. } = self.hook
             && kill_at <= now
         {
-            self.hook = Hook::Running { pid, command, then, kill_at: now.after(KILL_RETRY), late: true };
-            return Effect::KillLate(pid, Script::Control(command)).into();
+            self.hook = Hook::Running { pid, program, then, kill_at: now.after(KILL_RETRY), late: true };
+            return Effect::KillLate(pid, program.script()).into();
         }
         match self.state {
             State::Up { pid, .. } if self.is_unready(now) => self.not_ready(now, pid),
@@ -1062,12 +1187,13 @@ impl Service {
         self.leaving = true;
         self.escalated = true;
         let mut step = Step::NOTHING;
-        if let Hook::Running { pid, .. } = self.hook {
-            step.push(Effect::Signal(pid, Signal::KILL, Target::Process));
+        if let Hook::Running { pid, late, .. } = &mut self.hook {
+            *late = true;
+            step.push(Effect::Signal(*pid, Signal::KILL, Target::Process));
         }
         match self.state {
             State::SettingUp { pid, .. } | State::Up { pid, .. } | State::Finishing { pid, .. } => {
-                step.push(Effect::Signal(pid, Signal::KILL, Target::Process));
+                step.push(Effect::Signal(pid, Signal::KILL, self.reach()));
             }
             State::Down { .. } | State::SetupDue | State::Starting | State::FinishDue { .. } => {
                 self.state = State::Gone;
@@ -1088,6 +1214,7 @@ fn asks_to_end(command: Command) -> bool {
         | Command::Pause(_)
         | Command::Continue(_)
         | Command::Signal(_)
+        | Command::Reload
         | Command::Disable
         | Command::Enable => false,
     }

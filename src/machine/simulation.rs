@@ -11,6 +11,7 @@
 //! - starts that no order asked for are as far apart as the pauses say, and stop where the limits say so
 //! - the view names the living process, since when, and flags that belong to it
 //! - no deadline is left in the past, so nobody wakes in vain
+//! - where `kill-mode` says so, what a program leaves behind is killed before anything else starts
 //! - programs with a time limit are killed when it is over, not before
 
 mod fleet;
@@ -21,7 +22,7 @@ mod transitions;
 mod walks;
 
 use super::notify::Notification;
-use super::policy::{Essential, Gate, Leave, Limits, Scripts, ServiceRules};
+use super::policy::{Essential, Gate, KillMode, Leave, Limits, Scripts, ServiceRules};
 use super::rare::Rare;
 use super::readiness::Readiness;
 use super::restart::{Restart, Rules};
@@ -37,7 +38,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MOST_STARTS: usize = 4;
 
 /// Every command, each signal command once.
-const COMMANDS: [Command; 19] = [
+const COMMANDS: [Command; 20] = [
     Command::Up,
     Command::Down,
     Command::Once,
@@ -55,6 +56,7 @@ const COMMANDS: [Command; 19] = [
     Command::Signal(Signal::INT),
     Command::Signal(Signal::USR1),
     Command::Signal(Signal::WINCH),
+    Command::Reload,
     Command::Disable,
     Command::Enable,
 ];
@@ -75,6 +77,7 @@ struct Programs {
     oneshot: bool,
     run: Option<Refusal>,
     finish: Program,
+    stop: Program,
     hooks: &'static [Command],
     refused_hooks: Option<Refusal>,
 }
@@ -85,6 +88,7 @@ impl Programs {
         oneshot: false,
         run: None,
         finish: Program::Absent,
+        stop: Program::Absent,
         hooks: &[],
         refused_hooks: None,
     };
@@ -95,6 +99,7 @@ impl Programs {
         let has_hook = |command| self.refused_hooks.is_some() || self.hooks.contains(&command);
         let mut scripts = Scripts::default().with_hooks(has_hook);
         scripts.finish = finish;
+        scripts.stop = self.stop != Program::Absent;
         scripts.setup = self.setup != Program::Absent;
         scripts.oneshot = scripts.setup && self.oneshot;
         scripts
@@ -110,6 +115,7 @@ impl Programs {
             Script::Setup => of(self.setup),
             Script::Run => self.run,
             Script::Finish(_) => of(self.finish),
+            Script::Stop => of(self.stop),
             Script::Control(command) if self.hooks.contains(&command) => None,
             Script::Control(_) => Some(self.refused_hooks.expect("it has no such hook")),
         }
@@ -161,6 +167,10 @@ struct Known {
     set_up: bool,
     /// There was no process for the last start.
     no_process: bool,
+    /// What has just ended, and is to leave nothing behind.
+    leaves: Option<(Pid, Script)>,
+    /// What held when its life began.
+    kill_mode: KillMode,
     /// When the life of now began, with `setup` if there is one.
     life_since: Mono,
     /// `run` follows a `setup` of the same life.
@@ -200,6 +210,7 @@ struct World {
     essential: Option<Essential>,
     restarts: Rare<Rules>,
     readiness: Readiness,
+    kill_mode: KillMode,
     gate: Gate,
     held: bool,
     /// What held when `run` was started.
@@ -227,6 +238,7 @@ impl World {
             essential: None,
             restarts: Rare::default(),
             readiness: Readiness::None,
+            kill_mode: KillMode::Process,
             gate: Gate::Open,
             held: false,
             readiness_of_life: Readiness::None,
@@ -248,6 +260,8 @@ impl World {
                 failed: false,
                 set_up: false,
                 no_process: false,
+                leaves: None,
+                kill_mode: KillMode::Process,
                 life_since: now,
                 follows_setup: false,
                 awaited: false,
@@ -329,6 +343,8 @@ impl World {
         if gives_up && self.rules.finish_gives_up {
             self.known.want = Want::Down;
         }
+        let leaves = self.known.kill_mode != KillMode::Process && !is_control(dead.script);
+        self.known.leaves = leaves.then_some((dead.pid, dead.script));
         if dead.script == Script::Setup {
             self.learn_of_setup(exit);
         }
@@ -339,6 +355,10 @@ impl World {
             } else if is_over {
                 self.known.want = Want::Down;
             }
+        }
+        if dead.script == Script::Stop && exit == Exit::Code(0) && !dead.doomed {
+            // It has told `run` to end.
+            self.living.iter_mut().filter(|p| p.script == Script::Run).for_each(|run| run.told = true);
         }
         if self.role == Role::Logger && self.service.view().leaving {
             self.known.hasty |= self.unread < self.left; // it reads, so it need not wait
@@ -368,6 +388,7 @@ impl World {
             return false;
         }
         let known = &mut self.known;
+        known.ready_since = known.ready_since.filter(|ready| exit != Exit::Code(111) || now.since(*ready) >= SECOND);
         if known.ready_since.is_some_and(|ready| now.since(ready) >= rules.backoff.reset) {
             known.streak = 0;
         }
@@ -392,6 +413,7 @@ impl World {
         let (is_done, oneshot) = (exit == Exit::Code(0), self.programs.scripts().oneshot);
         if is_done && is_wanted && !oneshot {
             self.known.set_up = true;
+            self.known.leaves = None; // `run` may use it
             return;
         }
         self.known.failed = !self.known.asked_to_end;
@@ -457,6 +479,7 @@ impl World {
     /// `run` says something else of itself, or nobody does where none lives.
     fn says(&mut self, said: Notification) -> String {
         if self.service.view().phase == Phase::Run {
+            let drains = self.role == Role::Logger && self.service.view().leaving;
             let (now, known) = (self.now, &mut self.known);
             match said {
                 Notification::Reloading => known.reloading = !known.stopping,
@@ -466,6 +489,7 @@ impl World {
                 Notification::AliveEvery(every) => {
                     known.alive = every.filter(|every| !every.is_zero()).map(|every| (every, now));
                 }
+                Notification::MoreTime(_) if drains => {} // what is left is read in the time that there is
                 Notification::MoreTime(span) => known.more_time = known.more_time.max(now.after(span)),
                 Notification::Successor(_) => {}
             }
@@ -541,10 +565,7 @@ impl World {
             assert!(words.len() < 3, "a tick at its deadline leads on: {:?}", self.service);
             if let Readiness::After(span) = self.readiness_of_life
                 && self.now >= self.known.up_since.after(span)
-                && self
-                    .limits
-                    .up_limit
-                    .is_none_or(|limit| self.known.up_since.after(span) <= self.known.life_since.after(limit))
+                && self.up_by().is_none_or(|by| self.known.up_since.after(span) <= by)
                 && self.service.view().phase == Phase::Run
             {
                 self.learn_that_it_is_ready();
@@ -556,6 +577,11 @@ impl World {
         words.join(", ")
     }
 
+    /// When it has to be ready.
+    fn up_by(&self) -> Option<Mono> {
+        self.limits.up_limit.map(|limit| self.known.life_since.after(limit).max(self.known.more_time))
+    }
+
     fn is_due(&self) -> bool {
         self.service.deadline().is_some_and(|at| at <= self.now)
     }
@@ -564,7 +590,8 @@ impl World {
     /// `finish` and hooks end soon. Returns once nothing is left to happen, with the time that took.
     fn settle(&mut self) -> Duration {
         let from = self.now;
-        self.programs = Programs { hooks: self.programs.hooks, ..Programs::RUN_AND_FINISH };
+        let Programs { hooks, stop, .. } = self.programs;
+        self.programs = Programs { hooks, stop, ..Programs::RUN_AND_FINISH };
         self.readiness = Readiness::None;
         self.says(Notification::AliveEvery(None));
         for _ in 0..100 {
@@ -573,7 +600,8 @@ impl World {
                 self.says_that_it_is_ready();
             }
             if let Some(at) = self.living.iter().position(Process::ends_soon) {
-                let exit = if is_control(self.living[at].script) { Exit::Code(1) } else { Exit::Code(0) };
+                let is_hook = matches!(self.living[at].script, Script::Control(_));
+                let exit = if is_hook { Exit::Code(1) } else { Exit::Code(0) };
                 self.death(at, exit);
             } else if let Some(deadline) = self.service.deadline() {
                 self.now = self.now.max(deadline);
@@ -607,6 +635,7 @@ impl World {
             starts += usize::from(next.is_some());
             assert!(starts <= MOST_STARTS, "a turn ends: {words:?}");
         }
+        assert_eq!(self.known.leaves, None, "nothing is left behind");
         if self.gate == Gate::Skipped && self.service.state() == ServiceState::Skipped {
             (self.known.want, self.known.owed) = (Want::Down, false);
         }
@@ -634,15 +663,21 @@ impl World {
         (inputs.essential, inputs.unread) = (self.essential, self.unread);
         inputs.restarts = self.restarts.clone();
         inputs.readiness.readiness = self.readiness;
+        inputs.kill_mode = self.kill_mode;
         (inputs.gate, inputs.held) = (self.gate, self.held);
     }
 
     fn act(&mut self, effect: Effect, words: &mut Vec<String>) {
         match effect {
             Effect::Signal(pid, signal, to) => {
+                let kill_mode = self.known.kill_mode;
                 let process = self.process(pid);
                 process.receive(signal);
                 let script = process.script;
+                let is_of_stop = signal == Signal::TERM && matches!(script, Script::Setup | Script::Run);
+                if is_of_stop && self.role == Role::Main && self.rules.leave != Leave::Wait {
+                    assert_eq!(to == Target::Group, kill_mode != KillMode::Process, "whom a stop reaches");
+                }
                 if matches!(script, Script::Setup | Script::Run)
                     && (signal == Signal::TERM || signal == self.limits.stop_signal)
                 {
@@ -669,6 +704,7 @@ impl World {
                 assert!(now >= self.known.more_time, "and what it has asked for");
                 self.known.stop_sent = true;
                 self.process(pid).told = true;
+                self.readiness_of_life = Readiness::None; // no time makes it ready any more
                 words.push("not ready".into());
             }
             Effect::Silent(pid, span) => {
@@ -688,6 +724,12 @@ impl World {
                 self.readiness_of_life = Readiness::None; // no time makes it ready any more
                 words.push("silent".into());
             }
+            Effect::KillLeftovers(pid, script) => {
+                assert_eq!(self.known.leaves.take(), Some((pid, script)), "it has just ended");
+                words.push(format!("kill what {} left", script_word(script)));
+            }
+            Effect::NoteDeath(exit, most) => words.push(format!("note {} of {most}", exit_word(exit))),
+            Effect::StopFailed(exit, _) => words.push(format!("stop failed {}", exit_word(exit))),
             Effect::DownFile(true) => words.push("create down".into()),
             Effect::DownFile(false) => words.push("remove down".into()),
         }
@@ -699,6 +741,10 @@ impl World {
 
     fn start(&mut self, script: Script, words: &mut Vec<String>) -> Event {
         assert!(!self.known.escalated, "nothing starts when patience is over");
+        assert_eq!(self.known.leaves, None, "nothing is left behind");
+        if script == Script::Setup || script == Script::Run && !self.known.set_up {
+            self.known.kill_mode = self.kill_mode;
+        }
         assert!(self.living.iter().all(|p| is_control(p.script) != is_control(script)), "{script:?} beside its like");
         match script {
             Script::Setup => {
@@ -711,6 +757,7 @@ impl World {
                 self.known.owed |= self.known.want == Want::Once; // until `run` has started
             }
             Script::Run => self.check_start(),
+            Script::Stop => assert!(self.rules.setup && self.role == Role::Main, "other tools have no stop"),
             Script::Finish(_) | Script::Control(_) => {}
         }
         let refusal = self.programs.refusal(script);
@@ -730,7 +777,9 @@ impl World {
                 self.known.paused = false;
             }
             (Script::Setup | Script::Run, Some(Refusal::Fork)) => self.known.no_process = true,
-            (Script::Finish(_), Some(Refusal::Fork)) | (Script::Finish(_), None) | (Script::Control(_), _) => {}
+            (Script::Finish(_), Some(Refusal::Fork))
+            | (Script::Finish(_), None)
+            | (Script::Control(_) | Script::Stop, _) => {}
         }
         match refusal {
             Some(refusal) => words.push(format!("no {}: {refusal:?}", script_word(script))),
@@ -747,7 +796,9 @@ impl World {
             Script::Run => None,
             Script::Finish(_) => self.limits.finish_limit,
             Script::Control(_) => Some(self.rules.control_limit),
+            Script::Stop => self.limits.kill_after.or(Some(self.rules.control_limit)),
         };
+        self.known.stop_sent |= script == Script::Stop;
         if !is_control(script) {
             self.known.paused = false;
             self.known.stop_sent = false;
@@ -781,7 +832,7 @@ impl World {
         let ends = [Command::Down, Command::Exit, Command::Term, Command::StopSignal];
         let runs = matches!(phase, Phase::Setup | Phase::Run);
         known.asked_to_end |= runs && (ends.contains(&command) || matches!(command, Command::Kill(_)));
-        if phase == Phase::Run && matches!(command, Command::Signal(_)) {
+        if phase == Phase::Run && matches!(command, Command::Signal(_) | Command::Reload) {
             known.signalled = Some(self.now);
         }
         match command {
@@ -811,6 +862,7 @@ impl World {
             | Command::StopSignal
             | Command::Kill(_)
             | Command::Signal(_)
+            | Command::Reload
             | Command::Disable
             | Command::Enable => {}
         }
@@ -857,7 +909,8 @@ impl World {
             Some(_) => assert_eq!(view.phase, Phase::Finish),
             None => assert_ne!(view.phase, Phase::Run),
         }
-        assert_eq!(self.service.is_busy(), self.living.iter().any(|p| is_control(p.script)), "busy with a hook");
+        let waits = self.living.iter().any(|p| matches!(p.script, Script::Control(_)));
+        assert_eq!(self.service.is_busy(), waits, "busy with a hook");
         let runs = matches!(view.phase, Phase::Setup | Phase::Run);
         assert!(!view.got_term || (runs && self.known.stop_sent), "whoever got TERM lives");
         if self.known.escalated {
@@ -937,7 +990,7 @@ impl Process {
 }
 
 fn is_control(script: Script) -> bool {
-    matches!(script, Script::Control(_))
+    matches!(script, Script::Control(_) | Script::Stop)
 }
 
 // Words, for failures and for the table of transitions.
@@ -948,6 +1001,7 @@ fn script_word(script: Script) -> String {
         Script::Run => "run".into(),
         Script::Finish(exit) => format!("finish {}", exit_word(exit)),
         Script::Control(command) => format!("control/{}", command_word(command)),
+        Script::Stop => "stop".into(),
     }
 }
 
@@ -974,6 +1028,7 @@ fn command_word(command: Command) -> String {
         Command::Continue(Target::Process) => "c".into(),
         Command::Continue(Target::Group) => "C".into(),
         Command::Signal(signal) => signal_word(signal),
+        Command::Reload => "l".into(),
         Command::Disable => "disable".into(),
         Command::Enable => "enable".into(),
     }

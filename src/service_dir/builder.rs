@@ -271,6 +271,11 @@ impl ServiceBuilder {
         self.script("setup", script)
     }
 
+    /// What runs in place of its stop signal.
+    pub fn stop(self, script: Script) -> ServiceBuilder {
+        self.script("stop", script)
+    }
+
     /// What runs after each end of it.
     pub fn finish(self, script: Script) -> ServiceBuilder {
         self.script("finish", script)

@@ -48,8 +48,8 @@ pub(crate) use {
 pub use crate::wire::settings::{Settings, Target};
 #[doc(inline)]
 pub use crate::wire::svdir::{
-    Backoff, Condition, Essential, Fact, HealthAction, HealthPolicy, Instances, Limit, MaxRestarts, Readiness, Restart,
-    Signal,
+    Backoff, Condition, Essential, Fact, HealthAction, HealthPolicy, Instances, KillMode, Limit, MaxRestarts,
+    Readiness, Restart, Signal,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -67,6 +67,8 @@ pub struct ServiceDir {
     pub run: Option<Program>,
     /// What runs before each `run`.
     pub setup: Option<Program>,
+    /// `stop`.
+    pub stop: Option<Program>,
     /// What runs after each end of `run`.
     pub finish: Option<Program>,
     /// What says whether it is available.

@@ -19,7 +19,6 @@ pub(super) const FOREIGN: &[(&str, &str)] = &[
     ("lock-fd", "only s6 reads it: let run itself take the lock"),
     ("flag-newpidns", "only s6 reads it: let run execute `unshare --pid`"),
     ("flag-timeout-killpg", "only s6 reads it: remove it"),
-    ("reload-signal", "only s6 reads it: write a control/h that sends the signal"),
     ("nosetsid", "no version of s6 reads it any more: remove it"),
     ("no-setsid", "only daemontools-encore reads it: remove it"),
 ];

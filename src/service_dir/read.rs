@@ -46,6 +46,7 @@ fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
         name: reader.name.clone(),
         run: reader.program("run", Part::Service),
         setup: reader.program("setup", Part::Passing),
+        stop: reader.program("stop", Part::Passing),
         finish: reader.program("finish", Part::Passing),
         check: reader.program("check", Part::Passing),
         health: reader.program("health", Part::Passing),

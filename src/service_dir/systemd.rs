@@ -3,7 +3,7 @@
 use super::Target;
 use super::builder::{Resource, ServiceBuilder, User};
 use super::write::Error;
-use super::{Fact, Limit, Readiness, Restart, ServiceDir, Settings};
+use super::{Fact, KillMode, Limit, Readiness, Restart, ServiceDir, Settings};
 use crate::machine::Signal;
 use crate::wire::settings::{Systemd, VALUES};
 use crate::wire::svdir;
@@ -31,6 +31,7 @@ pub fn unit(service: &ServiceDir) -> String {
     let scripts = [
         has(service.run.is_some(), "run"),
         has(service.setup.is_some(), "setup"),
+        has(service.stop.is_some(), "stop"),
         has(service.finish.is_some(), "finish"),
         has(service.check.is_some(), "check"),
         has(service.health.is_some(), "health"),
@@ -255,6 +256,11 @@ impl Source<'_> {
         if !self.command.is_empty() {
             text.set("ExecStart", line(&prefix, &self.command));
         }
+        if self.scripts.contains("stop") {
+            // systemd sends its signal when this ends: if `stop` has done its work, that waits for the end of the service.
+            let shell = "[ -n \"$MAINPID\" ] && \"$0\" && while kill -0 \"$MAINPID\"; do sleep 1; done 2>/dev/null";
+            text.set("ExecStop", format!("-{}", self.script(&prefix, "stop", shell)));
+        }
         if self.scripts.contains("finish") {
             let shell =
                 "[ \"$EXIT_CODE\" = exited ] || exec \"$0\" -1 \"$EXIT_STATUS\"; exec \"$0\" \"$EXIT_STATUS\" 0";
@@ -335,8 +341,18 @@ impl Source<'_> {
         if let Some(signal) = settings.down_signal {
             text.set("KillSignal", signal_name(signal));
         }
-        // TERM is for the service's own process; what it leaves behind is killed.
-        text.set("KillMode", "mixed");
+        if let Some(signal) = settings.reload_signal {
+            text.set("ExecReload", format!("/bin/kill -{} $MAINPID", signal.0));
+        }
+        text.set(
+            "KillMode",
+            match settings.kill_mode {
+                // TERM is for the service's own process; what it leaves behind is killed.
+                None => "mixed",
+                Some(KillMode::Process) => "process",
+                Some(KillMode::Group | KillMode::Cgroup) => "control-group",
+            },
+        );
         text.set("TimeoutStopSec", time(settings.timeout_kill.unwrap_or(Limit::Never)));
     }
 

@@ -5,18 +5,27 @@ use crate::machine::Pid;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
+use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// With this, and the value 1, systemd marks a group that it leaves to the processes in it.
 const MARKS: [&CStr; 2] = [c"user.delegate", c"trusted.delegate"];
 
+/// Groups in groups are removed, so many levels down.
+const DEEPEST: u8 = 8;
+
+/// No link is followed: there is none in this file system.
+const IN_IT: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW);
+
 /// The group, which goes when this does, if nothing is in it.
 pub struct Group {
     parent: OwnedFd,
     name: String,
     dir: OwnedFd,
+    /// There are groups in it that we have made.
+    has_children: bool,
 }
 
 impl Group {
@@ -30,14 +39,55 @@ impl Group {
         if !is_given || !fs::exists(&parent, "cgroup.kill") {
             return None;
         }
-        let name = format!("onit.{}", std::process::id());
+        Group::make_in(parent, format!("onit.{}", std::process::id()), again, true).ok()
+    }
+
+    /// The same in the first group of a machine, as whose PID 1 all of it is ours.
+    pub fn make_on_machine(root: &Path) -> Option<Group> {
+        let parent = fs::open_at(fs::HERE, root, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0).ok()?;
+        let group = Group::make_in(parent, "onit.1".into(), true, true).ok()?;
+        fs::exists(&group.dir, "cgroup.kill").then_some(group)
+    }
+
+    fn make_in(parent: OwnedFd, name: String, again: bool, has_children: bool) -> Result<Group, Errno> {
         match mkdirat(&parent, name.as_str(), Mode::from_bits_truncate(0o755)) {
             Ok(()) => {}
             Err(Errno::EEXIST) if again => {}
-            Err(_) => return None,
+            Err(errno) => return Err(errno),
         }
-        let dir = fs::open_dir(&parent, name.as_ref()).ok()?;
-        Some(Group { parent, name, dir })
+        let dir = fs::open_at(&parent, name.as_str(), IN_IT, 0)?;
+        Ok(Group { parent, name, dir, has_children })
+    }
+
+    /// A group in this one, which is made if there is none. It is removed when it is dropped, unless something is in it.
+    pub fn child(&self, name: String) -> Result<Group, Errno> {
+        Group::make_in(fs::copy(&self.dir)?, name, true, false)
+    }
+
+    /// The group in this one whose name ends like this, if there is one.
+    pub fn child_that_ends(&self, suffix: &str) -> Option<Group> {
+        let name = fs::entries(&self.dir).ok()?.into_iter().filter_map(|name| name.into_string().ok());
+        let name = name.into_iter().find(|name| name.ends_with(suffix))?;
+        let dir = fs::open_at(&self.dir, name.as_str(), IN_IT, 0).ok()?;
+        Some(Group { parent: fs::copy(&self.dir).ok()?, name, dir, has_children: false })
+    }
+
+    /// Removes a group in this one, and those in it. False: something is still in it.
+    pub fn remove_child(&self, name: &str) -> bool {
+        remove(&self.dir, name.as_ref(), DEEPEST) != Err(Errno::EBUSY)
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many processes are in it, those that have ended not counted.
+    pub fn count(&self) -> usize {
+        let procs = fs::open_at(&self.dir, "cgroup.procs", OFlag::O_RDONLY, 0).ok();
+        let mut text = String::new();
+        let read = procs.and_then(|procs| std::fs::File::from(procs).read_to_string(&mut text).ok());
+        read.map_or(0, |_| text.lines().count())
     }
 
     /// Takes in a child of ours.
@@ -58,7 +108,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let _ = unlinkat(&self.parent, self.name.as_str(), UnlinkatFlags::RemoveDir);
+        let _ = remove(&self.parent, self.name.as_ref(), if self.has_children { DEEPEST } else { 0 });
     }
 }
 
@@ -66,6 +116,19 @@ impl AsFd for Group {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
+}
+
+/// Removes a group, and those in it, so many levels down.
+fn remove(parent: &OwnedFd, name: &OsStr, levels: u8) -> Result<(), Errno> {
+    let removed = unlinkat(parent, name, UnlinkatFlags::RemoveDir);
+    if removed != Err(Errno::EBUSY) || levels == 0 {
+        return removed;
+    }
+    let dir = fs::open_at(parent, name, IN_IT, 0)?;
+    for child in fs::entries(&dir)? {
+        let _ = remove(&dir, &child, levels - 1); // of files too, which this leaves alone
+    }
+    unlinkat(parent, name, UnlinkatFlags::RemoveDir)
 }
 
 fn is_marked(dir: &OwnedFd) -> bool {

@@ -14,12 +14,20 @@ use std::time::Duration;
 pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
     let whom = match to {
         Target::Process => pid.0,
-        Target::Group => -pid.0,
+        Target::Group => group_of(pid).map_or(pid.0, |group| -group),
     };
     match signals::send(whom, signal) {
         Err(Errno::ESRCH) => Ok(()),
         result => result,
     }
+}
+
+/// The process group of a process, if that is not ours. A service may go on as a process that leads none.
+fn group_of(pid: Pid) -> Option<i32> {
+    let group_of =
+        |pid| nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).map_or(pid, nix::unistd::Pid::as_raw);
+    let group = group_of(pid.0);
+    (group != group_of(0)).then_some(group)
 }
 
 /// Whether there is a process of this number.
@@ -167,6 +175,28 @@ pub fn children() -> Option<Vec<Pid>> {
         }
     }
     Some(children)
+}
+
+/// As many processes are looked at.
+const MOST_LEFT: usize = 4096;
+
+/// How many processes are left of the group of a child that was just reaped: those below us that have not ended. `None`
+/// if that cannot be seen.
+pub fn left_in_group(leader: Pid) -> Option<usize> {
+    let mut found = children()?;
+    let (mut count, mut at) = (0, 0);
+    while let Some(pid) = found.get(at).copied().filter(|_| at < MOST_LEFT) {
+        at += 1;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace();
+        let (state, group) = (fields.next(), fields.nth(1).and_then(|group| group.parse().ok()));
+        if group == Some(leader.0) && state != Some("Z") {
+            count += 1;
+            let below = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            found.extend(below.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().map(Pid)));
+        }
+    }
+    Some(count)
 }
 
 /// Where a process comes from.

@@ -18,9 +18,10 @@
 use super::fs::{self, open_at};
 use super::{Errno, process};
 use nix::fcntl::OFlag;
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{ftruncate, write};
 use std::ffi::OsStr;
+use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 /// Which signal tells that a lease is broken.
@@ -46,6 +47,15 @@ impl Published {
     /// Whether its file system can exchange two names, as far as is known.
     pub fn exchanges(&self) -> bool {
         self.exchanges
+    }
+
+    /// What we have put into a file, but no more than this many bytes. Nothing if another one has made it.
+    pub fn get(&self, name: &str, most: usize) -> Vec<u8> {
+        let file = open_at(&self.dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, 0).ok();
+        let Some(file) = file.filter(|file| fstat(file).is_ok_and(|stat| is_ours(&stat))) else { return Vec::new() };
+        let mut content = Vec::new();
+        let read = std::fs::File::from(file).take(most as u64).read_to_end(&mut content);
+        if read.is_ok() { content } else { Vec::new() }
     }
 
     /// Gives a file this content in one step, also on a full disk: a reader sees the old one or the new one, whole.
@@ -74,10 +84,7 @@ impl Published {
         }
         let file = open_at(&self.dir, scratch, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, 0).ok()?;
         let stat = fstat(&file).ok()?;
-        let is_ours = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
-            && stat.st_nlink == 1
-            && stat.st_uid == process::user();
-        (is_ours && is_unread(&file)).then_some((file, stat.st_size.cast_unsigned()))
+        (is_ours(&stat) && is_unread(&file)).then_some((file, stat.st_size.cast_unsigned()))
     }
 
     fn give_name(&mut self, scratch: &str, name: &str) -> Result<(), Errno> {
@@ -91,6 +98,11 @@ impl Published {
         }
         fs::rename(&self.dir, OsStr::new(scratch), OsStr::new(name))
     }
+}
+
+/// Whether it is a file that we have made, with one name.
+fn is_ours(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits() && stat.st_nlink == 1 && stat.st_uid == process::user()
 }
 
 /// Makes a file. Whatever had its name has it no more; if that is a link, what it leads to stays as it is.
@@ -121,7 +133,6 @@ fn is_unread(file: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
     use std::path::Path;
 

@@ -125,7 +125,7 @@ impl Order {
             Order::Once => b"o",
             Order::Restart => b"rcu",
             Order::Exit => b"x",
-            Order::Reload => b"h",
+            Order::Reload => b"l",
             Order::Pause => b"p",
             Order::Cont => b"c",
             Order::Term => b"t",

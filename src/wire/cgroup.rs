@@ -21,6 +21,28 @@ pub fn is_whole(cgroup: &[u8]) -> bool {
     path(cgroup) == Some(Path::new("/"))
 }
 
+/// A name that is longer than this when it is written for a group is cut: directories have names of at most 255 bytes.
+const LONGEST: usize = 180;
+
+/// How the group of a service ends that is in the directory with these numbers, whatever its name is.
+pub fn service_suffix(device: u64, inode: u64) -> String {
+    format!(".{device:x}-{inode:x}")
+}
+
+/// What the group of a service of this name is called: what is no letter or digit, nor one of `-_@`, stands there as
+/// `%XX`.
+pub fn service_group(name: &OsStr, device: u64, inode: u64) -> String {
+    let mut written = String::new();
+    for byte in name.as_bytes() {
+        match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-_@".contains(byte) => written.push(char::from(*byte)),
+            byte => written.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    written.truncate(LONGEST);
+    written + &service_suffix(device, inode)
+}
+
 fn path(cgroup: &[u8]) -> Option<&Path> {
     let path = cgroup.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
     Some(Path::new(OsStr::from_bytes(path)))
@@ -30,6 +52,16 @@ fn path(cgroup: &[u8]) -> Option<&Path> {
 mod tests {
     use super::*;
     use crate::wire::mounts::mounts;
+
+    #[test]
+    fn the_group_of_a_service_has_a_name_that_leads_nowhere_else() {
+        let called = |name: &[u8]| service_group(OsStr::from_bytes(name), 0x801, 10);
+        assert_eq!(called(b"web-1"), "web-1.801-a");
+        assert_eq!(called(b"web/log"), "web%2Flog.801-a");
+        assert_eq!(called(b"../x\n\xff% "), "%2E%2E%2Fx%0A%FF%25%20.801-a");
+        assert_eq!(called(b"cgroup.procs"), "cgroup%2Eprocs.801-a");
+        assert!(called(&[0xff; 255]).len() <= 255 && called(&[b'a'; 255]).ends_with(&service_suffix(0x801, 10)));
+    }
 
     #[test]
     fn the_group_is_found_below_what_is_mounted() {

@@ -50,7 +50,7 @@ const TABLE: &[(u8, u8, &[Command])] = &[
     (b'b', S6, &[Command::Signal(Signal::ABRT)]),
     (b'y', S6, &[Command::Signal(Signal::WINCH)]),
     (b'w', ENCORE, &[Command::Signal(Signal::WINCH)]),
-    (b'l', OURS, &[Command::Signal(Signal::HUP)]),
+    (b'l', OURS, &[Command::Reload]),
     (b'r', S6, &[Command::StopSignal]),
     (b'P', OURS, &[Command::Pause(Target::Group)]),
     (b'C', OURS, &[Command::Continue(Target::Group)]),
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(encode_all(&disable, Dialect::S6), Ok(b"uDx".to_vec()));
         assert_eq!(encode_all(&disable, Dialect::Runit), Err(Command::Disable));
         assert_eq!(encode_all(&[], Dialect::All), Ok(Vec::new()));
-        for (byte, who, commands) in TABLE.iter().filter(|(byte, ..)| !b"lw".contains(byte)) {
+        for (byte, who, commands) in TABLE.iter().filter(|(byte, ..)| *byte != b'w') {
             assert!(who & OURS != 0);
             assert_eq!(encode_all(commands, Dialect::All), Ok(vec![*byte]));
         }
@@ -183,6 +183,7 @@ mod tests {
             (b'p', &[Command::Pause(one)]),
             (b'c', &[Command::Continue(one)]),
             (b'r', &[Command::StopSignal]),
+            (b'l', &[Command::Reload]),
             (b'P', &[Command::Pause(group)]),
             (b'C', &[Command::Continue(group)]),
             (b'K', &[Command::Kill(group)]),
@@ -199,7 +200,6 @@ mod tests {
     fn letters_send_the_signals_that_the_manuals_say() {
         for (byte, number) in [
             (b'h', libc::SIGHUP),
-            (b'l', libc::SIGHUP),
             (b'a', libc::SIGALRM),
             (b'i', libc::SIGINT),
             (b'q', libc::SIGQUIT),

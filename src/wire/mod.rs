@@ -4,6 +4,7 @@
 pub mod api;
 pub mod cgroup;
 pub mod control;
+pub mod death_tally;
 #[doc(hidden)]
 pub mod initctl;
 #[doc(hidden)]

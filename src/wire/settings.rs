@@ -50,6 +50,8 @@ pub enum Moment {
     Start,
     /// At an order to stop.
     Stop,
+    /// At an order to reload.
+    Reload,
     /// At an end of `run`, or of a `finish` that gives up.
     Death,
 }
@@ -230,9 +232,19 @@ macro_rules! small_files {
                 for S6, default "TERM", read by onit at Stop into limits.stop_signal, parse svdir::signal;
                 hint "write a signal: TERM, or 15", words ["TERM", "INT", "QUIT", "HUP", "KILL", "ALRM", "USR1", "USR2", "WINCH"]; systemd Key("KillSignal")
             }
-            /// How many of its deaths are remembered: 0 to 4096.
+            /// Whom its stop signal reaches.
+            kill_mode: KillMode = "kill-mode", option "whom that signal and KILL reach: process, group or cgroup" {
+                for ONIT, default "process", read by onit at Start into kill_mode, parse svdir::word;
+                hint "write one of process, group, cgroup", words ["process", "group", "cgroup"]; systemd Key("KillMode")
+            }
+            /// What lets it read its configuration again.
+            reload_signal: Signal = "reload-signal", option "signal for `onit reload` (default: HUP)" {
+                for S6, default "HUP", read by onit at Reload into reload_signal, parse svdir::signal;
+                hint "write a signal: HUP, or 1", words ["HUP", "USR1", "USR2", "QUIT", "WINCH", "ALRM"]; systemd Key("ExecReload")
+            }
+            /// How many of its deaths are remembered in `supervise/death_tally`: 0 to 4096.
             max_death_tally: Number = "max-death-tally" {
-                for S6, default "100", read by nothing, parse svdir::tally;
+                for S6, default "", read by onit at Death into death_tally, parse svdir::tally;
                 hint "write a number from 0 to 4096"; systemd Lost("no equivalent: see the journal")
             }
             /// Which services it stands for, if its name ends in `@`.
@@ -312,6 +324,7 @@ macro_rules! define {
         pub const FILES: &[File] = &[
             File { name: "run", kind: Kind::Program, targets: ALL, reader: Reader::Supervisor },
             File { name: "setup", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
+            File { name: "stop", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
             File { name: "finish", kind: Kind::Program, targets: RUNIT_AND_S6, reader: Reader::Supervisor },
             File { name: "check", kind: Kind::Program, targets: RUNIT, reader: Reader::Clients },
             File { name: "health", kind: Kind::Program, targets: ONIT, reader: Reader::Nothing },
@@ -376,9 +389,9 @@ mod tests {
     #[test]
     fn each_target_reads_its_own_files() {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
-        assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 10]);
+        assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 11]);
         let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
-        assert_eq!(later.len(), 3, "{later:?}");
+        assert_eq!(later.len(), 2, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());
@@ -404,7 +417,7 @@ mod tests {
     #[test]
     fn what_stands_in_the_table_is_what_holds_without_the_file() {
         let none = Inputs::of(&ServiceRules::ONIT);
-        for moment in [Moment::Start, Moment::Stop, Moment::Death] {
+        for moment in [Moment::Start, Moment::Stop, Moment::Reload, Moment::Death] {
             for (file, input) in inputs(&[moment]) {
                 let default = value(file.name).expect("it has a value").default;
                 let mut inputs = none.clone();
@@ -416,9 +429,10 @@ mod tests {
                     "success-codes" => "3",
                     "backoff" => "2s 3s 4s",
                     "max-restarts" => "5/60s",
-                    "start-retries" => "3",
-                    "down-signal" => "INT",
+                    "start-retries" | "max-death-tally" => "3",
+                    "down-signal" | "reload-signal" => "INT",
                     "readiness" => "after 5s",
+                    "kill-mode" => "group",
                     "notification-fd" => "3",
                     _ => "7s",
                 };

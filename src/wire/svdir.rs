@@ -6,7 +6,7 @@
 use crate::machine::Exit;
 pub use crate::machine::Signal;
 use crate::machine::main_process::Rewrite;
-pub use crate::machine::policy::Essential;
+pub use crate::machine::policy::{Essential, KillMode};
 pub use crate::machine::readiness::Readiness;
 pub use crate::machine::restart::{Backoff, MaxRestarts, Restart, SuccessCodes};
 

@@ -38,6 +38,11 @@ impl Tai {
         }
     }
 
+    /// The twelve bytes that s6 would write.
+    pub fn pack_s6(self) -> [u8; 12] {
+        Tai { unix: self.unix.wrapping_add(LEAP_SECONDS), ..self }.pack()
+    }
+
     /// The same twelve bytes as s6 means them.
     pub fn unpack_s6(bytes: [u8; 12]) -> Tai {
         let Tai { unix, nanos } = Tai::unpack(bytes);
@@ -78,6 +83,7 @@ mod tests {
     fn s6_counts_leap_seconds() {
         let tai = Tai { unix: 1_700_000_000, nanos: 5 };
         assert_eq!(Tai::unpack_s6(Tai { unix: tai.unix + 27, ..tai }.pack()), tai);
+        assert_eq!(Tai::unpack_s6(tai.pack_s6()), tai);
     }
 
     #[test]

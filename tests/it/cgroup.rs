@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use crate::pid1::BOMB;
 use crate::proc;
 use crate::svdir::{Ending, SOON, SvDir, UnderTest};
-use crate::svdir::{given_to, is_root, missing_tools, onit, poll_until, skip, wrapped};
+use crate::svdir::{given_to, is_root, missing_tools, onit, poll_until, send, skip, wrapped};
 
 /// A control group of ours; it ends with everything in it.
 struct Given {
@@ -179,4 +179,52 @@ fn a_group_that_belongs_to_our_user_is_given_to_us_and_another_is_not() {
         assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
         assert_eq!((onit.stderr().as_str(), given.groups()), ("", vec![]));
     }
+}
+
+/// A `run` with a child that has left its process group.
+const RUNAWAY: &str = "setsid sleep 1000 & echo $! >.child; mv .child child; exec sleep 1000";
+
+#[test]
+fn what_a_service_with_kill_mode_cgroup_leaves_behind_is_killed_wherever_it_went() {
+    if let Some(why) = Given::why_not().or_else(|| missing_tools(&["python3", "setsid"])) {
+        skip!("{why}");
+    }
+    let (sv, given) = (SvDir::new(), Given::new("services").marked());
+    let name = "a b%\n;";
+    let web = sv.service(name).run(RUNAWAY).file("kill-mode", "cgroup").file("backoff", "10ms 10ms 1h");
+    let web = web.finish("cat /proc/self/cgroup >finished").create();
+    let other = sv.service("other").run("exec sleep 1000").create();
+    let onit = sv.spawn(given.inside(&UnderTest::Onit.command(&sv.path())));
+    let child = || -> u32 {
+        let file = web.path().join("child");
+        let pid = onit.wait_for("its child", SOON, || fs::read_to_string(&file).ok()?.trim().parse().ok());
+        fs::remove_file(file).expect("removed");
+        pid
+    };
+    let wait_gone = |pid| onit.wait_for("its end", SOON, || (!proc::is_alive(pid)).then_some(()));
+    let own = |dir: &Path| fs::read_dir(dir).expect("a group").flatten().map(|e| e.path()).find(|p| p.is_dir());
+    let (first, all) = (child(), given.groups().pop().expect("that of all"));
+    let group = own(&all).expect("its own");
+    let called = group.file_name().and_then(OsStr::to_str).expect("text");
+    assert!(called.starts_with("a%20b%25%0A%3B."), "{called}");
+    let pid = web.wait_up();
+    assert!(members(&group).len() == 2 && members(&all) == [other.wait_up()], "{:?}", members(&group));
+    send(pid, Signal::SIGKILL);
+    web.wait_other(pid);
+    wait_gone(first);
+    assert!(web.text("finished").contains(called), "{}", web.text("finished"));
+    onit.wait_said(&["onit: a b%?;: ./run left 1 process behind; killed it"]);
+    let second = child();
+    onit.signal(Signal::SIGSEGV);
+    onit.wait_said(&["SIGSEGV: starting again"]);
+    web.control(b"d").expect("an order");
+    web.wait_down();
+    wait_gone(second);
+    onit.wait_for("the group to be removed", SOON, || own(&all).is_none().then_some(()));
+    web.control(b"u").expect("an order");
+    let third = child();
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+    assert!(!proc::is_alive(third));
+    assert_eq!((given.groups(), members(&given.dir)), (vec![], vec![]));
 }

@@ -131,6 +131,7 @@ fn every_script_is_told_which_instance_it_is_for() {
         .run(&format!("{}; exec sleep 1000", tell("run")))
         .finish(&tell("finish"))
         .script("control/t", &format!("{}; exit 1", tell("t")))
+        .script("stop", &format!("{}; exit 1", tell("stop")))
         .script("check", &tell("check"))
         .log(&format!("{}; exec cat >>\"../log.$1\"", tell("log").replace("told.", "../told.log.")))
         .file("instances", "a\nb-c.d\n")
@@ -139,7 +140,8 @@ fn every_script_is_told_which_instance_it_is_for() {
     wait_names(&sv, &["web@a", "web@b-c.d"]);
     well(&sv, &["check", "web@a"]);
     well(&sv, &["down", "web@a"]);
-    let lines = ["setup 1 a a", "run 1 a a", "check 1 a a", "t 1 a a", "finish 3 -1 15 a a", ""].join("\n");
+    let lines =
+        ["setup 1 a a", "run 1 a a", "check 1 a a", "t 1 a a", "stop 1 a a", "finish 3 -1 15 a a", ""].join("\n");
     assert_eq!(web.text("told.a"), lines);
     assert_eq!(web.text("told.log.a"), "log 1 a a\n", "its logger is its own");
     assert_eq!(web.text("told.b-c.d").lines().next(), Some("setup 1 b-c.d b-c.d"));

@@ -42,6 +42,7 @@ mod service_dirs;
 mod setup;
 mod shutdown;
 mod slow_exec;
+mod stopping;
 mod svdir;
 mod terminal;
 mod tidy;

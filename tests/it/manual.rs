@@ -137,6 +137,7 @@ fn every_file_of_a_service_is_in_the_page_and_in_the_readme() {
         if let (Reader::Input(moment, _), Some(value)) = (file.reader, settings::value(file.name)) {
             let without = if value.default.is_empty() { "\\(en" } else { value.default };
             let when = match moment {
+                Moment::Reload => "at an order to reload",
                 Moment::Start => "before each start",
                 Moment::Stop => "at an order to stop",
                 Moment::Death => "after each end of Pa run",

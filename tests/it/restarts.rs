@@ -188,3 +188,55 @@ fn a_supervisor_that_goes_on_remembers_the_pause_and_what_it_counts() {
         assert_eq!(told(&sv, "slow")["state"], "backoff");
     }
 }
+
+#[test]
+fn deaths_are_remembered_for_the_tools_of_s6() {
+    if let Some(why) = missing_tools(&["s6-svdt", "s6-permafailon"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = sv.service("web").run(&ending(3)).file("backoff", "10ms 10ms 1h").file("max-death-tally", "2");
+    let web = web.finish("exec s6-permafailon 1000 2 3 true").create();
+    let quiet = sv.service("quiet").run("exec sleep 1000").create();
+    let onit = start(&sv, UnderTest::Onit);
+    wait_state(&sv, "web", "failed");
+    assert_eq!(starts(&web).len(), 2, "s6-permafailon has seen two deaths");
+    let told = || {
+        let mut command = std::process::Command::new("s6-svdt");
+        String::from_utf8(command.arg(web.path()).output().expect("s6-svdt").stdout).expect("text")
+    };
+    let last_word = |told: &str| told.lines().map(|line| line.split_once(' ').expect("words").1.to_owned()).collect();
+    let ends: Vec<String> = last_word(&told());
+    assert_eq!(ends, ["exitcode 3"; 2]);
+    // What it has written is true for one that goes on, and no more is kept than wanted.
+    assert_eq!(verb(&sv, &["upgrade", &onit.pid().to_string()]).code, 0);
+    std::fs::remove_file(web.path().join("finish")).expect("removed");
+    web.write("run", "#!/bin/sh\nexec sleep 1000\n");
+    verb(&sv, &["up", "--no-wait", "web"]);
+    send(web.wait_up(), Signal::SIGKILL);
+    let ends = wait_for("another death", SOON, || {
+        Some(last_word(&told())).filter(|ends: &Vec<String>| ends.iter().any(|end| end.starts_with("signal")))
+    });
+    assert!(ends.len() == 2 && ends[0] == "exitcode 3" && ends[1].starts_with("signal SIGKILL"), "{ends:?}");
+    send(quiet.wait_up(), Signal::SIGKILL);
+    quiet.wait_up();
+    assert!(!quiet.path().join("supervise/death_tally").exists(), "nobody has asked");
+    assert_eq!(onit.said(&["death_tally"]).len(), 0, "{}", onit.stderr());
+}
+
+#[test]
+fn a_death_that_cannot_be_noted_is_told_and_nothing_else_fails() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run(&ending(3)).file("backoff", "10ms 10ms 1h").file("max-death-tally", "9").create();
+    web.write("down", "");
+    let onit = start(&sv, UnderTest::Onit);
+    web.wait_down();
+    // What stands in the way: directories that are not empty.
+    for name in ["death_tally", "death_tally.new"] {
+        std::fs::create_dir_all(web.path().join("supervise").join(name).join("x")).expect("a directory");
+    }
+    verb(&sv, &["up", "--no-wait", "web"]);
+    wait_for("three starts", SOON, || (starts(&web).len() >= 3).then_some(()));
+    onit.wait_said(&["onit: web: cannot write supervise/death_tally: ", "; this death is not counted"]);
+    assert_eq!(onit.said(&["death_tally"]).len(), 1, "said once: {}", onit.stderr());
+}

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use onit::service_dir::{
-    Backoff, Condition, Error, Essential, Fact, Finding, HealthPolicy, Instances, Limit, Logger, MaxRestarts,
+    Backoff, Condition, Error, Essential, Fact, Finding, HealthPolicy, Instances, KillMode, Limit, Logger, MaxRestarts,
     Readiness, Resource, Restart, Script, ServiceBuilder, ServiceDir, Severity, Signal, Target, User, Written, lint,
     systemd,
 };
@@ -356,12 +356,14 @@ fn what_a_supervisor_cannot_do_is_an_error() {
         (plain().finish(script()), &[daemontools][..], "finish"),
         (plain().check(script()), &[daemontools, s6], "check"),
         (plain().setup(script()), &[runit, daemontools, s6], "setup"),
+        (plain().stop(script()), &[runit, daemontools, s6], "stop"),
         (plain().control('t', script()), &[daemontools, s6], "control"),
         (plain().health(script(), HealthPolicy::default()), &[runit, daemontools, s6], "health"),
         (plain().notification_fd(3), &[runit, daemontools], "notification-fd"),
         (plain().timeout_kill(seconds(1)), &[runit, daemontools], "timeout-kill"),
         (plain().timeout_up(seconds(1)), &[runit, daemontools, s6], "timeout-up"),
         (plain().down_signal(Signal::HUP), &[runit, daemontools], "down-signal"),
+        (plain().reload_signal(Signal::HUP), &[runit, daemontools], "reload-signal"),
         (plain().max_death_tally(7), &[runit, daemontools], "max-death-tally"),
         (plain().readiness(Readiness::Notify), &[runit, daemontools, s6], "readiness"),
         (plain().restart(Restart::Never), &[runit, daemontools, s6], "restart"),
@@ -789,6 +791,7 @@ fn everything() -> ServiceBuilder {
     let env = Condition { not: true, fact: Fact::Env("A".into(), Some("b c".into())) };
     ServiceBuilder::new(["/bin/sleep", "1000"])
         .setup(Script::shell("true"))
+        .stop(Script::shell("true"))
         .finish(Script::command(["echo", "it's over"]))
         .check(Script::shell("true"))
         .health(Script::shell("true"), HealthPolicy { retries: 7, ..HealthPolicy::default() })
@@ -810,6 +813,8 @@ fn everything() -> ServiceBuilder {
         .timeout_finish(Limit::Never)
         .timeout_up(Duration::from_micros(200_500))
         .down_signal(Signal(40))
+        .reload_signal(Signal::USR1)
+        .kill_mode(KillMode::Cgroup)
         .max_death_tally(12)
 }
 
@@ -828,7 +833,7 @@ fn everything_that_is_written_is_read() {
     let read = ServiceDir::read(web.path()).expect("a directory");
     assert!(read.findings.iter().all(|finding| finding.kind == "not-yet"), "{:#?}", read.findings);
     assert_eq!((read.name.to_str(), read.path.as_path()), (Some("web"), web.path()));
-    let programs = [&read.run, &read.setup, &read.finish, &read.check, &read.health];
+    let programs = [&read.run, &read.setup, &read.stop, &read.finish, &read.check, &read.health];
     assert!(programs.iter().all(|program| program.as_ref().is_some_and(|program| program.interpreter == ["/bin/sh"])));
     assert_eq!(read.control.keys().copied().collect::<String>(), "tu");
     assert!(read.log.as_ref().is_some_and(|log| log.run.is_some() && log.path == web.path().join("log")));
@@ -1139,7 +1144,7 @@ fn lint_tells_circles_of_a_thousand_services() {
 }
 
 /// The files that the design gives a meaning to, and PID 1 does not.
-const NOT_YET: [&str; 3] = ["health", "health-policy", "max-death-tally"];
+const NOT_YET: [&str; 2] = ["health", "health-policy"];
 
 #[test]
 fn what_onit_does_not_act_on_is_told() {
@@ -1178,10 +1183,19 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
     later.sort_unstable();
     assert_eq!(later, NOT_YET);
     let read = |moment| inputs(&[moment]).map(|(file, _)| file.name).collect::<Vec<_>>();
-    assert_eq!(read(Moment::Start), ["readiness", "notification-fd", "timeout-up"]);
+    assert_eq!(read(Moment::Start), ["readiness", "notification-fd", "timeout-up", "kill-mode"]);
     assert_eq!(read(Moment::Stop), ["timeout-kill", "down-signal"]);
-    let limits =
-        ["essential", "restart", "success-codes", "backoff", "max-restarts", "start-retries", "timeout-finish"];
+    assert_eq!(read(Moment::Reload), ["reload-signal"]);
+    let limits = [
+        "essential",
+        "restart",
+        "success-codes",
+        "backoff",
+        "max-restarts",
+        "start-retries",
+        "timeout-finish",
+        "max-death-tally",
+    ];
     assert_eq!(read(Moment::Death), limits);
 }
 
@@ -1339,6 +1353,10 @@ fn what_new_writes_is_clean_and_runs() {
         "!env NO",
         "--down-signal",
         "quit",
+        "--reload-signal",
+        "usr1",
+        "--kill-mode",
+        "group",
         "--timeout-kill",
         "10s",
         "--timeout-finish",

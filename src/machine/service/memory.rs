@@ -1,10 +1,10 @@
 //! A service as plain data, and back: what outlives the program that supervises.
 
-use super::{Draining, Hook, Inputs, Limits, Role, Service, ServiceRules, State, Then};
+use super::{Draining, Hook, HookProgram, Inputs, Limits, Role, Service, ServiceRules, State, Then};
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
 use crate::machine::notify::Notified;
-use crate::machine::policy::Gate;
+use crate::machine::policy::{Gate, KillMode};
 use crate::machine::rare::Rare;
 use crate::machine::readiness::Awaited;
 use crate::machine::restart::Streak;
@@ -62,12 +62,14 @@ fields! {
         drain_until: Place::word(6),
         /// How much there was left to read, in bytes.
         unread: Place::word(7),
-        /// What `control/X` was asked about.
+        /// Which program runs: `control/X` of which order, or `stop`.
         hook_command: Place::bits(8, 0, 8),
         /// What follows it, and with which signal, to whom.
         then: Place::bits(8, 8, 8),
         then_signal: Place::bits(8, 16, 8),
         then_group: Place::bits(8, 24, 1),
+        /// `stop` has told `run` to end.
+        stop_handled: Place::bits(8, 25, 1),
         then_pid: Place::bits(8, 32, 32),
         /// The limits of a stop and of `finish`.
         kill_after: Place::word(9),
@@ -79,6 +81,8 @@ fields! {
         streak_unready: Place::bits(11, 8, 8),
         /// What is waited for while `run` is not ready.
         awaited: Place::bits(11, 16, 2),
+        /// Whom signals of a stop reach.
+        kill_mode: Place::bits(11, 18, 2),
         /// Whether it may start, as far as that depends on others.
         gate: Place::bits(11, 20, 2),
         /// It is stopped when it is held no longer.
@@ -128,6 +132,8 @@ const COMMANDS: [Command; 14] = [
     Command::Disable,
 ];
 const ENABLE: u64 = 14;
+/// No order, but the program `stop`.
+const STOP: u64 = 15;
 /// From here on: this signal.
 const SIGNALS: u64 = 128;
 
@@ -146,6 +152,8 @@ impl Service {
             skipped,
             paused,
             got_term,
+            stop_handled,
+            kill_mode,
             since,
             draining,
             state,
@@ -168,6 +176,12 @@ impl Service {
             stop_requested: stop_requested.into(),
             paused: paused.into(),
             got_term: got_term.into(),
+            stop_handled: stop_handled.into(),
+            kill_mode: match kill_mode {
+                KillMode::Process => 0,
+                KillMode::Group => 1,
+                KillMode::Cgroup => 2,
+            },
             since: since.0,
             drain_until: instant(draining.map(|draining| draining.until)),
             unread: draining.map_or(0, |draining| draining.unread as u64),
@@ -247,6 +261,12 @@ impl Service {
             skipped: memory.skipped != 0,
             paused: memory.paused != 0,
             got_term: memory.got_term != 0,
+            stop_handled: memory.stop_handled != 0,
+            kill_mode: match memory.kill_mode {
+                0 => KillMode::Process,
+                1 => KillMode::Group,
+                _ => KillMode::Cgroup,
+            },
             since: Mono(memory.since),
             draining: of_instant(memory.drain_until).map(|until| Draining { until, unread: memory.unread as usize }),
             state: memory.state()?,
@@ -277,7 +297,7 @@ impl Service {
         Service { state, history, ..Service::new(rules, role, want, since) }
     }
 
-    /// Its processes: that of `run` or `finish`, and that of `control/X`.
+    /// Its processes: that of `run` or `finish`, and that of `control/X` or `stop`.
     pub fn pids(&self) -> impl Iterator<Item = Pid> {
         let hook = match self.hook {
             Hook::Running { pid, .. } => Some(pid),
@@ -299,9 +319,9 @@ impl Service {
     /// The signals of an orderly stop that may not have been sent.
     pub fn stop_again(&self) -> Step {
         let mut step = Step::NOTHING;
-        if let (State::Up { pid, .. }, true) = (self.state, self.got_term) {
-            step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, Target::Process));
-            step.push(Effect::Signal(pid, Signal::CONT, Target::Process));
+        if let (State::Up { pid, .. }, true) = (self.state, self.got_term && !self.stop_handled) {
+            step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, self.reach()));
+            step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         }
         step
     }
@@ -355,14 +375,14 @@ impl Memory {
     fn set_hook(&mut self, hook: Hook) {
         match hook {
             Hook::None => self.hook = 0,
-            Hook::Asked { command, then } => {
+            Hook::Asked { program, then } => {
                 self.hook = 1;
-                self.set_order(command, then);
+                self.set_order(program, then);
             }
-            Hook::Running { pid, command, then, kill_at, late } => {
+            Hook::Running { pid, program, then, kill_at, late } => {
                 (self.hook, self.hook_pid) = (2, number(pid));
                 (self.hook_kill_at, self.hook_late) = (instant(Some(kill_at)), late.into());
-                self.set_order(command, then);
+                self.set_order(program, then);
             }
         }
     }
@@ -370,10 +390,10 @@ impl Memory {
     fn hook(&self) -> Option<Hook> {
         Some(match self.hook {
             0 => Hook::None,
-            1 => Hook::Asked { command: self.command()?, then: self.then()? },
+            1 => Hook::Asked { program: self.program()?, then: self.then()? },
             2 => Hook::Running {
                 pid: pid_of(self.hook_pid)?,
-                command: self.command()?,
+                program: self.program()?,
                 then: self.then()?,
                 kill_at: of_instant(self.hook_kill_at)?,
                 late: self.hook_late != 0,
@@ -382,11 +402,14 @@ impl Memory {
         })
     }
 
-    fn set_order(&mut self, command: Command, then: Then) {
-        self.hook_command = match command {
-            Command::Signal(signal) => SIGNALS | signal_number(signal),
-            Command::Enable => ENABLE,
-            listed => COMMANDS.iter().position(|known| *known == listed).unwrap_or_default() as u64,
+    fn set_order(&mut self, program: HookProgram, then: Then) {
+        self.hook_command = match program {
+            HookProgram::Stop => STOP,
+            HookProgram::Control(Command::Signal(signal)) => SIGNALS | signal_number(signal),
+            HookProgram::Control(Command::Enable) => ENABLE,
+            HookProgram::Control(listed) => {
+                COMMANDS.iter().position(|known| *known == listed).unwrap_or_default() as u64
+            }
         };
         match then {
             Then::Nothing => self.then = 0,
@@ -401,12 +424,14 @@ impl Memory {
         }
     }
 
-    fn command(&self) -> Option<Command> {
-        match self.hook_command {
-            ENABLE => Some(Command::Enable),
-            signal if signal >= SIGNALS => signal_of(signal - SIGNALS).map(Command::Signal),
-            listed => COMMANDS.get(usize::try_from(listed).ok()?).copied(),
-        }
+    fn program(&self) -> Option<HookProgram> {
+        let command = match self.hook_command {
+            STOP => return Some(HookProgram::Stop),
+            ENABLE => Command::Enable,
+            signal if signal >= SIGNALS => Command::Signal(signal_of(signal - SIGNALS)?),
+            listed => *COMMANDS.get(usize::try_from(listed).ok()?)?,
+        };
+        Some(HookProgram::Control(command))
     }
 
     fn then(&self) -> Option<Then> {

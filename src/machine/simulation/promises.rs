@@ -1,11 +1,11 @@
 //! What a user is promised, one test each. The names tell the promise.
 
 use super::*;
-use crate::machine::ServiceState;
-use crate::machine::policy::{DRAIN_LIMIT, KILL_RETRY};
+use crate::machine::policy::{DRAIN_LIMIT, KILL_RETRY, KillMode};
 use crate::machine::request::ShutdownAction;
 use crate::machine::restart::{Backoff, Cause, MaxRestarts, Rules, SuccessCodes};
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
+use crate::machine::{ServiceState, Step};
 
 const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core: false };
 const KILLED: Exit = Exit::Signal { signal: Signal::KILL, core: false };
@@ -1189,6 +1189,20 @@ fn each_signal_has_its_hook() {
 }
 
 #[test]
+fn reload_sends_the_signal_that_the_service_says_and_asks_its_hook() {
+    let mut world = up().hooked(&COMMANDS);
+    assert_eq!(world.order(Command::Reload), "control/HUP");
+    assert_eq!(world.hook_ends(Exit::Code(1)), "HUP run");
+    world.service.inputs.reload_signal = Signal::USR1;
+    assert_eq!((world.order(Command::Reload), world.hook_ends(Exit::Code(0))), ("control/USR1".into(), String::new()));
+    world.service.inputs.reload_signal = Signal::WINCH;
+    world.programs = Programs::RUN;
+    assert_eq!(world.order(Command::Reload), "WINCH run", "no hook");
+    world.ends(Exit::Signal { signal: Signal::WINCH, core: false });
+    assert!(!world.known.failed && world.service.memory().ended_by_order == 1, "the end is an effect of it");
+}
+
+#[test]
 fn control_k_that_succeeds_leaves_the_process_and_up_makes_no_second() {
     let kill = Command::Kill(Target::Process);
     let mut world = up().hooked(&[Command::Kill(Target::Process)]);
@@ -1238,6 +1252,217 @@ fn exit_waits_for_the_hook_it_told() {
     assert_eq!(world.wait(5 * SECOND), "kill late control/x");
     world.hook_ends(KILLED);
     assert!(world.service.is_gone());
+}
+
+// stop
+
+fn with_stop() -> World {
+    up().with(Programs { stop: Program::Runs, ..Programs::RUN })
+}
+
+fn stop_ends(world: &mut World, exit: Exit) -> String {
+    let at = world.living.iter().position(|p| p.script == Script::Stop).expect("stop lives");
+    world.death(at, exit)
+}
+
+#[test]
+fn stop_runs_in_place_of_each_stop_signal() {
+    for command in [Command::Down, Command::Exit, Command::Term, Command::StopSignal] {
+        let mut world = with_stop().limited(Limits { stop_signal: Signal::INT, ..kill_after(3 * SECOND) });
+        assert_eq!(world.order(command), "stop", "{command:?}");
+        assert_eq!((world.service.state(), world.service.is_busy()), (ServiceState::Stopping, false));
+        let ends = matches!(command, Command::Down | Command::Exit);
+        assert_eq!(stop_ends(&mut world, Exit::Code(0)), if ends { "CONT run" } else { "" }, "{command:?}");
+        assert_eq!(world.service.state(), ServiceState::Stopping, "it was asked to end");
+        assert_eq!(world.service.stop_again(), Step::NOTHING, "nor is a signal sent after a fault");
+        if ends {
+            assert_eq!(world.wait(3 * SECOND), "kill late run", "as after a signal");
+        } else {
+            assert_eq!(world.service.deadline(), None, "a restart is never forced");
+        }
+    }
+}
+
+#[test]
+fn control_t_is_asked_before_stop_and_stop_before_the_signal() {
+    let hooks = &[Command::Term, Command::Down];
+    let mut world = up().with(Programs { stop: Program::Runs, hooks, ..Programs::RUN });
+    assert_eq!(world.order(Command::Down), "control/t");
+    assert_eq!(world.hook_ends(Exit::Code(1)), "stop");
+    assert_eq!(world.hook_ends(Exit::Code(3)), "stop failed 3, TERM run, CONT run, control/d");
+    world.hook_ends(Exit::Code(0));
+    assert_eq!(world.order(Command::Down), "control/t");
+    assert_eq!(world.hook_ends(Exit::Code(0)), "CONT run, control/d", "handled, and nothing is left to do");
+}
+
+#[test]
+fn a_stop_that_fails_or_cannot_be_started_lets_the_signal_be_sent() {
+    for exit in [Exit::Code(1), Exit::Code(111), TERMINATED] {
+        let mut world = with_stop();
+        world.order(Command::Term);
+        assert_eq!(stop_ends(&mut world, exit), format!("stop failed {}, TERM run", exit_word(exit)));
+        assert!(world.service.stop_again() != Step::NOTHING, "the signal may have been lost in a fault");
+    }
+    let mut world = with_stop();
+    world.orders([Command::Down]);
+    stop_ends(&mut world, Exit::Code(0));
+    assert_eq!((world.order(Command::Down), stop_ends(&mut world, TERMINATED).is_empty()), ("stop".into(), false));
+    assert!(world.service.stop_again() != Step::NOTHING, "that was the second one");
+    assert_eq!(world.ends(TERMINATED), "");
+    assert_eq!(world.order(Command::Up), "run");
+    world.order(Command::Down);
+    stop_ends(&mut world, Exit::Code(0));
+    world.ends(Exit::Code(0));
+    world.limit(Limits { up_limit: Some(3 * SECOND), ..Limits::of(&ServiceRules::ONIT) });
+    world.readiness = Readiness::Descriptor(3);
+    assert_eq!(
+        (world.order(Command::Up), world.wait(3 * SECOND)),
+        ("run".into(), "not ready, TERM run, CONT run".into())
+    );
+    assert!(world.service.stop_again() != Step::NOTHING, "it holds for one life");
+    for why in [Refusal::Exec, Refusal::Fork] {
+        let mut world = up().with(Programs { stop: Program::Refused(why), ..Programs::RUN });
+        assert_eq!(world.order(Command::Term), format!("no stop: {why:?}, TERM run"));
+    }
+}
+
+#[test]
+fn stop_has_the_time_of_timeout_kill_and_then_the_signal_is_sent() {
+    for (limit, time) in [(None, 5 * SECOND), (Some(30 * SECOND), 30 * SECOND), (Some(MILLI), MILLI)] {
+        let mut world = with_stop().limited(Limits { kill_after: limit, ..Limits::of(&ServiceRules::ONIT) });
+        assert_eq!(world.order(Command::Down), "stop");
+        assert_eq!(world.wait(time), "kill late stop");
+        assert_eq!(stop_ends(&mut world, KILLED), "TERM run, CONT run");
+        let left = world.service.deadline().map(|at| at.since(world.now));
+        assert_eq!(left, limit, "and the time until KILL begins");
+    }
+}
+
+#[test]
+fn orders_do_not_wait_for_stop() {
+    let mut world = with_stop().limited(kill_after(30 * SECOND));
+    world.order(Command::Term);
+    assert_eq!(world.orders([Command::Term, Command::Down, Command::Exit]), ["", "", ""], "it is being stopped");
+    assert_eq!(stop_ends(&mut world, Exit::Code(0)), "CONT run", "what is wanted by then");
+    assert_eq!(world.wait(30 * SECOND), "kill late run");
+
+    let mut world = with_stop();
+    world.order(Command::Down);
+    assert_eq!(world.orders([Command::Up, Command::Signal(Signal::HUP)]), ["", "HUP run"]);
+    assert_eq!(stop_ends(&mut world, Exit::Code(0)), "");
+    world.pass(SECOND);
+    assert_eq!(world.ends(Exit::Code(0)), "run", "up took the stop back to a restart");
+}
+
+#[test]
+fn kill_and_a_shutdown_out_of_patience_do_not_wait_for_stop() {
+    for (to, run) in [(Target::Process, "KILL run"), (Target::Group, "KILL run's group")] {
+        let mut world = with_stop();
+        world.order(Command::Down);
+        assert_eq!(world.order(Command::Kill(to)), format!("KILL stop, {run}"));
+        assert_eq!(world.ends(KILLED), "");
+        assert_eq!(stop_ends(&mut world, KILLED), "", "that is no news");
+    }
+    let mut world = with_stop();
+    world.order(Command::Down);
+    assert_eq!(world.escalate(), "KILL stop, KILL run");
+    world.ends(KILLED);
+    assert_eq!(stop_ends(&mut world, KILLED), "");
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_stop_whose_service_has_ended_meanwhile_tells_no_other() {
+    let mut world = with_stop();
+    world.order(Command::Term);
+    assert_eq!(world.ends(Exit::Code(0)), "", "the start waits for it");
+    world.pass(SECOND);
+    assert_eq!(stop_ends(&mut world, Exit::Code(1)), "run", "no TERM");
+    assert_eq!(world.service.state(), ServiceState::Up);
+
+    let finish = Program::Refused(Refusal::Fork);
+    let hooks = &[Command::Term];
+    let mut world = up().with(Programs { stop: Program::Runs, finish, hooks, ..Programs::RUN });
+    world.order(Command::Down);
+    assert_eq!(world.ends(Exit::Code(0)), "no finish 0: Fork");
+    assert_eq!(world.hook_ends(Exit::Code(1)), "", "stop has nobody to stop");
+}
+
+#[test]
+fn neither_loggers_nor_setup_nor_other_tools_have_a_stop() {
+    let programs = Programs { stop: Program::Runs, ..Programs::RUN };
+    for rules in [&ServiceRules::RUNSV, &ServiceRules::SUPERVISE] {
+        assert_eq!(World::up(rules).with(programs).order(Command::Term), "TERM run");
+    }
+    assert_eq!(logger().with(programs).order(Command::Term), "TERM run");
+    let setup = Programs { stop: Program::Runs, ..SETUP };
+    assert_eq!(setting_up(setup).order(Command::Down), "TERM setup, CONT setup");
+}
+
+// kill-mode
+
+#[test]
+fn whom_a_stop_reaches_is_what_kill_mode_said_at_the_start() {
+    for kill_mode in [KillMode::Group, KillMode::Cgroup] {
+        let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).limited(kill_after(3 * SECOND));
+        world.kill_mode = kill_mode;
+        assert_eq!(world.begin(), "run");
+        world.kill_mode = KillMode::Process;
+        world.pass(10 * SECOND);
+        assert_eq!(world.order(Command::Down), "TERM run's group, CONT run's group");
+        let mut again = Step::NOTHING;
+        again.push(Effect::Signal(Pid(1), Signal::TERM, Target::Group));
+        again.push(Effect::Signal(Pid(1), Signal::CONT, Target::Group));
+        assert_eq!(world.service.stop_again(), again);
+        assert_eq!(world.wait(3 * SECOND), "kill late run");
+        assert_eq!(world.service.kill_mode(), kill_mode, "it is killed by that");
+        assert_eq!(world.ends(KILLED), "kill what run left, finish KILL");
+        assert_eq!(world.ends(Exit::Code(0)), "kill what finish KILL left");
+        assert_eq!((world.order(Command::Up), world.order(Command::Term)), ("run".into(), "TERM run".into()));
+    }
+}
+
+#[test]
+fn whatever_its_end_run_leaves_nothing_behind() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    world.kill_mode = KillMode::Group;
+    world.begin();
+    world.pass(10 * SECOND);
+    assert_eq!(world.ends(Exit::Code(1)), "kill what run left, run");
+    assert_eq!(world.order(Command::Kill(Target::Process)), "KILL run", "that order is for run");
+    world.pass(10 * SECOND);
+    assert_eq!(world.ends(KILLED), "kill what run left, run");
+    assert_eq!((world.escalate(), world.ends(KILLED)), ("KILL run's group".into(), "kill what run left".into()));
+}
+
+#[test]
+fn a_setup_that_fails_leaves_nothing_behind_and_one_that_succeeds_may() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(SETUP);
+    world.kill_mode = KillMode::Group;
+    assert_eq!(world.begin(), "setup");
+    assert_eq!(world.ends(Exit::Code(1)), "kill what setup left");
+    assert_eq!((world.wait(SECOND), world.ends(Exit::Code(0))), ("setup".into(), "run".into()));
+    assert_eq!(world.order(Command::Term), "TERM run's group");
+    world.pass(SECOND);
+    assert_eq!(world.ends(TERMINATED), "kill what run left, setup");
+    assert_eq!(world.order(Command::Down), "TERM setup's group, CONT setup's group");
+}
+
+// max-death-tally
+
+#[test]
+fn a_death_of_run_is_noted_before_finish_if_that_is_wanted() {
+    let mut world = up();
+    world.service.inputs.death_tally = Some(7);
+    world.kill_mode = KillMode::Group;
+    assert_eq!(world.ends(Exit::Code(3)), "note 3 of 7, finish 3");
+    assert_eq!(world.ends(Exit::Code(0)), "run", "only those of run");
+    assert_eq!(world.ends(KILLED), "kill what run left, note KILL of 7, finish KILL");
+    for none in [None, Some(0)] {
+        let mut world = up();
+        world.service.inputs.death_tally = none;
+        assert_eq!(world.ends(Exit::Code(3)), "finish 3");
+    }
 }
 
 // timeout-kill

@@ -153,6 +153,10 @@ fn rows(rules: &'static ServiceRules, role: Role) -> Vec<Row> {
         state("finish, once more", after(dead(after(up(), Command::Down), Program::Runs), Command::Once)),
         state("finish, leaving", after(dead(up(), Program::Runs), Command::Exit)),
     ]);
+    if rules.setup {
+        let with_stop = up().with(Programs { stop: Program::Runs, ..Programs::RUN });
+        rows.push(state("in stop", after(with_stop, Command::Down)));
+    }
     rows
 }
 
@@ -182,6 +186,7 @@ fn events(row: &Row) -> Vec<Happening> {
                 Script::Run => "run",
                 Script::Finish(_) => "finish",
                 Script::Control(_) => "hook",
+                Script::Stop => "stop",
             };
             events.push(now(format!("{program}={}", exit_word(exit)), Event::Died(process.pid, exit)));
         }
@@ -270,6 +275,9 @@ fn effect_word(world: &World, effect: Effect) -> String {
         Effect::KillLate(_, script) => format!("kill late {}", script_word(script)),
         Effect::NotReady(_) => "not ready".into(),
         Effect::Silent(..) => "silent".into(),
+        Effect::KillLeftovers(_, script) => format!("kill what {} left", script_word(script)),
+        Effect::NoteDeath(exit, most) => format!("note {} of {most}", exit_word(exit)),
+        Effect::StopFailed(exit, _) => format!("stop failed {}", exit_word(exit)),
         Effect::DownFile(true) => "create down".into(),
         Effect::DownFile(false) => "remove down".into(),
     }

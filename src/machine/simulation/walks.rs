@@ -3,7 +3,7 @@
 //! The walks are the same in each run; `WALKS=100000 cargo test --lib walks` takes so many new ones.
 
 use super::*;
-use crate::machine::policy::KILL_RETRY;
+use crate::machine::policy::{KILL_RETRY, KillMode};
 use crate::machine::restart::{Backoff, MaxRestarts, SuccessCodes};
 use crate::machine::system::{Order, System};
 use proptest::prelude::*;
@@ -59,12 +59,15 @@ fn programs() -> impl Strategy<Value = Programs> {
     let hooks = select(vec![&[], &COMMANDS[..], &[Command::Up], &[Command::Term], STOPS]);
     let refused = refusals().prop_map(Program::Refused);
     let setup = (prop_oneof![8 => Just(Program::Absent), 4 => Just(Program::Runs), 1 => refused], any::<bool>());
-    let all = (setup, run, finish, hooks, proptest::option::of(refusals()));
-    all.prop_map(|((setup, oneshot), run, finish, hooks, refused_hooks)| Programs {
+    let refused = refusals().prop_map(Program::Refused);
+    let stop = prop_oneof![8 => Just(Program::Absent), 4 => Just(Program::Runs), 1 => refused];
+    let all = (setup, run, (finish, stop), hooks, proptest::option::of(refusals()));
+    all.prop_map(|((setup, oneshot), run, (finish, stop), hooks, refused_hooks)| Programs {
         setup,
         oneshot,
         run,
         finish,
+        stop,
         hooks,
         refused_hooks,
     })
@@ -122,6 +125,7 @@ struct Walk {
     limits: Limits,
     restarts: Rare<Rules>,
     readiness: Readiness,
+    kill_mode: KillMode,
     happenings: Vec<Happening>,
 }
 
@@ -166,9 +170,10 @@ prop_compose! {
         limits in limits(),
         restarts in restarts(),
         readiness in readiness(),
+        kill_mode in select(vec![KillMode::Process, KillMode::Process, KillMode::Group, KillMode::Cgroup]),
         happenings in prop::collection::vec(happenings(), 0..50),
     ) -> Walk {
-        Walk { rules, role, want, programs, limits, restarts, readiness, happenings }
+        Walk { rules, role, want, programs, limits, restarts, readiness, kill_mode, happenings }
     }
 }
 
@@ -177,6 +182,7 @@ impl Walk {
         let mut world = World::new(self.rules, self.role, self.want).with(self.programs).limited(self.limits);
         world.restarts = self.restarts;
         world.readiness = self.readiness;
+        world.kill_mode = self.kill_mode;
         world.begin();
         for happening in self.happenings {
             world.turn(happening);

@@ -16,7 +16,7 @@ impl Reader<'_> {
         }
         self.has_something_to_run();
         if self.role == Role::Logger {
-            for name in ["finish", "control", "check"] {
+            for name in ["stop", "finish", "control", "check"] {
                 if self.has(name) {
                     self.warn("log-unused", name, "that of a logger is not used", "remove it");
                 }
