@@ -387,11 +387,11 @@ fn a_thousand_instances_are_the_most() {
     let most = as_many(1000);
     template(&sv, "web@", &[("instances", &most.to_string())]);
     let onit = start(&sv, UnderTest::Onit);
-    wait_for("all of them", SOON * 2, || {
+    wait_for("all of them", SOON * 5, || {
         let all = pids(&sv);
         (all.len() == most && all.values().all(Option::is_some)).then_some(())
     });
-    well(&sv, &["scale", "-t", "120", "web=3"]);
+    well(&sv, &["scale", "-t", "300", "web=3"]);
     assert_eq!(pids(&sv).len(), 3);
     assert_eq!(onit.stderr(), "");
     stop(&onit);
