@@ -287,11 +287,12 @@ fn instances_live_on_when_the_supervisor_is_replaced() {
         let web = sv.service("web@").run(run).log("exec cat >>\"got.$1\"").file("instances", "2\n").create();
         template(&sv, "job@", &[("instances", "3\n")]);
         template(&sv, "link@", &[]);
+        template(&sv, "new@", &[]);
         symlink("link@", sv.path().join("link@x")).expect("linked");
         let onit = start(&sv, UnderTest::Onit);
         wait_names(&sv, &["job@1", "job@2", "job@3", "link@x", "web@1", "web@2"]);
-        well(&sv, &["scale", "web=4", "job=1"]);
-        let before = wait_names(&sv, &["job@1", "link@x", "web@1", "web@2", "web@3", "web@4"]);
+        well(&sv, &["scale", "web=4", "job=1", "new=1"]);
+        let before = wait_names(&sv, &["job@1", "link@x", "new@1", "web@1", "web@2", "web@3", "web@4"]);
         for _ in 0..2 {
             replace(&sv, &onit, fails);
             well(&sv, &["rescan"]);
@@ -304,7 +305,7 @@ fn instances_live_on_when_the_supervisor_is_replaced() {
         well(&sv, &["restart", "web@4"]);
         wait_for("its line", SOON, || (web.text("log/got.4") == "4\n4\n").then_some(()));
         well(&sv, &["scale", "web=1"]);
-        assert_eq!(pids(&sv).keys().collect::<Vec<_>>(), ["job@1", "link@x", "web@1"]);
+        assert_eq!(pids(&sv).keys().collect::<Vec<_>>(), ["job@1", "link@x", "new@1", "web@1"]);
         assert_eq!(onit.stderr().lines().filter(|line| !line.contains("SIGSEGV")).count(), 0, "{}", onit.stderr());
         stop(&onit);
     }
