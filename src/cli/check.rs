@@ -3,12 +3,13 @@
 use super::connect::{CliError, Connection, Target, worse};
 use super::wait_condition::{Patience, Pending, WaitCondition, wait};
 use super::{format, status};
-use crate::client::check::{LOOK, PAUSE, command, says_yes};
+use crate::client::check::{LOOK, PAUSE, command, says_yes, tell_instance};
 use crate::machine::{Mono, Pid, ServiceState, Signal, Want};
 use crate::sys::poll::{self, Poller};
 use crate::sys::{Errno, clock, process};
 use crate::{exit, sys::say::say};
 use argh::{ArgsInfo, FromArgs};
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -121,13 +122,22 @@ fn until_one_is(talk: &mut Connection, target: &Target, place: &Path, patience: 
 
 /// Whether `./check` succeeds. One that takes too long does not.
 fn passes(name: &str, place: &Path, deadline: Option<Mono>) -> bool {
-    let Some(mut child) = start(name, &mut command(place)) else { return true };
+    let Some(mut child) = start(name, &mut command_of(name, place)) else { return true };
     if has_ended_by(&mut child, deadline) {
         return child.wait().is_ok_and(says_yes);
     }
     let _ = child.kill();
     let _ = child.wait();
     false
+}
+
+/// The directory of an instance, which is that of its template, does not tell which one it is.
+fn command_of(name: &str, place: &Path) -> Command {
+    let mut command = command(place);
+    if place.file_name() != Some(OsStr::new(name)) {
+        tell_instance(&mut command, OsStr::new(name));
+    }
+    command
 }
 
 /// As with `sv`, a `./check` that cannot be executed does not stand in the way.
@@ -152,7 +162,7 @@ pub fn ask_all(services: &[(&str, &Path)], deadline: Mono) -> Vec<Answer> {
         while running.len() < AT_ONCE
             && let Some((at, (name, place))) = waiting.next()
         {
-            match start(name, command(place).stderr(Stdio::null()).process_group(0)) {
+            match start(name, command_of(name, place).stderr(Stdio::null()).process_group(0)) {
                 Some(child) => running.push((at, child)),
                 None => answers.get_mut(at).into_iter().for_each(|answer| *answer = Answer::Yes),
             }

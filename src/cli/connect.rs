@@ -8,8 +8,10 @@ use crate::exit;
 use crate::machine::{Mono, Pid, ServiceState};
 use crate::sys::{Errno, fs, say::say};
 use crate::wire::api::ServiceStatus;
-use crate::wire::svdir::SERVICES;
+use crate::wire::select::{matches, pattern};
+use crate::wire::svdir::{SERVICES, template_and_instance};
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -292,7 +294,7 @@ impl Connection {
             *known = Some(self.everything()?.into_iter().map(|service| (service.name, service.logger)).collect());
         }
         let matching = |(name, logger): &&(String, bool)| {
-            if word == "all" { !logger } else { name == word || matches(word, name) }
+            if word == "all" { !logger } else { name == word || matches(&pattern(word), name) }
         };
         let found: Vec<String> = known.iter().flatten().filter(matching).map(|(name, _)| name.clone()).collect();
         if found.is_empty() && word != "all" {
@@ -397,7 +399,16 @@ impl Connection {
     pub fn place(&self, target: &Target) -> PathBuf {
         match &target.way {
             Via::Files(path) => path.clone(),
-            Via::Api => stands(&self.directory, &target.name),
+            Via::Api => {
+                let (own, logger) = target.name.strip_suffix("/log").map_or((&*target.name, ""), |own| (own, "log"));
+                match template_and_instance(own.as_bytes()) {
+                    // That of an instance is its template's, unless it is a link.
+                    Some((template, _)) if self.directory.join(own).symlink_metadata().is_err() => {
+                        self.directory.join(OsStr::from_bytes(template)).join(logger)
+                    }
+                    Some(_) | None => stands(&self.directory, &target.name),
+                }
+            }
         }
     }
 
@@ -436,50 +447,7 @@ fn can_be_name(word: &str) -> bool {
 
 /// Whether a word may name several services, so that it takes a list of them.
 pub fn is_many(word: &str) -> bool {
-    word == "all" || (!is_path(word) && word.contains(['*', '?', '[']))
-}
-
-/// Whether a name is what a pattern of the shell stands for. `*` and `?` do not stand for a slash, so that `*` means no
-/// logger, and `*/log` every one.
-pub fn matches(pattern: &str, name: &str) -> bool {
-    let chars = |text: &str| text.chars().collect::<Vec<char>>();
-    fits(&chars(pattern), &chars(name))
-}
-
-fn fits(pattern: &[char], name: &[char]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some(('*', rest)), None) => fits(rest, name),
-        (Some(('*', rest)), Some((first, others))) => fits(rest, name) || (*first != '/' && fits(pattern, others)),
-        (Some(('?', rest)), Some((first, others))) => *first != '/' && fits(rest, others),
-        (Some(('[', rest)), Some((first, others))) => match set(rest, *first) {
-            Some((within, rest)) => within && fits(rest, others),
-            None => *first == '[' && fits(rest, others),
-        },
-        (Some((expected, rest)), Some((first, others))) => expected == first && fits(rest, others),
-        (Some(_), None) | (None, Some(_)) => false,
-    }
-}
-
-/// Whether a character is in the set that begins here, and what follows the set; `None` if it has no end.
-fn set(pattern: &[char], this: char) -> Option<(bool, &[char])> {
-    let (negated, pattern) = match pattern {
-        ['!' | '^', rest @ ..] => (true, rest),
-        rest => (false, rest),
-    };
-    let end = 1 + pattern.get(1..)?.iter().position(|c| *c == ']')?;
-    let (mut members, rest) = (pattern.get(..end)?, pattern.get(end + 1..)?);
-    let mut within = false;
-    while let [first, after @ ..] = members {
-        if let ['-', last, others @ ..] = after {
-            within |= (*first..=*last).contains(&this);
-            members = others;
-        } else {
-            within |= *first == this;
-            members = after;
-        }
-    }
-    Some((within != negated, rest))
+    word == "all" || (!is_path(word) && pattern(word).contains(['*', '?', '[']))
 }
 
 /// Where a service is whose name is told like this. Bytes that are no UTF-8 are told as U+FFFD.
@@ -506,39 +474,6 @@ mod tests {
     fn paths_are_told_from_names_as_sv_does() {
         assert!(["/etc/sv/web", "./web", "web/", ".", "../web"].iter().all(|word| is_path(word)));
         assert!(["web", "web/log", "a.b"].iter().all(|word| !is_path(word)));
-    }
-
-    #[test]
-    fn patterns_are_those_of_the_shell() {
-        for (pattern, name) in [
-            ("*", "web"),
-            ("w*", "web"),
-            ("*b", "web"),
-            ("w?b", "web"),
-            ("[a-w]eb", "web"),
-            ("[!x]eb", "web"),
-            ("worker@[0-9]", "worker@7"),
-            ("*/log", "web/log"),
-            ("w**b", "web"),
-            ("[]]", "]"),
-            ("gr?ße", "größe"),
-            ("gr[a-ü]ße", "größe"),
-            ("[a", "[a"),
-            ("", ""),
-        ] {
-            assert!(matches(pattern, name), "{pattern} {name}");
-        }
-        for (pattern, name) in [
-            ("*", "web/log"),
-            ("?", ""),
-            ("w?", "web"),
-            ("[!w]eb", "web"),
-            ("[a-c]", "d"),
-            ("web?log", "web/log"),
-            ("a*", ""),
-        ] {
-            assert!(!matches(pattern, name), "{pattern} {name}");
-        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! `onit events`: what happens, as it happens; and a program for each event.
 
 use super::connect::{CliError, Connection};
-use super::{connect, format, status, term};
+use super::{format, status, term};
 use crate::client::Deadline;
 use crate::exit;
 use crate::machine::Want;
 use crate::sys::say::say;
 use crate::wire::api::{Event, EventKind, Word};
 use crate::wire::json;
+use crate::wire::select::{matches, pattern};
 use argh::{ArgsInfo, FromArgs};
 use std::process::{Command, Stdio};
 
@@ -65,7 +66,7 @@ impl Events {
     fn concerns(&self, event: &Event) -> bool {
         let Some(name) = &event.name else { return true };
         self.services.is_empty()
-            || self.services.iter().any(|word| word == "all" || word == name || connect::matches(word, name))
+            || self.services.iter().any(|word| word == "all" || word == name || matches(&pattern(word), name))
     }
 
     /// An error is the exit code to end with: 0 if there is no reader any more.

@@ -53,6 +53,8 @@ mod print;
 #[cfg(feature = "cli")]
 pub mod rescan;
 #[cfg(feature = "cli")]
+pub mod scale;
+#[cfg(feature = "cli")]
 pub mod states;
 #[cfg(feature = "cli")]
 pub mod status;

@@ -4,7 +4,10 @@ use super::changed;
 use super::connect::{CliError, Connection};
 use super::term;
 use crate::exit;
+use crate::service_dir::ServiceDir;
+use crate::sys::fs;
 use crate::wire::api::ServiceStatus;
+use crate::wire::svdir::is_template;
 use argh::{ArgsInfo, FromArgs};
 use std::collections::BTreeSet;
 
@@ -53,8 +56,29 @@ fn strangers(talk: &Connection, services: &[ServiceStatus]) -> Vec<String> {
         !is_hidden && entry.path().is_dir()
     };
     let entries = talk.directory.read_dir().into_iter().flatten().flatten().filter(is_service);
-    let there: BTreeSet<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut there: BTreeSet<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    there.extend(instances(talk, &supervised));
     let new = there.iter().filter(|name| !supervised.contains(name.as_str())).map(|name| format!("+ {name}"));
     let old = supervised.iter().filter(|name| !there.contains(**name)).map(|name| format!("- {name}"));
     new.chain(old).collect()
+}
+
+/// The instances of the templates in the directory. Which variables the supervisor has is not to be seen from here: what
+/// these say is taken to be as it was.
+fn instances(talk: &Connection, supervised: &BTreeSet<&str>) -> Vec<String> {
+    let names = fs::open_path(&talk.directory).and_then(fs::names).unwrap_or_default();
+    let templates = names.iter().filter_map(|name| name.to_str()).filter(|name| is_template(name.as_bytes()));
+    let of = |template: &str| -> Vec<String> {
+        let settings = ServiceDir::read(talk.directory.join(template)).map(|template| template.settings);
+        let said = settings.ok().and_then(|settings| settings.instances);
+        match said.map(|said| said.names(|_| None)) {
+            None => Vec::new(),
+            Some(Ok(names)) => names.iter().map(|name| format!("{template}{name}")).collect(),
+            Some(Err(_)) => {
+                let known = supervised.iter().filter(|name| name.starts_with(template));
+                known.map(|name| (*name).to_owned()).collect()
+            }
+        }
+    };
+    templates.flat_map(of).collect()
 }

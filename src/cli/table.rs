@@ -3,7 +3,7 @@
 use super::term;
 use super::wait;
 use super::{
-    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, rescan,
+    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, rescan, scale,
     states, status, upgrade,
 };
 use crate::{exit, sys::say::say};
@@ -197,6 +197,15 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             order("disable", &[], "make a file \"down\", and stop it"),
             order("exit", &["x", "e"], "stop it, and leave it"),
             order("ready", &[], "it is ready, whatever it says of that itself"),
+            Verb {
+                takes: NOTHING,
+                ..ask(
+                    "scale",
+                    "[-v] [-t SEC] [--no-wait] NAME=N...",
+                    "so many instances of the template NAME@",
+                    runs!(scale::Scale),
+                )
+            },
             Verb {
                 takes: NOTHING,
                 ..ask(

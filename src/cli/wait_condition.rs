@@ -67,6 +67,9 @@ pub enum Verdict {
 }
 
 impl Before {
+    /// It was not there.
+    pub const NOTHING: Before = Before { pid: None, since: 0.0 };
+
     /// As it is now.
     pub fn of(service: &ServiceStatus) -> Before {
         Before { pid: service.pid, since: service.since }
@@ -391,6 +394,9 @@ enum Arriving {
 
 /// The state of a service, for a user who waits for another one.
 pub fn stands(now: &ServiceStatus) -> String {
+    if now.state == ServiceState::Skipped {
+        return format::skipped(now);
+    }
     format::amiss(now).unwrap_or_else(|| {
         let pid = format::process(now);
         let why = now.trouble.as_deref().filter(|_| format::is_troubled(now));

@@ -173,6 +173,17 @@ impl Api {
         self.request(order.word(), Some(name.as_ref())).map(drop)
     }
 
+    /// The template `NAME@` is to have so many instances, `NAME@1` and so on. When this returns the order has been taken,
+    /// and may not have had its effect.
+    ///
+    /// # Errors
+    /// As [`order`](Api::order); [`NoService`](ErrorKind::NoService) if there is no such template.
+    pub fn scale(&mut self, name: impl AsRef<OsStr>, count: u32) -> Result<()> {
+        let mut words = name.as_ref().to_owned();
+        words.push(format!("={count}"));
+        self.request("scale", Some(&words)).map(drop)
+    }
+
     /// The directory of services is looked at.
     ///
     /// # Errors

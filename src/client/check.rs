@@ -1,7 +1,10 @@
 //! `./check` says whether a service is available, as with `sv`.
 
 use crate::machine::Mono;
+use crate::wire::svdir::template_and_instance;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -15,7 +18,16 @@ pub(crate) const LOOK: Duration = Duration::from_millis(10);
 pub(crate) fn command(service: &Path) -> Command {
     let mut command = Command::new("./check");
     command.current_dir(service).stdin(Stdio::null()).stdout(Stdio::null());
+    tell_instance(&mut command, service.file_name().unwrap_or_default());
     command
+}
+
+/// The `check` of an instance is told which one it is, as its `run` is.
+pub(crate) fn tell_instance(command: &mut Command, name: &OsStr) {
+    if let Some((_, instance)) = template_and_instance(name.as_bytes()) {
+        let instance = OsStr::from_bytes(instance);
+        command.arg(instance).env("ONIT_INSTANCE", instance);
+    }
 }
 
 /// As with `sv`, one that a signal ends does not stand in the way.

@@ -18,6 +18,7 @@ use crate::wire::journal::Field;
 use crate::wire::{control, status, svdir};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 /// A process that ends sooner after its start is in trouble.
@@ -177,6 +178,11 @@ impl Init {
 
     fn set_down_file(&mut self, at: SlotId, down: bool) {
         let Some(slot) = self.table.get(at) else { return };
+        if slot.id.is_instance() {
+            let trouble = "an instance has no file down of its own".to_owned();
+            self.warn(at, &trouble);
+            return self.api.note_down_file(Some(trouble));
+        }
         let result = if down { fs::touch(&slot.dir, "down") } else { fs::remove(&slot.dir, "down") };
         let trouble = result.err().map(|errno| {
             let verb = if down { "create" } else { "remove" };
@@ -232,6 +238,8 @@ impl Init {
         };
         let own_group = self.group_for(at, script);
         let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
+        let instance = slot.instance().and_then(|instance| CString::new(instance.as_bytes()).ok());
+        let argv: Vec<&CStr> = argv.iter().copied().chain(instance.as_deref()).collect();
         let pipe = match &slot.log_pipe {
             LogPipe::Alone => None,
             LogPipe::Producer { pipe, .. } => pipe.as_ref().map(|pipe| Descriptor { from: pipe.as_fd(), to: 1 }),
@@ -255,7 +263,7 @@ impl Init {
             job: if self.config.new_session || is_probe { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),
             group: own_group.or(self.children.group.as_ref()),
-            ..Plan::new(argv)
+            ..Plan::new(&argv)
         };
         self.table.journal.expect_child(at);
         match (self.children.spawner.spawn(&plan), script) {

@@ -4,14 +4,15 @@
 use super::Init;
 use super::log::Failure;
 use super::publish::{stamp, write};
-use super::table::{Files, LogPipe, Slot, SlotId};
+use super::table::{Files, Identity, LogPipe, Slot, SlotId};
 use super::turn::Token;
 use super::warnings::Matter;
 use crate::machine::service::{Role, Service};
 use crate::machine::{Event, Mono, Pid, View, Want};
-use crate::sys::fs::{Ends, FileId};
+use crate::sys::fs::Ends;
 use crate::sys::{Errno, fs, published};
 use crate::wire::api::EventKind;
+use crate::wire::journal::Name;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -26,7 +27,7 @@ const PRIVATE: u32 = 0o700;
 
 /// A directory that is ours, and what may be wrong with its `supervise`.
 struct Claim {
-    id: FileId,
+    id: Identity,
     dir: OwnedFd,
     files: Files,
     trouble: Option<Failure>,
@@ -43,13 +44,13 @@ pub(super) struct Refused {
 
 impl Init {
     /// Takes a service and its logger in, and starts them.
-    pub(super) fn adopt(&mut self, name: OsString, id: FileId, dir: OwnedFd) -> Result<(), Refused> {
+    pub(super) fn adopt(&mut self, name: OsString, id: Identity, dir: OwnedFd) -> Result<(), Refused> {
         let claim = match self.claim(&name, id, dir, Role::Main) {
             Ok(claim) => claim,
             Err(failure) => return Err(Refused { name, failure }),
         };
         let logger = log_of(&name, &claim.dir)
-            .and_then(|log| log.map(|log| self.claim_logger(&name, log)).transpose())
+            .and_then(|log| log.map(|log| self.claim_logger(&name, id, log)).transpose())
             .inspect_err(|_| self.hide(&name))?;
         let at = self.insert(name.clone(), claim, LogPipe::Alone);
         if let Some(logger) = logger
@@ -61,6 +62,7 @@ impl Init {
             return Err(refused);
         }
         self.show(at);
+        self.note_scale(at);
         self.publish_event(EventKind::Added, Some(&name));
         self.apply(at, Event::Begin);
         self.links_of_names_changed();
@@ -80,8 +82,8 @@ impl Init {
         let joined = match log_of(&slot.name, &slot.dir) {
             Ok(None) => Ok(()),
             Ok(Some(log)) => {
-                let name = slot.name.clone();
-                self.claim_logger(&name, log).and_then(|claim| self.join(at, claim))
+                let (name, id) = (slot.name.clone(), slot.id);
+                self.claim_logger(&name, id, log).and_then(|claim| self.join(at, claim))
             }
             Err(refused) => Err(refused),
         };
@@ -95,29 +97,32 @@ impl Init {
         }
     }
 
-    fn claim_logger(&mut self, name: &OsStr, log: OwnedFd) -> Result<Claim, Refused> {
+    fn claim_logger(&mut self, name: &OsStr, of: Identity, log: OwnedFd) -> Result<Claim, Refused> {
         let name = logger_name(name);
         fs::identity(&log)
             .map_err(|errno| Failure { verb: "open", path: "log", errno })
-            .and_then(|id| self.claim(&name, id, log, Role::Logger))
+            .and_then(|id| self.claim(&name, of.with_dir(id), log, Role::Logger))
             .map_err(|failure| Refused { name, failure })
     }
 
     /// Locks a service directory and opens its FIFOs. onit goes on without what it cannot open, unless another
     /// supervisor holds the lock, or descriptors or memory are lacking.
-    fn claim(&mut self, name: &OsStr, id: FileId, dir: OwnedFd, role: Role) -> Result<Claim, Failure> {
+    fn claim(&mut self, name: &OsStr, id: Identity, dir: OwnedFd, role: Role) -> Result<Claim, Failure> {
         if self.table.holds(id) {
             // To open the lock again, and close it, would give it up.
             return Err(Failure { verb: "lock", path: "supervise/lock", errno: Errno::EAGAIN });
         }
+        if id.is_instance() && name.len() > Name::LONGEST {
+            return Err(Failure { verb: "note", path: "its name", errno: Errno::ENAMETOOLONG });
+        }
         let want = if fs::exists(&dir, "down") { Want::Down } else { Want::Up };
-        let running = self.find_running(name, &dir);
+        let running = self.find_running(name, id, &dir);
         let service = match running {
             Some((pid, since)) => Service::found(self.config.personality.service, role, want, pid, since),
             None => Service::new(self.config.personality.service, role, want, self.now),
         };
         let mut files = Files::default();
-        let trouble = match self.reach(name, &dir, &mut files, &service.view()) {
+        let trouble = match self.reach(name, id, &dir, &mut files, &service.view()) {
             Err(failure) if !self.config.personality.mirrors || is_refusal(failure.errno) => return Err(failure),
             result => result.err(),
         };
@@ -125,7 +130,22 @@ impl Init {
     }
 
     /// Opens `supervise` in the service directory or, if that is not for us to write, in the runtime mirror.
-    fn reach(&mut self, name: &OsStr, dir: &OwnedFd, files: &mut Files, view: &View) -> Result<(), Failure> {
+    /// That of an instance is always there: the directory is that of all.
+    fn reach(
+        &mut self,
+        name: &OsStr,
+        id: Identity,
+        dir: &OwnedFd,
+        files: &mut Files,
+        view: &View,
+    ) -> Result<(), Failure> {
+        if id.is_instance() {
+            if files.home.is_none() {
+                files.home = self.stand_in(name)?;
+            }
+            let nowhere = Failure { verb: "share", path: "supervise", errno: Errno::EPERM };
+            return if files.home.is_some() { self.open(dir, files, view) } else { Err(nowhere) };
+        }
         match self.open(dir, files, view) {
             Err(failure) if self.config.personality.mirrors && is_barred(dir, files, failure.errno) => {
                 files.home = self.stand_in(name)?;
@@ -292,11 +312,12 @@ impl Init {
     /// What could not be opened or written may work by now.
     pub(super) fn open_again(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
-        let (name, dir, mut files) = (slot.name.clone(), fs::copy(&slot.dir), std::mem::take(&mut slot.files));
+        let (name, id, mut files) = (slot.name.clone(), slot.id, std::mem::take(&mut slot.files));
+        let dir = fs::copy(&slot.dir);
         let view = slot.service.view();
         let deaf = files.control.is_none();
         let opened = match dir {
-            Ok(dir) => self.reach(&name, &dir, &mut files, &view),
+            Ok(dir) => self.reach(&name, id, &dir, &mut files, &view),
             Err(errno) => Err(Failure { verb: "open", path: "supervise", errno }),
         };
         if let Some(slot) = self.table.get_mut(at) {

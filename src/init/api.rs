@@ -9,6 +9,7 @@
 use super::Init;
 use super::config::Root;
 use super::door::Door;
+use super::instances::Unscaled;
 use super::mirror;
 use super::report::refused_line;
 use super::table::{LogPipe, SlotId};
@@ -19,6 +20,7 @@ use crate::sys::fs::{self, FileId};
 use crate::sys::socket::{self, Connection, Peer};
 use crate::sys::{Errno, process};
 use crate::wire::api::{Done, Error, ErrorCode, LONGEST, Line, Order, Request};
+use crate::wire::svdir::Instances;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -548,6 +550,7 @@ impl Init {
             Ok(Request::Status(Some(name))) => {
                 self.of(name, |init, slot| Ok(init.status_line(slot).into_iter().collect()))
             }
+            Ok(Request::Scale(name, count)) => self.scale_as_asked(name, count),
             Ok(Request::History(name)) => self.of(name, |init, slot| Ok(init.life_lines(slot))),
             Ok(Request::Order(order, name)) => self.of(name, |init, slot| init.order(slot, order).map(|()| Vec::new())),
         };
@@ -559,6 +562,18 @@ impl Init {
             }
             Err((kind, text)) => client.refuse(kind, text),
         }
+    }
+
+    fn scale_as_asked(&mut self, name: &[u8], count: u64) -> Answer {
+        let shown = String::from_utf8_lossy(name);
+        self.scale(OsStr::from_bytes(name), count).map(|()| Vec::new()).map_err(|why| match why {
+            Unscaled::Unknown => (ErrorCode::Service, format!("no such template: {shown}@")),
+            Unscaled::TooMany => (ErrorCode::Failed, format!("{} instances are the most", Instances::MOST)),
+            Unscaled::Named => {
+                (ErrorCode::Failed, "its instances have names: write them into its file instances".into())
+            }
+            Unscaled::Stopping => (ErrorCode::Failed, "nothing new is taken in, as everything is being stopped".into()),
+        })
     }
 
     fn of(&mut self, name: &[u8], act: impl FnOnce(&mut Init, SlotId) -> Answer) -> Answer {

@@ -10,6 +10,7 @@ use crate::machine::request::InitMode;
 use crate::machine::system::STOP_BUDGET;
 use crate::machine::until::Until;
 use crate::sys::manager::Manager;
+use crate::wire::select::Selection;
 use crate::wire::svdir;
 use std::ffi::CString;
 use std::os::fd::{OwnedFd, RawFd};
@@ -72,6 +73,8 @@ pub struct Config {
     pub groups: Groups,
     /// When the directory is looked at.
     pub poll: Poll,
+    /// Which services start by themselves.
+    pub selection: Selection,
     /// Everything ends when this is so.
     pub until: Option<Until>,
     /// Or when it is not so for this long.
@@ -116,6 +119,7 @@ impl Config {
             manager: None,
             groups: Groups::default(),
             poll: Poll::default(),
+            selection: Selection::default(),
             until: None,
             until_limit: None,
             mode: InitMode::Supervisor,

@@ -7,11 +7,13 @@ use super::entrypoint::{self, Words};
 use super::launcher::{self, Manner};
 use super::log::{Failure, Log};
 use super::personality::Personality;
+use super::table::Identity;
 use super::{Init, Refused, scan};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
 use crate::wire::api::DIRECTORY_VARIABLE;
+use crate::wire::select::Selection;
 use crate::wire::svdir::{self, SERVICES};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -50,7 +52,8 @@ them again when it ends, and follows what changes in the directory. TERM and INT
 
 $ONIT_STOP_TIMEOUT is how long all may take to end (9s), $ONIT_RUN the directory
 of the socket; $ONIT_CONTROL_GROUP, $ONIT_STATUS_GROUP and $ONIT_POLL are as the
-options.";
+options. Of services only those in $ONIT_ENABLE start by themselves, if it is
+set, and those in $ONIT_DISABLE do not.";
 
 type Args<'a> = &'a [OsString];
 
@@ -77,6 +80,7 @@ pub fn run(args: Args) -> i32 {
                 log,
                 groups,
                 poll,
+                selection: selection(),
                 until,
                 until_limit,
                 main,
@@ -95,7 +99,8 @@ pub fn init(args: Args) -> i32 {
     let manager = Manager::from_environment();
     let groups = groups(Log::Onit, None, None);
     let poll = poll_from_environment(Log::Onit);
-    boot::init(Config { manager, groups, poll, ..Config::onit(PathBuf::from(directory)) }, args)
+    let selection = selection();
+    boot::init(Config { manager, groups, poll, selection, ..Config::onit(PathBuf::from(directory)) }, args)
 }
 
 /// The directory of services if the command line names none. An empty variable counts as unset.
@@ -142,6 +147,13 @@ fn poll_from_environment(log: Log) -> Poll {
         log.warn(None, &cause);
         Poll::default()
     })
+}
+
+/// Which services start by themselves.
+fn selection() -> Selection {
+    let [enable, disable] =
+        ["ONIT_ENABLE", "ONIT_DISABLE"].map(|variable| std::env::var_os(variable).unwrap_or_default());
+    Selection::of(&enable.to_string_lossy(), &disable.to_string_lossy())
 }
 
 /// Who may use the api socket, by the options or else by the environment.
@@ -314,7 +326,7 @@ impl Init {
     fn adopt_only(&mut self, path: &std::path::Path) -> Result<(), Failure> {
         let unreachable = |errno| Failure { verb: "change to", path: "directory", errno };
         let dir = fs::open_path(path).map_err(unreachable)?;
-        let id = fs::identity(&dir).map_err(unreachable)?;
+        let id = Identity::new(fs::identity(&dir).map_err(unreachable)?, None);
         self.adopt(path.as_os_str().to_os_string(), id, dir).map_err(|Refused { failure, .. }| failure)
     }
 }

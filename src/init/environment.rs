@@ -13,6 +13,8 @@ use std::path::Path;
 
 /// The directory.
 const ENV: &str = "env";
+/// The variable that says which instance of a template it is.
+const INSTANCE: &str = "ONIT_INSTANCE";
 /// More files than that would keep the other services waiting at each start.
 const FILES: usize = 1 << 14;
 /// So many reads list that many names, however long they are.
@@ -42,6 +44,8 @@ impl Init {
         };
         let mut environment = Environment::default();
         environment.read(&slot.dir);
+        let instance = slot.instance().map(|instance| (OsString::from(INSTANCE), Some(instance.to_owned())));
+        environment.changes.extend(instance);
         self.warn_of_bad_value(at, ENV, environment.trouble());
         environment
     }
@@ -54,6 +58,14 @@ impl Environment {
             .iter()
             .map(|(name, value)| Variable { name, value: value.as_deref().map_or(Value::Unset, Value::Text) })
             .collect()
+    }
+
+    /// What a variable is with it. `None`: there is none.
+    pub(super) fn value(&self, name: &str) -> Option<OsString> {
+        match self.changes.iter().rfind(|(changed, _)| changed == name) {
+            Some((_, value)) => value.clone(),
+            None => std::env::var_os(name),
+        }
     }
 
     fn trouble(&mut self) -> Option<String> {

@@ -19,7 +19,7 @@ const WORTH_A_LISTING: usize = 4;
 const LISTING_READS: usize = 4;
 
 /// Whether a file may well be read the next time.
-fn may_be_read_later(errno: Errno) -> bool {
+pub(super) fn may_be_read_later(errno: Errno) -> bool {
     is_passing(errno) || matches!(errno, Errno::EINTR | Errno::EIO | Errno::ESTALE | Errno::ETIMEDOUT)
 }
 
@@ -72,6 +72,9 @@ impl Init {
             | Event::Escalate => return,
         };
         self.look_at_files(at, moments);
+        if event == Event::Begin {
+            self.look_at_selection(at);
+        }
         if let Event::Command(command) = event {
             self.forget_old_trouble(at, command);
         }
@@ -117,7 +120,7 @@ impl Init {
         let default = Inputs::of(personality.service);
         if moments.contains(&Moment::Start) {
             self.read_links(at, &listing);
-            self.look_at_gate(at);
+            self.look_at_gate(at, &listing);
         }
         for (file, input) in values {
             let Some(slot) = self.table.get_mut(at) else { return };

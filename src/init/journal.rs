@@ -241,7 +241,9 @@ fn record(slot: &Slot) -> Record {
     };
     Record {
         kind,
-        id: (slot.id.device, slot.id.inode),
+        id: (slot.id.dir.device, slot.id.dir.inode),
+        is_instance: slot.id.is_instance(),
+        scale: slot.scale,
         fds: Descriptors {
             dir: Some(slot.dir.as_raw_fd()),
             lock: number(&slot.files.lock),

@@ -20,7 +20,8 @@ impl Init {
             Script::Control(_) | Script::Stop | Script::Check | Script::Health => return None,
         }
         let slot = self.table.get(at).filter(|slot| slot.service.kill_mode() == KillMode::Cgroup)?;
-        let name = cgroup::service_group(&slot.name, slot.id.device, slot.id.inode);
+        let (device, number) = slot.id.numbers();
+        let name = cgroup::service_group(&slot.name, device, number);
         if let Some(group) = self.own_group(at) {
             self.children.old_groups.retain(|old| old != group.name()); // it is needed again
             return Some(group);
@@ -65,7 +66,8 @@ impl Init {
     /// The control group of a service, whatever it was called when that was made.
     fn own_group(&mut self, at: SlotId) -> Option<Group> {
         let slot = self.table.get(at).filter(|slot| slot.service.kill_mode() == KillMode::Cgroup)?;
-        let suffix = cgroup::service_suffix(slot.id.device, slot.id.inode);
+        let (device, number) = slot.id.numbers();
+        let suffix = cgroup::service_suffix(device, number);
         self.groups()?.child_that_ends(&suffix)
     }
 

@@ -72,9 +72,15 @@ impl Init {
         }
     }
 
-    /// Whether a service may start now, as far as that depends on others.
-    pub(super) fn look_at_gate(&mut self, at: SlotId) {
-        let gate = if self.awaited(at).is_some() { Gate::Waiting } else { Gate::Open };
+    /// Whether a service may start now, as far as that depends on others and on its conditions.
+    pub(super) fn look_at_gate(&mut self, at: SlotId, listing: &Listing) {
+        let gate = if self.awaited(at).is_some() {
+            Gate::Waiting
+        } else if self.is_to_be_skipped(at, listing) {
+            Gate::Skipped
+        } else {
+            Gate::Open
+        };
         if let Some(slot) = self.table.get_mut(at) {
             slot.service.inputs.gate = gate;
         }

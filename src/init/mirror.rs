@@ -11,6 +11,7 @@ use super::log::Failure;
 use super::table::{LogPipe, SlotId};
 use crate::sys::fs::{self, Owner};
 use crate::sys::{Errno, process};
+use crate::wire::svdir::template_and_instance;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -151,6 +152,7 @@ impl Init {
             self.forget_links(&old);
         }
         self.table.rename(at, name);
+        self.note_scale(at);
         self.read_links(at, &Listing::UNKNOWN);
         self.links_of_names_changed();
     }
@@ -277,7 +279,7 @@ impl View {
             Some(service) => {
                 let home = dir_instead(&self.dir, &self.place(service), SHARED)?;
                 let log = dir_instead(&home, OsStr::new("log"), SHARED)?;
-                let path = self.services.join(service);
+                let path = origin(&self.services, service);
                 lead(&home, &path);
                 self.fill(log, path.join("log"))
             }
@@ -287,7 +289,7 @@ impl View {
 
     /// Makes the entry of the service `name` at `place`: its name, or where its entry was put aside.
     fn make_at(&self, place: &OsStr, name: &OsStr) -> Result<OwnedFd, Errno> {
-        self.fill(dir_instead(&self.dir, place, SHARED)?, self.services.join(name))
+        self.fill(dir_instead(&self.dir, place, SHARED)?, origin(&self.services, name))
     }
 
     fn fill(&self, home: OwnedFd, path: PathBuf) -> Result<OwnedFd, Errno> {
@@ -328,9 +330,18 @@ impl View {
     }
 }
 
+/// The directory of the service of this name: that of the template for an instance that has no name there.
+fn origin(services: &Path, name: &OsStr) -> PathBuf {
+    let path = services.join(name);
+    match template_and_instance(name.as_bytes()) {
+        Some((template, _)) if path.symlink_metadata().is_err() => services.join(OsStr::from_bytes(template)),
+        Some(_) | None => path,
+    }
+}
+
 /// Whether the entry of this name stands for the service of that name in this very directory.
 fn stands_for(entries: &OwnedFd, name: &OsStr, services: &Path) -> bool {
-    fs::leads_to(entries, &Path::new(name).join("run"), &services.join(name).join("run"))
+    fs::leads_to(entries, &Path::new(name).join("run"), &origin(services, name).join("run"))
 }
 
 /// Whether this very service is supervised by the supervisor that made these entries.

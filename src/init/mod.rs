@@ -9,6 +9,7 @@ pub mod api;
 mod background;
 mod backlog;
 pub mod boot;
+mod conditions;
 pub mod config;
 mod door;
 pub mod entry;
@@ -19,6 +20,7 @@ pub mod idle;
 mod index;
 mod initctl;
 mod inputs;
+mod instances;
 mod journal;
 mod kill_mode;
 mod last;
@@ -264,6 +266,7 @@ impl Init {
         let has_started = self.system.is_up() && !self.has_backlog() && self.main != Main::Waiting;
         if has_started && !std::mem::replace(&mut self.announced, true) {
             self.notify_manager("READY=1");
+            self.warn_of_unmatched();
             self.begin_notice_of_start();
         }
     }

@@ -9,7 +9,7 @@ use super::config::{Config, Root};
 use super::journal::Journal;
 use super::log::Named;
 use super::mirror::Mirror;
-use super::table::{Files, LogPipe, ReadyLink, Slot, SlotId};
+use super::table::{Files, Identity, LogPipe, ReadyLink, Slot, SlotId};
 use super::watchdog::Watchdog;
 use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
 use crate::machine::service::{Role, Service};
@@ -22,6 +22,7 @@ use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, boot, clock, foreground, fs, is_passing, poll, process};
 use crate::wire::journal::{self, Descriptors, Entry, Field, Kind, Record};
 use crate::wire::status::Status;
+use crate::wire::svdir::template_and_instance;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -259,21 +260,29 @@ fn slot(
     let (dir, pipe, ready) = (claim(dir), claim(pipe), claim(ready));
     let files =
         Files { lock: claim(lock), control: claim(control), ok: claim(ok), home: claim(home), ..Files::default() };
-    let (dir, id) = (dir?, FileId { device: record.id.0, inode: record.id.1 });
+    let (dir, file) = (dir?, FileId { device: record.id.0, inode: record.id.1 });
+    let id = identity(file, &name, record);
     let (role, log_pipe) = match (record.kind, pipe) {
         (Kind::Alone, _) => (Role::Main, LogPipe::Alone),
         (Kind::Producer(logger), pipe) => (Role::Main, LogPipe::Producer { logger: logger as SlotId, pipe }),
         (Kind::Logger(producer), Some(pipe)) => (Role::Logger, LogPipe::Logger { producer: producer as SlotId, pipe }),
         (Kind::Logger(_), None) => return None,
     };
-    if fs::identity(&dir) != Ok(id) {
+    if fs::identity(&dir) != Ok(file) {
         return None;
     }
     let mut slot = Slot::new(name, id, dir, service(role)?, files, log_pipe);
     slot.ready_link = ready.map(ReadyLink::restore);
+    slot.scale = record.scale;
     slot.published = record.shown.map(|stamp| (slot.service.view().in_files(), stamp));
     (slot.removed, slot.has_links) = (record.removed, record.has_links);
     Some(slot)
+}
+
+/// Which service it was. That of a logger is found out with its service.
+fn identity(dir: FileId, name: &OsStr, record: &Record) -> Identity {
+    let instance = template_and_instance(name.as_bytes()).map(|(_, instance)| instance);
+    Identity::new(dir, instance.filter(|_| record.is_instance))
 }
 
 /// A service and its logger know each other, or are none. Returns how many loggers are lost by that.
@@ -299,12 +308,14 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
     for (_, slot) in slots.iter_mut().filter(|(at, slot)| !slot.is_logger() && !is_mutual(**at)) {
         slot.log_pipe = LogPipe::Alone;
     }
-    let names: BTreeMap<SlotId, OsString> = slots.iter().map(|(at, slot)| (*at, slot.name.clone())).collect();
+    let names: BTreeMap<SlotId, (OsString, Identity)> =
+        slots.iter().map(|(at, slot)| (*at, (slot.name.clone(), slot.id))).collect();
     for slot in slots.values_mut() {
         if let LogPipe::Logger { producer, .. } = &slot.log_pipe
-            && let Some(name) = names.get(producer)
+            && let Some((name, id)) = names.get(producer)
         {
             slot.name = super::adopt::logger_name(name);
+            slot.id = id.with_dir(slot.id.dir);
         }
     }
     lost
@@ -364,6 +375,7 @@ impl Init {
         for at in self.table.all() {
             self.restore_service(at);
         }
+        self.restore_scales();
         self.repeat_signals(journal); // what is being done is known until something else is
         self.meet_new_child(journal);
         for at in self.table.all() {
@@ -408,6 +420,7 @@ impl Init {
         self.restore_pending(at);
         self.restore_ready_link(at);
         self.restore_links(at);
+        self.restore_why_skipped(at);
         self.listen_for_orders(at);
         self.pause_or_resume_control(at);
         self.table.touch(at);
@@ -529,11 +542,14 @@ impl Init {
     }
 
     /// The process of a service of which there is no record, and since when, by its status.
-    pub(super) fn find_running(&self, name: &OsStr, dir: &OwnedFd) -> Option<(Pid, Mono)> {
+    pub(super) fn find_running(&self, name: &OsStr, id: Identity, dir: &OwnedFd) -> Option<(Pid, Mono)> {
         if !self.recovery.searches {
             return None;
         }
-        self.running_by(dir).or_else(|| self.running_by(&self.mirror.entry(name)?))
+        Some(dir)
+            .filter(|_| !id.is_instance())
+            .and_then(|dir| self.running_by(dir))
+            .or_else(|| self.running_by(&self.mirror.entry(name)?))
     }
 
     fn running_by(&self, dir: &OwnedFd) -> Option<(Pid, Mono)> {

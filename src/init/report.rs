@@ -4,6 +4,7 @@ use super::Init;
 use super::config::Root;
 use super::publish::stamp;
 use super::table::{LogPipe, Slot, SlotId};
+use super::warnings::Matter;
 use crate::machine::history::Life;
 use crate::machine::probe::Health;
 use crate::machine::{Exit, Mono, Phase, ServiceState, View, Want};
@@ -62,7 +63,11 @@ impl Init {
             health_failures: probe.asked().map(|_| probe.failures().into()),
             health_asked: probe.asked().map(|at| unix(stamp(at, self.now))),
             logger: matches!(slot.log_pipe, LogPipe::Logger { .. }),
-            reason: if is_waiting { self.awaited_text(at) } else { None },
+            reason: match slot.state() {
+                ServiceState::Waiting => self.awaited_text(at),
+                ServiceState::Skipped => slot.warnings.of(Matter::Skipped).cloned(),
+                _ => None,
+            },
             trouble: slot.warnings.worst().cloned(),
             reloading: slot.notifies().then(|| slot.service.is_reloading()),
             status_text: said.map(|said| said.status.clone()).filter(|text| !text.is_empty()),

@@ -10,8 +10,9 @@ use super::adopt::Refused;
 use super::backlog::{Backlog, Memo};
 use super::config::Poll;
 use super::door::Door;
+use super::instances::Templates;
 use super::log::Failure;
-use super::table::SlotId;
+use super::table::{Identity, SlotId};
 use super::turn::Token;
 use crate::machine::fleet::names::{NameChange, Named, Names};
 use crate::machine::{Exit, Mono, Pid};
@@ -58,13 +59,14 @@ pub(super) struct Scan {
     searched: Mono,
     backlog: Backlog,
     /// What the names lead to.
-    names: Names<FileId>,
+    names: Names<Identity>,
     /// Services whose names may lead elsewhere, or nowhere.
     unsettled: BTreeSet<SlotId>,
     /// Names that lead to the directory of a service, or would mean a service, while another one goes by them.
     open_names: BTreeSet<OsString>,
     /// Further names of services that were told as such.
-    aliases: BTreeMap<OsString, FileId>,
+    aliases: BTreeMap<OsString, Identity>,
+    pub(super) templates: Templates,
     complaint: Option<String>,
     /// What says that we serve this very directory.
     pub(super) claim: Option<(FileId, Door)>,
@@ -129,6 +131,28 @@ impl Scan {
     /// The first refused name behind this one, or the first of all, and what was said about it.
     pub(super) fn next_refused(&self, behind: Option<&OsStr>) -> Option<(&OsString, &String)> {
         self.backlog.next_refused(behind)
+    }
+
+    /// A name is to be looked at.
+    pub(super) fn push(&mut self, name: OsString) {
+        self.backlog.push(name);
+    }
+
+    /// A change of this file in an entry of the directory is told.
+    pub(super) fn follow(&mut self, entry: &OsStr, file: &'static str) {
+        if let (Some(watch), Some(path)) = (&mut self.watch, &self.path) {
+            let _ = watch.follow(entry.to_owned(), &path.join(entry), file); // or it is read when all is looked at
+        }
+    }
+
+    /// No more.
+    pub(super) fn unfollow(&mut self, entry: &OsStr) {
+        self.watch.iter_mut().for_each(|watch| watch.unfollow(entry));
+    }
+
+    /// The directory, as long as it is looked at.
+    pub(super) fn dir(&self) -> Option<&OwnedFd> {
+        self.dir.as_ref()
     }
 
     /// Opens the directory for this turn. If it was removed, so was what stood in it.
@@ -228,12 +252,15 @@ impl Init {
         for change in self.scan.watch.as_ref().map(Watch::changes).unwrap_or_default() {
             match change {
                 _ if !self.scan.takes_in() => {}
-                Change::Entry { name, .. } if !self.is_service_name(&name) => {}
+                Change::Entry { name, .. } if !self.is_service_name(&name) && !self.is_template(&name) => {}
                 Change::Entry { name, moved_away } => {
                     if moved_away && self.table.named(&name).is_some() && self.scan.search_at.is_none() {
                         self.scan.search_at = Some(self.scan.searched.after(SEARCH).max(self.now));
                     }
                     self.scan.backlog.push(name);
+                }
+                Change::Inside(template) => {
+                    self.scan.backlog.put_off(template, self.now.after(MAKING), Memo::default())
                 }
                 Change::Everything => self.scan.look_at_everything(),
             }
@@ -352,11 +379,13 @@ impl Init {
 
     /// What is this name now, and what follows?
     fn consider(&mut self, name: OsString, memo: Memo) {
+        if self.is_template(&name) {
+            return self.look_at_template(&name);
+        }
         if !self.is_service_name(&name) {
             return;
         }
-        let found = self.scan.dir.as_ref().map_or(Err(Errno::ENOENT), |dir| fs::open_dir(dir, &name));
-        match found.and_then(|found| fs::identity(&found).map(|id| (found, id))) {
+        match self.resolve(&name) {
             Ok((found, id)) => self.found(name, found, id, memo),
             Err(errno) => self.not_found(name, errno, memo),
         }
@@ -368,7 +397,7 @@ impl Init {
         !(name.starts_with(b".") || self.config.personality.has_templates && name.ends_with(b"@"))
     }
 
-    fn found(&mut self, name: OsString, dir: OwnedFd, id: FileId, memo: Memo) {
+    fn found(&mut self, name: OsString, dir: OwnedFd, id: Identity, memo: Memo) {
         self.scan.names.saw(name.clone(), Some(id));
         let (by_name, by_dir) = (self.table.named(&name), self.table.in_dir(id));
         if by_name.is_some() && by_name == by_dir {
@@ -385,7 +414,7 @@ impl Init {
     }
 
     /// Another name of a service. That it is none of its own is said once.
-    fn record_alias(&mut self, name: OsString, known: &OsStr, id: FileId) {
+    fn record_alias(&mut self, name: OsString, known: &OsStr, id: Identity) {
         // Two names of one directory that are both no link: it is being renamed at this very moment.
         let is_link = |name| self.scan.dir.as_ref().is_some_and(|dir| fs::is_link(dir, name));
         if !self.config.personality.tells_news || !(is_link(&name) || is_link(known)) {

@@ -9,21 +9,62 @@ use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, ServiceState, View};
 use crate::sys::fs::{self, FileId};
 use crate::sys::notify::Receiver;
+use crate::wire::svdir::template_and_instance;
 use crate::wire::tai::Tai;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 
 /// Where a service stands in the table.
 pub type SlotId = usize;
 
+/// Which service a directory is for, whatever its name: that of a template is for each of its instances.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Identity {
+    /// The directory.
+    pub dir: FileId,
+    /// A number that stands for the name of the instance; zero if it is none.
+    instance: u64,
+}
+
+impl Identity {
+    /// This directory, for the instance of this name.
+    pub fn new(dir: FileId, instance: Option<&[u8]>) -> Identity {
+        Identity { dir, instance: instance.map_or(0, number_of) }
+    }
+
+    /// Whether it is an instance of a template.
+    pub fn is_instance(self) -> bool {
+        self.instance != 0
+    }
+
+    /// Two numbers that no other service of this system has.
+    pub fn numbers(self) -> (u64, u64) {
+        (self.dir.device, self.dir.inode ^ self.instance)
+    }
+
+    /// The same instance in another directory: its logger.
+    pub fn with_dir(self, dir: FileId) -> Identity {
+        Identity { dir, ..self }
+    }
+}
+
+/// Never zero, and of two names not the same. (FNV-1a: a template has few instances.)
+fn number_of(instance: &[u8]) -> u64 {
+    let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    instance.iter().fold(0xcbf2_9ce4_8422_2325, step).max(1)
+}
+
 /// One service.
 pub struct Slot {
     /// Its name in the directory; `web/log` for a logger.
     pub name: OsString,
-    /// Which directory it is, whatever its name.
-    pub id: FileId,
+    /// Which service it is, whatever its name.
+    pub id: Identity,
+    /// To how many instances its template was scaled, and one; zero if it was not.
+    pub scale: u16,
     /// That directory. A child that starts in it may need it longer than we do.
     pub dir: Rc<OwnedFd>,
     /// What it was told to be, and what it is.
@@ -126,10 +167,11 @@ pub enum LogPipe {
 
 impl Slot {
     /// A service that is about to be supervised.
-    pub fn new(name: OsString, id: FileId, dir: OwnedFd, service: Service, files: Files, log_pipe: LogPipe) -> Slot {
+    pub fn new(name: OsString, id: Identity, dir: OwnedFd, service: Service, files: Files, log_pipe: LogPipe) -> Slot {
         Slot {
             name,
             id,
+            scale: 0,
             dir: Rc::new(dir),
             service,
             files,
@@ -166,6 +208,14 @@ impl Slot {
         let known = [(lock, "supervise/lock"), (control, "supervise/control"), (ok, "supervise/ok")];
         let removed = known.map(|(file, path)| file.take_if(|file| !fs::stands_at(file, home, path)));
         removed.into_iter().chain([stood_in]).flatten().collect()
+    }
+
+    /// Which instance of its template it is, if it is one; that of a logger is that of its service.
+    pub fn instance(&self) -> Option<&OsStr> {
+        let name = self.name.as_bytes();
+        let own = name.strip_suffix(b"/log").filter(|_| self.is_logger()).unwrap_or(name);
+        let (_, instance) = template_and_instance(own).filter(|_| self.id.is_instance())?;
+        Some(OsStr::from_bytes(instance))
     }
 
     /// Whether it is a logger.
@@ -209,7 +259,7 @@ pub struct Table {
     by_name: Index<OsString>,
     /// Services whose names are no UTF-8, by the names that are told.
     by_told: Index<String>,
-    by_id: Index<FileId>,
+    by_id: Index<Identity>,
     by_pid: Index<Pid>,
     deadlines: Index<Mono>,
     touched: VecDeque<SlotId>,
@@ -363,12 +413,12 @@ impl Table {
     }
 
     /// The service in this directory, if it is no logger.
-    pub fn in_dir(&self, id: FileId) -> Option<SlotId> {
+    pub fn in_dir(&self, id: Identity) -> Option<SlotId> {
         self.by_id.get(&id).filter(|at| self.get(*at).is_some_and(|slot| !slot.is_logger()))
     }
 
     /// Whether this directory is that of a service or a logger.
-    pub fn holds(&self, id: FileId) -> bool {
+    pub fn holds(&self, id: Identity) -> bool {
         self.by_id.get(&id).is_some()
     }
 
@@ -506,7 +556,7 @@ mod tests {
 
     fn web() -> Slot {
         let dir = fs::open_path("/".as_ref()).expect("a directory");
-        let id = fs::identity(&dir).expect("an identity");
+        let id = Identity::new(fs::identity(&dir).expect("an identity"), None);
         let service = Service::found(&ServiceRules::ONIT, Role::Main, Want::Up, PID, Mono::default());
         Slot::new("web".into(), id, dir, service, Files::default(), LogPipe::Alone)
     }
@@ -549,6 +599,24 @@ mod tests {
         // A child of another test may hold copies; here they are closed, and their numbers may be those of other files
         // by now.
         assert!(table.graveyard.slots.is_empty() && table.graveyard.descriptors.is_empty());
+    }
+
+    #[test]
+    fn each_instance_of_a_template_is_a_service_of_its_own() {
+        let mut table = Table::default();
+        let slots = ["web@1", "web@2"].map(|name| {
+            let slot = web();
+            let id = Identity::new(slot.id.dir, Some(name.strip_prefix("web@").unwrap_or_default().as_bytes()));
+            Slot { name: name.into(), id, ..slot }
+        });
+        let ids = [slots[0].id, slots[1].id, web().id];
+        assert_eq!(
+            slots.each_ref().map(|slot| slot.instance().map(OsStr::to_owned)),
+            ["1", "2"].map(|x| Some(x.into()))
+        );
+        let at = slots.map(|slot| table.insert(slot));
+        assert_eq!(ids.map(|id| table.in_dir(id)), [Some(at[0]), Some(at[1]), None]);
+        assert_eq!(Slot { name: "web@1".into(), ..web() }.instance(), None, "a directory that is called so");
     }
 
     /// Otherwise its process would not be taken for that of the next service whose status names it.

@@ -28,6 +28,8 @@ pub enum Matter {
     Logger,
     /// What it needs is not there.
     Needs,
+    /// Why it was skipped, which is said to who asks.
+    Skipped,
 }
 
 /// The last warning of each matter. A service that is well has none, and no memory for them.

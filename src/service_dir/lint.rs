@@ -4,6 +4,7 @@ use super::finding::Finding;
 use super::program::{cause, shown};
 use super::{ServiceDir, Settings, read};
 use crate::machine::fleet::links::{Kind, Links};
+use crate::wire::svdir::{is_template, template_and_instance};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -89,7 +90,7 @@ impl Lint {
             let twin = seen.entry((metadata.dev(), metadata.ino())).or_insert_with(|| name.clone());
             if *twin == name {
                 self.service(&place);
-            } else {
+            } else if !is_instance_of(&name, twin) {
                 let problem = format!("is the same directory as {}: it runs once", shown(twin));
                 self.warn("name-twice", &place, problem, "remove one of the two");
             }
@@ -101,9 +102,13 @@ impl Lint {
     }
 
     fn name(&mut self, name: &OsStr, place: &Path) {
-        if name.as_bytes().ends_with(b"@") {
-            let problem = "is ignored: a name that ends in @ is that of a template";
-            self.warn("name-ignored", place, problem, "rename it, or link NAME@x to it");
+        if name.as_bytes().ends_with(b"@") && !has_instances(name, place) {
+            let problem = "is ignored: a name that ends in @ is that of a template, and it has no instances";
+            self.warn("name-ignored", place, problem, "rename it, write a file instances, or link NAME@x to it");
+        }
+        if template_and_instance(name.as_bytes()).is_some_and(|(_, instance)| instance == b"all") {
+            let problem = "has a name that means every instance to the verbs of onit";
+            self.warn("name-odd", place, problem, "rename it, or give its path to the verbs");
         }
         let text = shown(name);
         if text == "all" {
@@ -204,4 +209,17 @@ impl Lint {
         let file = file.iter().find(|file| file.symlink_metadata().is_ok()).unwrap_or(place);
         self.error("dependency-cycle", file, problem, "remove one of these");
     }
+}
+
+/// Whether one name is that of an instance of the template that goes by the other.
+fn is_instance_of(name: &OsStr, template: &OsStr) -> bool {
+    template_and_instance(name.as_bytes()).is_some_and(|(own, _)| own == template.as_bytes())
+}
+
+/// Whether a template says which instances it has, or a link beside it does.
+fn has_instances(template: &OsStr, place: &Path) -> bool {
+    let is_link = |path: &Path| path.file_name().is_some_and(|name| is_instance_of(name, template));
+    let mut beside = place.parent().and_then(|parent| std::fs::read_dir(parent).ok()).into_iter().flatten().flatten();
+    let said = place.join("instances").is_file() && is_template(template.as_bytes());
+    said || beside.any(|entry| is_link(&entry.path()))
 }

@@ -3,7 +3,7 @@
 use super::Errno;
 use super::fs::{FileId, identity, is_changed_elsewhere, open_path};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,8 @@ pub enum Change {
         /// It was renamed, and its new name was not told with it: it may stand in the directory, or elsewhere.
         moved_away: bool,
     },
+    /// The file of this entry that [`Watch::follow`] was told of.
+    Inside(OsString),
     /// Everything may have changed: look at it all, and watch anew.
     Everything,
 }
@@ -32,6 +34,17 @@ pub struct Watch {
     inotify: Inotify,
     entries: Option<WatchDescriptor>,
     links: Vec<(WatchDescriptor, OsString)>,
+    followed: Vec<Followed>,
+}
+
+/// A file in an entry of the directory.
+struct Followed {
+    entry: OsString,
+    file: &'static str,
+    /// The entry, a directory, in which it comes and goes.
+    dir: WatchDescriptor,
+    /// The file, if it is there.
+    itself: Option<WatchDescriptor>,
 }
 
 impl Watch {
@@ -39,7 +52,7 @@ impl Watch {
     /// the time.
     pub fn new(path: &Path) -> Result<Watch, Errno> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let mut watch = Watch { inotify, entries: None, links: Vec::new() };
+        let mut watch = Watch { inotify, entries: None, links: Vec::new(), followed: Vec::new() };
         watch.renew(path)?;
         Ok(watch)
     }
@@ -91,6 +104,46 @@ impl Watch {
         Ok(())
     }
 
+    /// From now on it is told when a file in an entry of the directory, which stands at this path, was written, came or
+    /// went. To be called again after each such change: it may be another file by now. Other files there wake nobody as
+    /// long as none of them comes or goes.
+    pub fn follow(&mut self, entry: OsString, path: &Path, file: &'static str) -> Result<(), Errno> {
+        self.unfollow(&entry);
+        let flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_ONLYDIR;
+        let dir = self.inotify.add_watch(path, flags)?;
+        let itself = self.inotify.add_watch(&path.join(file), AddWatchFlags::IN_CLOSE_WRITE).ok();
+        self.followed.push(Followed { entry, file, dir, itself });
+        Ok(())
+    }
+
+    /// Nothing is told of what is in this entry any more.
+    pub fn unfollow(&mut self, entry: &OsStr) {
+        let (gone, left) =
+            std::mem::take(&mut self.followed).into_iter().partition(|one: &Followed| one.entry == entry);
+        self.followed = left;
+        let gone: Vec<Followed> = gone;
+        for stale in gone.iter().flat_map(|one| one.itself.into_iter().chain([one.dir])) {
+            if !self.followed.iter().any(|one| one.dir == stale || one.itself == Some(stale)) {
+                let _ = self.inotify.rm_watch(stale); // EINVAL: it went with its file
+            }
+        }
+    }
+
+    fn change_inside<'a>(
+        &'a self,
+        InotifyEvent { wd, mask, name, .. }: &'a InotifyEvent,
+    ) -> impl Iterator<Item = Change> {
+        let is_told = !mask.contains(AddWatchFlags::IN_IGNORED);
+        let concerns = move |one: &&Followed| {
+            one.itself == Some(*wd) || one.dir == *wd && name.as_ref().is_some_and(|name| name == one.file)
+        };
+        self.followed.iter().filter(move |one| is_told && concerns(one)).map(|one| Change::Inside(one.entry.clone()))
+    }
+
     /// The changes since the last call.
     pub fn changes(&self) -> Vec<Change> {
         let Ok(events) = self.inotify.read_events() else { return Vec::new() };
@@ -99,7 +152,8 @@ impl Watch {
             events.iter().filter(moved_to).any(|other| other.wd == event.wd && other.cookie == event.cookie)
         };
         let change = |event| self.change(event, arrived(event));
-        events.iter().filter_map(change).collect()
+        let inside = events.iter().flat_map(|event| self.change_inside(event));
+        events.iter().filter_map(change).chain(inside).collect()
     }
 
     /// `arrived`: if it is a name that was renamed, the new one was told, too.

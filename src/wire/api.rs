@@ -19,6 +19,7 @@ pub const LONGEST: usize = 1024;
 
 const EMPTY_NAME: &str = "the name of the service is empty";
 const NO_NAME: &str = "the name of a service is missing";
+const NO_SCALE: &str = "it takes NAME=NUMBER";
 
 /// The variable that names the directory of services to the processes of its services.
 pub const DIRECTORY_VARIABLE: &str = "ONIT_SVDIR";
@@ -34,6 +35,8 @@ pub enum Request<'a> {
     History(&'a [u8]),
     /// This is to be done with it.
     Order(Order, &'a [u8]),
+    /// The template of this name is to have so many instances.
+    Scale(&'a [u8], u64),
     /// The directory is looked at.
     Rescan,
     /// Every transition is told from now on.
@@ -165,6 +168,8 @@ impl Request<'_> {
             ("status", name) => Ok(Request::Status(name)),
             ("history", Some(name)) => Ok(Request::History(name)),
             ("history", None) => Err(NO_NAME),
+            ("scale", Some(words)) => scale(words).ok_or(NO_SCALE),
+            ("scale", None) => Err(NO_SCALE),
             ("rescan", None) => Ok(Request::Rescan),
             ("subscribe", None) => Ok(Request::Subscribe),
             ("hello" | "rescan" | "subscribe", Some(_)) => Err("it takes no name"),
@@ -175,10 +180,18 @@ impl Request<'_> {
     /// Whether it changes anything.
     pub fn is_order(&self) -> bool {
         match self {
-            Request::Order(..) | Request::Rescan => true,
+            Request::Order(..) | Request::Scale(..) | Request::Rescan => true,
             Request::Hello | Request::Status(_) | Request::History(_) | Request::Subscribe => false,
         }
     }
+}
+
+/// `NAME=N`.
+fn scale(words: &[u8]) -> Option<Request<'_>> {
+    let (name, count) = words.split_at_checked(words.iter().rposition(|byte| *byte == b'=')?)?;
+    let count = std::str::from_utf8(count.get(1..)?).ok()?;
+    let is_number = !name.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| count.parse().ok()).flatten().map(|count| Request::Scale(name, count))
 }
 
 /// One line of an answer: an object with one key.
@@ -532,6 +545,10 @@ mod tests {
         assert_eq!(Request::parse(b"status a b "), Ok(Request::Status(Some(b"a b "))));
         assert_eq!(Request::parse(b"history \xff"), Ok(Request::History(b"\xff")));
         assert_eq!(Request::parse(b"restart web"), Ok(Request::Order(Order::Restart, b"web")));
+        assert_eq!(Request::parse(b"scale a=b=12"), Ok(Request::Scale(b"a=b", 12)));
+        for bad in ["scale", "scale web", "scale web=", "scale =3", "scale web=+3", "scale web=3 ", "scale web=-1"] {
+            assert_eq!(Request::parse(bad.as_bytes()), Err(NO_SCALE), "{bad}");
+        }
         assert_eq!(
             (Request::parse(b"rescan"), Request::parse(b"subscribe")),
             (Ok(Request::Rescan), Ok(Request::Subscribe))
@@ -549,9 +566,10 @@ mod tests {
 
     #[test]
     fn only_orders_change_anything() {
-        let orders = ["up x", "kill x", "rescan"].map(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()));
+        let orders =
+            ["up x", "kill x", "rescan", "scale x=1"].map(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()));
         let others = ["hello", "status", "status x", "history x", "subscribe"];
-        assert_eq!(orders, [Ok(true); 3]);
+        assert_eq!(orders, [Ok(true); 4]);
         assert!(others.iter().all(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()) == Ok(false)));
     }
 

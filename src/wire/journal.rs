@@ -209,6 +209,10 @@ pub struct Record {
     pub kind: Kind,
     /// The directory: file system and file.
     pub id: (u64, u64),
+    /// It is that of a template, of which this is an instance.
+    pub is_instance: bool,
+    /// To how many instances the template was scaled, and one.
+    pub scale: u16,
     /// What is held open for it.
     pub fds: Descriptors,
     /// It is not taken in again.
@@ -232,6 +236,9 @@ pub struct Record {
 pub struct Name([u64; BODY - NAME]);
 
 impl Name {
+    /// As many bytes a name may have.
+    pub const LONGEST: usize = (BODY - NAME) * 8 - 1;
+
     /// As it is noted.
     pub fn of(name: &[u8]) -> Name {
         let mut words = [0; BODY - NAME];
@@ -626,6 +633,10 @@ fields! {
         has_extra: Place::bits(0, 5, 1),
         /// It depends on others, by its files.
         has_links: Place::bits(0, 6, 1),
+        /// It is an instance of a template.
+        is_instance: Place::bits(0, 20, 1),
+        /// To how many instances that was scaled, and one.
+        scale: Place::bits(0, 21, 11),
         /// Its logger, or whose logger it is.
         partner: Place::bits(0, 32, 32),
         /// The file system of its directory.
@@ -667,6 +678,8 @@ impl Record {
             partner: partner.into(),
             device: self.id.0,
             inode: self.id.1,
+            is_instance: self.is_instance.into(),
+            scale: self.scale.into(),
             dir: noted(fds.dir),
             lock: noted(fds.lock),
             control: noted(fds.control),
@@ -699,6 +712,8 @@ impl Record {
         (own.valid != 0).then_some(Record {
             kind,
             id: (own.device, own.inode),
+            is_instance: own.is_instance != 0,
+            scale: own.scale as u16,
             fds: Descriptors {
                 dir: descriptor(own.dir),
                 lock: descriptor(own.lock),
@@ -736,6 +751,8 @@ mod tests {
         Record {
             kind: Kind::Producer(partner),
             id: (3, 4),
+            is_instance: true,
+            scale: 1001,
             fds: Descriptors { dir: Some(first), control: Some(first + 1), pipe: Some(i32::MAX), ..Default::default() },
             removed: false,
             has_links: true,
@@ -746,8 +763,6 @@ mod tests {
             name: Name::of(b"web"),
         }
     }
-
-    const NAME_BYTES: usize = (BODY - NAME) * 8 - 1;
 
     fn named(name: &[u8]) -> Record {
         Record { name: Name::of(name), ..record(2, 10) }
@@ -765,7 +780,7 @@ mod tests {
 
     #[test]
     fn a_name_is_noted_if_it_is_short_enough() {
-        let long = [b'x'; NAME_BYTES + 1];
+        let long = [b'x'; Name::LONGEST + 1];
         assert_eq!(named(b"web").name.bytes(), Some(b"web".to_vec()));
         assert_eq!(named(&long[1..]).name.bytes(), Some(long[1..].to_vec()));
         for none in [&long[..], &[b'x'; 256], &[b'x'; 300], b"", b"a\0b"] {

@@ -18,6 +18,7 @@ pub mod notify; // wired by the readiness of services next
 #[doc(hidden)]
 pub mod reason;
 #[doc(hidden)]
+pub mod select;
 pub mod settings;
 pub mod status;
 pub mod svdir;

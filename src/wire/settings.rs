@@ -249,7 +249,7 @@ macro_rules! small_files {
             }
             /// Which services it stands for, if its name ends in `@`.
             instances: Instances = "instances" {
-                for ONIT, default "", read by nothing, parse svdir::Instances::parse;
+                for ONIT, default "", read by supervisor, parse svdir::Instances::parse;
                 hint "write a number, $VARIABLE, or one name a line"; systemd Lost("no equivalent: enable each, as NAME@INSTANCE.service")
             }
             /// How `health` is asked, and what follows.
@@ -277,6 +277,7 @@ macro_rules! text {
 
 macro_rules! reader {
     (nothing, $type:ident, $parse:path) => { Reader::Nothing };
+    (supervisor, $type:ident, $parse:path) => { Reader::Supervisor };
     (onit, $type:ident, $parse:path, $moment:ident, $($place:ident).+) => {
         Reader::Input(
             Moment::$moment,
@@ -333,7 +334,7 @@ macro_rules! define {
             File { name: "env", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
             File { name: "dependencies.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
             File { name: "after.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
-            File { name: "condition", kind: Kind::Value, targets: ONIT, reader: Reader::Nothing },
+            File { name: "condition", kind: Kind::Value, targets: ONIT, reader: Reader::Supervisor },
             File { name: "supervise", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
             $(File {
                 name: $name,
@@ -390,7 +391,7 @@ mod tests {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
         assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 11]);
         let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
-        assert_eq!(later.len(), 2, "{later:?}");
+        assert_eq!(later.len(), 0, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());

@@ -302,13 +302,70 @@ impl Instances {
                 (!name.is_empty() && name.chars().all(good)).then(|| Instances::Variable(name.to_owned()))?
             }
             [] => return None,
-            names => {
-                let good =
-                    |name: &&str| !name.is_empty() && !name.starts_with(['.', '$']) && !name.contains(['/', ' ']);
-                names.iter().all(good).then(|| Instances::Names(names.iter().map(|&name| name.to_owned()).collect()))?
-            }
+            names => Instances::Names(instance_names(names)?),
         })
     }
+
+    /// How many a template may have.
+    pub const MOST: usize = 1000;
+    /// What is read of the file, in bytes: it may be no longer.
+    pub const SIZE: usize = 64 * 1024;
+
+    /// The names of the instances, in order. `variable`: what a variable says. Or what is wrong with it.
+    pub fn names(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, String> {
+        match self {
+            Instances::Count(count) => numbered(*count),
+            Instances::Variable(name) => {
+                let text = variable(name).filter(|text| !text.trim().is_empty());
+                let text = text.ok_or_else(|| format!("names ${name}, which is not set"))?;
+                let words: Vec<&str> = text.split(['\n', '\t', ' ', ',']).filter(|word| !word.is_empty()).collect();
+                match words.as_slice() {
+                    [word] if word.starts_with(|c: char| c.is_ascii_digit()) => number(word).map(numbered),
+                    words => instance_names(words).map(few),
+                }
+                .unwrap_or_else(|| {
+                    Err(format!("names ${name}, which says {:?}: neither a number nor names", excerpt(&text)))
+                })
+            }
+            Instances::Names(names) => few(names.clone()),
+        }
+    }
+}
+
+fn numbered(count: Number) -> Result<Vec<String>, String> {
+    if count as usize > Instances::MOST {
+        return Err(format!("asks for {count} instances, and {} are the most", Instances::MOST));
+    }
+    Ok((1..=count).map(|number| number.to_string()).collect())
+}
+
+fn few(names: Vec<String>) -> Result<Vec<String>, String> {
+    if names.len() > Instances::MOST {
+        return Err(format!("names {} instances, and {} are the most", names.len(), Instances::MOST));
+    }
+    Ok(names)
+}
+
+/// These, if each of them can be the name of an instance.
+fn instance_names(names: &[&str]) -> Option<Vec<String>> {
+    let is_good = |name: &&str| {
+        let has_bad = name.contains(|c: char| c == '/' || c == ' ' || c.is_control());
+        !(name.is_empty() || name.starts_with(['.', '$']) || name.ends_with('@') || has_bad)
+    };
+    names.iter().all(is_good).then(|| names.iter().map(|&name| name.to_owned()).collect())
+}
+
+/// Whether this is the name of a template for services: `NAME@`.
+pub fn is_template(name: &[u8]) -> bool {
+    name.len() > 1 && name.iter().position(|byte| *byte == b'@') == Some(name.len() - 1)
+}
+
+/// Of `NAME@x`: the name of the template, `NAME@`, and the instance, `x`. `None` if no instance is called so.
+pub fn template_and_instance(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (template, instance) = name.split_at_checked(name.iter().position(|byte| *byte == b'@')? + 1)?;
+    let is_one =
+        is_template(template) && !instance.is_empty() && !instance.contains(&b'/') && !instance.ends_with(b"@");
+    is_one.then_some((template, instance))
 }
 
 impl fmt::Display for Instances {
@@ -565,7 +622,10 @@ mod tests {
             |text| Condition::parse(text).is_some(),
             &["", "env", "env ", "env =x", "env A B", "path ", "file x", "!!env A", " env A"],
         );
-        none(|text| Instances::parse(text).is_some(), &["", "3x", "$", "$A-B", "a/b", "a\n\nb", ".a", "a\n$B"]);
+        none(
+            |text| Instances::parse(text).is_some(),
+            &["", "3x", "$", "$A-B", "a/b", "a\n\nb", ".a", "a\n$B", "a@", "a\0", "..", "99999999999"],
+        );
         none(
             |text| HealthPolicy::parse(text).is_some(),
             &["", "every", "every=0s", "retries=0", "action=stop", "every=1s  after=1s"],
@@ -573,6 +633,39 @@ mod tests {
         none(|text| descriptor(text).is_some(), &["", "0", "-1", "+3", "3 ", "99999999999"]);
         none(|text| tally(text).is_some(), &["", "4097", "x"]);
         assert_eq!((descriptor("3\n"), tally("0"), tally("4096")), (Some(3), Some(0), Some(4096)));
+    }
+
+    #[test]
+    fn instances_have_names_and_there_are_not_too_many() {
+        let names = |text: &str, variable: Option<&str>| {
+            let instances = Instances::parse(text).expect("a value");
+            instances.names(|name| variable.filter(|_| name == "N").map(str::to_owned)).map(|names| names.join(" "))
+        };
+        let of = |variable| names("$N", Some(variable));
+        assert_eq!([names("3\n", None), names("0", None)], [Ok("1 2 3".into()), Ok(String::new())]);
+        assert_eq!(names("b\na\n7", None), Ok("b a 7".into()));
+        assert_eq!([of("2"), of(" a, b\tc\n"), of("1 x")], ["1 2", "a b c", "1 x"].map(|names| Ok(names.into())));
+        let most = Instances::MOST as u32;
+        assert!(names(&most.to_string(), None).is_ok_and(|all| all.ends_with(" 1000")));
+        assert_eq!(names("1001", None), Err("asks for 1001 instances, and 1000 are the most".into()));
+        assert_eq!(of("1001"), names("1001", None));
+        let many = "a ".repeat(1001);
+        assert_eq!(of(&many), Err("names 1001 instances, and 1000 are the most".into()));
+        assert_eq!([of(" "), names("$N", None)], [(); 2].map(|()| Err("names $N, which is not set".into())));
+        for bad in ["2x", "../x", "a .b", "-1/", "a@"] {
+            let why = format!("names $N, which says {bad:?}: neither a number nor names");
+            assert_eq!(of(bad), Err(why));
+        }
+    }
+
+    #[test]
+    fn a_name_with_an_at_sign_is_that_of_a_template_or_an_instance() {
+        let of = |name: &'static str| template_and_instance(name.as_bytes());
+        assert_eq!(of("web@1"), Some((&b"web@"[..], &b"1"[..])));
+        assert_eq!(of("web@a@b"), Some((&b"web@"[..], &b"a@b"[..])));
+        assert_eq!(["web", "web@", "@", "@1", "web@1@", "web@1/log", ""].map(of), [None; 7]);
+        let is = |name: &&str| is_template(name.as_bytes());
+        assert!(["web@", "w@"].iter().all(is) && !["web", "@", "web@1", "web@1@", ""].iter().any(is));
     }
 
     #[test]

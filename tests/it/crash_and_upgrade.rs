@@ -803,7 +803,7 @@ fn journal(pid: u32) -> fs::File {
 }
 
 /// Overwrites words of the journal, as a wild pointer would.
-fn damage(pid: u32, word: u64, count: usize) {
+pub fn damage(pid: u32, word: u64, count: usize) {
     journal(pid).write_all_at(&vec![0xa5; count * 8], word * 8).expect("write");
 }
 

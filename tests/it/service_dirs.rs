@@ -1044,8 +1044,17 @@ const FAULTS: &[Fault] = &[
     (|g| g.mode("", 0o757), &[("world-writable", "", None, ERROR, "everybody")]),
     (|g| g.script(".old/run", "#!/bin/sh\nexec x\n"), &[("name-ignored", ".old", None, WARNING, "a dot")]),
     (|g| g.file(".git/config", ""), &[]),
-    (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.file("w@/instances", "3\n"); g.file("web/after.d/w@1", "") },
-        &[("name-ignored", "w@", None, WARNING, "template")]),
+    (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.file("web/after.d/w@1", "") },
+        &[("name-ignored", "w@", None, WARNING, "no instances")]),
+    (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.file("w@/instances", "3\n"); g.file("web/after.d/w@1", "") }, &[]),
+    (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.link("w@1", "w@"); g.link("w@2", "w@") }, &[]),
+    (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.link("w@all", "w@") },
+        &[("name-odd", "w@all", None, WARNING, "every instance")]),
+    (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.file("w@/instances", "a\nall\n") },
+        &[("name-odd", "w@/instances", None, WARNING, "every instance")]),
+    (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.file("w@/instances", "1001\n") },
+        &[("value-bad", "w@/instances", None, ERROR, "1000 are the most")]),
+    (|g| { g.script("w@/run", "#!/bin/sh\nexec x\n"); g.file("w@/instances", "$N\n") }, &[]),
     (|g| g.script("a b/run", "#!/bin/sh\nexec x\n"), &[("name-odd", "a b", None, WARNING, "blanks")]),
     (|g| g.script("all/run", "#!/bin/sh\nexec x\n"), &[("name-odd", "all", None, WARNING, "every service")]),
     (|g| g.link("dbx", "db"), &[("name-twice", "dbx", None, WARNING, "the same directory as db")]),
@@ -1135,7 +1144,7 @@ fn lint_tells_circles_of_a_thousand_services() {
 }
 
 /// The files that the design gives a meaning to, and PID 1 does not.
-const NOT_YET: [&str; 2] = ["condition", "instances"];
+const NOT_YET: [&str; 0] = [];
 
 #[test]
 fn what_onit_does_not_act_on_is_told() {

@@ -2370,3 +2370,39 @@ fn between_two_probes_nothing_is_to_be_done() {
     }
     assert_eq!(wakes, 360);
 }
+
+// Conditions.
+
+#[test]
+fn who_is_skipped_is_looked_at_again_when_an_order_says_so_and_at_its_next_start() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
+    world.gate = Gate::Skipped;
+    assert_eq!(world.begin(), "");
+    for gate in [Gate::Open, Gate::Skipped] {
+        world.gate = gate;
+        world.pass(60 * SECOND);
+        let stands = (world.service.state(), world.service.view().want, world.service.deadline());
+        assert_eq!(stands, (ServiceState::Skipped, Want::Down, None));
+    }
+    assert_eq!((world.order(Command::Up).as_str(), world.service.state()), ("", ServiceState::Skipped));
+    world.gate = Gate::Open;
+    assert_eq!(world.order(Command::Up), "run");
+    world.gate = Gate::Skipped;
+    world.pass(60 * SECOND);
+    assert_eq!(world.service.state(), ServiceState::Up, "what runs goes on");
+    assert_eq!(world.ends(FAILED), "finish 3");
+    assert_eq!((world.ends(Exit::Code(0)).as_str(), world.service.state()), ("", ServiceState::Skipped));
+    world.order(Command::Down);
+    assert_eq!(world.service.state(), ServiceState::Down);
+}
+
+#[test]
+fn who_has_waited_for_others_may_be_skipped_then_and_who_is_skipped_waits_for_nobody() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
+    world.gate = Gate::Waiting;
+    assert_eq!((world.begin().as_str(), world.service.state()), ("", ServiceState::Waiting));
+    world.gate = Gate::Skipped;
+    assert_eq!((world.handle(Event::Tick).as_str(), world.service.state()), ("", ServiceState::Skipped));
+    world.gate = Gate::Waiting;
+    assert_eq!((world.handle(Event::Tick).as_str(), world.service.state()), ("", ServiceState::Skipped));
+}

@@ -86,8 +86,21 @@ impl Reader<'_> {
         }
     }
 
+    fn instances(&mut self, service: &ServiceDir) {
+        let Some(instances) = &service.settings.instances else { return };
+        match instances.names(|_| Some("0".into())) {
+            Err(problem) => self.error("value-bad", "instances", problem, "write fewer"),
+            Ok(names) if names.iter().any(|name| name == "all") => {
+                let problem = "names an instance all, which means every instance to the verbs of onit";
+                self.warn("name-odd", "instances", problem, "rename it, or give its path to the verbs");
+            }
+            Ok(_) => {}
+        }
+    }
+
     fn without_effect(&mut self, service: &ServiceDir) {
         let settings = &service.settings;
+        self.instances(service);
         let never = settings.restart == Some(Restart::Never);
         let template = service.name.as_bytes().ends_with(b"@");
         let cases = [
