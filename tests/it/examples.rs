@@ -12,11 +12,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::proc;
+use crate::restarts::{told, wait_state};
 use crate::svdir::{
-    Ending, SOON, Service, ServiceBuilder, Supervisor, SvDir, UnderTest, is_starved, missing_tools, skip,
+    Ending, SOON, Service, ServiceBuilder, Supervisor, SvDir, UnderTest, is_starved, missing_tools, skip, wait_for,
 };
+use crate::verbs::well;
 
-const ENTRIES: [&str; 7] = ["checked", "clock", "flaky", "getty", "graceful", "redis", "web"];
+const ENTRIES: [&str; 10] =
+    ["app@", "checked", "clock", "db", "flaky", "getty", "graceful", "migrate", "redis", "web"];
+/// Those that runit's tools know as services.
+const STOCK: [&str; 8] = ["checked", "clock", "db", "flaky", "getty", "graceful", "redis", "web"];
 
 /// Time for a process that was sent TERM to be gone; less than any sleep in the examples that TERM was to cut short.
 const DYING: Duration = Duration::from_secs(1);
@@ -202,15 +207,41 @@ fn all_of_them_run_and_end_together() {
         }
     }
     let onit = svdir.start(UnderTest::Onit);
-    for name in ENTRIES {
+    for name in STOCK {
         onit.wait_for(name, SOON, || svdir.existing(name).is_supervised().then_some(()));
     }
-    let status = svdir.sv(&[&["status"], ENTRIES.as_slice()].concat());
-    assert_eq!(status.stdout.lines().filter(|line| line.starts_with("run: ") || line.starts_with("down: ")).count(), 7);
+    let status = svdir.sv(&[&["status"], STOCK.as_slice()].concat());
+    assert_eq!(status.stdout.lines().filter(|line| line.starts_with("run: ") || line.starts_with("down: ")).count(), 8);
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
     onit.wait_for("nothing to be left", DYING, || svdir.processes().is_empty().then_some(()));
     assert!(!onit.stderr().contains("killing it"), "each ends when it is asked to: {}", onit.stderr());
+}
+
+#[test]
+fn a_database_a_migration_and_three_workers_come_up_in_order() {
+    let svdir = SvDir::new();
+    for name in ["db", "migrate", "app@"] {
+        Example::copy_to(&svdir, name);
+    }
+    let mut command = UnderTest::Onit.command(&svdir.path());
+    command.env("TMPDIR", svdir.root()).env("ONIT_RUN", svdir.live());
+    let onit = svdir.spawn(command);
+    let workers = ["app@1", "app@2", "app@3"];
+    for worker in workers {
+        wait_state(&svdir, worker, "up");
+        wait_for("a healthy worker", SOON, || (told(&svdir, worker)["health"] == "healthy").then_some(()));
+    }
+    assert_eq!((&told(&svdir, "migrate")["state"], &told(&svdir, "db")["ready"]), (&"done".into(), &true.into()));
+    let tree = well(&svdir, &["graph", "app@2"]);
+    assert_eq!(tree, "app@2 (up)\n├─ db (up)\n└─ migrate (done)\n   └─ db (up)\n");
+    well(&svdir, &["scale", "app=1"]);
+    assert!(told(&svdir, "app@3").is_null() && told(&svdir, "app@1")["state"] == "up");
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+    let lines: Vec<String> = onit.stdout().lines().map(str::to_owned).collect();
+    assert_eq!(lines[..3], ["db: loading", "db: available", "migrate: the schema is new"]);
+    assert_eq!(lines[lines.len() - 2..], ["app: worker 1 leaves", "db: closed"]);
 }
 
 #[test]
@@ -228,7 +259,7 @@ fn every_entry_is_tested_and_has_a_three_line_readme() {
 fn every_script_is_plain_sh_and_executable() {
     for name in ENTRIES {
         for (path, content, executable) in files_of(&examples().join(name)) {
-            let is_script = ["run", "finish", "check"].contains(&path.rsplit('/').next().expect("a name"))
+            let is_script = ["run", "setup", "finish", "check", "health"].contains(&path.rsplit('/').next().expect("a name"))
                 || path.starts_with("control/");
             assert_eq!(is_script, executable, "{name}/{path}: the executable bit");
             assert!(!is_script || content.starts_with("#!/bin/sh\n"), "{name}/{path}: the first line");

@@ -10,6 +10,7 @@ mod client;
 mod conditions;
 mod container;
 mod crash_and_upgrade;
+mod daemons;
 mod delegated_supervise;
 mod dependencies;
 mod dev_tree;
