@@ -70,7 +70,7 @@ impl Check {
 }
 
 /// Waits until each `./check` of these services succeeds while the service is up. Returns the exit code.
-pub fn until_available(talk: &mut Connection, targets: &[Target], patience: Patience) -> i32 {
+fn until_available(talk: &mut Connection, targets: &[Target], patience: Patience) -> i32 {
     let mut code = exit::OK;
     for target in targets {
         let place = talk.place(target);
@@ -79,6 +79,13 @@ pub fn until_available(talk: &mut Connection, targets: &[Target], patience: Pati
         }
     }
     code
+}
+
+/// The same for those of which the supervisor does not know whether they are ready.
+pub fn until_available_where_only_check_knows(talk: &mut Connection, targets: &[Target], patience: Patience) -> i32 {
+    let is_known = |talk: &mut Connection, target| talk.look(target).is_ok_and(|now| now.ready == Some(true));
+    let unknown: Vec<Target> = targets.iter().filter(|target| !is_known(talk, target)).cloned().collect();
+    until_available(talk, &unknown, patience)
 }
 
 fn until_one_is(talk: &mut Connection, target: &Target, place: &Path, patience: Patience) -> i32 {

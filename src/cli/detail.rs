@@ -45,6 +45,9 @@ pub fn lines(talk: &mut Connection, target: &Target, service: &ServiceStatus, pa
     if let Some(why) = why(service, &lives) {
         say("why", why);
     }
+    if let Some(health) = health(service) {
+        say("health", health);
+    }
     let changed = changed::since_start(service, &talk.place(target));
     if !changed.is_empty() {
         say("changed", format!("{} since its start; \"onit restart\" applies that", changed.join(", ")));
@@ -98,6 +101,19 @@ fn want(service: &ServiceStatus) -> String {
     text + if service.enabled { "" } else { "; does not start by itself (there is a file \"down\")" }
 }
 
+fn health(service: &ServiceStatus) -> Option<String> {
+    if let Some(unwell) = format::unwell(service) {
+        return Some(unwell);
+    }
+    let health = service.health.as_ref().map(ToString::to_string);
+    Some(match service.health_failures? {
+        0 => health?,
+        failures => {
+            format!("{}; ./health has failed {failures} times in a row", health.as_deref().unwrap_or("not known"))
+        }
+    })
+}
+
 /// What it says of itself.
 fn says(service: &ServiceStatus) -> Option<String> {
     let reloads = service.reloading.filter(|reloads| *reloads).map(|_| "reloading".to_owned());
@@ -127,7 +143,7 @@ fn why(service: &ServiceStatus, lives: &[RunRecord]) -> Option<String> {
         ServiceState::Up => return None,
         ServiceState::Setup => "its setup is running, which prepares the start".into(),
         ServiceState::Starting => {
-            "its run is being executed; a file system that is slow, or a stopped process, delays that".into()
+            "it runs, and is not ready yet; or its run is being executed, which a slow file system delays".into()
         }
         ServiceState::Refused => "it is not supervised".into(),
         ServiceState::Unknown => "you may not look at its status".into(),

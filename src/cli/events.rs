@@ -94,6 +94,10 @@ fn line(event: &Event) -> String {
     match (&event.old, &event.new) {
         (Some(old), Some(new)) if old != new => text += &format!("{old} -> {new}"),
         (_, Some(new)) if event.what == EventKind::State => text += new.as_str(),
+        _ if event.what == EventKind::Health => {
+            text += "health ";
+            text += event.health.as_ref().map_or("not known", Word::as_str);
+        }
         _ => text += event.what.as_str(),
     }
     if let Some(want) = &event.want
@@ -127,7 +131,7 @@ fn execute(program: &str, event: &Event) {
 }
 
 /// What the program is told.
-fn facts(event: &Event) -> [(&'static str, Option<String>); 9] {
+fn facts(event: &Event) -> [(&'static str, Option<String>); 10] {
     let exit = event.exit.as_ref();
     [
         ("ONIT_EVENT", Some(event.what.to_string())),
@@ -138,6 +142,7 @@ fn facts(event: &Event) -> [(&'static str, Option<String>); 9] {
         ("ONIT_WANT", event.want.as_ref().map(Word::to_string)),
         ("ONIT_PID", event.pid.map(|pid| pid.to_string())),
         ("ONIT_EXIT", exit.and_then(|exit| exit.code).map(|code| code.to_string())),
+        ("ONIT_HEALTH", event.health.as_ref().map(Word::to_string)),
         ("ONIT_SIGNAL", exit.and_then(|exit| exit.signal).map(|signal| signal.to_string())),
     ]
 }
@@ -146,6 +151,7 @@ fn facts(event: &Event) -> [(&'static str, Option<String>); 9] {
 mod tests {
     use super::*;
     use crate::machine::ServiceState;
+    use crate::machine::probe::Health;
     use crate::wire::api::ExitRecord;
 
     fn event() -> Event {
@@ -158,6 +164,7 @@ mod tests {
             want: Some(Want::Up.into()),
             pid: None,
             exit: Some(ExitRecord { code: None, signal: Some(9), name: Some("SIGKILL".into()), core: false }),
+            health: None,
         }
     }
 
@@ -182,6 +189,16 @@ mod tests {
         assert_eq!(tail(&down), "web: up -> stopping, want down");
         let added = Event { what: EventKind::Added.into(), old: None, new: None, want: None, exit: None, ..event() };
         assert_eq!(tail(&added), "web: added");
+        let unwell = Event {
+            what: EventKind::Health.into(),
+            old: None,
+            new: Some(ServiceState::Up.into()),
+            health: Some(Health::Degraded.into()),
+            exit: None,
+            ..event()
+        };
+        assert_eq!(tail(&unwell), "web: health degraded");
+        assert_eq!(tail(&Event { health: None, ..unwell }), "web: health not known");
         assert_eq!(tail(&Event { what: EventKind::Stopping.into(), name: None, ..added }), "stopping");
     }
 

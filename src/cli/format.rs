@@ -1,5 +1,6 @@
 //! Words for what is known: how long, when, how it ended, and what is to be made of it.
 
+use crate::machine::probe::Health;
 use crate::machine::{ServiceState, Signal, Want};
 use crate::sys::clock;
 use crate::wire::api::{ExitRecord, ServiceStatus};
@@ -121,7 +122,7 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
     match service.state.known() {
         Some(ServiceState::Up) if service.paused => short("paused"),
         Some(ServiceState::Up) if service.ready == Some(false) => short("not ready"),
-        Some(ServiceState::Up) => None,
+        Some(ServiceState::Up) => unwell(service).filter(|_| !is_degraded(service)),
         Some(ServiceState::Backoff) => Some(because("down, to be started again".into())),
         Some(ServiceState::Down) => Some(because("down".into())),
         Some(ServiceState::Waiting) => Some(waiting(service)),
@@ -138,6 +139,21 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
         )
         | None => Some(format!("{}{}", service.state, process(service))),
     }
+}
+
+/// What its `health` has against it.
+pub fn unwell(service: &ServiceStatus) -> Option<String> {
+    let health = service.health.as_ref().filter(|health| **health != Health::Healthy)?;
+    Some(match service.health_failures.unwrap_or_default() {
+        _ if is_degraded(service) => "degraded: ./health says so".into(),
+        1 => format!("{health}: ./health has failed"),
+        times => format!("{health}: ./health has failed {times} times in a row"),
+    })
+}
+
+/// Whether it works, and not as it should.
+pub fn is_degraded(service: &ServiceStatus) -> bool {
+    service.health.as_ref().is_some_and(|health| *health == Health::Degraded)
 }
 
 /// What it waits for.
@@ -241,6 +257,10 @@ mod tests {
         assert!(is_fine(|s| (s.flapping, s.want) = (Some(9), Want::Down.into())));
         assert!(!is_fine(|s| s.flapping = Some(9)));
         assert!(!is_fine(|s| s.ready = Some(false)));
+        assert!(is_fine(|s| s.health = Some(Health::Healthy.into())));
+        assert!(is_fine(|s| s.health = Some(Health::Degraded.into())), "it works");
+        assert!(!is_fine(|s| s.health = Some(Health::Unhealthy.into())));
+        assert!(!is_fine(|s| s.health = Some(Word::Other("dead".into()))), "whatever that is, it is not well");
         assert!(is_fine(|s| s.ready = None), "that only its check knows is for who runs it");
         assert!(!is_fine(|s| s.paused = true));
         assert!(!is_fine(|s| (s.state, s.pid) = (ServiceState::Down.into(), None)));
@@ -252,6 +272,19 @@ mod tests {
         assert!(!is_fine(|s| (s.state, s.want, s.pid) = (ServiceState::Refused.into(), Want::Down.into(), None)));
         assert!(!is_fine(|s| s.state = Word::Other("frozen".into())), "whatever that is, it is not up");
         assert!(is_fine(|s| (s.state, s.want) = (Word::Other("frozen".into()), Want::Down.into())));
+    }
+
+    #[test]
+    fn what_health_says_is_said_unless_all_is_well() {
+        let told = |health: Option<Health>, failures| {
+            let (health, health_failures) = (health.map(Into::into), Some(failures));
+            unwell(&ServiceStatus { health, health_failures, ..well() })
+        };
+        assert_eq!([told(None, 2), told(Some(Health::Healthy), 2)], [None, None]);
+        assert_eq!(told(Some(Health::Degraded), 1).as_deref(), Some("degraded: ./health says so"));
+        assert_eq!(told(Some(Health::Unhealthy), 1).as_deref(), Some("unhealthy: ./health has failed"));
+        let often = "unhealthy: ./health has failed 3 times in a row";
+        assert_eq!(told(Some(Health::Unhealthy), 3).as_deref(), Some(often));
     }
 
     #[test]

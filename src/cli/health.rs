@@ -16,8 +16,9 @@ use std::time::Duration;
 /// All the checks together have this long.
 const CHECKS: Duration = Duration::from_secs(2);
 
-/// Exit code 0: every service that is to be up is up, ready, and not flapping, and its ./check, if it has one, succeeds
-/// (all are run at once, and have two seconds). 1: one is not; one line says which and why.
+/// Exit code 0: every service that is to be up is up, ready, not flapping and not unhealthy, and its ./check, if it has
+/// one that the supervisor does not ask, succeeds (all are run at once, and have two seconds); a line for each that is
+/// degraded. 1: one is not; one line says which and why.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Health {
@@ -38,6 +39,8 @@ struct Report {
     /// The line for people.
     reason: Option<String>,
     unhealthy: Vec<Case>,
+    /// Those that work, and not as they should.
+    degraded: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -49,8 +52,9 @@ struct Case {
 
 impl json::Write for Report {
     fn write(&self, to: &mut String) {
-        let Report { healthy, services, reason, unhealthy } = self;
-        json::object(to, &[("healthy", healthy), ("services", services), ("reason", reason), ("unhealthy", unhealthy)]);
+        let Report { healthy, services, reason, unhealthy, degraded } = self;
+        let about: [(_, &dyn json::Write); 3] = [("healthy", healthy), ("services", services), ("reason", reason)];
+        json::object(to, &[&about[..], &[("unhealthy", unhealthy), ("degraded", degraded)]].concat());
     }
 }
 
@@ -77,7 +81,11 @@ impl Health {
         let told = match (&report.reason, self.json) {
             (_, true) => term::print(&format!("{}\n", json::text(&report))),
             (Some(reason), false) => term::print(&format!("{reason}\n")),
-            (None, false) => exit::OK,
+            (None, false) if report.degraded.is_empty() => exit::OK,
+            (None, false) => {
+                let name = |name: &String| format!("{}: degraded", term::cut(name, usize::MAX));
+                term::print_lines(&report.degraded.iter().map(name).collect::<Vec<_>>())
+            }
         };
         worse(told, if report.healthy { exit::OK } else { exit::FAILED })
     }
@@ -151,13 +159,20 @@ fn report(services: &[ServiceStatus], unavailable: &[Option<&str>], stopping: bo
         }
     };
     let reason = reason.map(|reason| term::cut(&reason, 1000));
-    Report { healthy: reason.is_none(), services: services.len(), reason, unhealthy }
+    let degraded = services.iter().filter(|service| is_up(service) && format::is_degraded(service));
+    let degraded = degraded.map(|service| service.name.clone()).collect();
+    Report { healthy: reason.is_none(), services: services.len(), reason, unhealthy, degraded }
+}
+
+fn is_up(service: &ServiceStatus) -> bool {
+    service.state == ServiceState::Up
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::machine::Want;
+    use crate::machine::probe::Health;
 
     fn service(name: &str, state: ServiceState, want: Want) -> ServiceStatus {
         ServiceStatus {
@@ -195,5 +210,9 @@ mod tests {
         assert_eq!(reason(&many), "s0: failed; and 8 more: s1, s2, s3, s4, s5, ..");
         let checked = report(&fine, &[Some("not available")], false);
         assert_eq!((checked.healthy, checked.reason.as_deref()), (false, Some("web: not available")));
+        let unwell = |health: Health| [ServiceStatus { health: Some(health.into()), ..fine[0].clone() }];
+        let degraded = report(&unwell(Health::Degraded), &[], false);
+        assert_eq!((degraded.healthy, degraded.degraded), (true, vec!["web".to_owned()]), "it works");
+        assert_eq!(reason(&unwell(Health::Unhealthy)), "web: unhealthy: ./health has failed 0 times in a row");
     }
 }

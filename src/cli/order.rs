@@ -64,7 +64,7 @@ impl Order {
         let waited = wait(&mut talk, pending, patience);
         sessions.report();
         match worse(code, waited) {
-            exit::OK => check::until_available(&mut talk, &available, patience),
+            exit::OK => check::until_available_where_only_check_knows(&mut talk, &available, patience),
             code => code,
         }
     }

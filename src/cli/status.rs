@@ -191,12 +191,13 @@ fn row(service: &ServiceStatus) -> Vec<Cell> {
 
 /// What a state looks like.
 pub fn tone(service: &ServiceStatus) -> Tone {
-    if service.flapping.is_some() {
+    let is_unwell = format::unwell(service).is_some();
+    if service.flapping.is_some() || is_unwell && !format::is_degraded(service) {
         return Tone::Bad;
     }
     match service.state.known() {
         Some(ServiceState::Failed | ServiceState::Refused | ServiceState::Unknown) => Tone::Bad,
-        Some(ServiceState::Up) if service.ready != Some(false) && !service.paused => Tone::Good,
+        Some(ServiceState::Up) if service.ready != Some(false) && !service.paused && !is_unwell => Tone::Good,
         Some(ServiceState::Down) if service.want == Want::Up => Tone::Bad,
         Some(ServiceState::Down | ServiceState::Done | ServiceState::Skipped) => Tone::Quiet,
         Some(
@@ -233,6 +234,9 @@ fn last(service: &ServiceStatus, tone: Tone) -> Cell {
     if let Some(times) = service.flapping {
         parts.push(format!("flapping {times}/min"));
     }
+    if let Some(unwell) = service.health.as_ref().filter(|_| format::unwell(service).is_some()) {
+        parts.push(unwell.to_string());
+    }
     match parts.is_empty() {
         true => Cell(Tone::Quiet, "-".into()),
         false if tone == Tone::Bad => Cell(Tone::Bad, parts.join(", ")),
@@ -263,7 +267,8 @@ fn changed_lines(talk: &Connection, services: &[ServiceStatus]) -> Option<String
 
 /// Without what changes by itself: what is left says that something has happened.
 fn steady(services: &[ServiceStatus]) -> Vec<ServiceStatus> {
-    let still = |service: &ServiceStatus| ServiceStatus { seconds: 0.0, next: None, ..service.clone() };
+    let still =
+        |service: &ServiceStatus| ServiceStatus { seconds: 0.0, next: None, health_asked: None, ..service.clone() };
     services.iter().map(still).collect()
 }
 

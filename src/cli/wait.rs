@@ -31,8 +31,8 @@ impl FromStr for What {
     }
 }
 
-/// WHAT is "up" (it runs), "ready" (and counts as ready, and ./check succeeds), "down" (nothing runs), or "done" (it has
-/// ended and stays so).
+/// WHAT is "up" (it runs), "ready" (and counts as ready, or ./check succeeds where only that knows), "down" (nothing
+/// runs), or "done" (it has ended and stays so).
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Wait {
@@ -84,6 +84,10 @@ impl Wait {
         let available: Vec<Target> = if self.what == What::Ready && !self.any { targets.clone() } else { Vec::new() };
         let pending = targets.into_iter().map(|target| Pending { target, condition: condition.clone() }).collect();
         let waited = worse(code, wait(&mut talk, pending, patience));
-        if waited == exit::OK { check::until_available(&mut talk, &available, patience) } else { waited }
+        if waited == exit::OK {
+            check::until_available_where_only_check_knows(&mut talk, &available, patience)
+        } else {
+            waited
+        }
     }
 }

@@ -7,8 +7,11 @@ use super::readiness::ReadyEnd;
 use super::report::seen;
 use super::table::{LogPipe, SlotId};
 use super::warnings::Matter;
+use crate::machine::probe::Failure;
 use crate::machine::restart::{Cause, MaxRestarts};
-use crate::machine::{Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, View, Want};
+use crate::machine::{
+    Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Target, View, Want,
+};
 use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan, Value, Variable};
 use crate::sys::{Errno, fs, process};
 use crate::wire::journal::Field;
@@ -31,6 +34,7 @@ impl Init {
         let stood = self.table.get(at).map(seen);
         let (mut next, mut outcome) = (Some(event), None);
         let (mut told, mut ended) = (self.table.get(at).map(seen), None);
+        let health = self.table.get(at).and_then(|slot| slot.service.health());
         while let Some(event) = next.take() {
             self.look_up(at, event);
             let Some(slot) = self.table.get_mut(at) else { break };
@@ -47,6 +51,7 @@ impl Init {
             outcome = outcome.or(step.outcome);
         }
         self.warn_if_changed(at, &mut told, &mut ended, true);
+        self.publish_health(at, health);
         self.table.journal.set(Field::Doing, 0);
         self.forget_lateness(at, &before);
         self.forget_stored(at);
@@ -134,6 +139,13 @@ impl Init {
                 let trouble = format!("not ready within {limit} (timeout-up); stopping it");
                 self.warn_about(at, Matter::Late(script_name(Script::Run)), trouble);
             }
+            Effect::KillProbe(pid) => {
+                self.wait_for_exec();
+                for to in [Target::Group, Target::Process] {
+                    let _ = process::kill(pid, Signal::KILL, to); // one that was stopped before its exec leads no group
+                }
+            }
+            Effect::Unhealthy { failures, last, stops } => self.warn_of_health(at, failures, last, stops),
             Effect::Silent(_, span) => {
                 self.wait_for_exec();
                 let trouble = span.map_or_else(
@@ -146,6 +158,21 @@ impl Init {
                 self.warn(at, &format_args!("./stop {}; sending {signal}", Ended(exit)));
             }
             Effect::DownFile(down) => self.set_down_file(at, down),
+        }
+    }
+
+    fn warn_of_health(&mut self, at: SlotId, failures: u16, last: Failure, stops: bool) {
+        self.wait_for_exec();
+        let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
+        let last = match last {
+            Failure::Ended(exit) => Ended(exit).to_string(),
+            Failure::Late => "took too long".to_owned(),
+            Failure::NotExecuted => "could not be executed".to_owned(),
+        };
+        let then = if stops { "; restarting it" } else { "" };
+        self.warn(at, &format_args!("health failed {times} (last: {last}){then}"));
+        if let Some(slot) = self.table.get_mut(at).filter(|_| stops) {
+            slot.end_is_explained = true;
         }
     }
 
@@ -187,6 +214,8 @@ impl Init {
                 let program = CString::new(control::program(command).unwrap_or_default()).unwrap_or_default();
                 self.exec(at, script, &[&program])
             }
+            Script::Check => self.exec(at, script, &[c"./check"]),
+            Script::Health => self.exec(at, script, &[c"./health"]),
             Script::Stop => self.exec(at, script, &[c"./stop"]),
         }
     }
@@ -196,7 +225,9 @@ impl Init {
         self.wait_for_exec();
         let ready_end = match script {
             Script::Run => self.new_ready_link(at),
-            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop => Ok(ReadyEnd::None),
+            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health => {
+                Ok(ReadyEnd::None)
+            }
         };
         let ready_end = match ready_end {
             Ok(end) => end,
@@ -224,11 +255,12 @@ impl Init {
         let own_group = own_group.as_ref();
         let variables: Vec<_> =
             environment.variables().into_iter().chain(ready_end.variables()).chain(of_kept(&kept)).collect();
+        let is_probe = matches!(script, Script::Check | Script::Health); // it is killed with all that it has started
         let plan = Plan {
             dir: Some(&slot.dir),
             environment: &variables,
             descriptors: &descriptors,
-            job: if self.config.new_session { Job::Session } else { Job::Inherited },
+            job: if self.config.new_session || is_probe { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),
             group: own_group.or(self.children.group.as_ref()),
             ..Plan::new(&argv)
@@ -240,22 +272,23 @@ impl Init {
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
                 self.runs_now(at, pid)
             }
-            (Ok(pid), Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop) => {
-                match self.children.spawner.wait_for_exec() {
-                    Some((_, Exec::Failed(errno))) => {
-                        self.warn_of_exec_error(at, script, errno);
-                        Event::NotSpawned(Refusal::Exec)
-                    }
-                    Some((_, Exec::Pending)) => {
-                        self.expect_exec(PendingChild::new(pid, at, script, self.now));
-                        self.runs_now(at, pid)
-                    }
-                    Some((_, Exec::Done)) | None => {
-                        self.note_exec(at, script);
-                        self.runs_now(at, pid)
-                    }
+            (
+                Ok(pid),
+                Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health,
+            ) => match self.children.spawner.wait_for_exec() {
+                Some((_, Exec::Failed(errno))) => {
+                    self.warn_of_exec_error(at, script, errno);
+                    Event::NotSpawned(Refusal::Exec)
                 }
-            }
+                Some((_, Exec::Pending)) => {
+                    self.expect_exec(PendingChild::new(pid, at, script, self.now));
+                    self.runs_now(at, pid)
+                }
+                Some((_, Exec::Done)) | None => {
+                    self.note_exec(at, script);
+                    self.runs_now(at, pid)
+                }
+            },
             (Err(errno), _) => {
                 self.warn_of_exec_error(at, script, errno);
                 Event::NotSpawned(Refusal::Fork)
@@ -291,7 +324,7 @@ impl Init {
         self.children.dying.push(pid);
         self.warn_of_exec_error(at, Script::Run, errno);
         if let Some(slot) = self.table.get_mut(at) {
-            (slot.exec_error_reported, slot.is_pending) = (true, true); // nobody is to count on it
+            (slot.end_is_explained, slot.is_pending) = (true, true); // nobody is to count on it
         }
     }
 
@@ -310,7 +343,7 @@ impl Init {
         let then = match script {
             Script::Setup | Script::Run => "; trying again",
             Script::Stop => "; sending the signal",
-            Script::Finish(_) | Script::Control(_) => "",
+            Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health => "",
         };
         self.warn_of_script(at, script, &format!("{cause}{hint}{then}"));
     }
@@ -377,7 +410,7 @@ impl Init {
     /// `run` of a service has ended, after so long. Whether that is news.
     fn record_end(&mut self, at: SlotId, lived: Duration) -> bool {
         let Some(slot) = self.table.get_mut(at) else { return false };
-        let told = std::mem::take(&mut slot.exec_error_reported);
+        let told = std::mem::take(&mut slot.end_is_explained);
         if lived >= SHORT_LIFE && !told {
             slot.warnings.take(Matter::Life); // what could not be executed has not lived, however long that took
         }
@@ -505,7 +538,6 @@ fn finish_arguments(exit: Exit) -> (CString, CString) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Signal;
 
     #[test]
     fn finish_gets_the_arguments_that_runit_gives() {

@@ -51,14 +51,15 @@ impl Init {
         self.look_at_hold(at);
         let Some(slot) = self.table.get(at) else { return };
         let moments: &[Moment] = match event {
-            Event::Command(Command::Up | Command::Once) | Event::Begin => &[Moment::Start],
+            Event::Command(Command::Up | Command::Once) | Event::Begin => START,
             Event::Command(Command::Down | Command::Exit | Command::StopSignal) => &[Moment::Stop],
             Event::Command(Command::Term) if self.config.personality.service.setup => &[Moment::Stop],
             Event::Command(Command::Reload) => &[Moment::Reload],
             Event::Command(_) => &[],
-            Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => &[Moment::Start],
-            Event::Tick if slot.state() == ServiceState::Waiting => &[Moment::Start],
+            Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => START,
+            Event::Tick if slot.state() == ServiceState::Waiting => START,
             Event::Tick if slot.service.is_late(self.now) => &[Moment::Stop],
+            Event::Tick if slot.service.is_probe_due(self.now) => &[Moment::Probe],
             Event::Notify(Notification::Trigger) => &[Moment::Stop],
             Event::Tick => &[],
             Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit),
@@ -92,13 +93,16 @@ impl Init {
         let Some(slot) = self.table.get_mut(at) else { return };
         let has_scripts = personality.service.scripts && !slot.is_logger();
         let values = settings::inputs(if personality.reads_small_files { moments } else { &[] });
-        let [starts, dies] = [Moment::Start, Moment::Death].map(|moment| has_scripts && moments.contains(&moment));
+        let [starts, dies, asks] =
+            [Moment::Start, Moment::Death, Moment::Probe].map(|moment| has_scripts && moments.contains(&moment));
+        let asks = asks && personality.service.probes;
+        let has_hooks = has_scripts && moments != [Moment::Probe];
         let has_stop = has_scripts && personality.service.setup && moments.contains(&Moment::Stop);
-        let scripts = [has_scripts, dies, starts && personality.service.setup, has_stop];
+        let scripts = [has_hooks, dies, starts && personality.service.setup, has_stop, asks];
         let names = values.clone().count() + scripts.iter().filter(|is_looked_for| **is_looked_for).count();
         let listing = (names >= WORTH_A_LISTING).then(|| Listing::of(&*slot.dir, ".")).flatten();
         let listing = listing.unwrap_or(Listing::UNKNOWN);
-        if has_scripts {
+        if has_hooks {
             look_for_hooks(slot, &listing);
         }
         if dies {
@@ -106,6 +110,9 @@ impl Init {
         }
         if starts && personality.service.setup {
             look_for_setup(slot, &listing);
+        }
+        if asks {
+            look_for_health(slot, &listing);
         }
         if has_stop {
             look_for_stop(slot, &listing);
@@ -119,6 +126,13 @@ impl Init {
             let Some(slot) = self.table.get_mut(at) else { return };
             let bad = read_value(slot, file, input, &listing, &default);
             self.warn_of_bad_value(at, file.name, bad);
+        }
+    }
+
+    /// A supervisor has failed while it asked `check` or `health`. How, stands in files.
+    pub(super) fn restore_probes(&mut self, at: SlotId) {
+        if self.table.get(at).is_some_and(|slot| !slot.service.probe().is_idle()) {
+            self.look_at_files(at, &[Moment::Probe]);
         }
     }
 
@@ -156,12 +170,15 @@ fn look_for_hooks(slot: &mut Slot, listing: &Listing) {
     }
 }
 
+/// What has to be known before a start. `run` may be ready at once.
+const START: &[Moment] = &[Moment::Start, Moment::Probe];
+
 /// What an end makes necessary to know; `finish` or another start may follow it at once.
 fn moments_of_death(view: &View, pid: Pid, exit: Exit) -> &'static [Moment] {
     match view.phase {
         _ if view.pid != Some(pid) => &[],
-        Phase::Finish if exit != Exit::GIVE_UP => &[Moment::Start],
-        Phase::Setup | Phase::Run | Phase::Finish => &[Moment::Death, Moment::Start],
+        Phase::Finish if exit != Exit::GIVE_UP => START,
+        Phase::Setup | Phase::Run | Phase::Finish => &[Moment::Death, Moment::Start, Moment::Probe],
         Phase::Down => &[],
     }
 }
@@ -172,6 +189,14 @@ fn look_for_setup(slot: &mut Slot, listing: &Listing) {
     (scripts.setup, scripts.oneshot) = (has_setup, has_setup && !fs::exists(&slot.dir, "run"));
     if !has_setup {
         slot.warnings.take(Matter::Script("./setup"));
+    }
+}
+
+fn look_for_health(slot: &mut Slot, listing: &Listing) {
+    let has_health = listing.may_have("health") && fs::exists(&slot.dir, "health");
+    slot.service.inputs.scripts.health = has_health;
+    if !has_health {
+        slot.warnings.take(Matter::Script("./health"));
     }
 }
 

@@ -16,7 +16,8 @@ impl Init {
     pub(super) fn group_for(&mut self, at: SlotId, script: Script) -> Option<Group> {
         match script {
             Script::Setup | Script::Run | Script::Finish(_) => {}
-            Script::Control(_) | Script::Stop => return None, // what is killed with the service is not what stops it
+            // What is killed with the service is not what stops it, or asks about it.
+            Script::Control(_) | Script::Stop | Script::Check | Script::Health => return None,
         }
         let slot = self.table.get(at).filter(|slot| slot.service.kill_mode() == KillMode::Cgroup)?;
         let (device, number) = slot.id.numbers();
@@ -74,7 +75,9 @@ impl Init {
     pub(super) fn kill_late(&mut self, at: SlotId, pid: Pid, script: Script) {
         let kill_mode = self.table.get(at).map_or(KillMode::Process, |slot| slot.service.kill_mode());
         let to = match (script, kill_mode) {
-            (Script::Control(_) | Script::Stop, _) | (_, KillMode::Process) => Target::Process,
+            (Script::Control(_) | Script::Stop | Script::Check | Script::Health, _) | (_, KillMode::Process) => {
+                Target::Process
+            }
             (Script::Setup | Script::Run | Script::Finish(_), KillMode::Group | KillMode::Cgroup) => Target::Group,
         };
         let _ = process::kill(pid, Signal::KILL, to);

@@ -136,6 +136,8 @@ pub fn script_name(script: Script) -> &'static str {
         Script::Finish(_) => "./finish",
         Script::Control(command) => control::program(command).unwrap_or("control"),
         Script::Stop => "./stop",
+        Script::Check => "./check",
+        Script::Health => "./health",
     }
 }
 

@@ -88,7 +88,7 @@ impl Init {
     fn exec_failed(&mut self, child: &PendingChild, errno: Errno) {
         match child.script {
             Script::Run => self.run_failed(child.at, child.pid, errno),
-            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop => {
+            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health => {
                 self.warn_of_exec_error(child.at, child.script, errno)
             }
         }
@@ -119,7 +119,7 @@ impl Init {
         let trouble = format!("{script} could not be executed within {limit} ({cause}); {then}");
         self.warn_of_script(child.at, child.script, &trouble);
         if let Some(slot) = self.table.get_mut(child.at).filter(|_| child.script == Script::Run) {
-            slot.exec_error_reported = true;
+            slot.end_is_explained = true;
         }
     }
 
@@ -136,10 +136,14 @@ impl Init {
         match child.script {
             Script::Setup if is_unexecuted || child.exec.is_killed() => Exit::NOT_EXECUTED,
             Script::Setup => exit,
-            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Stop if child.exec.is_killed() => {
+            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health
+                if child.exec.is_killed() =>
+            {
                 Exit::NOT_RUN
             }
-            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Stop => exit,
+            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health => {
+                exit
+            }
         }
     }
 }

@@ -416,6 +416,7 @@ impl Init {
         for pid in pids {
             self.table.own(pid, at);
         }
+        self.restore_probes(at);
         self.restore_pending(at);
         self.restore_ready_link(at);
         self.restore_links(at);

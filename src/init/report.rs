@@ -6,6 +6,7 @@ use super::publish::stamp;
 use super::table::{LogPipe, Slot, SlotId};
 use super::warnings::Matter;
 use crate::machine::history::Life;
+use crate::machine::probe::Health;
 use crate::machine::{Exit, Mono, Phase, ServiceState, View, Want};
 use crate::sys::fs;
 use crate::wire::api::{Event, EventKind, ExitRecord, Hello, Line, RunRecord, ServiceStatus, SupervisorState};
@@ -40,6 +41,7 @@ impl Init {
         };
         let is_waiting = slot.state() == ServiceState::Waiting;
         let next = slot.service.next_start().filter(|_| !is_waiting).map(|at| seconds(at.since(self.now)));
+        let probe = slot.service.probe();
         let is_up = view.phase == Phase::Run && !slot.is_pending;
         let said = slot.said.as_ref();
         Some(Line::Service(Box::new(ServiceStatus {
@@ -57,6 +59,9 @@ impl Init {
             flapping: slot.service.history().flapping(self.now).map(|ends| ends as u64),
             exit: slot.service.history().last_end().map(|end| exit_record(end.exit)),
             next,
+            health: slot.service.health().map(Into::into),
+            health_failures: probe.asked().map(|_| probe.failures().into()),
+            health_asked: probe.asked().map(|at| unix(stamp(at, self.now))),
             logger: matches!(slot.log_pipe, LogPipe::Logger { .. }),
             reason: match slot.state() {
                 ServiceState::Waiting => self.awaited_text(at),
@@ -108,6 +113,23 @@ impl Init {
         self.api.publish(&Line::Event(event));
     }
 
+    /// Tells the subscribers how well a service is, if that has changed.
+    pub(super) fn publish_health(&mut self, at: SlotId, before: Option<Health>) {
+        let Some(slot) = self.table.get(at).filter(|_| self.api.has_subscribers()) else { return };
+        let (health, (state, view)) = (slot.service.health(), seen(slot));
+        if health == before {
+            return;
+        }
+        let event = Event {
+            new: Some(state.into()),
+            want: Some(view.want.into()),
+            pid: view.pid.map(|pid| pid.0),
+            health: health.map(Into::into),
+            ..self.event(EventKind::Health, Some(&slot.name))
+        };
+        self.api.publish(&Line::Event(event));
+    }
+
     /// Tells the subscribers that a service has come, or gone, or that everything stops.
     pub(super) fn publish_event(&mut self, what: EventKind, name: Option<&OsStr>) {
         if self.api.has_subscribers() {
@@ -119,7 +141,7 @@ impl Init {
     fn event(&self, what: EventKind, name: Option<&OsStr>) -> Event {
         let time = unix(stamp(self.now, self.now));
         let name = name.map(text);
-        Event { what: what.into(), time, name, old: None, new: None, want: None, pid: None, exit: None }
+        Event { what: what.into(), time, name, old: None, new: None, want: None, pid: None, exit: None, health: None }
     }
 }
 
@@ -137,10 +159,11 @@ pub(super) fn seen(slot: &Slot) -> (ServiceState, View) {
     (slot.state(), slot.service.view())
 }
 
-/// A service that does not say when it is ready is so at once, unless it has a `check`: only that knows, and we do not run
-/// it.
+/// A service that does not say when it is ready is so at once, unless it has a `check`: only that knows, and we run it only
+/// where `readiness` says so.
 fn knows_readiness(slot: &Slot) -> bool {
-    slot.service.inputs.readiness.is_acted_on() || !fs::exists(&slot.dir, "check")
+    let inputs = &slot.service.inputs;
+    inputs.readiness.is_acted_on() || slot.service.probe().checks() || !fs::exists(&slot.dir, "check")
 }
 
 fn text(name: &OsStr) -> String {

@@ -85,8 +85,8 @@ pub struct Slot {
     pub reopen_at: Option<Mono>,
     /// When a status that could not be written is tried again.
     pub rewrite_at: Option<Mono>,
-    /// That its `run` could not be executed was told, so that its end is no news.
-    pub exec_error_reported: bool,
+    /// Why its `run` ends was told: it could not be executed, or `health` has failed. So its end is no news.
+    pub end_is_explained: bool,
     /// Its `run` has a process that has not executed its program yet.
     pub is_pending: bool,
     /// What was said of it, so that it is said once.
@@ -182,7 +182,7 @@ impl Slot {
             published: None,
             reopen_at: None,
             rewrite_at: None,
-            exec_error_reported: false,
+            end_is_explained: false,
             is_pending: false,
             warnings: Warnings::default(),
             is_place_missing: false,

@@ -13,6 +13,7 @@ pub mod main_process;
 pub mod notify;
 pub mod pending;
 pub mod policy;
+pub mod probe;
 pub mod rare;
 pub mod readiness;
 pub mod recovery;
@@ -30,6 +31,7 @@ mod word;
 
 use history::End;
 use notify::Notification;
+use probe::Failure;
 use restart::Cause;
 use std::fmt;
 use std::time::Duration;
@@ -150,6 +152,8 @@ impl Exit {
     pub const PERMANENT: Exit = Exit::Code(100);
     /// What `finish` says when the service is not to be started again, in s6 and natively.
     pub const GIVE_UP: Exit = Exit::Code(125);
+    /// What `health` says of a service that works, and not as it should.
+    pub const DEGRADED: Exit = Exit::Code(75);
 
     /// What a shell makes of it: the code, or 128 and the signal.
     pub fn shell_code(self) -> u8 {
@@ -233,6 +237,10 @@ pub enum Script {
     Control(Command),
     /// `stop`: what is run in place of the stop signal.
     Stop,
+    /// `check`: what says whether the service is ready.
+    Check,
+    /// `health`: what says whether it is well.
+    Health,
 }
 
 /// Why a program could not be started.
@@ -281,6 +289,17 @@ pub enum Effect {
     KillLate(Pid, Script),
     /// `run` has not become ready in its time, and is stopped.
     NotReady(Pid),
+    /// This `check` or `health` is killed, with all that it has started.
+    KillProbe(Pid),
+    /// `health` has failed so often in a row, the last time because of this.
+    Unhealthy {
+        /// How often.
+        failures: u16,
+        /// The last time.
+        last: Failure,
+        /// `run` is stopped for it.
+        stops: bool,
+    },
     /// `run` has not said for so long that it is alive, or (`None`) wants what follows from that, and is stopped.
     Silent(Pid, Option<Duration>),
     /// `run` has ended like this, which is to be remembered with so many deaths in all.

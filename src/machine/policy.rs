@@ -1,5 +1,6 @@
 //! The habits in which the supervisors of this family differ, and the limits of one service.
 
+use super::probe;
 use super::rare::Rare;
 use super::readiness::Said;
 use super::restart::Rules;
@@ -47,6 +48,8 @@ pub struct ServiceRules {
     pub scripts: bool,
     /// `setup` and `stop` are looked for, too.
     pub setup: bool,
+    /// `check` and `health` are asked.
+    pub probes: bool,
     /// `down` takes back an order to leave, as `up` does.
     down_stays: bool,
     /// A `finish` that ends with [`Exit::GIVE_UP`](super::Exit::GIVE_UP) ends the restarts.
@@ -70,6 +73,7 @@ impl ServiceRules {
         leave: Leave::Stop,
         scripts: true,
         setup: true,
+        probes: true,
         down_stays: false,
         finish_gives_up: true,
         pause_needs_process: false,
@@ -83,6 +87,7 @@ impl ServiceRules {
         pause: Pause::AfterEnd,
         limits_restarts: false,
         setup: false,
+        probes: false,
         up_ends_pause: false,
         down_stays: true,
         finish_gives_up: false,
@@ -98,6 +103,7 @@ impl ServiceRules {
         leave: Leave::Wait,
         scripts: false,
         setup: false,
+        probes: false,
         finish_gives_up: false,
         pause_needs_process: true,
         fork_pause: Duration::from_secs(5),
@@ -215,6 +221,8 @@ pub struct Scripts {
     pub finish: bool,
     /// `stop`.
     pub stop: bool,
+    /// `health`.
+    pub health: bool,
     hooks: u16,
 }
 
@@ -260,6 +268,8 @@ pub struct Inputs {
     pub reload_signal: Signal,
     /// So many deaths of `run` are remembered for s6's tools (`max-death-tally`). None: none is.
     pub death_tally: Option<u32>,
+    /// How its probes are asked.
+    pub probes: Rare<probe::Said>,
     /// Which programs it has.
     pub scripts: Scripts,
     /// Whether it may start.
@@ -281,6 +291,7 @@ impl Inputs {
             kill_mode: KillMode::default(),
             reload_signal: Signal::HUP,
             death_tally: None,
+            probes: Rare::default(),
             scripts: Scripts::default(),
             gate: Gate::Open,
             held: false,

@@ -12,6 +12,13 @@ pub trait Common: Clone + PartialEq + 'static {
 #[derive(Clone, Debug)]
 pub struct Rare<T>(Option<Box<T>>);
 
+impl<T: Common> Rare<T> {
+    /// This one.
+    pub fn of(value: T) -> Rare<T> {
+        Rare((value != *T::COMMON).then(|| Box::new(value)))
+    }
+}
+
 impl<T> Default for Rare<T> {
     fn default() -> Rare<T> {
         Rare(None)

@@ -53,8 +53,8 @@ impl Readiness {
     pub fn is_acted_on(self) -> bool {
         match self {
             Readiness::After(span) => !span.is_zero(),
-            Readiness::Descriptor(_) | Readiness::Notify => true,
-            Readiness::None | Readiness::Check(_) => false,
+            Readiness::Descriptor(_) | Readiness::Notify | Readiness::Check(_) => true,
+            Readiness::None => false,
         }
     }
 }
@@ -74,9 +74,9 @@ impl Awaited {
     /// For one that is started now. `None`: it is ready at once.
     pub fn of(readiness: Readiness, now: Mono) -> Option<Awaited> {
         match readiness {
-            Readiness::None | Readiness::Check(_) | Readiness::After(Duration::ZERO) => None,
+            Readiness::None | Readiness::After(Duration::ZERO) => None,
             Readiness::After(span) => Some(Awaited::Time(now.after(span))),
-            Readiness::Descriptor(_) | Readiness::Notify => Some(Awaited::Word),
+            Readiness::Descriptor(_) | Readiness::Notify | Readiness::Check(_) => Some(Awaited::Word),
         }
     }
 }
@@ -97,10 +97,10 @@ mod tests {
     #[test]
     fn what_is_not_waited_for_is_ready_at_once() {
         let awaited = |readiness| Awaited::of(readiness, Mono(5));
-        for readiness in [Readiness::None, Readiness::After(Duration::ZERO), Readiness::Check(None)] {
+        for readiness in [Readiness::None, Readiness::After(Duration::ZERO)] {
             assert!(awaited(readiness).is_none() && !readiness.is_acted_on(), "{readiness:?}");
         }
-        for readiness in [Readiness::Descriptor(3), Readiness::Notify] {
+        for readiness in [Readiness::Descriptor(3), Readiness::Notify, Readiness::Check(None)] {
             assert!(awaited(readiness) == Some(Awaited::Word) && readiness.is_acted_on(), "{readiness:?}");
         }
         assert_eq!(awaited(Readiness::After(Duration::from_nanos(7))), Some(Awaited::Time(Mono(12))));

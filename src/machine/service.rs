@@ -8,8 +8,9 @@ pub mod memory;
 use super::history::{End, History};
 use super::notify::{Notification, Notified};
 use super::policy::{DRAIN_LIMIT, Essential, Gate, Inputs, KILL_RETRY, KillMode, Leave, Limits, PAUSE, ServiceRules};
+use super::probe::{Health, Probe, Verdict};
 use super::rare::Rare;
-use super::readiness::Awaited;
+use super::readiness::{Awaited, Readiness};
 use super::restart::{Cause, Ended, Streak};
 use super::{
     Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Step, Target, View,
@@ -139,6 +140,8 @@ pub struct Service {
     /// The last signal that an order sent to this `run`, but for those that stop and continue it.
     signalled: Option<Mono>,
     streak: Streak,
+    /// What asks whether it is ready, and well.
+    probe: Rare<Probe>,
     history: History,
 }
 
@@ -171,6 +174,7 @@ impl Service {
             notified: Rare::default(),
             signalled: None,
             streak: Streak::default(),
+            probe: Rare::default(),
             history: History::default(),
         }
     }
@@ -216,9 +220,19 @@ impl Service {
         self.stop_due
     }
 
+    /// What asks whether it is ready, and well.
+    pub fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// How well it is, if `health` has said that of this life of `run`.
+    pub fn health(&self) -> Option<Health> {
+        self.probe.health()
+    }
+
     /// Whether supervision is over: no process is left and none will be started.
     pub fn is_gone(&self) -> bool {
-        self.state == State::Gone && self.hook == Hook::None
+        self.state == State::Gone && self.hook == Hook::None && self.probe.pid().is_none()
     }
 
     /// Whether `control/X` runs, so that further orders have to wait for it. None waits for `stop`, which may take long.
@@ -248,7 +262,8 @@ impl Service {
             Hook::Running { kill_at, .. } => Some(kill_at),
             Hook::None | Hook::Asked { .. } => None,
         };
-        [state, hook, self.ready_at(), self.ready_by(), self.alive_by()].into_iter().flatten().min()
+        let others = [self.probe.deadline(), self.ready_at(), self.ready_by(), self.alive_by()];
+        [state, hook].into_iter().chain(others).flatten().min()
     }
 
     /// When `run` counts as ready, if time alone says so.
@@ -360,7 +375,7 @@ impl Service {
             Event::Succeeded(pid) => self.succeeded(pid),
             Event::Tick => self.tick(now),
             Event::Drain => self.drain(now),
-            Event::Escalate => self.escalate(),
+            Event::Escalate => self.escalate(now),
         }
     }
 
@@ -607,7 +622,9 @@ impl Service {
         let has_stop = self.has_scripts() && self.rules.setup && self.inputs.scripts.stop;
         let Then::Stop { pid, .. } = then else { return self.follow(now, then, false) };
         match self.hook {
-            Hook::None if has_stop && self.is_up_as(pid) => self.ask(HookProgram::Stop, then),
+            Hook::None if has_stop && self.is_up_as(pid) => {
+                self.end_probes(now, false).then(self.ask(HookProgram::Stop, then))
+            }
             // The stop that is under way does what is wanted when it comes to that.
             Hook::Running { then: Then::Stop { .. }, .. } if has_stop => Step::NOTHING,
             Hook::None | Hook::Asked { .. } | Hook::Running { .. } => self.follow(now, then, false),
@@ -644,7 +661,8 @@ impl Service {
     }
 
     fn stop_now(&mut self, now: Mono, pid: Pid, signal: Signal, handled: bool) -> Step {
-        let mut step = Step::NOTHING;
+        let goes_on = handled && self.want == Want::Up;
+        let mut step = if goes_on { Step::NOTHING } else { self.end_probes(now, false) };
         if !handled {
             step.push(Effect::Signal(pid, signal, self.reach()));
             (self.got_term, self.stop_handled) = (true, false);
@@ -711,6 +729,10 @@ impl Service {
             self.hook = Hook::Running { pid, program, then, kill_at, late: false };
             return Step::NOTHING;
         }
+        if self.probe.is_asked_for() {
+            return kill_probe(self.probe.started(now, pid, &self.inputs.probes.policy));
+        }
+        let mut step = Step::NOTHING;
         match self.state {
             State::SetupDue => {
                 let kill_at = self.inputs.limits.up_limit.map(|limit| now.after(limit));
@@ -725,8 +747,9 @@ impl Service {
                 self.state = State::Up { pid, started: now, kill_at };
                 self.since = now;
                 (self.stop_requested, self.signalled) = (false, None);
-                self.awaited = Awaited::of(self.inputs.readiness.readiness(), now);
+                self.awaited = Awaited::of(self.readiness(), now);
                 self.history.begin(now, pid, self.awaited.is_none().then_some(now));
+                step = self.begin_probes(now);
             }
             State::FinishDue { exit, started, again, .. } => {
                 let kill_at = self.inputs.limits.finish_limit.map(|limit| now.after(limit));
@@ -737,7 +760,7 @@ impl Service {
             }
         }
         self.paused = false;
-        Step::NOTHING
+        step
     }
 
     fn limit_of(&self, program: HookProgram) -> Duration {
@@ -749,6 +772,9 @@ impl Service {
         if let Hook::Asked { program, then } = self.hook {
             self.hook = Hook::None;
             return self.hook_ended(now, program, then, false);
+        }
+        if self.probe.is_asked_for() {
+            return self.probe_not_started(now, why);
         }
         match (self.state, why) {
             (State::SetupDue, Refusal::Fork) | (State::Starting, Refusal::Fork)
@@ -763,6 +789,7 @@ impl Service {
             }
             (State::SetupDue, Refusal::Exec) => self.setup_not_executed(now),
             (State::Starting, Refusal::Exec) => {
+                self.history.forget_unfinished(); // its `setup` belongs to no other life
                 self.since = now;
                 self.run_ended(now, Exit::NOT_RUN, now)
             }
@@ -812,6 +839,9 @@ impl Service {
                 (_, State::Finishing { .. } | State::Gone) => Step::NOTHING,
             };
         }
+        if self.probe.pid() == Some(dead) {
+            return self.probe_ended(now, exit);
+        }
         match self.state {
             State::Up { pid, started, .. } if pid == dead => {
                 let outcome = self.end_of_run(now, exit);
@@ -844,7 +874,7 @@ impl Service {
 
     /// Records how `run` has ended, and tells what that means if no order had asked for it.
     fn end_of_run(&mut self, now: Mono, exit: Exit) -> Option<Outcome> {
-        let is_success = self.inputs.restarts.success.contain(exit);
+        let is_success = self.inputs.restarts.success.contain(exit) && !self.probe.has_stopped();
         let is_effect = self.signalled.is_some_and(|at| now.since(at) <= EFFECT_OF_A_SIGNAL);
         self.ended_by_order = self.stop_requested || is_effect;
         self.history.end(now, exit, self.ended_by_order, is_success);
@@ -952,8 +982,7 @@ impl Service {
         } else if self.ended_by_order {
             PAUSE.min(self.inputs.restarts.backoff.min)
         } else {
-            let pid = self.history.lives().last().map_or(0, |life| memory::number(life.pid));
-            self.streak.pause(&self.inputs.restarts.backoff, now.0 ^ pid << 32)
+            self.streak.pause(&self.inputs.restarts.backoff, self.seed(now))
         };
         self.rules.next_start(started, now, pause)
     }
@@ -968,17 +997,21 @@ impl Service {
 
     /// `run` is ready. Only the first time counts.
     fn ready(&mut self, now: Mono) -> Step {
-        if self.awaited.take().is_some() {
-            self.history.ready(now);
+        if self.awaited.take().is_none() {
+            return Step::NOTHING;
         }
-        Step::NOTHING
+        self.history.ready(now);
+        self.begin_health(now)
     }
 
     fn notified(&mut self, now: Mono, said: Notification) -> Step {
         let State::Up { pid, .. } = self.state else { return Step::NOTHING };
         match said {
             Notification::Reloading => self.notified.is_reloading = !self.notified.is_stopping,
-            Notification::Stopping => (self.notified.is_stopping, self.notified.is_reloading) = (true, false),
+            Notification::Stopping => {
+                (self.notified.is_stopping, self.notified.is_reloading) = (true, false);
+                return self.end_probes(now, false);
+            }
             Notification::Alive => self.hear(now),
             Notification::Trigger if self.is_to_go_on() => return self.silent(now, pid, None),
             Notification::Trigger => {}
@@ -1048,31 +1081,136 @@ impl Service {
     /// `run` has not said that it is alive, for so long: it is stopped, and has failed.
     fn silent(&mut self, now: Mono, pid: Pid, span: Option<Duration>) -> Step {
         self.awaited = self.awaited.map(|_| Awaited::End);
-        self.got_term = true;
-        self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
-        let mut step = Step::from(Effect::Silent(pid, span));
-        step.push(Effect::Signal(pid, Signal::ABRT, self.reach())); // whose core shows where it hangs
-        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
-        step
+        self.stop_failed(now, pid, Effect::Silent(pid, span), Signal::ABRT) // whose core shows where it hangs
     }
 
     /// `run` has had its time to become ready: it is stopped, and has failed.
     fn not_ready(&mut self, now: Mono, pid: Pid) -> Step {
-        (self.awaited, self.got_term) = (Some(Awaited::End), true);
+        self.awaited = Some(Awaited::End);
+        self.stop_failed(now, pid, Effect::NotReady(pid), self.inputs.limits.stop_signal)
+    }
+
+    /// `run` is stopped by this signal although no order says so, because of that.
+    fn stop_failed(&mut self, now: Mono, pid: Pid, why: Effect, signal: Signal) -> Step {
+        self.got_term = true;
         self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
-        let mut step = Step::from(Effect::NotReady(pid));
-        step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, self.reach()));
+        let mut step = Step::from(why);
+        step.push(Effect::Signal(pid, signal, self.reach()));
         step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
-        step
+        step.then(self.end_probes(now, false))
+    }
+
+    // check and health: programs that ask about `run` while it lives.
+
+    fn has_probes(&self) -> bool {
+        self.rules.probes && self.role == Role::Main && !self.escalated
+    }
+
+    /// When the `run` that starts now counts as ready.
+    fn readiness(&self) -> Readiness {
+        match self.inputs.readiness.readiness() {
+            Readiness::Check(_) if !self.has_probes() => Readiness::None,
+            readiness => readiness,
+        }
+    }
+
+    /// `run` has just been started.
+    fn begin_probes(&mut self, now: Mono) -> Step {
+        match self.readiness() {
+            Readiness::Check(every) => kill_probe(self.probe.ask_ready(now, every)),
+            Readiness::None | Readiness::After(_) | Readiness::Descriptor(_) | Readiness::Notify => {
+                if self.awaited.is_none() { self.begin_health(now) } else { Step::NOTHING }
+            }
+        }
+    }
+
+    /// `run` is ready: from now on it is asked whether it is well.
+    fn begin_health(&mut self, now: Mono) -> Step {
+        if !self.is_to_go_on() {
+            return Step::NOTHING;
+        }
+        if self.has_probes() && self.inputs.scripts.health {
+            let seed = self.seed(now);
+            kill_probe(self.probe.ask_health(now, &self.inputs.probes.policy, seed))
+        } else {
+            self.end_probes(now, false)
+        }
+    }
+
+    /// A number that differs between services that do the same at the same time.
+    fn seed(&self, now: Mono) -> u64 {
+        now.0 ^ self.history.lives().last().map_or(0, |life| memory::number(life.pid)) << 32
+    }
+
+    /// Nothing is asked any more: `run` is told to end, or has ended (`is_over`), and what was said of it is past.
+    fn end_probes(&mut self, now: Mono, is_over: bool) -> Step {
+        if self.probe.is_idle() {
+            return Step::NOTHING;
+        }
+        kill_probe(self.probe.end(now, is_over))
+    }
+
+    /// Whether it is time to ask whether it is ready, or well.
+    pub fn is_probe_due(&self, now: Mono) -> bool {
+        self.probe.is_due(now) && !self.is_late(now)
+    }
+
+    fn tick_probe(&mut self, now: Mono) -> Option<Step> {
+        if self.probe.pid().is_some() {
+            return self.probe.late(now).map(|pid| Effect::KillProbe(pid).into());
+        }
+        if !self.is_probe_due(now) {
+            return None;
+        }
+        if self.awaited.is_none() && !self.inputs.scripts.health {
+            self.probe.forget_health(); // there was one
+            return Some(Step::NOTHING);
+        }
+        if self.paused {
+            self.probe.put_off(now, &self.inputs.probes.policy); // what is stopped cannot answer
+            return Some(Step::NOTHING);
+        }
+        self.probe.start().map(Step::starting)
+    }
+
+    fn probe_not_started(&mut self, now: Mono, why: Refusal) -> Step {
+        let verdict = match why {
+            Refusal::Fork => {
+                self.probe.not_started(now, &self.inputs.probes.policy);
+                Verdict::None
+            }
+            Refusal::Exec => self.probe.not_executed(now, &self.inputs.probes.policy),
+        };
+        self.follow_verdict(now, verdict)
+    }
+
+    fn probe_ended(&mut self, now: Mono, exit: Exit) -> Step {
+        let (counts, seed) = (!(self.paused || self.stop_due), self.seed(now)); // else its answer is of no use
+        let verdict = self.probe.ended(now, exit, &self.inputs.probes.policy, counts, seed);
+        self.follow_verdict(now, verdict)
+    }
+
+    fn follow_verdict(&mut self, now: Mono, verdict: Verdict) -> Step {
+        let failures = self.probe.failures();
+        match (verdict, self.state) {
+            (Verdict::Ready, _) => self.ready(now),
+            (Verdict::Unhealthy(last), _) => Effect::Unhealthy { failures, last, stops: false }.into(),
+            (Verdict::Restart(last), State::Up { pid, .. }) => {
+                let why = Effect::Unhealthy { failures, last, stops: true };
+                self.stop_failed(now, pid, why, self.inputs.limits.stop_signal)
+            }
+            (Verdict::None | Verdict::Restart(_), _) => Step::NOTHING,
+        }
     }
 
     fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
         (self.got_term, self.awaited, self.notified) = (false, None, Rare::default());
+        let probes = self.end_probes(now, true);
         if !(self.has_scripts() && self.inputs.scripts.finish) {
-            return self.cycle_ended(now, started, false);
+            return probes.then(self.cycle_ended(now, started, false));
         }
         self.state = State::FinishDue { exit, started, again: false, at: now };
-        Step::starting(Script::Finish(exit))
+        probes.then(Step::starting(Script::Finish(exit)))
     }
 
     fn cycle_ended(&mut self, now: Mono, started: Mono, again: bool) -> Step {
@@ -1107,6 +1245,9 @@ impl Service {
         {
             self.hook = Hook::Running { pid, program, then, kill_at: now.after(KILL_RETRY), late: true };
             return Effect::KillLate(pid, program.script()).into();
+        }
+        if let Some(step) = self.tick_probe(now) {
+            return step;
         }
         match self.state {
             State::Up { pid, .. } if self.is_unready(now) => self.not_ready(now, pid),
@@ -1182,11 +1323,11 @@ impl Service {
         self.try_start(now)
     }
 
-    fn escalate(&mut self) -> Step {
+    fn escalate(&mut self, now: Mono) -> Step {
         self.want = Want::Down;
         self.leaving = true;
         self.escalated = true;
-        let mut step = Step::NOTHING;
+        let mut step = self.end_probes(now, false);
         if let Hook::Running { pid, late, .. } = &mut self.hook {
             *late = true;
             step.push(Effect::Signal(*pid, Signal::KILL, Target::Process));
@@ -1202,6 +1343,10 @@ impl Service {
         }
         step
     }
+}
+
+fn kill_probe(pid: Option<Pid>) -> Step {
+    pid.map_or(Step::NOTHING, |pid| Effect::KillProbe(pid).into())
 }
 
 /// Whether an order means that `run` is to end: what ends because of it has not failed.

@@ -4,7 +4,8 @@
 //! each event it compares the machine with what a bystander knows ([`Known`]), so each test in the rooms below also
 //! checks that:
 //!
-//! - never two `run`s live, nor `run` beside `finish`, nor two `control/X`
+//! - never two `run`s live, nor `run` beside `finish`, nor two `control/X`, nor two probes
+//! - `check` asks a `run` that is not ready, `health` one that is, and neither outlives it or its order to stop
 //! - no signal goes to a process that is not alive and ours
 //! - few starts follow from one event
 //! - what is wanted up has a process or a deadline; what is not wanted starts nothing and has no deadline
@@ -23,6 +24,7 @@ mod walks;
 
 use super::notify::Notification;
 use super::policy::{Essential, Gate, KillMode, Leave, Limits, Scripts, ServiceRules};
+use super::probe::{HealthAction, HealthPolicy};
 use super::rare::Rare;
 use super::readiness::Readiness;
 use super::restart::{Restart, Rules};
@@ -80,6 +82,7 @@ struct Programs {
     stop: Program,
     hooks: &'static [Command],
     refused_hooks: Option<Refusal>,
+    refused_probes: Option<Refusal>,
 }
 
 impl Programs {
@@ -91,6 +94,7 @@ impl Programs {
         stop: Program::Absent,
         hooks: &[],
         refused_hooks: None,
+        refused_probes: None,
     };
     const RUN_AND_FINISH: Programs = Programs { finish: Program::Runs, ..Programs::RUN };
 
@@ -118,6 +122,7 @@ impl Programs {
             Script::Stop => of(self.stop),
             Script::Control(command) if self.hooks.contains(&command) => None,
             Script::Control(_) => Some(self.refused_hooks.expect("it has no such hook")),
+            Script::Check | Script::Health => self.refused_probes,
         }
     }
 }
@@ -136,6 +141,8 @@ struct Process {
     doomed: bool,
     /// It was last killed for being late at.
     killed: Option<Mono>,
+    /// For a probe: the `run` that it asks about.
+    about: Option<Pid>,
 }
 
 /// What a bystander knows from the orders and the deaths alone.
@@ -190,6 +197,10 @@ struct Known {
     more_time: Mono,
     /// How many of the last lives were never ready.
     unready: u32,
+    /// How many times in a row `health` has failed in this life.
+    unwell: u32,
+    /// `run` was stopped for it.
+    stopped_as_unhealthy: bool,
     escalated: bool,
 }
 
@@ -210,6 +221,8 @@ struct World {
     essential: Option<Essential>,
     restarts: Rare<Rules>,
     readiness: Readiness,
+    /// How `health` is asked, if there is one.
+    health: Option<HealthPolicy>,
     kill_mode: KillMode,
     gate: Gate,
     held: bool,
@@ -238,6 +251,7 @@ impl World {
             essential: None,
             restarts: Rare::default(),
             readiness: Readiness::None,
+            health: None,
             kill_mode: KillMode::Process,
             gate: Gate::Open,
             held: false,
@@ -272,6 +286,8 @@ impl World {
                 stopping: false,
                 more_time: Mono(0),
                 unready: 0,
+                unwell: 0,
+                stopped_as_unhealthy: false,
                 escalated: false,
             },
         }
@@ -323,9 +339,15 @@ impl World {
         commands.map(|command| self.order(command))
     }
 
-    /// The one process that is not a hook ends.
+    /// The one process that is no hook and no probe ends.
     fn ends(&mut self, exit: Exit) -> String {
-        let at = self.living.iter().position(|p| !is_control(p.script)).expect("run or finish lives");
+        let at = self.living.iter().position(|p| part(p.script) == Part::Life).expect("run or finish lives");
+        self.death(at, exit)
+    }
+
+    /// `check` or `health` ends.
+    fn probe_ends(&mut self, exit: Exit) -> String {
+        let at = self.living.iter().position(|p| part(p.script) == Part::Probe).expect("a probe lives");
         self.death(at, exit)
     }
 
@@ -336,14 +358,17 @@ impl World {
 
     fn death(&mut self, at: usize, exit: Exit) -> String {
         let dead = self.living.swap_remove(at);
-        if !is_control(dead.script) {
+        if part(dead.script) == Part::Life {
             self.known.down_since = self.now;
+        }
+        if part(dead.script) == Part::Probe {
+            self.learn_of_answer(&dead, exit);
         }
         let gives_up = matches!(dead.script, Script::Finish(_)) && exit == Exit::GIVE_UP && !self.known.owed;
         if gives_up && self.rules.finish_gives_up {
             self.known.want = Want::Down;
         }
-        let leaves = self.known.kill_mode != KillMode::Process && !is_control(dead.script);
+        let leaves = self.known.kill_mode != KillMode::Process && part(dead.script) == Part::Life;
         self.known.leaves = leaves.then_some((dead.pid, dead.script));
         if dead.script == Script::Setup {
             self.learn_of_setup(exit);
@@ -367,6 +392,18 @@ impl World {
         self.handle(Event::Died(dead.pid, exit))
     }
 
+    fn learn_of_answer(&mut self, probe: &Process, exit: Exit) {
+        let view = self.service.view();
+        let is_ending = view.got_term || self.known.stopping || self.known.escalated || self.service.is_stop_due();
+        let counts = probe.about == view.pid && !view.paused && !is_ending;
+        let is_well = matches!(exit, Exit::Code(0 | 75)) && !probe.doomed;
+        match probe.script {
+            Script::Check if counts && exit == Exit::Code(0) && !probe.doomed => self.learn_that_it_is_ready(),
+            Script::Health if counts => self.known.unwell = if is_well { 0 } else { self.known.unwell + 1 },
+            _ => {}
+        }
+    }
+
     fn limits_restarts(&self) -> bool {
         self.rules.limits_restarts && self.role == Role::Main
     }
@@ -380,7 +417,7 @@ impl World {
         known.failed = !(known.asked_to_end || is_effect);
         if !known.failed {
             let is_asked = known.asked_to_end || !is_wanted || !self.limits_restarts();
-            let is_success = rules.success.contain(exit);
+            let is_success = rules.success.contain(exit) && !self.known.stopped_as_unhealthy;
             return !is_asked && rules.restart.is_over(is_success).is_some();
         }
         known.ends.push(now);
@@ -393,9 +430,10 @@ impl World {
             known.streak = 0;
         }
         known.streak += 1;
-        known.unready = if known.ready_since.is_some() { 0 } else { known.unready + 1 };
+        let was_ready = known.ready_since.is_some() && exit != Exit::NOT_RUN;
+        known.unready = if was_ready { 0 } else { known.unready + 1 };
         let gives_up = rules.start_retries.is_some_and(|most| known.unready > most);
-        let is_success = rules.success.contain(exit);
+        let is_success = rules.success.contain(exit) && !known.stopped_as_unhealthy;
         let is_too_often = rules.max_restarts.is_some_and(|most| {
             known.ends.iter().filter(|at| now.since(**at) <= most.window).count() > most.count as usize
         });
@@ -509,6 +547,7 @@ impl World {
         let (process, stopped, doomed) = (&mut self.living[at], false, false);
         assert_eq!(process.pid, old);
         *process = Process { pid: new, told: false, stopped, doomed, killed: None, ..*process };
+        self.living.iter_mut().filter(|p| p.about == Some(old)).for_each(|p| p.about = Some(new));
         self.known.paused = false;
         let words = self.handle(Event::Succeeded(new));
         assert_eq!(self.service.successor(), None, "that is itself now");
@@ -561,8 +600,8 @@ impl World {
     fn ticks(&mut self) -> String {
         let mut words = Vec::new();
         while self.is_due() {
-            // `control/X` and the program beside it may be due at once; a third time is a busy loop.
-            assert!(words.len() < 3, "a tick at its deadline leads on: {:?}", self.service);
+            // `control/X`, a probe and the program beside them may be due at once; one more time is a busy loop.
+            assert!(words.len() < 4, "a tick at its deadline leads on: {:?}", self.service);
             if let Readiness::After(span) = self.readiness_of_life
                 && self.now >= self.known.up_since.after(span)
                 && self.up_by().is_none_or(|by| self.known.up_since.after(span) <= by)
@@ -592,7 +631,7 @@ impl World {
         let from = self.now;
         let Programs { hooks, stop, .. } = self.programs;
         self.programs = Programs { hooks, stop, ..Programs::RUN_AND_FINISH };
-        self.readiness = Readiness::None;
+        (self.readiness, self.health) = (Readiness::None, None);
         self.says(Notification::AliveEvery(None));
         for _ in 0..100 {
             self.ticks();
@@ -663,6 +702,8 @@ impl World {
         (inputs.essential, inputs.unread) = (self.essential, self.unread);
         inputs.restarts = self.restarts.clone();
         inputs.readiness.readiness = self.readiness;
+        inputs.scripts.health = self.health.is_some();
+        inputs.probes.policy = self.health.unwrap_or_default();
         inputs.kill_mode = self.kill_mode;
         (inputs.gate, inputs.held) = (self.gate, self.held);
     }
@@ -707,6 +748,26 @@ impl World {
                 self.readiness_of_life = Readiness::None; // no time makes it ready any more
                 words.push("not ready".into());
             }
+            Effect::KillProbe(pid) => {
+                let now = self.now;
+                let process = self.process(pid);
+                assert_eq!(part(process.script), Part::Probe);
+                process.receive(Signal::KILL);
+                process.killed = Some(now);
+                words.push(format!("kill {}", script_word(process.script)));
+            }
+            Effect::Unhealthy { failures, last: _, stops } => {
+                let policy = self.health.expect("there is a health");
+                assert_eq!(u32::from(failures), self.known.unwell, "how often it has failed");
+                assert!(self.known.unwell >= policy.retries, "it may fail so often");
+                assert_eq!(stops, policy.action == HealthAction::Restart);
+                if stops {
+                    let run = self.living.iter_mut().find(|p| p.script == Script::Run).expect("run lives");
+                    run.told = true;
+                    (self.known.stop_sent, self.known.stopped_as_unhealthy) = (true, true);
+                }
+                words.push("unhealthy".into());
+            }
             Effect::Silent(pid, span) => {
                 assert!(!self.known.had_term && !self.known.stopping, "it is not being stopped");
                 match (span, self.known.alive) {
@@ -745,7 +806,7 @@ impl World {
         if script == Script::Setup || script == Script::Run && !self.known.set_up {
             self.known.kill_mode = self.kill_mode;
         }
-        assert!(self.living.iter().all(|p| is_control(p.script) != is_control(script)), "{script:?} beside its like");
+        assert!(self.living.iter().all(|p| part(p.script) != part(script)), "{script:?} beside its like");
         match script {
             Script::Setup => {
                 assert!(self.rules.setup, "other tools have no setup");
@@ -757,6 +818,7 @@ impl World {
                 self.known.owed |= self.known.want == Want::Once; // until `run` has started
             }
             Script::Run => self.check_start(),
+            Script::Check | Script::Health => self.check_probe(script),
             Script::Stop => assert!(self.rules.setup && self.role == Role::Main, "other tools have no stop"),
             Script::Finish(_) | Script::Control(_) => {}
         }
@@ -777,10 +839,11 @@ impl World {
                 self.known.paused = false;
             }
             (Script::Setup | Script::Run, Some(Refusal::Fork)) => self.known.no_process = true,
-            (Script::Finish(_), Some(Refusal::Fork))
-            | (Script::Finish(_), None)
-            | (Script::Control(_) | Script::Stop, _) => {}
+            (Script::Health, Some(Refusal::Exec)) => self.known.unwell += 1,
+            (Script::Finish(_), Some(Refusal::Fork) | None)
+            | (Script::Control(_) | Script::Stop | Script::Check | Script::Health, _) => {}
         }
+        self.known.follows_setup &= refusal.is_none();
         match refusal {
             Some(refusal) => words.push(format!("no {}: {refusal:?}", script_word(script))),
             None => words.push(script_word(script)),
@@ -797,9 +860,11 @@ impl World {
             Script::Finish(_) => self.limits.finish_limit,
             Script::Control(_) => Some(self.rules.control_limit),
             Script::Stop => self.limits.kill_after.or(Some(self.rules.control_limit)),
+            Script::Check => Some(5 * SECOND),
+            Script::Health => self.health.map(|policy| policy.timeout),
         };
         self.known.stop_sent |= script == Script::Stop;
-        if !is_control(script) {
+        if part(script) == Part::Life {
             self.known.paused = false;
             self.known.stop_sent = false;
         }
@@ -807,11 +872,13 @@ impl World {
             self.known.life_since = self.now;
         }
         if script == Script::Run {
-            let waits = self.readiness.is_acted_on();
+            let is_asked = self.rules.probes && self.role == Role::Main;
+            let waits = self.readiness.is_acted_on() && (is_asked || !matches!(self.readiness, Readiness::Check(_)));
             self.known.ready_since = (!waits).then_some(self.now);
             self.known.awaited = waits;
             self.readiness_of_life = self.readiness;
             let known = &mut self.known;
+            (known.unwell, known.stopped_as_unhealthy) = (0, false);
             (known.alive, known.reloading, known.stopping, known.more_time) = (None, false, false, Mono(0));
         }
         if matches!(script, Script::Setup | Script::Run) {
@@ -819,7 +886,8 @@ impl World {
             self.known.signalled = None;
         }
         let (told, stopped, doomed, killed) = (false, false, false, None);
-        self.living.push(Process { pid, script, born: self.now, limit, told, stopped, doomed, killed });
+        let about = self.service.view().pid.filter(|_| part(script) == Part::Probe);
+        self.living.push(Process { pid, script, born: self.now, limit, told, stopped, doomed, killed, about });
         Event::Spawned(pid)
     }
 
@@ -889,6 +957,18 @@ impl World {
         known.hasty = false;
     }
 
+    /// A probe is about to be started.
+    fn check_probe(&self, script: Script) {
+        let view = self.service.view();
+        assert!(self.rules.probes && self.role == Role::Main, "natively, and not for loggers");
+        assert!(view.phase == Phase::Run && !view.got_term && !view.paused, "it asks who can answer: {view:?}");
+        let by_check = matches!(self.readiness_of_life, Readiness::Check(_));
+        match script {
+            Script::Check => assert!(self.known.awaited && by_check, "it is not known yet"),
+            _ => assert!(!self.known.awaited && self.health.is_some(), "nothing is asked before it is ready"),
+        }
+    }
+
     fn check(&self) {
         if self.service.is_gone() {
             assert!(self.living.is_empty(), "nothing outlives supervision");
@@ -901,7 +981,12 @@ impl World {
 
     fn check_view(&self) {
         let view = self.service.view();
-        let shown = self.living.iter().find(|p| !is_control(p.script));
+        let shown = self.living.iter().find(|p| part(p.script) == Part::Life);
+        for probe in self.living.iter().filter(|p| part(p.script) == Part::Probe) {
+            let is_ending = view.got_term || self.known.stopping;
+            let is_asked = view.phase == Phase::Run && probe.about == view.pid && !is_ending;
+            assert!(is_asked || probe.doomed, "{:?} outlives what it is about: {:?}", probe.script, self.service);
+        }
         assert_eq!(view.pid, shown.map(|p| p.pid), "the pid is that of what runs");
         match shown.map(|p| p.script) {
             Some(Script::Setup) => assert_eq!(view.phase, Phase::Setup),
@@ -989,8 +1074,24 @@ impl Process {
     }
 }
 
+/// Of programs of one part one lives at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Life,
+    Hook,
+    Probe,
+}
+
+fn part(script: Script) -> Part {
+    match script {
+        Script::Setup | Script::Run | Script::Finish(_) => Part::Life,
+        Script::Control(_) | Script::Stop => Part::Hook,
+        Script::Check | Script::Health => Part::Probe,
+    }
+}
+
 fn is_control(script: Script) -> bool {
-    matches!(script, Script::Control(_) | Script::Stop)
+    part(script) == Part::Hook
 }
 
 // Words, for failures and for the table of transitions.
@@ -1002,6 +1103,8 @@ fn script_word(script: Script) -> String {
         Script::Finish(exit) => format!("finish {}", exit_word(exit)),
         Script::Control(command) => format!("control/{}", command_word(command)),
         Script::Stop => "stop".into(),
+        Script::Check => "check".into(),
+        Script::Health => "health".into(),
     }
 }
 

@@ -16,7 +16,7 @@ pub enum Cause {
     Ready,
     /// Its time has come, or another service is ready or has ended.
     Time,
-    /// It says so itself, by a notification.
+    /// It says so itself, by a notification, or its `health` does.
     Says,
 }
 
@@ -41,7 +41,7 @@ const CHANGES: &[(ServiceState, Cause, &[ServiceState])] = &[
     (Up, Cause::Order, &[Stopping]),
     (Up, Cause::Time, &[Stopping]),
     (Up, Cause::Says, &[Stopping]),
-    (Up, Cause::End, &[Down, Waiting, Backoff, Finishing, Done, Failed, Skipped]),
+    (Up, Cause::End, &[Down, Waiting, Backoff, Starting, Finishing, Done, Failed, Skipped]),
     (Stopping, Cause::End, &[Down, Waiting, Backoff, Setup, Starting, Finishing, Done, Failed, Skipped]),
     (Finishing, Cause::End, &[Down, Waiting, Backoff, Done, Failed, Skipped]),
     (Done, Cause::Order, &[Down, Waiting, Setup, Starting, Up, Skipped]),

@@ -8,6 +8,7 @@
 //! there never changes its meaning within a version.
 
 pub use super::word::Word;
+use crate::machine::probe::Health;
 use crate::machine::{Exit, ServiceState, Want, words};
 use crate::wire::json::{self, Value, record};
 
@@ -308,6 +309,12 @@ pub struct ServiceStatus {
     pub exit: Option<ExitRecord>,
     /// It will be started in so many seconds.
     pub next: Option<f64>,
+    /// What its `health` says; `null` if it has none, or that has not said enough in this life of `run`.
+    pub health: Option<Word<Health>>,
+    /// How many times in a row that has failed; `null` if it was not asked in this life.
+    pub health_failures: Option<u64>,
+    /// When it was asked the last time.
+    pub health_asked: Option<f64>,
     /// It is the logger of another one.
     pub logger: bool,
     /// Why it has not started: what it waits for, or why it was skipped.
@@ -340,6 +347,9 @@ impl ServiceStatus {
             flapping: None,
             exit: None,
             next: None,
+            health: None,
+            health_failures: None,
+            health_asked: None,
             logger: false,
             reason: None,
             trouble: None,
@@ -389,6 +399,8 @@ pub struct RunRecord {
 pub enum EventKind {
     /// A service has another state, or another process, or is wanted otherwise.
     State,
+    /// What is known of how well a service is has changed.
+    Health,
     /// A service has come.
     Added,
     /// A service has gone.
@@ -397,7 +409,15 @@ pub enum EventKind {
     Stopping,
 }
 
-words!(EventKind, "kind of event", State = "state", Added = "added", Removed = "removed", Stopping = "stopping");
+words!(
+    EventKind,
+    "kind of event",
+    State = "state",
+    Health = "health",
+    Added = "added",
+    Removed = "removed",
+    Stopping = "stopping",
+);
 
 /// Something happened.
 #[derive(Clone, PartialEq, Debug)]
@@ -419,6 +439,8 @@ pub struct Event {
     pub pid: Option<i32>,
     /// How the process ended that has just ended.
     pub exit: Option<ExitRecord>,
+    /// How well it is now, for `health`.
+    pub health: Option<Word<Health>>,
 }
 
 /// The end of an answer.
@@ -481,6 +503,9 @@ record!(ServiceStatus {
     flapping,
     exit,
     next,
+    health,
+    health_failures,
+    health_asked,
     logger,
     reason,
     trouble,
@@ -490,7 +515,7 @@ record!(ServiceStatus {
 });
 record!(ExitRecord { code, signal, name, core });
 record!(RunRecord { pid, start, ready, end, seconds, exit, asked });
-record!(Event { what, time, name, old, new, want, pid, exit });
+record!(Event { what, time, name, old, new, want, pid, exit, health });
 record!(Done { count });
 record!(Error { kind, text });
 
@@ -577,11 +602,11 @@ mod tests {
             concat!(
                 r#"{"service":{"name":"web","state":"frozen","want":"often","leaving":false,"pid":7,"since":1.5,"#,
                 r#""seconds":2.0,"ready":null,"paused":false,"enabled":true,"restarts":3,"flapping":null,"exit":null,"#,
-                r#""next":null,"logger":false,"reason":null,"trouble":null,"reloading":null,"status_text":"at work","errno":2}}"#
+                r#""next":null,"health":null,"health_failures":null,"health_asked":null,"logger":false,"reason":null,"trouble":null,"reloading":null,"status_text":"at work","errno":2}}"#
             ),
             concat!(
                 r#"{"event":{"what":"renamed","time":1.5,"name":"web","old":"up","new":"frozen","want":"often","#,
-                r#""pid":7,"exit":null}}"#
+                r#""pid":7,"exit":null,"health":"splendid"}}"#
             ),
             r#"{"error":{"kind":"weather","text":"it rains"}}"#,
         ];
@@ -610,7 +635,7 @@ mod tests {
             let since = eighths as f64 / 8.0;
             let event = Line::Event(Event {
                 what: EventKind::State.into(), time: since, name: Some(name), old: None, new: None, want: None, pid,
-                exit: Some(ExitRecord::of(Exit::Code(3))),
+                exit: Some(ExitRecord::of(Exit::Code(3))), health: Some(Health::Degraded.into()),
             });
             let sent = event.encode();
             prop_assert_eq!(sent.iter().position(|byte| *byte == b'\n'), Some(sent.len() - 1));

@@ -54,6 +54,8 @@ pub enum Moment {
     Reload,
     /// At an end of `run`, or of a `finish` that gives up.
     Death,
+    /// Before a start, and before each `health`.
+    Probe,
 }
 
 /// How the value of a small file gets into what the machine of a service knows.
@@ -72,8 +74,6 @@ pub enum Reader {
     Supervisor,
     /// PID 1, as one of the inputs of a service.
     Input(Moment, Input),
-    /// The verbs, and `sv`.
-    Clients,
     /// Nothing: it has a meaning, and this version does not act on it.
     Nothing,
 }
@@ -254,7 +254,7 @@ macro_rules! small_files {
             }
             /// How `health` is asked, and what follows.
             health_policy: HealthPolicy = "health-policy" {
-                for ONIT, default "every=10s timeout=5s retries=3 after=0s action=restart", read by nothing, parse svdir::HealthPolicy::parse;
+                for ONIT, default "every=10s timeout=5s retries=3 after=0s action=restart", read by onit at Probe into probes.policy, parse svdir::HealthPolicy::parse;
                 hint "write words as every=10s timeout=5s retries=3 after=0s action=restart (or report)"; systemd Lost("no equivalent of a program that is asked")
             }
         }
@@ -326,8 +326,8 @@ macro_rules! define {
             File { name: "setup", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
             File { name: "stop", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
             File { name: "finish", kind: Kind::Program, targets: RUNIT_AND_S6, reader: Reader::Supervisor },
-            File { name: "check", kind: Kind::Program, targets: RUNIT, reader: Reader::Clients },
-            File { name: "health", kind: Kind::Program, targets: ONIT, reader: Reader::Nothing },
+            File { name: "check", kind: Kind::Program, targets: RUNIT, reader: Reader::Supervisor },
+            File { name: "health", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
             File { name: "down", kind: Kind::Flag, targets: ALL, reader: Reader::Supervisor },
             File { name: "control", kind: Kind::Directory, targets: RUNIT, reader: Reader::Supervisor },
             File { name: "log", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
@@ -377,7 +377,7 @@ pub fn value(name: &str) -> Option<&'static Value> {
 pub fn inputs(moments: &[Moment]) -> impl Iterator<Item = (&'static File, Input)> + Clone {
     FILES.iter().filter_map(move |file| match file.reader {
         Reader::Input(when, input) if moments.contains(&when) => Some((file, input)),
-        Reader::Input(..) | Reader::Supervisor | Reader::Clients | Reader::Nothing => None,
+        Reader::Input(..) | Reader::Supervisor | Reader::Nothing => None,
     })
 }
 
@@ -391,7 +391,7 @@ mod tests {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
         assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 11]);
         let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
-        assert_eq!(later.len(), 2, "{later:?}");
+        assert_eq!(later.len(), 0, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn what_stands_in_the_table_is_what_holds_without_the_file() {
         let none = Inputs::of(&ServiceRules::ONIT);
-        for moment in [Moment::Start, Moment::Stop, Moment::Reload, Moment::Death] {
+        for moment in [Moment::Start, Moment::Stop, Moment::Reload, Moment::Death, Moment::Probe] {
             for (file, input) in inputs(&[moment]) {
                 let default = value(file.name).expect("it has a value").default;
                 let mut inputs = none.clone();
@@ -432,6 +432,7 @@ mod tests {
                     "start-retries" | "max-death-tally" => "3",
                     "down-signal" | "reload-signal" => "INT",
                     "readiness" => "after 5s",
+                    "health-policy" => "retries=5",
                     "kill-mode" => "group",
                     "notification-fd" => "3",
                     _ => "7s",

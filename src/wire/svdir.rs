@@ -7,6 +7,7 @@ use crate::machine::Exit;
 pub use crate::machine::Signal;
 use crate::machine::main_process::Rewrite;
 pub use crate::machine::policy::{Essential, KillMode};
+pub use crate::machine::probe::{HealthAction, HealthPolicy};
 pub use crate::machine::readiness::Readiness;
 pub use crate::machine::restart::{Backoff, MaxRestarts, Restart, SuccessCodes};
 
@@ -374,37 +375,6 @@ impl fmt::Display for Instances {
             Instances::Variable(name) => write!(f, "${name}"),
             Instances::Names(names) => f.write_str(&names.join("\n")),
         }
-    }
-}
-
-/// How `./health` is asked, and what follows (file `health-policy`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HealthPolicy {
-    /// How often; more than nothing.
-    pub every: Duration,
-    /// An answer that takes longer is none; more than nothing.
-    pub timeout: Duration,
-    /// It takes this many failures in a row; at least 1.
-    pub retries: u32,
-    /// The first time this much after the start.
-    pub after: Duration,
-    /// What follows.
-    pub action: HealthAction,
-}
-
-/// What follows when `./health` has failed often enough.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HealthAction {
-    /// The service is restarted.
-    Restart,
-    /// It is told, and nothing else.
-    Report,
-}
-
-impl Default for HealthPolicy {
-    fn default() -> HealthPolicy {
-        let (every, timeout) = (Duration::from_secs(10), Duration::from_secs(5));
-        HealthPolicy { every, timeout, retries: 3, after: Duration::ZERO, action: HealthAction::Restart }
     }
 }
 

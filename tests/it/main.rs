@@ -32,6 +32,7 @@ mod notify;
 mod orders;
 mod personalities;
 mod pid1;
+mod probes;
 mod proc;
 mod ptrace;
 mod readiness;

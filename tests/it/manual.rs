@@ -141,6 +141,7 @@ fn every_file_of_a_service_is_in_the_page_and_in_the_readme() {
                 Moment::Start => "before each start",
                 Moment::Stop => "at an order to stop",
                 Moment::Death => "after each end of Pa run",
+                Moment::Probe => "before each start and each Pa health",
             };
             let row = format!("\n.It Pa {name} Ta {} Ta {without} Ta {when}\n", file.origin());
             assert!(page.contains(&row), "{row}");

@@ -1144,7 +1144,7 @@ fn lint_tells_circles_of_a_thousand_services() {
 }
 
 /// The files that the design gives a meaning to, and PID 1 does not.
-const NOT_YET: [&str; 2] = ["health", "health-policy"];
+const NOT_YET: [&str; 0] = [];
 
 #[test]
 fn what_onit_does_not_act_on_is_told() {
@@ -1173,7 +1173,6 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
         match file.reader {
             Reader::Supervisor => assert!(is_named(file.name), "{}", file.name),
             Reader::Input(..) => assert!(!is_named(file.name), "{}", file.name),
-            Reader::Clients => {} // the api tells whether there is one
             Reader::Nothing => {
                 assert!(!is_named(file.name), "{}", file.name);
                 later.push(file.name);
@@ -1197,6 +1196,7 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
         "max-death-tally",
     ];
     assert_eq!(read(Moment::Death), limits);
+    assert_eq!(read(Moment::Probe), ["health-policy"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
 use crate::machine::notify::Notified;
 use crate::machine::policy::{Gate, KillMode};
+use crate::machine::probe::{self, Probe};
 use crate::machine::rare::Rare;
 use crate::machine::readiness::Awaited;
 use crate::machine::restart::Streak;
@@ -163,6 +164,7 @@ impl Service {
             notified: _,
             signalled,
             streak,
+            probe: _,
             history: _,
         } = *self;
         let mut memory = Memory {
@@ -220,7 +222,10 @@ impl Service {
 
     /// And of what few services need: zeros for the others.
     pub fn extra(&self) -> [u64; EXTRA] {
-        self.notified.pack()
+        let (notified, probe) = (self.notified.pack(), self.probe.memory().pack());
+        std::array::from_fn(|at| {
+            [&notified, &probe].iter().filter_map(|words| words.get(at)).fold(0, |all, word| all | word)
+        })
     }
 
     /// The service that this is the memory of. `None` if it is nobody's.
@@ -231,6 +236,7 @@ impl Service {
         extra: [u64; EXTRA],
         history: History,
     ) -> Option<Service> {
+        let probe = Probe::remembered(probe::Memory::unpack(&extra))?;
         Some(Service {
             rules,
             role,
@@ -285,6 +291,7 @@ impl Service {
                 unready: memory.streak_unready as u8,
                 first_life: memory.first_life as u32,
             },
+            probe: Rare::of(probe),
             history,
         })
     }
@@ -297,21 +304,23 @@ impl Service {
         Service { state, history, ..Service::new(rules, role, want, since) }
     }
 
-    /// Its processes: that of `run` or `finish`, and that of `control/X` or `stop`.
+    /// Its processes: that of `run` or `finish`, that of `control/X` or `stop`, and that of `check` or `health`.
     pub fn pids(&self) -> impl Iterator<Item = Pid> {
         let hook = match self.hook {
             Hook::Running { pid, .. } => Some(pid),
             Hook::None | Hook::Asked { .. } => None,
         };
-        self.view().pid.into_iter().chain(hook)
+        self.view().pid.into_iter().chain(hook).chain(self.probe.pid())
     }
 
     /// Whether it asked for a program, and the answer was lost with whoever was to give it.
     pub fn awaits_answer(&self) -> bool {
-        matches!(self.state, State::SetupDue | State::Starting) || matches!(self.hook, Hook::Asked { .. })
+        matches!(self.state, State::SetupDue | State::Starting)
+            || matches!(self.hook, Hook::Asked { .. })
+            || self.probe.is_asked_for()
     }
 
-    /// Whether `run` or `finish` was asked for, or `control/X`, so that a new process can be its.
+    /// Whether `run` or `finish` was asked for, `control/X` or a probe, so that a new process can be its.
     pub fn may_have_a_child(&self) -> bool {
         self.awaits_answer() || matches!(self.state, State::FinishDue { .. })
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::machine::policy::{DRAIN_LIMIT, KILL_RETRY, KillMode};
+use crate::machine::probe::Health;
 use crate::machine::request::ShutdownAction;
 use crate::machine::restart::{Backoff, Cause, MaxRestarts, Rules, SuccessCodes};
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
@@ -2234,4 +2235,174 @@ fn who_has_waited_for_others_may_be_skipped_then_and_who_is_skipped_waits_for_no
     assert_eq!((world.handle(Event::Tick).as_str(), world.service.state()), ("", ServiceState::Skipped));
     world.gate = Gate::Waiting;
     assert_eq!((world.handle(Event::Tick).as_str(), world.service.state()), ("", ServiceState::Skipped));
+}
+
+// check and health
+
+const POLICY: HealthPolicy = HealthPolicy {
+    every: Duration::from_secs(10),
+    timeout: Duration::from_secs(5),
+    retries: 2,
+    after: Duration::from_secs(20),
+    action: HealthAction::Restart,
+};
+
+/// `run` has just been started, and has a `health`.
+fn probed(readiness: Readiness, policy: HealthPolicy) -> World {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN);
+    (world.readiness, world.health) = (readiness, Some(policy));
+    assert_eq!(world.begin(), "run");
+    world
+}
+
+/// Time passes up to the next deadline.
+fn next(world: &mut World) -> String {
+    world.now = world.service.deadline().expect("something is to come");
+    world.ticks()
+}
+
+/// `health` runs.
+fn in_health(policy: HealthPolicy) -> World {
+    let mut world = probed(Readiness::None, policy);
+    assert_eq!(next(&mut world), "health");
+    world
+}
+
+#[test]
+fn check_is_asked_until_it_first_succeeds_and_health_from_then_on() {
+    let mut world = probed(Readiness::Check(None), POLICY);
+    assert_eq!((world.service.state(), world.wait(100 * MILLI)), (ServiceState::Starting, "check".into()));
+    assert_eq!((world.probe_ends(FAILED), world.wait(200 * MILLI)), ("".into(), "check".into()));
+    assert_eq!((world.wait(5 * SECOND), world.probe_ends(KILLED)), ("kill check".into(), "".into()));
+    assert_eq!((world.wait(400 * MILLI), world.service.state()), ("check".into(), ServiceState::Starting));
+    assert_eq!((world.probe_ends(Exit::Code(0)), world.service.state()), ("".into(), ServiceState::Up));
+    let ready = world.service.history().lives().last().and_then(|life| life.ready);
+    assert_eq!((ready, world.service.health()), (Some(world.now), None));
+    assert_eq!(next(&mut world), "health");
+    assert!((20..30).contains(&world.now.since(ready.expect("it is ready")).as_secs()), "after and every hold");
+    world.probe_ends(Exit::Code(0));
+    assert_eq!((world.service.health(), world.wait(10 * SECOND)), (Some(Health::Healthy), "health".into()));
+}
+
+#[test]
+fn a_check_that_never_succeeds_is_bounded_by_timeout_up_and_its_next_life_is_asked_again() {
+    let limits = Limits { up_limit: Some(SECOND), ..Limits::of(&ServiceRules::ONIT) };
+    let mut world = probed(Readiness::Check(None), POLICY).limited(limits);
+    assert_eq!(next(&mut world), "check");
+    assert_eq!(world.wait(900 * MILLI), "not ready, TERM run, CONT run, kill check");
+    assert_eq!(world.ends(TERMINATED), "run", "its pause is over");
+    world.pass(SECOND / 2);
+    assert_eq!(world.ticks(), "", "the old one lives");
+    assert_eq!((world.probe_ends(Exit::Code(0)), world.service.state()), ("".into(), ServiceState::Starting));
+    assert_eq!(world.wait(100 * MILLI), "check");
+}
+
+#[test]
+fn what_fails_often_enough_is_stopped_and_that_is_an_end_of_its_own_accord() {
+    let mut world = in_health(POLICY);
+    assert_eq!((world.probe_ends(FAILED), world.wait(10 * SECOND)), ("".into(), "health".into()));
+    assert_eq!(world.probe_ends(FAILED), "unhealthy, TERM run, CONT run");
+    assert_eq!((world.service.state(), world.service.health()), (ServiceState::Stopping, Some(Health::Unhealthy)));
+    assert_eq!(world.wait(KILL_RETRY), "kill late run", "although timeout-kill says nothing");
+    assert_eq!(world.ends(KILLED), "run");
+    assert!(matches!(world.outcome, Some(Outcome::Ended { exit: KILLED, .. })), "{:?}", world.outcome);
+    assert!(world.service.history().last_end().is_some_and(|end| !end.asked && !end.is_success), "it has failed");
+    assert_eq!((world.service.state(), world.service.health()), (ServiceState::Up, None));
+    let mut once = World {
+        restarts: ruled(Rules { restart: Restart::OnFailure, ..Rules::default() }).restarts,
+        ..in_health(HealthPolicy { retries: 1, ..POLICY })
+    };
+    once.probe_ends(FAILED);
+    assert_eq!(once.ends(Exit::Code(0)), "run", "however it ends");
+}
+
+#[test]
+fn what_is_degraded_or_only_reported_goes_on() {
+    let mut world = in_health(HealthPolicy { retries: 1, ..POLICY });
+    for _ in 0..9 {
+        assert_eq!((world.probe_ends(Exit::DEGRADED), world.service.health()), ("".into(), Some(Health::Degraded)));
+        assert_eq!(next(&mut world), "health");
+    }
+    let mut world = in_health(HealthPolicy { retries: 1, action: HealthAction::Report, ..POLICY });
+    for said in ["unhealthy", "", ""] {
+        assert_eq!(world.probe_ends(FAILED), said);
+        assert_eq!((next(&mut world), world.service.state()), ("health".into(), ServiceState::Up));
+    }
+    world.probe_ends(Exit::Code(0));
+    next(&mut world);
+    assert_eq!(world.probe_ends(KILLED), "unhealthy", "that is another time");
+}
+
+#[test]
+fn orders_are_obeyed_while_a_probe_runs_and_one_that_stops_run_ends_it() {
+    let signals = "kill health, TERM run, CONT run";
+    for (order, effects) in [
+        (Command::Down, signals),
+        (Command::Exit, signals),
+        (Command::Term, "kill health, TERM run"),
+        (Command::StopSignal, "kill health, TERM run"),
+        (Command::Signal(Signal::HUP), "HUP run"),
+    ] {
+        let mut world = in_health(POLICY);
+        assert!(!world.service.is_busy());
+        assert_eq!(world.order(order), effects, "{order:?}");
+    }
+    let mut world = in_health(POLICY);
+    world.order(Command::Exit);
+    world.ends(TERMINATED);
+    assert!(!world.service.is_gone(), "its probe lives");
+    world.probe_ends(KILLED);
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn a_control_that_handles_a_restart_leaves_the_probe_alone() {
+    let mut world = in_health(POLICY).hooked(&[Command::Term]);
+    assert_eq!((world.order(Command::Term).as_str(), world.hook_ends(Exit::Code(0)).as_str()), ("control/t", ""));
+    assert_eq!((world.probe_ends(Exit::Code(0)), world.service.health()), ("".into(), Some(Health::Healthy)));
+}
+
+#[test]
+fn what_is_paused_is_not_asked_and_no_failure_of_then_counts() {
+    let mut world = in_health(HealthPolicy { retries: 1, ..POLICY });
+    world.order(Command::Pause(Target::Process));
+    assert_eq!((world.probe_ends(FAILED), world.service.probe().failures()), ("".into(), 0));
+    assert_eq!([next(&mut world), next(&mut world)], ["", ""]);
+    world.order(Command::Continue(Target::Process));
+    assert_eq!(next(&mut world), "health");
+}
+
+#[test]
+fn a_health_that_is_taken_away_is_asked_no_more() {
+    let mut world = in_health(POLICY);
+    world.probe_ends(Exit::DEGRADED);
+    world.health = None;
+    assert_eq!((next(&mut world), world.service.deadline(), world.service.health()), ("".into(), None, None));
+}
+
+#[test]
+fn only_services_of_onit_itself_are_asked_and_a_logger_is_none() {
+    for (rules, role) in [
+        (&ServiceRules::RUNSV, Role::Main),
+        (&ServiceRules::SUPERVISE, Role::Main),
+        (&ServiceRules::ONIT, Role::Logger),
+    ] {
+        let mut world = World::new(rules, role, Want::Up);
+        (world.readiness, world.health) = (Readiness::Check(None), Some(POLICY));
+        assert_eq!((world.begin().as_str(), world.service.state()), ("run", ServiceState::Up));
+        assert_eq!(world.service.deadline(), None);
+    }
+}
+
+/// 1,000 services with the usual policy: one more wake-up for each probe than its end makes.
+#[test]
+fn between_two_probes_nothing_is_to_be_done() {
+    let (mut world, mut wakes) = (in_health(HealthPolicy { after: Duration::ZERO, ..POLICY }), 0);
+    let until = world.now.after(3600 * SECOND);
+    while world.now < until {
+        world.probe_ends(Exit::Code(0));
+        assert_eq!(next(&mut world), "health");
+        wakes += 1;
+    }
+    assert_eq!(wakes, 360);
 }

@@ -17,10 +17,12 @@ enum Happening {
     Gate(Gate),
     /// What it says of itself.
     Says(Notification),
+    /// What `check` or `health` say.
+    Probe(u8),
 }
 
 impl Happening {
-    const ALL: [Happening; 19] = [
+    const ALL: [Happening; 21] = [
         Happening::Order(Command::Up),
         Happening::Order(Command::Down),
         Happening::Order(Command::Once),
@@ -40,14 +42,22 @@ impl Happening {
         Happening::Says(Notification::Stopping),
         Happening::Says(Notification::Trigger),
         Happening::Says(Notification::AliveEvery(Some(SECOND))),
+        Happening::Probe(0),
+        Happening::Probe(1),
     ];
 
-    fn cause(self) -> Cause {
+    /// Why what it happens to changes its state, which is this one now.
+    fn cause(self, state: ServiceState) -> Cause {
         match self {
             Happening::Order(_) => Cause::Order,
             Happening::Ends(_) => Cause::End,
             Happening::Ready => Cause::Ready,
             Happening::Says(_) => Cause::Says,
+            Happening::Probe(_) => match state {
+                ServiceState::Starting => Cause::Ready,
+                ServiceState::Up => Cause::Says,
+                _ => Cause::Time, // it only shows what has come about meanwhile
+            },
             Happening::Tick | Happening::Pass | Happening::Gate(_) => Cause::Time,
         }
     }
@@ -55,7 +65,8 @@ impl Happening {
     fn happens_to(self, world: &mut World) {
         match self {
             Happening::Order(command) => _ = world.order(command),
-            Happening::Ends(code) if !world.living.is_empty() => _ = world.ends(Exit::Code(code)),
+            Happening::Ends(code) if has(world, Part::Life) => _ = world.ends(Exit::Code(code)),
+            Happening::Probe(code) if has(world, Part::Probe) => _ = world.probe_ends(Exit::Code(code)),
             Happening::Ready if world.known.awaited && world.service.view().phase == Phase::Run => {
                 world.says_that_it_is_ready();
             }
@@ -76,9 +87,13 @@ impl Happening {
             {
                 world.says(said);
             }
-            Happening::Ends(_) | Happening::Ready | Happening::Pass | Happening::Says(_) => {}
+            Happening::Ends(_) | Happening::Ready | Happening::Pass | Happening::Says(_) | Happening::Probe(_) => {}
         }
     }
+}
+
+fn has(world: &World, wanted: Part) -> bool {
+    world.living.iter().any(|p| part(p.script) == wanted)
 }
 
 /// The state, at whatever time it was reached.
@@ -92,10 +107,11 @@ fn abstracted(world: &World) -> String {
         };
     }
     let last = world.service.history().last_end().map(|end| (end.asked, end.is_success, end.over));
-    let [.., said, alive_until, _] = world.service.extra();
+    let [probe, .., said, alive_until, _] = world.service.extra();
     let silent = if alive_until > world.now.0 + 1 { 2 } else { alive_until.min(1) };
     let ends = world.service.history().lives().len().min(3);
-    format!("{:?} {last:?} {ends} {:?} {} {said} {silent}", memory.pack(), world.gate, world.known.owed)
+    let probe = probe >> 32 & 0xffff; // all but its process, and how often it has failed
+    format!("{:?} {last:?} {ends} {:?} {} {said} {silent} {probe}", memory.pack(), world.gate, world.known.owed)
 }
 
 type Change = (&'static str, &'static str, &'static str);
@@ -110,7 +126,7 @@ fn explore(first: World, changes: &mut BTreeSet<Change>) {
             happening.happens_to(&mut next);
             let (before, after) = (world.service.state(), next.service.state());
             if before != after {
-                changes.insert((before.word(), happening.cause().word(), after.word()));
+                changes.insert((before.word(), happening.cause(before).word(), after.word()));
             }
             if seen.insert(abstracted(&next)) {
                 front.push_back(next);
@@ -129,7 +145,8 @@ fn worlds() -> impl Iterator<Item = World> {
         // Notifications make many states: one of these is enough.
         let is_simple = setup == Program::Absent && finish == Program::Absent && run.is_none();
         let says = if is_simple { Readiness::Notify } else { Readiness::Descriptor(3) };
-        [Readiness::None, says].into_iter().flat_map(move |readiness| {
+        let checks = Some(Readiness::Check(None)).filter(|_| is_simple);
+        [Readiness::None, says].into_iter().chain(checks).flat_map(move |readiness| {
             let oneshots = [false, setup == Program::Runs];
             oneshots.into_iter().map(move |oneshot| {
                 let programs = Programs { setup, oneshot, run, finish, ..Programs::RUN };
@@ -137,6 +154,8 @@ fn worlds() -> impl Iterator<Item = World> {
                 let world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
                 let mut world = world.with(programs).limited(limits);
                 (world.readiness, world.restarts.restart) = (readiness, Restart::OnFailure);
+                let policy = HealthPolicy { retries: 1, ..HealthPolicy::default() };
+                world.health = matches!(readiness, Readiness::Check(_)).then_some(policy);
                 world.restarts.backoff = Backoff { min: SECOND, max: SECOND, reset: Duration::ZERO };
                 world.restarts.max_restarts = Some(MaxRestarts { count: 1, window: SECOND * 3 });
                 world

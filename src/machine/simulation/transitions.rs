@@ -157,7 +157,36 @@ fn rows(rules: &'static ServiceRules, role: Role) -> Vec<Row> {
         let with_stop = up().with(Programs { stop: Program::Runs, ..Programs::RUN });
         rows.push(state("in stop", after(with_stop, Command::Down)));
     }
+    if rules.probes {
+        rows.extend(rows_with_probes(up));
+    }
     rows
+}
+
+/// Those in which a probe was asked for, lives, or was killed. One failure of `health` is enough.
+fn rows_with_probes(up: impl Fn() -> World) -> [Row; 4] {
+    let retried = |readiness| {
+        let mut world = up();
+        (world.readiness, world.health) = (readiness, Some(HealthPolicy { retries: 1, ..HealthPolicy::default() }));
+        world.ends(Exit::Code(1));
+        world.ticks();
+        world
+    };
+    let asked = |readiness| {
+        let mut world = retried(readiness);
+        world.now = world.service.deadline().expect("a probe is due");
+        world.ticks();
+        world
+    };
+    let check = Readiness::Check(None);
+    let (waiting, mut killed) = (retried(Readiness::None), asked(Readiness::None));
+    killed.order(Command::Term);
+    [
+        Row { name: "up, before health", world: waiting, last: None },
+        Row { name: "starting, in check", world: asked(check), last: None },
+        Row { name: "up, in health", world: asked(Readiness::None), last: None },
+        Row { name: "restarting, health killed", world: killed, last: None },
+    ]
 }
 
 /// An event, with the time until it happens, and what a logger has not read then.
@@ -187,6 +216,8 @@ fn events(row: &Row) -> Vec<Happening> {
                 Script::Finish(_) => "finish",
                 Script::Control(_) => "hook",
                 Script::Stop => "stop",
+                Script::Check => "check",
+                Script::Health => "health",
             };
             events.push(now(format!("{program}={}", exit_word(exit)), Event::Died(process.pid, exit)));
         }
@@ -274,6 +305,8 @@ fn effect_word(world: &World, effect: Effect) -> String {
         Effect::Signal(pid, signal, Target::Group) => format!("{} {}'s group", signal_word(signal), name(pid)),
         Effect::KillLate(_, script) => format!("kill late {}", script_word(script)),
         Effect::NotReady(_) => "not ready".into(),
+        Effect::KillProbe(pid) => format!("kill {}", name(pid)),
+        Effect::Unhealthy { .. } => "unhealthy".into(),
         Effect::Silent(..) => "silent".into(),
         Effect::KillLeftovers(_, script) => format!("kill what {} left", script_word(script)),
         Effect::NoteDeath(exit, most) => format!("note {} of {most}", exit_word(exit)),

@@ -43,7 +43,7 @@ pub(super) fn settings() -> ProptestConfig {
 
 fn exits() -> impl Strategy<Value = Exit> {
     let killed = |signal, core| Exit::Signal { signal, core };
-    let codes = [0, 1, 100, 111].map(Exit::Code);
+    let codes = [0, 1, 75, 100, 111].map(Exit::Code);
     select([&codes[..], &[killed(Signal::TERM, false), killed(Signal(11), true)]].concat())
 }
 
@@ -61,8 +61,9 @@ fn programs() -> impl Strategy<Value = Programs> {
     let setup = (prop_oneof![8 => Just(Program::Absent), 4 => Just(Program::Runs), 1 => refused], any::<bool>());
     let refused = refusals().prop_map(Program::Refused);
     let stop = prop_oneof![8 => Just(Program::Absent), 4 => Just(Program::Runs), 1 => refused];
-    let all = (setup, run, (finish, stop), hooks, proptest::option::of(refusals()));
-    all.prop_map(|((setup, oneshot), run, (finish, stop), hooks, refused_hooks)| Programs {
+    let probes = prop_oneof![4 => Just(None), 1 => refusals().prop_map(Some)];
+    let all = (setup, run, (finish, stop), hooks, proptest::option::of(refusals()), probes);
+    all.prop_map(|((setup, oneshot), run, (finish, stop), hooks, refused_hooks, refused_probes)| Programs {
         setup,
         oneshot,
         run,
@@ -70,6 +71,7 @@ fn programs() -> impl Strategy<Value = Programs> {
         stop,
         hooks,
         refused_hooks,
+        refused_probes,
     })
 }
 
@@ -91,7 +93,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 fn happenings() -> impl Strategy<Value = Happening> {
     prop_oneof![
         30 => select(COMMANDS.to_vec()).prop_map(Happening::Order),
-        30 => (0usize..2, exits()).prop_map(|(which, exit)| Happening::Death(which, exit)),
+        30 => (0usize..3, exits()).prop_map(|(which, exit)| Happening::Death(which, exit)),
         25 => Just(Happening::Due),
         15 => spans().prop_map(Happening::Pass),
         10 => programs().prop_map(Happening::Programs),
@@ -125,6 +127,7 @@ struct Walk {
     limits: Limits,
     restarts: Rare<Rules>,
     readiness: Readiness,
+    health: Option<HealthPolicy>,
     kill_mode: KillMode,
     happenings: Vec<Happening>,
 }
@@ -135,7 +138,18 @@ fn readiness() -> impl Strategy<Value = Readiness> {
         1 => spans().prop_map(Readiness::After),
         2 => Just(Readiness::Descriptor(3)),
         2 => Just(Readiness::Notify),
+        2 => proptest::option::of(spans()).prop_map(Readiness::Check),
     ]
+}
+
+fn health() -> impl Strategy<Value = Option<HealthPolicy>> {
+    let actions = select(vec![HealthAction::Restart, HealthAction::Report]);
+    let some =
+        (1u64..3000, 1u64..6000, 1u32..4, 0u64..2000, actions).prop_map(|(every, timeout, retries, after, action)| {
+            let [every, timeout, after] = [every, timeout, after].map(Duration::from_millis);
+            HealthPolicy { every, timeout, retries, after, action }
+        });
+    proptest::option::of(some)
 }
 
 prop_compose! {
@@ -170,10 +184,11 @@ prop_compose! {
         limits in limits(),
         restarts in restarts(),
         readiness in readiness(),
+        health in health(),
         kill_mode in select(vec![KillMode::Process, KillMode::Process, KillMode::Group, KillMode::Cgroup]),
         happenings in prop::collection::vec(happenings(), 0..50),
     ) -> Walk {
-        Walk { rules, role, want, programs, limits, restarts, readiness, kill_mode, happenings }
+        Walk { rules, role, want, programs, limits, restarts, readiness, health, kill_mode, happenings }
     }
 }
 
@@ -181,7 +196,7 @@ impl Walk {
     fn walked(self) -> World {
         let mut world = World::new(self.rules, self.role, self.want).with(self.programs).limited(self.limits);
         world.restarts = self.restarts;
-        world.readiness = self.readiness;
+        (world.readiness, world.health) = (self.readiness, self.health);
         world.kill_mode = self.kill_mode;
         world.begin();
         for happening in self.happenings {
@@ -257,7 +272,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_escalated_is_gone_with_its_processes(walk in walks(), which in 0usize..2, exit in exits()) {
+    fn whatever_is_escalated_is_gone_with_its_processes(walk in walks(), which in 0usize..3, exit in exits()) {
         let mut world = walk.walked();
         world.escalate();
         prop_assert!(world.living.iter().all(|p| p.doomed), "each was sent KILL: {world:?}");

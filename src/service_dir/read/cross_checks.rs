@@ -1,6 +1,6 @@
 //! What the files of a service say of each other.
 
-use super::{NOT_YET, Reader, Role};
+use super::{Reader, Role};
 use crate::machine::policy::Essential;
 use crate::service_dir::ServiceDir;
 use crate::service_dir::names;
@@ -49,10 +49,6 @@ impl Reader<'_> {
 
     fn readiness(&mut self, service: &ServiceDir) {
         let settings = &service.settings;
-        if let Some(said @ Readiness::Check(_)) = settings.readiness {
-            let problem = format!("says {said}; onit does not act on it in this version");
-            self.warn(NOT_YET, "readiness", problem, "do not rely on it");
-        }
         match (settings.readiness, settings.notification_fd) {
             (Some(Readiness::Check(_)), _) if service.check.is_none() => {
                 self.error(
