@@ -18,8 +18,7 @@ use crate::svdir::{
 };
 use crate::verbs::well;
 
-const ENTRIES: [&str; 10] =
-    ["app@", "checked", "clock", "db", "flaky", "getty", "graceful", "migrate", "redis", "web"];
+const ENTRIES: [&str; 10] = ["app@", "checked", "clock", "db", "flaky", "getty", "graceful", "migrate", "redis", "web"];
 /// Those that runit's tools know as services.
 const STOCK: [&str; 8] = ["checked", "clock", "db", "flaky", "getty", "graceful", "redis", "web"];
 
@@ -259,7 +258,8 @@ fn every_entry_is_tested_and_has_a_three_line_readme() {
 fn every_script_is_plain_sh_and_executable() {
     for name in ENTRIES {
         for (path, content, executable) in files_of(&examples().join(name)) {
-            let is_script = ["run", "setup", "finish", "check", "health"].contains(&path.rsplit('/').next().expect("a name"))
+            let is_script = ["run", "setup", "finish", "check", "health"]
+                .contains(&path.rsplit('/').next().expect("a name"))
                 || path.starts_with("control/");
             assert_eq!(is_script, executable, "{name}/{path}: the executable bit");
             assert!(!is_script || content.starts_with("#!/bin/sh\n"), "{name}/{path}: the first line");
