@@ -1,6 +1,7 @@
 //! What the machine of a service wants done becomes system calls, and their answers go back into the machine.
 
 use super::Init;
+use super::environment::Environment;
 use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
 use super::readiness::ReadyEnd;
@@ -12,6 +13,7 @@ use crate::machine::restart::{Cause, MaxRestarts};
 use crate::machine::{
     Effect, Event, Exit, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Target, View, Want,
 };
+use crate::sys::cgroup::Group;
 use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan, Value, Variable};
 use crate::sys::{Errno, fs, process};
 use crate::wire::journal::Field;
@@ -223,21 +225,37 @@ impl Init {
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
         let environment = self.environment_of(at);
         self.wait_for_exec();
-        let ready_end = match script {
-            Script::Run => self.new_ready_link(at),
-            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health => {
-                Ok(ReadyEnd::None)
-            }
-        };
-        let ready_end = match ready_end {
-            Ok(end) => end,
-            Err(errno) => {
-                self.warn_of_exec_error(at, script, errno);
-                return Event::NotSpawned(Refusal::Fork);
-            }
-        };
+        let ready_end = if script == Script::Run { self.new_ready_link(at) } else { Ok(ReadyEnd::None) };
         let own_group = self.group_for(at, script);
-        let Some(slot) = self.table.get(at) else { return Event::NotSpawned(Refusal::Fork) };
+        let spawned = ready_end.and_then(|end| self.spawn(at, script, argv, &environment, &end, own_group.as_ref()));
+        match (spawned, script) {
+            (Ok(pid), Script::Run) => {
+                self.children.starting = Some(at);
+                self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
+                self.runs_now(at, pid)
+            }
+            (
+                Ok(pid),
+                Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health,
+            ) => self.await_exec(at, script, pid),
+            (Err(errno), _) => {
+                self.warn_of_exec_error(at, script, errno);
+                Event::NotSpawned(Refusal::Fork)
+            }
+        }
+    }
+
+    /// Starts a child for a script, with everything that it gets.
+    fn spawn(
+        &mut self,
+        at: SlotId,
+        script: Script,
+        argv: &[&CStr],
+        environment: &Environment,
+        ready_end: &ReadyEnd,
+        own_group: Option<&Group>,
+    ) -> Result<Pid, Errno> {
+        let slot = self.table.get(at).ok_or(Errno::ESRCH)?;
         let instance = slot.instance().and_then(|instance| CString::new(instance.as_bytes()).ok());
         let argv: Vec<&CStr> = argv.iter().copied().chain(instance.as_deref()).collect();
         let pipe = match &slot.log_pipe {
@@ -251,10 +269,9 @@ impl Init {
         let kept = stored.map(|store| store.variables()).unwrap_or_default();
         let stored = stored.into_iter().flat_map(|store| store.descriptors());
         let descriptors: Vec<Descriptor> = log.into_iter().chain(stored).chain(ready).collect();
+        let variables = environment.variables().into_iter().chain(ready_end.variables()).chain(of_kept(&kept));
+        let variables: Vec<_> = variables.collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
-        let own_group = own_group.as_ref();
-        let variables: Vec<_> =
-            environment.variables().into_iter().chain(ready_end.variables()).chain(of_kept(&kept)).collect();
         let is_probe = matches!(script, Script::Check | Script::Health); // it is killed with all that it has started
         let plan = Plan {
             dir: Some(&slot.dir),
@@ -266,34 +283,20 @@ impl Init {
             ..Plan::new(&argv)
         };
         self.table.journal.expect_child(at);
-        match (self.children.spawner.spawn(&plan), script) {
-            (Ok(pid), Script::Run) => {
-                self.children.starting = Some(at);
-                self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
-                self.runs_now(at, pid)
-            }
-            (
-                Ok(pid),
-                Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health,
-            ) => match self.children.spawner.wait_for_exec() {
-                Some((_, Exec::Failed(errno))) => {
-                    self.warn_of_exec_error(at, script, errno);
-                    Event::NotSpawned(Refusal::Exec)
-                }
-                Some((_, Exec::Pending)) => {
-                    self.expect_exec(PendingChild::new(pid, at, script, self.now));
-                    self.runs_now(at, pid)
-                }
-                Some((_, Exec::Done)) | None => {
-                    self.note_exec(at, script);
-                    self.runs_now(at, pid)
-                }
-            },
-            (Err(errno), _) => {
+        self.children.spawner.spawn(&plan)
+    }
+
+    /// What is no `run` is waited for until it has executed its program, but not for long.
+    fn await_exec(&mut self, at: SlotId, script: Script, pid: Pid) -> Event {
+        match self.children.spawner.wait_for_exec() {
+            Some((_, Exec::Failed(errno))) => {
                 self.warn_of_exec_error(at, script, errno);
-                Event::NotSpawned(Refusal::Fork)
+                return Event::NotSpawned(Refusal::Exec);
             }
+            Some((_, Exec::Pending)) => self.expect_exec(PendingChild::new(pid, at, script, self.now)),
+            Some((_, Exec::Done)) | None => self.note_exec(at, script),
         }
+        self.runs_now(at, pid)
     }
 
     fn runs_now(&mut self, at: SlotId, pid: Pid) -> Event {

@@ -7,13 +7,13 @@ use crate::until::until;
 use crate::verbs::{start, verb, well};
 use nix::sys::signal::Signal;
 
-/// A service that says when it comes and goes, and takes its time for that.
+/// A service that says when it comes and goes, and takes its time for that. It is ready when it has said so.
 fn service(sv: &SvDir, name: &str, links: &[&str]) -> Service {
     let run = format!(
-        "trap 'sleep 0.1; echo {name} down >>../order; exit 0' TERM; echo {name} up >>../order\n\
+        "trap 'sleep 0.1; echo {name} down >>../order; exit 0' TERM; echo {name} up >>../order; echo >&3\n\
          while [ ! -e crash ]; do sleep 0.02; done; rm crash; exit 3"
     );
-    linked(sv.service(name).run(&run), links)
+    linked(sv.service(name).run(&run).file("notification-fd", "3"), links)
 }
 
 /// A service that is ready once the file `go` is there.
@@ -211,8 +211,9 @@ fn who_waits_and_who_is_held_goes_on_when_the_supervisor_is_replaced() {
     let replace = |sv: &SvDir, onit: &Supervisor, fails: bool| {
         wait_idle(onit);
         if fails {
+            let before = onit.said(&["SIGSEGV"]).len();
             onit.signal(Signal::SIGSEGV);
-            wait_for("another start", SOON, || (!onit.said(&["SIGSEGV"]).is_empty()).then_some(()));
+            wait_for("another start", SOON, || (onit.said(&["SIGSEGV"]).len() > before).then_some(()));
         } else {
             well(sv, &["upgrade", &onit.pid().to_string()]);
         }
