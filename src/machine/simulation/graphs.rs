@@ -92,7 +92,7 @@ impl Fleet {
         let was_told = world.living.iter().any(|process| process.told);
         happens(world);
         if !was_told && world.living.iter().any(|process| process.told) && !may_stop {
-            assert!(!held, "{at} is needed by one that is still being stopped: {self:?}");
+            assert!(!self.has_to_wait(at), "{at} is needed by one that is still being stopped: {self:?}");
             self.told.push(at);
         }
         if (self.state(at), self.worlds[at].service.view()) != stood {
@@ -100,6 +100,14 @@ impl Fleet {
             let held = self.links.of(&at).map(|(_, on)| *on);
             self.due.extend(waiting.chain(held).collect::<Vec<_>>());
         }
+    }
+
+    /// Whether one that depends on it still runs, and is to end for good: as a bystander knows it.
+    fn has_to_wait(&self, at: Key) -> bool {
+        self.links.dependents(&at).any(|(_, by)| {
+            let by = &self.worlds[*by];
+            !by.living.is_empty() && (self.stopping || by.known.want == Want::Down)
+        })
     }
 
     fn order(&mut self, at: Key, command: Command) {
@@ -170,6 +178,7 @@ impl Fleet {
         for at in 0..self.worlds.len() {
             let due = self.worlds[at].service.is_stop_due();
             assert!(!due || self.is_held(at), "{at} is stopped as soon as nobody holds it: {self:?}");
+            assert!(!due || self.worlds[at].known.want != Want::Up, "{at} was told to stay up: {self:?}");
             let waits = self.state(at) == ServiceState::Waiting;
             assert!(!waits || self.awaited(at), "{at} waits for nothing: {self:?}");
         }
