@@ -35,6 +35,7 @@ pub fn limit(text: &str) -> Option<Option<Duration>> {
         "h" => Duration::from_secs(number.checked_mul(3600)?),
         _ => return None,
     };
+    u64::try_from(span.as_millis()).ok()?; // so that it can be written again
     Some((number != 0).then_some(span))
 }
 
@@ -544,6 +545,9 @@ mod tests {
     }
     #[test]
     fn spans_have_units() {
+        let longest = format!("{}ms", u64::MAX);
+        assert_eq!(span(&longest).map(span_text), Some(longest));
+        assert_eq!((span("18446744073709552s"), limit("33333333333333331h")), (None, None), "cannot be written again");
         let ms = Duration::from_millis;
         assert_eq!(
             ["500ms", "10s", "5m", "1h", "0s"].map(span),
