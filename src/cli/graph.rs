@@ -110,12 +110,13 @@ impl Known {
 
     fn line(&self, name: &str, how: &str, paint: Paint) -> String {
         let circle = if self.circular.contains(name) { ", in a circle" } else { "" };
+        let shown = term::cut(name, usize::MAX);
         match self.services.get(name) {
             Some(service) => {
                 let state = paint.tone(status::tone(service), &format::described_state(service));
-                format!("{how}{name} ({state}{circle})")
+                format!("{how}{shown} ({state}{circle})")
             }
-            None => format!("{how}{name} (not there)"),
+            None => format!("{how}{shown} (not there)"),
         }
     }
 
@@ -139,5 +140,5 @@ impl Known {
 
 /// As a word of dot's language.
 fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+    format!("\"{}\"", term::cut(name, usize::MAX).replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -88,11 +88,10 @@ impl Init {
 
     /// Whether a service is not to be stopped yet.
     pub(super) fn look_at_hold(&mut self, at: SlotId) {
-        if self.dependencies.links.is_empty() {
-            return;
+        let held = !self.dependencies.links.is_empty() && self.is_held(at);
+        if self.table.get(at).is_some_and(|slot| slot.service.inputs.held != held) {
+            self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.held = held);
         }
-        let held = self.is_held(at);
-        self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.held = held);
     }
 
     fn is_held(&self, at: SlotId) -> bool {

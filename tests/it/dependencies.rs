@@ -161,6 +161,22 @@ fn what_is_needed_is_brought_up_although_it_is_not_started_by_itself() {
     assert_eq!(order(&sv)[3..], ["a down", "b down", "c down"]);
 }
 
+/// The last one that depends on others is let go of before they are looked at again.
+#[test]
+fn who_is_held_is_stopped_when_no_link_is_left() {
+    for _ in 0..5 {
+        let sv = SvDir::new();
+        linked(sv.service("app").run("exec sleep 1000"), &["dependencies.d/z"]);
+        let z = sv.service("z").run("trap 'echo z down >>../order; exit 0' TERM; while :; do sleep 0.02; done");
+        let z = z.create();
+        let onit = start(&sv, UnderTest::Onit);
+        wait_state(&sv, "app", "up");
+        let pid = z.wait_up();
+        stop(&onit);
+        assert_eq!((order(&sv), onit.stderr().as_str()), (vec!["z down".to_owned()], ""), "{pid} was told");
+    }
+}
+
 #[test]
 fn the_graph_is_told_as_a_tree() {
     let sv = SvDir::new();
