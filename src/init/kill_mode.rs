@@ -84,7 +84,7 @@ impl Init {
         if to == Target::Group
             && let Some(group) = self.own_group(at)
         {
-            let _ = group.kill();
+            let _ = group.kill_each();
         }
     }
 
@@ -97,7 +97,7 @@ impl Init {
             let _ = process::kill(pid, Signal::KILL, Target::Group);
         }
         if let Some(group) = group {
-            let _ = group.kill();
+            let _ = group.kill_each();
             self.children.old_groups.retain(|old| old != group.name());
             self.children.old_groups.push(group.name().to_owned());
         }

@@ -1,10 +1,11 @@
 //! A control group of everything that we start. However fast its processes fork, it ends at once, with cgroup.kill (cgroups(7)).
 
 use super::{Errno, checked, fs, process};
-use crate::machine::Pid;
+use crate::machine::{Pid, Signal, Target};
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
+use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
 use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -15,6 +16,9 @@ const MARKS: [&CStr; 2] = [c"user.delegate", c"trusted.delegate"];
 
 /// Groups in groups are removed, so many levels down.
 const DEEPEST: u8 = 8;
+
+/// So often those are looked for that have come since the last look.
+const ROUNDS: usize = 64;
 
 /// No link is followed: there is none in this file system.
 const IN_IT: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW);
@@ -93,6 +97,30 @@ impl Group {
     /// Takes in a child of ours.
     pub fn take_in(&self, pid: Pid) -> Result<(), Errno> {
         self.write("cgroup.procs", pid.0.to_string().as_bytes())
+    }
+
+    /// Kills everything in it, one by one as long as that leads on. Linux 6.18 kills at once what is started in a group
+    /// from outside that cgroup.kill was once written to; so this is for a group that is used again.
+    pub fn kill_each(&self) -> Result<(), Errno> {
+        let mut told = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let new: Vec<Pid> = self.members().into_iter().filter(|pid| told.insert(*pid)).collect();
+            if new.is_empty() {
+                return Ok(()); // who was told forks no more
+            }
+            for pid in new {
+                let _ = process::kill(pid, Signal::KILL, Target::Process);
+            }
+        }
+        self.kill()
+    }
+
+    /// Those in it that are to be seen from our PID namespace.
+    fn members(&self) -> Vec<Pid> {
+        let procs = fs::open_at(&self.dir, "cgroup.procs", OFlag::O_RDONLY, 0).ok();
+        let mut text = String::new();
+        let _ = procs.map(|procs| std::fs::File::from(procs).read_to_string(&mut text));
+        text.lines().filter_map(|line| line.parse().ok().filter(|pid| *pid > 0).map(Pid)).collect()
     }
 
     /// Kills everything in it.

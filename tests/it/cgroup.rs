@@ -213,7 +213,8 @@ fn what_a_service_with_kill_mode_cgroup_leaves_behind_is_killed_wherever_it_went
     send(pid, Signal::SIGKILL);
     web.wait_other(pid);
     wait_gone(first);
-    assert!(web.text("finished").contains(called), "{}", web.text("finished"));
+    let finished = || fs::read_to_string(web.path().join("finished")).unwrap_or_default().contains(called);
+    onit.wait_for("finish, in the same group", SOON, || finished().then_some(()));
     onit.wait_said(&["onit: a b%?;: ./run left 1 process behind; killed it"]);
     let second = child();
     onit.signal(Signal::SIGSEGV);
