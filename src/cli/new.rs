@@ -2,7 +2,7 @@
 
 use crate::exit;
 use crate::service_dir::{
-    Condition, Error, Logger, NOT_YET, Resource, Script, ServiceBuilder, ServiceDir, TOOL_MISSING, Target, User,
+    Condition, Error, Logger, Resource, Script, ServiceBuilder, ServiceDir, TOOL_MISSING, Target, User,
 };
 use crate::sys::say::say;
 use crate::wire::settings::{self, Settings, small_files};
@@ -161,13 +161,11 @@ impl New {
         }
     }
 
-    /// Says which of the files that were asked for onit does not act on, and which tools it takes that are not there.
+    /// Says which tools it takes that are not there.
     fn warn(&self, path: &Path) {
-        let matters = |kind| kind == TOOL_MISSING || (kind == NOT_YET && self.target == Target::Onit);
         let written = ServiceDir::read(path).ok();
-        for finding in written.iter().flat_map(|service| &service.findings).filter(|finding| matters(finding.kind)) {
-            say(finding);
-        }
+        let findings = written.iter().flat_map(|service| &service.findings);
+        findings.filter(|finding| finding.kind == TOOL_MISSING).for_each(say);
     }
 
     fn builder(&self, command: &[OsString]) -> ServiceBuilder {

@@ -94,7 +94,7 @@ impl Init {
         let in_group = process::left_in_group(pid);
         let count = group.as_ref().map_or(0, Group::count).max(in_group.unwrap_or(0));
         if in_group != Some(0) {
-            let _ = process::kill(pid, Signal::KILL, Target::Group);
+            process::kill_left_in_group(pid);
         }
         if let Some(group) = group {
             let _ = group.kill_each();

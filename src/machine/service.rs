@@ -191,18 +191,15 @@ impl Service {
 
     /// Where it stands.
     pub fn state(&self) -> ServiceState {
-        match self.state {
-            State::Down { armed: true, .. } if self.is_waiting() => ServiceState::Waiting,
-            State::Down { .. } if self.skipped => ServiceState::Skipped,
-            State::Up { .. } if self.notified.is_stopping => ServiceState::Stopping,
-            State::Down { .. }
-            | State::SetupDue
-            | State::SettingUp { .. }
-            | State::Starting
-            | State::Up { .. }
-            | State::FinishDue { .. }
-            | State::Finishing { .. }
-            | State::Gone => self.view().state(self.history.end_of_last().filter(|_| self.is_at_rest())),
+        let (is_down, is_up) = (matches!(self.state, State::Down { .. }), matches!(self.state, State::Up { .. }));
+        if self.is_waiting() && self.next_start().is_some() {
+            ServiceState::Waiting
+        } else if self.skipped && is_down {
+            ServiceState::Skipped
+        } else if self.notified.is_stopping && is_up {
+            ServiceState::Stopping
+        } else {
+            self.view().state(self.history.end_of_last().filter(|_| self.is_at_rest()))
         }
     }
 

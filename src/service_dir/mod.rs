@@ -41,7 +41,6 @@ pub use write::{Error, Written};
 pub(crate) use {
     names::distance,
     program::{TOOL_MISSING, cause},
-    read::NOT_YET,
 };
 
 #[doc(inline)]

@@ -8,7 +8,7 @@ use super::finding::Finding;
 use super::names::{self, CONTROLS, FOREIGN};
 use super::program::{self, Part, Program, cause, examine_writers, shown, what};
 use crate::sys::fs;
-use crate::wire::settings::{self, FILES, File, Kind};
+use crate::wire::settings::{self, FILES, Kind};
 use crate::wire::svdir::{self, VariableName};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -17,9 +17,6 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-
-/// What a finding is called that is about a file onit does not act on in this version.
-pub(crate) const NOT_YET: &str = "not-yet";
 
 impl ServiceDir {
     /// Reads everything that is in a service directory. What is wrong with it is among the
@@ -58,7 +55,6 @@ fn read(path: &Path, role: Role) -> Result<ServiceDir, io::Error> {
     };
     reader.supervise();
     reader.strangers();
-    reader.later();
     reader.whole(&service);
     service.findings = reader.findings;
     Ok(service)
@@ -289,15 +285,6 @@ impl Reader<'_> {
                         self.error("supervise-no-fifo", name, problem, "remove it: onit makes it");
                     }
                 }
-            }
-        }
-    }
-
-    /// Names that onit gives a meaning, which they do not have in this version.
-    fn later(&mut self) {
-        for name in self.names.clone() {
-            if name.to_str().and_then(settings::file).is_some_and(File::is_for_later) {
-                self.warn(NOT_YET, &name, "onit does not act on it in this version", "do not rely on it");
             }
         }
     }

@@ -88,10 +88,7 @@ impl Group {
 
     /// How many processes are in it, those that have ended not counted.
     pub fn count(&self) -> usize {
-        let procs = fs::open_at(&self.dir, "cgroup.procs", OFlag::O_RDONLY, 0).ok();
-        let mut text = String::new();
-        let read = procs.and_then(|procs| std::fs::File::from(procs).read_to_string(&mut text).ok());
-        read.map_or(0, |_| text.lines().count())
+        self.members().len()
     }
 
     /// Takes in a child of ours.

@@ -22,6 +22,12 @@ pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
     }
 }
 
+/// Kills what is left of the group that a process led that has been reaped. There is something left: else its number may
+/// be another one's by now.
+pub fn kill_left_in_group(leader: Pid) {
+    let _ = signals::send(-leader.0, Signal::KILL);
+}
+
 /// The process group of a process, if that is not ours. A service may go on as a process that leads none.
 fn group_of(pid: Pid) -> Option<i32> {
     let group_of =

@@ -74,8 +74,6 @@ pub enum Reader {
     Supervisor,
     /// PID 1, as one of the inputs of a service.
     Input(Moment, Input),
-    /// Nothing: it has a meaning, and this version does not act on it.
-    Nothing,
 }
 
 /// A name that means something in a service directory.
@@ -95,11 +93,6 @@ impl File {
     /// Whether this supervisor reads it.
     pub fn is_read_by(&self, target: Target) -> bool {
         self.targets.contains(&target)
-    }
-
-    /// Whether onit does not act on it in this version.
-    pub fn is_for_later(&self) -> bool {
-        matches!(self.reader, Reader::Nothing)
     }
 
     /// Where it comes from: the eldest supervisor that reads it, or `all`.
@@ -276,7 +269,6 @@ macro_rules! text {
 }
 
 macro_rules! reader {
-    (nothing, $type:ident, $parse:path) => { Reader::Nothing };
     (supervisor, $type:ident, $parse:path) => { Reader::Supervisor };
     (onit, $type:ident, $parse:path, $moment:ident, $($place:ident).+) => {
         Reader::Input(
@@ -377,7 +369,7 @@ pub fn value(name: &str) -> Option<&'static Value> {
 pub fn inputs(moments: &[Moment]) -> impl Iterator<Item = (&'static File, Input)> + Clone {
     FILES.iter().filter_map(move |file| match file.reader {
         Reader::Input(when, input) if moments.contains(&when) => Some((file, input)),
-        Reader::Input(..) | Reader::Supervisor | Reader::Nothing => None,
+        Reader::Input(..) | Reader::Supervisor => None,
     })
 }
 
@@ -390,8 +382,6 @@ mod tests {
     fn each_target_reads_its_own_files() {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
         assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 11]);
-        let later: Vec<_> = FILES.iter().filter(|file| file.is_for_later()).map(|file| file.name).collect();
-        assert_eq!(later.len(), 0, "{later:?}");
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());

@@ -1,10 +1,9 @@
 //! `condition`, `ONIT_ENABLE` and `ONIT_DISABLE`: who does not start although nothing is wrong, and who says so.
 
-use crate::crash_and_upgrade::wait_idle;
+use crate::crash_and_upgrade::replace;
 use crate::restarts::{told, wait_state};
 use crate::svdir::{self, SOON, Service, Supervisor, SvDir, UnderTest, wait_for};
 use crate::verbs::{fails, start, verb, well};
-use nix::sys::signal::Signal;
 use std::process::Command;
 
 fn service(sv: &SvDir, name: &str, files: &[(&str, &str)]) -> Service {
@@ -19,19 +18,6 @@ pub fn start_with(sv: &SvDir, variables: &[(&str, &str)]) -> Supervisor {
     let onit = sv.spawn(command);
     onit.wait_for("the socket", SOON, || sv.live().join("api").exists().then_some(()));
     onit
-}
-
-/// Another onit goes on in its place, on purpose or after a fault.
-pub fn replace(sv: &SvDir, onit: &Supervisor, fails: bool) {
-    wait_idle(onit);
-    if fails {
-        let before = onit.said(&["SIGSEGV"]).len();
-        onit.signal(Signal::SIGSEGV);
-        wait_for("another start", SOON, || (onit.said(&["SIGSEGV"]).len() > before).then_some(()));
-    } else {
-        well(sv, &["upgrade", &onit.pid().to_string()]);
-    }
-    onit.wait_for("an answer", SOON, || (verb(sv, &["rescan"]).code == 0).then_some(()));
 }
 
 fn states(sv: &SvDir, names: &[&str]) -> Vec<String> {

@@ -15,6 +15,7 @@ use onit::wire::journal::{FACTS, RECORD};
 
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{as_many, given_to, is_root, is_starved, missing_tools, onit, send, skip, wait_for, wrapped};
+use crate::verbs::{verb, well};
 use crate::{any_uid_any_root, proc, ptrace};
 
 const SERVICES: usize = 100;
@@ -805,6 +806,19 @@ fn journal(pid: u32) -> fs::File {
 /// Overwrites words of the journal, as a wild pointer would.
 pub fn damage(pid: u32, word: u64, count: usize) {
     journal(pid).write_all_at(&vec![0xa5; count * 8], word * 8).expect("write");
+}
+
+/// Another onit goes on in its place, on purpose or after a fault.
+pub fn replace(sv: &SvDir, onit: &Supervisor, fails: bool) {
+    wait_idle(onit);
+    if fails {
+        let before = onit.said(&["SIGSEGV"]).len();
+        onit.signal(Signal::SIGSEGV);
+        wait_for("another start", SOON, || (onit.said(&["SIGSEGV"]).len() > before).then_some(()));
+    } else {
+        well(sv, &["upgrade", &onit.pid().to_string()]);
+    }
+    onit.wait_for("an answer", SOON, || (verb(sv, &["rescan"]).code == 0).then_some(()));
 }
 
 /// It notes nothing any more.

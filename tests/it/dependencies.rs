@@ -1,6 +1,6 @@
 //! `dependencies.d` and `after.d`: who starts after whom, and stops before whom.
 
-use crate::crash_and_upgrade::wait_idle;
+use crate::crash_and_upgrade::replace;
 use crate::restarts::{told, wait_state};
 use crate::svdir::{Ending, SOON, Service, ServiceBuilder, Supervisor, SvDir, UnderTest, wait_for};
 use crate::until::until;
@@ -224,16 +224,6 @@ fn circles_and_unknown_names_are_told_once_and_the_rest_runs() {
 
 #[test]
 fn who_waits_and_who_is_held_goes_on_when_the_supervisor_is_replaced() {
-    let replace = |sv: &SvDir, onit: &Supervisor, fails: bool| {
-        wait_idle(onit);
-        if fails {
-            let before = onit.said(&["SIGSEGV"]).len();
-            onit.signal(Signal::SIGSEGV);
-            wait_for("another start", SOON, || (onit.said(&["SIGSEGV"]).len() > before).then_some(()));
-        } else {
-            well(sv, &["upgrade", &onit.pid().to_string()]);
-        }
-    };
     for fails in [false, true] {
         let sv = SvDir::new();
         let db = slow(&sv, "db", &[]);

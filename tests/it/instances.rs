@@ -1,9 +1,9 @@
 //! `NAME@`, `instances` and `onit scale`: one directory, several services.
 
 use crate::any_uid_any_root::{in_view, view};
-use crate::conditions::{replace, start_with};
+use crate::conditions::start_with;
 use crate::container::{Bundle, why_no_containers};
-use crate::crash_and_upgrade::{damage, wait_idle};
+use crate::crash_and_upgrade::{damage, replace, wait_idle};
 use crate::restarts::{told, wait_state};
 use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, as_many, missing_tools, skip, wait_for};
 use crate::verbs::{fails, json, start, verb, well};

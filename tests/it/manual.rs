@@ -122,7 +122,7 @@ fn every_file_of_a_service_is_in_the_page_and_in_the_readme() {
     let rows = cells.flat_map(|cell| cell.split('`').step_by(2).filter(|name| !name.is_empty()));
     let page = page("onit-service.5");
     assert_eq!(items(part(&page, "Sh FILES"), "Pa"), set(rows));
-    for file in FILES.iter().filter(|file| !file.is_for_later()) {
+    for file in FILES {
         let name = match (file.name, file.kind) {
             ("control", _) => "control/X".to_owned(),
             (name, Kind::Directory) => format!("{name}/"),

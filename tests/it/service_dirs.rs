@@ -80,14 +80,9 @@ fn write(sv: &SvDir, name: &str, builder: &ServiceBuilder) -> Service {
     let path = sv.path().join(name);
     let written = while_nothing_starts(|| builder.write(&path)).unwrap_or_else(|error| panic!("{error}: {builder:?}"));
     assert_ne!(written, Written::Unchanged);
-    let findings = examine([&path]);
+    let findings = lint::examine([&path]);
     assert!(findings.is_empty(), "what we write is clean: {findings:#?}");
     Service::at(path)
-}
-
-/// What is wrong, but for the files that onit does not act on in this version: those are told of in one test.
-fn examine<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Vec<Finding> {
-    lint::examine(paths).into_iter().filter(|finding| finding.kind != "not-yet").collect()
 }
 
 /// A service that writes down how it was started, and stays.
@@ -772,7 +767,7 @@ fn of_many_that_write_at_once_one_wins() {
     });
     assert!(written.into_inner() > 0, "one at least gets in");
     let scripts = fs::read_dir(path.join("control")).expect("control").count();
-    assert_eq!((scripts, examine([&path])), (1, Vec::new()));
+    assert_eq!((scripts, lint::examine([&path])), (1, Vec::new()));
     assert_eq!(fs::read_dir(sv.path()).expect("the services").count(), 1, "nothing is left behind");
     build(0).write(&path).expect("written");
     let busy = fs::File::open(&path).expect("a directory");
@@ -831,7 +826,7 @@ fn everything_that_is_written_is_read() {
         fs::write(web.path().join("env").join(name), content).expect("write");
     }
     let read = ServiceDir::read(web.path()).expect("a directory");
-    assert!(read.findings.iter().all(|finding| finding.kind == "not-yet"), "{:#?}", read.findings);
+    assert_eq!(read.findings, []);
     assert_eq!((read.name.to_str(), read.path.as_path()), (Some("web"), web.path()));
     let programs = [&read.run, &read.setup, &read.stop, &read.finish, &read.check, &read.health];
     assert!(programs.iter().all(|program| program.as_ref().is_some_and(|program| program.interpreter == ["/bin/sh"])));
@@ -1068,9 +1063,9 @@ fn lint_finds_each_planted_fault_where_it_is() {
     assert!(FAULTS.len() > 100);
     for (at, (plant, planted)) in FAULTS.iter().enumerate() {
         let ground = Ground::new();
-        assert_eq!(examine([ground.sv.path()]), [], "all is well before");
+        assert_eq!(lint::examine([ground.sv.path()]), [], "all is well before");
         plant(&ground);
-        let found = examine([ground.sv.path()]);
+        let found = lint::examine([ground.sv.path()]);
         let place = |finding: &Finding| finding.file.strip_prefix(ground.sv.path()).expect("inside").to_owned();
         let mut seen: Vec<_> = found.iter().map(|f| (f.kind, place(f), f.line, f.severity)).collect();
         let mut wanted: Vec<_> = planted.iter().map(|(k, f, l, s, _)| (*k, PathBuf::from(f), *l, *s)).collect();
@@ -1102,11 +1097,11 @@ fn scripts_that_do_well_are_left_in_peace() {
         "echo \"it's\" # don't\nexec x ${y#z} ${#z} $((1<<2))",
     ] {
         ground.script("db/run", &format!("#!/bin/sh\n{script}\n"));
-        assert_eq!(examine([ground.path("db")]), [], "{script}");
+        assert_eq!(lint::examine([ground.path("db")]), [], "{script}");
     }
     for script in ["mine() { :; }\nmain 1000", "function mains { :; }\nmain 1000"] {
         ground.script("db/run", &format!("#!/bin/sh\n{script}\n"));
-        assert_eq!(examine([ground.path("db")]).first().map(|finding| finding.kind), Some("no-exec"), "{script}");
+        assert_eq!(lint::examine([ground.path("db")]).first().map(|finding| finding.kind), Some("no-exec"), "{script}");
     }
 }
 
@@ -1143,24 +1138,7 @@ fn lint_tells_circles_of_a_thousand_services() {
     assert!(told.stdout.contains("dependencies.d") && told.stdout.contains("depend on each other"));
 }
 
-/// The files that the design gives a meaning to, and PID 1 does not.
-const NOT_YET: [&str; 0] = [];
-
-#[test]
-fn what_onit_does_not_act_on_is_told() {
-    let ground = Ground::new();
-    everything().logger(Logger::new("main")).write(ground.path("all")).expect("written");
-    ground.file("all/env/A", "x");
-    ground.file("all/instances", "3\n");
-    let not_yet = || -> Vec<String> {
-        let found = lint::examine([ground.path("all")]).into_iter().filter(|finding| finding.kind == "not-yet");
-        found.map(|finding| finding.to_string().replace(&format!("{}/", ground.path("all").display()), "")).collect()
-    };
-    let line = |name| format!("{name}: warning: onit does not act on it in this version; do not rely on it");
-    assert_eq!(not_yet(), NOT_YET.map(line));
-}
-
-/// The list above is that of the table, and what PID 1 reads without the table is named in its sources.
+/// What PID 1 reads without the table is named in its sources.
 #[test]
 fn what_onit_acts_on_is_what_pid_1_reads() {
     let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/init");
@@ -1168,19 +1146,12 @@ fn what_onit_acts_on_is_what_pid_1_reads() {
     let text: String =
         sources.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).expect("text")).collect();
     let is_named = |name: &str| ["\"", "\"./"].iter().any(|start| text.contains(&format!("{start}{name}\"")));
-    let mut later = Vec::new();
     for file in FILES {
         match file.reader {
             Reader::Supervisor => assert!(is_named(file.name), "{}", file.name),
             Reader::Input(..) => assert!(!is_named(file.name), "{}", file.name),
-            Reader::Nothing => {
-                assert!(!is_named(file.name), "{}", file.name);
-                later.push(file.name);
-            }
         }
     }
-    later.sort_unstable();
-    assert_eq!(later, NOT_YET);
     let read = |moment| inputs(&[moment]).map(|(file, _)| file.name).collect::<Vec<_>>();
     assert_eq!(read(Moment::Start), ["readiness", "notification-fd", "timeout-up", "kill-mode"]);
     assert_eq!(read(Moment::Stop), ["timeout-kill", "down-signal"]);
@@ -1208,8 +1179,7 @@ fn a_service_is_examined_from_wherever_one_stands() {
         command.arg("lint").args(args).current_dir(ground.path(directory));
         let told = output(command);
         assert_eq!((told.code, told.stderr.as_str()), (1, ""), "{told:?}");
-        let lines = told.stdout.lines().filter(|line| !line.contains("does not act on it"));
-        lines.map(|line| format!("{line}\n")).collect::<String>()
+        told.stdout
     };
     let cycle = "error: these depend on each other, so none waits for another: db -> web -> db; remove one of these\n";
     for (directory, args, place) in [
@@ -1381,9 +1351,9 @@ fn what_new_writes_is_clean_and_runs() {
     all.extend([OsStr::new("/bin/sh"), OsStr::new("-c"), OsStr::new(&script), OsStr::new("--"), &hostile]);
     assert_eq!(new(&sv, &words(&["db", "--", "sleep", "1000"])), (0, String::new()));
     let told = new(&sv, &all);
-    assert!(told.0 == 0 && told.1.lines().all(|line| line.contains("does not act on it")), "{told:?}");
+    assert_eq!(told, (0, String::new()));
     assert_eq!(new(&sv, &all), told, "once more");
-    assert_eq!(examine([sv.path()]), []);
+    assert_eq!(lint::examine([sv.path()]), []);
     let read = ServiceDir::read(sv.path().join("web")).expect("a directory");
     assert_eq!(read.settings.timeout_kill, Some(Limit::After(Duration::from_secs(10))));
     assert_eq!((read.settings.conditions.len(), read.settings.down_signal), (2, Some(Signal::QUIT)));

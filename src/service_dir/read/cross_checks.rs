@@ -5,7 +5,7 @@ use crate::machine::policy::Essential;
 use crate::service_dir::ServiceDir;
 use crate::service_dir::names;
 use crate::service_dir::program::{examine_writers, shown};
-use crate::wire::settings::{self, File, Kind};
+use crate::wire::settings::Kind;
 use crate::wire::svdir::{Readiness, Restart};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -76,10 +76,7 @@ impl Reader<'_> {
             let problem = "everything ends with this service, and it is not even started by itself";
             self.warn("down-essential", "down", problem, "remove down, or essential");
         }
-        let acts = |name, is_there| is_there && !settings::file(name).is_some_and(File::is_for_later);
-        let gives_up = service.finish.is_some()
-            || acts("max-restarts", settings.max_restarts.is_some())
-            || acts("restart", settings.restart.is_some());
+        let gives_up = service.finish.is_some() || settings.max_restarts.is_some() || settings.restart.is_some();
         if settings.essential == Some(Essential::OnGiveup) && !gives_up {
             let problem = "on-giveup never comes about: nothing ends the restarts";
             self.warn("essential-never", "essential", problem, "let finish exit with 125");
