@@ -2,6 +2,7 @@
 //! started. Whatever is wrong there, the script is started all the same.
 
 use super::Init;
+use super::log::one_line;
 use super::table::SlotId;
 use crate::sys::spawn::{Value, Variable};
 use crate::sys::{Errno, fs};
@@ -151,7 +152,7 @@ fn read(env: impl AsFd, name: &OsStr, buffer: &mut [u8]) -> Result<Option<OsStri
 
 /// How a file of `env/` is called in a line.
 fn path_of(name: &OsStr) -> String {
-    format!("env/{}", name.to_string_lossy().replace(char::is_control, "?"))
+    format!("env/{}", one_line(name))
 }
 
 #[cfg(test)]

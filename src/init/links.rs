@@ -6,6 +6,7 @@
 use super::Init;
 use super::config::Root;
 use super::inputs::Listing;
+use super::log::one_line;
 use super::table::{Slot, SlotId};
 use super::warnings::Matter;
 use crate::machine::fleet::links::{Kind, Links, is_being_stopped, is_brought_up};
@@ -74,7 +75,9 @@ impl Init {
 
     /// Whether a service may start now, as far as that depends on others and on its conditions.
     pub(super) fn look_at_gate(&mut self, at: SlotId, listing: &Listing) {
-        let gate = if self.awaited(at).is_some() {
+        let awaits_unknown = self.awaited(at).map(|(_, name)| self.table.named(name).is_none());
+        self.dependencies.is_unsettled |= awaits_unknown == Some(true); // which is told when all is settled
+        let gate = if awaits_unknown.is_some() {
             Gate::Waiting
         } else if self.is_to_be_skipped(at, listing) {
             Gate::Skipped
@@ -118,7 +121,7 @@ impl Init {
     /// What a service waits for, in words.
     pub(super) fn awaited_text(&self, at: SlotId) -> Option<String> {
         let (_, name) = self.awaited(at)?;
-        let shown = name.to_string_lossy().replace(char::is_control, "?");
+        let shown = one_line(name);
         Some(match self.table.named(name).and_then(|at| self.table.get(at)) {
             Some(slot) => {
                 let seconds = self.now.since(slot.service.view().since).as_secs();
@@ -192,7 +195,7 @@ impl Init {
 
     fn warn_of_circle(&self, way: &[OsString]) {
         let Some(first) = way.first() else { return };
-        let names: Vec<_> = way.iter().map(|name| name.to_string_lossy().replace(char::is_control, "?")).collect();
+        let names: Vec<_> = way.iter().map(|name| one_line(name)).collect();
         let names = names.join(" -> ");
         let line = format!("depends on itself: {names}; these do not wait for each other");
         self.config.log.warn(Some(first), &line);
@@ -203,7 +206,7 @@ impl Init {
         let needs = self.dependencies.links.of(&slot.name).filter(|(kind, _)| *kind == Kind::Needs);
         let unknown = needs.map(|(_, name)| name).find(|name| self.table.named(name).is_none());
         let waits = slot.state() == ServiceState::Waiting;
-        match unknown.map(|name| name.to_string_lossy().replace(char::is_control, "?")) {
+        match unknown.map(|name| one_line(name)) {
             Some(name) if waits => {
                 self.warn_about(at, Matter::Needs, format!("waits for {name} (dependencies.d), which is not there"));
             }
@@ -254,8 +257,7 @@ impl Init {
         if stopped.is_empty() {
             return;
         }
-        let names: Vec<_> = stopped.iter().filter_map(|at| self.table.get(*at)).map(|slot| &slot.name).collect();
-        let names: Vec<_> = names.iter().map(|name| name.to_string_lossy().replace(char::is_control, "?")).collect();
+        let names: Vec<_> = stopped.iter().filter_map(|at| Some(one_line(&self.table.get(*at)?.name))).collect();
         self.warn(at, &format_args!("told to stop; stopping first what needs it: {}", names.join(", ")));
         for at in stopped {
             self.apply(at, Event::Command(Command::Down));

@@ -124,7 +124,7 @@ impl Log {
 }
 
 /// A name that cannot pass for another line, whatever its bytes are.
-fn one_line(name: &OsStr) -> String {
+pub fn one_line(name: &OsStr) -> String {
     name.to_string_lossy().replace(char::is_control, "?")
 }
 

@@ -3,7 +3,7 @@
 
 use super::Init;
 use super::config::Root;
-use super::log::Span;
+use super::log::{Span, one_line};
 use crate::machine::request::InitMode;
 use crate::machine::watchdog::last_action;
 use crate::machine::{Mono, Phase, ServiceState, Want};
@@ -88,7 +88,7 @@ impl Init {
         let up = format!("{} up", counted(self.running().count()));
         match failed.len() {
             0 => up,
-            count => format!("{up}, {count} failed: {}", list(failed.iter().map(|name| shown(name)).collect())),
+            count => format!("{up}, {count} failed: {}", list(failed.iter().map(|name| one_line(name)).collect())),
         }
     }
 
@@ -96,7 +96,7 @@ impl Init {
     fn what_is_waited_for(&self) -> Option<String> {
         let slots = self.table.all().into_iter().filter_map(|at| self.table.get(at));
         let services =
-            slots.filter_map(|slot| Some(format!("{} (pid {})", shown(&slot.name), slot.service.view().pid?)));
+            slots.filter_map(|slot| Some(format!("{} (pid {})", one_line(&slot.name), slot.service.view().pid?)));
         let mut waits: Vec<String> = services.collect();
         if self.system.is_sweeping() {
             let left = process::children()?.into_iter().filter(|pid| !self.table.owns(*pid));
@@ -109,10 +109,6 @@ impl Init {
         let sooner = if self.config.mode == InitMode::Supervisor { ", or at once with another ^C" } else { "" };
         (!waits.is_empty()).then(|| format!("waiting for {}{last}{sooner}", list(waits)))
     }
-}
-
-fn shown(name: &OsStr) -> String {
-    name.to_string_lossy().replace(char::is_control, "?")
 }
 
 fn counted(services: usize) -> String {

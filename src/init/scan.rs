@@ -11,7 +11,7 @@ use super::backlog::{Backlog, Memo};
 use super::config::Poll;
 use super::door::Door;
 use super::instances::Templates;
-use super::log::Failure;
+use super::log::{Failure, one_line};
 use super::table::{Identity, SlotId};
 use super::turn::Token;
 use crate::machine::fleet::names::{NameChange, Named, Names};
@@ -421,7 +421,7 @@ impl Init {
             return;
         }
         if self.scan.aliases.insert(name.clone(), id) != Some(id) {
-            let known = known.to_string_lossy().replace(char::is_control, "?");
+            let known = one_line(known);
             let line = format!("is the same directory as {known}: they are one service, which goes by that name");
             self.config.log.warn(Some(&name), &line);
         }

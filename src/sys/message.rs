@@ -189,7 +189,7 @@ extern "C" fn close_all(list: *mut c_void) -> c_int {
 }
 
 #[cfg(test)]
-pub(super) use tests::lingering;
+pub(super) use tests::{hold_nothing_up, lingering};
 
 #[cfg(test)]
 mod tests {
@@ -198,7 +198,19 @@ mod tests {
     use std::io::Write as _;
     use std::net::{TcpListener, TcpStream};
 
-    /// A connection whose other end reads nothing, so that to close it takes an hour. That other end, closed, is the end of
+    /// So many seconds it takes to close what lingers. Not for ever: a child that another test has just started may have
+    /// both ends, and be the last to close one.
+    const LINGERS: u16 = 20;
+
+    /// What is done here is done before anything that lingers is closed.
+    pub fn hold_nothing_up(does: impl FnOnce()) {
+        let begin = super::super::clock::now();
+        does();
+        let took = super::super::clock::now().since(begin);
+        assert!(took < std::time::Duration::from_secs(LINGERS.into()), "it waits for what lingers: {took:?}");
+    }
+
+    /// A connection whose other end reads nothing, so that to close it takes long. That other end, closed, is the end of
     /// that.
     pub fn lingering() -> (OwnedFd, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -207,7 +219,7 @@ mod tests {
         stream.set_nonblocking(true).expect("set");
         while stream.write(&[0; 65536]).is_ok() {}
         stream.set_nonblocking(false).expect("set");
-        let linger = libc::linger { l_onoff: 1, l_linger: 3600 };
+        let linger = libc::linger { l_onoff: 1, l_linger: LINGERS.into() };
         setsockopt(&stream, Linger, &linger).expect("set");
         (stream.into(), other)
     }

@@ -102,7 +102,7 @@ pub fn random() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::lingering;
+    use super::super::message::{hold_nothing_up, lingering};
     use super::*;
     use crate::machine::Pid;
     use nix::fcntl::{FcntlArg, fcntl};
@@ -315,18 +315,18 @@ mod tests {
         let place = place();
         place.send(b"x", &[end.as_raw_fd()]).expect("sent");
         drop(end);
-        drop(place.receive());
+        hold_nothing_up(|| drop(place.receive()));
         let (end, another) = lingering();
         let inner = self::place();
         inner.send(b"x", &[end.as_raw_fd()]).expect("sent");
         drop(end);
         place.send(b"x", &[inner.receiver.as_fd().as_raw_fd()]).expect("sent");
         drop(inner.sender);
-        drop(inner.receiver);
+        hold_nothing_up(|| drop(inner.receiver));
         let (end, third) = lingering();
         place.send(b"x", &[end.as_raw_fd()]).expect("sent");
         drop(end);
-        drop(place.receiver);
+        hold_nothing_up(|| drop(place.receiver));
         drop((other, another, third));
     }
 

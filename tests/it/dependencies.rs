@@ -161,6 +161,23 @@ fn what_is_needed_is_brought_up_although_it_is_not_started_by_itself() {
     assert_eq!(order(&sv)[3..], ["a down", "b down", "c down"]);
 }
 
+#[test]
+fn who_has_lost_what_it_needs_lives_on_and_its_next_start_says_what_is_missing() {
+    let sv = SvDir::new();
+    let (db, app) = (service(&sv, "db", &[]), service(&sv, "app", &["dependencies.d/db"]));
+    let onit = start(&sv, UnderTest::Onit);
+    wait_order(&sv, &["db up", "app up"]);
+    let living = app.wait_up();
+    std::fs::rename(db.path(), sv.path().join(".db")).expect("renamed");
+    wait_order(&sv, &["db up", "app up", "db down"]);
+    assert_eq!((app.wait_up(), onit.stderr().as_str()), (living, ""));
+    app.write("crash", "");
+    onit.wait_said(&["onit: app: waits for db (dependencies.d), which is not there"]);
+    service(&sv, "db", &[]);
+    app.wait_other(living);
+    assert_eq!(onit.said(&["waits for db"]).len(), 1, "{}", onit.stderr());
+}
+
 /// The last one that depends on others is let go of before they are looked at again.
 #[test]
 fn who_is_held_is_stopped_when_no_link_is_left() {
