@@ -49,7 +49,7 @@ lint: format	## check the formatting, clippy and the documentation
 features:	## check that the library and each feature compile alone
 	@needs=$$($(CARGO) tree --quiet --no-default-features -e normal --depth 1 --prefix none | sed '1d; s/ .*//' | xargs); \
 	[ "$$needs" = "libc nix" ] || { echo "features: the library alone needs $$needs"; exit 1; }
-	@for features in "" init tools cli systemd serde init,tools; do \
+	@for features in "" init tools cli helpers systemd serde init,tools; do \
 	  $(CARGO) clippy --quiet --no-default-features --features "$$features" -- -D warnings || exit; done
 
 # A static binary: against musl if that target can be had, else against the C library of this machine. For another

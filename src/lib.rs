@@ -60,7 +60,8 @@
 //! Everything else here is the program `onit` and its tests, and may change in any version. Its rooms, bottom-up; an arrow
 //! never points upwards: `exit` (the exit codes), `machine` (the decisions, pure), [`wire`] (bytes and texts of the
 //! protocol, pure), `sys` (every system call, as small safe verbs), `init` (PID 1 itself, the only mutable room),
-//! [`client`], [`service_dir`], `cli` (short-lived verbs).
+//! [`client`], [`service_dir`], `tool` (options and words of other projects' tools), `helpers` (loggers and other
+//! processes beside services), `cli` (short-lived verbs).
 
 #![cfg_attr(
     not(test),
@@ -73,6 +74,9 @@ pub mod cli;
 pub mod client;
 #[doc(hidden)]
 pub mod exit;
+#[cfg(feature = "helpers")]
+#[doc(hidden)]
+pub mod helpers;
 #[cfg(feature = "init")]
 #[doc(hidden)]
 pub mod init;
@@ -81,4 +85,7 @@ pub mod machine;
 pub mod service_dir;
 #[doc(hidden)]
 pub mod sys;
+#[cfg(feature = "tools")]
+#[doc(hidden)]
+pub mod tool;
 pub mod wire;

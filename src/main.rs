@@ -70,6 +70,9 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         #[cfg(feature = "cli")]
         "shutdown" => power::shutdown(args),
         "dumb-init" => entrypoint::dumb_init::dumb_init(args),
+        #[cfg(feature = "helpers")]
+        name => return onit::helpers::tool(name, args),
+        #[cfg(not(feature = "helpers"))]
         _ => return None,
     })
 }

@@ -1,8 +1,8 @@
 //! What a program without the verbs says in place of them: as [`table`](super) does, but short.
 
-use super::print;
 use crate::exit;
 use crate::sys::say::say;
+use crate::tool::print;
 use std::ffi::OsString;
 
 /// There is none.

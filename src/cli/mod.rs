@@ -23,7 +23,6 @@ pub mod export;
 mod files;
 #[cfg(feature = "cli")]
 mod format;
-mod getopt;
 #[cfg(feature = "cli")]
 pub mod graph;
 #[cfg(feature = "cli")]
@@ -49,7 +48,6 @@ pub mod order;
 mod pidns;
 #[cfg(feature = "cli")]
 pub mod power;
-mod print;
 #[cfg(feature = "cli")]
 pub mod rescan;
 #[cfg(feature = "cli")]

@@ -15,9 +15,10 @@ mod order;
 mod speak;
 mod wait;
 
-use super::{getopt, newcomer, print};
+use super::newcomer;
 use crate::exit;
 use crate::sys::{clock, fs};
+use crate::tool::{getopt, print};
 use order::{Act, Order};
 use speak::Sv;
 use std::ffi::{OsStr, OsString};
@@ -112,7 +113,7 @@ fn words<'a>(program: &'a [u8], args: &'a [OsString], init_script: bool) -> Opti
     let mut seconds = std::env::var_os("SVWAIT").map_or(WAIT, |text| getopt::number(text.as_bytes()));
     let mut verbose = false;
     let mut options = getopt::Options::new(program, b"w:vV", args);
-    while let Some(option) = options.next() {
+    for option in options.by_ref() {
         match option.ok()? {
             (b'w', value) => (verbose, seconds) = (true, getopt::number(value)),
             (b'v', _) => verbose = true,

@@ -2,10 +2,10 @@
 //!
 //! Source: `svc.c` of daemontools 0.76.
 
-use super::getopt::Options;
-use super::print;
 use crate::exit;
 use crate::sys::{Errno, fs};
+use crate::tool::getopt::Options;
+use crate::tool::print;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -16,7 +16,7 @@ const HELP: &[u8] = b"svc options: u up, d down, o once, x exit, p pause, c cont
 pub fn svc(args: &[OsString]) -> i32 {
     let mut letters = Vec::new();
     let mut options = Options::new(b"svc", b"udopchaitkx", args);
-    while let Some(option) = options.next() {
+    for option in options.by_ref() {
         let Ok((letter, _)) = option else {
             print::stderr(&[HELP]);
             return exit::USAGE;

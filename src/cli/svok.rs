@@ -2,9 +2,9 @@
 //!
 //! Source: `svok.c` of daemontools 0.76.
 
-use super::print;
 use crate::exit;
 use crate::sys::{Errno, fs};
+use crate::tool::print;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 

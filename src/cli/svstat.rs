@@ -2,9 +2,10 @@
 //!
 //! Source: `svstat.c` of daemontools 0.76.
 
-use super::{print, svc};
+use super::svc;
 use crate::machine::Want;
 use crate::sys::{Errno, clock, fs};
+use crate::tool::print;
 use crate::wire::status::{DAEMONTOOLS_LEN, Status};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;

@@ -185,8 +185,7 @@ impl Init {
 
 /// When `since` was on the wall clock.
 pub(super) fn stamp(since: Mono, now: Mono) -> Tai {
-    let wall = clock::wall().saturating_sub(now.since(since));
-    Tai { unix: wall.as_secs().cast_signed(), nanos: wall.subsec_nanos() }
+    Tai::after_1970(clock::wall().saturating_sub(now.since(since)))
 }
 
 /// Writes what can be seen of a service to the files in `supervise`, by `put`. The record is the last of them.

@@ -21,6 +21,11 @@ pub struct Tai {
 }
 
 impl Tai {
+    /// That long after 1970.
+    pub fn after_1970(time: Duration) -> Tai {
+        Tai { unix: time.as_secs().cast_signed(), nanos: time.subsec_nanos() }
+    }
+
     /// The twelve bytes of the external TAI64N format, big-endian.
     pub fn pack(self) -> [u8; 12] {
         let mut bytes = [0; 12];
@@ -36,6 +41,11 @@ impl Tai {
             unix: u64::from_be_bytes([a, b, c, d, e, f, g, h]).wrapping_sub(LABEL).cast_signed(),
             nanos: u32::from_be_bytes([i, j, k, l]),
         }
+    }
+
+    /// The label in a log: 24 hexadecimal digits, without the `@` in front of it.
+    pub fn label(self) -> String {
+        self.pack().map(|byte| format!("{byte:02x}")).concat()
     }
 
     /// The twelve bytes that s6 would write.

@@ -13,7 +13,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init", &["machine", "wire", "sys", "exit"]),
     ("client", &["machine", "wire", "sys", "exit"]),
     ("service_dir", &["machine", "wire", "sys", "exit"]),
-    ("cli", &["client", "service_dir", "machine", "wire", "sys", "exit"]),
+    ("tool", &["wire", "sys"]),
+    ("helpers", &["tool", "client", "service_dir", "machine", "wire", "sys", "exit"]),
+    ("cli", &["helpers", "tool", "client", "service_dir", "machine", "wire", "sys", "exit"]),
 ];
 
 /// Rooms that PID 1 consists of: nothing in them may panic.

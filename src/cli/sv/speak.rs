@@ -2,10 +2,10 @@
 
 use super::Ends;
 use super::order::{Act, Order};
-use crate::cli::print;
 use crate::exit;
 use crate::machine::{Phase, Want};
 use crate::sys::{Errno, clock, fs};
+use crate::tool::print;
 use crate::wire::status::{RUNIT_LEN, Status};
 use crate::wire::tai::Tai;
 use std::ffi::OsStr;

@@ -26,8 +26,30 @@ impl<'a> Options<'a> {
         Options { program, known, words, cluster: b"" }
     }
 
-    /// The next option; `Some(Err)` when it is a wrong one, which then has been said.
-    pub fn next(&mut self) -> Option<Result<Letter<'a>, ()>> {
+    /// The words behind the options.
+    pub fn rest(&self) -> &'a [OsString] {
+        self.words
+    }
+
+    /// The letters of the next word, if it is one of options.
+    fn open_word(&mut self) -> Option<&'a [u8]> {
+        let (word, rest) = self.words.split_first()?;
+        let letters = word.as_bytes().strip_prefix(b"-").filter(|letters| !letters.is_empty())?;
+        self.words = rest;
+        (!letters.starts_with(b"-")).then_some(letters)
+    }
+
+    fn wrong(&self, what: &str, letter: u8) -> Result<Letter<'a>, ()> {
+        print::stderr(&[self.program, b": ", what.as_bytes(), b" -- ", &[letter], b"\n"]);
+        Err(())
+    }
+}
+
+/// Each option; `Err` when it is a wrong one, which then has been said.
+impl<'a> Iterator for Options<'a> {
+    type Item = Result<Letter<'a>, ()>;
+
+    fn next(&mut self) -> Option<Result<Letter<'a>, ()>> {
         let (&letter, rest) = match self.cluster.split_first() {
             Some(next) => next,
             None => self.open_word()?.split_first()?,
@@ -47,24 +69,6 @@ impl<'a> Options<'a> {
         };
         self.words = rest;
         Some(Ok((letter, value.as_bytes())))
-    }
-
-    /// The words behind the options.
-    pub fn rest(&self) -> &'a [OsString] {
-        self.words
-    }
-
-    /// The letters of the next word, if it is one of options.
-    fn open_word(&mut self) -> Option<&'a [u8]> {
-        let (word, rest) = self.words.split_first()?;
-        let letters = word.as_bytes().strip_prefix(b"-").filter(|letters| !letters.is_empty())?;
-        self.words = rest;
-        (!letters.starts_with(b"-")).then_some(letters)
-    }
-
-    fn wrong(&self, what: &str, letter: u8) -> Result<Letter<'a>, ()> {
-        print::stderr(&[self.program, b": ", what.as_bytes(), b" -- ", &[letter], b"\n"]);
-        Err(())
     }
 }
 
