@@ -18,12 +18,20 @@ pub struct Options<'a> {
     words: &'a [OsString],
     /// What is left of a word of options.
     cluster: &'a [u8],
+    /// Wrong options are not said to be so.
+    is_silent: bool,
 }
 
 impl<'a> Options<'a> {
     /// Of these words, without the program's own name.
     pub fn new(program: &'a [u8], known: &'static [u8], words: &'a [OsString]) -> Self {
-        Options { program, known, words, cluster: b"" }
+        Options { program, known, words, cluster: b"", is_silent: false }
+    }
+
+    /// What is wrong with an option is not said, as by the tools of s6, which say how they are used and nothing else.
+    pub fn silent(mut self) -> Self {
+        self.is_silent = true;
+        self
     }
 
     /// The words behind the options.
@@ -40,7 +48,9 @@ impl<'a> Options<'a> {
     }
 
     fn wrong(&self, what: &str, letter: u8) -> Result<Letter<'a>, ()> {
-        print::stderr(&[self.program, b": ", what.as_bytes(), b" -- ", &[letter], b"\n"]);
+        if !self.is_silent {
+            print::stderr(&[self.program, b": ", what.as_bytes(), b" -- ", &[letter], b"\n"]);
+        }
         Err(())
     }
 }

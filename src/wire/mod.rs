@@ -2,9 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+#[doc(hidden)]
+pub mod capability;
 pub mod cgroup;
 pub mod control;
 pub mod death_tally;
+#[doc(hidden)]
+pub mod env_file;
 #[doc(hidden)]
 pub mod initctl;
 #[doc(hidden)]
@@ -12,11 +16,15 @@ pub mod journal;
 #[doc(hidden)]
 pub mod json;
 #[doc(hidden)]
+pub mod limit;
+#[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
 pub mod notify; // wired by the readiness of services next
 #[doc(hidden)]
 pub mod reason;
+#[doc(hidden)]
+pub mod scheduling;
 #[doc(hidden)]
 pub mod select;
 pub mod settings;
