@@ -19,6 +19,7 @@ mod directory;
 mod entrypoint;
 mod environment;
 mod examples;
+mod exec;
 mod faults;
 mod images;
 mod in_containers;

@@ -11,7 +11,7 @@ mod s6;
 mod users;
 
 pub use environment::{Change, Rules};
-pub use plan::{Capabilities, Failure, Lock, Plan, Search, SoftLimit, Step, Who};
+pub use plan::{Capabilities, Failure, GroupLimits, Lock, Plan, Search, SoftLimit, Step, Who};
 pub use users::of_words;
 
 use std::ffi::OsString;

@@ -19,8 +19,8 @@ pub struct Plan {
     pub session: bool,
     /// What becomes of the environment, one after the other.
     pub environment: Vec<Change>,
-    /// Files of our control group, in this directory, and what is written to them.
-    pub group: Option<(PathBuf, Vec<(&'static str, String)>)>,
+    /// What is written to files of our control group.
+    pub group: Option<GroupLimits>,
     /// How gladly the kernel kills it when there is no memory, -1000 to 1000.
     pub oom_score: Option<i32>,
     /// A directory that becomes its root, and its working directory.
@@ -75,6 +75,14 @@ impl Who {
     fn look_up(&self) -> Result<Identity, Failure> {
         (self.look_up)(&self.word)
     }
+}
+
+/// Limits of a control group.
+pub struct GroupLimits {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Files there, and what is written to each.
+    pub files: Vec<(&'static str, String)>,
 }
 
 /// Capabilities, a bit for each.
@@ -264,9 +272,10 @@ impl Plan {
     }
 
     fn write_kernel_files(&self) -> Result<(), Failure> {
-        for (directory, (name, value)) in self.group.iter().flat_map(|(dir, files)| files.iter().map(move |f| (dir, f)))
+        for (group, (name, value)) in
+            self.group.iter().flat_map(|group| group.files.iter().map(move |file| (group, file)))
         {
-            let path = directory.join(name);
+            let path = group.directory.join(name);
             std::fs::write(&path, value)
                 .map_err(|error| Failure::with(Step::WriteGroup, path.as_os_str().as_bytes())(errno_of(&error)))?;
         }
@@ -320,7 +329,9 @@ impl Plan {
         if kept.is_some() || ambient != 0 {
             let now = capabilities::get().map_err(of_capabilities())?;
             let kept = kept.unwrap_or(u64::MAX);
-            let permitted = now.permitted & kept;
+            // Another user than root goes on as one: it opens the lock file without rights that it will not have.
+            let permitted =
+                now.permitted & kept & if identity.user.is_none_or(|user| user == 0) { u64::MAX } else { ambient };
             let inheritable = now.inheritable & kept | ambient;
             let sets = capabilities::Sets { effective: permitted, permitted, inheritable };
             capabilities::set(sets).map_err(of_capabilities())?;

@@ -23,10 +23,6 @@ const ENVUIDGID: &str = "[ -i | -D defaultuid:defaultgid:defaultgidlist ] [ -u |
 const APPLYUIDGID: &str = "[ -z ] [ -u uid ] [ -g gid ] [ -G gidlist ] [ -U ] prog...";
 const SETSID: &str = "[ -s | -b | -f | -g ] [ -i | -I | -q ] [ -d ctty ] prog...";
 
-/// What a program cannot be executed with: it was not there, or it was something else.
-const NOT_FOUND: i32 = 127;
-const NOT_EXECUTABLE: i32 = 126;
-
 /// Where s6-overlay keeps the environment of the container.
 const CONTAINER: &str = "/run/s6/container_environment";
 
@@ -335,8 +331,8 @@ fn report(program: &str, failure: &Failure) -> i32 {
     let (words, why) = (words.concat(), text(errno));
     print::stderr(&[program.as_bytes(), b": fatal: unable to ", &words, b": ", why.as_bytes(), b"\n"]);
     match failure.step {
-        Step::Run if failure.errno == Errno::ENOENT => NOT_FOUND,
-        Step::Run => NOT_EXECUTABLE,
+        Step::Run if failure.errno == Errno::ENOENT => exit::NOT_FOUND,
+        Step::Run => exit::NOT_EXECUTABLE,
         Step::Lock => exit::FAILED,
         _ => exit::SYSTEM,
     }
