@@ -19,7 +19,7 @@ pub struct Account {
     pub shell: Vec<u8>,
 }
 
-/// The user of this name; `None` if there is none. An error: the list could not be read.
+/// The user of this name; `None` if there is none. An error: the list could not be read; ENOENT: it is not there.
 pub fn user_of_name(name: &[u8]) -> Result<Option<Account>, Errno> {
     let Ok(name) = CString::new(name) else { return Ok(None) };
     Errno::clear();
@@ -54,11 +54,11 @@ fn text(text: *const c_char) -> Vec<u8> {
     if text.is_null() { Vec::new() } else { unsafe { CStr::from_ptr(text) }.to_bytes().to_vec() }
 }
 
-/// That an entry is not there is no error, whatever the C library says then (getpwnam(3)): it may not have a list at all.
+/// What the C library said when it found no entry: nothing, if it has read the lists.
 fn missing<T>() -> Result<Option<T>, Errno> {
     match Errno::last() {
-        errno @ (Errno::EIO | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Err(errno),
-        _ => Ok(None),
+        Errno::UnknownErrno => Ok(None),
+        errno => Err(errno),
     }
 }
 

@@ -137,12 +137,13 @@ fn report(failure: &Failure) -> i32 {
         _ => "unable to run",
     };
     let mut line = [b"chpst: fatal: ", what.as_bytes()].concat();
-    match failure.step {
-        Step::Close | Step::ReadVariables => line.extend([b" ", &failure.object[..]].concat()),
-        Step::UnknownUser | Step::BadNumbers => line.extend([b": ", &failure.object[..]].concat()),
-        _ if failure.object.is_empty() && failure.step != Step::Run => {}
-        _ => line.extend([b": ", &failure.object[..]].concat()),
-    }
+    let separator: Option<&[u8]> = match failure.step {
+        Step::Close | Step::ReadVariables => Some(b" "),
+        Step::OpenHere | Step::ChangeRoot | Step::Nice | Step::ReadUsers | Step::GetLimit | Step::SetLimit => None,
+        Step::SetGroups | Step::SetGroup | Step::SetUser => None,
+        _ => Some(b": "),
+    };
+    separator.into_iter().for_each(|separator| line.extend([separator, &failure.object[..]].concat()));
     if failure.errno != Errno::UnknownErrno {
         line.extend([b": ", print::why(failure.errno)].concat());
     }

@@ -103,22 +103,28 @@ pub(super) fn setlock(args: &[OsString]) -> i32 {
 /// Returns the exit code, if there is no program to become.
 pub(super) fn softlimit(args: &[OsString]) -> i32 {
     let mut options = Options::new(b"softlimit", LIMIT_OPTIONS, args);
-    match limits(&mut options, number).filter(|_| !options.rest().is_empty()) {
+    match limits(&mut options).filter(|_| !options.rest().is_empty()) {
         Some(plan) => report("softlimit", &plan.run(options.rest())),
         None => usage("softlimit", SOFTLIMIT, exit::USAGE),
     }
 }
 
 /// What the options of softlimit say, in their order. `None`: they are wrong.
-pub(super) fn limits(options: &mut Options<'_>, number: fn(&[u8]) -> Option<u64>) -> Option<Plan> {
+fn limits(options: &mut Options<'_>) -> Option<Plan> {
     let mut plan = Plan::default();
     for option in options {
         let (letter, value) = option.ok()?;
-        let soft = if value == b"=" { SoftLimit::Hard } else { SoftLimit::AtMost(number(value)?) };
-        let kinds = LIMITS.iter().filter(|(known, _)| *known == letter).flat_map(|(_, kinds)| *kinds);
-        plan.soft_limits.extend(kinds.map(|kind| (*kind, soft)));
+        add_limits(&mut plan, letter, value, number)?;
     }
     Some(plan)
+}
+
+/// Adds what one of the options says.
+pub(super) fn add_limits(plan: &mut Plan, letter: u8, value: &[u8], number: fn(&[u8]) -> Option<u64>) -> Option<()> {
+    let soft = if value == b"=" { SoftLimit::Hard } else { SoftLimit::AtMost(number(value)?) };
+    let kinds = LIMITS.iter().filter(|(known, _)| *known == letter).flat_map(|(_, kinds)| *kinds);
+    plan.soft_limits.extend(kinds.map(|kind| (*kind, soft)));
+    Some(())
 }
 
 /// Says why there is no program. Returns the exit code.
@@ -128,7 +134,7 @@ pub(super) fn report(program: &str, failure: &Failure) -> i32 {
         Step::EnterVariables => "unable to switch to directory",
         Step::OpenVariables | Step::ListVariables => "unable to read directory",
         Step::ReadVariables => "unable to read",
-        Step::ReadUsers | Step::UnknownUser => "unknown account",
+        Step::UnknownUser => "unknown account",
         Step::SetGroups | Step::SetGroup => "unable to setgid",
         Step::SetUser => "unable to setuid",
         Step::OpenLock => "unable to open",
@@ -138,7 +144,9 @@ pub(super) fn report(program: &str, failure: &Failure) -> i32 {
         _ => "unable to run",
     };
     let mut line = [program.as_bytes(), b": fatal: ", what.as_bytes()].concat();
-    if !failure.object.is_empty() || matches!(failure.step, Step::Run | Step::UnknownUser) {
+    let is_alone = matches!(failure.step, Step::OpenHere | Step::GetLimit | Step::SetLimit)
+        || matches!(failure.step, Step::SetGroups | Step::SetGroup | Step::SetUser);
+    if !is_alone {
         line.extend([b" ", &failure.object[..]].concat());
     }
     if failure.errno != Errno::UnknownErrno {

@@ -3,7 +3,7 @@
 //!
 //! Source: the files of these names there; messages as the programs print them.
 
-use super::daemontools::{LIMIT_OPTIONS, limits, usage};
+use super::daemontools::{LIMIT_OPTIONS, add_limits, usage};
 use super::environment::{Change, Rules, S6};
 use super::plan::{Failure, Lock, Plan, Search, Step, Who};
 use super::users::Identity;
@@ -62,7 +62,7 @@ fn of_numbers(word: &[u8]) -> Result<Identity, Failure> {
 }
 
 fn of_name(word: &[u8]) -> Result<Identity, Failure> {
-    let account = account(word)?.ok_or_else(|| Failure::plain(Step::UnknownUser, word))?;
+    let account = account(word).ok_or_else(|| Failure::plain(Step::UnknownUser, word))?;
     Ok(identity(account.user, account.group, &credentials::groups_of(&account)))
 }
 
@@ -74,8 +74,9 @@ fn identity(user: u32, group: u32, others: &[u32]) -> Identity {
     Identity { user: some(user), group: some(group), groups: Some(groups), account: None }
 }
 
-fn account(name: &[u8]) -> Result<Option<Account>, Failure> {
-    credentials::user_of_name(name).map_err(Failure::of(Step::ReadUsers))
+/// Whatever keeps us from finding it, s6 has one word for it.
+fn account(name: &[u8]) -> Option<Account> {
+    credentials::user_of_name(name).unwrap_or_default()
 }
 
 // s6-envuidgid
@@ -93,7 +94,7 @@ enum What {
 pub(super) fn envuidgid(args: &[OsString]) -> i32 {
     let wrong = || usage("s6-envuidgid", ENVUIDGID, exit::USAGE);
     let (mut what, mut numeric, mut defaults) = (What::Account, false, None);
-    let mut options = Options::new(b"s6-envuidgid", b"ugBniD:", args).silent();
+    let mut options = Options::new(b"s6-envuidgid", b"ugBniD:", args).of_s6();
     for option in &mut options {
         match option {
             Ok((b'u', _)) => what = What::User,
@@ -147,12 +148,12 @@ fn exported(word: &[u8], what: What, numeric: bool, defaults: Option<Numbers>) -
         What::Account | What::User => [Some(word), None],
     };
     if let Some(name) = second {
-        let found = credentials::group_of_name(name).map_err(Failure::of(Step::ReadUsers))?;
+        let found = credentials::group_of_name(name).unwrap_or_default();
         let found = found.or_else(|| whole(name).filter(|_| numeric));
         group = found.or((!insists).then_some(group)).ok_or_else(|| Failure::plain(Step::UnknownGroup, name))?;
     }
     if let Some(name) = first {
-        match account(name)? {
+        match account(name) {
             Some(account) => {
                 user = account.user;
                 if what == What::Account {
@@ -180,7 +181,7 @@ fn exported(word: &[u8], what: What, numeric: bool, defaults: Option<Numbers>) -
 pub(super) fn envdir(args: &[OsString]) -> i32 {
     let wrong = || usage("s6-envdir", "[ -I | -i ] [ -n ] [ -f ] [ -L ] [ -c nullchar ] dir prog...", exit::USAGE);
     let mut rules = S6 { insists: true, keeps_blanks: false, whole: false, nul: b'\n' };
-    let mut options = Options::new(b"s6-envdir", b"IinfLc:", args).silent();
+    let mut options = Options::new(b"s6-envdir", b"IinfLc:", args).of_s6();
     for option in &mut options {
         match option {
             Ok((b'I', _)) => rules.insists = false,
@@ -204,12 +205,18 @@ pub(super) fn envdir(args: &[OsString]) -> i32 {
 
 /// Returns the exit code, if there is no program to become.
 pub(super) fn softlimit(args: &[OsString]) -> i32 {
-    let mut options = Options::new(b"s6-softlimit", LIMIT_OPTIONS, args).silent();
-    match limits(&mut options, whole::<u64>).filter(|_| !options.rest().is_empty()) {
-        Some(limits) => {
-            report("s6-softlimit", &Plan { search: Search::OursWithoutEmpty, ..limits }.run(options.rest()))
+    let mut options = Options::new(b"s6-softlimit", LIMIT_OPTIONS, args).of_s6();
+    let mut plan = plan();
+    let wrong = || usage("s6-softlimit", SOFTLIMIT, exit::USAGE);
+    // It takes no notice of options that it does not know.
+    for (letter, value) in (&mut options).flatten() {
+        if add_limits(&mut plan, letter, value, whole).is_none() {
+            return wrong();
         }
-        None => usage("s6-softlimit", SOFTLIMIT, exit::USAGE),
+    }
+    match options.rest() {
+        [] => wrong(),
+        command => report("s6-softlimit", &plan.run(command)),
     }
 }
 
@@ -217,7 +224,7 @@ pub(super) fn softlimit(args: &[OsString]) -> i32 {
 pub(super) fn setlock(args: &[OsString]) -> i32 {
     let wrong = || usage("s6-setlock", "[ -r | -w ] [ -n | -N | -t timeout ] lockfile prog...", exit::USAGE);
     let (mut kind, mut wait) = (lock::Lock::Exclusive, Wait::Forever);
-    let mut options = Options::new(b"s6-setlock", b"nNrwt:", args).silent();
+    let mut options = Options::new(b"s6-setlock", b"nNrwt:", args).of_s6();
     for option in &mut options {
         match option {
             Ok((b'n', _)) => wait = Wait::Never,
@@ -249,7 +256,7 @@ enum Insists {
 /// Returns the exit code, if there is no program to become.
 pub(super) fn setsid(args: &[OsString]) -> i32 {
     let (mut what, mut insists, mut terminal) = (b's', Insists::Warning, 0);
-    let mut options = Options::new(b"s6-setsid", b"sbfgiIqd:", args).silent();
+    let mut options = Options::new(b"s6-setsid", b"sbfgiIqd:", args).of_s6();
     for option in &mut options {
         match option {
             Ok((b'i', _)) => insists = Insists::Fatal,
@@ -304,7 +311,7 @@ fn text(errno: Errno) -> String {
 
 /// Says why there is no program. Returns the exit code.
 fn report(program: &str, failure: &Failure) -> i32 {
-    let (mut program, object) = (program, &failure.object);
+    let object = &failure.object;
     let (words, errno): (Vec<&[u8]>, _) = match (failure.step, failure.errno) {
         (Step::BadNumbers, _) => return usage("s6-applyuidgid", APPLYUIDGID, exit::USAGE),
         (Step::UnknownUser | Step::UnknownGroup, _) => {
@@ -322,10 +329,6 @@ fn report(program: &str, failure: &Failure) -> i32 {
         (Step::SetUser, errno) => (vec![b"setuid"], errno),
         (Step::GetLimit, errno) => (vec![b"getrlimit"], errno),
         (Step::SetLimit, errno) => (vec![b"setrlimit"], errno),
-        (Step::ReadUsers, errno) => {
-            program = "s6-envuidgid";
-            (vec![b"read the list of users"], errno)
-        }
         (_, errno) => (vec![b"exec ", object], errno),
     };
     let (words, why) = (words.concat(), text(errno));

@@ -56,9 +56,14 @@ fn read<T>(result: Result<T, Errno>) -> Result<T, Failure> {
     result.map_err(Failure::of(Step::ReadUsers))
 }
 
+/// The same, where a list that is not there is as good as an empty one.
+fn read_any<T>(result: Result<Option<T>, Errno>) -> Result<Option<T>, Failure> {
+    if result.as_ref().is_err_and(|errno| *errno == Errno::ENOENT) { Ok(None) } else { read(result) }
+}
+
 /// A user as setuidgid takes it: a name, with its own group and no other.
 pub(super) fn of_account(word: &[u8]) -> Result<Identity, Failure> {
-    let account = read(credentials::user_of_name(word))?;
+    let account = credentials::user_of_name(word).unwrap_or_default(); // whatever it is, it has one word for it
     let account = account.ok_or_else(|| Failure::plain(Step::UnknownUser, word))?;
     Ok(Identity::with(account.user, vec![account.group], Some(account)))
 }
@@ -113,7 +118,9 @@ pub fn of_words(word: &[u8]) -> Result<Identity, Failure> {
     let user = words.next().unwrap_or_default();
     let account = match number(user) {
         Some(user) => credentials::user_of_id(user).unwrap_or_default(), // it needs no list
-        None => Some(read(credentials::user_of_name(user))?.ok_or_else(|| Failure::plain(Step::UnknownUser, user))?),
+        None => {
+            Some(read_any(credentials::user_of_name(user))?.ok_or_else(|| Failure::plain(Step::UnknownUser, user))?)
+        }
     };
     let mut groups = words.map(group).collect::<Result<Vec<_>, _>>()?;
     if groups.is_empty() {
@@ -129,7 +136,7 @@ pub fn of_words(word: &[u8]) -> Result<Identity, Failure> {
 pub(super) fn group(word: &[u8]) -> Result<u32, Failure> {
     match number(word) {
         Some(number) => Ok(number),
-        None => read(credentials::group_of_name(word))?.ok_or_else(|| Failure::plain(Step::UnknownGroup, word)),
+        None => read_any(credentials::group_of_name(word))?.ok_or_else(|| Failure::plain(Step::UnknownGroup, word)),
     }
 }
 
