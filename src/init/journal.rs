@@ -238,6 +238,10 @@ fn record(slot: &Slot) -> Record {
         LogPipe::Alone => (Kind::Alone, None),
         LogPipe::Producer { logger, pipe } => (Kind::Producer(*logger as u32), number(pipe)),
         LogPipe::Logger { producer, pipe } => (Kind::Logger(*producer as u32), Some(pipe.as_raw_fd())),
+        LogPipe::Writer { logger, pipe } => {
+            (Kind::Writer(logger.map_or(u32::MAX, |logger| logger as u32)), Some(pipe.as_raw_fd()))
+        }
+        LogPipe::Shared { pipe } => (Kind::Alone, Some(pipe.as_raw_fd())),
     };
     Record {
         kind,

@@ -163,6 +163,18 @@ pub enum LogPipe {
         /// What it reads from.
         pipe: OwnedFd,
     },
+    /// Its logger is a service of its own, and may be that of others.
+    Writer {
+        /// Which one; `None` as long as that is not there.
+        logger: Option<SlotId>,
+        /// The standard input of that one; ours to write.
+        pipe: OwnedFd,
+    },
+    /// It is a service of its own, to which others write.
+    Shared {
+        /// What it reads from.
+        pipe: OwnedFd,
+    },
 }
 
 impl Slot {
@@ -231,7 +243,7 @@ impl Slot {
     /// What the rules for a service and its logger have to know of it.
     pub fn member(&self) -> Member<SlotId> {
         let link = match &self.log_pipe {
-            LogPipe::Alone => LogLink::None,
+            LogPipe::Alone | LogPipe::Writer { .. } | LogPipe::Shared { .. } => LogLink::None,
             LogPipe::Producer { logger, pipe } => LogLink::Producer { logger: *logger, is_open: pipe.is_some() },
             LogPipe::Logger { producer, .. } => LogLink::Logger { of: *producer },
         };

@@ -187,6 +187,8 @@ pub enum Kind {
     Producer(u32),
     /// It is the logger of this one.
     Logger(u32),
+    /// It writes to this service, as others may. That one is [alone](Kind::Alone), and has a pipe.
+    Writer(u32),
 }
 
 /// The descriptors of a service, in the order of the record.
@@ -633,6 +635,8 @@ fields! {
         has_extra: Place::bits(0, 5, 1),
         /// It depends on others, by its files.
         has_links: Place::bits(0, 6, 1),
+        /// Others may have the same logger.
+        shares: Place::bits(0, 7, 1),
         /// It is an instance of a template.
         is_instance: Place::bits(0, 20, 1),
         /// To how many instances that was scaled, and one.
@@ -666,6 +670,7 @@ impl Record {
             Kind::Alone => (0, 0),
             Kind::Producer(logger) => (1, logger),
             Kind::Logger(producer) => (2, producer),
+            Kind::Writer(logger) => (1, logger),
         };
         let (fds, stamp) = (self.fds, self.shown.unwrap_or_default());
         let own = OwnFields {
@@ -675,6 +680,7 @@ impl Record {
             shown: self.shown.is_some().into(),
             has_extra: self.has_extra.into(),
             has_links: self.has_links.into(),
+            shares: matches!(self.kind, Kind::Writer(_)).into(),
             partner: partner.into(),
             device: self.id.0,
             inode: self.id.1,
@@ -704,6 +710,7 @@ impl Record {
         let partner = u32::try_from(own.partner).ok()?;
         let kind = match own.kind {
             0 => Kind::Alone,
+            1 if own.shares != 0 => Kind::Writer(partner),
             1 => Kind::Producer(partner),
             2 => Kind::Logger(partner),
             _ => return None,
@@ -776,6 +783,11 @@ mod tests {
         assert_eq!(entry(&words, 1), Entry::Record(record(2, 10)));
         erase(&words, 1);
         assert_eq!(entry(&words, 1), Entry::Empty);
+        for kind in [Kind::Alone, Kind::Logger(7), Kind::Writer(7), Kind::Writer(u32::MAX)] {
+            let record = Record { kind, ..record(2, 10) };
+            write(&words, 1, &record);
+            assert_eq!(entry(&words, 1), Entry::Record(record));
+        }
     }
 
     #[test]
