@@ -17,6 +17,7 @@ use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
 use crate::machine::{Effect, Event, Exit, Mono, Phase, Pid, Refusal, Signal, Want};
 use crate::sys::fs::FileId;
+use crate::sys::kept::Kept;
 use crate::sys::manager::Manager;
 use crate::sys::rescue::{self, Claims};
 use crate::sys::spawn::Spawner;
@@ -216,7 +217,11 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
                 let service =
                     |role| Service::remembered(config.personality.service, role, record.memory, extra, history.clone());
                 match slot(&record, name(&record, at, config), service, &mut claims) {
-                    Some(slot) => _ = slots.insert(at, slot),
+                    Some(mut slot) => {
+                        let kept = journal::kept(words, at).filter(|_| record.has_kept);
+                        slot.kept = kept.and_then(|fd| claims.claim(fd)).map(Kept::restore);
+                        slots.insert(at, slot);
+                    }
                     None => lost += 1,
                 }
             }
@@ -228,6 +233,7 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
         .filter(|at| kept.binary_search(at).is_err())
         .for_each(|at| journal.erase(at));
     claims.close_the_rest();
+    slots.values_mut().for_each(Slot::look_at_kept);
     Handover { journal, care, slots, mirror, watchdog, lost: Some(lost) }
 }
 
@@ -616,7 +622,7 @@ impl Init {
             return;
         }
         self.wait_for_exec();
-        self.forget_all_stored();
+        self.forget_what_is_not_kept();
         self.commit();
         journal.set(Field::Cause, journal::UPGRADE);
         let program = journal::text(journal.words(), journal::PROGRAM);

@@ -8,6 +8,7 @@ use crate::machine::fleet::{LogLink, Member};
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, ServiceState, View};
 use crate::sys::fs::{self, FileId};
+use crate::sys::kept::Kept;
 use crate::sys::notify::Receiver;
 use crate::wire::svdir::template_and_instance;
 use crate::wire::tai::Tai;
@@ -79,6 +80,8 @@ pub struct Slot {
     pub said: Option<Box<Said>>,
     /// What it has here from one `run` to the next.
     pub stored: Option<Box<Store>>,
+    /// Both, for the supervisor that goes on after us.
+    pub kept: Option<Kept>,
     /// What `supervise/status` says.
     pub published: Option<(View, Tai)>,
     /// When what of `supervise` could not be opened is tried again.
@@ -191,6 +194,7 @@ impl Slot {
             ready_link: None,
             said: None,
             stored: None,
+            kept: None,
             published: None,
             reopen_at: None,
             rewrite_at: None,
@@ -291,6 +295,7 @@ struct Graveyard {
     slots: Vec<Slot>,
     descriptors: Vec<OwnedFd>,
     ready_links: Vec<ReadyLink>,
+    kept: Vec<Kept>,
 }
 
 impl Table {
@@ -345,6 +350,11 @@ impl Table {
     /// These are held no longer.
     pub fn bury(&mut self, descriptors: impl IntoIterator<Item = OwnedFd>) {
         self.graveyard.descriptors.extend(descriptors);
+    }
+
+    /// The same of what was kept.
+    pub fn bury_kept(&mut self, kept: Option<Kept>) {
+        self.graveyard.kept.extend(kept);
     }
 
     /// From now on `run` says by this that it is ready, and not by what it had for that before.
