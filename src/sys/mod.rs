@@ -8,11 +8,12 @@ pub mod clock;
 pub mod credentials;
 pub mod foreground;
 pub mod fs;
+pub mod kept;
 pub mod limits;
 pub mod lock;
 pub mod manager;
 pub mod message;
-pub mod notify; // wired by the readiness of services next
+pub mod notify;
 pub mod poll;
 pub mod process;
 pub mod program;
