@@ -106,13 +106,9 @@ impl Drop for Alarm {
 }
 
 fn set_timer(first: Duration, then: Duration) -> libc::c_int {
-    let value = |time: Duration| libc::timeval {
-        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_usec: libc::suseconds_t::from(time.subsec_micros() as i32),
-    };
-    let timer = libc::itimerval { it_value: value(first), it_interval: value(then) };
-    // SAFETY: setitimer(2) reads the timer only. A system call, since the C library's types differ.
-    unsafe {
-        libc::syscall(libc::SYS_setitimer, 0, &raw const timer, ptr::null_mut::<libc::itimerval>()) as libc::c_int
-    }
+    let seconds = |time: Duration| libc::c_long::try_from(time.as_secs()).unwrap_or(libc::c_long::MAX);
+    let micros = |time: Duration| libc::c_long::from(time.subsec_micros().cast_signed());
+    let timer = [seconds(then), micros(then), seconds(first), micros(first)]; // struct itimerval
+    // SAFETY: setitimer(2) reads the four numbers only. A system call, since the C library's types differ.
+    unsafe { libc::syscall(libc::SYS_setitimer, 0, timer.as_ptr(), ptr::null_mut::<libc::c_long>()) as libc::c_int }
 }
