@@ -2,15 +2,16 @@
 //! the service, probes, timers. PID 1 knows nothing of them but that they are programs.
 #![forbid(unsafe_code)]
 
+mod log;
 mod tai64n;
 
 use std::ffi::OsString;
 
 /// The tools of other projects that are helpers, by their names. `None` if it is none of them.
-pub fn tool(name: &str, _args: &[OsString]) -> Option<i32> {
+pub fn tool(name: &str, args: &[OsString]) -> Option<i32> {
     Some(match name {
         "tai64n" => tai64n::tai64n(),
         "tai64nlocal" => tai64n::tai64nlocal(),
-        _ => return None,
+        name => return log::tool(name, args),
     })
 }

@@ -13,6 +13,8 @@ pub mod poll;
 pub mod process;
 pub mod published;
 mod raw;
+#[cfg(feature = "helpers")]
+pub mod regex;
 pub mod rescue;
 pub mod say;
 pub mod screen;

@@ -12,6 +12,12 @@ pub mod journal;
 #[doc(hidden)]
 pub mod json;
 #[doc(hidden)]
+pub mod log_pattern;
+#[doc(hidden)]
+pub mod log_script;
+#[doc(hidden)]
+pub mod log_time;
+#[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
 pub mod notify; // wired by the readiness of services next
@@ -22,6 +28,8 @@ pub mod select;
 pub mod settings;
 pub mod status;
 pub mod svdir;
+#[doc(hidden)]
+pub mod svlogd;
 pub mod tai;
 pub mod watchdog;
 mod word;
