@@ -263,13 +263,14 @@ impl Directory {
         self.info("processed", &format!("/{done}"));
     }
 
-    /// Removes what processors left, and one file if there are too many.
+    /// Removes what processors left, and one file if there are too many. Those that wait for a processor do not count.
     fn remove_oldest(&mut self) {
         let names = match closed_files(|length| length == NAME) {
             Ok(names) => names,
             Err(error) => return self.warn("unable to read directory", &error),
         };
-        let (unfinished, closed): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.ends_with('t'));
+        let (unfinished, rest): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.ends_with('t'));
+        let closed: Vec<_> = rest.into_iter().filter(|name| name.ends_with('s')).collect();
         let running = self.processor.as_ref().map(|running| ending(&running.file, 't'));
         for name in unfinished.iter().filter(|name| Some(*name) != running.as_ref()) {
             if let Err(error) = std::fs::remove_file(name) {
