@@ -2,7 +2,7 @@
 //! the service, probes, timers. PID 1 knows nothing of them but that they are programs.
 #![forbid(unsafe_code)]
 
-mod log;
+pub mod log;
 mod tai64n;
 
 use std::ffi::OsString;

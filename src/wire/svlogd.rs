@@ -79,7 +79,12 @@ impl Default for Config {
 impl Config {
     /// Reads it. Beside the config, what svlogd warns of: what is wrong, and the text.
     pub fn parse(text: &[u8]) -> (Config, Vec<(&'static str, Vec<u8>)>) {
-        let (mut config, mut warnings) = (Config::default(), Vec::new());
+        Config::default().with(text)
+    }
+
+    /// The same, where what the file does not say is as it is here.
+    pub fn with(self, text: &[u8]) -> (Config, Vec<(&'static str, Vec<u8>)>) {
+        let (mut config, mut warnings) = (self, Vec::new());
         let mut rest = text;
         while rest.len() > 1 {
             // A last line of one byte without a newline is not looked at.

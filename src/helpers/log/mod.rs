@@ -6,13 +6,20 @@
 mod current;
 mod cyclog;
 mod engine;
+mod json;
 mod lines;
+mod logger;
 mod multilog;
+mod named_file;
 mod processor;
 mod rotation;
 mod s6_log;
 mod svlogd;
 mod waiting;
+
+pub use crate::wire::log_time::Format;
+pub use logger::{Settings, logger};
+pub use named_file::Retention;
 
 use std::ffi::OsString;
 

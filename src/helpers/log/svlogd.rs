@@ -1,6 +1,6 @@
 //! `svlogd`, as Debian's runit 2.1.2 has it; onit-compat(7) says what is different.
 
-mod directory;
+pub mod directory;
 
 use super::current::{HIGH_WATER, flush};
 use super::engine::{Program, TROUBLE, run};
@@ -11,7 +11,7 @@ use crate::sys::{clock, fs};
 use crate::tool::getopt::{Options, number};
 use crate::tool::print;
 use crate::wire::log_time::{self, Format};
-use crate::wire::svlogd::Selected;
+use crate::wire::svlogd::{Config, Selected};
 use directory::{Common, Directory};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -42,7 +42,8 @@ pub fn svlogd(args: &[OsString]) -> i32 {
         Ok(waiter) => waiter,
         Err(errno) => return fatal("unable to wait: ", print::why(errno)),
     };
-    let common = Common { home, is_verbose: settings.is_verbose, length: settings.length };
+    let (is_verbose, length, defaults) = (settings.is_verbose, settings.length, Config::default());
+    let common = Common { program: "svlogd", defaults, home, is_verbose, length };
     let directories = names.iter().map(|_| None).collect();
     let kept = names.iter().map(|_| Vec::new()).collect();
     let writers = Writers { settings, directories, errors: Vec::new(), line: Vec::new(), stamp: Stamp::default() };
@@ -240,13 +241,15 @@ struct Writers {
 
 /// The time stamp of the last line: that of the next one is the same if both were read at once.
 #[derive(Default)]
-struct Stamp {
+pub struct Stamp {
     of: Option<Duration>,
-    text: Vec<u8>,
+    /// As it stands in front of the line.
+    pub text: Vec<u8>,
 }
 
 impl Stamp {
-    fn renew(&mut self, format: Format, of: Duration) {
+    /// Makes it that of this time.
+    pub fn renew(&mut self, format: Format, of: Duration) {
         if self.of != Some(of) {
             self.text.clear();
             log_time::push(&mut self.text, format, of);

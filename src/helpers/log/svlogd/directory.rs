@@ -1,4 +1,4 @@
-//! A log directory of svlogd: its files, their names and modes.
+//! A log directory as svlogd keeps it: its files, their names and modes.
 //!
 //! Source: svlogd(8), `svlogd.c` of runit 2.1.2, and what the real one left behind.
 
@@ -33,10 +33,8 @@ const NAME: usize = 27;
 pub struct Directory {
     name: Vec<u8>,
     dir: OwnedFd,
-    /// Where relative paths begin.
-    home: Rc<OwnedFd>,
+    common: Common,
     _lock: OwnedFd,
-    is_verbose: bool,
     /// Its file `config`.
     pub config: Config,
     current: Current,
@@ -59,9 +57,13 @@ pub struct Processor {
     file: String,
 }
 
-/// What all directories of a svlogd have in common.
+/// What all directories of a logger have in common.
 #[derive(Clone)]
 pub struct Common {
+    /// Its name, for its lines.
+    pub program: &'static str,
+    /// What counts where `config` says nothing.
+    pub defaults: Config,
     /// Where relative paths begin.
     pub home: Rc<OwnedFd>,
     /// What is done is said.
@@ -75,7 +77,7 @@ impl Directory {
     /// it was closed goes on.
     pub fn open(name: &[u8], common: &Common, running: Option<Processor>, waiter: &mut Waiter) -> Option<Directory> {
         let warn = |what: &str, error: io::Error| {
-            print::stderr(&[b"svlogd: warning: ", what.as_bytes(), b": ", name, b": ", why(&error), b"\n"]);
+            print::stderr(&[common.program.as_bytes(), b": warning: ", what.as_bytes(), b": ", name, b": ", why(&error), b"\n"]);
         };
         let dir = fs::open_dir(fs::HERE, OsStr::from_bytes(name));
         let dir = dir.map_err(|errno| warn("unable to open log directory", errno.into())).ok()?;
@@ -96,13 +98,14 @@ impl Directory {
         let lock = fs::lock(fs::HERE, "lock").map_err(|errno| ("unable to lock directory", errno.into()))?;
         let info = |what: &str, file: &str| {
             if common.is_verbose {
-                print::stderr(&[b"svlogd: info: ", what.as_bytes(), b": ", name, file.as_bytes(), b"\n"]);
+                let program = common.program.as_bytes();
+                print::stderr(&[program, b": info: ", what.as_bytes(), b": ", name, file.as_bytes(), b"\n"]);
             }
         };
-        let config = read_config(name, &info);
+        let config = read_config(name, common, &info);
         let size = match std::fs::metadata(CURRENT) {
             Ok(found) if found.size() > 0 && found.mode() & COMPLETE_BIT == 0 => {
-                let line = || pausing("unable to rename current", name);
+                let line = || common.pausing("unable to rename current", name);
                 let rename = || std::fs::rename(CURRENT, fresh_name('u', false));
                 let stopped = |_| ("unable to rename current", Errno::EINTR.into());
                 waiter.insist(line, PAUSE, rename).map_err(stopped)?;
@@ -122,9 +125,8 @@ impl Directory {
         let mut opened = Directory {
             name: name.to_vec(),
             dir,
-            home: common.home.clone(),
+            common: common.clone(),
             _lock: lock,
-            is_verbose: common.is_verbose,
             too_old: (!config.age.is_zero()).then(|| clock::now().after(config.age)),
             config,
             current: Current { file, size: size.unwrap_or(0), waiting, chunks, rule, is_full: false },
@@ -173,14 +175,14 @@ impl Directory {
     /// Closes it: the file is complete. What still waits is handed back, and the processor.
     pub fn close(mut self, waiter: &mut Waiter) -> (Vec<u8>, Option<Processor>) {
         self.info("close", "");
-        let name = self.name.clone();
+        let (name, common) = (self.name.clone(), self.common.clone());
         let _ = waiter.insist(
-            || pausing("unable to fsync current logfile", &name),
+            || common.pausing("unable to fsync current logfile", &name),
             PAUSE,
             || self.current.file.sync_all(),
         );
         let _ = waiter.insist(
-            || pausing("unable to set mode of current", &name),
+            || common.pausing("unable to set mode of current", &name),
             PAUSE,
             || set_open_mode(&self.current.file, COMPLETE),
         );
@@ -207,18 +209,20 @@ impl Directory {
     fn within<T>(&mut self, act: impl FnOnce(&mut Directory) -> T) -> T {
         let _ = fs::return_to(&self.dir);
         let result = act(self);
-        let _ = fs::return_to(&self.home);
+        let _ = fs::return_to(&self.common.home);
         result
     }
 
     fn info(&self, what: &str, file: &str) {
-        if self.is_verbose {
-            print::stderr(&[b"svlogd: info: ", what.as_bytes(), b": ", &self.name, file.as_bytes(), b"\n"]);
+        if self.common.is_verbose {
+            let program = self.common.program.as_bytes();
+            print::stderr(&[program, b": info: ", what.as_bytes(), b": ", &self.name, file.as_bytes(), b"\n"]);
         }
     }
 
     fn warn(&self, what: &str, error: &io::Error) {
-        print::stderr(&[b"svlogd: warning: ", what.as_bytes(), b": ", &self.name, b": ", why(error), b"\n"]);
+        let program = self.common.program.as_bytes();
+        print::stderr(&[program, b": warning: ", what.as_bytes(), b": ", &self.name, b": ", why(error), b"\n"]);
     }
 
     /// Starts it on the oldest file that waits for it. Those that a crash left are not among them: they are not complete.
@@ -242,7 +246,8 @@ impl Directory {
     fn processed(&mut self, file: &str, exit: Exit) {
         let (output, done) = (ending(file, 't'), ending(file, 's'));
         if exit != Exit::Code(0) {
-            print::stderr(&[b"svlogd: warning: processor failed, restart: ", &self.name, b"\n"]);
+            let program = self.common.program.as_bytes();
+            print::stderr(&[program, b": warning: processor failed, restart: ", &self.name, b"\n"]);
             let _ = std::fs::remove_file(output);
             self.retry = Some(clock::now().after(PROCESSOR_RETRY));
             return;
@@ -296,35 +301,35 @@ impl Directory {
     }
 
     fn rotate_here(&mut self, waiter: &mut Waiter) -> Result<(), Stop> {
-        let name = self.name.clone();
+        let (name, common) = (self.name.clone(), self.common.clone());
         if self.closed_as.is_none() {
             let letter = if self.config.processor.is_some() { 'u' } else { 's' };
             waiter.insist(
-                || pausing("unable to fsync current logfile", &name),
+                || common.pausing("unable to fsync current logfile", &name),
                 PAUSE,
                 || self.current.file.sync_all(),
             )?;
             waiter.insist(
-                || pausing("unable to set mode of current", &name),
+                || common.pausing("unable to set mode of current", &name),
                 PAUSE,
                 || set_open_mode(&self.current.file, COMPLETE),
             )?;
             let closed = waiter.insist(
-                || pausing("unable to rename current", &name),
+                || common.pausing("unable to rename current", &name),
                 PAUSE,
                 || {
                     let closed = fresh_name(letter, false);
                     std::fs::rename(CURRENT, &closed).map(|()| closed)
                 },
             )?;
-            if self.is_verbose {
+            if self.common.is_verbose {
                 let what = format!("/current {closed} {}\n", self.current.size);
-                print::stderr(&[b"svlogd: info: rename: ", &name, what.as_bytes()]);
+                print::stderr(&[self.common.program.as_bytes(), b": info: rename: ", &name, what.as_bytes()]);
             }
             self.closed_as = Some(closed);
         }
         let file = waiter.insist(
-            || pausing("unable to create new current", &name),
+            || common.pausing("unable to create new current", &name),
             PAUSE,
             || {
                 let file = append(CURRENT, 0o600)?;
@@ -374,8 +379,8 @@ impl Rotating for Directory {
             let Some(oldest) = closed.first().filter(|_| closed.len() as u64 > here.config.keep_when_full) else {
                 return false;
             };
-            let line = [b"svlogd: warning: out of disk space, delete: ", &*here.name, b"/", oldest.as_bytes(), b"\n"];
-            print::stderr(&line);
+            let what = b": warning: out of disk space, delete: ";
+            print::stderr(&[here.common.program.as_bytes(), what, &here.name, b"/", oldest.as_bytes(), b"\n"]);
             match std::fs::remove_file(oldest) {
                 Ok(()) => true,
                 Err(error) => {
@@ -387,12 +392,14 @@ impl Rotating for Directory {
     }
 
     fn cannot_write(&mut self, waiter: &mut Waiter, error: &io::Error) -> Result<(), Stop> {
-        waiter.fails(pausing("unable to write to current", &self.name), error, PAUSE)
+        waiter.fails(self.common.pausing("unable to write to current", &self.name), error, PAUSE)
     }
 }
 
-fn pausing(what: &str, name: &[u8]) -> Vec<u8> {
-    [b"svlogd: pausing: ", what.as_bytes(), b": ", name, b": "].concat()
+impl Common {
+    fn pausing(&self, what: &str, name: &[u8]) -> Vec<u8> {
+        [self.program.as_bytes(), b": pausing: ", what.as_bytes(), b": ", name, b": "].concat()
+    }
 }
 
 /// The same name with another letter at its end.
@@ -404,19 +411,20 @@ fn ending(name: &str, letter: char) -> String {
 }
 
 /// A file that is missing says nothing; of one that cannot be read that is said.
-fn read_config(name: &[u8], info: &impl Fn(&str, &str)) -> Config {
+fn read_config(name: &[u8], common: &Common, info: &impl Fn(&str, &str)) -> Config {
+    let (program, defaults) = (common.program.as_bytes(), common.defaults.clone());
     let text = match std::fs::read("config") {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Config::default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return defaults,
         Err(error) => {
-            print::stderr(&[b"svlogd: warning: unable to read config: ", name, b": ", why(&error), b"\n"]);
-            return Config::default();
+            print::stderr(&[program, b": warning: unable to read config: ", name, b": ", why(&error), b"\n"]);
+            return defaults;
         }
     };
     info("read", "/config");
-    let (config, warnings) = Config::parse(&text);
+    let (config, warnings) = defaults.with(&text);
     for (what, text) in warnings {
-        print::stderr(&[b"svlogd: warning: ", what.as_bytes(), b": ", &text, b"\n"]);
+        print::stderr(&[program, b": warning: ", what.as_bytes(), b": ", &text, b"\n"]);
     }
     config
 }
