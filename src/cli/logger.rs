@@ -10,8 +10,10 @@ use std::path::PathBuf;
 /// read.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
-#[argh(note = "Without --file and --dir, lines go to standard output. HUP or USR1: open the file anew; ALRM: close it and
-begin another one; TERM: write what was read, and end. SIZE is in bytes, or with k, m or g behind it.")]
+#[argh(
+    note = "Without --file and --dir, lines go to standard output. HUP or USR1: open the file anew; ALRM: close it and
+begin another one; TERM: write what was read, and end. SIZE is in bytes, or with k, m or g behind it."
+)]
 pub struct LoggerVerb {
     /// this file; closed ones are FILE.1, FILE.2, …
     #[argh(option)]

@@ -18,12 +18,18 @@ pub struct Options<'a> {
     words: &'a [OsString],
     /// What is left of a word of options.
     cluster: &'a [u8],
+    is_silent: bool,
 }
 
 impl<'a> Options<'a> {
     /// Of these words, without the program's own name.
     pub fn new(program: &'a [u8], known: &'static [u8], words: &'a [OsString]) -> Self {
-        Options { program, known, words, cluster: b"" }
+        Options { program, known, words, cluster: b"", is_silent: false }
+    }
+
+    /// The same as the tools of s6 read them: what is wrong is not said.
+    pub fn silent(known: &'static [u8], words: &'a [OsString]) -> Self {
+        Options { is_silent: true, ..Options::new(b"", known, words) }
     }
 
     /// The words behind the options.
@@ -40,7 +46,9 @@ impl<'a> Options<'a> {
     }
 
     fn wrong(&self, what: &str, letter: u8) -> Result<Letter<'a>, ()> {
-        print::stderr(&[self.program, b": ", what.as_bytes(), b" -- ", &[letter], b"\n"]);
+        if !self.is_silent {
+            print::stderr(&[self.program, b": ", what.as_bytes(), b" -- ", &[letter], b"\n"]);
+        }
         Err(())
     }
 }

@@ -96,7 +96,7 @@ fn multilog_words(rng: &mut Rng) -> Vec<String> {
 }
 
 /// Runs a logger twice on the same input, and tells what it left and said.
-fn run(root: &Path, program: &[&str], words: &[String], config: &str, text: &[u8]) -> impl PartialEq + std::fmt::Debug {
+fn run(root: &Path, program: &[&str], words: &[String], config: &str, text: &[u8]) -> impl PartialEq + use<> {
     let _ = fs::remove_dir_all(root);
     fs::create_dir_all(root).expect("mkdir");
     if words.last().is_some_and(|word| word == "d") {
@@ -120,11 +120,8 @@ fn compare(tool: &str, seeds: std::ops::Range<u64>) {
     let ours = [onit.to_str().expect("a path"), tool];
     for seed in seeds {
         let mut rng = Rng::new(seed);
-        let (words, config) = if tool == "svlogd" {
-            svlogd_words(&mut rng)
-        } else {
-            (multilog_words(&mut rng), String::new())
-        };
+        let (words, config) =
+            if tool == "svlogd" { svlogd_words(&mut rng) } else { (multilog_words(&mut rng), String::new()) };
         let text = lines(&mut rng);
         let theirs = run(&sv.root().join("theirs"), &[tool], &words, &config, &text);
         let ours = run(&sv.root().join("ours"), &ours, &words, &config, &text);
@@ -280,7 +277,8 @@ fn hup_does_not_forget_a_processor_and_reads_config_anew() {
     let mut svlogd = start(&sv, &["svlogd", "d"]);
     svlogd.write(&[&b"x".repeat(1500)[..], b"\n"].concat());
     let dir = sv.root().join("d");
-    let names = || fs::read_dir(&dir).expect("d").flatten().map(|entry| entry.file_name().into_string().expect("a name"));
+    let names =
+        || fs::read_dir(&dir).expect("d").flatten().map(|entry| entry.file_name().into_string().expect("a name"));
     wait_for("the processor to run", SOON, || names().any(|name| name.ends_with(".t")).then_some(()));
     fs::write(dir.join("config"), "pz\n").expect("written");
     svlogd.signal(Signal::SIGHUP);
@@ -363,23 +361,27 @@ fn on_a_full_file_system_lines_wait_and_none_is_lost() {
         skip!("only root may mount");
     }
     let sv = SvDir::new();
-    for logger in ["svlogd full/d", "multilog s16777215 ./full/d", "s6-log s16777215 ./full/d", "logger --file full/d/current"]
+    for logger in
+        ["svlogd full/d", "multilog s16777215 ./full/d", "s6-log s16777215 ./full/d", "logger --file full/d/current"]
     {
+        let takes_hup = logger.starts_with("svlogd") || logger.starts_with("logger");
+        let hup = if takes_hup { "kill -HUP $logger" } else { "" };
         let script = format!(
             "head -c 200000 /dev/zero >full/fill; seq 100000 | head -c 150000 >input; echo >>input\n\
              \"$1\" {logger} <input 2>said & logger=$!\n\
              until grep -q 'space' said; do kill -0 $logger || exit 1; sleep 0.05; done\n\
-             rm full/fill; kill -HUP $logger\n\
+             rm full/fill; {hup}\n\
              wait $logger || exit 2; cmp full/d/current input && [ $(grep -c space said) = 1 ]"
         );
-        let script = if logger.starts_with("multilog") || logger.starts_with("s6") {
-            script.replace("kill -HUP $logger; ", "")
-        } else {
-            script
-        };
         let _ = fs::remove_dir(sv.root().join("full"));
         let got = output(on_small_disk(&sv, &script));
-        assert_eq!((got.code, got.stdout), (0, String::new()), "{logger}: {} {}", got.stderr, text(&sv.root().join("said")));
+        assert_eq!(
+            (got.code, got.stdout),
+            (0, String::new()),
+            "{logger}: {} {}",
+            got.stderr,
+            text(&sv.root().join("said"))
+        );
     }
 }
 

@@ -233,7 +233,9 @@ impl Cyclog {
                 let started = processor::start(waiter, shell, PREVIOUS, PROCESSED);
                 match started {
                     Ok(pid) => self.stage = Stage::Processing(pid),
-                    Err(error) => waiter.fails(self.says("unable to run processor in ", ""), &error, self.spec.retry)?,
+                    Err(error) => {
+                        waiter.fails(self.says("unable to run processor in ", ""), &error, self.spec.retry)?
+                    }
                 }
                 continue;
             };

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn svlogd_begins_a_file_behind_a_line_near_the_size_or_within_one_at_the_size() {
         let next = |size, at, waiting: &str| Rule::svlogd(size, 10).next(at, waiting.as_bytes(), &[]);
-        assert_eq!(next(0, u64::MAX, "a\n"), Next::Write(2, false));
+        assert_eq!(next(0, 1 << 40, "a\n"), Next::Write(2, false));
         assert_eq!(next(100, 0, "a\n"), Next::Write(2, false));
         assert_eq!(next(100, 88, "a\nb\n"), Next::Write(2, true));
         assert_eq!(next(100, 87, "a\nb\nc\n"), Next::Write(4, true));
@@ -112,9 +112,8 @@ mod tests {
 
     #[test]
     fn multilog_looks_at_chunks() {
-        let next = |at, waiting: &str, chunks: &[usize]| {
-            Rule::Chunks { size: 4096 }.next(at, waiting.as_bytes(), chunks)
-        };
+        let next =
+            |at, waiting: &str, chunks: &[usize]| Rule::Chunks { size: 4096 }.next(at, waiting.as_bytes(), chunks);
         assert_eq!(next(0, "a\n", &[2]), Next::Write(2, false));
         assert_eq!(next(2094, "a\nb\nc", &[5]), Next::Write(4, true), "the last line of the chunk");
         assert_eq!(next(2094, "a\nb\nc", &[2, 5]), Next::Write(2, true), "of the first chunk that is near");
@@ -146,7 +145,7 @@ mod tests {
         fn many_lines_at_once_go_where_each_byte_would_have_gone(
             size in 0_u64..20, length in 1_u64..25, text in "[a\n]{0,80}", piece in 1_usize..30,
         ) {
-            let mut files = vec![Vec::new()];
+            let mut files: Vec<Vec<u8>> = vec![Vec::new()];
             for mut waiting in text.as_bytes().chunks(piece) {
                 while !waiting.is_empty() {
                     let last = files.last_mut().expect("a file");

@@ -76,7 +76,7 @@ struct Settings {
 /// The options, and the script. `None` for a wrong use.
 fn read(args: &[OsString]) -> Option<(Settings, &[OsString])> {
     let mut settings = Settings { is_protected: false, verbosity: 1, limit: 0, ready: None };
-    let mut options = Options::new(b"s6-log", b"qvbptel:d:", args);
+    let mut options = Options::silent(b"qvbptel:d:", args);
     while let Some(option) = options.next() {
         match option.ok()? {
             (b'q', _) => settings.verbosity = settings.verbosity.saturating_sub(1),

@@ -285,11 +285,8 @@ impl Sink for Writers {
         };
         for directory in directories.iter_mut().flatten() {
             let config = &directory.config;
-            let selected = if config.rules.is_empty() {
-                Selected { written: true, copied: false }
-            } else {
-                config.select(head)
-            };
+            let selected =
+                if config.rules.is_empty() { Selected { written: true, copied: false } } else { config.select(head) };
             let dots: &[u8] = if is_long { b"...\n" } else { b"\n" };
             if selected.copied {
                 for part in [&stamp.text, &config.prefix, head, dots] {

@@ -77,7 +77,16 @@ impl Directory {
     /// it was closed goes on.
     pub fn open(name: &[u8], common: &Common, running: Option<Processor>, waiter: &mut Waiter) -> Option<Directory> {
         let warn = |what: &str, error: io::Error| {
-            print::stderr(&[common.program.as_bytes(), b": warning: ", what.as_bytes(), b": ", name, b": ", why(&error), b"\n"]);
+            print::stderr(&[
+                common.program.as_bytes(),
+                b": warning: ",
+                what.as_bytes(),
+                b": ",
+                name,
+                b": ",
+                why(&error),
+                b"\n",
+            ]);
         };
         let dir = fs::open_dir(fs::HERE, OsStr::from_bytes(name));
         let dir = dir.map_err(|errno| warn("unable to open log directory", errno.into())).ok()?;
