@@ -83,5 +83,9 @@ fn measure(root: &Path, program: &[PathBuf], words: &[&str], piece: &[u8], bytes
     drop(pipe);
     let status = logger.wait()?;
     let seconds = start.elapsed().as_secs_f64();
-    if status.success() { Ok(bytes as f64 / 1e6 / seconds) } else { Err(format!("{}: {status}", program[0].display()).into()) }
+    if status.success() {
+        Ok(bytes as f64 / 1e6 / seconds)
+    } else {
+        Err(format!("{}: {status}", program[0].display()).into())
+    }
 }
