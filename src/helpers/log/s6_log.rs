@@ -77,7 +77,7 @@ struct Settings {
 fn read(args: &[OsString]) -> Option<(Settings, &[OsString])> {
     let mut settings = Settings { is_protected: false, verbosity: 1, limit: 0, ready: None };
     let mut options = Options::silent(b"qvbptel:d:", args);
-    while let Some(option) = options.next() {
+    for option in options.by_ref() {
         match option.ok()? {
             (b'q', _) => settings.verbosity = settings.verbosity.saturating_sub(1),
             (b'v', _) => settings.verbosity += 1,

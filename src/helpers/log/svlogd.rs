@@ -68,16 +68,13 @@ fn read(args: &[OsString]) -> Option<(Settings, Vec<Vec<u8>>)> {
     let mut buffer = 1024;
     let or = |value: &[u8], default| usize::try_from(number(value)).ok().filter(|value| *value > 0).unwrap_or(default);
     let mut options = Options::new(b"svlogd", b"R:r:l:b:tvV", args);
-    while let Some(option) = options.next() {
+    for option in options.by_ref() {
         match option.ok()? {
             (b'R', value) => {
                 settings.replaced = value.to_vec();
                 settings.replacement = settings.replacement.or(Some(b'_'));
             }
-            (b'r', value) => match value {
-                [letter] => settings.replacement = Some(*letter),
-                _ => return None,
-            },
+            (b'r', [letter]) => settings.replacement = Some(*letter),
             (b'l', value) => settings.length = or(value, 1000),
             (b'b', value) => buffer = or(value, 1024),
             (b't', _) => {
