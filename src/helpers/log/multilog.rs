@@ -166,11 +166,14 @@ impl Program for Multilog {
 impl Sink for Writers {
     fn begin(&mut self, head: &[u8], began: Duration) {
         let Writers { script, places, errors, line, .. } = self;
-        line.clear();
-        if script.stamps {
+        let line = if script.stamps {
+            line.clear();
             log_time::push(line, Format::Tai64n, began);
-        }
-        line.extend_from_slice(head);
+            line.extend_from_slice(head);
+            line.as_slice()
+        } else {
+            head
+        };
         for place in places.iter_mut() {
             if let Place::Directory(directory) = place {
                 directory.is_selected = false;

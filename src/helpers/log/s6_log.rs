@@ -139,8 +139,9 @@ struct Writers {
     errors: Vec<u8>,
     /// Files and what they are to hold.
     statuses: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The beginning of a line, with a NUL behind it.
+    /// The beginning of a line, with a NUL behind it, if there are expressions that may fit it.
     line: Vec<u8>,
+    has_expressions: bool,
     /// The rest of the line goes to standard output as well.
     is_output: bool,
     /// So many bytes of the line have been read.
@@ -159,6 +160,7 @@ impl Logger {
             errors: Vec::new(),
             statuses: Vec::new(),
             line: Vec::new(),
+            has_expressions: script.blocks.iter().any(|block| !block.selections.is_empty()),
             is_output: false,
             length: 0,
         };
@@ -247,7 +249,8 @@ impl Writers {
         let stamps = stamps(deed, began);
         match &deed.to {
             log_script::Place::Output => {
-                self.output.extend([&stamps, head].concat());
+                self.output.extend_from_slice(&stamps);
+                self.output.extend_from_slice(head);
                 self.is_output = true;
             }
             log_script::Place::Error(most) => {
@@ -268,7 +271,8 @@ impl Writers {
             log_script::Place::Directory(_) => {
                 if let Some(directory) = self.directories.get_mut(*place) {
                     directory.is_selected = true;
-                    directory.put(&[&stamps, head].concat());
+                    directory.put(&stamps);
+                    directory.put(head);
                 }
             }
         }
@@ -277,7 +281,7 @@ impl Writers {
     /// Selects and acts, block by block.
     fn script(&mut self, head: &[u8], began: Duration) {
         let (blocks, line) = (std::mem::take(&mut self.blocks), std::mem::take(&mut self.line));
-        let text = CStr::from_bytes_until_nul(&line).unwrap_or_default();
+        let text = CStr::from_bytes_until_nul(&line).unwrap_or_default(); // none, if nothing is to fit it
         let (mut is_selected, mut has_acted, mut place) = (true, false, 0);
         for block in &blocks {
             for selection in &block.selections {
@@ -308,9 +312,11 @@ impl Writers {
 
 impl Sink for Writers {
     fn begin(&mut self, head: &[u8], began: Duration) {
-        self.line.clear();
-        self.line.extend_from_slice(head);
-        self.line.push(0);
+        if self.has_expressions {
+            self.line.clear();
+            self.line.extend_from_slice(head);
+            self.line.push(0);
+        }
         (self.is_output, self.length) = (false, head.len());
         self.directories.iter_mut().for_each(|directory| directory.is_selected = false);
         self.script(head, began);
