@@ -53,6 +53,11 @@ pub fn open_dir(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     open_at(at, name, DIRECTORY, 0)
 }
 
+/// The same, if the name is that of the directory itself. ENOTDIR if it is a link.
+pub fn open_own_dir(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    open_at(at, name, DIRECTORY | OFlag::O_NOFOLLOW, 0)
+}
+
 /// Opens a directory by its path.
 pub fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     open_dir(AT_FDCWD, path.as_os_str())

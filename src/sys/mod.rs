@@ -6,9 +6,10 @@ pub mod cgroup;
 pub mod clock;
 pub mod foreground;
 pub mod fs;
+pub mod kept;
 pub mod manager;
 pub mod message;
-pub mod notify; // wired by the readiness of services next
+pub mod notify;
 pub mod poll;
 pub mod process;
 pub mod published;

@@ -43,6 +43,7 @@ mod scale;
 mod scenario;
 mod service_dirs;
 mod setup;
+mod shared_loggers;
 mod shutdown;
 mod slow_exec;
 mod stopping;
