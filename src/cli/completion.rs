@@ -103,6 +103,8 @@ fn value(verb: &str, option: &str) -> Words {
             "resident=",
             "stack=",
         ]),
+        ("logger", "timestamp") => Words::OneOf(&["tai64n", "iso", "none"]),
+        ("logger", "compress") => Words::OneOf(&["gzip"]),
         (_, "exec") => Words::Commands,
         (_, "dir" | "cwd" | "log") => Words::Directories,
         (_, "user") => Words::Users,
@@ -388,7 +390,7 @@ mod tests {
 
     #[test]
     fn what_may_follow_an_option_is_known_or_nobodys_to_know() {
-        const FREE: [&str; 18] = [
+        const FREE: [&str; 21] = [
             "-t",
             "--rewrite",
             "--exit-map",
@@ -407,6 +409,9 @@ mod tests {
             "--success-codes",
             "--notification-fd",
             "--condition",
+            "--file",
+            "--size",
+            "--keep",
         ];
         for verb in verbs() {
             for choice in choices(verb).into_iter().filter(|choice| choice.value == Some(Words::Free)) {
