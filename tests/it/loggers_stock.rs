@@ -257,6 +257,57 @@ fn a_last_line_without_a_newline_gets_one_at_the_end_and_at_term() {
     assert_eq!(content(&sv.root().join("d")), b"a\nb\nc\nd\n");
 }
 
+fn closed(dir: &Path) -> usize {
+    let names = fs::read_dir(dir).expect("a directory").flatten().map(|entry| entry.file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".s")).count()
+}
+
+#[test]
+fn a_file_is_closed_at_its_age_and_at_alrm_unless_it_is_empty() {
+    let sv = SvDir::new();
+    log_dir(&sv, "t1\n");
+    let dir = sv.root().join("d");
+    let mut svlogd = start(&sv, &["svlogd", "d"]);
+    svlogd.write(b"a\n");
+    wait_for("a file that is too old to be closed", SOON, || (closed(&dir) == 1).then_some(()));
+    fs::write(dir.join("config"), "").expect("written");
+    svlogd.signal(Signal::SIGHUP);
+    svlogd.write(b"b\n");
+    wait_for("the line", SOON, || (text(&dir.join("current")) == "b\n").then_some(()));
+    for _ in 0..3 {
+        svlogd.signal(Signal::SIGALRM); // those that come when it is empty change nothing
+        wait_for("a file that is closed", SOON, || (closed(&dir) == 2).then_some(()));
+    }
+    assert_eq!(svlogd.end(), Some(0));
+    assert_eq!((closed(&dir), content(&dir)), (2, b"a\nb\n".to_vec()));
+}
+
+#[test]
+fn lines_are_sent_by_udp_as_by_the_real_one() {
+    if let Some(why) = missing_tools(&["svlogd"]) {
+        skip!("{why}");
+    }
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.set_read_timeout(Some(SOON)).expect("a time");
+    let port = socket.local_addr().expect("an address").port();
+    let onit = onit();
+    let sent = [&["svlogd"][..], &[onit.to_str().expect("a path"), "svlogd"]].map(|program| {
+        let words = ["-l", "5", "d"].map(str::to_owned);
+        let root = SvDir::new();
+        let config = format!("U127.0.0.1:{port}\npx: \n-c*\n");
+        let left = run(&root.root().join("udp"), program, &words, &config, b"a\nc\nlonger\n");
+        let mut sent = Vec::new();
+        for _ in 0..4 {
+            let mut room = [0; 100];
+            let length = socket.recv(&mut room).expect("a line");
+            sent.push(room[..length].to_vec());
+        }
+        (left, sent)
+    });
+    assert_eq!(sent[1].1, [&b"x: a\n"[..], b"x: longe...\n", b"x: a\n", b"x: longe...\n"]);
+    assert!(sent[0] == sent[1]);
+}
+
 #[test]
 fn a_processor_that_is_killed_has_not_succeeded() {
     let sv = SvDir::new();
@@ -367,7 +418,7 @@ fn on_a_full_file_system_lines_wait_and_none_is_lost() {
         let takes_hup = logger.starts_with("svlogd") || logger.starts_with("logger");
         let hup = if takes_hup { "kill -HUP $logger" } else { "" };
         let script = format!(
-            "head -c 200000 /dev/zero >full/fill; seq 100000 | head -c 150000 >input; echo >>input\n\
+            "rm -f said; head -c 200000 /dev/zero >full/fill; seq 100000 | head -c 150000 >input; echo >>input\n\
              \"$1\" {logger} <input 2>said & logger=$!\n\
              until grep -q 'space' said; do kill -0 $logger || exit 1; sleep 0.05; done\n\
              rm full/fill; {hup}\n\

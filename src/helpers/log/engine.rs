@@ -53,12 +53,12 @@ pub fn run<P: Program>(program: &mut P, waiter: &mut Waiter, room: usize) -> i32
 
 /// The error is the exit code.
 fn turn<P: Program>(program: &mut P, waiter: &mut Waiter, room: &mut [u8]) -> Result<(), i32> {
-    program.look_after_processors(waiter);
     let flushed = program.flush(waiter);
     if flushed == Err(Stop::GiveUp) {
         return Err(lost(program));
     }
-    on_signals(program, waiter)?;
+    program.look_after_processors(waiter);
+    let has_changed = on_signals(program, waiter)?;
     if waiter.is_ending() {
         waiter.read_rest(program.is_within_line(), |byte| {
             program.take(byte);
@@ -66,7 +66,7 @@ fn turn<P: Program>(program: &mut P, waiter: &mut Waiter, room: &mut [u8]) -> Re
         });
         return Err(end(program, waiter));
     }
-    if flushed.is_err() || waiter.wait(program.deadline()) != Ready::Input {
+    if has_changed || flushed.is_err() || waiter.wait(program.deadline()) != Ready::Input {
         return Ok(());
     }
     match waiter.read(room) {
@@ -84,11 +84,14 @@ fn turn<P: Program>(program: &mut P, waiter: &mut Waiter, room: &mut [u8]) -> Re
     }
 }
 
-fn on_signals(program: &mut impl Program, waiter: &mut Waiter) -> Result<(), i32> {
+/// Whether there was one.
+fn on_signals(program: &mut impl Program, waiter: &mut Waiter) -> Result<bool, i32> {
+    let mut has_changed = false;
     while let Some(signal) = waiter.signal() {
         program.on_signal(signal, waiter)?;
+        has_changed = true;
     }
-    Ok(())
+    Ok(has_changed)
 }
 
 /// Writes all there is, waits for the processors, and closes everything. Returns the exit code.
