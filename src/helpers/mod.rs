@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod exec;
+pub mod log;
 mod tai64n;
 
 use std::ffi::OsString;
@@ -12,6 +13,6 @@ pub fn tool(name: &str, args: &[OsString]) -> Option<i32> {
     Some(match name {
         "tai64n" => tai64n::tai64n(),
         "tai64nlocal" => tai64n::tai64nlocal(),
-        name => return exec::tool(name, args),
+        name => return exec::tool(name, args).or_else(|| log::tool(name, args)),
     })
 }

@@ -54,3 +54,16 @@ pub fn local(seconds: i64) -> Option<Local> {
         second: tm.tm_sec,
     })
 }
+
+/// How many seconds local time is ahead of UTC at that many seconds after 1970; 0 where no calendar goes that far.
+pub fn offset(seconds: i64) -> i32 {
+    let mut tm = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: as in `local`.
+    let tm = unsafe {
+        if libc::localtime_r(&raw const seconds, tm.as_mut_ptr()).is_null() {
+            return 0;
+        }
+        tm.assume_init()
+    };
+    i32::try_from(tm.tm_gmtoff).unwrap_or(0)
+}

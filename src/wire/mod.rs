@@ -18,6 +18,12 @@ pub mod json;
 #[doc(hidden)]
 pub mod limit;
 #[doc(hidden)]
+pub mod log_pattern;
+#[doc(hidden)]
+pub mod log_script;
+#[doc(hidden)]
+pub mod log_time;
+#[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
 pub mod notify; // wired by the readiness of services next
@@ -30,6 +36,8 @@ pub mod select;
 pub mod settings;
 pub mod status;
 pub mod svdir;
+#[doc(hidden)]
+pub mod svlogd;
 pub mod tai;
 pub mod watchdog;
 mod word;
