@@ -2,7 +2,9 @@
 //! the service, probes, timers. PID 1 knows nothing of them but that they are programs.
 #![forbid(unsafe_code)]
 
+pub mod probe;
 mod tai64n;
+pub mod timer;
 
 use std::ffi::OsString;
 

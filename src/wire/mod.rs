@@ -4,6 +4,8 @@
 pub mod api;
 pub mod cgroup;
 pub mod control;
+#[doc(hidden)]
+pub mod cron;
 pub mod death_tally;
 #[doc(hidden)]
 pub mod initctl;
@@ -15,6 +17,8 @@ pub mod json;
 pub mod mounts;
 #[doc(hidden)]
 pub mod notify; // wired by the readiness of services next
+#[doc(hidden)]
+pub mod phrase;
 #[doc(hidden)]
 pub mod reason;
 #[doc(hidden)]
