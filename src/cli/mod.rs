@@ -28,6 +28,8 @@ pub mod graph;
 #[cfg(feature = "cli")]
 pub mod health;
 #[cfg(feature = "cli")]
+mod health_exit;
+#[cfg(feature = "cli")]
 pub mod history;
 #[cfg(feature = "cli")]
 pub mod inspect;
@@ -48,6 +50,10 @@ pub mod order;
 mod pidns;
 #[cfg(feature = "cli")]
 pub mod power;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod probe;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod probe_server;
 #[cfg(feature = "cli")]
 pub mod rescan;
 #[cfg(feature = "cli")]
@@ -64,6 +70,8 @@ pub mod svstat;
 pub mod table;
 #[cfg(feature = "cli")]
 mod term;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod timer;
 #[cfg(feature = "cli")]
 pub mod upgrade;
 #[cfg(feature = "cli")]

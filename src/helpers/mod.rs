@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod probe;
+pub mod probe_server;
 mod tai64n;
 pub mod timer;
 
