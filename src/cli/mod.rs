@@ -31,6 +31,8 @@ pub mod health;
 mod health_exit;
 #[cfg(feature = "cli")]
 pub mod history;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod hooks;
 #[cfg(feature = "cli")]
 pub mod inspect;
 #[cfg(feature = "cli")]

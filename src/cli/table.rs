@@ -7,7 +7,7 @@ use super::{
     states, status, upgrade,
 };
 #[cfg(feature = "helpers")]
-use super::{probe, probe_server, timer};
+use super::{hooks, probe, probe_server, timer};
 use crate::{exit, sys::say::say};
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs};
 use std::ffi::OsString;
@@ -332,6 +332,10 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                     "answers /livez, /readyz and /healthz",
                     runs!(probe_server::ProbeServer),
                 )
+            },
+            Verb {
+                takes: NOTHING,
+                ..ask("hooks", "[--dir DIR]", "run programs when something happens to a service", runs!(hooks::Hooks))
             },
             Verb {
                 takes: COMMANDS,

@@ -100,9 +100,16 @@ const ZONES: &str = "/usr/share/zoneinfo";
 
 /// A name in the database, or a rule as POSIX has it, `CET-1CEST`: the C library takes anything else for UTC.
 fn is_zone(name: &str) -> bool {
-    let is_name = !name.is_empty() && !name.starts_with('/') && !name.contains("..");
-    let is_rule = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '<') && name.contains(|c: char| c.is_ascii_digit());
-    name == "UTC" || is_name && Path::new(ZONES).join(name).is_file() || is_rule && !name.contains('/')
+    let is_path = !name.is_empty() && !name.starts_with('/') && !name.contains("..");
+    name == "UTC" || is_rule(name) || is_path && Path::new(ZONES).join(name).is_file()
+}
+
+/// An abbreviation, and an offset behind it.
+fn is_rule(text: &str) -> bool {
+    let quoted = text.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(_, rest)| rest);
+    let plain = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let offset = quoted.or((text.len() >= plain.len() + 3).then_some(plain)).unwrap_or_default();
+    offset.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn timed(timer: Timer) -> i32 {
@@ -130,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_zone_is_a_name_or_a_rule() {
-        assert!(["UTC", "CET-1CEST,M3.5.0,M10.5.0/3", "<+03>-3"].iter().all(|name| is_zone(name) || name.contains('/')));
+        assert!(["UTC", "CET-1CEST,M3.5.0,M10.5.0/3", "<+03>-3", "EST5"].iter().all(|name| is_zone(name)));
         assert!(["", "Nowhere", "/etc/passwd", "../../../etc/passwd", "Europe/Nowhere"].iter().all(|name| !is_zone(name)));
     }
 }

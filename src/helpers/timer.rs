@@ -8,17 +8,15 @@ mod plan;
 pub use plan::{Plan, Schedule};
 
 use crate::exit;
-use crate::machine::{Exit, Pid, Signal, Target};
+use crate::machine::{Pid, Signal, Target};
 use crate::sys::clock::{self, Alarm, AlarmClock};
 use crate::sys::manager::Manager;
 use crate::sys::poll::Poller;
 use crate::sys::say::say;
 use crate::sys::signals::Signals;
 use crate::sys::{Errno, notify, process};
-use crate::wire::api::ExitRecord;
 use crate::wire::phrase;
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -202,12 +200,8 @@ impl Loop<'_> {
         let Some(job) = &mut self.job else { return false };
         let Ok(Some(status)) = job.child.try_wait() else { return false };
         let span = phrase::span((clock::since_boot() - job.started).as_secs_f64());
-        let end = match status.signal() {
-            Some(signal) => Exit::Signal { signal: Signal(signal), core: status.core_dumped() },
-            None => Exit::Code(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)),
-        };
-        let how = format!("{} after {span}", phrase::exit(&ExitRecord::of(end)));
-        if !self.timer.quiet || !end.is_success() {
+        let how = format!("{} after {span}", super::end_of(status));
+        if !self.timer.quiet || !status.success() {
             self.say(&how);
         }
         self.last = format!("{how}, {}", moment(clock::wall()));

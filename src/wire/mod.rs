@@ -8,6 +8,8 @@ pub mod control;
 pub mod cron;
 pub mod death_tally;
 #[doc(hidden)]
+pub mod event;
+#[doc(hidden)]
 pub mod initctl;
 #[doc(hidden)]
 pub mod journal;
