@@ -37,6 +37,9 @@ mod manager;
 mod service;
 #[cfg(feature = "systemd")]
 mod systemd;
+// For the verbs and helpers alone.
+#[cfg(any(feature = "cli", feature = "helpers"))]
+pub(crate) mod tail;
 mod trust;
 mod until;
 mod watch;

@@ -6,9 +6,13 @@ pub mod api;
 pub mod capability;
 pub mod cgroup;
 pub mod control;
+#[doc(hidden)]
+pub mod cron;
 pub mod death_tally;
 #[doc(hidden)]
 pub mod env_file;
+#[doc(hidden)]
+pub mod event;
 #[doc(hidden)]
 pub mod initctl;
 #[doc(hidden)]
@@ -27,6 +31,8 @@ pub mod log_time;
 pub mod mounts;
 #[doc(hidden)]
 pub mod notify; // wired by the readiness of services next
+#[doc(hidden)]
+pub mod phrase;
 #[doc(hidden)]
 pub mod reason;
 #[doc(hidden)]
