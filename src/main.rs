@@ -69,6 +69,8 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "poweroff" | "reboot" | "halt" | "kexec" => power::power(name, args),
         #[cfg(feature = "cli")]
         "shutdown" => power::shutdown(args),
+        #[cfg(feature = "helpers")]
+        "mux" => onit::helpers::mux::mux(args),
         "dumb-init" => entrypoint::dumb_init::dumb_init(args),
         #[cfg(feature = "helpers")]
         name => return onit::helpers::tool(name, args),

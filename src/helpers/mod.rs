@@ -5,6 +5,7 @@
 pub mod exec;
 pub mod hooks;
 pub mod log;
+pub mod mux;
 pub mod probe;
 pub mod probe_server;
 mod tai64n;

@@ -227,6 +227,7 @@ impl Init {
         self.wait_for_exec();
         let ready_end = if script == Script::Run { self.new_ready_link(at) } else { Ok(ReadyEnd::None) };
         let own_group = self.group_for(at, script);
+        self.give_outputs(at);
         let spawned = ready_end.and_then(|end| self.spawn(at, script, argv, &environment, &end, own_group.as_ref()));
         match (spawned, script) {
             (Ok(pid), Script::Run) => {
@@ -269,7 +270,8 @@ impl Init {
         let stored = slot.stored.as_ref().filter(|_| script == Script::Run);
         let kept = stored.map(|store| store.variables()).unwrap_or_default();
         let stored = stored.into_iter().flat_map(|store| store.descriptors());
-        let descriptors: Vec<Descriptor> = log.into_iter().chain(stored).chain(ready).collect();
+        let outputs = slot.outputs.iter().flat_map(|outputs| outputs.descriptors());
+        let descriptors: Vec<Descriptor> = outputs.chain(log).chain(stored).chain(ready).collect();
         let variables = environment.variables().into_iter().chain(ready_end.variables()).chain(of_kept(&kept));
         let variables: Vec<_> = variables.collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);
@@ -436,6 +438,9 @@ impl Init {
         let was_busy = self.is_busy(at);
         let outcome = self.apply(at, Event::Died(pid, exit));
         self.close_dead_socket(at);
+        if life.is_some() || view.is_some_and(|view| view.phase == Phase::Setup) {
+            self.end_outputs(at);
+        }
         if was_busy {
             self.take_bytes(at); // what was ordered before the next death is obeyed before it
         }

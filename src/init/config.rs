@@ -65,6 +65,8 @@ pub struct Config {
     pub stop_budget: Option<Duration>,
     /// Every transition is told.
     pub trace: bool,
+    /// What services say becomes one stream of this form, by `onit mux`.
+    pub prefix: Option<CString>,
     /// The pipe from the front, the process that was started to run this directory, which may end before us.
     pub launcher: Option<OwnedFd>,
     /// The service manager that runs us and waits for our messages.
@@ -115,6 +117,7 @@ impl Config {
             new_session: false,
             stop_budget: None,
             trace: false,
+            prefix: None,
             launcher: None,
             manager: None,
             groups: Groups::default(),

@@ -15,7 +15,7 @@ use crate::sys::{fs, process, rescue, say::say};
 use crate::wire::api::DIRECTORY_VARIABLE;
 use crate::wire::select::Selection;
 use crate::wire::svdir::{self, SERVICES};
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const LEAST_LOG: usize = 7;
 const RUN: &str = "\
 usage: onit run [-v] [--log text|json] [--control-group GROUP]
            [--status-group GROUP] [--poll TIME|auto|never]
-           [--until done|any|ready [-t TIME]] [DIR]
+           [--until done|any|ready [-t TIME]] [--prefix[=text|time|json]] [DIR]
            [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]";
 
 const ABOUT_RUN: &str = "
@@ -43,6 +43,9 @@ them again when it ends, and follows what changes in the directory. TERM and INT
   --until any            end with the first service that ends, with its code
   --until ready          end with 0 when all are ready
   -t TIME                or with 99 after this time
+  --prefix[=FORM]        what services say becomes one stream on standard output:
+                         whole lines, with the name of the service in front;
+                         text, time (with the time) or json
   -- CMD                 and run CMD, once all services are started; its end
                          is the end of everything. onit -- CMD is the same
                          without services. With it:
@@ -66,7 +69,7 @@ pub fn run(args: Args) -> i32 {
     }
     let mut log = Log::Onit;
     match entrypoint::parse(args, &mut log) {
-        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, main }) => {
+        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, prefix, main }) => {
             let directory = PathBuf::from(directory.unwrap_or_else(directory_of_services));
             if let Some(code) = unfit(log, &directory) {
                 return code;
@@ -83,6 +86,7 @@ pub fn run(args: Args) -> i32 {
                 selection: selection(),
                 until,
                 until_limit,
+                prefix: prefix.or_else(|| prefix_from_environment(log)),
                 main,
                 manager,
                 ..Config::onit(directory)
@@ -98,9 +102,18 @@ pub fn init(args: Args) -> i32 {
     process::export(DIRECTORY_VARIABLE, fs::absolute(directory.as_ref()).as_os_str());
     let manager = Manager::from_environment();
     let groups = groups(Log::Onit, None, None);
-    let poll = poll_from_environment(Log::Onit);
+    let (poll, prefix) = (poll_from_environment(Log::Onit), prefix_from_environment(Log::Onit));
     let selection = selection();
-    boot::init(Config { manager, groups, poll, selection, ..Config::onit(PathBuf::from(directory)) }, args)
+    boot::init(Config { manager, groups, poll, prefix, selection, ..Config::onit(PathBuf::from(directory)) }, args)
+}
+
+fn prefix_from_environment(log: Log) -> Option<CString> {
+    let form = std::env::var_os("ONIT_PREFIX").filter(|form| !form.is_empty())?;
+    let known = entrypoint::prefix_of(&form);
+    if known.is_none() {
+        log.warn(None, &format_args!("ONIT_PREFIX={} is neither text, time nor json: ignored", form.display()));
+    }
+    known
 }
 
 /// The directory of services if the command line names none. An empty variable counts as unset.

@@ -13,7 +13,7 @@ use crate::machine::until::Until;
 use crate::machine::{Target, UnknownWord};
 use crate::sys::foreground;
 use crate::wire::svdir;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(super) struct Words {
     pub(super) poll: Option<Poll>,
     pub(super) until: Option<Until>,
     pub(super) until_limit: Option<Duration>,
+    /// What services say becomes one stream of this form.
+    pub(super) prefix: Option<CString>,
     pub(super) main: Option<MainConfig>,
 }
 
@@ -70,7 +72,7 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));
     let (mut directory, mut trace, mut options) = (None, false, MainOptions::ONIT);
     let (mut control_group, mut status_group, mut poll) = (None, None, None);
-    let (mut until, mut until_limit) = (None, None);
+    let (mut until, mut until_limit, mut prefix) = (None, None, None);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
@@ -92,6 +94,12 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
                     "json" => Log::Json,
                     other => return Err(format!("--log {other} is neither text nor json")),
                 }
+            }
+            Long("prefix") => {
+                let form = words.optional_value().unwrap_or_else(|| "text".into());
+                prefix = Some(
+                    prefix_of(&form).ok_or(format!("--prefix={} is neither text, time nor json", form.display()))?,
+                );
             }
             Long("control-group") => control_group = Some(group(&mut words, "--control-group")?),
             Long("status-group") => status_group = Some(group(&mut words, "--status-group")?),
@@ -117,8 +125,14 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     } else if until_limit.is_some() && until.is_none() {
         Err("-t limits --until, which is not there".into())
     } else {
-        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, main })
+        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, prefix, main })
     }
+}
+
+/// How lines look that have the name of their service in front, as `onit mux` knows it.
+pub(super) fn prefix_of(form: &OsStr) -> Option<CString> {
+    let form = form.to_str().filter(|form| ["text", "time", "json"].contains(form))?;
+    CString::new(form).ok()
 }
 
 fn value(words: &mut lexopt::Parser) -> Result<String, String> {

@@ -42,7 +42,9 @@ impl Init {
         let Some(signal) = self.system.orphan_signal().filter(|_| !self.children.childless) else { return };
         match process::children() {
             Some(children) => {
-                for pid in children.into_iter().filter(|pid| !self.table.owns(*pid)).collect::<Vec<_>>() {
+                for pid in
+                    children.into_iter().filter(|pid| !self.table.owns(*pid) && !self.is_mux(*pid)).collect::<Vec<_>>()
+                {
                     self.end_orphan(pid, signal);
                 }
                 if signal == Signal::KILL && self.table.is_empty() {

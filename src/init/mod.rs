@@ -31,6 +31,7 @@ mod log;
 mod main_log;
 mod main_process;
 mod mirror;
+mod mux;
 mod newroot;
 mod notice;
 mod notify;
@@ -64,6 +65,7 @@ use journal::Journal;
 use links::Dependencies;
 use main_process::Main;
 use mirror::Mirror;
+use mux::Mux;
 use notice::Notice;
 use pending::PendingChild;
 use reexec::Care;
@@ -88,6 +90,7 @@ pub struct Init {
     dependencies: Dependencies,
     /// Services that were taken in, and have not started yet; and whether `log` of each is a link.
     newcomers: Vec<(SlotId, bool)>,
+    mux: Mux,
     /// By the names of their loggers.
     unread_pipes: BTreeMap<OsString, Unread>,
     mirror: Mirror,
@@ -213,6 +216,7 @@ impl Init {
             scan,
             dependencies: Dependencies::default(),
             newcomers: Vec::new(),
+            mux: Mux::default(),
             unread_pipes: BTreeMap::new(),
             mirror: Mirror::default(),
             api: Api::default(),
@@ -266,8 +270,11 @@ impl Init {
         if self.system.conclusion().immediate {
             return true;
         }
-        let nothing_supervised = self.table.is_empty() && !self.scan.takes_in() && !self.main.is_to_come_or_here();
-        nothing_supervised && (self.children.childless || !self.kills_leftovers())
+        self.is_nothing_supervised() && self.is_mux_over() && (self.children.childless || !self.kills_leftovers())
+    }
+
+    fn is_nothing_supervised(&self) -> bool {
+        self.table.is_empty() && !self.scan.takes_in() && !self.main.is_to_come_or_here()
     }
 
     /// Tells the manager that everything that is to start has started.

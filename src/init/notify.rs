@@ -4,6 +4,7 @@
 //! it: a stranger's datagrams cost a look at `/proc` each, so many a turn, and one line.
 
 use super::Init;
+use super::mux::Outputs;
 use super::table::{ReadyLink, Slot, SlotId};
 use crate::machine::notify::{Notification, is_of_service};
 use crate::machine::{Event, Phase, Pid};
@@ -62,7 +63,9 @@ impl Slot {
             if !status.is_empty() || errno.is_some() {
                 self.said = Some(Box::new(Said { status: harmless(status), errno, ..Said::default() }));
             }
-            let stored: Vec<_> = names.into_iter().map(str::to_owned).zip(descriptors.take()).collect();
+            let all = names.into_iter().map(str::to_owned).zip(descriptors.take());
+            let (outputs, stored): (Vec<_>, Vec<_>) = all.partition(|(name, _)| name.starts_with(':'));
+            self.outputs = Outputs::restore(outputs).map(Box::new);
             self.stored = (!stored.is_empty()).then(|| Box::new(Store(stored)));
         }
     }
@@ -148,6 +151,16 @@ impl<'a> Message<'a> {
         message.events.splice(0..0, state);
         message
     }
+}
+
+/// What a service has said and stored, and its pipes. `None` if there is nothing of that.
+fn keep(slot: &Slot) -> Option<Result<Kept, Errno>> {
+    let stored = slot.stored.iter().flat_map(|store| &store.0).map(|(name, kept)| (name.as_str(), kept.as_fd()));
+    let outputs = slot.outputs.iter().flat_map(|outputs| outputs.named());
+    let (names, descriptors): (Vec<_>, Vec<_>) = stored.chain(outputs).unzip();
+    let status = slot.said.as_ref().map_or("", |said| &said.status);
+    let words = Words { status, errno: slot.said.as_ref().and_then(|said| said.errno), names };
+    (words != Words::default()).then(|| Kept::new(&words.to_bytes(), &descriptors))
 }
 
 /// Zero, and for ever, are none.
@@ -274,24 +287,17 @@ impl Init {
     /// What was said and stored is kept where the supervisor that goes on after us finds it.
     pub(super) fn keep_for_the_next(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
-        let words = Words {
-            status: slot.said.as_ref().map_or("", |said| &said.status),
-            errno: slot.said.as_ref().and_then(|said| said.errno),
-            names: slot.stored.iter().flat_map(|store| &store.0).map(|(name, _)| name.as_str()).collect(),
+        let (new, trouble) = match keep(slot) {
+            Some(Err(errno)) => (None, Some(errno)),
+            Some(Ok(kept)) => (Some(kept), None),
+            None => (None, None),
         };
-        let old = if words == Words::default() {
-            slot.kept.take()
-        } else {
-            let descriptors = slot.stored.iter().flat_map(|store| &store.0).map(|(_, kept)| kept.as_fd());
-            let new = Kept::new(&words.to_bytes(), &descriptors.collect::<Vec<_>>());
-            let trouble = new.as_ref().err().map(|errno| errno.desc());
-            let old = std::mem::replace(&mut slot.kept, new.ok());
-            if let Some(why) = trouble {
-                self.warn_once(at, format!("what it has stored would be lost by an upgrade or a fault: {why}"));
-            }
-            old
-        };
+        let old = std::mem::replace(&mut slot.kept, new);
         self.table.bury_kept(old);
+        if let Some(errno) = trouble {
+            let why = errno.desc();
+            self.warn_once(at, format!("what it has stored would be lost by an upgrade or a fault: {why}"));
+        }
     }
 
     /// What is at rest has no next `run` to keep anything for.

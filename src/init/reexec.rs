@@ -46,6 +46,8 @@ pub(super) struct Handover {
     mirror: Option<Mirror>,
     watchdog: Option<Watchdog>,
     /// Records that could not be read. `None`: nothing could.
+    /// What makes one stream of what services say.
+    mux: Option<Kept>,
     lost: Option<usize>,
 }
 
@@ -68,7 +70,15 @@ pub(super) fn handover(config: &mut Config) -> Option<Handover> {
             config.log.warn(None, &format_args!("the state journal cannot be read: {why}; looking for the services"));
             let (journal, care) = (Journal::begin(config.log), Care::begin(Recovery::HoldFaults));
             arm(journal, config);
-            return Some(Handover { journal, care, slots: BTreeMap::new(), mirror: None, watchdog: None, lost: None });
+            return Some(Handover {
+                journal,
+                care,
+                slots: BTreeMap::new(),
+                mirror: None,
+                watchdog: None,
+                mux: None,
+                lost: None,
+            });
         }
     };
     let care = Care::begin(note_failure(journal));
@@ -206,6 +216,7 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
         _ => None,
     };
     let watchdog = held(Field::Watchdog).map(|fd| Watchdog::restore(config.log, fd, journal));
+    let mux = journal::descriptor(journal.get(Field::Mux) >> 32).and_then(|fd| claims.claim(fd)).map(Kept::restore);
     let (mut slots, mut lost) = (BTreeMap::new(), 0);
     for at in 0..usize::try_from(journal.get(Field::Records)).unwrap_or_default() {
         match journal::entry(words, at) {
@@ -234,7 +245,7 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
         .for_each(|at| journal.erase(at));
     claims.close_the_rest();
     slots.values_mut().for_each(Slot::look_at_kept);
-    Handover { journal, care, slots, mirror, watchdog, lost: Some(lost) }
+    Handover { journal, care, slots, mirror, watchdog, mux, lost: Some(lost) }
 }
 
 fn who_keeps(services: usize, main: bool) -> String {
@@ -346,6 +357,7 @@ impl Init {
         SYSTEM.into_iter().zip(self.system.memory()).for_each(|(fact, word)| journal.set(fact, word));
         self.commit_main();
         self.commit_watchdog();
+        self.commit_mux();
         let [blocked, ignored] = foreground::inherited();
         journal.set(Field::InheritedMask, blocked);
         journal.set(Field::InheritedIgnored, ignored);
@@ -367,7 +379,7 @@ impl Init {
     }
 
     /// Goes on with what we were left.
-    pub(super) fn restore(&mut self, Handover { journal, care, slots, mirror, watchdog, lost }: Handover) {
+    pub(super) fn restore(&mut self, Handover { journal, care, slots, mirror, watchdog, mux, lost }: Handover) {
         self.recovery.care = care;
         let Some(lost) = lost else {
             self.recovery.searches = true;
@@ -379,6 +391,7 @@ impl Init {
         self.restore_whole(journal);
         self.mirror = mirror.unwrap_or_default();
         self.watchdog = watchdog;
+        self.restore_mux(mux);
         for (at, slot) in slots {
             self.table.restore(at, slot);
         }

@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::journal::Journal;
+use super::mux::Outputs;
 use super::notify::{Said, Store};
 use super::warnings::Warnings;
 use crate::machine::fleet::{LogLink, Member};
@@ -80,7 +81,9 @@ pub struct Slot {
     pub said: Option<Box<Said>>,
     /// What it has here from one `run` to the next.
     pub stored: Option<Box<Store>>,
-    /// Both, for the supervisor that goes on after us.
+    /// What reads from it in place of our standard output and error.
+    pub outputs: Option<Box<Outputs>>,
+    /// All three, for the supervisor that goes on after us.
     pub kept: Option<Kept>,
     /// What `supervise/status` says.
     pub published: Option<(View, Tai)>,
@@ -194,6 +197,7 @@ impl Slot {
             ready_link: None,
             said: None,
             stored: None,
+            outputs: None,
             kept: None,
             published: None,
             reopen_at: None,

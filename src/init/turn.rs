@@ -90,6 +90,7 @@ impl Init {
         self.answer_clients();
         self.deadlines();
         self.give_notice();
+        self.look_after_mux();
         self.look_at_directory(ready.contains(&Token::Directory));
         self.follow_links();
         self.publish_touched();
@@ -145,6 +146,7 @@ impl Init {
             self.notice_deadline(),
             self.until_deadline(),
             self.pending_deadline(),
+            self.mux_deadline(),
             self.watchdog_deadline(),
             self.recovery.care.deadline(),
         ];
@@ -178,7 +180,7 @@ impl Init {
                 self.main_ended(pid, exit);
             } else if let Some(slot) = self.owner_of(pid) {
                 self.service_ended(slot, pid, exit);
-            } else if !self.scan.has_looked(pid, exit) {
+            } else if !self.scan.has_looked(pid, exit) && !self.has_mux_ended(pid, exit) {
                 self.orphan_ended(pid, exit);
             }
         }

@@ -58,6 +58,11 @@ pub fn open_own_dir(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     open_at(at, name, DIRECTORY | OFlag::O_NOFOLLOW, 0)
 }
 
+/// What takes everything that is written to it.
+pub fn open_null() -> Result<OwnedFd, Errno> {
+    open_at(HERE, "/dev/null", OFlag::O_RDWR, 0)
+}
+
 /// Opens a directory by its path.
 pub fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     open_dir(AT_FDCWD, path.as_os_str())

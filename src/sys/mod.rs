@@ -14,6 +14,7 @@ pub mod lock;
 pub mod manager;
 pub mod message;
 pub mod notify;
+pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod program;

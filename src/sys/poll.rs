@@ -39,6 +39,15 @@ pub fn input(fd: impl AsFd, deadline: Mono) -> Result<(), Errno> {
     }
 }
 
+/// Waits until there is room for output.
+pub fn output(fd: impl AsFd) -> Result<(), Errno> {
+    let mut poller = Poller::new()?;
+    poller.add(&fd, 0)?;
+    poller.look_for(&fd, 0, false, true)?;
+    while poller.wait(Mono::default(), None).next().is_none() {}
+    Ok(())
+}
+
 impl Poller {
     /// A poller of nothing yet.
     pub fn new() -> Result<Poller, Errno> {

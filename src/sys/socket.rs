@@ -6,7 +6,7 @@ use crate::machine::Pid;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, send,
-    shutdown, socket, sockopt::PeerCredentials,
+    shutdown, socket, socketpair, sockopt::PeerCredentials,
 };
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -23,6 +23,11 @@ const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
 /// Where connections come from.
 pub struct Listener(OwnedFd);
+
+/// Two ends of one connection, which keeps messages apart.
+pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -129,8 +129,11 @@ pub enum Field {
     FeedAt,
     /// There was no room for the record of a service.
     Unnoted,
-    /// Failures follow each other, and only the essentials are done. The last one: a new one comes behind it.
+    /// Failures follow each other, and only the essentials are done.
     Essentials,
+    /// The process that makes one stream of what services say, and in the upper half the descriptor of what it needs, and
+    /// one. The last one: a new one comes behind it.
+    Mux,
 }
 
 /// So many facts there may be.
@@ -310,7 +313,7 @@ pub fn begin(words: &Words, pid: u32) {
 /// Zeroes the fields that only another version knows: we do not update them, and it must not find old values later.
 pub fn forget_unknown(words: &Words) {
     for distance in [0].into_iter().chain(COPIES) {
-        let unknown = words.get(distance + Field::Essentials as usize + 1..distance + FACTS_AT_MOST);
+        let unknown = words.get(distance + Field::Mux as usize + 1..distance + FACTS_AT_MOST);
         unknown.unwrap_or_default().iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 }
@@ -603,6 +606,7 @@ pub fn text(words: &Words, text: Text) -> Vec<u8> {
 pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
     let whole = [Field::Launcher, Field::View, Field::ViewLock, Field::Watchdog].into_iter();
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
+    descriptor(fact(words, Field::Mux) >> 32).into_iter().for_each(&mut *keep);
     inherited(words).for_each(&mut *keep);
     let records = words.get(FACTS..).unwrap_or_default().chunks_exact(RECORD);
     for (at, record) in records.enumerate().take(usize::try_from(fact(words, Field::Records)).unwrap_or_default()) {

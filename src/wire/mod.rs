@@ -30,6 +30,8 @@ pub mod log_time;
 #[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
+pub mod mux;
+#[doc(hidden)]
 pub mod notify; // wired by the readiness of services next
 #[doc(hidden)]
 pub mod phrase;

@@ -36,6 +36,7 @@ mod notify;
 mod orders;
 mod personalities;
 mod pid1;
+mod prefix;
 mod probe_tools;
 mod probes;
 mod proc;

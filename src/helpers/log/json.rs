@@ -68,13 +68,18 @@ fn push(to: &mut Vec<u8>, message: &[u8], began: Duration, is_partial: bool) {
     to.extend_from_slice(b"{\"ts\":\"");
     log_time::iso_micros(to, began);
     to.extend_from_slice(if is_partial { b"\",\"partial\":true,\"msg\":" } else { b"\",\"msg\":" });
+    push_text(to, message);
+    to.extend_from_slice(b"}\n");
+}
+
+/// Bytes as a string of JSON, readable whatever they are.
+pub fn push_text(to: &mut Vec<u8>, message: &[u8]) {
     let mut text = String::with_capacity(message.len() + 2);
     match std::str::from_utf8(message) {
         Ok(message) => message.write(&mut text),
         Err(_) => readable(message).write(&mut text),
     }
     to.extend_from_slice(text.as_bytes());
-    to.extend_from_slice(b"}\n");
 }
 
 /// What is not UTF-8 is shown as `\xNN`.

@@ -6,7 +6,7 @@
 mod current;
 mod cyclog;
 mod engine;
-mod json;
+pub(super) mod json;
 mod lines;
 mod logger;
 mod multilog;

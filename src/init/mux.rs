@@ -1,0 +1,273 @@
+//! What services say, as one stream (`--prefix`). A process of ours, `onit mux`, reads it from pipes of which we hold
+//! both ends, so that nothing is lost when that process dies. We never wait for it.
+
+use super::Init;
+use super::log::Ended;
+use super::table::{LogPipe, Slot, SlotId};
+use crate::machine::{Exit, Mono, Pid, Signal, Target};
+use crate::sys::kept::Kept;
+use crate::sys::shared::Shared;
+use crate::sys::spawn::{Descriptor, Exec, Job, Plan};
+use crate::sys::{Errno, fs, message, process, rescue, socket};
+use crate::wire::journal::{self, Field};
+use crate::wire::mux as wire;
+use std::collections::VecDeque;
+use std::ffi::{CString, c_int};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::time::Duration;
+
+/// If it ends, or cannot be started, it is started again after this.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What it has no room to hear is said again after this.
+const AGAIN: Duration = Duration::from_millis(100);
+/// When nothing is left to say, it may take this long to write what there is: whoever reads may read no more.
+const LAST: Duration = Duration::from_secs(2);
+/// Its first descriptor.
+const FIRST: c_int = 3;
+
+/// The pipes of one service: an end to read from, and one to write to.
+pub(super) struct Outputs {
+    /// None: its standard output goes to a logger.
+    output: Option<(OwnedFd, OwnedFd)>,
+    errors: (OwnedFd, OwnedFd),
+}
+
+/// The process, and what outlives it.
+#[derive(Default)]
+pub(super) struct Mux {
+    pid: Option<Pid>,
+    /// It hears through this.
+    socket: Option<OwnedFd>,
+    /// The memory, and its two pipes.
+    held: Vec<OwnedFd>,
+    /// All of that, for the supervisor that goes on after us.
+    kept: Option<Kept>,
+    /// What it was not told yet.
+    unsaid: VecDeque<(u8, Option<SlotId>)>,
+    at: Option<Mono>,
+    started: Mono,
+    /// It is told that nothing comes any more.
+    ends_by: Option<Mono>,
+}
+
+impl Outputs {
+    fn new(has_logger: bool) -> Result<Outputs, Errno> {
+        let output = if has_logger { None } else { Some(fs::pipe()?) };
+        Ok(Outputs { output, errors: fs::pipe()? })
+    }
+
+    /// As its programs get them.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = Descriptor<'_>> {
+        let output = self.output.iter().map(|(_, write)| Descriptor { from: write.as_fd(), to: 1 });
+        output.chain([Descriptor { from: self.errors.1.as_fd(), to: 2 }])
+    }
+
+    /// All ends, with names that no stored descriptor has.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+        let output = self.output.iter().flat_map(|(read, write)| [(":o", read), (":O", write)]);
+        let errors = [(":e", &self.errors.0), (":E", &self.errors.1)];
+        output.chain(errors).map(|(name, end)| (name, end.as_fd()))
+    }
+
+    /// From the ends that another supervisor has held.
+    pub(super) fn restore(ends: Vec<(String, OwnedFd)>) -> Option<Outputs> {
+        let mut ends = ends.into_iter().map(|(_, end)| end);
+        match (ends.next(), ends.next(), ends.next(), ends.next()) {
+            (Some(read), Some(write), None, None) => Some(Outputs { output: None, errors: (read, write) }),
+            (Some(o), Some(w), Some(read), Some(write)) => {
+                Some(Outputs { output: Some((o, w)), errors: (read, write) })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Init {
+    /// The pipes of a service whose program is about to start, if all is to become one stream.
+    pub(super) fn give_outputs(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get(at).filter(|slot| slot.outputs.is_none() && self.config.prefix.is_some())
+        else {
+            return;
+        };
+        let has_logger = matches!(slot.log_pipe, LogPipe::Producer { .. } | LogPipe::Writer { .. });
+        match Outputs::new(has_logger) {
+            Ok(outputs) => {
+                if let Some(slot) = self.table.get_mut(at) {
+                    slot.outputs = Some(Box::new(outputs));
+                }
+                self.keep_for_the_next(at);
+                self.mux.unsaid.extend([(wire::OUTPUT, Some(at)), (wire::ERRORS, Some(at))]);
+                self.tell_mux();
+            }
+            Err(errno) => {
+                self.warn_once(
+                    at,
+                    format!("cannot create a pipe for what it says: {}; saying it as it is", errno.desc()),
+                );
+            }
+        }
+    }
+
+    /// A process of this service has ended: its last line may have no end.
+    pub(super) fn end_outputs(&mut self, at: SlotId) {
+        if self.table.get(at).is_some_and(|slot| slot.outputs.is_some()) {
+            self.mux.unsaid.push_back((wire::ENDED, Some(at)));
+            self.tell_mux();
+        }
+    }
+
+    /// Says what was not said yet, as far as there is room.
+    fn tell_mux(&mut self) {
+        while let (Some(socket), Some((kind, at))) = (&self.mux.socket, self.mux.unsaid.front()) {
+            let slot = at.and_then(|at| self.table.get(at));
+            let pipe = slot.and_then(|slot| pipe_of(slot, *kind));
+            let is_due = *kind == wire::ALL || pipe.is_some() || *kind == wire::ENDED && slot.is_some();
+            let mut bytes = vec![*kind];
+            bytes.extend(slot.map(|slot| slot.name.as_bytes()).unwrap_or_default());
+            let descriptors: Vec<_> = pipe.iter().map(|pipe| pipe.as_raw_fd()).collect();
+            match if is_due { message::send(socket.as_fd(), &bytes, &descriptors) } else { Ok(()) } {
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ETOOMANYREFS) => {
+                    self.mux.at = Some(self.now.after(AGAIN));
+                    return;
+                }
+                Ok(()) | Err(_) => _ = self.mux.unsaid.pop_front(), // if it has ended, all is said to the next one
+            }
+        }
+    }
+
+    pub(super) fn mux_deadline(&self) -> Option<Mono> {
+        [self.mux.at, self.mux.ends_by].into_iter().flatten().min()
+    }
+
+    /// Starts it, tells it what it was not told, and lets it end when nothing is left to say.
+    pub(super) fn look_after_mux(&mut self) {
+        if self.config.prefix.is_none() {
+            return;
+        }
+        if self.mux.at.take_if(|at| *at <= self.now).is_some() && self.mux.pid.is_some() {
+            self.tell_mux();
+        }
+        if self.mux.pid.is_none() && self.mux.at.is_none() && self.mux.ends_by.is_none() {
+            self.start_mux();
+        }
+        match self.mux.ends_by {
+            None if self.is_nothing_supervised() => {
+                (self.mux.socket, self.mux.kept) = (None, None);
+                self.mux.ends_by = Some(self.now.after(LAST));
+            }
+            Some(by) if by <= self.now => {
+                self.mux.ends_by = Some(self.now.after(LAST));
+                if let Some(pid) = self.mux.pid {
+                    self.config
+                        .log
+                        .warn(None, &"what services have said is not read from standard output, and is lost");
+                    let _ = process::kill(pid, Signal::KILL, Target::Process);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start_mux(&mut self) {
+        if let Err(errno) = self.try_to_start_mux() {
+            let line = format!("cannot start onit mux: {}; trying again", errno.desc());
+            self.config.log.warn(None, &line);
+            self.mux.at = Some(self.now.after(PAUSE));
+            self.mux.socket = None;
+        }
+    }
+
+    fn try_to_start_mux(&mut self) -> Result<(), Errno> {
+        if self.mux.held.is_empty() {
+            let memory = Shared::create(c"onit-mux", wire::MEMORY).map_err(|refused| refused.errno)?;
+            let memory = memory.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
+            let ((lines, into_lines), (taken, into_taken)) = (fs::pipe()?, fs::pipe()?);
+            self.mux.held = vec![memory, lines, into_lines, taken, into_taken];
+        }
+        let program = rescue::program_path().ok_or(Errno::ENOENT)?;
+        let program = CString::new(program.into_os_string().into_vec()).map_err(|_| Errno::ENOENT)?;
+        let Some(form) = self.config.prefix.clone() else { return Ok(()) };
+        self.wait_for_exec();
+        let (ours, its) = socket::pair()?;
+        let all = [&its].into_iter().chain(&self.mux.held);
+        let descriptors: Vec<_> = all.zip(FIRST..).map(|(from, to)| Descriptor { from: from.as_fd(), to }).collect();
+        let argv = [&*program, c"mux", &*form];
+        let plan = Plan { descriptors: &descriptors, job: Job::Session, ..Plan::new(&argv) };
+        let pid = self.children.spawner.spawn(&plan)?;
+        if let Some((_, Exec::Failed(errno))) = self.children.spawner.wait_for_exec() {
+            self.children.dying.push(pid);
+            return Err(errno);
+        }
+        (self.mux.pid, self.mux.socket, self.mux.started) = (Some(pid), Some(ours), self.now);
+        self.keep_mux();
+        self.mux.unsaid.clear();
+        let with =
+            self.table.all().into_iter().filter(|at| self.table.get(*at).is_some_and(|slot| slot.outputs.is_some()));
+        let streams: Vec<_> = with.flat_map(|at| [(wire::OUTPUT, Some(at)), (wire::ERRORS, Some(at))]).collect();
+        self.mux.unsaid.extend(streams);
+        self.mux.unsaid.push_back((wire::ALL, None));
+        self.tell_mux();
+        Ok(())
+    }
+
+    fn keep_mux(&mut self) {
+        let all = self.mux.socket.iter().chain(&self.mux.held).map(|fd| fd.as_fd());
+        self.mux.kept = Kept::new(b"", &all.collect::<Vec<_>>()).ok();
+    }
+
+    /// Whether it was this process that has ended.
+    pub(super) fn has_mux_ended(&mut self, pid: Pid, exit: Exit) -> bool {
+        let is_it = self.is_mux(pid);
+        if is_it {
+            (self.mux.pid, self.mux.socket) = (None, None);
+            self.mux.at = None;
+            if self.mux.ends_by.is_none() {
+                let is_young = self.now.since(self.mux.started) < PAUSE;
+                self.mux.at = is_young.then(|| self.now.after(PAUSE));
+                let line = format!("onit mux {}; starting it again, nothing is lost", Ended(exit));
+                self.config.log.warn(None, &line);
+            }
+        }
+        is_it
+    }
+
+    pub(super) fn is_mux(&self, pid: Pid) -> bool {
+        self.mux.pid == Some(pid)
+    }
+
+    /// Whether everything that was said is written, or is not going to be.
+    pub(super) fn is_mux_over(&self) -> bool {
+        self.config.prefix.is_none() || self.mux.ends_by.is_some() && self.mux.pid.is_none()
+    }
+
+    pub(super) fn commit_mux(&self) {
+        let kept = self.mux.kept.as_ref().map(|kept| kept.as_fd().as_raw_fd());
+        let pid = self.mux.pid.map_or(0, |pid| u64::from(pid.0.cast_unsigned()));
+        self.table.journal.set(Field::Mux, pid | journal::noted(kept) << 32);
+    }
+
+    /// Goes on with the one that another supervisor has started.
+    pub(super) fn restore_mux(&mut self, kept: Option<Kept>) {
+        let pid = Pid(i32::try_from(self.table.journal.get(Field::Mux) & 0xffff_ffff).unwrap_or_default());
+        let Some(Ok((_, descriptors))) = kept.as_ref().map(Kept::look) else { return };
+        let mut all = descriptors.take();
+        if all.len() == 6 && self.config.prefix.is_some() {
+            self.mux.socket = Some(all.remove(0));
+            (self.mux.held, self.mux.kept) = (all, kept);
+            self.mux.pid = Some(pid).filter(|pid| pid.0 > 0 && rescue::is_child(*pid));
+            if self.mux.pid.is_none() {
+                self.mux.socket = None;
+            }
+        }
+    }
+}
+
+fn pipe_of(slot: &Slot, kind: u8) -> Option<&OwnedFd> {
+    let outputs = slot.outputs.as_ref()?;
+    match kind {
+        wire::OUTPUT => outputs.output.as_ref().map(|(read, _)| read),
+        wire::ERRORS => Some(&outputs.errors.0),
+        _ => None,
+    }
+}

@@ -1,0 +1,151 @@
+//! `onit run --prefix`: what all services say, as one stream of whole lines, each once, whoever is killed.
+
+use std::io::Read as _;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+
+use crate::proc;
+use crate::restarts::wait_state;
+use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, onit, send, skip, wait_for};
+use crate::verbs::well;
+
+fn start(sv: &SvDir, form: &str) -> Supervisor {
+    let mut command = UnderTest::Onit.program();
+    command.arg(format!("--prefix{form}")).arg(sv.path());
+    sv.spawn(command)
+}
+
+/// The process that writes the stream.
+fn mux(onit: &Supervisor) -> u32 {
+    let find = || proc::children(onit.pid()).into_iter().find(|pid| proc::command_line(*pid).contains(" mux "));
+    wait_for("onit mux", SOON, find)
+}
+
+/// Says a thousand numbers in each life, on both streams, in bursts, and goes on with the next ones in the next.
+const NUMBERS: &str = r#"#!/usr/bin/perl
+open(my $next, '<', 'next') or die; my $n = <$next>; close $next;
+if ($n >= LAST) { open(my $end, '>', 'end'); sleep 1000 while 1 }
+$| = 1;
+for (1..1000) {
+    my $line = $n % 97 ? "line $n\n" : "line $n " . 'x' x 3000 . "\n";
+    if ($n % 10 == 9) { print STDERR $line } else { print $line }
+    $n++;
+}
+open($next, '>', 'next.new') or die; print $next $n; close $next; rename('next.new', 'next');
+"#;
+
+/// The lines of a service on one of its streams, in their order.
+fn numbers(text: &str, head: &str) -> Vec<u32> {
+    let of_it = text.lines().filter_map(|line| line.strip_prefix(head)?.strip_prefix("line "));
+    of_it.map(|line| line.split(' ').next().and_then(|number| number.parse().ok()).expect(line)).collect()
+}
+
+#[test]
+fn each_line_comes_once_and_whole_whoever_is_killed_and_over_faults_and_upgrades() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    const LAST: u32 = 20_000;
+    let sv = SvDir::new();
+    let numbering = |name| {
+        let service = sv.service(name).exec("run", &NUMBERS.replace("LAST", &LAST.to_string())).file("next", "0");
+        service.file("backoff", "10ms 10ms 1h").file("max-restarts", "0/1s").create()
+    };
+    let services = ["a", "b", "c", "dd"].map(numbering);
+    let onit = start(&sv, "");
+    let is_through = |service: &Service| service.path().join("end").exists();
+    let mut rounds = 0;
+    while !services.iter().all(is_through) {
+        match rounds % 8 {
+            3 => {
+                let before = onit.said(&["SIGSEGV: starting again"]).len();
+                onit.signal(Signal::SIGSEGV);
+                wait_for("the next one", SOON, || {
+                    (onit.said(&["SIGSEGV: starting again"]).len() > before).then_some(())
+                });
+            }
+            7 => {
+                well(&sv, &["upgrade", &onit.pid().to_string()]);
+            }
+            _ => {
+                let killed = mux(&onit);
+                send(killed, Signal::SIGKILL);
+                wait_for("another one", SOON, || (mux(&onit) != killed).then_some(()));
+            }
+        }
+        rounds += 1;
+        assert!(rounds < 2000);
+    }
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    let text = onit.stdout();
+    for service in &services {
+        let (all, name) = (0..LAST, service.name());
+        let (errors, output): (Vec<u32>, Vec<u32>) = all.partition(|number| number % 10 == 9);
+        assert!(numbers(&text, &format!("{name} | ")) == output, "{name}, after {rounds} rounds");
+        assert!(numbers(&text, &format!("{name} ! ")) == errors, "{name}, after {rounds} rounds");
+    }
+    assert_eq!(text.lines().count(), 4 * LAST as usize);
+    assert!(text.lines().all(|line| line.ends_with('x') || line.len() < 20), "a line is torn");
+    assert!(rounds > 8, "{rounds} rounds say nothing");
+}
+
+#[test]
+fn a_last_line_without_an_end_is_written_and_a_logger_keeps_its_lines() {
+    let sv = SvDir::new();
+    sv.service("web").run("printf 'out\\nbroken'; echo err >&2; exec sleep 1000").create();
+    let api = sv.service("api").run("echo logged; echo seen >&2; exec sleep 1000").log("exec cat >>../got").create();
+    let job = sv.service("job").run("printf 'last words'").file("restart", "never").create();
+    let onit = start(&sv, "=text");
+    let all = ["api ! seen", "job | last words", "web ! err", "web | broken", "web | out"];
+    wait_for("all lines", SOON, || {
+        let text = onit.stdout();
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        (lines == all).then_some(())
+    });
+    api.wait_text("got", |text| text == "logged\n");
+    wait_state(&sv, job.name(), "done");
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert_eq!(onit.stderr(), "");
+}
+
+#[test]
+fn json_lines_have_their_fields() {
+    let sv = SvDir::new();
+    sv.service("web").run("printf 'a \"b\" \\377\\n'; exec sleep 1000").create();
+    let onit = start(&sv, "=json");
+    let line = wait_for("a line", SOON, || onit.stdout().lines().next().map(str::to_owned));
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!((&line["service"], &line["stream"]), (&"web".into(), &"stdout".into()));
+    assert_eq!(line["msg"], "a \"b\" \\xff");
+    assert!(line["ts"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')), "{line}");
+}
+
+/// Whoever reads may read no more: services wait, the supervisor does not.
+#[test]
+fn a_stream_that_nobody_reads_holds_up_services_alone() {
+    let sv = SvDir::new();
+    let loud = sv.service("loud").run("while :; do echo 0123456789012345678901234567890123456789; done").create();
+    let quiet = sv.service("quiet").run("exec sleep 1000").create();
+    let (mut read, write) = std::io::pipe().expect("a pipe");
+    let mut command = std::process::Command::new(onit());
+    command.args(["run", "--prefix"]).arg(sv.path()).env("ONIT_RUN", sv.live());
+    let onit = sv.spawn_between(command, [Stdio::null(), write.into(), Stdio::null()]);
+    let blocked = loud.wait_up();
+    wait_for("it to stand still", SOON, || {
+        let before = proc::cpu(blocked);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        (proc::cpu(blocked) == before && proc::is_alive(blocked)).then_some(())
+    });
+    let pid = quiet.wait_up();
+    well(&sv, &["restart", "quiet"]);
+    quiet.wait_other(pid);
+    let mut line = [0; 48];
+    read.read_exact(&mut line).expect("what was said");
+    assert_eq!(&line[..17], b"loud | 0123456789");
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+}
