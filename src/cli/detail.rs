@@ -216,7 +216,8 @@ fn log(talk: &mut Connection, target: &Target, service: &ServiceStatus, paint: P
         Ok(tail) => {
             lines.push(format!("  {}", paint.tone(Tone::Quiet, &format!("the last of {shown}"))));
             let width = term::width().unwrap_or(usize::MAX);
-            lines.extend(tail.iter().map(|line| format!("    {}", term::cut(&readable(line), width.saturating_sub(4)))));
+            lines
+                .extend(tail.iter().map(|line| format!("    {}", term::cut(&readable(line), width.saturating_sub(4)))));
         }
         Err(error) => lines.push(format!("  cannot read {shown}: {error}")),
     }

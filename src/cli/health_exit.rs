@@ -103,10 +103,7 @@ mod tests {
     #[test]
     fn a_plugin_says_one_line_with_its_numbers() {
         let outcome = Outcome { verdict: Verdict::Unhealthy, text: "web: a|b\nc".into(), counts: [5, 1, 2] };
-        assert_eq!(
-            outcome.nagios(),
-            "ONIT CRITICAL - web: a/b/c | services=5;;;0 unhealthy=1;;0;0 degraded=2;0;;0\n"
-        );
+        assert_eq!(outcome.nagios(), "ONIT CRITICAL - web: a/b/c | services=5;;;0 unhealthy=1;;0;0 degraded=2;0;;0\n");
         assert_eq!(Outcome::unknown("nobody answers").nagios(), "ONIT UNKNOWN - nobody answers\n");
     }
 }

@@ -138,6 +138,8 @@ mod tests {
     #[test]
     fn a_zone_is_a_name_or_a_rule() {
         assert!(["UTC", "CET-1CEST,M3.5.0,M10.5.0/3", "<+03>-3", "EST5"].iter().all(|name| is_zone(name)));
-        assert!(["", "Nowhere", "/etc/passwd", "../../../etc/passwd", "Europe/Nowhere"].iter().all(|name| !is_zone(name)));
+        assert!(
+            ["", "Nowhere", "/etc/passwd", "../../../etc/passwd", "Europe/Nowhere"].iter().all(|name| !is_zone(name))
+        );
     }
 }

@@ -6,6 +6,7 @@ mod queue;
 use crate::client::api::{Api, Event};
 use crate::client::find::Directory;
 use crate::client::{Deadline, tail};
+use crate::exit;
 use crate::machine::{Mono, Pid, Signal, Target};
 use crate::sys::poll::{self, Poller};
 use crate::sys::say::say;
@@ -13,7 +14,6 @@ use crate::sys::signals::Signals;
 use crate::sys::{Errno, clock, process};
 use crate::wire::api::Word;
 use crate::wire::{event, phrase};
-use crate::exit;
 use queue::{Notice, Queue};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -181,9 +181,8 @@ impl Loop<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(format!("cannot read {}: {error}", self.dir.display())),
         };
-        let is_program = |path: &Path| {
-            std::fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-        };
+        let is_program =
+            |path: &Path| std::fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
         let is_name = |name: &str| !name.starts_with('.') && !name.ends_with('~');
         let files = entries.flatten().filter(|entry| is_name(&entry.file_name().to_string_lossy()));
         let mut names: Vec<OsString> = files.filter(|it| is_program(&it.path())).map(|it| it.file_name()).collect();

@@ -145,7 +145,9 @@ mod tests {
         let read = |text| HostPort::parse(text, None).map(|it| (it.host, it.port)).ok();
         assert_eq!(read("localhost:80"), Some(("localhost".into(), 80)));
         assert_eq!(read("[::1]:6379"), Some(("::1".into(), 6379)));
-        for wrong in ["", ":80", "localhost", "localhost:", "localhost:0", "x:65536", "::1:80", "[::1]", "[::1]80", "[]:1"] {
+        for wrong in
+            ["", ":80", "localhost", "localhost:", "localhost:0", "x:65536", "::1:80", "[::1]", "[::1]80", "[]:1"]
+        {
             assert_eq!(read(wrong), None, "{wrong}");
         }
         assert_eq!(HostPort::parse("[::1]", Some(80)).map(|it| it.port), Ok(80));

@@ -187,7 +187,8 @@ impl Loop<'_> {
         match command.spawn() {
             Ok(child) => self.job = Some(Job { child, started: clock::since_boot() }),
             Err(error) => {
-                let why = error.raw_os_error().map_or_else(|| error.to_string(), |it| Errno::from_raw(it).desc().into());
+                let why =
+                    error.raw_os_error().map_or_else(|| error.to_string(), |it| Errno::from_raw(it).desc().into());
                 self.last = format!("cannot be started: {why}");
                 self.say(&self.last);
             }

@@ -87,7 +87,8 @@ fn a_real_server_is_asked_for_its_page() {
     let sv = SvDir::new();
     std::fs::write(sv.root().join("page.html"), "It <b>runs</b>.").expect("a page");
     let root = sv.root().to_str().expect("printable").to_owned();
-    let python = sv.spawn_words(&["python3", "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", &root]);
+    let python =
+        sv.spawn_words(&["python3", "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", &root]);
     let port = python.wait_for("its port", SOON, || {
         python.stdout().split(" port ").nth(1).and_then(|rest| rest.split(' ').next().map(str::to_owned))
     });
@@ -141,7 +142,10 @@ fn what_is_no_answer_is_no() {
     let endless = server(|mut client| {
         read_request(&mut client);
         let _ = client.write_all(b"HTTP/1.1 200 OK\r\n");
-        while client.write_all(b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n").is_ok() {}
+        while client
+            .write_all(b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n")
+            .is_ok()
+        {}
     });
     let url = |address: &str| format!("http://{address}/");
     no(&sv, &["http", &url(&ends)], "hung up");
@@ -149,7 +153,8 @@ fn what_is_no_answer_is_no() {
     no(&sv, &["http", &url(&endless)], "answer");
     let chunked = server(|mut client| {
         read_request(&mut client);
-        let _ = client.write_all(b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nnot\r\n4\r\n now\r\n0\r\n\r\n");
+        let _ = client
+            .write_all(b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nnot\r\n4\r\n now\r\n0\r\n\r\n");
         thread::sleep(SOON);
     });
     yes(&sv, &["http", &url(&chunked), "--status", "500-599", "--body", "not now"]);
@@ -201,9 +206,12 @@ fn health_has_the_exit_codes_of_those_who_ask() {
     let codes = |sv: &SvDir| ["docker", "consul", "nagios"].map(|style| verb(sv, &["health", "--exit", style]).code);
     assert_eq!(codes(&sv), [1, 2, 3], "nobody answers");
     let nobody = verb(&sv, &["health", "--exit", "nagios"]);
-    assert!(nobody.stdout.starts_with("ONIT UNKNOWN - no supervisor answers") && nobody.stderr.is_empty(), "{nobody:?}");
+    assert!(
+        nobody.stdout.starts_with("ONIT UNKNOWN - no supervisor answers") && nobody.stderr.is_empty(),
+        "{nobody:?}"
+    );
     let web = sv.service("web").run("exec sleep 1000").script("health", "exit $(cat code)").file("code", "0");
-    let web = web.file("health-policy", "every=100ms timeout=10s retries=2 on-failure=none").create();
+    let web = web.file("health-policy", "every=100ms timeout=10s retries=2 action=report").create();
     let _onit = start(&sv, UnderTest::Onit);
     let becomes = |wanted| wait_for(&format!("{wanted:?}"), SOON, || (codes(&sv) == wanted).then_some(()));
     becomes([0, 0, 0]);
@@ -252,9 +260,10 @@ fn pages_say_what_health_says_also_when_the_supervisor_comes_and_goes() {
         let is = || Some(page(&socket, path)).filter(|(told, text)| *told == code && text.contains(words));
         server.wait_for(&format!("{path}: {code}, {words}"), SOON, is).1
     };
-    for path in ["/livez", "/readyz", "/healthz", "/healthz/web"] {
+    for path in ["/livez", "/readyz", "/healthz"] {
         becomes(path, 503, "no supervisor answers for ");
     }
+    becomes("/healthz/web", 503, "[-]web: not supervised");
     let onit = start(&sv, UnderTest::Onit);
     assert_eq!(becomes("/livez", 200, ""), "alive\n");
     let text = becomes("/readyz", 503, "[-]web: ");

@@ -51,7 +51,8 @@ fn term_ends_it_at_once_while_it_waits_and_with_the_job_while_that_runs() {
     waits.signal(Signal::SIGTERM);
     assert_eq!((waits.wait_end(SOON), waits.stderr().as_str()), (Ending::Code(0), ""));
 
-    let job = "trap 'echo told >>log; sleep .3; echo done >>log; exit 5' TERM; echo up >>log; while :; do sleep .05; done";
+    let job =
+        "trap 'echo told >>log; sleep .3; echo done >>log; exit 5' TERM; echo up >>log; while :; do sleep .05; done";
     let runs = timer(&sv, &["every", "1h", "--now", "--", "sh", "-c", job]);
     wait_lines(&runs, &sv, "log", 1);
     runs.signal(Signal::SIGTERM);
@@ -67,7 +68,8 @@ fn a_job_has_clean_signals_and_its_end_is_told() {
     let timer = timer(&sv, &["every", "1h", "--now", "-q", "--", "sh", "-c", job]);
     timer.wait_said(&["onit: every: sh: SIGKILL after 0s"]);
     let mask = text(&sv, "mask");
-    let sets: Vec<u64> = mask.lines().filter_map(|line| u64::from_str_radix(line.split('\t').nth(1)?, 16).ok()).collect();
+    let sets: Vec<u64> =
+        mask.lines().filter_map(|line| u64::from_str_radix(line.split('\t').nth(1)?, 16).ok()).collect();
     // The GNU C library lets no program that it starts have those that it keeps for its threads, 32 and 33.
     assert!(sets.len() == 2 && sets.iter().all(|set| set & !(3 << 31) == 0), "{mask}");
     assert_eq!(text(&sv, "socket"), "\n");
@@ -117,7 +119,10 @@ fn a_line_of_a_crontab_is_read_in_its_time_zone() {
     let sv = SvDir::new();
     for zone in ["CET-1CEST,M3.5.0,M10.5.0/3", "UTC", "<+0545>-5:45"] {
         let said = first(&sv, zone, "59 3 29 2 *");
-        assert!(said.starts_with("READY=1\nSTATUS=next 20") && said.contains("-02-29 03:59:00; last: has not run"), "{said}");
+        assert!(
+            said.starts_with("READY=1\nSTATUS=next 20") && said.contains("-02-29 03:59:00; last: has not run"),
+            "{said}"
+        );
     }
     fails(&sv, &["at", "61 * * * *", "--", "true"], 100, &["\"61\" is no minute (0-59"]);
     fails(&sv, &["at", "* * *", "--", "true"], 100, &["has 3 fields in place of five"]);

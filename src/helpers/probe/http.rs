@@ -222,11 +222,14 @@ mod tests {
     #[test]
     fn a_page_is_where_its_url_says() {
         let read = |text| Url::parse(text).map(|url| (url.server.host, url.server.port, url.authority, url.path));
-        let url = |host: &str, port, authority: &str, path: &str| Ok((host.into(), port, authority.into(), path.into()));
+        let url =
+            |host: &str, port, authority: &str, path: &str| Ok((host.into(), port, authority.into(), path.into()));
         assert_eq!(read("http://web"), url("web", 80, "web", "/"));
         assert_eq!(read("http://[::1]:8080/a?b=c#d"), url("::1", 8080, "[::1]:8080", "/a?b=c"));
         assert_eq!(read("http://web:81?q"), url("web", 81, "web:81", "/?q"));
-        for wrong in ["", "web", "ftp://web", "http://", "http://a b/", "http://a/\r\nX: y", "http://me@web/", "http://:1"] {
+        for wrong in
+            ["", "web", "ftp://web", "http://", "http://a b/", "http://a/\r\nX: y", "http://me@web/", "http://:1"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         assert!(read("https://web").expect_err("no").contains("https"));

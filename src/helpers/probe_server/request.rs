@@ -41,7 +41,9 @@ pub fn read(bytes: &[u8]) -> Request {
 
 /// The path of what a client asks for, which a proxy may call by its whole URL.
 fn path(target: &str) -> String {
-    let target = target.strip_prefix("http://").map_or(target, |rest| rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"));
+    let target = target
+        .strip_prefix("http://")
+        .map_or(target, |rest| rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"));
     target.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 

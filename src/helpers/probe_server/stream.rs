@@ -28,7 +28,10 @@ impl FromStr for Place {
         match text.strip_prefix("unix:") {
             Some("") => Err("unix: has no path behind it".into()),
             Some(path) => Ok(Place::Unix(path.into())),
-            None if text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) => {
+            None if text
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) =>
+            {
                 Ok(Place::Tcp(text.to_owned()))
             }
             None => Err(format!("\"{text}\" is neither ADDRESS:PORT nor unix:PATH")),
@@ -90,13 +93,15 @@ impl Listener {
     /// The next client, if one waits.
     pub fn accept(&self) -> Result<Option<Box<dyn Stream>>, Errno> {
         match self {
-            Listener::Tcp(listener) => match listener.accept().and_then(|(it, _)| it.set_nonblocking(true).map(|()| it)) {
-                Ok(stream) => Ok(Some(Box::new(stream))),
-                Err(error) => match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
-                    errno if is_passing(errno) && errno != Errno::EAGAIN || errno == Errno::ENOBUFS => Err(errno),
-                    _ => Ok(None),
-                },
-            },
+            Listener::Tcp(listener) => {
+                match listener.accept().and_then(|(it, _)| it.set_nonblocking(true).map(|()| it)) {
+                    Ok(stream) => Ok(Some(Box::new(stream))),
+                    Err(error) => match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
+                        errno if is_passing(errno) && errno != Errno::EAGAIN || errno == Errno::ENOBUFS => Err(errno),
+                        _ => Ok(None),
+                    },
+                }
+            }
             Listener::Unix(listener) => Ok(match listener.accept()? {
                 Some((stream, _)) => Some(Box::new(stream)),
                 None => None,
@@ -163,6 +168,8 @@ mod tests {
         assert_eq!("127.0.0.1:80".parse(), Ok(Place::Tcp("127.0.0.1:80".into())));
         assert_eq!("[::]:8080".parse(), Ok(Place::Tcp("[::]:8080".into())));
         assert_eq!("unix:/run/probe".parse(), Ok(Place::Unix("/run/probe".into())));
-        assert!(["", "80", ":80", "x:", "x:y", "unix:", "/run/probe"].iter().all(|text| text.parse::<Place>().is_err()));
+        assert!(
+            ["", "80", ":80", "x:", "x:y", "unix:", "/run/probe"].iter().all(|text| text.parse::<Place>().is_err())
+        );
     }
 }
