@@ -14,3 +14,7 @@ pub const LATE: i32 = 99;
 pub const USAGE: i32 = 100;
 /// A system call failed, or nobody answers (daemontools, runit and s6 agree on this number).
 pub const SYSTEM: i32 = 111;
+/// A program was found and cannot be executed (env, nice and s6 agree on this number).
+pub const NOT_EXECUTABLE: i32 = 126;
+/// A program was not found (env, nice and s6 agree on this number).
+pub const NOT_FOUND: i32 = 127;

@@ -91,6 +91,8 @@ fn value(verb: &str, option: &str) -> Words {
         ("run", "until") => Words::OneOf(&["done", "any", "ready"]),
         (_, "color") => Words::OneOf(&["auto", "always", "never"]),
         (_, "target") => Words::OneOf(&["onit", "runit", "daemontools", "s6"]),
+        (_, "ionice") => Words::OneOf(&["none", "idle", "best-effort:", "realtime:"]),
+        (_, "scheduler") => Words::OneOf(&["other", "batch", "idle", "fifo:", "rr:"]),
         (_, "limit") => Words::OneOf(&[
             "address-space=",
             "core=",
@@ -104,9 +106,9 @@ fn value(verb: &str, option: &str) -> Words {
             "stack=",
         ]),
         (_, "exec") => Words::Commands,
-        (_, "dir" | "cwd" | "log") => Words::Directories,
+        (_, "dir" | "cwd" | "log" | "cd" | "chroot" | "env-dir") => Words::Directories,
         (_, "user") => Words::Users,
-        (_, "group" | "control-group" | "status-group") => Words::Groups,
+        (_, "group" | "groups" | "control-group" | "status-group") => Words::Groups,
         (_, "depends-on" | "after") => Words::Services,
         (_, file) => match settings::value(file) {
             Some(value) if !value.words.is_empty() => Words::OneOf(value.words),
@@ -388,7 +390,17 @@ mod tests {
 
     #[test]
     fn what_may_follow_an_option_is_known_or_nobodys_to_know() {
-        const FREE: [&str; 18] = [
+        const FREE: [&str; 28] = [
+            "--argv0",
+            "--cpu",
+            "--drop-caps",
+            "--keep-caps",
+            "--ambient-caps",
+            "--lock",
+            "--memory",
+            "--oom-score-adj",
+            "--pids",
+            "--umask",
             "-t",
             "--rewrite",
             "--exit-map",

@@ -14,6 +14,23 @@ pub const CONTAINER: [&str; 3] = ["docker-init", "dumb-init", "tini"];
 /// The init of a machine, and what asks it to end. `kexec` is not among them: the tool that loads a kernel has the name.
 pub const INIT: [&str; 6] = ["halt", "init", "poweroff", "reboot", "shutdown", "telinit"];
 
+/// Helpers of runit and daemontools: what stands in front of a service, or behind it.
+pub const TOOLS: [&str; 10] = [
+    "chpst",
+    "envdir",
+    "envuidgid",
+    "fghack",
+    "pgrphack",
+    "setlock",
+    "setuidgid",
+    "softlimit",
+    "tai64n",
+    "tai64nlocal",
+];
+/// Those of s6 and s6-overlay.
+pub const S6: [&str; 7] =
+    ["s6-envdir", "s6-envuidgid", "s6-setlock", "s6-setsid", "s6-setuidgid", "s6-softlimit", "with-contenv"];
+
 /// Link the names of tools that onit can stand in for to this program: runsv, runsvdir, sv, supervise, svscan, svc, svok
 /// and svstat, unless an option says which.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -31,6 +48,12 @@ pub struct Install {
     /// these names: init, telinit, shutdown, halt, poweroff and reboot, for the init of a machine
     #[argh(switch)]
     init: bool,
+    /// these names: helpers of runit and daemontools, chpst, setuidgid, envdir, softlimit and so on
+    #[argh(switch)]
+    tools: bool,
+    /// these names: helpers of s6, s6-setuidgid, s6-envdir and so on, and with-contenv
+    #[argh(switch)]
+    s6: bool,
 }
 
 impl Install {
@@ -55,10 +78,10 @@ impl Install {
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
-        let supervisors = if self.container || self.init { &[][..] } else { &SUPERVISORS };
-        let container = if self.container { &CONTAINER[..] } else { &[] };
-        let init = if self.init { &INIT[..] } else { &[] };
-        supervisors.iter().chain(container).chain(init).copied()
+        let asked = [(self.container, &CONTAINER[..]), (self.init, &INIT), (self.tools, &TOOLS), (self.s6, &S6)];
+        let is_plain = asked.iter().all(|(asked, _)| !asked);
+        let all = std::iter::once((is_plain, &SUPERVISORS[..])).chain(asked);
+        all.filter(|(asked, _)| *asked).flat_map(|(_, names)| names.iter().copied())
     }
 
     fn link(&self, program: &Path, place: &Path) -> Result<(), Error> {

@@ -17,6 +17,8 @@ mod connect;
 mod detail;
 #[cfg(feature = "cli")]
 pub mod events;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod exec;
 #[cfg(feature = "cli")]
 pub mod export;
 #[cfg(feature = "cli")]

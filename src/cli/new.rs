@@ -129,11 +129,19 @@ pub fn split(args: &[OsString]) -> (&[OsString], &[OsString]) {
     (args.get(..end).unwrap_or_default(), args.get(end + 1..).unwrap_or_default())
 }
 
+/// Whether the words of a verb that are ours can be read; if not, that has been said. Those of the command may be any.
+pub fn are_text(verb: &str, options: &[OsString]) -> bool {
+    let wrong = options.iter().find(|word| word.to_str().is_none());
+    if let Some(word) = wrong {
+        say(format_args!("onit: {verb}: {} is not UTF-8; after -- everything is", word.display()));
+    }
+    wrong.is_none()
+}
+
 impl New {
     /// Writes the directory. `options` are our words as they were given. Returns the exit code.
     pub fn run(&self, options: &[OsString], command: &[OsString]) -> i32 {
-        if let Some(word) = options.iter().find(|word| word.to_str().is_none()) {
-            say(format_args!("onit: new: {} is not UTF-8; after -- everything is", word.display()));
+        if !are_text("new", options) {
             return exit::USAGE;
         }
         if command.is_empty() && self.setup.is_none() {

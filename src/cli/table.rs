@@ -1,5 +1,7 @@
 //! Every word that `onit` understands: for finding its function, for `onit help`, and for completion.
 
+#[cfg(feature = "helpers")]
+use super::exec;
 use super::term;
 use super::wait;
 use super::{
@@ -165,6 +167,16 @@ const PROBE: (Run, Info) = (
     <probe::Probe as ArgsInfo>::get_args_info,
 );
 
+/// The command begins with the first word that is none of our options, or behind `--`, and is not for us to read.
+#[cfg(feature = "helpers")]
+const EXEC: (Run, Info) = (
+    |verb, args| {
+        let (options, command) = verb.split(args);
+        verb.read(options, |exec: exec::Exec| exec.run(options, command))
+    },
+    <exec::Exec as ArgsInfo>::get_args_info,
+);
+
 /// The words, in the order in which help shows them.
 pub const VERBS: &[(&str, &[Verb])] = &[
     (
@@ -283,6 +295,11 @@ pub const VERBS: &[(&str, &[Verb])] = &[
         &[
             elsewhere("run", "[-v] [DIR] [-- CMD]", "run the services in DIR ($SVDIR, /etc/service)", DIRECTORIES),
             elsewhere("--", "CMD", "run CMD as a container's main process", COMMANDS),
+            #[cfg(feature = "helpers")]
+            Verb {
+                takes: COMMANDS,
+                ..ask("exec", "[OPTIONS] [--] CMD", "become CMD, as another user, within limits, ...", EXEC)
+            },
             elsewhere("idle", "", "run nothing, reap orphans; for PID 1 of a container", NOTHING),
             Verb {
                 takes: NOTHING,
@@ -292,7 +309,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                 takes: DIRECTORIES,
                 ..ask(
                     "install",
-                    "[-f] [--container] [--init] DIR",
+                    "[-f] [--container] [--init] [--tools] [--s6] DIR",
                     "link the names of other tools to this program in DIR",
                     runs!(install::Install),
                 )
@@ -424,13 +441,7 @@ impl Verb {
     /// line of its own.
     fn empty(&self, words: &[&str]) -> Option<String> {
         let info = self.info?();
-        let has_value = |word: &str| {
-            let is_meant = |flag: &argh::FlagInfo| {
-                flag.long == word
-                    || flag.short.is_some_and(|letter| word.strip_prefix('-') == Some(&*letter.to_string()))
-            };
-            info.flags.iter().any(|flag| matches!(flag.kind, FlagInfoKind::Option { .. }) && is_meant(flag))
-        };
+        let has_value = |word: &str| has_value(&info, word);
         let mut before = "";
         for word in words {
             if has_value(before) {
@@ -446,6 +457,21 @@ impl Verb {
             before = word;
         }
         None
+    }
+
+    /// Its own options, and the command behind them.
+    #[cfg(feature = "helpers")]
+    fn split<'a>(&self, args: &'a [OsString]) -> (&'a [OsString], &'a [OsString]) {
+        let info = self.info.map(|info| info());
+        let mut at = 0;
+        while let Some(word) = args.get(at).map(|word| word.to_string_lossy()) {
+            if !word.starts_with('-') || word == "-" || word == "--" {
+                break;
+            }
+            at += if info.as_ref().is_some_and(|info| has_value(info, &word)) { 2 } else { 1 };
+        }
+        let (options, command) = args.split_at_checked(at).unwrap_or((args, &[]));
+        (options, command.split_first().filter(|(word, _)| *word == "--").map_or(command, |(_, command)| command))
     }
 
     fn wrong(&self, output: &str) -> String {
@@ -469,6 +495,14 @@ impl Verb {
         say(format_args!("onit: {name}: {why} (\"onit help {name}\" says more)"));
         exit::USAGE
     }
+}
+
+/// Whether a word is an option whose value is the next word.
+fn has_value(info: &CommandInfoWithArgs, word: &str) -> bool {
+    let is_meant = |flag: &argh::FlagInfo| {
+        flag.long == word || flag.short.is_some_and(|letter| word.strip_prefix('-') == Some(&*letter.to_string()))
+    };
+    info.flags.iter().any(|flag| matches!(flag.kind, FlagInfoKind::Option { .. }) && is_meant(flag))
 }
 
 /// Which of the words is wrong, in our words.

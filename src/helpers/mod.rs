@@ -2,6 +2,7 @@
 //! the service, probes, timers. PID 1 knows nothing of them but that they are programs.
 #![forbid(unsafe_code)]
 
+pub mod exec;
 pub mod hooks;
 pub mod probe;
 pub mod probe_server;
@@ -16,11 +17,11 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
 /// The tools of other projects that are helpers, by their names. `None` if it is none of them.
-pub fn tool(name: &str, _args: &[OsString]) -> Option<i32> {
+pub fn tool(name: &str, args: &[OsString]) -> Option<i32> {
     Some(match name {
         "tai64n" => tai64n::tai64n(),
         "tai64nlocal" => tai64n::tai64nlocal(),
-        _ => return None,
+        name => return exec::tool(name, args),
     })
 }
 

@@ -1,6 +1,6 @@
 //! `tai64n` puts a time stamp in front of each line, `tai64nlocal` makes them readable: as daemontools has them.
 
-use crate::sys::clock;
+use crate::sys::{clock, process};
 use crate::tool::print;
 use crate::wire::tai::Tai;
 use std::io::{Read as _, Write as _};
@@ -80,6 +80,10 @@ fn local(label: u128) -> String {
 /// Copies standard input to standard output through `change`, as it comes: what has been read is written before more is
 /// waited for.
 fn filter(program: &str, mut change: impl FnMut(&[u8], &mut Vec<u8>)) -> i32 {
+    let closed = [(0, "read input"), (1, "write output")].into_iter().find(|(fd, _)| process::was_closed(*fd));
+    if let Some((_, what)) = closed {
+        return fatal(program, what, &std::io::Error::from_raw_os_error(libc::EBADF));
+    }
     let mut room = vec![0; ROOM];
     let mut out = Vec::new();
     let mut stdin = std::io::stdin().lock();

@@ -261,7 +261,8 @@ impl Init {
         let pipe = match &slot.log_pipe {
             LogPipe::Alone => None,
             LogPipe::Producer { pipe, .. } => pipe.as_ref().map(|pipe| Descriptor { from: pipe.as_fd(), to: 1 }),
-            LogPipe::Logger { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
+            LogPipe::Writer { pipe, .. } => Some(Descriptor { from: pipe.as_fd(), to: 1 }),
+            LogPipe::Logger { pipe, .. } | LogPipe::Shared { pipe } => Some(Descriptor { from: pipe.as_fd(), to: 0 }),
         };
         let ready = ready_end.descriptor();
         let log = pipe.filter(|pipe| ready.as_ref().is_none_or(|ready| ready.to != pipe.to));

@@ -49,9 +49,12 @@ impl Init {
             Ok(claim) => claim,
             Err(failure) => return Err(Refused { name, failure }),
         };
-        let logger = log_of(&name, &claim.dir)
-            .and_then(|log| log.map(|log| self.claim_logger(&name, id, log)).transpose())
-            .inspect_err(|_| self.hide(&name))?;
+        let log = log_of(&name, &claim.dir, !self.shares_loggers())?;
+        let is_link = matches!(log, Log::Link);
+        let logger = match log {
+            Log::Directory(log) => Some(self.claim_logger(&name, id, log).inspect_err(|_| self.hide(&name))?),
+            Log::Nothing | Log::Link => None,
+        };
         let at = self.insert(name.clone(), claim, LogPipe::Alone);
         if let Some(logger) = logger
             && let Err(refused) = self.join(at, logger)
@@ -64,9 +67,18 @@ impl Init {
         self.show(at);
         self.note_scale(at);
         self.publish_event(EventKind::Added, Some(&name));
-        self.apply(at, Event::Begin);
+        self.inherit_input(at);
+        self.newcomers.push((at, is_link));
         self.links_of_names_changed();
         Ok(())
+    }
+
+    /// Those that were taken in start. Their loggers may be among them.
+    pub(super) fn begin_newcomers(&mut self) {
+        let newcomers = std::mem::take(&mut self.newcomers);
+        let linked = newcomers.iter().filter(|(_, is_link)| *is_link);
+        linked.for_each(|(at, _)| self.adopt_missing_logger(*at));
+        newcomers.into_iter().for_each(|(at, _)| _ = self.apply(at, Event::Begin));
     }
 
     /// A `log` that was added later serves from the next start of its service on.
@@ -79,22 +91,24 @@ impl Init {
     /// A service that has a `log`, but no logger, gets one.
     pub(super) fn adopt_missing_logger(&mut self, at: SlotId) {
         let Some(slot) = self.table.get(at).filter(|slot| matches!(slot.log_pipe, LogPipe::Alone)) else { return };
-        let joined = match log_of(&slot.name, &slot.dir) {
-            Ok(None) => Ok(()),
-            Ok(Some(log)) => {
-                let (name, id) = (slot.name.clone(), slot.id);
-                self.claim_logger(&name, id, log).and_then(|claim| self.join(at, claim))
-            }
-            Err(refused) => Err(refused),
+        let joined = match log_of(&slot.name, &slot.dir, true) {
+            Ok(Log::Nothing | Log::Link) => Ok(()),
+            Ok(Log::Directory(log)) => match self.shared_logger(at, &log) {
+                Some(logger) => self.share(at, logger),
+                None => self.adopt_own_logger(at, log),
+            },
+            Err(Refused { failure, .. }) => Err(self.config.log.words(&failure)),
         };
         match joined {
             Ok(()) => _ = self.table.get_mut(at).and_then(|slot| slot.warnings.take(Matter::Logger)),
-            Err(Refused { failure, .. }) => {
-                let cause = self.config.log.words(&failure);
-                let trouble = format!("log/: {cause}; running without it");
-                self.warn_about(at, Matter::Logger, trouble);
-            }
+            Err(cause) => self.warn_about(at, Matter::Logger, format!("log: {cause}; running without it")),
         }
+    }
+
+    fn adopt_own_logger(&mut self, at: SlotId, log: OwnedFd) -> Result<(), String> {
+        let Some((name, id)) = self.table.get(at).map(|slot| (slot.name.clone(), slot.id)) else { return Ok(()) };
+        let joined = self.claim_logger(&name, id, log).and_then(|claim| self.join(at, claim));
+        joined.map_err(|Refused { failure, .. }| self.config.log.words(&failure))
     }
 
     fn claim_logger(&mut self, name: &OsStr, of: Identity, log: OwnedFd) -> Result<Claim, Refused> {
@@ -339,11 +353,20 @@ impl Init {
     }
 }
 
-/// The `log` of a service, if it has one.
-fn log_of(name: &OsStr, dir: &OwnedFd) -> Result<Option<OwnedFd>, Refused> {
-    match fs::open_dir(dir, OsStr::new("log")) {
-        Ok(log) => Ok(Some(log)),
-        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+/// What a service has by the name of `log`.
+enum Log {
+    Nothing,
+    Directory(OwnedFd),
+    /// It was not followed.
+    Link,
+}
+
+fn log_of(name: &OsStr, dir: &OwnedFd, follows: bool) -> Result<Log, Refused> {
+    let log = OsStr::new("log");
+    match if follows { fs::open_dir(dir, log) } else { fs::open_own_dir(dir, log) } {
+        Ok(log) => Ok(Log::Directory(log)),
+        Err(Errno::ENOTDIR) if !follows && fs::is_link(dir, log) => Ok(Log::Link),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(Log::Nothing),
         Err(errno) => {
             let failure = Failure { verb: "open", path: "log", errno };
             Err(Refused { name: name.to_os_string(), failure })

@@ -591,7 +591,8 @@ impl Init {
         let producer = self.named_as_told(OsStr::from_bytes(name.as_bytes().strip_suffix(b"/log")?))?;
         match self.table.get(producer)?.log_pipe {
             LogPipe::Producer { logger, .. } => Some(logger),
-            LogPipe::Alone | LogPipe::Logger { .. } => None,
+            LogPipe::Writer { logger, .. } => logger,
+            LogPipe::Alone | LogPipe::Logger { .. } | LogPipe::Shared { .. } => None,
         }
     }
 

@@ -327,6 +327,8 @@ impl Init {
         let unreachable = |errno| Failure { verb: "change to", path: "directory", errno };
         let dir = fs::open_path(path).map_err(unreachable)?;
         let id = Identity::new(fs::identity(&dir).map_err(unreachable)?, None);
-        self.adopt(path.as_os_str().to_os_string(), id, dir).map_err(|Refused { failure, .. }| failure)
+        self.adopt(path.as_os_str().to_os_string(), id, dir).map_err(|Refused { failure, .. }| failure)?;
+        self.begin_newcomers();
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! once.
 
 use super::Init;
-use super::table::{Slot, SlotId};
+use super::table::{LogPipe, Slot, SlotId};
 use super::warnings::Matter;
 use crate::machine::notify::Notification;
 use crate::machine::policy::Inputs;
@@ -81,7 +81,11 @@ impl Init {
     }
 
     fn look_at_input(&mut self, at: SlotId) {
-        if self.table.get(at).is_some_and(Slot::is_logger) {
+        if self
+            .table
+            .get(at)
+            .is_some_and(|slot| matches!(slot.log_pipe, LogPipe::Logger { .. } | LogPipe::Shared { .. }))
+        {
             let unread = self.unread(at);
             self.table.get_mut(at).into_iter().for_each(|slot| slot.service.inputs.unread = unread);
         }

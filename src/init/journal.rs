@@ -70,6 +70,7 @@ impl Journal {
             if record.has_extra {
                 journal::write_extra(self.words(), at, extra);
             }
+            journal::write_kept(self.words(), at, slot.kept.as_ref().map(|kept| kept.as_fd().as_raw_fd()));
             journal::write(self.words(), at, &record);
         }
     }
@@ -238,6 +239,10 @@ fn record(slot: &Slot) -> Record {
         LogPipe::Alone => (Kind::Alone, None),
         LogPipe::Producer { logger, pipe } => (Kind::Producer(*logger as u32), number(pipe)),
         LogPipe::Logger { producer, pipe } => (Kind::Logger(*producer as u32), Some(pipe.as_raw_fd())),
+        LogPipe::Writer { logger, pipe } => {
+            (Kind::Writer(logger.map_or(u32::MAX, |logger| logger as u32)), Some(pipe.as_raw_fd()))
+        }
+        LogPipe::Shared { pipe } => (Kind::Alone, Some(pipe.as_raw_fd())),
     };
     Record {
         kind,
@@ -257,6 +262,7 @@ fn record(slot: &Slot) -> Record {
         has_links: slot.has_links,
         shown: slot.published.filter(|(view, _)| *view == slot.service.view().in_files()).map(|(_, stamp)| stamp),
         begun: slot.service.history().begun(),
+        has_kept: slot.kept.is_some(),
         has_extra: slot.service.extra() != [0; memory::EXTRA],
         memory: slot.service.memory(),
         name: if slot.is_logger() { Name::default() } else { Name::of(slot.name.as_bytes()) },

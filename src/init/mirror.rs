@@ -136,7 +136,7 @@ impl Init {
         let Some(slot) = self.table.get(at) else { return false };
         let logger = match slot.log_pipe {
             LogPipe::Producer { logger, .. } => self.table.get(logger),
-            LogPipe::Alone | LogPipe::Logger { .. } => None,
+            LogPipe::Alone | LogPipe::Logger { .. } | LogPipe::Writer { .. } | LogPipe::Shared { .. } => None,
         };
         slot.files.home.is_some() || logger.is_some_and(|logger| logger.files.home.is_some())
     }

@@ -41,6 +41,7 @@ mod readiness;
 mod reexec;
 mod report;
 mod scan;
+mod shared_log;
 mod table;
 mod turn;
 mod until;
@@ -67,7 +68,9 @@ use notice::Notice;
 use pending::PendingChild;
 use reexec::Care;
 use scan::Scan;
-use std::collections::VecDeque;
+use shared_log::Unread;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use table::{SlotId, Table};
 use watchdog::Watchdog;
 
@@ -83,6 +86,10 @@ pub struct Init {
     table: Table,
     scan: Scan,
     dependencies: Dependencies,
+    /// Services that were taken in, and have not started yet; and whether `log` of each is a link.
+    newcomers: Vec<(SlotId, bool)>,
+    /// By the names of their loggers.
+    unread_pipes: BTreeMap<OsString, Unread>,
     mirror: Mirror,
     api: Api,
     system: System,
@@ -205,6 +212,8 @@ impl Init {
             table: Table::noted_in(journal),
             scan,
             dependencies: Dependencies::default(),
+            newcomers: Vec::new(),
+            unread_pipes: BTreeMap::new(),
             mirror: Mirror::default(),
             api: Api::default(),
             system: System::UP,

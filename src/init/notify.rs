@@ -7,11 +7,12 @@ use super::Init;
 use super::table::{ReadyLink, Slot, SlotId};
 use crate::machine::notify::{Notification, is_of_service};
 use crate::machine::{Event, Phase, Pid};
+use crate::sys::kept::Kept;
 use crate::sys::message::Descriptors;
 use crate::sys::notify::{Datagram, LONGEST_NAME, Receiver, random};
 use crate::sys::spawn::Descriptor;
 use crate::sys::{Errno, fs, notify as sys, process, rescue};
-use crate::wire::notify::{self as wire, Assignment, Assignments, Refusal};
+use crate::wire::notify::{self as wire, Assignment, Assignments, Refusal, Words};
 use crate::wire::svdir::excerpt;
 use std::ffi::{OsString, c_int};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -50,6 +51,20 @@ pub(super) struct Store(Vec<(String, OwnedFd)>);
 impl Drop for Store {
     fn drop(&mut self) {
         drop(Descriptors::from(self.0.drain(..).map(|(_, kept)| kept).collect::<Vec<_>>()));
+    }
+}
+
+impl Slot {
+    /// Goes on with what a supervisor before us has kept.
+    pub(super) fn look_at_kept(&mut self) {
+        if let Some(Ok((bytes, descriptors))) = self.kept.as_ref().map(Kept::look) {
+            let Words { status, errno, names } = Words::parse(&bytes);
+            if !status.is_empty() || errno.is_some() {
+                self.said = Some(Box::new(Said { status: harmless(status), errno, ..Said::default() }));
+            }
+            let stored: Vec<_> = names.into_iter().map(str::to_owned).zip(descriptors.take()).collect();
+            self.stored = (!stored.is_empty()).then(|| Box::new(Store(stored)));
+        }
     }
 }
 
@@ -231,11 +246,15 @@ impl Init {
         for event in ready.into_iter().chain(said) {
             self.apply(at, event);
         }
+        let says = status.is_some() || errno.is_some();
         match (removes, name) {
             (true, Some(name)) => self.store(at).into_iter().for_each(|store| store.remove(name)),
             (true, None) => {}
             (false, name) if stores => self.keep(at, name.unwrap_or("stored"), descriptors),
             (false, _) => {}
+        }
+        if says || removes || stores {
+            self.keep_for_the_next(at);
         }
     }
 
@@ -252,18 +271,42 @@ impl Init {
         }
     }
 
+    /// What was said and stored is kept where the supervisor that goes on after us finds it.
+    pub(super) fn keep_for_the_next(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let words = Words {
+            status: slot.said.as_ref().map_or("", |said| &said.status),
+            errno: slot.said.as_ref().and_then(|said| said.errno),
+            names: slot.stored.iter().flat_map(|store| &store.0).map(|(name, _)| name.as_str()).collect(),
+        };
+        let old = if words == Words::default() {
+            slot.kept.take()
+        } else {
+            let descriptors = slot.stored.iter().flat_map(|store| &store.0).map(|(_, kept)| kept.as_fd());
+            let new = Kept::new(&words.to_bytes(), &descriptors.collect::<Vec<_>>());
+            let trouble = new.as_ref().err().map(|errno| errno.desc());
+            let old = std::mem::replace(&mut slot.kept, new.ok());
+            if let Some(why) = trouble {
+                self.warn_once(at, format!("what it has stored would be lost by an upgrade or a fault: {why}"));
+            }
+            old
+        };
+        self.table.bury_kept(old);
+    }
+
     /// What is at rest has no next `run` to keep anything for.
     pub(super) fn forget_stored(&mut self, at: SlotId) {
         let is_over = |slot: &Slot| slot.stored.is_some() && slot.service.is_at_rest();
         if self.table.get(at).is_some_and(is_over) {
             self.table.get_mut(at).into_iter().for_each(|slot| slot.stored = None);
+            self.keep_for_the_next(at);
         }
     }
 
-    /// Another program takes our place, and knows nothing of them.
-    pub(super) fn forget_all_stored(&mut self) {
+    /// Another program takes our place. What it will not know of is closed as its sender likes.
+    pub(super) fn forget_what_is_not_kept(&mut self) {
         for at in self.table.all() {
-            if self.table.get(at).is_some_and(|slot| slot.stored.is_some()) {
+            if self.table.get(at).is_some_and(|slot| slot.stored.is_some() && slot.kept.is_none()) {
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.stored = None);
             }
         }

@@ -123,7 +123,7 @@ impl Init {
     pub(super) fn is_removed_or_its_logger(&self, at: SlotId) -> bool {
         self.table.get(at).is_some_and(|slot| match slot.log_pipe {
             LogPipe::Logger { producer, .. } => self.table.get(producer).is_none_or(|service| service.removed),
-            LogPipe::Alone | LogPipe::Producer { .. } => slot.removed,
+            LogPipe::Alone | LogPipe::Producer { .. } | LogPipe::Writer { .. } | LogPipe::Shared { .. } => slot.removed,
         })
     }
 
@@ -144,7 +144,9 @@ impl Init {
     fn close_pipe(&mut self, producer: SlotId) {
         let pipe = match self.table.get_mut(producer).map(|slot| &mut slot.log_pipe) {
             Some(LogPipe::Producer { pipe, .. }) => pipe.take(),
-            Some(LogPipe::Alone | LogPipe::Logger { .. }) | None => None,
+            Some(LogPipe::Alone | LogPipe::Logger { .. } | LogPipe::Writer { .. } | LogPipe::Shared { .. }) | None => {
+                None
+            }
         };
         self.table.bury(pipe);
     }
@@ -152,23 +154,28 @@ impl Init {
     /// What is left in the pipe of a logger, in bytes.
     pub(super) fn unread(&self, logger: SlotId) -> usize {
         match self.table.get(logger).map(|slot| &slot.log_pipe) {
-            Some(LogPipe::Logger { pipe, .. }) => fs::pending(pipe),
+            Some(LogPipe::Logger { pipe, .. } | LogPipe::Shared { pipe }) => fs::pending(pipe),
             _ => 0,
+        }
+    }
+
+    /// At the end of all, or of its service.
+    pub(super) fn warn_of_unread(&self, logger: SlotId, lost: usize) {
+        if lost > 0 && self.config.personality.tells_news {
+            self.warn(logger, &format_args!("{lost} bytes were left unread in its pipe, and are lost"));
         }
     }
 
     fn remove(&mut self, service: SlotId, logger: Option<SlotId>) {
         if let Some(logger) = logger {
-            let lost = self.unread(logger);
-            if lost > 0 && self.config.personality.tells_news {
-                self.warn(logger, &format_args!("{lost} bytes were left unread in its pipe, and are lost"));
-            }
+            self.warn_of_unread(logger, self.unread(logger));
             self.publish(logger);
             self.table.remove(logger);
         }
         self.publish(service);
         self.tell_dependents(service);
         self.links_of_names_changed();
+        self.part(service);
         if let Some(slot) = self.table.remove(service) {
             let (name, removed) = (slot.name.clone(), slot.removed);
             if self.table.named(&name).is_none() {

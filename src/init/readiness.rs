@@ -47,6 +47,8 @@ impl Init {
         self.close_ready_link(at);
         let Some(slot) = self.table.get_mut(at) else { return Ok(ReadyEnd::None) };
         slot.said = None;
+        self.keep_for_the_next(at);
+        let Some(slot) = self.table.get_mut(at) else { return Ok(ReadyEnd::None) };
         match slot.service.inputs.readiness.readiness() {
             Readiness::Descriptor(number) => {
                 let number = i32::try_from(number).map_err(|_| Errno::EBADF)?;

@@ -9,6 +9,7 @@ use super::config::{Config, Root};
 use super::journal::Journal;
 use super::log::Named;
 use super::mirror::Mirror;
+use super::shared_log;
 use super::table::{Files, Identity, LogPipe, ReadyLink, Slot, SlotId};
 use super::watchdog::Watchdog;
 use crate::machine::recovery::{Failure, RESPITE, Recovery, recovery};
@@ -16,6 +17,7 @@ use crate::machine::service::{Role, Service};
 use crate::machine::system::System;
 use crate::machine::{Effect, Event, Exit, Mono, Phase, Pid, Refusal, Signal, Want};
 use crate::sys::fs::FileId;
+use crate::sys::kept::Kept;
 use crate::sys::manager::Manager;
 use crate::sys::rescue::{self, Claims};
 use crate::sys::spawn::Spawner;
@@ -215,7 +217,11 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
                 let service =
                     |role| Service::remembered(config.personality.service, role, record.memory, extra, history.clone());
                 match slot(&record, name(&record, at, config), service, &mut claims) {
-                    Some(slot) => _ = slots.insert(at, slot),
+                    Some(mut slot) => {
+                        let kept = journal::kept(words, at).filter(|_| record.has_kept);
+                        slot.kept = kept.and_then(|fd| claims.claim(fd)).map(Kept::restore);
+                        slots.insert(at, slot);
+                    }
                     None => lost += 1,
                 }
             }
@@ -227,6 +233,7 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
         .filter(|at| kept.binary_search(at).is_err())
         .for_each(|at| journal.erase(at));
     claims.close_the_rest();
+    slots.values_mut().for_each(Slot::look_at_kept);
     Handover { journal, care, slots, mirror, watchdog, lost: Some(lost) }
 }
 
@@ -263,7 +270,9 @@ fn slot(
     let (dir, file) = (dir?, FileId { device: record.id.0, inode: record.id.1 });
     let id = identity(file, &name, record);
     let (role, log_pipe) = match (record.kind, pipe) {
-        (Kind::Alone, _) => (Role::Main, LogPipe::Alone),
+        (Kind::Alone, None) | (Kind::Writer(_), None) => (Role::Main, LogPipe::Alone),
+        (Kind::Alone, Some(pipe)) => (Role::Main, LogPipe::Shared { pipe }),
+        (Kind::Writer(logger), Some(pipe)) => (Role::Main, LogPipe::Writer { logger: Some(logger as SlotId), pipe }),
         (Kind::Producer(logger), pipe) => (Role::Main, LogPipe::Producer { logger: logger as SlotId, pipe }),
         (Kind::Logger(producer), Some(pipe)) => (Role::Logger, LogPipe::Logger { producer: producer as SlotId, pipe }),
         (Kind::Logger(_), None) => return None,
@@ -288,7 +297,7 @@ fn identity(dir: FileId, name: &OsStr, record: &Record) -> Identity {
 /// A service and its logger know each other, or are none. Returns how many loggers are lost by that.
 fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
     let partner = |slot: &Slot| match slot.log_pipe {
-        LogPipe::Alone => None,
+        LogPipe::Alone | LogPipe::Writer { .. } | LogPipe::Shared { .. } => None,
         LogPipe::Producer { logger, .. } => Some((logger, false)),
         LogPipe::Logger { producer, .. } => Some((producer, true)),
     };
@@ -305,9 +314,12 @@ fn pair_up(slots: &mut BTreeMap<SlotId, Slot>) -> usize {
         lost += usize::from(!keeps && (has_started || !unfinished));
         keeps
     });
-    for (_, slot) in slots.iter_mut().filter(|(at, slot)| !slot.is_logger() && !is_mutual(**at)) {
-        slot.log_pipe = LogPipe::Alone;
+    for (at, slot) in slots.iter_mut() {
+        if matches!(slot.log_pipe, LogPipe::Producer { .. }) && !is_mutual(*at) {
+            slot.log_pipe = LogPipe::Alone;
+        }
     }
+    shared_log::bring_together(slots);
     let names: BTreeMap<SlotId, (OsString, Identity)> =
         slots.iter().map(|(at, slot)| (*at, (slot.name.clone(), slot.id))).collect();
     for slot in slots.values_mut() {
@@ -509,7 +521,7 @@ impl Init {
         }
         for at in self.table.services() {
             if self.table.get(at).is_some_and(|slot| !slot.service.view().leaving) {
-                self.release(at);
+                self.release_in_order(at);
             }
         }
         if self.system.is_killing() && self.config.personality.escalates {
@@ -610,7 +622,7 @@ impl Init {
             return;
         }
         self.wait_for_exec();
-        self.forget_all_stored();
+        self.forget_what_is_not_kept();
         self.commit();
         journal.set(Field::Cause, journal::UPGRADE);
         let program = journal::text(journal.words(), journal::PROGRAM);

@@ -242,6 +242,7 @@ impl Init {
             let Some((name, memo)) = self.scan.backlog.pop() else { break };
             self.consider(name, memo);
         }
+        self.begin_newcomers();
         if self.scan.backlog.is_empty() && self.scan.search_at.is_none() && !self.scan.look_at_all {
             self.settle_names();
         }

@@ -8,6 +8,7 @@ use crate::machine::fleet::{LogLink, Member};
 use crate::machine::service::Service;
 use crate::machine::{Mono, Pid, ServiceState, View};
 use crate::sys::fs::{self, FileId};
+use crate::sys::kept::Kept;
 use crate::sys::notify::Receiver;
 use crate::wire::svdir::template_and_instance;
 use crate::wire::tai::Tai;
@@ -79,6 +80,8 @@ pub struct Slot {
     pub said: Option<Box<Said>>,
     /// What it has here from one `run` to the next.
     pub stored: Option<Box<Store>>,
+    /// Both, for the supervisor that goes on after us.
+    pub kept: Option<Kept>,
     /// What `supervise/status` says.
     pub published: Option<(View, Tai)>,
     /// When what of `supervise` could not be opened is tried again.
@@ -163,6 +166,18 @@ pub enum LogPipe {
         /// What it reads from.
         pipe: OwnedFd,
     },
+    /// Its logger is a service of its own, and may be that of others.
+    Writer {
+        /// Which one; `None` as long as that is not there.
+        logger: Option<SlotId>,
+        /// The standard input of that one; ours to write.
+        pipe: OwnedFd,
+    },
+    /// It is a service of its own, to which others write.
+    Shared {
+        /// What it reads from.
+        pipe: OwnedFd,
+    },
 }
 
 impl Slot {
@@ -179,6 +194,7 @@ impl Slot {
             ready_link: None,
             said: None,
             stored: None,
+            kept: None,
             published: None,
             reopen_at: None,
             rewrite_at: None,
@@ -231,7 +247,7 @@ impl Slot {
     /// What the rules for a service and its logger have to know of it.
     pub fn member(&self) -> Member<SlotId> {
         let link = match &self.log_pipe {
-            LogPipe::Alone => LogLink::None,
+            LogPipe::Alone | LogPipe::Writer { .. } | LogPipe::Shared { .. } => LogLink::None,
             LogPipe::Producer { logger, pipe } => LogLink::Producer { logger: *logger, is_open: pipe.is_some() },
             LogPipe::Logger { producer, .. } => LogLink::Logger { of: *producer },
         };
@@ -279,6 +295,7 @@ struct Graveyard {
     slots: Vec<Slot>,
     descriptors: Vec<OwnedFd>,
     ready_links: Vec<ReadyLink>,
+    kept: Vec<Kept>,
 }
 
 impl Table {
@@ -333,6 +350,11 @@ impl Table {
     /// These are held no longer.
     pub fn bury(&mut self, descriptors: impl IntoIterator<Item = OwnedFd>) {
         self.graveyard.descriptors.extend(descriptors);
+    }
+
+    /// The same of what was kept.
+    pub fn bury_kept(&mut self, kept: Option<Kept>) {
+        self.graveyard.kept.extend(kept);
     }
 
     /// From now on `run` says by this that it is ready, and not by what it had for that before.

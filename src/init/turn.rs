@@ -324,7 +324,7 @@ impl Init {
             Order::AwaitMain | Order::Sweep => {} // both are seen to at the end of the turn
             Order::StopAll => {
                 for slot in self.table.services() {
-                    self.release(slot);
+                    self.release_in_order(slot);
                 }
             }
             Order::KillAll => {

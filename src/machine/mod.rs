@@ -9,6 +9,7 @@ pub mod allowance;
 pub mod fields;
 pub mod fleet;
 pub mod history;
+mod limit_kind;
 pub mod main_process;
 pub mod notify;
 pub mod pending;
@@ -30,6 +31,7 @@ pub mod watchdog;
 mod word;
 
 use history::End;
+pub use limit_kind::LimitKind;
 use notify::Notification;
 use probe::Failure;
 use restart::Cause;

@@ -1253,7 +1253,7 @@ impl Service {
             }
             State::Up { pid, started, kill_at: Some(at) } if at <= now => {
                 self.state = State::Up { pid, started, kill_at: Some(now.after(KILL_RETRY)) };
-                if self.role == Role::Logger && !self.got_term {
+                if self.draining.is_some() && !self.got_term {
                     self.got_term = true;
                     return Effect::Signal(pid, Signal::TERM, Target::Process).into();
                 }

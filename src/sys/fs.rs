@@ -53,6 +53,11 @@ pub fn open_dir(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     open_at(at, name, DIRECTORY, 0)
 }
 
+/// The same, if the name is that of the directory itself. ENOTDIR if it is a link.
+pub fn open_own_dir(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    open_at(at, name, DIRECTORY | OFlag::O_NOFOLLOW, 0)
+}
+
 /// Opens a directory by its path.
 pub fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     open_dir(AT_FDCWD, path.as_os_str())
@@ -68,9 +73,14 @@ pub fn path_of(dir: impl AsFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())).ok()
 }
 
+/// Opens a directory to list it.
+pub fn open_list(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    open_at(at, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)
+}
+
 /// The working directory, to come back to. It must be readable, as it must for the tools that do the same.
 pub fn working_dir() -> Result<OwnedFd, Errno> {
-    open_at(HERE, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)
+    open_list(HERE, OsStr::new("."))
 }
 
 /// Makes a directory the working directory of the whole process. Not for a supervisor.
@@ -352,6 +362,13 @@ pub fn read_regular_into<'b>(dir: impl AsFd, path: &Path, buffer: &'b mut [u8]) 
         }
     }
     Ok(buffer.get(..length).unwrap_or_default())
+}
+
+/// What a file says, whatever it is, up to so many bytes. Nothing is waited for: a pipe without a writer is empty.
+pub fn read_any(dir: impl AsFd, name: &OsStr, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::from(open_at(dir, name, READ, 0)?).take(limit).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// The same file, opened.

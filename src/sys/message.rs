@@ -8,7 +8,9 @@
 use super::{Errno, checked};
 use crate::machine::Pid;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::ffi::{c_int, c_void};
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
 
 /// With one message the kernel sends at most so many descriptors (`SCM_MAX_FD`).
@@ -53,6 +55,24 @@ pub struct Descriptors(Vec<OwnedFd>);
 
 /// Receives what has come, with room for so many descriptors. EAGAIN if there is nothing: it never waits.
 pub fn receive(socket: BorrowedFd, bytes: &mut [u8], room: usize) -> Result<Message, Errno> {
+    receive_with(socket, bytes, room, 0)
+}
+
+/// The same, but the message stays there, and these are copies of its descriptors.
+pub fn peek(socket: BorrowedFd, bytes: &mut [u8], room: usize) -> Result<Message, Errno> {
+    receive_with(socket, bytes, room, libc::MSG_PEEK)
+}
+
+/// Sends a message with descriptors, up to [`MOST_DESCRIPTORS`]. It never waits.
+pub fn send(socket: BorrowedFd, bytes: &[u8], descriptors: &[RawFd]) -> Result<(), Errno> {
+    let part = [IoSlice::new(bytes)];
+    let rights = [ControlMessage::ScmRights(descriptors)];
+    let beside = if descriptors.is_empty() { &[] } else { &rights[..] };
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(socket.as_raw_fd(), &part, beside, flags, None).map(drop)
+}
+
+fn receive_with(socket: BorrowedFd, bytes: &mut [u8], room: usize, flags: c_int) -> Result<Message, Errno> {
     let mut control = Control([0; _]);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: a struct of numbers and pointers; zeros are a message of nothing.
@@ -61,7 +81,7 @@ pub fn receive(socket: BorrowedFd, bytes: &mut [u8], room: usize) -> Result<Mess
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = control_length(room.min(MOST_DESCRIPTORS)) as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: recvmsg(2) writes to what `message` points to, no more than the lengths in it, and all of that lives on.
     let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let length = usize::try_from(Errno::result(received)?).unwrap_or(0);

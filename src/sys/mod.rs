@@ -2,19 +2,26 @@
 #![allow(unsafe_code)]
 
 pub mod boot;
+pub mod capabilities;
 pub mod cgroup;
 pub mod clock;
+pub mod credentials;
 pub mod foreground;
 pub mod fs;
+pub mod kept;
+pub mod limits;
+pub mod lock;
 pub mod manager;
 pub mod message;
-pub mod notify; // wired by the readiness of services next
+pub mod notify;
 pub mod poll;
 pub mod process;
+pub mod program;
 pub mod published;
 mod raw;
 pub mod rescue;
 pub mod say;
+pub mod scheduling;
 pub mod screen;
 pub mod shared;
 pub mod signals;

@@ -51,7 +51,7 @@ pub fn export(name: &str, value: &OsStr) {
 /// Which of the descriptors 0 to 2 were closed when we were executed, a bit for each.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// Whether this descriptor, 0 to 2, was closed when we were executed as PID 1.
+/// Whether this descriptor, 0 to 2, was closed when we were executed.
 pub fn was_closed(fd: i32) -> bool {
     CLOSED.load(Ordering::Relaxed) & (1 << fd) != 0
 }
@@ -63,11 +63,11 @@ extern "C" fn fill_descriptors() {
     // number that is free, and all below this one are taken.
     unsafe {
         for fd in 0..=libc::STDERR_FILENO {
-            if libc::getpid() != 1 || libc::fcntl(fd, libc::F_GETFD) != -1 {
+            if libc::fcntl(fd, libc::F_GETFD) != -1 {
                 continue;
             }
             CLOSED.fetch_or(1 << fd, Ordering::Relaxed);
-            if libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_NOCTTY) == -1 {
+            if libc::getpid() == 1 && libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_NOCTTY) == -1 {
                 libc::open(c"/".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY);
             }
         }

@@ -64,9 +64,8 @@ fn end_of(pid: Pid) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Waits for the end of this child.
-#[cfg(test)]
-pub(super) fn reap_only(pid: Pid) -> Option<Exit> {
+/// Waits for the end of this child. Not for a supervisor.
+pub fn reap_only(pid: Pid) -> Option<Exit> {
     loop {
         match wait_for(pid.0, 0, &AtomicU64::new(0)) {
             Ok(Reaped::Child(_, exit)) => return Some(exit),

@@ -18,12 +18,20 @@ pub struct Options<'a> {
     words: &'a [OsString],
     /// What is left of a word of options.
     cluster: &'a [u8],
+    /// They are read as s6 does.
+    is_s6: bool,
 }
 
 impl<'a> Options<'a> {
     /// Of these words, without the program's own name.
     pub fn new(program: &'a [u8], known: &'static [u8], words: &'a [OsString]) -> Self {
-        Options { program, known, words, cluster: b"" }
+        Options { program, known, words, cluster: b"", is_s6: false }
+    }
+
+    /// The same as the tools of s6 read them: only `--` alone ends them, and what is wrong with one is not said.
+    pub fn of_s6(mut self) -> Self {
+        self.is_s6 = true;
+        self
     }
 
     /// The words behind the options.
@@ -36,11 +44,14 @@ impl<'a> Options<'a> {
         let (word, rest) = self.words.split_first()?;
         let letters = word.as_bytes().strip_prefix(b"-").filter(|letters| !letters.is_empty())?;
         self.words = rest;
-        (!letters.starts_with(b"-")).then_some(letters)
+        let is_end = if self.is_s6 { letters == b"-" } else { letters.starts_with(b"-") };
+        (!is_end).then_some(letters)
     }
 
     fn wrong(&self, what: &str, letter: u8) -> Result<Letter<'a>, ()> {
-        print::stderr(&[self.program, b": ", what.as_bytes(), b" -- ", &[letter], b"\n"]);
+        if !self.is_s6 {
+            print::stderr(&[self.program, b": ", what.as_bytes(), b" -- ", &[letter], b"\n"]);
+        }
         Err(())
     }
 }
@@ -113,6 +124,14 @@ mod tests {
         ] {
             assert_eq!(read(words), (seen.to_owned(), left), "{words}");
         }
+    }
+
+    #[test]
+    fn s6_ends_options_by_two_dashes_alone() {
+        let words = ["--v", "--", "-v"].map(OsString::from);
+        let mut options = Options::new(b"s6", b"v", &words).of_s6();
+        assert_eq!(options.by_ref().collect::<Vec<_>>(), [Err(()), Ok((b'v', &b""[..]))]);
+        assert_eq!(options.rest().len(), 1);
     }
 
     #[test]

@@ -49,6 +49,8 @@ const EXTRAS: usize = LIVES + history::KEPT * MOST * LIFE;
 const EXTRA_BODY: usize = memory::EXTRA;
 /// The same and their checksum.
 const EXTRA: usize = EXTRA_BODY + 1;
+/// Where the descriptors are in which few services have more than words.
+const KEPT: usize = EXTRAS + MOST * EXTRA;
 
 /// A fact about the whole, by its place in the page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -187,6 +189,8 @@ pub enum Kind {
     Producer(u32),
     /// It is the logger of this one.
     Logger(u32),
+    /// It writes to this service, as others may. That one is [alone](Kind::Alone), and has a pipe.
+    Writer(u32),
 }
 
 /// The descriptors of a service, in the order of the record.
@@ -225,6 +229,8 @@ pub struct Record {
     pub begun: u64,
     /// What few services need is noted of it.
     pub has_extra: bool,
+    /// And a descriptor with more.
+    pub has_kept: bool,
     /// Its machine.
     pub memory: Memory,
     /// Its name.
@@ -331,7 +337,7 @@ pub fn refusal(words: &Words, pid: u32) -> Option<String> {
 }
 
 /// Words of a journal with room for every life, and for what few services need. Few of them are ever written.
-pub const WHOLE: usize = EXTRAS + MOST * EXTRA;
+pub const WHOLE: usize = KEPT + MOST;
 
 /// How long a journal with this many records is at least, in words.
 pub fn length(records: usize) -> usize {
@@ -468,6 +474,26 @@ pub fn extra(words: &Words, at: usize) -> [u64; EXTRA_BODY] {
     if sum == checksum(at as u64, extra) { extra } else { [0; EXTRA_BODY] }
 }
 
+/// Notes the descriptor in which more is kept of a service than words. A record says whether there is one.
+pub fn write_kept(words: &Words, at: usize, fd: Option<i32>) {
+    if let (Some(word), Some(fd)) = (kept_word(words, at), fd) {
+        let number = noted(Some(fd));
+        word.store(number | checksum(at as u64, [number]) << 32, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
+/// And back.
+pub fn kept(words: &Words, at: usize) -> Option<i32> {
+    let word = kept_word(words, at)?.load(Ordering::Relaxed);
+    let number = word & 0xffff_ffff;
+    descriptor(number).filter(|_| word >> 32 == checksum(at as u64, [number]) & 0xffff_ffff)
+}
+
+fn kept_word(words: &Words, at: usize) -> Option<&AtomicU64> {
+    words.get(KEPT + at).filter(|_| at < MOST)
+}
+
 fn extra_words(words: &Words, at: usize) -> Option<&Words> {
     let start = EXTRAS + at * EXTRA;
     words.get(start..start + EXTRA).filter(|_| at < MOST)
@@ -579,13 +605,15 @@ pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
     inherited(words).for_each(&mut *keep);
     let records = words.get(FACTS..).unwrap_or_default().chunks_exact(RECORD);
-    for record in records.take(usize::try_from(fact(words, Field::Records)).unwrap_or_default()) {
+    for (at, record) in records.enumerate().take(usize::try_from(fact(words, Field::Records)).unwrap_or_default()) {
         for word in record.get(DESCRIPTORS).unwrap_or_default() {
             let word = word.load(Ordering::Relaxed);
             [word & 0xffff_ffff, word >> 32].into_iter().filter_map(descriptor).for_each(&mut *keep);
         }
         let ready = record.get(READY_DESCRIPTOR).map(|word| word.load(Ordering::Relaxed) >> 32);
         ready.and_then(descriptor).into_iter().for_each(&mut *keep);
+        let has_kept = record.first().is_some_and(|word| word.load(Ordering::Relaxed) >> HAS_KEPT & 1 == 1);
+        kept(words, at).filter(|_| has_kept).into_iter().for_each(&mut *keep);
     }
 }
 
@@ -617,6 +645,8 @@ pub fn descriptor(word: u64) -> Option<i32> {
 const DESCRIPTORS: std::ops::Range<usize> = 3..6;
 /// And one whose upper half is one.
 const READY_DESCRIPTOR: usize = 7;
+/// The bit of the first word that says that there is one elsewhere.
+const HAS_KEPT: u32 = 8;
 
 fields! {
     /// How we hold a service.
@@ -633,6 +663,10 @@ fields! {
         has_extra: Place::bits(0, 5, 1),
         /// It depends on others, by its files.
         has_links: Place::bits(0, 6, 1),
+        /// Others may have the same logger.
+        shares: Place::bits(0, 7, 1),
+        /// More is kept of it than words.
+        has_kept: Place::bits(0, HAS_KEPT, 1),
         /// It is an instance of a template.
         is_instance: Place::bits(0, 20, 1),
         /// To how many instances that was scaled, and one.
@@ -666,6 +700,7 @@ impl Record {
             Kind::Alone => (0, 0),
             Kind::Producer(logger) => (1, logger),
             Kind::Logger(producer) => (2, producer),
+            Kind::Writer(logger) => (1, logger),
         };
         let (fds, stamp) = (self.fds, self.shown.unwrap_or_default());
         let own = OwnFields {
@@ -674,7 +709,9 @@ impl Record {
             removed: self.removed.into(),
             shown: self.shown.is_some().into(),
             has_extra: self.has_extra.into(),
+            has_kept: self.has_kept.into(),
             has_links: self.has_links.into(),
+            shares: matches!(self.kind, Kind::Writer(_)).into(),
             partner: partner.into(),
             device: self.id.0,
             inode: self.id.1,
@@ -704,6 +741,7 @@ impl Record {
         let partner = u32::try_from(own.partner).ok()?;
         let kind = match own.kind {
             0 => Kind::Alone,
+            1 if own.shares != 0 => Kind::Writer(partner),
             1 => Kind::Producer(partner),
             2 => Kind::Logger(partner),
             _ => return None,
@@ -728,6 +766,7 @@ impl Record {
             shown: (own.shown != 0).then_some(stamp),
             begun: own.begun,
             has_extra: own.has_extra != 0,
+            has_kept: own.has_kept != 0,
             memory: Memory::unpack(memory),
             name: Name(*name.first_chunk()?),
         })
@@ -759,6 +798,7 @@ mod tests {
             shown: Some(Tai { unix: 5, nanos: 6 }),
             begun: 0,
             has_extra: true,
+            has_kept: false,
             memory: Memory { since: 7, finish_limit: 8, ..Memory::default() },
             name: Name::of(b"web"),
         }
@@ -776,6 +816,11 @@ mod tests {
         assert_eq!(entry(&words, 1), Entry::Record(record(2, 10)));
         erase(&words, 1);
         assert_eq!(entry(&words, 1), Entry::Empty);
+        for kind in [Kind::Alone, Kind::Logger(7), Kind::Writer(7), Kind::Writer(u32::MAX)] {
+            let record = Record { kind, ..record(2, 10) };
+            write(&words, 1, &record);
+            assert_eq!(entry(&words, 1), Entry::Record(record));
+        }
     }
 
     #[test]
@@ -793,7 +838,7 @@ mod tests {
     #[test]
     fn what_another_version_has_added_is_skipped_and_does_not_stay() {
         let (words, old) = (journal(2), record(2, 10));
-        for free in [Place::bits(0, 8, 1), Place::bits(OWN + 11, 31, 1)] {
+        for free in [Place::bits(0, 9, 1), Place::bits(OWN + 11, 31, 1)] {
             let mut body = old.pack();
             assert_eq!(free.read(&body), 0);
             free.write(&mut body, 1);
@@ -965,6 +1010,26 @@ mod tests {
         }
         assert_eq!(noted(&lives), lives);
         assert_eq!((history(&words, 1, 0), history(&words, 0, 0)), (History::default(), History::default()));
+    }
+
+    #[test]
+    fn where_more_is_kept_is_noted_if_a_record_says_so() {
+        let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
+        begin(&words, 7);
+        count(&words, 3);
+        write_kept(&words, 1, Some(77));
+        write_kept(&words, MOST, Some(77));
+        assert_eq!([kept(&words, 1), kept(&words, 0), kept(&words, MOST)], [Some(77), None, None]);
+        let passed_on = || {
+            let mut all = Vec::new();
+            descriptors(&words, &mut |fd| all.push(fd));
+            all.contains(&77)
+        };
+        assert!(!passed_on());
+        write(&words, 1, &Record { has_kept: true, ..record(2, 10) });
+        assert!(passed_on());
+        damage(&words[KEPT + 1], 1);
+        assert!(kept(&words, 1).is_none() && !passed_on());
     }
 
     #[test]

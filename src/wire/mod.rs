@@ -2,11 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+#[doc(hidden)]
+pub mod capability;
 pub mod cgroup;
 pub mod control;
 #[doc(hidden)]
 pub mod cron;
 pub mod death_tally;
+#[doc(hidden)]
+pub mod env_file;
 #[doc(hidden)]
 pub mod event;
 #[doc(hidden)]
@@ -16,13 +20,17 @@ pub mod journal;
 #[doc(hidden)]
 pub mod json;
 #[doc(hidden)]
+pub mod limit;
+#[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
-pub mod notify; // wired by the readiness of services next
+pub mod notify;
 #[doc(hidden)]
 pub mod phrase;
 #[doc(hidden)]
 pub mod reason;
+#[doc(hidden)]
+pub mod scheduling;
 #[doc(hidden)]
 pub mod select;
 pub mod settings;

@@ -193,6 +193,36 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(ends_line).filter(|line| !line.is_empty())
 }
 
+/// What a service has said and stored, for the supervisor that goes on after this one: a line each.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Words<'a> {
+    /// What it does, for people; one line. Empty: nothing.
+    pub status: &'a str,
+    /// What went wrong.
+    pub errno: Option<i32>,
+    /// The names of its descriptors, in their order.
+    pub names: Vec<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    /// As bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let errno = self.errno.map(|errno| errno.to_string()).unwrap_or_default();
+        let lines = [self.status, &errno].into_iter().chain(self.names.iter().copied());
+        lines.flat_map(|line| [line, "\n"]).collect::<String>().into_bytes()
+    }
+
+    /// And back. What is no text is nothing.
+    pub fn parse(bytes: &'a [u8]) -> Words<'a> {
+        let mut lines = std::str::from_utf8(bytes).unwrap_or_default().split_terminator('\n');
+        Words {
+            status: lines.next().unwrap_or_default(),
+            errno: lines.next().and_then(|errno| errno.parse().ok()),
+            names: lines.collect(),
+        }
+    }
+}
+
 fn ends_line(byte: &u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
@@ -364,6 +394,20 @@ mod tests {
         assert_eq!([good("ERRNO=4095"), good("MAINPID=2147483647")], [[Errno(4095)], [MainPid(Pid(i32::MAX))]]);
         assert_eq!([bad("ERRNO=4096"), bad("ERRNO=ENOENT"), bad("ERRNO=-2")], [["ERRNO"]; 3]);
         assert_eq!([bad("MAINPID=0"), bad("MAINPID=2147483648"), bad("MAINPID=4294967297")], [["MAINPID"]; 3]);
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again() {
+        for (status, errno, names) in [
+            ("", None, vec![]),
+            ("at work", Some(5), vec!["", "a b", ""]),
+            ("", Some(0), vec![""]),
+            ("x", None, vec!["y"]),
+        ] {
+            let words = Words { status, errno, names };
+            assert_eq!(Words::parse(&words.to_bytes()), words);
+        }
+        assert_eq!(Words::parse(b"\xff\n1\n"), Words::default());
     }
 
     #[test]

@@ -250,6 +250,7 @@ fn a_small_file_that_cannot_be_read_for_now_says_what_it_said_last() {
     let mut stop = || {
         start_it(&web, b"u");
         web.wait_text("ran", |text| text.ends_with('\n'));
+        web.wait_up(); // or it may still be told as down
         web.order(b"d");
         web.wait_down();
         fs::remove_file(web.path().join("ran")).expect("removed");

@@ -1554,6 +1554,21 @@ fn a_logger_that_does_not_end_with_its_input_gets_term_and_then_kill() {
 }
 
 #[test]
+fn a_service_that_others_write_to_ends_with_its_input_and_finishes() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
+    world.programs.finish = Program::Runs;
+    world.begin();
+    assert_eq!(world.drain(true), "CONT run");
+    assert_eq!(world.ends(Exit::Code(0)), "finish 0");
+    world.ends(Exit::Code(0));
+    assert!(world.service.is_gone());
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
+    world.begin();
+    world.drain(true);
+    assert_eq!([world.wait(DRAIN_LIMIT), world.wait(KILL_RETRY)], ["TERM run", "kill late run"]);
+}
+
+#[test]
 fn a_crashed_logger_is_started_again_for_what_is_left() {
     let mut world = World::new(&ServiceRules::ONIT, Role::Logger, Want::Up);
     world.begin();
