@@ -88,6 +88,7 @@ fn value(verb: &str, option: &str) -> Words {
     match (verb, option) {
         ("run", "log") => Words::OneOf(&["text", "json"]),
         ("run", "poll") => Words::OneOf(&["auto", "never"]),
+        ("health", "exit") => Words::OneOf(&["docker", "consul", "nagios"]),
         ("run", "until") => Words::OneOf(&["done", "any", "ready"]),
         (_, "color") => Words::OneOf(&["auto", "always", "never"]),
         (_, "target") => Words::OneOf(&["onit", "runit", "daemontools", "s6"]),
@@ -390,8 +391,14 @@ mod tests {
 
     #[test]
     fn what_may_follow_an_option_is_known_or_nobodys_to_know() {
-        const FREE: [&str; 28] = [
+        const FREE: [&str; 34] = [
             "--argv0",
+            "--body",
+            "--jitter",
+            "--listen",
+            "--pause",
+            "--status",
+            "--tz",
             "--cpu",
             "--drop-caps",
             "--keep-caps",

@@ -131,6 +131,7 @@ impl Report {
 /// What is known of some services, and what is made of it.
 pub(super) struct Examined {
     /// Those that were looked at.
+    #[cfg(feature = "helpers")]
     services: Vec<ServiceStatus>,
     report: Report,
 }
@@ -168,7 +169,11 @@ pub(super) fn examine(names: &[String], limit: Option<Duration>) -> Result<Exami
     let stopping = talk.api.as_ref().is_some_and(|api| api.hello().state == SupervisorState::Stopping);
     let troubles = if stopping { Vec::new() } else { unavailable(&services, &places) };
     let report = report(&services, &troubles, stopping);
-    Ok(Examined { services, report })
+    Ok(Examined {
+        #[cfg(feature = "helpers")]
+        services,
+        report,
+    })
 }
 
 /// The services, and the directory of each.
