@@ -106,6 +106,8 @@ fn value(verb: &str, option: &str) -> Words {
             "resident=",
             "stack=",
         ]),
+        ("logger", "timestamp") => Words::OneOf(&["tai64n", "iso", "none"]),
+        ("logger", "compress") => Words::OneOf(&["gzip"]),
         (_, "exec") => Words::Commands,
         (_, "dir" | "cwd" | "log" | "cd" | "chroot" | "env-dir") => Words::Directories,
         (_, "user") => Words::Users,
@@ -391,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_may_follow_an_option_is_known_or_nobodys_to_know() {
-        const FREE: [&str; 34] = [
+        const FREE: &[&str] = &[
             "--argv0",
             "--body",
             "--jitter",
@@ -426,6 +428,9 @@ mod tests {
             "--success-codes",
             "--notification-fd",
             "--condition",
+            "--file",
+            "--size",
+            "--keep",
         ];
         for verb in verbs() {
             for choice in choices(verb).into_iter().filter(|choice| choice.value == Some(Words::Free)) {

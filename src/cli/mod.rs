@@ -43,6 +43,8 @@ pub mod install;
 mod leftover;
 #[cfg(feature = "cli")]
 pub mod lint;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod logger;
 #[cfg(feature = "cli")]
 mod near;
 #[cfg(feature = "cli")]

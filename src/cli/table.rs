@@ -312,6 +312,22 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                     runs!(install::Install),
                 )
             },
+            #[cfg(feature = "helpers")]
+            Verb {
+                takes: NOTHING,
+                ..ask(
+                    "logger",
+                    "[--file FILE] [--dir DIR] [OPTIONS]",
+                    "write standard input to a log, line by line",
+                    runs!(super::logger::LoggerVerb),
+                )
+            },
+            #[cfg(feature = "helpers")]
+            elsewhere("svlogd", "[-ttv] DIR...", "as runit's svlogd", DIRECTORIES),
+            #[cfg(feature = "helpers")]
+            elsewhere("multilog", "SCRIPT", "as daemontools' multilog", DIRECTORIES),
+            #[cfg(feature = "helpers")]
+            elsewhere("s6-log", "SCRIPT", "as s6's s6-log", DIRECTORIES),
             elsewhere("runsvdir", "[-P] DIR [LOG]", "as runit's runsvdir", DIRECTORIES),
             elsewhere("runsv", "DIR", "as runit's runsv", DIRECTORIES),
             elsewhere("svscan", "[DIR]", "as daemontools' svscan", DIRECTORIES),

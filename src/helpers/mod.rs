@@ -4,6 +4,7 @@
 
 pub mod exec;
 pub mod hooks;
+pub mod log;
 pub mod probe;
 pub mod probe_server;
 mod tai64n;
@@ -21,7 +22,7 @@ pub fn tool(name: &str, args: &[OsString]) -> Option<i32> {
     Some(match name {
         "tai64n" => tai64n::tai64n(),
         "tai64nlocal" => tai64n::tai64nlocal(),
-        name => return exec::tool(name, args),
+        name => return exec::tool(name, args).or_else(|| log::tool(name, args)),
     })
 }
 

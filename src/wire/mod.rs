@@ -22,6 +22,12 @@ pub mod json;
 #[doc(hidden)]
 pub mod limit;
 #[doc(hidden)]
+pub mod log_pattern;
+#[doc(hidden)]
+pub mod log_script;
+#[doc(hidden)]
+pub mod log_time;
+#[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
 pub mod notify;
@@ -36,6 +42,8 @@ pub mod select;
 pub mod settings;
 pub mod status;
 pub mod svdir;
+#[doc(hidden)]
+pub mod svlogd;
 pub mod tai;
 pub mod watchdog;
 mod word;
