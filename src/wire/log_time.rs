@@ -23,7 +23,7 @@ pub enum Format {
     Iso,
     /// `2026-11-29 04:18:52.374140123` and two spaces, local time: as s6-log's `T`. The offset is that of the time zone,
     /// in seconds.
-    Local(i64),
+    Local(i32),
 }
 
 /// Writes the stamp of an instant, and the space behind it. `after_1970` is what the wall clock shows.
@@ -37,7 +37,7 @@ pub fn push(to: &mut Vec<u8>, format: Format, after_1970: Duration) {
         Format::ReadableT => calendar(to, at, b'T', 5, b" "),
         Format::Iso => calendar(to, at, b'T', 9, b"Z "),
         Format::Local(offset) => {
-            let at = Tai { unix: at.unix.saturating_add(offset), ..at };
+            let at = Tai { unix: at.unix.saturating_add(offset.into()), ..at };
             calendar(to, at, b' ', 9, b"  ");
         }
     }

@@ -30,7 +30,7 @@ pub mod log_time;
 #[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
-pub mod notify;
+pub mod notify; // wired by the readiness of services next
 #[doc(hidden)]
 pub mod phrase;
 #[doc(hidden)]

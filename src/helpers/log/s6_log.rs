@@ -238,7 +238,7 @@ fn stamps(deed: &Deed, at: Duration) -> Vec<u8> {
         log_time::push(&mut stamps, Format::Tai64nOfS6, at);
     }
     if deed.date {
-        let offset = clock::offset(at.as_secs().cast_signed());
+        let offset = i32::try_from(clock::offset(at.as_secs().cast_signed())).unwrap_or_default();
         log_time::push(&mut stamps, Format::Local(offset), at);
     }
     stamps
