@@ -4,16 +4,13 @@ use super::connect::{Connection, Target, Via};
 use super::pidns::{self, Seen};
 use super::term::{self, Paint, Tone};
 use super::{changed, format, status};
+use crate::client::tail::{customary, tail};
 use crate::machine::{ServiceState, Want};
 use crate::sys::{Errno, fs};
 use crate::wire::api::{RunRecord, ServiceStatus};
 use crate::wire::tai::Tai;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// How many lines of the log are shown, out of how many bytes.
-const LINES: usize = 10;
-const TAIL: i64 = 16 * 1024;
 /// Where the log is, a logger's script says before so many bytes.
 const SCRIPT: u64 = 64 * 1024;
 /// `@` and what follows it in a line of multilog or svlogd -t.
@@ -219,7 +216,8 @@ fn log(talk: &mut Connection, target: &Target, service: &ServiceStatus, paint: P
         Ok(tail) => {
             lines.push(format!("  {}", paint.tone(Tone::Quiet, &format!("the last of {shown}"))));
             let width = term::width().unwrap_or(usize::MAX);
-            lines.extend(tail.iter().map(|line| format!("    {}", term::cut(line, width.saturating_sub(4)))));
+            lines
+                .extend(tail.iter().map(|line| format!("    {}", term::cut(&readable(line), width.saturating_sub(4)))));
         }
         Err(error) => lines.push(format!("  cannot read {shown}: {error}")),
     }
@@ -239,26 +237,13 @@ fn current(directory: &Path, logger: Option<(Seen, i32)>, elsewhere: bool) -> Op
         let targets = entries.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
         theirs(&targets.filter(|target| target.file_name().is_some_and(|name| name == "current")).min()?)
     });
-    let custom = ["main/current", "current", "log/current"].map(|place| directory.join(place));
     let script = fs::read_regular(&directory.join("run"), SCRIPT).unwrap_or_default();
     let script = String::from_utf8_lossy(&script);
     let named = script.split_whitespace().filter_map(|word| {
         let word = Path::new(word.trim_matches(['"', '\'']));
         Some(if word.is_absolute() { theirs(word)? } else { directory.join(word) }.join("current"))
     });
-    open.into_iter().chain(custom).chain(named).find(|file| file.is_file())
-}
-
-/// The last lines of a file.
-fn tail(file: &Path) -> Result<Vec<String>, std::io::Error> {
-    let mut file = fs::regular(file)?;
-    let length = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
-    let whole = file.seek(SeekFrom::End(-length.min(TAIL)))? == 0;
-    let mut bytes = Vec::new();
-    file.take(TAIL.cast_unsigned()).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().skip(usize::from(!whole)).collect();
-    Ok(lines.iter().skip(lines.len().saturating_sub(LINES)).map(|line| readable(line)).collect())
+    open.into_iter().chain(customary(directory)).chain(named).find(|file| file.is_file())
 }
 
 /// A line with its label as a time, if it has one.
@@ -299,17 +284,6 @@ mod tests {
         assert!(line.starts_with("2023-11-1") && line.ends_with(".123 hello"), "{line}");
         assert_eq!([readable("@short"), readable("plain"), readable("")], ["@short", "plain", ""]);
         assert_eq!(readable("@zz00000000000000000000zz x"), "@zz00000000000000000000zz x");
-    }
-
-    #[test]
-    fn the_last_ten_lines_are_whole() {
-        let root = tempfile::tempdir().expect("a directory");
-        let file = root.path().join("current");
-        std::fs::write(&file, (0..3000).map(|n| format!("line {n}\n")).collect::<String>()).expect("write");
-        let lines = tail(&file).expect("read");
-        assert_eq!((lines.len(), lines[0].as_str(), lines[9].as_str()), (10, "line 2990", "line 2999"));
-        std::fs::write(&file, "a\nb").expect("write");
-        assert_eq!(tail(&file).expect("read"), ["a", "b"]);
     }
 
     #[test]

@@ -33,10 +33,18 @@ mod dev_tree;
 mod error;
 pub(crate) mod find;
 mod kind;
+// For the verbs alone.
+#[cfg(feature = "cli")]
+pub(crate) mod log_files;
+#[cfg(feature = "cli")]
+mod log_place;
 mod manager;
 mod service;
 #[cfg(feature = "systemd")]
 mod systemd;
+// For the verbs and helpers alone.
+#[cfg(any(feature = "cli", feature = "helpers"))]
+pub(crate) mod tail;
 mod trust;
 mod until;
 mod watch;
