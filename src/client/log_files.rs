@@ -298,7 +298,7 @@ fn is_ahead(file: &File) -> Option<bool> {
     let count = file.read_at(&mut tail, from).ok()?;
     tail.truncate(count);
     let lines = tail.split(|byte| *byte == b'\n').skip(usize::from(from > 0));
-    let label = lines.filter_map(stamp).rfind(|stamp| stamp.zone == Zone::Label)?;
+    let label = lines.filter_map(stamp).filter(|stamp| stamp.zone == Zone::Label).last()?;
     Some(label.at.unix.saturating_sub(changed(file).unix) >= AHEAD)
 }
 
