@@ -40,6 +40,8 @@ mod leftover;
 #[cfg(feature = "cli")]
 pub mod lint;
 #[cfg(feature = "cli")]
+pub mod logs;
+#[cfg(feature = "cli")]
 mod near;
 #[cfg(feature = "cli")]
 pub mod new;

@@ -5,7 +5,7 @@ use super::exec;
 use super::term;
 use super::wait;
 use super::{
-    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, rescan, scale,
+    check, completion, events, export, graph, health, history, inspect, install, lint, logs, near, new, order, rescan, scale,
     states, status, upgrade,
 };
 use crate::{exit, sys::say::say};
@@ -194,6 +194,12 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             },
             ask("graph", "[--dot] [SVC...]", "what they depend on, as a tree", runs!(graph::Graph)),
             ask("events", "[--json] [--exec PROGRAM] [SVC...]", "what happens, as it happens", runs!(events::Events)),
+            ask(
+                "logs",
+                "[-ft] [-n N] [--since T] [SVC...]",
+                "the last lines of their logs, merged by time",
+                runs!(logs::Logs),
+            ),
             ask("pid", "SVC", "its process", runs!(inspect::Process)),
             ask("env", "[--show] [--json] SVC", "the environment of its process", runs!(inspect::Env)),
         ],
