@@ -4,6 +4,7 @@ use super::connect::{CliError, Connection, Target, Via};
 use super::newcomer::is_service;
 use super::term::{self, Colour, Paint};
 use super::{detail, format};
+use crate::client::find::same;
 use crate::client::log_files::{Line, LogFiles, Range, merge, of_calendar};
 use crate::exit;
 use crate::machine::Mono;
@@ -15,6 +16,7 @@ use crate::wire::json;
 use crate::wire::stamp::{When, when};
 use crate::wire::tai::Tai;
 use argh::{ArgsInfo, FromArgs};
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -63,6 +65,22 @@ pub struct Logs {
     /// when there is colour: auto, always, never
     #[argh(option, arg_name = "WHEN", default = "Colour::Auto")]
     color: Colour,
+}
+
+/// Single letters may stand behind one `-`, and a number behind `-n`, as with tail(1).
+pub fn split(args: &[OsString]) -> Vec<OsString> {
+    let apart = |arg: &OsString| -> Vec<OsString> {
+        let letters = arg.to_str().and_then(|arg| arg.strip_prefix('-')).unwrap_or_default();
+        let (switches, number) = letters.split_once('n').map_or((letters, None), |(before, n)| (before, Some(n)));
+        let is_number = number.is_none_or(|number| number.bytes().all(|digit| digit.is_ascii_digit()));
+        if !switches.bytes().all(|letter| matches!(letter, b'f' | b't')) || !is_number || letters.len() < 2 {
+            return vec![arg.clone()];
+        }
+        let switches = switches.chars().map(|letter| format!("-{letter}").into());
+        let number = number.map(|number| ["-n", number].map(OsString::from));
+        switches.chain(number.into_iter().flatten().filter(|word| !word.is_empty())).collect()
+    };
+    args.iter().flat_map(apart).collect()
 }
 
 /// How many lines; `None`: all.
@@ -178,8 +196,7 @@ impl Logs {
             }
             None => return Ok(Some(target.name)),
         };
-        let path = path.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
-        match sources.iter_mut().find(|source| path.is_some() && source.path == path) {
+        match sources.iter_mut().find(|source| is_same_log(source.path.as_deref(), path.as_deref())) {
             Some(source) if target.name == source.target.name => {}
             Some(source) => source.names.push(target.name),
             None => {
@@ -248,14 +265,15 @@ impl Logs {
                 if source.path.is_none() {
                     source.find(&mut talk);
                 }
-                source.is_watched |= watching.add(source);
+                source.is_watched = watching.add(source);
                 match &mut source.log {
                     Some(log) => log.look(),
                     None => source.open(later, true),
                 }
             }
             self.show(&mut sources)?;
-            let is_told = sources.iter().all(|source| source.is_watched && source.log.is_some()) && watching.is_quiet(now);
+            let is_told =
+                sources.iter().all(|source| source.is_watched && source.log.is_some()) && watching.is_quiet(now);
             let _ = poller.wait(now, Some(now.after(if is_told { TOLD } else { UNTOLD }))).count();
             watching.take(now);
         }
@@ -295,12 +313,16 @@ fn report_bare(names: &[String]) {
     ));
 }
 
+fn is_same_log(one: Option<&Path>, other: Option<&Path>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return false };
+    one.file_name() == other.file_name()
+        && one.parent().zip(other.parent()).is_some_and(|(one, other)| same(one, other))
+}
+
 /// Whether the `log` of another service is a link to this one.
 fn is_shared(directory: &Path, place: &Path) -> bool {
-    let Ok(place) = std::fs::canonicalize(place) else { return false };
     let names = fs::open_path(directory).and_then(fs::names).unwrap_or_default();
-    let links = names.iter().map(|name| directory.join(name).join("log")).filter(|log| log.is_symlink());
-    links.filter_map(|log| std::fs::canonicalize(log).ok()).any(|log| log == place)
+    names.iter().map(|name| directory.join(name).join("log")).any(|log| log.is_symlink() && same(&log, place))
 }
 
 impl Source {
@@ -371,6 +393,17 @@ impl Watching {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_and_a_number_may_stand_together() {
+        let split =
+            |words: &[&str]| super::split(&words.iter().map(OsString::from).collect::<Vec<_>>()).join(" ".as_ref());
+        assert_eq!(split(&["-fn5", "-n", "3", "-tn", "7"]), *"-f -n 5 -n 3 -t -n 7");
+        assert_eq!(
+            split(&["-n12", "-nall", "-f", "-", "--no-prefix", "-h", "-tf", "fn"]),
+            *"-n 12 -nall -f - --no-prefix -h -t -f fn"
+        );
+    }
 
     #[test]
     fn counts_and_moments_are_read() {

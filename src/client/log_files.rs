@@ -165,7 +165,8 @@ impl LogFiles {
             };
             let there = archives(&self.path);
             let (between, known) = since(&there, &self.known, ours, newest.id);
-            let files: io::Result<Vec<Found>> = between.iter().map(|archive| Found::new(open(&archive.path)?)).collect();
+            let files: io::Result<Vec<Found>> =
+                between.iter().map(|archive| Found::new(open(&archive.path)?)).collect();
             let Ok(files) = files else { continue }; // renamed meanwhile
             self.known = known;
             self.waiting.extend(files.into_iter().chain([newest]));
@@ -179,7 +180,8 @@ fn opened(path: &Path, newest: &Found) -> (Vec<Found>, BTreeSet<OsString>) {
     let mut there = archives(path);
     there.truncate(there.iter().position(|one| one.id == newest.id).unwrap_or(there.len()));
     let known = there.iter().map(|one| one.name.clone()).collect();
-    let files = there.iter().filter(|one| !one.is_compressed()).filter_map(|one| Found::new(open(&one.path).ok()?).ok());
+    let files =
+        there.iter().filter(|one| !one.is_compressed()).filter_map(|one| Found::new(open(&one.path).ok()?).ok());
     (files.collect(), known)
 }
 

@@ -115,7 +115,10 @@ mod tests {
     fn old_files_are_found_from_the_oldest_on() {
         let (old, new) = ("@400000006b0c76de0291f38c.s", "@400000006b0c76df0291f38c.u");
         assert_eq!(names("current", &[new, "previous", "current", old, "lock", "@x.s"]), [old, new, "previous"]);
-        assert_eq!(names("log", &["log", "log.1", "log.10", "log.2.gz", "log.x", "logs.1"]), ["log.10", "log.2.gz", "log.1"]);
+        assert_eq!(
+            names("log", &["log", "log.1", "log.10", "log.2.gz", "log.x", "logs.1"]),
+            ["log.10", "log.2.gz", "log.1"]
+        );
     }
 
     #[test]

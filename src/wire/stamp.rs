@@ -79,7 +79,8 @@ fn calendar(line: &[u8]) -> Option<(Tai, Zone, usize)> {
     let fraction = rest.strip_prefix(b".")?;
     let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let nanos = fraction.get(..digits).filter(|_| (1..=DIGITS).contains(&digits))?;
-    let nanos = nanos.iter().chain([&b'0'; DIGITS]).take(DIGITS).fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let nanos =
+        nanos.iter().chain([&b'0'; DIGITS]).take(DIGITS).fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
     Some((Tai { unix, nanos }, zone, CIVIL + 1 + digits))
 }
 
@@ -232,7 +233,9 @@ mod tests {
         ] {
             assert_eq!(super::when(text), Some(when), "{text}");
         }
-        for text in ["", "x", "m", "-5m", "5", "@", "2026-11", "2026-11-32", "2026-11-29x12:00", "99999999999999999999d"] {
+        for text in
+            ["", "x", "m", "-5m", "5", "@", "2026-11", "2026-11-32", "2026-11-29x12:00", "99999999999999999999d"]
+        {
             assert_eq!(super::when(text), None, "{text}");
         }
     }

@@ -27,6 +27,7 @@ mod instances;
 mod isolation;
 mod json_lines;
 mod loggers;
+mod logs;
 mod machine;
 mod manual;
 mod names;
