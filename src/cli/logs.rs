@@ -275,7 +275,7 @@ impl Logs {
             let is_told =
                 sources.iter().all(|source| source.is_watched && source.log.is_some()) && watching.is_quiet(now);
             let _ = poller.wait(now, Some(now.after(if is_told { TOLD } else { UNTOLD }))).count();
-            watching.take(now);
+            watching.take(clock::now());
         }
     }
 
@@ -357,7 +357,9 @@ struct Watching {
 
 impl Watching {
     fn new(directory: &Path) -> Watching {
-        Watching { writes: Writes::new().ok(), services: Watch::new(directory).ok(), until: Mono::default() }
+        // Some may have come after they were listed and before they are watched.
+        let until = clock::now().after(NEW);
+        Watching { writes: Writes::new().ok(), services: Watch::new(directory).ok(), until }
     }
 
     fn join(&mut self, poller: &Poller) {

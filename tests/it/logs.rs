@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::svdir::{SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, onit, poll_until, skip, wait_for};
+use crate::svdir::{SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, onit, poll_until, skip};
 
 /// The three loggers, each as a command that reads its input and writes to the directory behind it.
 const LOGGERS: [(&str, &[&str]); 5] = [
@@ -191,7 +191,9 @@ fn followed_over_rotations_each_line_of_each_logger_comes_once() {
         skip!("{why}");
     }
     let sv = SvDir::new();
+    let quiet = service(&sv, "quiet");
     let onit = sv.start(UnderTest::Onit);
+    quiet.wait_up();
     let followed = follow(&sv, &[]);
     let services = LOGGERS.map(|(logger, words)| {
         let words = words.join(" ");
@@ -209,7 +211,7 @@ fn followed_over_rotations_each_line_of_each_logger_comes_once() {
             let text = followed.stdout();
             text.lines().filter(|line| own(line)).map(|line| line.to_owned() + "\n").collect::<String>()
         };
-        wait_for(&name, SOON, || (shown().lines().count() >= 3000).then_some(()));
+        poll_until(SOON, || (shown().lines().count() >= 3000).then_some(()));
         let shown = shown();
         let wanted: Vec<String> = (0..3000).map(|number| format!("line {number}")).collect();
         let texts = texts(&shown);
