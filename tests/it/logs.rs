@@ -194,7 +194,9 @@ fn followed_over_rotations_each_line_of_each_logger_comes_once() {
     let quiet = service(&sv, "quiet");
     let onit = sv.start(UnderTest::Onit);
     quiet.wait_up();
+    quiet.write("log/main/current", "first\n");
     let followed = follow(&sv, &[]);
+    wait_texts(&followed, &["first".to_owned()]); // what comes now is new
     let services = LOGGERS.map(|(logger, words)| {
         let words = words.join(" ");
         let name = format!("{logger}{}", words.split(' ').next().unwrap_or_default());
