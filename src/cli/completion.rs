@@ -88,6 +88,7 @@ fn value(verb: &str, option: &str) -> Words {
     match (verb, option) {
         ("run", "log") => Words::OneOf(&["text", "json"]),
         ("run", "poll") => Words::OneOf(&["auto", "never"]),
+        ("health", "exit") => Words::OneOf(&["docker", "consul", "nagios"]),
         ("run", "until") => Words::OneOf(&["done", "any", "ready"]),
         (_, "color") => Words::OneOf(&["auto", "always", "never"]),
         (_, "target") => Words::OneOf(&["onit", "runit", "daemontools", "s6"]),
@@ -105,6 +106,8 @@ fn value(verb: &str, option: &str) -> Words {
             "resident=",
             "stack=",
         ]),
+        ("logger", "timestamp") => Words::OneOf(&["tai64n", "iso", "none"]),
+        ("logger", "compress") => Words::OneOf(&["gzip"]),
         (_, "exec") => Words::Commands,
         (_, "dir" | "cwd" | "log" | "cd" | "chroot" | "env-dir") => Words::Directories,
         (_, "user") => Words::Users,
@@ -390,8 +393,14 @@ mod tests {
 
     #[test]
     fn what_may_follow_an_option_is_known_or_nobodys_to_know() {
-        const FREE: [&str; 28] = [
+        const FREE: &[&str] = &[
             "--argv0",
+            "--body",
+            "--jitter",
+            "--listen",
+            "--pause",
+            "--status",
+            "--tz",
             "--cpu",
             "--drop-caps",
             "--keep-caps",
@@ -419,6 +428,9 @@ mod tests {
             "--success-codes",
             "--notification-fd",
             "--condition",
+            "--file",
+            "--size",
+            "--keep",
         ];
         for verb in verbs() {
             for choice in choices(verb).into_iter().filter(|choice| choice.value == Some(Words::Free)) {

@@ -250,9 +250,15 @@ impl Connection {
     /// The services that these words name: names, globs, paths, and `all`. With none, every one. A path is what begins
     /// with a slash or a dot, or ends with a slash, as with `sv`. What names nothing is told and leaves its exit code.
     pub fn targets(&mut self, words: &[String]) -> (Vec<Target>, i32) {
+        let (targets, troubles) = self.find(words);
+        (targets, troubles.iter().fold(exit::OK, |code, trouble| worse(code, trouble.report())))
+    }
+
+    /// The same, and what names nothing is not told.
+    pub fn find(&mut self, words: &[String]) -> (Vec<Target>, Vec<CliError>) {
         let all = ["all".to_owned()];
         let words = if words.is_empty() { &all[..] } else { words };
-        let (mut targets, mut code) = (Vec::new(), exit::OK);
+        let (mut targets, mut troubles) = (Vec::new(), Vec::new());
         let mut known = None;
         for word in words {
             match self.named(word, &mut known) {
@@ -261,10 +267,10 @@ impl Connection {
                         targets.push(target);
                     }
                 }),
-                Err(trouble) => code = worse(code, trouble.report()),
+                Err(trouble) => troubles.push(trouble),
             }
         }
-        (targets, code)
+        (targets, troubles)
     }
 
     /// The one service that a word names.

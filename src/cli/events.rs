@@ -7,6 +7,7 @@ use crate::exit;
 use crate::machine::Want;
 use crate::sys::say::say;
 use crate::wire::api::{Event, EventKind, Word};
+use crate::wire::event::variables;
 use crate::wire::json;
 use crate::wire::select::{matches, pattern};
 use argh::{ArgsInfo, FromArgs};
@@ -119,7 +120,7 @@ fn line(event: &Event) -> String {
 fn execute(program: &str, event: &Event) {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
-    for (name, value) in facts(event) {
+    for (name, value) in variables(event) {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
@@ -128,23 +129,6 @@ fn execute(program: &str, event: &Event) {
     if let Err(error) = command.status() {
         say(format_args!("onit: events: cannot run {program}: {error}"));
     }
-}
-
-/// What the program is told.
-fn facts(event: &Event) -> [(&'static str, Option<String>); 10] {
-    let exit = event.exit.as_ref();
-    [
-        ("ONIT_EVENT", Some(event.what.to_string())),
-        ("ONIT_TIME", Some(format!("{:.3}", event.time))),
-        ("ONIT_SERVICE", event.name.clone()),
-        ("ONIT_OLD", event.old.as_ref().map(Word::to_string)),
-        ("ONIT_NEW", event.new.as_ref().map(Word::to_string)),
-        ("ONIT_WANT", event.want.as_ref().map(Word::to_string)),
-        ("ONIT_PID", event.pid.map(|pid| pid.to_string())),
-        ("ONIT_EXIT", exit.and_then(|exit| exit.code).map(|code| code.to_string())),
-        ("ONIT_HEALTH", event.health.as_ref().map(Word::to_string)),
-        ("ONIT_SIGNAL", exit.and_then(|exit| exit.signal).map(|signal| signal.to_string())),
-    ]
 }
 
 #[cfg(test)]
@@ -212,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_program_hears_what_is_known_and_nothing_else() {
-        let facts = facts(&event());
+        let facts = variables(&event());
         let of = |name| facts.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.as_deref());
         assert_eq!((of("ONIT_SERVICE"), of("ONIT_SIGNAL"), of("ONIT_EXIT")), (Some("web"), Some("9"), None));
         assert_eq!((of("ONIT_TIME"), of("ONIT_PID")), (Some("1700000000.500"), None));

@@ -4,22 +4,11 @@ use crate::machine::probe::Health;
 use crate::machine::{ServiceState, Signal, Want};
 use crate::sys::clock;
 use crate::wire::api::{ExitRecord, ServiceStatus};
+pub use crate::wire::phrase::{exit, span};
 use std::time::Duration;
 
 /// The exit code of what could not be executed.
 const NOT_RUN: u8 = 111;
-
-/// A span, in two units: `12s`, `3m05s`, `2h07m`, `4d02h`.
-pub fn span(seconds: f64) -> String {
-    let all = seconds.max(0.0) as u64;
-    let (days, hours, minutes, seconds) = (all / 86400, all / 3600 % 24, all / 60 % 60, all % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m{seconds:02}s"),
-        (0, ..) => format!("{hours}h{minutes:02}m"),
-        _ => format!("{days}d{hours:02}h"),
-    }
-}
 
 /// A span that is yet to pass is never rounded to nothing.
 pub fn ahead(seconds: f64) -> String {
@@ -28,24 +17,10 @@ pub fn ahead(seconds: f64) -> String {
 
 /// A moment, `2026-11-24 08:09:10`, in the time zone of this process.
 pub fn moment(unix: f64) -> String {
-    let Some(at) = clock::local(unix.floor() as i64) else { return format!("{unix:.0}") };
-    format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", at.year, at.month, at.day, at.hour, at.minute, at.second)
+    clock::local(unix.floor() as i64).map_or_else(|| format!("{unix:.0}"), |at| at.to_string())
 }
 
-/// How a process ended: `exit 3`, `SIGKILL`, `SIGSEGV (core)`.
-pub fn exit(record: &ExitRecord) -> String {
-    let core = if record.core { " (core)" } else { "" };
-    match (record.code, record.signal) {
-        (Some(code), _) => format!("exit {code}"),
-        (None, Some(number)) => match &record.name {
-            Some(name) => format!("{name}{core}"),
-            None => format!("signal {number}{core}"),
-        },
-        (None, None) => "unknown".into(),
-    }
-}
-
-/// The same as a sentence would have it: `ended with 3`, `was killed by SIGKILL`.
+/// How a process ended, as a sentence would have it: `ended with 3`, `was killed by SIGKILL`.
 pub fn ended(record: &ExitRecord) -> String {
     match record.code {
         Some(code) => format!("ended with {code}"),

@@ -1,9 +1,9 @@
 //! `onit health`: is everything as it is wanted, and available? For `HEALTHCHECK` and probes: fast, and one line.
 
 use super::check::{self, Answer};
-use super::connect::{Connection, worse};
-use super::format;
-use super::term;
+use super::connect::{CliError, Connection, worse};
+use super::health_exit::{ExitStyle, Outcome, Verdict};
+use super::{format, term};
 use crate::exit;
 use crate::machine::ServiceState;
 use crate::sys::clock;
@@ -28,6 +28,10 @@ pub struct Health {
     /// for programs: an object
     #[argh(switch)]
     json: bool,
+    /// the exit codes of docker (0 or 1), consul (1: degraded, 2: unhealthy) or nagios (the same, 3: not known, with a line for
+    /// it)
+    #[argh(option, arg_name = "STYLE")]
+    exit: Option<ExitStyle>,
 }
 
 /// What is told to programs.
@@ -67,53 +71,130 @@ impl json::Write for Case {
 impl Health {
     /// Looks, and tells. Returns the exit code.
     pub fn run(&self) -> i32 {
-        let mut talk = Connection::open();
-        if let Some(trouble) = talk.silence() {
-            return trouble.report();
+        match (examine(&self.services, None), self.exit) {
+            (Ok(Examined { report, .. }), None) => {
+                let code = if report.healthy { exit::OK } else { exit::FAILED };
+                worse(self.tell(&report), code)
+            }
+            (Ok(Examined { report, .. }), Some(style)) => {
+                let told = match style {
+                    ExitStyle::Nagios if !self.json => term::print(&report.outcome().nagios()),
+                    _ => self.tell(&report),
+                };
+                if told == exit::OK { style.code(&report.outcome()) } else { style.code(&Outcome::unknown("")) }
+            }
+            (Err(troubles), None) => troubles.iter().fold(exit::OK, |code, trouble| worse(code, trouble.report())),
+            (Err(troubles), Some(style)) => {
+                let unknown = Outcome::unknown(troubles.first().map_or("", |trouble| &trouble.text));
+                if style == ExitStyle::Nagios {
+                    term::print(&unknown.nagios());
+                } else {
+                    troubles.iter().for_each(|trouble| _ = trouble.report());
+                }
+                style.code(&unknown)
+            }
         }
-        let (services, places, code) = self.look(&mut talk);
-        if code != exit::OK {
-            return code;
-        }
-        let stopping = talk.api.as_ref().is_some_and(|api| api.hello().state == SupervisorState::Stopping);
-        let troubles = if stopping { Vec::new() } else { unavailable(&services, &places) };
-        let report = report(&services, &troubles, stopping);
-        let told = match (&report.reason, self.json) {
-            (_, true) => term::print(&format!("{}\n", json::text(&report))),
+    }
+
+    /// A line for people, or an object for programs.
+    fn tell(&self, report: &Report) -> i32 {
+        match (&report.reason, self.json) {
+            (_, true) => term::print(&format!("{}\n", json::text(report))),
             (Some(reason), false) => term::print(&format!("{reason}\n")),
             (None, false) if report.degraded.is_empty() => exit::OK,
             (None, false) => {
                 let name = |name: &String| format!("{}: degraded", term::cut(name, usize::MAX));
                 term::print_lines(&report.degraded.iter().map(name).collect::<Vec<_>>())
             }
-        };
-        worse(told, if report.healthy { exit::OK } else { exit::FAILED })
+        }
     }
+}
 
-    /// The services, the directory of each, and the exit code.
-    fn look(&self, talk: &mut Connection) -> (Vec<ServiceStatus>, Vec<PathBuf>, i32) {
-        if self.services.is_empty() {
-            return match talk.everything() {
-                Ok(services) => {
-                    let places = services.iter().map(|service| talk.place(&talk.target(&service.name))).collect();
-                    (services, places, exit::OK)
-                }
-                Err(trouble) => (Vec::new(), Vec::new(), trouble.report()),
-            };
+impl Report {
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            verdict: match (self.healthy, self.degraded.is_empty()) {
+                (true, true) => Verdict::Healthy,
+                (true, false) => Verdict::Degraded,
+                (false, _) => Verdict::Unhealthy,
+            },
+            text: match (&self.reason, &self.degraded[..]) {
+                (Some(reason), _) => reason.clone(),
+                (None, []) => "all as wanted".into(),
+                (None, names) => format!("degraded: {}", names.join(", ")),
+            },
+            counts: [self.services, self.unhealthy.len(), self.degraded.len()],
         }
-        let (targets, mut code) = talk.targets(&self.services);
-        let (mut services, mut places) = (Vec::new(), Vec::new());
-        for target in &targets {
-            match talk.look(target) {
-                Ok(service) => {
-                    services.push(service);
-                    places.push(talk.place(target));
-                }
-                Err(trouble) => code = worse(code, trouble.report()),
-            }
-        }
-        (services, places, code)
     }
+}
+
+/// What is known of some services, and what is made of it.
+pub(super) struct Examined {
+    /// Those that were looked at.
+    #[cfg(feature = "helpers")]
+    services: Vec<ServiceStatus>,
+    report: Report,
+}
+
+impl Examined {
+    /// Whether all is well, and a line for each service.
+    #[cfg(feature = "helpers")]
+    pub(super) fn lines(&self) -> (bool, String) {
+        let mut text = match (&self.report.healthy, &self.report.reason) {
+            (false, Some(reason)) if self.report.unhealthy.is_empty() => format!("{reason}\n"),
+            (false, _) => "unhealthy\n".into(),
+            (true, _) => "healthy\n".into(),
+        };
+        for service in &self.services {
+            let case = self.report.unhealthy.iter().find(|case| case.name == service.name);
+            let (sign, state) = match case {
+                Some(case) => ('-', case.reason.clone()),
+                None if self.report.degraded.contains(&service.name) => ('+', "degraded".into()),
+                None => ('+', format::described_state(service)),
+            };
+            text += &term::cut(&format!("[{sign}]{}: {state}", service.name), usize::MAX);
+            text.push('\n');
+        }
+        (self.report.healthy, text)
+    }
+}
+
+/// Looks at these services, or at all, for a caller that has so much time for each answer.
+pub(super) fn examine(names: &[String], limit: Option<Duration>) -> Result<Examined, Vec<CliError>> {
+    let mut talk = Connection::open_within(limit);
+    if let Some(trouble) = talk.silence() {
+        return Err(vec![trouble]);
+    }
+    let (services, places) = look(&mut talk, names)?;
+    let stopping = talk.api.as_ref().is_some_and(|api| api.hello().state == SupervisorState::Stopping);
+    let troubles = if stopping { Vec::new() } else { unavailable(&services, &places) };
+    let report = report(&services, &troubles, stopping);
+    Ok(Examined {
+        #[cfg(feature = "helpers")]
+        services,
+        report,
+    })
+}
+
+/// The services, and the directory of each.
+fn look(talk: &mut Connection, names: &[String]) -> Result<(Vec<ServiceStatus>, Vec<PathBuf>), Vec<CliError>> {
+    if names.is_empty() {
+        let services = talk.everything().map_err(|trouble| vec![trouble])?;
+        let places = services.iter().map(|service| talk.place(&talk.target(&service.name))).collect();
+        return Ok((services, places));
+    }
+    let (targets, mut troubles) = talk.find(names);
+    let (mut services, mut places) = (Vec::new(), Vec::new());
+    for target in &targets {
+        match talk.look(target) {
+            Ok(service) => {
+                services.push(service);
+                places.push(talk.place(target));
+            }
+            Err(trouble) => troubles.push(trouble),
+        }
+    }
+    if troubles.is_empty() { Ok((services, places)) } else { Err(troubles) }
 }
 
 /// What is amiss with each of these by its `./check`, which is asked where nothing else is amiss.

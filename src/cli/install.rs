@@ -15,21 +15,23 @@ pub const CONTAINER: [&str; 3] = ["docker-init", "dumb-init", "tini"];
 pub const INIT: [&str; 6] = ["halt", "init", "poweroff", "reboot", "shutdown", "telinit"];
 
 /// Helpers of runit and daemontools: what stands in front of a service, or behind it.
-pub const TOOLS: [&str; 10] = [
+pub const TOOLS: [&str; 12] = [
     "chpst",
     "envdir",
     "envuidgid",
     "fghack",
+    "multilog",
     "pgrphack",
     "setlock",
     "setuidgid",
     "softlimit",
+    "svlogd",
     "tai64n",
     "tai64nlocal",
 ];
 /// Those of s6 and s6-overlay.
-pub const S6: [&str; 7] =
-    ["s6-envdir", "s6-envuidgid", "s6-setlock", "s6-setsid", "s6-setuidgid", "s6-softlimit", "with-contenv"];
+pub const S6: [&str; 8] =
+    ["s6-envdir", "s6-envuidgid", "s6-log", "s6-setlock", "s6-setsid", "s6-setuidgid", "s6-softlimit", "with-contenv"];
 
 /// Link the names of tools that onit can stand in for to this program: runsv, runsvdir, sv, supervise, svscan, svc, svok
 /// and svstat, unless an option says which.

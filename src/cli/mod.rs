@@ -30,7 +30,11 @@ pub mod graph;
 #[cfg(feature = "cli")]
 pub mod health;
 #[cfg(feature = "cli")]
+mod health_exit;
+#[cfg(feature = "cli")]
 pub mod history;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod hooks;
 #[cfg(feature = "cli")]
 pub mod inspect;
 #[cfg(feature = "cli")]
@@ -39,6 +43,8 @@ pub mod install;
 mod leftover;
 #[cfg(feature = "cli")]
 pub mod lint;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod logger;
 #[cfg(feature = "cli")]
 pub mod logs;
 #[cfg(feature = "cli")]
@@ -52,6 +58,10 @@ pub mod order;
 mod pidns;
 #[cfg(feature = "cli")]
 pub mod power;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod probe;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod probe_server;
 #[cfg(feature = "cli")]
 pub mod rescan;
 #[cfg(feature = "cli")]
@@ -68,6 +78,8 @@ pub mod svstat;
 pub mod table;
 #[cfg(feature = "cli")]
 mod term;
+#[cfg(all(feature = "cli", feature = "helpers"))]
+pub mod timer;
 #[cfg(feature = "cli")]
 pub mod upgrade;
 #[cfg(feature = "cli")]

@@ -1,13 +1,13 @@
 //! Every word that `onit` understands: for finding its function, for `onit help`, and for completion.
 
-#[cfg(feature = "helpers")]
-use super::exec;
 use super::term;
 use super::wait;
 use super::{
     check, completion, events, export, graph, health, history, inspect, install, lint, logs, near, new, order, rescan,
     scale, states, status, upgrade,
 };
+#[cfg(feature = "helpers")]
+use super::{exec, hooks, probe, probe_server, timer};
 use crate::{exit, sys::say::say};
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs};
 use std::ffi::OsString;
@@ -141,6 +141,30 @@ const NEW: (Run, Info) = (
     <new::New as ArgsInfo>::get_args_info,
 );
 
+/// What is run in time stands behind `--`.
+#[cfg(feature = "helpers")]
+macro_rules! in_time {
+    ($words:ty) => {
+        (
+            |verb, args| {
+                let (options, command) = new::split(args);
+                verb.read(options, |words: $words| words.run(command))
+            },
+            <$words as ArgsInfo>::get_args_info,
+        )
+    };
+}
+
+/// What is asked stands behind `exec`.
+#[cfg(feature = "helpers")]
+const PROBE: (Run, Info) = (
+    |verb, args| {
+        let (options, command) = probe::split(args);
+        verb.read(options, |words: probe::Probe| words.run(command))
+    },
+    <probe::Probe as ArgsInfo>::get_args_info,
+);
+
 /// The command begins with the first word that is none of our options, or behind `--`, and is not for us to read.
 #[cfg(feature = "helpers")]
 const EXEC: (Run, Info) = (
@@ -174,7 +198,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             Verb { takes: NOTHING, ..ask("list", "[-a] [--json]", "the names of all services", runs!(inspect::List)) },
             ask(
                 "health",
-                "[--json] [SVC...]",
+                "[--json] [--exit STYLE] [SVC...]",
                 "exit code 0 if everything is as wanted; for probes",
                 runs!(health::Health),
             ),
@@ -295,6 +319,22 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                     runs!(install::Install),
                 )
             },
+            #[cfg(feature = "helpers")]
+            Verb {
+                takes: NOTHING,
+                ..ask(
+                    "logger",
+                    "[--file FILE] [--dir DIR] [OPTIONS]",
+                    "write standard input to a log, line by line",
+                    runs!(super::logger::LoggerVerb),
+                )
+            },
+            #[cfg(feature = "helpers")]
+            elsewhere("svlogd", "[-ttv] DIR...", "as runit's svlogd", DIRECTORIES),
+            #[cfg(feature = "helpers")]
+            elsewhere("multilog", "SCRIPT", "as daemontools' multilog", DIRECTORIES),
+            #[cfg(feature = "helpers")]
+            elsewhere("s6-log", "SCRIPT", "as s6's s6-log", DIRECTORIES),
             elsewhere("runsvdir", "[-P] DIR [LOG]", "as runit's runsvdir", DIRECTORIES),
             elsewhere("runsv", "DIR", "as runit's runsv", DIRECTORIES),
             elsewhere("svscan", "[DIR]", "as daemontools' svscan", DIRECTORIES),
@@ -307,6 +347,42 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             elsewhere("dumb-init", "...", "as dumb-init", COMMANDS),
             elsewhere("init", "", "PID 1 of a machine", NOTHING),
             elsewhere("poweroff", "[-f]", "ask PID 1 for it (-f: do it); also reboot, halt, kexec", NOTHING),
+        ],
+    ),
+    #[cfg(feature = "helpers")]
+    (
+        "beside services",
+        &[
+            Verb {
+                takes: then(&["tcp", "unix", "http", "exec", "file", "process"], Words::Commands),
+                ..ask(
+                    "probe",
+                    "[-q] [-t TIME] tcp|unix|http|exec|file|process WHAT",
+                    "exit code 0 if it answers",
+                    PROBE,
+                )
+            },
+            Verb {
+                takes: NOTHING,
+                ..ask(
+                    "probe-server",
+                    "[--listen PLACE]",
+                    "answers /livez, /readyz and /healthz",
+                    runs!(probe_server::ProbeServer),
+                )
+            },
+            Verb {
+                takes: NOTHING,
+                ..ask("hooks", "[--dir DIR]", "run programs when something happens to a service", runs!(hooks::Hooks))
+            },
+            Verb {
+                takes: COMMANDS,
+                ..ask("every", "TIME [OPTIONS] -- CMD", "run CMD again and again", in_time!(timer::Every))
+            },
+            Verb {
+                takes: COMMANDS,
+                ..ask("at", "LINE [OPTIONS] -- CMD", "run CMD when a line of a crontab says", in_time!(timer::At))
+            },
         ],
     ),
     (
@@ -641,6 +717,6 @@ mod tests {
     fn help_fits_on_a_terminal() {
         let text = overview();
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
-        assert!(verbs().all(|verb| text.contains(verb.name)) && text.len() < 4000, "{}", text.len());
+        assert!(verbs().all(|verb| text.contains(verb.name)) && text.len() < 4700, "{}", text.len());
     }
 }

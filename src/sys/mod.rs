@@ -19,6 +19,8 @@ pub mod process;
 pub mod program;
 pub mod published;
 mod raw;
+#[cfg(feature = "helpers")]
+pub mod regex;
 pub mod rescue;
 pub mod say;
 pub mod scheduling;

@@ -10,6 +10,17 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+/// Tells whoever gave us this descriptor that we are ready, by a newline, and closes it. A standard one is not touched.
+pub fn tell_ready(number: i32) {
+    if number > libc::STDERR_FILENO {
+        // SAFETY: two calls on a descriptor that we inherited for this, or on none; nothing else here is to use it.
+        unsafe {
+            libc::write(number, b"\n".as_ptr().cast(), 1);
+            libc::close(number);
+        }
+    }
+}
+
 /// Sends a signal to a child of ours, or to its process group. That it has just ended is no error.
 pub fn kill(pid: Pid, signal: Signal, to: Target) -> Result<(), Errno> {
     let whom = match to {

@@ -6,9 +6,13 @@ pub mod api;
 pub mod capability;
 pub mod cgroup;
 pub mod control;
+#[doc(hidden)]
+pub mod cron;
 pub mod death_tally;
 #[doc(hidden)]
 pub mod env_file;
+#[doc(hidden)]
+pub mod event;
 #[doc(hidden)]
 pub mod initctl;
 #[doc(hidden)]
@@ -18,9 +22,17 @@ pub mod json;
 #[doc(hidden)]
 pub mod limit;
 #[doc(hidden)]
+pub mod log_pattern;
+#[doc(hidden)]
+pub mod log_script;
+#[doc(hidden)]
+pub mod log_time;
+#[doc(hidden)]
 pub mod mounts;
 #[doc(hidden)]
 pub mod notify; // wired by the readiness of services next
+#[doc(hidden)]
+pub mod phrase;
 #[doc(hidden)]
 pub mod reason;
 #[doc(hidden)]
@@ -32,6 +44,8 @@ pub mod settings;
 pub mod stamp;
 pub mod status;
 pub mod svdir;
+#[doc(hidden)]
+pub mod svlogd;
 pub mod tai;
 pub mod watchdog;
 mod word;

@@ -45,7 +45,17 @@ impl Tai {
 
     /// The label in a log: 24 hexadecimal digits, without the `@` in front of it.
     pub fn label(self) -> String {
-        self.pack().map(|byte| format!("{byte:02x}")).concat()
+        self.digits().map(char::from).iter().collect()
+    }
+
+    /// The same digits as bytes.
+    pub fn digits(self) -> [u8; 24] {
+        digits(self.pack())
+    }
+
+    /// The digits that s6 would write.
+    pub fn digits_of_s6(self) -> [u8; 24] {
+        digits(self.pack_s6())
     }
 
     /// The twelve bytes that s6 would write.
@@ -69,6 +79,15 @@ impl Tai {
         };
         second.filter(|_| nanos < Duration::from_secs(1))?.checked_add(nanos)
     }
+}
+
+fn digits(bytes: [u8; 12]) -> [u8; 24] {
+    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' - 10 + half };
+    let mut digits = [0; 24];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    digits
 }
 
 #[cfg(test)]

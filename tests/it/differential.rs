@@ -7,7 +7,7 @@
 
 mod foresight;
 mod play;
-mod rng;
+pub mod rng;
 mod setup;
 
 use std::collections::BTreeMap;
