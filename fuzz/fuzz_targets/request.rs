@@ -14,13 +14,17 @@ fuzz_target!(|line: &[u8]| {
         let name = match request {
             Request::Status(name) => name,
             Request::History(name) | Request::Order(_, name) => Some(name),
-            Request::Hello | Request::Rescan | Request::Subscribe => None,
+            Request::Hello | Request::Rescan | Request::Subscribe | Request::Scale(..) => None,
         };
         let text = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Request::Scale(name, _) = request {
+            let number = text.strip_prefix(b"scale ").and_then(|words| words.strip_prefix(name)).expect("its name");
+            assert!(!name.is_empty() && number.len() > 1 && number.starts_with(b"="));
+        }
         assert!(name.is_none_or(|name| !name.is_empty() && text.ends_with(name)));
         let verb = text.split(|byte| *byte == b' ').next().and_then(|verb| std::str::from_utf8(verb).ok());
         let order = verb.and_then(|verb| verb.parse::<Order>().ok());
-        assert_eq!(request.is_order(), order.is_some() || verb == Some("rescan"));
+        assert_eq!(request.is_order(), order.is_some() || matches!(verb, Some("rescan" | "scale")));
     }
     if let Ok(answer) = Line::decode(line) {
         let again = answer.encode();

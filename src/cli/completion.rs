@@ -431,6 +431,9 @@ mod tests {
             "--file",
             "--size",
             "--keep",
+            "--lines",
+            "--since",
+            "--until",
         ];
         for verb in verbs() {
             for choice in choices(verb).into_iter().filter(|choice| choice.value == Some(Words::Free)) {

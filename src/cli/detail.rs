@@ -9,6 +9,7 @@ use crate::machine::{ServiceState, Want};
 use crate::sys::{Errno, fs};
 use crate::wire::api::{RunRecord, ServiceStatus};
 use crate::wire::tai::Tai;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where the log is, a logger's script says before so many bytes.
@@ -183,26 +184,70 @@ fn last_end(service: &ServiceStatus, lives: &[RunRecord]) -> Option<String> {
     Some(text)
 }
 
+/// The directory of the logger of a service, and its status, if it has one. It may be a logger itself.
+fn logger(
+    talk: &mut Connection,
+    target: &Target,
+    service: Option<&ServiceStatus>,
+) -> Option<(PathBuf, Option<(Target, ServiceStatus)>)> {
+    let place = talk.place(target);
+    if let Some(service) = service.filter(|service| service.logger) {
+        return Some((place, Some((target.clone(), service.clone()))));
+    }
+    if !place.join("log").exists() {
+        return None;
+    }
+    let way = match &target.way {
+        Via::Api => Via::Api,
+        Via::Files(path) => Via::Files(path.join("log")),
+    };
+    let target = Target { name: format!("{}/log", target.name), way };
+    let logger = talk.look(&target).ok();
+    Some((place.join("log"), logger.map(|logger| (target, logger))))
+}
+
+/// The process of a logger: where it is, and what its supervisor calls it.
+fn process_of(talk: &Connection, logger: Option<&(Target, ServiceStatus)>) -> Option<(Seen, i32)> {
+    let (target, logger) = logger?;
+    let told = logger.pid?;
+    Some((pidns::look(talk, target, told), told))
+}
+
+/// The newest file of the log of a service; `None` within if its logger has not made one, or that is not to be seen.
+/// `None`: the service has no logger.
+pub fn log_file(talk: &mut Connection, target: &Target, service: Option<&ServiceStatus>) -> Option<Option<PathBuf>> {
+    let (directory, logger) = logger(talk, target, service)?;
+    let process = process_of(talk, logger.as_ref());
+    Some(current(&directory, process, talk.is_elsewhere()).or_else(|| plain(&directory, talk.is_elsewhere())))
+}
+
+/// The newest file of the log of a service that is the logger of others.
+pub fn own_log_file(talk: &mut Connection, target: &Target, service: Option<&ServiceStatus>) -> Option<PathBuf> {
+    let logger = service.map(|service| (target.clone(), service.clone()));
+    let process = process_of(talk, logger.as_ref());
+    let place = talk.place(target);
+    current(&place, process, talk.is_elsewhere()).or_else(|| plain(&place, talk.is_elsewhere()))
+}
+
+/// A file that a logger appends to, as its `run` names it: `logger /var/log/web.log`, `cat >>../log.txt`.
+fn plain(directory: &Path, elsewhere: bool) -> Option<PathBuf> {
+    let script = fs::read_regular(&directory.join("run"), SCRIPT).unwrap_or_default();
+    let script = String::from_utf8_lossy(&script);
+    let words = script.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace);
+    let mut files = words.filter_map(|word| {
+        let word = word.rsplit(['>', '=']).next()?.trim_matches(['"', '\'']);
+        let is_path = word.contains('/') || word.ends_with(".log");
+        (is_path && !(elsewhere && word.starts_with('/'))).then(|| directory.join(word))
+    });
+    let is_executable = |file: &PathBuf| file.metadata().is_ok_and(|data| data.permissions().mode() & 0o111 != 0);
+    files.find(|file| file.is_file() && !is_executable(file))
+}
+
 /// The logger, and the last lines that it wrote.
 fn log(talk: &mut Connection, target: &Target, service: &ServiceStatus, paint: Paint, lines: &mut Vec<String>) {
-    let place = talk.place(target);
-    let (directory, logger) = if service.logger {
-        (place, Some((target.clone(), service.clone())))
-    } else {
-        if !place.join("log").exists() {
-            return;
-        }
-        let way = match &target.way {
-            Via::Api => Via::Api,
-            Via::Files(path) => Via::Files(path.join("log")),
-        };
-        let target = Target { name: format!("{}/log", target.name), way };
-        let logger = talk.look(&target).ok();
-        (place.join("log"), logger.map(|logger| (target, logger)))
-    };
+    let Some((directory, logger)) = logger(talk, target, Some(service)) else { return };
     let heading = |text: String| format!("  {} {text}", paint.tone(Tone::Quiet, &format!("{:<9}", "log")));
-    let seen = |(target, logger): &(Target, ServiceStatus)| Some((pidns::look(talk, target, logger.pid?), logger.pid?));
-    let process = logger.as_ref().and_then(seen);
+    let process = process_of(talk, logger.as_ref());
     if let Some((_, logger)) = logger.as_ref().filter(|_| !service.logger) {
         let pid = process.map_or(String::new(), |(seen, told)| format!(" (pid {told}{})", elsewhere(told, seen)));
         let state = paint.tone(status::tone(logger), &format::described_state(logger));
@@ -297,6 +342,11 @@ mod tests {
         assert_eq!(current(&log, None, false), None);
         std::fs::write(far.join("current"), "").expect("write");
         assert_eq!(current(&log, None, false), Some(far.join("current")));
+        std::fs::write(log.join("web.log"), "").expect("write");
+        assert_eq!(plain(&log, false), None);
+        std::fs::write(log.join("run"), "#!/bin/sh\nexec cat >>'./web.log'\n").expect("write");
+        assert_eq!(plain(&log, false), Some(log.join("./web.log")));
+        std::fs::write(log.join("run"), format!("#!/bin/sh\nexec svlogd -tt '{}'\n", far.display())).expect("write");
         assert_eq!(current(&log, None, true), None, "what it calls so is something else to us");
         let mut logger = std::process::Command::new("sleep").arg("1000").spawn().expect("a process");
         let here = Some((Seen::Here(Pid(logger.id().cast_signed())), 7));

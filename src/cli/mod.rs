@@ -46,6 +46,8 @@ pub mod lint;
 #[cfg(all(feature = "cli", feature = "helpers"))]
 pub mod logger;
 #[cfg(feature = "cli")]
+pub mod logs;
+#[cfg(feature = "cli")]
 mod near;
 #[cfg(feature = "cli")]
 pub mod new;

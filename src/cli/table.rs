@@ -3,8 +3,8 @@
 use super::term;
 use super::wait;
 use super::{
-    check, completion, events, export, graph, health, history, inspect, install, lint, near, new, order, rescan, scale,
-    states, status, upgrade,
+    check, completion, events, export, graph, health, history, inspect, install, lint, logs, near, new, order, rescan,
+    scale, states, status, upgrade,
 };
 #[cfg(feature = "helpers")]
 use super::{exec, hooks, probe, probe_server, timer};
@@ -175,6 +175,12 @@ const EXEC: (Run, Info) = (
     <exec::Exec as ArgsInfo>::get_args_info,
 );
 
+/// Its letters may stand together.
+const LOGS: (Run, Info) = (
+    |verb, args| verb.read(&logs::split(args), |logs: logs::Logs| logs.run()),
+    <logs::Logs as ArgsInfo>::get_args_info,
+);
+
 /// The words, in the order in which help shows them.
 pub const VERBS: &[(&str, &[Verb])] = &[
     (
@@ -218,6 +224,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             },
             ask("graph", "[--dot] [SVC...]", "what they depend on, as a tree", runs!(graph::Graph)),
             ask("events", "[--json] [--exec PROGRAM] [SVC...]", "what happens, as it happens", runs!(events::Events)),
+            ask("logs", "[-ft] [-n N] [--since T] [SVC...]", "the last lines of their logs, merged by time", LOGS),
             ask("pid", "SVC", "its process", runs!(inspect::Process)),
             ask("env", "[--show] [--json] SVC", "the environment of its process", runs!(inspect::Env)),
         ],

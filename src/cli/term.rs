@@ -86,6 +86,17 @@ impl Paint {
     }
 }
 
+/// Colours that tell services apart. None of them is that of a trouble.
+const COLOURS: [&str; 6] = ["36", "33", "32", "35", "34", "96"];
+
+impl Paint {
+    /// The text in the colour of this number. It means nothing but which of several it is.
+    pub fn one_of_many(self, number: usize, text: &str) -> String {
+        let code = COLOURS.get(number % COLOURS.len()).filter(|_| self.0);
+        code.map_or_else(|| text.to_owned(), |code| format!("\x1b[{code}m{text}\x1b[0m"))
+    }
+}
+
 /// One field of a table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cell(pub Tone, pub String);
@@ -299,7 +310,12 @@ pub fn report(text: &str) -> Result<(), i32> {
 
 /// The same for a screen, which is full of control sequences; what stands between them was [`cut`].
 pub fn draw(screen: &str) -> Result<(), i32> {
-    write(screen.as_bytes()).map_err(|kind| if kind == ErrorKind::BrokenPipe { exit::OK } else { exit::SYSTEM })
+    report_bytes(screen.as_bytes())
+}
+
+/// The same for what is [`escaped`].
+pub fn report_bytes(bytes: &[u8]) -> Result<(), i32> {
+    write(bytes).map_err(|kind| if kind == ErrorKind::BrokenPipe { exit::OK } else { exit::SYSTEM })
 }
 
 fn write(bytes: &[u8]) -> Result<(), ErrorKind> {

@@ -33,6 +33,11 @@ mod dev_tree;
 mod error;
 pub(crate) mod find;
 mod kind;
+// For the verbs alone.
+#[cfg(feature = "cli")]
+pub(crate) mod log_files;
+#[cfg(feature = "cli")]
+mod log_place;
 mod manager;
 mod service;
 #[cfg(feature = "systemd")]

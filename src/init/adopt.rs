@@ -49,7 +49,7 @@ impl Init {
             Ok(claim) => claim,
             Err(failure) => return Err(Refused { name, failure }),
         };
-        let log = log_of(&name, &claim.dir, !self.shares_loggers())?;
+        let log = log_of(&name, &claim.dir, !self.shares_loggers()).inspect_err(|_| self.hide(&name))?;
         let is_link = matches!(log, Log::Link);
         let logger = match log {
             Log::Directory(log) => Some(self.claim_logger(&name, id, log).inspect_err(|_| self.hide(&name))?),

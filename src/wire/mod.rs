@@ -42,6 +42,8 @@ pub mod scheduling;
 #[doc(hidden)]
 pub mod select;
 pub mod settings;
+#[doc(hidden)]
+pub mod stamp;
 pub mod status;
 pub mod svdir;
 #[doc(hidden)]

@@ -1,7 +1,7 @@
 //! Any pid, any user, any root: where a service directory cannot be written, tools find it in the runtime mirror.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -349,8 +349,13 @@ fn who_is_refused_because_of_its_logger_leaves_nothing_in_the_view() {
         skip!("{why}");
     }
     let sv = SvDir::new();
-    let web = sv.service("web").run("exec sleep 1000").create_atomically();
-    sv.service("zap").run("exec sleep 1000").symlink("log", web.path()).create_atomically();
+    sv.service("web").run("exec sleep 1000").create_atomically();
+    let zap = sv.service("zap").run("exec sleep 1000").log("exec cat").dir("log/supervise").create_atomically();
+    let lock = fs::File::create(zap.path().join("log/supervise/lock")).expect("a lock");
+    for (path, mode) in [("log/supervise", 0o777), ("log/supervise/lock", 0o666)] {
+        fs::set_permissions(zap.path().join(path), fs::Permissions::from_mode(mode)).expect("chmod");
+    }
+    lock.lock().expect("it is another supervisor's");
     let onit = sv.spawn_words(&as_a_stranger(&sv, 54_403));
     in_view(&sv, "web").wait_up();
     onit.wait_said(&["onit: zap/log: supervise/lock is held by another supervisor; not supervised"]);

@@ -29,6 +29,7 @@ mod isolation;
 mod json_lines;
 mod loggers;
 mod loggers_stock;
+mod logs;
 mod machine;
 mod manual;
 mod names;

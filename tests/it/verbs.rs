@@ -491,7 +491,8 @@ fn waiting_ends_when_it_is_so_and_not_before() {
         let sv = SvDir::new();
         let job = sv.service("job").run("read line <go; exit 0").fifo("go").down().create();
         let web = sv.service("web").run("exec sleep 1000").down().create();
-        let _supervisor = start(&sv, which);
+        let supervisor = start(&sv, which);
+        supervisor.wait_for("its supervisor", SOON, || job.is_supervised().then_some(()));
         well(&sv, &["once", "job"]);
         let mut waiting = command(&sv, &["wait", "down", "job", "-v"]);
         let mut waiting = spawn(waiting.env("SVDIR", sv.path()).stdout(Stdio::piped()));
