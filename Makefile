@@ -29,7 +29,7 @@ help:	## list the targets
 
 # Without what cargo and make put into the environment: it is that of the services.
 run: all	## build, and run the services in svdir-examples/
-	@exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u CARGO target/release/onit run svdir-examples
+	@exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u CARGO target/release/onit run --prefix svdir-examples
 
 # All but the soak. What is not installed, tests say they skip.
 test: $(LINT) features	## formatting, lints, all tests but the soak

@@ -75,6 +75,7 @@ const ELSEWHERE: &[(&str, &str, bool, &str)] = &[
     ("run", "--status-group", true, "its members may look"),
     ("run", "--poll", true, "how often to look at DIR"),
     ("run", "--until", true, "when everything ends"),
+    ("run", "--prefix", false, "one stream of what services say"),
     ("run", "-t", true, "or after this time"),
     ("run", "-g", false, "signals go to the group of CMD"),
     ("run", "--rewrite", true, "CMD gets another signal"),

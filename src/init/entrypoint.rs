@@ -96,6 +96,9 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
                 }
             }
             Long("prefix") => {
+                if !cfg!(feature = "helpers") {
+                    return Err("--prefix needs onit mux, which is not in this onit".into());
+                }
                 let form = words.optional_value().unwrap_or_else(|| "text".into());
                 prefix = Some(
                     prefix_of(&form).ok_or(format!("--prefix={} is neither text, time nor json", form.display()))?,

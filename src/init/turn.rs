@@ -90,7 +90,6 @@ impl Init {
         self.answer_clients();
         self.deadlines();
         self.give_notice();
-        self.look_after_mux();
         self.look_at_directory(ready.contains(&Token::Directory));
         self.follow_links();
         self.publish_touched();
@@ -104,6 +103,7 @@ impl Init {
             self.flush_clients(); // so no client is told that a child runs whose exec failed
         }
         self.end_leftovers();
+        self.look_after_mux();
         self.feed_watchdog();
         self.end_care();
     }

@@ -50,7 +50,7 @@ fn each_line_comes_once_and_whole_whoever_is_killed_and_over_faults_and_upgrades
     let sv = SvDir::new();
     let numbering = |name| {
         let service = sv.service(name).exec("run", &NUMBERS.replace("LAST", &LAST.to_string())).file("next", "0");
-        service.file("backoff", "10ms 10ms 1h").file("max-restarts", "0/1s").create()
+        service.file("backoff", "10ms 10ms 1h").create()
     };
     let services = ["a", "b", "c", "dd"].map(numbering);
     let onit = start(&sv, "");
