@@ -155,6 +155,7 @@ impl Init {
         self.note_scale(at);
         self.read_links(at, &Listing::UNKNOWN);
         self.links_of_names_changed();
+        self.tell_outputs(at);
     }
 
     /// A service has gone.

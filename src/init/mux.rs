@@ -97,8 +97,7 @@ impl Init {
                     slot.outputs = Some(Box::new(outputs));
                 }
                 self.keep_for_the_next(at);
-                self.mux.unsaid.extend([(wire::OUTPUT, Some(at)), (wire::ERRORS, Some(at))]);
-                self.tell_mux();
+                self.tell_outputs(at);
             }
             Err(errno) => {
                 self.warn_once(
@@ -106,6 +105,14 @@ impl Init {
                     format!("cannot create a pipe for what it says: {}; saying it as it is", errno.desc()),
                 );
             }
+        }
+    }
+
+    /// Tells whose pipes these are, if it has any, and by which name it goes.
+    pub(super) fn tell_outputs(&mut self, at: SlotId) {
+        if self.table.get(at).is_some_and(|slot| slot.outputs.is_some()) {
+            self.mux.unsaid.extend([(wire::OUTPUT, Some(at)), (wire::ERRORS, Some(at))]);
+            self.tell_mux();
         }
     }
 

@@ -107,6 +107,13 @@ fn a_last_line_without_an_end_is_written_and_a_logger_keeps_its_lines() {
     });
     api.wait_text("got", |text| text == "logged\n");
     wait_state(&sv, job.name(), "done");
+    let another =
+        sv.service("another").run("exec sh -c 'read word <go; echo $word; exec sleep 1000'").fifo("go").create();
+    another.wait_up();
+    std::fs::rename(another.path(), sv.path().join("renamed")).expect("renamed");
+    wait_state(&sv, "renamed", "up");
+    std::fs::write(sv.path().join("renamed/go"), "here\n").expect("read");
+    wait_for("the new name", SOON, || onit.stdout().contains("\nrenamed | here\n").then_some(()));
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
     assert_eq!(onit.stderr(), "");
