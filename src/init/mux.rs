@@ -12,9 +12,10 @@ use crate::sys::{Errno, fs, message, process, rescue, socket};
 use crate::wire::journal::{self, Field};
 use crate::wire::mux as wire;
 use std::collections::VecDeque;
-use std::ffi::{CString, c_int};
+use std::ffi::{CString, OsStr, OsString, c_int};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// If it ends, or cannot be started, it is started again after this.
@@ -44,11 +45,39 @@ pub(super) struct Mux {
     /// All of that, for the supervisor that goes on after us.
     kept: Option<Kept>,
     /// What it was not told yet.
-    unsaid: VecDeque<(u8, Option<SlotId>)>,
+    unsaid: VecDeque<Note>,
+    /// Pipes of services that have gone, in which there may be something yet.
+    left: Vec<Left>,
     at: Option<Mono>,
     started: Mono,
     /// It is told that nothing comes any more.
     ends_by: Option<Mono>,
+    /// It has had its time, and was killed.
+    is_late: bool,
+}
+
+/// What it is told.
+#[derive(Clone)]
+enum Note {
+    /// A pipe of this service, or that a process of it has ended.
+    Of(SlotId, u8),
+    Left(Left),
+    All,
+}
+
+/// The end to read from, and whose it was.
+#[derive(Clone)]
+struct Left {
+    kind: u8,
+    name: OsString,
+    pipe: Rc<OwnedFd>,
+}
+
+impl Note {
+    /// Both streams of a service.
+    fn streams(at: SlotId) -> [Note; 2] {
+        [Note::Of(at, wire::OUTPUT), Note::Of(at, wire::ERRORS)]
+    }
 }
 
 impl Outputs {
@@ -111,7 +140,7 @@ impl Init {
     /// Tells whose pipes these are, if it has any, and by which name it goes.
     pub(super) fn tell_outputs(&mut self, at: SlotId) {
         if self.table.get(at).is_some_and(|slot| slot.outputs.is_some()) {
-            self.mux.unsaid.extend([(wire::OUTPUT, Some(at)), (wire::ERRORS, Some(at))]);
+            self.mux.unsaid.extend(Note::streams(at));
             self.tell_mux();
         }
     }
@@ -119,19 +148,25 @@ impl Init {
     /// A process of this service has ended: its last line may have no end.
     pub(super) fn end_outputs(&mut self, at: SlotId) {
         if self.table.get(at).is_some_and(|slot| slot.outputs.is_some()) {
-            self.mux.unsaid.push_back((wire::ENDED, Some(at)));
+            self.mux.unsaid.push_back(Note::Of(at, wire::ENDED));
             self.tell_mux();
         }
     }
 
     /// Says what was not said yet, as far as there is room.
     fn tell_mux(&mut self) {
-        while let (Some(socket), Some((kind, at))) = (&self.mux.socket, self.mux.unsaid.front()) {
-            let slot = at.and_then(|at| self.table.get(at));
-            let pipe = slot.and_then(|slot| pipe_of(slot, *kind));
-            let is_due = *kind == wire::ALL || pipe.is_some() || *kind == wire::ENDED && slot.is_some();
-            let mut bytes = vec![*kind];
-            bytes.extend(slot.map(|slot| slot.name.as_bytes()).unwrap_or_default());
+        while let (Some(socket), Some(note)) = (&self.mux.socket, self.mux.unsaid.front()) {
+            let (kind, name, pipe) = match note {
+                Note::Of(at, kind) => {
+                    let slot = self.table.get(*at);
+                    (*kind, slot.map(|slot| slot.name.as_os_str()), slot.and_then(|slot| pipe_of(slot, *kind)))
+                }
+                Note::Left(Left { kind, name, pipe }) => (*kind, Some(name.as_os_str()), Some(&**pipe)),
+                Note::All => (wire::ALL, None, None),
+            };
+            let is_due = kind == wire::ALL || pipe.is_some() || kind == wire::ENDED && name.is_some();
+            let mut bytes = vec![kind];
+            bytes.extend(name.map(OsStr::as_bytes).unwrap_or_default());
             let descriptors: Vec<_> = pipe.iter().map(|pipe| pipe.as_raw_fd()).collect();
             match if is_due { message::send(socket.as_fd(), &bytes, &descriptors) } else { Ok(()) } {
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ETOOMANYREFS) => {
@@ -160,11 +195,11 @@ impl Init {
         }
         match self.mux.ends_by {
             None if self.is_nothing_supervised() => {
-                (self.mux.socket, self.mux.kept) = (None, None);
                 self.mux.ends_by = Some(self.now.after(LAST));
+                self.write_the_last();
             }
             Some(by) if by <= self.now => {
-                self.mux.ends_by = Some(self.now.after(LAST));
+                (self.mux.ends_by, self.mux.is_late) = (Some(self.now.after(LAST)), true);
                 if let Some(pid) = self.mux.pid {
                     self.config
                         .log
@@ -174,6 +209,33 @@ impl Init {
             }
             _ => {}
         }
+        if self.mux.ends_by.is_some() && self.mux.unsaid.is_empty() {
+            (self.mux.socket, self.mux.kept) = (None, None);
+        }
+    }
+
+    /// Nothing more will be said: it ends when it has written what there is.
+    fn write_the_last(&mut self) {
+        if self.mux.pid.is_none() {
+            self.start_mux();
+        }
+    }
+
+    /// A service has gone. What is in its pipes is still to be written.
+    pub(super) fn leave_outputs(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let Some(outputs) = slot.outputs.take() else { return };
+        let Outputs { output, errors } = *outputs;
+        let name = slot.name.clone();
+        self.mux.left.retain(|left| fs::pending(&left.pipe) > 0);
+        let all = output.into_iter().map(|(read, _)| (wire::OUTPUT, read)).chain([(wire::ERRORS, errors.0)]);
+        for (kind, pipe) in all {
+            let left = Left { kind, name: name.clone(), pipe: Rc::new(pipe) };
+            self.mux.unsaid.push_back(Note::Left(left.clone()));
+            self.mux.left.push(left);
+        }
+        self.keep_for_the_next(at);
+        self.tell_mux();
     }
 
     fn start_mux(&mut self) {
@@ -208,12 +270,9 @@ impl Init {
         }
         (self.mux.pid, self.mux.socket, self.mux.started) = (Some(pid), Some(ours), self.now);
         self.keep_mux();
-        self.mux.unsaid.clear();
-        let with =
-            self.table.all().into_iter().filter(|at| self.table.get(*at).is_some_and(|slot| slot.outputs.is_some()));
-        let streams: Vec<_> = with.flat_map(|at| [(wire::OUTPUT, Some(at)), (wire::ERRORS, Some(at))]).collect();
-        self.mux.unsaid.extend(streams);
-        self.mux.unsaid.push_back((wire::ALL, None));
+        self.mux.unsaid = self.mux.left.iter().cloned().map(Note::Left).collect();
+        self.mux.unsaid.extend(self.table.all().into_iter().flat_map(Note::streams));
+        self.mux.unsaid.push_back(Note::All);
         self.tell_mux();
         Ok(())
     }
@@ -229,7 +288,9 @@ impl Init {
         if is_it {
             (self.mux.pid, self.mux.socket) = (None, None);
             self.mux.at = None;
-            if self.mux.ends_by.is_none() {
+            if self.mux.ends_by.is_some() && !self.mux.is_late && exit != Exit::Code(0) {
+                self.write_the_last();
+            } else if self.mux.ends_by.is_none() {
                 let is_young = self.now.since(self.mux.started) < PAUSE;
                 self.mux.at = is_young.then(|| self.now.after(PAUSE));
                 let line = format!("onit mux {}; starting it again, nothing is lost", Ended(exit));

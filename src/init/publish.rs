@@ -170,12 +170,14 @@ impl Init {
         if let Some(logger) = logger {
             self.warn_of_unread(logger, self.unread(logger));
             self.publish(logger);
+            self.leave_outputs(logger);
             self.table.remove(logger);
         }
         self.publish(service);
         self.tell_dependents(service);
         self.links_of_names_changed();
         self.part(service);
+        self.leave_outputs(service);
         if let Some(slot) = self.table.remove(service) {
             let (name, removed) = (slot.name.clone(), slot.removed);
             if self.table.named(&name).is_none() {

@@ -120,6 +120,24 @@ fn a_last_line_without_an_end_is_written_and_a_logger_keeps_its_lines() {
 }
 
 #[test]
+fn dying_words_are_written_also_if_nothing_could_write_them_when_they_were_said() {
+    let sv = SvDir::new();
+    let run = "trap 'i=0; while [ $i -lt 200 ]; do echo dying $i; i=$((i+1)); done; exit' TERM
+        echo first; while :; do sleep 1 & wait $!; done";
+    sv.service("web").run(run).finish("printf 'last words'").create();
+    let onit = start(&sv, "");
+    wait_for("the first line", SOON, || (onit.stdout() == "web | first\n").then_some(()));
+    let first = mux(&onit);
+    send(first, Signal::SIGKILL);
+    let second = wait_for("another one", SOON, || Some(mux(&onit)).filter(|pid| *pid != first));
+    send(second, Signal::SIGKILL); // it was young, so there is none for a second
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    let dying = (0..200).map(|i| format!("web | dying {i}\n")).collect::<String>();
+    assert_eq!(onit.stdout(), format!("web | first\n{dying}web | last words\n"));
+}
+
+#[test]
 fn json_lines_have_their_fields() {
     let sv = SvDir::new();
     sv.service("web").run("printf 'a \"b\" \\377\\n'; exec sleep 1000").create();
