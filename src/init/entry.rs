@@ -43,9 +43,9 @@ them again when it ends, and follows what changes in the directory. TERM and INT
   --until any            end with the first service that ends, with its code
   --until ready          end with 0 when all are ready
   -t TIME                or with 99 after this time
-  --prefix[=FORM]        what services say becomes one stream on standard output:
-                         whole lines, with the name of the service in front;
-                         text, time (with the time) or json
+  --prefix[=FORM]        what services say becomes one stream on standard
+                         output: whole lines, with the name of the service in
+                         front; text, time (with the time) or json
   -- CMD                 and run CMD, once all services are started; its end
                          is the end of everything. onit -- CMD is the same
                          without services. With it:
@@ -54,8 +54,8 @@ them again when it ends, and follows what changes in the directory. TERM and INT
   --exit-map CODE=CODE   onit ends with the second code in place of the first
 
 $ONIT_STOP_TIMEOUT is how long all may take to end (9s), $ONIT_RUN the directory
-of the socket; $ONIT_CONTROL_GROUP, $ONIT_STATUS_GROUP and $ONIT_POLL are as the
-options. Of services only those in $ONIT_ENABLE start by themselves, if it is
+of the socket; $ONIT_CONTROL_GROUP, $ONIT_STATUS_GROUP, $ONIT_POLL and
+$ONIT_PREFIX are as the options. Of services only those in $ONIT_ENABLE start by themselves, if it is
 set, and those in $ONIT_DISABLE do not.";
 
 type Args<'a> = &'a [OsString];
