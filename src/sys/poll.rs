@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// How many descriptors one turn looks at.
 const BATCH: usize = 64;
 
-/// Descriptors, each with a number that its owner knows it by; level-triggered.
+/// Descriptors, each with a number that its owner knows it by; level-triggered,
+/// unless they are said to be [awaited](Poller::await_more).
 pub struct Poller {
     epoll: Epoll,
     ready: [EpollEvent; BATCH],
@@ -76,6 +77,12 @@ impl Poller {
         flags.set(EpollFlags::EPOLLIN, input);
         flags.set(EpollFlags::EPOLLOUT, output);
         self.epoll.modify(fd, &mut EpollEvent::new(flags, token))
+    }
+
+    /// From now on this descriptor is reported when it has more input than it had: once now, if there is any, and then
+    /// with each byte that comes. (Some kernels do so for a pipe only when it was empty.)
+    pub fn await_more(&self, fd: impl AsFd, token: u64) -> Result<(), Errno> {
+        self.epoll.modify(fd, &mut EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, token))
     }
 
     /// Waits until a descriptor has input or `deadline` has come (never, if `None`). Returns the tokens of those

@@ -32,7 +32,7 @@ const LOOK: usize = 65_536;
 const LONGEST: usize = 32_768;
 /// A line without an end is written after this all the same.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Until then it is looked at this often: a pipe that has anything in it would be reported without end.
+/// Until then it is looked at this often, where a kernel does not tell that more of it has come.
 const AGAIN: Duration = Duration::from_millis(50);
 /// Names on a terminal are not made longer than this.
 const WIDEST: usize = 20;
@@ -231,8 +231,10 @@ impl Mux {
         let taken = lines::each(&bytes, longest, is_late || stream.flushes, self.room, text, push);
         let is_unended = taken < count && !bytes.get(taken..).unwrap_or_default().contains(&b'\n');
         if is_unended != stream.unended.is_some() || taken > 0 {
-            if is_unended != stream.unended.is_some() {
-                self.poller.listen(&stream.pipe, key, !is_unended)?;
+            match (stream.unended.is_some(), is_unended) {
+                (false, true) => self.poller.await_more(&stream.pipe, key)?,
+                (true, false) => self.poller.listen(&stream.pipe, key, true)?,
+                (false, false) | (true, true) => {}
             }
             stream.unended = is_unended.then_some(now);
         }
