@@ -196,7 +196,9 @@ impl Init {
         match self.mux.ends_by {
             None if self.is_nothing_supervised() => {
                 self.mux.ends_by = Some(self.now.after(LAST));
-                self.write_the_last();
+                if self.mux.pid.is_none() {
+                    self.start_mux();
+                }
             }
             Some(by) if by <= self.now => {
                 (self.mux.ends_by, self.mux.is_late) = (Some(self.now.after(LAST)), true);
@@ -210,14 +212,8 @@ impl Init {
             _ => {}
         }
         if self.mux.ends_by.is_some() && self.mux.unsaid.is_empty() {
-            (self.mux.socket, self.mux.kept) = (None, None);
-        }
-    }
-
-    /// Nothing more will be said: it ends when it has written what there is.
-    fn write_the_last(&mut self) {
-        if self.mux.pid.is_none() {
-            self.start_mux();
+            self.mux.socket = None; // nothing more will be said: it ends when it has written what there is
+            self.keep_mux(None);
         }
     }
 
@@ -269,17 +265,24 @@ impl Init {
             return Err(errno);
         }
         (self.mux.pid, self.mux.socket, self.mux.started) = (Some(pid), Some(ours), self.now);
-        self.keep_mux();
+        let all = self.mux.socket.iter().chain(&self.mux.held).map(|fd| fd.as_fd());
+        let kept = Kept::new(b"", &all.collect::<Vec<_>>());
+        self.keep_mux(kept.ok());
+        self.tell_mux_all();
+        Ok(())
+    }
+
+    fn keep_mux(&mut self, kept: Option<Kept>) {
+        let old = std::mem::replace(&mut self.mux.kept, kept);
+        self.table.bury_kept(old);
+    }
+
+    /// It may have been told of some of them before.
+    fn tell_mux_all(&mut self) {
         self.mux.unsaid = self.mux.left.iter().cloned().map(Note::Left).collect();
         self.mux.unsaid.extend(self.table.all().into_iter().flat_map(Note::streams));
         self.mux.unsaid.push_back(Note::All);
         self.tell_mux();
-        Ok(())
-    }
-
-    fn keep_mux(&mut self) {
-        let all = self.mux.socket.iter().chain(&self.mux.held).map(|fd| fd.as_fd());
-        self.mux.kept = Kept::new(b"", &all.collect::<Vec<_>>()).ok();
     }
 
     /// Whether it was this process that has ended.
@@ -289,7 +292,7 @@ impl Init {
             (self.mux.pid, self.mux.socket) = (None, None);
             self.mux.at = None;
             if self.mux.ends_by.is_some() && !self.mux.is_late && exit != Exit::Code(0) {
-                self.write_the_last();
+                self.start_mux();
             } else if self.mux.ends_by.is_none() {
                 let is_young = self.now.since(self.mux.started) < PAUSE;
                 self.mux.at = is_young.then(|| self.now.after(PAUSE));
@@ -321,12 +324,11 @@ impl Init {
         let Some(Ok((_, descriptors))) = kept.as_ref().map(Kept::look) else { return };
         let mut all = descriptors.take();
         if all.len() == 6 && self.config.prefix.is_some() {
-            self.mux.socket = Some(all.remove(0));
+            let socket = all.remove(0);
             (self.mux.held, self.mux.kept) = (all, kept);
             self.mux.pid = Some(pid).filter(|pid| pid.0 > 0 && rescue::is_child(*pid));
-            if self.mux.pid.is_none() {
-                self.mux.socket = None;
-            }
+            self.mux.socket = Some(socket).filter(|_| self.mux.pid.is_some());
+            self.tell_mux_all();
         }
     }
 }

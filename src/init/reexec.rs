@@ -391,11 +391,11 @@ impl Init {
         self.restore_whole(journal);
         self.mirror = mirror.unwrap_or_default();
         self.watchdog = watchdog;
-        self.restore_mux(mux);
         for (at, slot) in slots {
             self.table.restore(at, slot);
         }
         self.table.count_free_places();
+        self.restore_mux(mux);
         journal.release_if_stopped();
         for at in self.table.all() {
             self.restore_service(at);

@@ -8,6 +8,7 @@ use super::Init;
 use super::config::Root;
 use super::log::one_line;
 use super::table::{Identity, LogPipe, Slot, SlotId};
+use crate::machine::fleet::{InputEnd, input_end};
 use crate::machine::{Command, Event, Phase};
 use crate::sys::{Errno, fs};
 use std::collections::BTreeMap;
@@ -54,11 +55,11 @@ impl Init {
 
     /// Another end to write to, of the pipe that this logger reads.
     fn another_end(&self, logger: SlotId) -> Result<OwnedFd, Errno> {
-        let ends = self.table.services().into_iter().filter_map(|at| match &self.table.get(at)?.log_pipe {
+        let mut ends = self.table.services().into_iter().filter_map(|at| match &self.table.get(at)?.log_pipe {
             LogPipe::Writer { logger: Some(known), pipe } if *known == logger => Some(fs::copy(pipe)),
             _ => None,
         });
-        ends.take(1).next().unwrap_or(Err(Errno::EPIPE))
+        ends.next().unwrap_or(Err(Errno::EPIPE))
     }
 
     /// The first one writes to this service: it gets a pipe to read. Returns the end to write to.
@@ -97,12 +98,24 @@ impl Init {
             LogPipe::Shared { pipe } => self.keep_unread(at, pipe),
             LogPipe::Writer { logger, pipe } => {
                 self.table.bury(Some(pipe));
-                self.unread_pipes.values_mut().for_each(|unread| unread.writers.retain(|writer| *writer != at));
-                self.unread_pipes.retain(|_, unread| !unread.writers.is_empty());
+                self.forget_writer(at);
                 logger.into_iter().for_each(|logger| self.end_input(logger));
             }
             other => slot.log_pipe = other,
         }
+    }
+
+    /// What waits for a logger that is not there is lost with the last one that writes to it.
+    fn forget_writer(&mut self, at: SlotId) {
+        let log = self.config.log;
+        self.unread_pipes.retain(|name, Unread { pipe, writers }| {
+            writers.retain(|writer| *writer != at);
+            let lost = if writers.is_empty() { fs::pending(&*pipe) } else { 0 };
+            if lost > 0 {
+                log.warn(Some(name), &format_args!("{lost} bytes were left unread in its pipe, and are lost"));
+            }
+            !writers.is_empty()
+        });
     }
 
     fn keep_unread(&mut self, at: SlotId, pipe: OwnedFd) {
@@ -131,24 +144,24 @@ impl Init {
         self.table.services().into_iter().filter(writes).collect()
     }
 
-    /// If nobody writes to it any more, a logger sees the end of its input: then it leaves, if everything does, or goes
-    /// on as a service like any other.
+    /// Whether anybody writes to it still, and what follows.
     fn end_input(&mut self, logger: SlotId) {
-        let Some(slot) = self.table.get_mut(logger).filter(|slot| matches!(slot.log_pipe, LogPipe::Shared { .. }))
-        else {
+        let Some(slot) = self.table.get(logger).filter(|slot| matches!(slot.log_pipe, LogPipe::Shared { .. })) else {
             return;
         };
-        let is_leaving = slot.removed;
-        if !self.writers(logger).is_empty() {
-            return;
-        }
-        if is_leaving {
-            self.apply(logger, Event::Drain);
-            self.publish(logger);
-        } else if let Some(slot) = self.table.get_mut(logger)
-            && let LogPipe::Shared { pipe } = std::mem::replace(&mut slot.log_pipe, LogPipe::Alone)
-        {
-            self.table.bury(Some(pipe));
+        match input_end(!self.writers(logger).is_empty(), slot.removed) {
+            InputEnd::No => {}
+            InputEnd::Drain => {
+                self.apply(logger, Event::Drain);
+                self.publish(logger);
+            }
+            InputEnd::Close => {
+                if let Some(slot) = self.table.get_mut(logger)
+                    && let LogPipe::Shared { pipe } = std::mem::replace(&mut slot.log_pipe, LogPipe::Alone)
+                {
+                    self.table.bury(Some(pipe));
+                }
+            }
         }
     }
 

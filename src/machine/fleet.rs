@@ -65,6 +65,26 @@ pub fn removal<K: Copy>(at: K, member: impl Fn(K) -> Option<Member<K>>) -> Optio
     (is_gone(service) && logger.is_none_or(is_gone)).then_some(Removal::Remove { service, logger })
 }
 
+/// What becomes of a service that others write to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InputEnd {
+    /// Some still do: it reads on.
+    No,
+    /// Nobody will any more. It ends when it has read what is left.
+    Drain,
+    /// Nobody does now. It goes on as a service like any other.
+    Close,
+}
+
+/// What follows for a service that others write to, when one of them has gone or everything is told to stop.
+pub fn input_end(is_written_to: bool, leaves: bool) -> InputEnd {
+    match (is_written_to, leaves) {
+        (true, _) => InputEnd::No,
+        (false, true) => InputEnd::Drain,
+        (false, false) => InputEnd::Close,
+    }
+}
+
 /// What a service is told so that it leaves. Its logger leaves when it has read everything.
 pub fn leave(rules: &ServiceRules) -> &'static [Command] {
     match rules.leave {
@@ -103,6 +123,13 @@ mod tests {
             let member = pair(is_open, gone);
             assert_eq!((removal(0, &member), removal(1, &member)), (of_service, of_logger), "{is_open} {gone:?}");
         }
+    }
+
+    #[test]
+    fn who_reads_from_several_reads_on_as_long_as_one_of_them_writes() {
+        let ends =
+            [(true, false), (true, true), (false, true), (false, false)].map(|(is, leaves)| input_end(is, leaves));
+        assert_eq!(ends, [InputEnd::No, InputEnd::No, InputEnd::Drain, InputEnd::Close]);
     }
 
     #[test]

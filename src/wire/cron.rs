@@ -3,6 +3,7 @@
 //! Source: crontab(5) and cron(8) of Debian's cron 3.0, changes of the clock included. The crates for these lines bring
 //! a calendar library with tables of time zones along, where the C library knows the zone of this process.
 
+use super::calendar::date;
 use std::fmt;
 use std::str::FromStr;
 
@@ -220,18 +221,14 @@ struct Civil {
 }
 
 impl Civil {
-    /// That many seconds after 1970 on a clock without changes. The months are counted from March on, so that the day
-    /// that not every year has is the last one.
+    /// That many seconds after 1970 on a clock without changes.
     fn of(seconds: i64) -> Civil {
         let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-        let of_era = (days + 719_468).rem_euclid(146_097); // 400 years, from 1 March 0000 on
-        let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year + year / 4 - year / 100);
-        let from_march = (5 * of_year + 2) / 153;
+        let (_, month, day) = date(days);
         let small = |number: i64| u32::try_from(number).unwrap_or_default();
         Civil {
-            month: small(if from_march < 10 { from_march + 3 } else { from_march - 9 }),
-            day: small(of_year - (153 * from_march + 2) / 5 + 1),
+            month: small(month),
+            day: small(day),
             weekday: small((days + 4).rem_euclid(7)),
             hour: small(second / HOUR),
             minute: small(second % HOUR / MINUTE),

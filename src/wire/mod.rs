@@ -3,6 +3,8 @@
 
 pub mod api;
 #[doc(hidden)]
+pub mod calendar;
+#[doc(hidden)]
 pub mod capability;
 pub mod cgroup;
 pub mod control;

@@ -2,6 +2,7 @@
 //!
 //! Source: files of the real svlogd (`-t`, `-tt`, `-ttt`), multilog (`t`) and s6-log (`t`, `T`).
 
+use super::calendar;
 use super::tai::Tai;
 use std::time::Duration;
 
@@ -104,11 +105,7 @@ fn civil_seconds(text: &[u8]) -> Option<i64> {
 
 /// Seconds from 1970 to a year, month, day, hour, minute and second of the Gregorian calendar, as if that were UTC.
 pub fn seconds_of([year, month, day, hour, minute, second]: [i64; 6]) -> i64 {
-    // A year begins in March here, so that the leap day is its last.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    let days = year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468;
-    days * DAY + hour * 3600 + minute * 60 + second
+    calendar::days(year, month, day) * DAY + hour * 3600 + minute * 60 + second
 }
 
 /// The instant that a calendar somewhere shows so. `shown`: what it shows at an instant, both in seconds since 1970. Of

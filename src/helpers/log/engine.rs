@@ -1,5 +1,6 @@
 //! What all loggers do: read, write, and see to signals, until there is no more or they are told to end.
 
+use super::lines::{Cutter, Sink};
 use super::waiting::{Ready, Stop, Waiter};
 use crate::machine::{Mono, Signal};
 use crate::sys::{Errno, clock};
@@ -13,13 +14,13 @@ pub const TROUBLE: i32 = 111;
 pub trait Program {
     /// Its name, for its lines.
     const NAME: &'static str;
+    /// Where its lines go.
+    type Writers: Sink;
 
+    /// What makes lines of what is read, and where they go.
+    fn parts(&mut self) -> (&mut Cutter, &mut Self::Writers);
     /// Takes what was read.
     fn take(&mut self, read: &[u8]);
-    /// Whether a line has begun and not ended.
-    fn is_within_line(&self) -> bool;
-    /// Ends the line that has begun, if one has.
-    fn finish_line(&mut self);
     /// Writes what waits.
     fn flush(&mut self, waiter: &mut Waiter) -> Result<(), Stop>;
     /// How many bytes wait, and for what. Nothing is read before they are written.
@@ -29,6 +30,15 @@ pub trait Program {
     /// Closes everything. What waits has been written.
     fn close(&mut self, waiter: &mut Waiter);
 
+    /// Whether a line has begun and not ended.
+    fn is_within_line(&mut self) -> bool {
+        self.parts().0.is_within_line()
+    }
+    /// Ends the line that has begun, if one has.
+    fn finish_line(&mut self) {
+        let (cutter, writers) = self.parts();
+        cutter.finish(writers);
+    }
     /// When it has something to do without input.
     fn deadline(&self) -> Option<Mono> {
         None

@@ -144,17 +144,14 @@ impl Logger {
 
 impl Program for Logger {
     const NAME: &'static str = "onit: logger";
+    type Writers = Writers;
+
+    fn parts(&mut self) -> (&mut Cutter, &mut Writers) {
+        (&mut self.cutter, &mut self.writers)
+    }
 
     fn take(&mut self, read: &[u8]) {
         self.cutter.take(read, clock::wall(), &mut self.writers);
-    }
-
-    fn is_within_line(&self) -> bool {
-        self.cutter.is_within_line()
-    }
-
-    fn finish_line(&mut self) {
-        self.cutter.finish(&mut self.writers);
     }
 
     fn flush(&mut self, waiter: &mut Waiter) -> Result<(), Stop> {

@@ -123,6 +123,11 @@ impl Writers {
 
 impl Program for Multilog {
     const NAME: &'static str = "multilog";
+    type Writers = Writers;
+
+    fn parts(&mut self) -> (&mut Cutter, &mut Writers) {
+        (&mut self.cutter, &mut self.writers)
+    }
 
     fn take(&mut self, read: &[u8]) {
         let now = if self.writers.script.stamps { clock::wall() } else { Duration::ZERO };
@@ -130,14 +135,6 @@ impl Program for Multilog {
             self.cutter.take(part, now, &mut self.writers);
             self.directories().for_each(Cyclog::end_chunk);
         }
-    }
-
-    fn is_within_line(&self) -> bool {
-        self.cutter.is_within_line()
-    }
-
-    fn finish_line(&mut self) {
-        self.cutter.finish(&mut self.writers);
     }
 
     fn flush(&mut self, waiter: &mut Waiter) -> Result<(), Stop> {

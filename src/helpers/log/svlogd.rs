@@ -140,18 +140,15 @@ impl Svlogd {
 
 impl Program for Svlogd {
     const NAME: &'static str = "svlogd";
+    type Writers = Writers;
+
+    fn parts(&mut self) -> (&mut Cutter, &mut Writers) {
+        (&mut self.cutter, &mut self.writers)
+    }
 
     fn take(&mut self, read: &[u8]) {
         let now = if self.writers.settings.format == Format::None { Duration::ZERO } else { clock::wall() };
         self.cutter.take(read, now, &mut self.writers);
-    }
-
-    fn is_within_line(&self) -> bool {
-        self.cutter.is_within_line()
-    }
-
-    fn finish_line(&mut self) {
-        self.cutter.finish(&mut self.writers);
     }
 
     fn flush(&mut self, waiter: &mut Waiter) -> Result<(), Stop> {

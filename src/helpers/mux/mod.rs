@@ -21,7 +21,7 @@ use crate::wire::mux as wire;
 use lines::{Form, Style};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 use transfer::{Ends, SOURCES, Transfer};
@@ -84,7 +84,7 @@ impl Mux {
         let mut next = (3..).map_while(|number| claims.claim(number));
         let mut claim = || next.next().ok_or(Errno::EBADF);
         let (socket, memory) = (claim()?, claim()?);
-        let (lines, taken) = (Ends { read: claim()?, write: claim()? }, Ends { read: claim()?, write: claim()? });
+        let (lines, taken) = ((claim()?, claim()?).into(), (claim()?, claim()?).into());
         let poller = Poller::new()?;
         poller.add(&socket, SOCKET)?;
         let stdout = std::io::stdout();
@@ -94,11 +94,11 @@ impl Mux {
             words: Shared::open(memory)?.words(),
             lines,
             taken,
-            output,
+            output: output.into(),
             #[cfg(test)]
             fuse: std::cell::Cell::new(usize::MAX),
         };
-        let (read, write) = fs::pipe()?;
+        let scratch = fs::pipe()?.into();
         let room = transfer.room();
         Ok(Mux {
             socket: Some(socket),
@@ -106,7 +106,7 @@ impl Mux {
             streams: BTreeMap::new(),
             has_all: false,
             transfer,
-            scratch: Ends { read, write },
+            scratch,
             style: Style { form, colour, width: 0 },
             room,
         })
@@ -203,7 +203,7 @@ impl Mux {
             return result;
         }
         say("onit: nobody reads standard output any more; what services say is thrown away");
-        self.transfer.output = fs::open_null()?;
+        self.transfer.output = fs::open_null()?.into();
         self.finish()
     }
 
@@ -220,9 +220,7 @@ impl Mux {
             Err(Errno::EAGAIN) => 0,
             Err(errno) => return Err(errno),
         };
-        let mut bytes = vec![0; count];
-        let mut scratch = std::fs::File::from(fs::copy(&self.scratch.read)?);
-        scratch.read_exact(&mut bytes).map_err(|_| Errno::EIO)?;
+        let bytes = self.scratch.take(count)?;
         let now = clock::now();
         let is_late = stream.unended.is_some_and(|since| now.since(since) >= PATIENCE);
         let (style, wall, longest) = (self.style, clock::wall(), LONGEST.min(self.room / 8));

@@ -6,6 +6,7 @@
 //! left to do, and nothing is done twice. The pipes and the memory are held by the process that starts this one.
 
 use crate::sys::{Errno, pipe};
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +40,7 @@ pub struct Transfer<'a> {
     /// What is taken from a source goes through this.
     pub taken: Ends,
     /// Where the lines go.
-    pub output: OwnedFd,
+    pub output: File,
     /// So many steps are still taken.
     #[cfg(test)]
     pub fuse: std::cell::Cell<usize>,
@@ -48,9 +49,24 @@ pub struct Transfer<'a> {
 /// Both ends of a pipe.
 pub struct Ends {
     /// To read from.
-    pub read: OwnedFd,
+    pub read: File,
     /// To write to.
-    pub write: OwnedFd,
+    pub write: File,
+}
+
+impl Ends {
+    /// Takes so many bytes out, which are there.
+    pub fn take(&self, count: usize) -> Result<Vec<u8>, Errno> {
+        let mut bytes = vec![0; count];
+        (&self.read).read_exact(&mut bytes).map_err(errno)?;
+        Ok(bytes)
+    }
+}
+
+impl From<(OwnedFd, OwnedFd)> for Ends {
+    fn from((read, write): (OwnedFd, OwnedFd)) -> Ends {
+        Ends { read: read.into(), write: write.into() }
+    }
 }
 
 /// A pipe that lines come from, by a number that no other one has, and the bytes that are to be taken from it.
@@ -81,7 +97,7 @@ impl Transfer<'_> {
         self.set(LENGTH, lines.len() as u64)?;
         self.set(CURRENT, 0)?;
         self.set(STEP, PREPARED)?;
-        write_all(&self.lines.write, lines)?;
+        (&self.lines.write).write_all(lines).map_err(errno)?;
         self.is_alive()?;
         self.go_on(source)
     }
@@ -133,7 +149,7 @@ impl Transfer<'_> {
                 }
                 self.set(CURRENT, 2 * at as u64 + 1)?;
             }
-            drain(&self.taken.read)?;
+            self.taken.take(pipe::pending(&self.taken.read))?;
             self.is_alive()?;
             self.set(CURRENT, 2 * (at as u64 + 1))?;
         }
@@ -156,14 +172,11 @@ impl Transfer<'_> {
 
     /// Whoever is killed between the two may write it twice.
     fn write_a_copy(&self, most: usize) -> Result<(), Errno> {
-        let (read, write) = crate::sys::fs::pipe()?;
-        pipe::grow(&write, most);
-        let count = pipe::copy(&self.lines.read, &write, most)?;
-        let mut bytes = vec![0; count];
-        std::fs::File::from(read).read_exact(&mut bytes).map_err(errno)?;
-        write_all(&self.output, &bytes)?;
-        let mut lines = std::fs::File::from(crate::sys::fs::copy(&self.lines.read)?);
-        lines.read_exact(&mut bytes).map_err(errno)
+        let copy = Ends::from(crate::sys::fs::pipe()?);
+        pipe::grow(&copy.write, most);
+        let count = pipe::copy(&self.lines.read, &copy.write, most)?;
+        (&self.output).write_all(&copy.take(count)?).map_err(errno)?;
+        self.lines.take(count).map(drop)
     }
 
     fn get(&self, at: usize) -> u64 {
@@ -185,17 +198,6 @@ impl Transfer<'_> {
     }
 }
 
-fn drain(pipe: &OwnedFd) -> Result<(), Errno> {
-    let mut bytes = vec![0; pipe::pending(pipe)];
-    let mut pipe = std::fs::File::from(crate::sys::fs::copy(pipe)?);
-    pipe.read_exact(&mut bytes).map_err(errno)
-}
-
-fn write_all(to: &OwnedFd, bytes: &[u8]) -> Result<(), Errno> {
-    let mut to = std::fs::File::from(crate::sys::fs::copy(to)?);
-    to.write_all(bytes).map_err(errno)
-}
-
 fn errno(error: std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
@@ -204,18 +206,14 @@ fn errno(error: std::io::Error) -> Errno {
 mod tests {
     use super::*;
     use std::cell::Cell;
-    use std::fs::File;
     use std::os::fd::AsFd as _;
 
     fn ends() -> Ends {
-        let (read, write) = crate::sys::fs::pipe().expect("a pipe");
-        Ends { read, write }
+        crate::sys::fs::pipe().expect("a pipe").into()
     }
 
-    fn contents(pipe: &OwnedFd) -> String {
-        let mut bytes = vec![0; pipe::pending(pipe)];
-        File::from(pipe.try_clone().expect("a copy")).read_exact(&mut bytes).expect("read");
-        String::from_utf8(bytes).expect("text")
+    fn contents(ends: &Ends) -> String {
+        String::from_utf8(ends.take(pipe::pending(&ends.read)).expect("read")).expect("text")
     }
 
     /// Ends it after every number of steps, and lets another one go on, which is ended as well.
@@ -239,7 +237,7 @@ mod tests {
                 };
                 let source = |key: u64| sources.get(usize::try_from(key).ok()?).map(|ends| ends.read.as_fd());
                 for (ends, text) in sources.iter().zip(["one\nrest", "two\n", "three\n3\nx"]) {
-                    write_all(&ends.write, text.as_bytes()).expect("written");
+                    (&ends.write).write_all(text.as_bytes()).expect("written");
                 }
                 let parts = [(0, 4), (2, 8), (7, 100)];
                 let text = "a | one\nc | three\nc | 3\n";
@@ -247,13 +245,13 @@ mod tests {
                 let _ = process(second).go_on(source);
                 process(usize::MAX).go_on(source).expect("to the end");
                 assert!(!process(usize::MAX).is_unfinished());
-                let left = [0, 1, 2].map(|at| contents(&sources[at].read));
-                let out = contents(&out.read);
+                let left = [0, 1, 2].map(|at| contents(&sources[at]));
+                let out = contents(&out);
                 ways += usize::from(begun.is_err());
                 let nothing = out.is_empty() && left == ["one\nrest", "two\n", "three\n3\nx"];
                 let all = out == text && left == ["rest", "two\n", "x"];
                 assert!(all || begun.is_err() && nothing, "{first} {second}: {out:?} {left:?}");
-                assert_eq!((contents(&lines.read), contents(&taken.read)), (String::new(), String::new()));
+                assert_eq!((contents(&lines), contents(&taken)), (String::new(), String::new()));
             }
         }
         assert!(ways > 70, "{ways}");
@@ -264,13 +262,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let output = File::options().append(true).open(file.path()).expect("the file");
         let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
-        let transfer = Transfer {
-            words: &words,
-            lines: ends(),
-            taken: ends(),
-            output: output.into(),
-            fuse: Cell::new(usize::MAX),
-        };
+        let transfer = Transfer { words: &words, lines: ends(), taken: ends(), output, fuse: Cell::new(usize::MAX) };
         assert!(transfer.room() >= 65_536);
         let text = "line\n".repeat(12_000);
         transfer.carry(&[], text.as_bytes(), |_| None).expect("carried");
