@@ -52,8 +52,8 @@ pub(super) struct Mux {
     started: Mono,
     /// It is told that nothing comes any more.
     ends_by: Option<Mono>,
-    /// It has had its time, and was killed.
-    is_late: bool,
+    /// It has written everything, or has had its time.
+    is_over: bool,
 }
 
 /// What it is told.
@@ -190,18 +190,13 @@ impl Init {
         if self.mux.at.take_if(|at| *at <= self.now).is_some() && self.mux.pid.is_some() {
             self.tell_mux();
         }
-        if self.mux.pid.is_none() && self.mux.at.is_none() && self.mux.ends_by.is_none() {
-            self.start_mux();
-        }
         match self.mux.ends_by {
             None if self.is_nothing_supervised() => {
                 self.mux.ends_by = Some(self.now.after(LAST));
-                if self.mux.pid.is_none() {
-                    self.start_mux();
-                }
+                self.mux.at = self.mux.at.filter(|_| self.mux.pid.is_some()); // there is no time for a pause
             }
             Some(by) if by <= self.now => {
-                (self.mux.ends_by, self.mux.is_late) = (Some(self.now.after(LAST)), true);
+                (self.mux.ends_by, self.mux.is_over) = (Some(self.now.after(LAST)), true);
                 if let Some(pid) = self.mux.pid {
                     self.config
                         .log
@@ -210,6 +205,9 @@ impl Init {
                 }
             }
             _ => {}
+        }
+        if self.mux.pid.is_none() && self.mux.at.is_none() && !self.mux.is_over {
+            self.start_mux();
         }
         if self.mux.ends_by.is_some() && self.mux.unsaid.is_empty() {
             self.mux.socket = None; // nothing more will be said: it ends when it has written what there is
@@ -289,11 +287,9 @@ impl Init {
     pub(super) fn has_mux_ended(&mut self, pid: Pid, exit: Exit) -> bool {
         let is_it = self.is_mux(pid);
         if is_it {
-            (self.mux.pid, self.mux.socket) = (None, None);
-            self.mux.at = None;
-            if self.mux.ends_by.is_some() && !self.mux.is_late && exit != Exit::Code(0) {
-                self.start_mux();
-            } else if self.mux.ends_by.is_none() {
+            (self.mux.pid, self.mux.socket, self.mux.at) = (None, None, None);
+            self.mux.is_over |= self.mux.ends_by.is_some() && exit == Exit::Code(0);
+            if !self.mux.is_over {
                 let is_young = self.now.since(self.mux.started) < PAUSE;
                 self.mux.at = is_young.then(|| self.now.after(PAUSE));
                 let line = format!("onit mux {}; starting it again, nothing is lost", Ended(exit));
@@ -309,7 +305,7 @@ impl Init {
 
     /// Whether everything that was said is written, or is not going to be.
     pub(super) fn is_mux_over(&self) -> bool {
-        self.config.prefix.is_none() || self.mux.ends_by.is_some() && self.mux.pid.is_none()
+        self.config.prefix.is_none() || self.mux.is_over && self.mux.pid.is_none()
     }
 
     pub(super) fn commit_mux(&self) {

@@ -12,7 +12,7 @@ pub mod transfer;
 use crate::exit;
 use crate::machine::Mono;
 use crate::sys::message::{self, Message};
-use crate::sys::poll::Poller;
+use crate::sys::poll::{self, Poller};
 use crate::sys::rescue::Claims;
 use crate::sys::say::say;
 use crate::sys::shared::Shared;
@@ -24,7 +24,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
-use transfer::{Ends, SOURCES, Transfer};
+use transfer::{Ends, Part, SOURCES, Transfer};
 
 /// What is looked at of one pipe at a time.
 const LOOK: usize = 65_536;
@@ -59,6 +59,8 @@ struct Mux {
     scratch: Ends,
     style: Style,
     room: usize,
+    /// That there is no room for what it writes was said.
+    is_full: bool,
 }
 
 /// Runs it. Returns the exit code.
@@ -109,6 +111,7 @@ impl Mux {
             scratch,
             style: Style { form, colour, width: 0 },
             room,
+            is_full: false,
         })
     }
 
@@ -132,12 +135,33 @@ impl Mux {
 
     /// Goes on with what another one has begun.
     fn finish(&mut self) -> Result<(), Errno> {
-        if self.transfer.is_unfinished() {
+        if self.transfer.is_unfinished() { self.carry_through(&[], &[]) } else { Ok(()) }
+    }
+
+    /// Does what is left of a transfer, or a new one. If nobody can ever read the stream, it is thrown away, or services
+    /// would stand still; for room on a disk it waits.
+    fn carry_through(&mut self, parts: &[Part], text: &[u8]) -> Result<(), Errno> {
+        loop {
             let streams = &self.streams;
-            let result = self.transfer.go_on(|key| streams.get(&key).map(|stream| stream.pipe.as_fd()));
-            self.go_on_unread(result)?;
+            let source = |key| streams.get(&key).map(|stream: &Stream| stream.pipe.as_fd());
+            let is_begun = self.transfer.is_unfinished();
+            match if is_begun { self.transfer.go_on(source) } else { self.transfer.carry(parts, text, source) } {
+                Err(Errno::EPIPE) => {
+                    say("onit: nobody reads standard output any more; what services say is thrown away");
+                    self.transfer.output = fs::open_null()?.into();
+                }
+                Err(errno @ (Errno::ENOSPC | Errno::EDQUOT)) => {
+                    if !std::mem::replace(&mut self.is_full, true) {
+                        say(format_args!("onit: cannot write what services say: {}; waiting for room", errno.desc()));
+                    }
+                    poll::pause(PATIENCE)?;
+                }
+                result => {
+                    self.is_full &= result.is_err();
+                    return result;
+                }
+            }
         }
-        Ok(())
     }
 
     /// Takes what the supervisor says: a pipe, that a service has ended, or that this was all.
@@ -192,19 +216,7 @@ impl Mux {
         if text.is_empty() {
             return Ok(());
         }
-        let streams = &self.streams;
-        let result = self.transfer.carry(&parts, &text, |key| streams.get(&key).map(|stream| stream.pipe.as_fd()));
-        self.go_on_unread(result)
-    }
-
-    /// If nobody can ever read the stream, it is thrown away, or services would stand still.
-    fn go_on_unread(&mut self, result: Result<(), Errno>) -> Result<(), Errno> {
-        if !matches!(result, Err(Errno::EPIPE)) {
-            return result;
-        }
-        say("onit: nobody reads standard output any more; what services say is thrown away");
-        self.transfer.output = fs::open_null()?.into();
-        self.finish()
+        self.carry_through(&parts, &text)
     }
 
     /// What one service has said: its whole lines are added to `text`. Returns how many bytes that are of its pipe, in
