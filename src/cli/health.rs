@@ -131,14 +131,12 @@ impl Report {
 /// What is known of some services, and what is made of it.
 pub(super) struct Examined {
     /// Those that were looked at.
-    #[cfg(feature = "helpers")]
     services: Vec<ServiceStatus>,
     report: Report,
 }
 
 impl Examined {
     /// Whether all is well, and a line for each service.
-    #[cfg(feature = "helpers")]
     pub(super) fn lines(&self) -> (bool, String) {
         let mut text = match (&self.report.healthy, &self.report.reason) {
             (false, Some(reason)) if self.report.unhealthy.is_empty() => format!("{reason}\n"),
@@ -169,11 +167,7 @@ pub(super) fn examine(names: &[String], limit: Option<Duration>) -> Result<Exami
     let stopping = talk.api.as_ref().is_some_and(|api| api.hello().state == SupervisorState::Stopping);
     let troubles = if stopping { Vec::new() } else { unavailable(&services, &places) };
     let report = report(&services, &troubles, stopping);
-    Ok(Examined {
-        #[cfg(feature = "helpers")]
-        services,
-        report,
-    })
+    Ok(Examined { services, report })
 }
 
 /// The services, and the directory of each.

@@ -6,16 +6,19 @@ use super::term::{self, Colour, Paint};
 use super::{detail, format};
 use crate::client::find::same;
 use crate::client::log_files::{Line, LogFiles, Range, merge, of_calendar};
+use crate::client::stream::{Said, Stream};
+use crate::client::{Error, ErrorKind};
 use crate::exit;
+use crate::helpers::mux::lines::{Form, Style};
 use crate::machine::Mono;
 use crate::sys::poll::Poller;
 use crate::sys::say::say;
 use crate::sys::watch::{Watch, Writes};
 use crate::sys::{clock, fs, process};
-use crate::wire::json;
 use crate::wire::stamp::{When, when};
 use crate::wire::tai::Tai;
 use argh::{ArgsInfo, FromArgs};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -33,8 +36,8 @@ const NEW: Duration = Duration::from_secs(5);
 /// Each log is an open file or two.
 const OPEN_FILES: u64 = 65536;
 
-/// The last lines of the logs of all services that have a logger, or of those that are named, merged by time. Exit code
-/// 1: none of them has a logger.
+/// The last lines of the logs of all services, or of those that are named, merged by time. Of a service without a logger
+/// they come from the supervisor, if it reads them ("onit run --prefix"). Exit code 1: there is no log of any of them.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Logs {
@@ -72,7 +75,8 @@ pub fn split(args: &[OsString]) -> Vec<OsString> {
     let apart = |arg: &OsString| -> Vec<OsString> {
         let letters = arg.to_str().and_then(|arg| arg.strip_prefix('-')).unwrap_or_default();
         let (switches, number) = letters.split_once('n').map_or((letters, None), |(before, n)| (before, Some(n)));
-        let is_number = number.is_none_or(|number| number.bytes().all(|digit| digit.is_ascii_digit()));
+        let is_count = |number: &str| number == "all" || number.bytes().all(|digit| digit.is_ascii_digit());
+        let is_number = number.is_none_or(is_count);
         if !switches.bytes().all(|letter| matches!(letter, b'f' | b't')) || !is_number || letters.len() < 2 {
             return vec![arg.clone()];
         }
@@ -107,9 +111,25 @@ struct Source {
     names: Vec<String>,
     target: Target,
     path: Option<PathBuf>,
-    log: Option<LogFiles>,
+    log: Option<Log>,
     is_watched: bool,
     is_wrong: bool,
+}
+
+/// Where its lines come from.
+enum Log {
+    Files(LogFiles),
+    /// It has no logger: what the supervisor has read.
+    Said(VecDeque<Line>),
+}
+
+impl Log {
+    fn next(&mut self) -> Option<Line> {
+        match self {
+            Log::Files(files) => files.next(),
+            Log::Said(lines) => lines.pop_front(),
+        }
+    }
 }
 
 impl Logs {
@@ -134,17 +154,33 @@ impl Logs {
                 Err(trouble) => code = code.max(trouble.report()),
             }
         }
-        report_bare(&bare);
+        let stream = self.open_stream(&bare, &mut sources);
         if sources.is_empty() && !(self.follow && self.services.is_empty()) {
             return if code == exit::OK { exit::FAILED } else { code };
         }
         let count = self.lines.map_or_else(|| self.since.is_none().then_some(LINES), |Count(count)| count);
         let range = Range { count, since: self.since, until: self.until };
         sources.iter_mut().for_each(|source| source.open(range, self.follow));
-        match self.show(&mut sources).and_then(|()| if self.follow { self.go_on(talk, sources, start) } else { Ok(()) })
-        {
-            Ok(()) => code,
-            Err(code) => code,
+        let shown = self.show(&mut sources);
+        let end = if self.follow { shown.and_then(|()| self.go_on(talk, sources, stream, start)) } else { shown };
+        end.map_or_else(|code| code, |()| code)
+    }
+
+    /// What services without a logger say. If nobody reads that, they are told of.
+    fn open_stream(&self, bare: &[String], sources: &mut Vec<Source>) -> Option<Stream> {
+        if bare.is_empty() && !(self.follow && self.services.is_empty()) {
+            return None;
+        }
+        match Connection::open().api.map(Stream::open) {
+            Some(Ok((stream, said))) => {
+                sources.extend(bare.iter().map(|name| Source::said(name)));
+                put_to(sources, said);
+                Some(stream)
+            }
+            why => {
+                report_bare(bare, why.and_then(Result::err).as_ref());
+                None
+            }
         }
     }
 
@@ -225,16 +261,14 @@ impl Logs {
     }
 
     fn put(&self, out: &mut Vec<u8>, (number, label): (usize, &str), line: &Line, look: Look) {
-        let seconds = line.at.unix as f64 + f64::from(line.at.nanos) / 1e9;
         if self.json {
-            let (mut text, message) = (String::new(), String::from_utf8_lossy(&line.text).into_owned());
-            json::object(&mut text, &[("time", &seconds), ("service", &label), ("message", &message)]);
-            out.extend_from_slice(text.as_bytes());
-            out.push(b'\n');
-            return;
+            let style = Style { form: Form::Json, colour: false, width: 0 };
+            let at = Duration::new(line.at.unix.try_into().unwrap_or_default(), line.at.nanos);
+            return style.push(out, label.as_bytes(), line.is_error, &line.text, at);
         }
         if !self.no_prefix {
-            let label = format!("{:<width$} |", term::cut(label, usize::MAX), width = look.width);
+            let mark = if line.is_error { '!' } else { '|' };
+            let label = format!("{:<width$} {mark}", term::cut(label, usize::MAX), width = look.width);
             out.extend_from_slice(look.paint.one_of_many(number, &label).as_bytes());
             out.push(b' ');
         }
@@ -247,7 +281,13 @@ impl Logs {
     }
 
     /// Shows what is added, until it is ended.
-    fn go_on(&self, mut talk: Connection, mut sources: Vec<Source>, start: Tai) -> Result<(), i32> {
+    fn go_on(
+        &self,
+        mut talk: Connection,
+        mut sources: Vec<Source>,
+        stream: Option<Stream>,
+        start: Tai,
+    ) -> Result<(), i32> {
         let (mut watching, mut poller) = match (Watching::new(&talk.directory), Poller::new()) {
             (watching, Ok(poller)) => (watching, poller),
             (_, Err(errno)) => {
@@ -255,19 +295,25 @@ impl Logs {
             }
         };
         watching.join(&poller);
+        let mut said = Following::new(stream, &poller);
         let later = Range { since: Some(start), ..Range::default() };
         loop {
             let now = clock::now();
             if self.services.is_empty() && watching.may_have_new(now) {
                 self.add_new(&mut talk, &mut sources);
             }
+            self.add_said(said.take(&poller, now), &mut sources);
             for source in &mut sources {
+                if matches!(source.log, Some(Log::Said(_))) {
+                    continue;
+                }
                 if source.path.is_none() {
                     source.find(&mut talk);
                 }
                 source.is_watched = watching.add(source);
                 match &mut source.log {
-                    Some(log) => log.look(),
+                    Some(Log::Files(log)) => log.look(),
+                    Some(Log::Said(_)) => {}
                     None => source.open(later, true),
                 }
             }
@@ -277,6 +323,16 @@ impl Logs {
             let _ = poller.wait(now, Some(now.after(if is_told { TOLD } else { UNTOLD }))).count();
             watching.take(clock::now());
         }
+    }
+
+    /// Adds what services without a logger have said, also those that are new if none is named.
+    fn add_said(&self, said: Vec<Said>, sources: &mut Vec<Source>) {
+        for one in &said {
+            if self.services.is_empty() && !sources.iter().any(|source| source.names.contains(&one.service)) {
+                sources.push(Source::said(&one.service));
+            }
+        }
+        put_to(sources, said);
     }
 
     /// Adds what has come to the services since.
@@ -301,16 +357,27 @@ struct Look {
     width: usize,
 }
 
-/// Says who has no logger, and how to get one.
-fn report_bare(names: &[String]) {
+/// Gives each source its lines.
+fn put_to(sources: &mut [Source], said: Vec<Said>) {
+    for Said { service, line } in said {
+        let source = sources.iter_mut().find(|source| source.names.contains(&service));
+        if let Some(Log::Said(lines)) = source.and_then(|source| source.log.as_mut()) {
+            lines.push_back(line);
+        }
+    }
+}
+
+/// Says who has no logger, how to get one, and what else is wrong.
+fn report_bare(names: &[String], why: Option<&Error>) {
     let Some((first, others)) = names.split_first() else { return };
     let more = if others.len() > 5 { format!(", and {} more", others.len() - 5) } else { String::new() };
     let shown = others.iter().take(5).fold(first.clone(), |list, name| list + ", " + name);
     let verb = if others.is_empty() { "has" } else { "have" };
-    say(format_args!(
-        "onit: {}{more} {verb} no logger: make a log/run, as \"onit new --log DIR\" does (see onit-service(5))",
-        term::cut(&shown, usize::MAX)
-    ));
+    let way = match why.filter(|why| why.kind() != ErrorKind::Declined) {
+        None => "make a log/run, as \"onit new --log DIR\" does, or start onit with --prefix".to_owned(),
+        Some(why) => format!("and what the supervisor has read cannot be had: {}", why.why()),
+    };
+    say(format_args!("onit: {}{more} {verb} no logger: {way}", term::cut(&shown, usize::MAX)));
 }
 
 fn is_same_log(one: Option<&Path>, other: Option<&Path>) -> bool {
@@ -326,11 +393,24 @@ fn is_shared(directory: &Path, place: &Path) -> bool {
 }
 
 impl Source {
-    /// Opens its log, if there is one.
+    /// A service without a logger.
+    fn said(name: &str) -> Source {
+        let target = Target { name: name.to_owned(), way: Via::Api };
+        let log = Some(Log::Said(VecDeque::new()));
+        Source { names: vec![name.to_owned()], target, path: None, log, is_watched: true, is_wrong: false }
+    }
+
+    /// Opens its log, if there is one; of what has been read already, only that remains.
     fn open(&mut self, range: Range, follow: bool) {
+        if let Some(Log::Said(lines)) = &mut self.log {
+            lines.retain(|line| range.since.is_none_or(|since| line.at >= since));
+            lines.retain(|line| range.until.is_none_or(|until| line.at <= until));
+            let most = range.count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+            lines.drain(..lines.len().saturating_sub(most));
+        }
         let Some(path) = &self.path else { return };
         match LogFiles::new(path, range, follow) {
-            Ok(log) => self.log = Some(log),
+            Ok(log) => self.log = Some(Log::Files(log)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) if !self.is_wrong => {
                 say(format_args!("onit: {}: cannot read {}: {error}", self.names.join(","), path.display()));
@@ -344,6 +424,41 @@ impl Source {
     fn find(&mut self, talk: &mut Connection) {
         let service = talk.look(&self.target).ok();
         self.path = detail::log_file(talk, &self.target, service.as_ref()).flatten();
+    }
+}
+
+/// What services without a logger say, for as long as it comes.
+struct Following {
+    stream: Option<Stream>,
+    /// It is asked for again then: it was there.
+    again: Option<Mono>,
+}
+
+impl Following {
+    fn new(stream: Option<Stream>, poller: &Poller) -> Following {
+        let stream = stream.filter(|stream| poller.add(stream, 2).is_ok());
+        Following { stream, again: None }
+    }
+
+    /// What has come since.
+    fn take(&mut self, poller: &Poller, now: Mono) -> Vec<Said> {
+        if self.again.take_if(|again| *again <= now).is_some() {
+            match Connection::open().api.map(Stream::open) {
+                Some(Ok((stream, said))) => {
+                    *self = Following::new(Some(stream), poller);
+                    return said;
+                }
+                _ => self.again = Some(now.after(TOLD)),
+            }
+        }
+        match self.stream.as_mut().map(Stream::more) {
+            Some(Ok(said)) => said,
+            Some(Err(_)) => {
+                (self.stream, self.again) = (None, Some(now.after(UNTOLD)));
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
     }
 }
 
@@ -403,7 +518,7 @@ mod tests {
         assert_eq!(split(&["-fn5", "-n", "3", "-tn", "7"]), *"-f -n 5 -n 3 -t -n 7");
         assert_eq!(
             split(&["-n12", "-nall", "-f", "-", "--no-prefix", "-h", "-tf", "fn"]),
-            *"-n 12 -nall -f - --no-prefix -h -t -f fn"
+            *"-n 12 -n all -f - --no-prefix -h -t -f fn"
         );
     }
 

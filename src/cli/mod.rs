@@ -17,7 +17,7 @@ mod connect;
 mod detail;
 #[cfg(feature = "cli")]
 pub mod events;
-#[cfg(all(feature = "cli", feature = "helpers"))]
+#[cfg(feature = "cli")]
 pub mod exec;
 #[cfg(feature = "cli")]
 pub mod export;
@@ -33,7 +33,7 @@ pub mod health;
 mod health_exit;
 #[cfg(feature = "cli")]
 pub mod history;
-#[cfg(all(feature = "cli", feature = "helpers"))]
+#[cfg(feature = "cli")]
 pub mod hooks;
 #[cfg(feature = "cli")]
 pub mod inspect;
@@ -43,7 +43,7 @@ pub mod install;
 mod leftover;
 #[cfg(feature = "cli")]
 pub mod lint;
-#[cfg(all(feature = "cli", feature = "helpers"))]
+#[cfg(feature = "cli")]
 pub mod logger;
 #[cfg(feature = "cli")]
 pub mod logs;
@@ -58,9 +58,9 @@ pub mod order;
 mod pidns;
 #[cfg(feature = "cli")]
 pub mod power;
-#[cfg(all(feature = "cli", feature = "helpers"))]
+#[cfg(feature = "cli")]
 pub mod probe;
-#[cfg(all(feature = "cli", feature = "helpers"))]
+#[cfg(feature = "cli")]
 pub mod probe_server;
 #[cfg(feature = "cli")]
 pub mod rescan;
@@ -78,7 +78,7 @@ pub mod svstat;
 pub mod table;
 #[cfg(feature = "cli")]
 mod term;
-#[cfg(all(feature = "cli", feature = "helpers"))]
+#[cfg(feature = "cli")]
 pub mod timer;
 #[cfg(feature = "cli")]
 pub mod upgrade;

@@ -6,7 +6,6 @@ use super::{
     check, completion, events, export, graph, health, history, inspect, install, lint, logs, near, new, order, rescan,
     scale, states, status, upgrade,
 };
-#[cfg(feature = "helpers")]
 use super::{exec, hooks, probe, probe_server, timer};
 use crate::{exit, sys::say::say};
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs};
@@ -142,7 +141,6 @@ const NEW: (Run, Info) = (
 );
 
 /// What is run in time stands behind `--`.
-#[cfg(feature = "helpers")]
 macro_rules! in_time {
     ($words:ty) => {
         (
@@ -156,7 +154,6 @@ macro_rules! in_time {
 }
 
 /// What is asked stands behind `exec`.
-#[cfg(feature = "helpers")]
 const PROBE: (Run, Info) = (
     |verb, args| {
         let (options, command) = probe::split(args);
@@ -166,7 +163,6 @@ const PROBE: (Run, Info) = (
 );
 
 /// The command begins with the first word that is none of our options, or behind `--`, and is not for us to read.
-#[cfg(feature = "helpers")]
 const EXEC: (Run, Info) = (
     |verb, args| {
         let (options, command) = verb.split(args);
@@ -300,7 +296,6 @@ pub const VERBS: &[(&str, &[Verb])] = &[
         &[
             elsewhere("run", "[-v] [DIR] [-- CMD]", "run the services in DIR ($SVDIR, /etc/service)", DIRECTORIES),
             elsewhere("--", "CMD", "run CMD as a container's main process", COMMANDS),
-            #[cfg(feature = "helpers")]
             Verb {
                 takes: COMMANDS,
                 ..ask("exec", "[OPTIONS] [--] CMD", "become CMD, as another user, within limits, ...", EXEC)
@@ -319,7 +314,6 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                     runs!(install::Install),
                 )
             },
-            #[cfg(feature = "helpers")]
             Verb {
                 takes: NOTHING,
                 ..ask(
@@ -329,11 +323,8 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                     runs!(super::logger::LoggerVerb),
                 )
             },
-            #[cfg(feature = "helpers")]
             elsewhere("svlogd", "[-ttv] DIR...", "as runit's svlogd", DIRECTORIES),
-            #[cfg(feature = "helpers")]
             elsewhere("multilog", "SCRIPT", "as daemontools' multilog", DIRECTORIES),
-            #[cfg(feature = "helpers")]
             elsewhere("s6-log", "SCRIPT", "as s6's s6-log", DIRECTORIES),
             elsewhere("runsvdir", "[-P] DIR [LOG]", "as runit's runsvdir", DIRECTORIES),
             elsewhere("runsv", "DIR", "as runit's runsv", DIRECTORIES),
@@ -349,7 +340,6 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             elsewhere("poweroff", "[-f]", "ask PID 1 for it (-f: do it); also reboot, halt, kexec", NOTHING),
         ],
     ),
-    #[cfg(feature = "helpers")]
     (
         "beside services",
         &[
@@ -481,7 +471,6 @@ impl Verb {
     }
 
     /// Its own options, and the command behind them.
-    #[cfg(feature = "helpers")]
     fn split<'a>(&self, args: &'a [OsString]) -> (&'a [OsString], &'a [OsString]) {
         let info = self.info.map(|info| info());
         let mut at = 0;

@@ -219,6 +219,14 @@ impl Api {
         }
     }
 
+    /// What services say comes over this connection from now on: its socket, and what has come already.
+    #[cfg(feature = "cli")]
+    pub(crate) fn logs(mut self) -> Result<(PathBuf, UnixStream, Vec<u8>)> {
+        self.request("logs", None)?;
+        let Connection { path, stream, received, .. } = self.connection;
+        Ok((path, stream, received))
+    }
+
     /// Asks for anything, and waits for the whole answer: all lines but the one that ends it.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ const ATTEMPTS: usize = 8;
 pub(crate) struct Line {
     /// When it was logged.
     pub at: Tai,
+    /// It was said on standard error. Of what stands in a file that is not known.
+    pub is_error: bool,
     /// Without its time stamp and newline.
     pub text: Vec<u8>,
 }
@@ -147,7 +149,7 @@ impl LogFiles {
             None => self.before.unwrap_or_else(|| file.map_or_else(Tai::default, |Found { file, .. }| changed(file))),
         };
         self.before = found.is_some().then_some(at).or(self.before);
-        Line { at, text }
+        Line { at, is_error: false, text }
     }
 
     /// Looks whether the log has been rotated, cut, or made anew since.

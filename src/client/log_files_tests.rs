@@ -126,7 +126,11 @@ fn what_came_between_is_told_from_what_was_read() {
 proptest! {
     #[test]
     fn lines_come_in_the_order_of_time_and_each_log_in_its_own(logs in proptest::collection::vec(proptest::collection::vec(0_i64..9, 0..9), 0..5)) {
-        let line = |unix: i64, number: usize| Line { at: Tai { unix, nanos: 0 }, text: number.to_string().into_bytes() };
+        let line = |unix: i64, number: usize| Line {
+            at: Tai { unix, nanos: 0 },
+            is_error: false,
+            text: number.to_string().into_bytes(),
+        };
         let mut left: Vec<VecDeque<Line>> =
             logs.iter().map(|log| log.iter().enumerate().map(|(number, unix)| line(*unix, number)).collect()).collect();
         let mut merged = Vec::new();

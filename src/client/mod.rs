@@ -40,10 +40,12 @@ pub(crate) mod log_files;
 mod log_place;
 mod manager;
 mod service;
+#[cfg(feature = "cli")]
+pub(crate) mod stream;
 #[cfg(feature = "systemd")]
 mod systemd;
 // For the verbs and helpers alone.
-#[cfg(any(feature = "cli", feature = "helpers"))]
+#[cfg(feature = "helpers")]
 pub(crate) mod tail;
 mod trust;
 mod until;

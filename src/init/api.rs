@@ -17,7 +17,7 @@ use super::turn::Token;
 use crate::machine::allowance::Allowance;
 use crate::machine::{Event, Mono, Phase};
 use crate::sys::fs::{self, FileId};
-use crate::sys::socket::{self, Connection, Peer};
+use crate::sys::socket::{self, Connection, Output, Peer};
 use crate::sys::{Errno, process};
 use crate::wire::api::{Done, Error, ErrorCode, LONGEST, Line, Order, Request};
 use crate::wire::svdir::Instances;
@@ -167,6 +167,8 @@ struct Client {
     /// It has said all that it will say, and may still listen.
     has_spoken: bool,
     subscribed: bool,
+    /// When it has taken its answer it belongs to `onit mux`.
+    leaves: bool,
     listing: Option<Listing>,
     /// When it last said or took something.
     active: Mono,
@@ -187,41 +189,6 @@ struct Listing {
 enum Part {
     Services,
     Refused,
-}
-
-/// What is to be sent. To take from its front costs nothing, however long it is.
-#[derive(Default)]
-struct Output {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
-impl Output {
-    fn add(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    fn rest(&self) -> &[u8] {
-        self.bytes.get(self.sent..).unwrap_or_default()
-    }
-
-    fn len(&self) -> usize {
-        self.rest().len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.rest().is_empty()
-    }
-
-    fn was_sent(&mut self, count: usize) {
-        self.sent += count;
-        if self.is_empty() {
-            *self = Output::default();
-        } else if self.sent > self.len() {
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
-        }
-    }
 }
 
 impl Client {
@@ -443,6 +410,7 @@ impl Init {
             has_room: true,
             has_spoken: false,
             subscribed: false,
+            leaves: false,
             listing: None,
             active: self.now,
             interest: (true, false),
@@ -530,6 +498,13 @@ impl Init {
             Ok(request) if request.is_order() && rights != Rights::Control => {
                 Err((ErrorCode::Permission, "you may look, but not give orders".to_owned()))
             }
+            Ok(Request::Logs) if rights != Rights::Control => {
+                Err((ErrorCode::Permission, "you may look, but not read what services say".to_owned()))
+            }
+            Ok(Request::Logs) => self.may_follow_stream().map(|()| {
+                self.api.client(at).into_iter().for_each(|client| client.leaves = true);
+                Vec::new()
+            }),
             Ok(Request::Hello) => Ok(vec![self.hello(rights == Rights::Control)]),
             Ok(Request::Rescan) => {
                 self.api.rescan = true; // once a turn, however many ask for it
@@ -562,6 +537,12 @@ impl Init {
             }
             Err((kind, text)) => client.refuse(kind, text),
         }
+    }
+
+    fn hand_over(&mut self, at: usize) {
+        let Some(client) = self.api.clients.get_mut(at).and_then(Option::take) else { return };
+        let _ = self.poller.remove(&client.connection); // it outlives our descriptor
+        self.tell_stream_to(client.connection);
     }
 
     fn scale_as_asked(&mut self, name: &[u8], count: u64) -> Answer {
@@ -692,6 +673,10 @@ impl Init {
                     }
                 }
             }
+            if client.leaves && client.output.is_empty() {
+                self.hand_over(at);
+                continue;
+            }
             let stalls = !client.output.is_empty() && client.active.after(WRITE_TIMEOUT) <= now;
             if stalls || client.output.len() > TOO_MUCH {
                 self.api.drop_client(at);
@@ -719,25 +704,12 @@ impl Init {
 type Answer = Result<Vec<Line>, Refusal>;
 
 /// For programs, and in words.
-type Refusal = (ErrorCode, String);
+pub(super) type Refusal = (ErrorCode, String);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::machine::Pid;
-
-    #[test]
-    fn what_was_sent_is_gone_and_the_rest_stays_in_order() {
-        let mut output = Output::default();
-        output.add(b"hello ");
-        output.was_sent(2);
-        output.add(b"world");
-        assert_eq!((output.rest(), output.len()), (&b"llo world"[..], 9));
-        output.was_sent(7);
-        assert_eq!(output.rest(), b"ld");
-        output.was_sent(2);
-        assert!(output.is_empty() && output.bytes.capacity() == 0);
-    }
 
     #[test]
     fn root_and_we_may_do_everything_and_groups_what_they_are_for() {

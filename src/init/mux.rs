@@ -2,13 +2,16 @@
 //! both ends, so that nothing is lost when that process dies. We never wait for it.
 
 use super::Init;
+use super::api::Refusal;
 use super::log::Ended;
 use super::table::{LogPipe, Slot, SlotId};
 use crate::machine::{Exit, Mono, Pid, Signal, Target};
 use crate::sys::kept::Kept;
 use crate::sys::shared::Shared;
+use crate::sys::socket::{self, Connection};
 use crate::sys::spawn::{Descriptor, Exec, Job, Plan};
-use crate::sys::{Errno, fs, message, process, rescue, socket};
+use crate::sys::{Errno, fs, message, process, rescue};
+use crate::wire::api::ErrorCode;
 use crate::wire::journal::{self, Field};
 use crate::wire::mux as wire;
 use std::collections::VecDeque;
@@ -24,6 +27,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(100);
 /// When nothing is left to say, it may take this long to write what there is: whoever reads may read no more.
 const LAST: Duration = Duration::from_secs(2);
+/// So many readers wait to be told of, and no more.
+const READERS: usize = 16;
 /// Its first descriptor.
 const FIRST: c_int = 3;
 
@@ -63,6 +68,8 @@ enum Note {
     Of(SlotId, u8),
     Left(Left),
     All,
+    /// Somebody wants to read what is said.
+    Reader(Rc<Connection>),
 }
 
 /// The end to read from, and whose it was.
@@ -159,10 +166,12 @@ impl Init {
             let (kind, name, pipe) = match note {
                 Note::Of(at, kind) => {
                     let slot = self.table.get(*at);
-                    (*kind, slot.map(|slot| slot.name.as_os_str()), slot.and_then(|slot| pipe_of(slot, *kind)))
+                    let pipe = slot.and_then(|slot| pipe_of(slot, *kind));
+                    (*kind, slot.map(|slot| slot.name.as_os_str()), pipe.map(OwnedFd::as_fd))
                 }
-                Note::Left(Left { kind, name, pipe }) => (*kind, Some(name.as_os_str()), Some(&**pipe)),
+                Note::Left(Left { kind, name, pipe }) => (*kind, Some(name.as_os_str()), Some(pipe.as_fd())),
                 Note::All => (wire::ALL, None, None),
+                Note::Reader(connection) => (wire::READER, None, Some(connection.as_fd())),
             };
             let is_due = kind == wire::ALL || pipe.is_some() || kind == wire::ENDED && name.is_some();
             let mut bytes = vec![kind];
@@ -176,6 +185,21 @@ impl Init {
                 Ok(()) | Err(_) => _ = self.mux.unsaid.pop_front(), // if it has ended, all is said to the next one
             }
         }
+    }
+
+    /// Whether what services say can be read from us, at this moment.
+    pub(super) fn may_follow_stream(&self) -> Result<(), Refusal> {
+        let waiting = self.mux.unsaid.iter().filter(|note| matches!(note, Note::Reader(_))).count();
+        match self.config.prefix {
+            None => Err((ErrorCode::Failed, "it does not read what services say: it runs without --prefix".into())),
+            Some(_) if waiting >= READERS => Err((ErrorCode::Busy, "too many others want to read that".into())),
+            Some(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn tell_stream_to(&mut self, reader: Connection) {
+        self.mux.unsaid.push_back(Note::Reader(Rc::new(reader)));
+        self.tell_mux();
     }
 
     pub(super) fn mux_deadline(&self) -> Option<Mono> {
@@ -277,7 +301,8 @@ impl Init {
 
     /// It may have been told of some of them before.
     fn tell_mux_all(&mut self) {
-        self.mux.unsaid = self.mux.left.iter().cloned().map(Note::Left).collect();
+        self.mux.unsaid.retain(|note| matches!(note, Note::Reader(_)));
+        self.mux.unsaid.extend(self.mux.left.iter().cloned().map(Note::Left));
         self.mux.unsaid.extend(self.table.all().into_iter().flat_map(Note::streams));
         self.mux.unsaid.push_back(Note::All);
         self.tell_mux();

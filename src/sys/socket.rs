@@ -153,6 +153,53 @@ fn within(dir: &OwnedFd, name: &str) -> PathBuf {
 /// A connection that never waits, whatever its other end sends.
 pub struct Connection(OwnedFd);
 
+/// What is to be sent. To take from its front costs nothing, however long it is.
+#[derive(Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Output {
+    /// Adds this to its end.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// What was not sent yet.
+    pub fn rest(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So many bytes that is.
+    pub fn len(&self) -> usize {
+        self.rest().len()
+    }
+
+    /// Whether everything was sent.
+    pub fn is_empty(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    /// So many bytes at its front are not to be sent any more.
+    pub fn was_sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.is_empty() {
+            *self = Output::default();
+        } else if self.sent > self.len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+}
+
+impl From<OwnedFd> for Connection {
+    /// A connection that somebody else has accepted.
+    fn from(accepted: OwnedFd) -> Connection {
+        Connection(accepted)
+    }
+}
+
 impl Drop for Connection {
     /// What is still in its queue may have descriptors with it, which the kernel would close in our place.
     fn drop(&mut self) {
@@ -256,6 +303,19 @@ mod tests {
     use super::*;
     use nix::sys::socket::{ControlMessage, sendmsg};
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_was_sent_is_gone_and_the_rest_stays_in_order() {
+        let mut output = Output::default();
+        output.add(b"hello ");
+        output.was_sent(2);
+        output.add(b"world");
+        assert_eq!((output.rest(), output.len()), (&b"llo world"[..], 9));
+        output.was_sent(7);
+        assert_eq!(output.rest(), b"ld");
+        output.was_sent(2);
+        assert!(output.is_empty() && output.bytes.capacity() == 0);
+    }
 
     #[test]
     fn who_connects_is_known_and_a_socket_that_nobody_answers_is_replaced() {

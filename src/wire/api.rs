@@ -41,6 +41,8 @@ pub enum Request<'a> {
     Rescan,
     /// Every transition is told from now on.
     Subscribe,
+    /// From the end of the answer on the connection is one of `onit mux`: what services say, see [`crate::wire::mux`].
+    Logs,
 }
 
 /// An order to one service, by the verb that asks for it.
@@ -172,7 +174,8 @@ impl Request<'_> {
             ("scale", None) => Err(NO_SCALE),
             ("rescan", None) => Ok(Request::Rescan),
             ("subscribe", None) => Ok(Request::Subscribe),
-            ("hello" | "rescan" | "subscribe", Some(_)) => Err("it takes no name"),
+            ("logs", None) => Ok(Request::Logs),
+            ("hello" | "rescan" | "subscribe" | "logs", Some(_)) => Err("it takes no name"),
             (_, _) => Err("no such verb"),
         }
     }
@@ -181,7 +184,7 @@ impl Request<'_> {
     pub fn is_order(&self) -> bool {
         match self {
             Request::Order(..) | Request::Scale(..) | Request::Rescan => true,
-            Request::Hello | Request::Status(_) | Request::History(_) | Request::Subscribe => false,
+            Request::Hello | Request::Status(_) | Request::History(_) | Request::Subscribe | Request::Logs => false,
         }
     }
 }
@@ -568,7 +571,7 @@ mod tests {
     fn only_orders_change_anything() {
         let orders =
             ["up x", "kill x", "rescan", "scale x=1"].map(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()));
-        let others = ["hello", "status", "status x", "history x", "subscribe"];
+        let others = ["hello", "status", "status x", "history x", "subscribe", "logs"];
         assert_eq!(orders, [Ok(true); 4]);
         assert!(others.iter().all(|line| Request::parse(line.as_bytes()).map(|r| r.is_order()) == Ok(false)));
     }

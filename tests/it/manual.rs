@@ -189,7 +189,7 @@ fn every_request_is_told_and_every_limit_is_the_program_s() {
         .flat_map(|line| line.split(" Op ").next().unwrap_or(line).split(" Ar ").next().unwrap_or(line).split(" | "))
         .map(|word| word.trim_matches([' ', '|', ',', '.']).to_owned())
         .collect();
-    let known = ["hello", "status", "history", "subscribe", "rescan", "scale"];
+    let known = ["hello", "status", "history", "subscribe", "logs", "rescan", "scale"];
     assert_eq!(told, set(known.into_iter().chain(api::Order::ALL.iter().map(|order| order.word()))));
 
     for (text, place) in [

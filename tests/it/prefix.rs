@@ -1,14 +1,14 @@
 //! `onit run --prefix`: what all services say, as one stream of whole lines, each once, whoever is killed.
 
 use std::io::Read as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
 use crate::proc;
 use crate::restarts::wait_state;
 use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, onit, send, skip, wait_for};
-use crate::verbs::well;
+use crate::verbs::{self, verb, well};
 
 fn start(sv: &SvDir, form: &str) -> Supervisor {
     let mut command = UnderTest::Onit.program();
@@ -191,4 +191,64 @@ fn a_stream_that_nobody_reads_holds_up_services_alone() {
     assert_eq!(&line[..17], b"loud | 0123456789");
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+}
+
+fn logs(sv: &SvDir, words: &[&str]) -> Vec<String> {
+    let answer = verb(sv, &[&["logs"], words].concat());
+    assert_eq!((answer.code, answer.stderr.as_str()), (0, ""), "{words:?}");
+    answer.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_services_without_a_logger_say_is_read_beside_the_stream() {
+    let sv = SvDir::new();
+    let say = "for i in $(seq 1000); do echo line $i; done; echo wrong >&2; while read word; do echo $word; done <>go";
+    sv.service("web").run(say).fifo("go").create();
+    sv.service("api")
+        .run("echo logged; exec sleep 1000")
+        .log("exec cat >>../got.log")
+        .create()
+        .wait_text("got.log", |_| true);
+    let onit = start(&sv, "");
+    wait_for("all lines", SOON, || {
+        (onit.stdout().contains("web ! wrong") && onit.stdout().contains("line 1000")).then_some(())
+    });
+    wait_for("the socket", SOON, || sv.live().join("api").exists().then_some(()));
+    let last = logs(&sv, &["-n3", "web"]);
+    assert!(last.contains(&"web ! wrong".to_owned()) && last.contains(&"web | line 1000".to_owned()), "{last:?}");
+    assert_eq!((last.len(), logs(&sv, &["web"]).len()), (3, 10));
+    assert!((100..1000).contains(&logs(&sv, &["-nall", "web"]).len()));
+    wait_for("those of both", SOON, || logs(&sv, &[]).iter().any(|line| line == "api | logged").then_some(()));
+    let json: serde_json::Value = serde_json::from_str(&logs(&sv, &["-n1", "--json", "web"]).concat()).expect("JSON");
+    assert_eq!(json["service"], "web");
+    let mut follow = Command::new(crate::svdir::onit());
+    let followed = sv.spawn({
+        follow.args(["logs", "-f", "-n1"]).env("SVDIR", sv.path()).env("ONIT_RUN", sv.live());
+        follow
+    });
+    let sees = |text: &str| wait_for(text, SOON, || followed.stdout().contains(text).then_some(()));
+    sees("web");
+    std::fs::write(sv.path().join("web/go"), "first\n").expect("said");
+    sees("web | first");
+    sv.service("new").run("echo here I am; exec sleep 1000").create_atomically();
+    sees("new | here I am");
+    well(&sv, &["upgrade", &onit.pid().to_string()]);
+    std::fs::write(sv.path().join("web/go"), "second\n").expect("said");
+    sees("web | second");
+    send(mux(&onit), Signal::SIGKILL);
+    wait_for("its end to be noticed", SOON, || (!onit.said(&["starting it again"]).is_empty()).then_some(()));
+    // Whoever follows asks again a moment later; what is said then is among the last lines.
+    std::fs::write(sv.path().join("web/go"), "third\n").expect("said");
+    sees("web | third");
+    assert_eq!(followed.stderr(), "");
+}
+
+#[test]
+fn without_the_stream_a_service_without_a_logger_has_no_log() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    let _onit = verbs::start(&sv, UnderTest::Onit);
+    let answer = verb(&sv, &["logs", "web"]);
+    let why = "onit: web has no logger: make a log/run, as \"onit new --log DIR\" does, or start onit with --prefix\n";
+    assert_eq!((answer.code, answer.stdout.as_str(), answer.stderr.as_str()), (1, "", why));
 }

@@ -7,6 +7,7 @@
 //! Descriptors, from 3 on: a socket, from which the pipes come; the memory of the transfer; and its two pipes.
 
 pub mod lines;
+pub mod readers;
 pub mod transfer;
 
 use crate::exit;
@@ -19,6 +20,7 @@ use crate::sys::shared::Shared;
 use crate::sys::{Errno, clock, fs, pipe, signals};
 use crate::wire::mux as wire;
 use lines::{Form, Style};
+use readers::{Readers, Recent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -47,6 +49,7 @@ struct Stream {
     unended: Option<Mono>,
     /// That line is not waited for: its process has ended.
     flushes: bool,
+    recent: Recent,
 }
 
 struct Mux {
@@ -57,6 +60,7 @@ struct Mux {
     has_all: bool,
     transfer: Transfer<'static>,
     scratch: Ends,
+    readers: Readers,
     style: Style,
     room: usize,
     /// That there is no room for what it writes was said.
@@ -109,6 +113,7 @@ impl Mux {
             has_all: false,
             transfer,
             scratch,
+            readers: Readers::default(),
             style: Style { form, colour, width: 0 },
             room,
             is_full: false,
@@ -123,6 +128,9 @@ impl Mux {
             let mut ready: BTreeSet<u64> = self.poller.wait(now, deadline).collect();
             if ready.remove(&SOCKET) {
                 self.hear()?;
+            }
+            for reader in ready.split_off(&readers::FIRST) {
+                self.readers.send(&self.poller, reader);
             }
             if self.has_all || self.socket.is_none() {
                 self.finish()?;
@@ -185,6 +193,9 @@ impl Mux {
                     ended.for_each(|stream| stream.flushes = pipe::pending(&stream.pipe) > 0);
                 }
                 (wire::ALL, _) => self.has_all = true,
+                (wire::READER, Some(reader)) => {
+                    self.readers.add(&self.poller, reader, self.streams.values().map(|stream| &stream.recent));
+                }
                 _ => {}
             }
         }
@@ -199,7 +210,8 @@ impl Mux {
         }
         self.poller.add(&pipe, key)?;
         self.style.width = self.style.width.max(name.len().min(WIDEST));
-        self.streams.insert(key, Stream { pipe, name, is_error, unended: None, flushes: false });
+        self.streams
+            .insert(key, Stream { pipe, name, is_error, unended: None, flushes: false, recent: Recent::default() });
         Ok(())
     }
 
@@ -239,6 +251,14 @@ impl Mux {
         let (name, is_error) = (&stream.name, stream.is_error);
         let push = |to: &mut Vec<u8>, line: &[u8]| style.push(to, name, is_error, line, wall);
         let taken = lines::each(&bytes, longest, is_late || stream.flushes, self.room, text, push);
+        let whole = bytes.get(..taken).unwrap_or_default();
+        let mut records = Vec::new();
+        let record = |to: &mut Vec<u8>, line: &[u8]| wire::push(to, wall, name, is_error, line);
+        lines::each(whole, longest, true, usize::MAX, &mut records, record);
+        stream.recent.push(&records);
+        if !self.readers.is_empty() {
+            self.readers.tell(&self.poller, &records);
+        }
         let is_unended = taken < count && !bytes.get(taken..).unwrap_or_default().contains(&b'\n');
         if is_unended != stream.unended.is_some() || taken > 0 {
             match (stream.unended.is_some(), is_unended) {
