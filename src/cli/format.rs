@@ -100,6 +100,7 @@ pub fn amiss(service: &ServiceStatus) -> Option<String> {
         Some(ServiceState::Up) => unwell(service).filter(|_| !is_degraded(service)),
         Some(ServiceState::Backoff) => Some(because("down, to be started again".into())),
         Some(ServiceState::Down) => Some(because("down".into())),
+        Some(ServiceState::Waiting) if service.ready == Some(true) => None, // it starts when somebody calls it
         Some(ServiceState::Waiting) => Some(waiting(service)),
         Some(
             ServiceState::Setup

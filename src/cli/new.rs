@@ -2,7 +2,7 @@
 
 use crate::exit;
 use crate::service_dir::{
-    Condition, Error, Logger, Resource, Script, ServiceBuilder, ServiceDir, TOOL_MISSING, Target, User,
+    Condition, Error, Logger, Resource, Script, ServiceBuilder, ServiceDir, Socket, TOOL_MISSING, Target, User,
 };
 use crate::sys::say::say;
 use crate::wire::settings::{self, Settings, small_files};
@@ -89,6 +89,9 @@ macro_rules! options {
             /// start only if it holds: "env NAME", "env NAME=VALUE", "path PATH", or with ! before it; may be repeated
             #[argh(option, from_str_fn(condition))]
             condition: Vec<Condition>,
+            /// socket that is bound for it, as "tcp 0.0.0.0:80"; may be repeated
+            #[argh(option, from_str_fn(socket))]
+            socket: Vec<Socket>,
             $($(#[doc = $help] #[argh(option, from_str_fn(given::$field))] $field: Option<svdir::$type>,)?)*
         }
 
@@ -188,6 +191,7 @@ impl New {
         service = self.depends_on.iter().fold(service, |service, name| service.depends_on(name));
         service = self.after.iter().fold(service, |service, name| service.after(name));
         service = self.condition.iter().cloned().fold(service, ServiceBuilder::condition);
+        service = self.socket.iter().cloned().fold(service, ServiceBuilder::socket);
         service = if self.clear_env { service.clear_env() } else { service };
         service = if self.down { service.down() } else { service };
         service = with(service, self.cwd.as_ref(), ServiceBuilder::directory);
@@ -250,6 +254,10 @@ fn limit(text: &str) -> Result<(Resource, u64), String> {
         format!("\"{word}\" is none of {words}")
     })?;
     Ok((resource, value.parse().map_err(|_| format!("\"{value}\" is no number"))?))
+}
+
+fn socket(text: &str) -> Result<Socket, String> {
+    if text.contains('\n') { Err("it is more than a line".into()) } else { Socket::parse(text) }
 }
 
 fn condition(text: &str) -> Result<Condition, String> {

@@ -92,7 +92,9 @@ impl WaitCondition {
         let is = |state: ServiceState| now.state == state;
         let (up, done, failed) = (is(ServiceState::Up), is(ServiceState::Done), is(ServiceState::Failed));
         let (refused, skipped) = (is(ServiceState::Refused), is(ServiceState::Skipped));
-        let (ready, down) = (up && now.ready != Some(false), done || failed || skipped || is(ServiceState::Down));
+        let can_be_called = is(ServiceState::Waiting) && now.ready == Some(true); // start-on-connect
+        let ready = up && now.ready != Some(false) || can_be_called;
+        let down = done || failed || skipped || is(ServiceState::Down);
         let stays_down = down && now.want != Want::Up;
         let met = match self {
             WaitCondition::Up => up,

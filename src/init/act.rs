@@ -6,6 +6,7 @@ use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
 use super::readiness::ReadyEnd;
 use super::report::seen;
+use super::sockets::{self, listen_variables};
 use super::table::{LogPipe, SlotId};
 use super::warnings::Matter;
 use crate::machine::probe::Failure;
@@ -18,11 +19,13 @@ use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan, Value, Variable};
 use crate::sys::{Errno, fs, process};
 use crate::wire::journal::Field;
 use crate::wire::{control, status, svdir};
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString, c_int};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
+/// The first descriptor that `run` gets of its sockets, and of what it has stored (`sd_listen_fds(3)`).
+const FIRST: c_int = 3;
 /// A process that ends sooner after its start is in trouble.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
@@ -57,6 +60,7 @@ impl Init {
         self.table.journal.set(Field::Doing, 0);
         self.forget_lateness(at, &before);
         self.forget_stored(at);
+        self.look_after_sockets(at);
         self.trace(at, &before);
         self.table.touch(at);
         self.pause_or_resume_control(at);
@@ -223,10 +227,20 @@ impl Init {
     }
 
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
+        if script == Script::Run
+            && let Err(trouble) = self.bind_sockets(at)
+        {
+            self.warn_about(at, Matter::File(sockets::FILE), format!("{trouble}; trying again"));
+            return Event::NotSpawned(Refusal::Exec);
+        }
         let environment = self.environment_of(at);
         self.wait_for_exec();
         let ready_end = if script == Script::Run { self.new_ready_link(at) } else { Ok(ReadyEnd::None) };
         let own_group = self.group_for(at, script);
+        if let Some(trouble) = ready_end.as_ref().ok().and_then(|end| self.collision(at, end)) {
+            self.warn_about(at, Matter::File(sockets::FILE), format!("{trouble}; trying again"));
+            return Event::NotSpawned(Refusal::Exec);
+        }
         self.give_outputs(at);
         let spawned = ready_end.and_then(|end| self.spawn(at, script, argv, &environment, &end, own_group.as_ref()));
         match (spawned, script) {
@@ -244,6 +258,18 @@ impl Init {
                 Event::NotSpawned(Refusal::Fork)
             }
         }
+    }
+
+    /// Its descriptor for readiness would be that of a socket, too.
+    fn collision(&self, at: SlotId, end: &ReadyEnd) -> Option<String> {
+        let (slot, ready) = (self.table.get(at)?, end.descriptor()?);
+        let behind = FIRST + c_int::try_from(slot.listen_descriptors().count()).unwrap_or(c_int::MAX - FIRST);
+        let number = ready.to;
+        (FIRST..behind).contains(&number).then(|| {
+            format!(
+                "descriptor {number} is to be that of a socket and of notification-fd: take one from {behind} on there"
+            )
+        })
     }
 
     /// Starts a child for a script, with everything that it gets.
@@ -267,11 +293,11 @@ impl Init {
         };
         let ready = ready_end.descriptor();
         let log = pipe.filter(|pipe| ready.as_ref().is_none_or(|ready| ready.to != pipe.to));
-        let stored = slot.stored.as_ref().filter(|_| script == Script::Run);
-        let kept = stored.map(|store| store.variables()).unwrap_or_default();
-        let stored = stored.into_iter().flat_map(|store| store.descriptors());
+        let listened = slot.listen_descriptors().filter(|_| script == Script::Run).collect::<Vec<_>>();
+        let kept = listen_variables(&listened);
+        let listened = listened.iter().zip(FIRST..).map(|((_, from), to)| Descriptor { from: *from, to });
         let outputs = slot.outputs.iter().flat_map(|outputs| outputs.descriptors());
-        let descriptors: Vec<Descriptor> = outputs.chain(log).chain(stored).chain(ready).collect();
+        let descriptors: Vec<Descriptor> = outputs.chain(log).chain(listened).chain(ready).collect();
         let variables = environment.variables().into_iter().chain(ready_end.variables()).chain(of_kept(&kept));
         let variables: Vec<_> = variables.collect();
         let open_files = self.open_files.of_services.map(Limit::open_files);

@@ -81,6 +81,8 @@ impl Init {
             Gate::Waiting
         } else if self.is_to_be_skipped(at, listing) {
             Gate::Skipped
+        } else if self.waits_for_caller(at, listing) {
+            Gate::Waiting
         } else {
             Gate::Open
         };
@@ -113,14 +115,17 @@ impl Init {
         let all_here = !self.scan.has_backlog() && !self.scan.has_newcomers();
         let unknown = if all_here { None } else { Some(ServiceState::Starting) };
         let state = |name: &OsString| {
-            self.table.named(name).and_then(|at| self.table.get(at)).map_or(unknown, |slot| Some(slot.state()))
+            let slot = self.table.named(name).and_then(|at| self.table.get(at));
+            slot.map_or(unknown, |slot| Some(if slot.can_be_called() { ServiceState::Up } else { slot.state() }))
         };
         self.dependencies.links.awaited(&slot.name, state)
     }
 
     /// What a service waits for, in words.
     pub(super) fn awaited_text(&self, at: SlotId) -> Option<String> {
-        let (_, name) = self.awaited(at)?;
+        let Some((_, name)) = self.awaited(at) else {
+            return self.table.get(at).filter(|slot| slot.can_be_called()).map(|_| "a connection".to_owned());
+        };
         let shown = one_line(name);
         Some(match self.table.named(name).and_then(|at| self.table.get(at)) {
             Some(slot) => {

@@ -43,6 +43,7 @@ mod reexec;
 mod report;
 mod scan;
 mod shared_log;
+mod sockets;
 mod table;
 mod turn;
 mod until;

@@ -5,18 +5,18 @@
 
 use super::Init;
 use super::mux::Outputs;
+use super::sockets::{SOCKET, Sockets};
 use super::table::{ReadyLink, Slot, SlotId};
 use crate::machine::notify::{Notification, is_of_service};
 use crate::machine::{Event, Phase, Pid};
 use crate::sys::kept::Kept;
 use crate::sys::message::Descriptors;
 use crate::sys::notify::{Datagram, LONGEST_NAME, Receiver, random};
-use crate::sys::spawn::Descriptor;
 use crate::sys::{Errno, fs, notify as sys, process, rescue};
 use crate::wire::notify::{self as wire, Assignment, Assignments, Refusal, Words};
 use crate::wire::svdir::excerpt;
-use std::ffi::{OsString, c_int};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::ffi::OsString;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::time::Duration;
 
@@ -27,8 +27,6 @@ const STATUS: usize = 512;
 /// As many descriptors of one service are kept.
 const STORED: usize = 128;
 pub(super) const STORED_TEXT: &str = "128";
-/// The first of them that `run` gets (`sd_listen_fds(3)`).
-const FIRST_STORED: c_int = 3;
 /// Names to try, if one is taken.
 const NAMES: usize = 4;
 
@@ -64,7 +62,9 @@ impl Slot {
                 self.said = Some(Box::new(Said { status: harmless(status), errno, ..Said::default() }));
             }
             let all = names.into_iter().map(str::to_owned).zip(descriptors.take());
-            let (outputs, stored): (Vec<_>, Vec<_>) = all.partition(|(name, _)| name.starts_with(':'));
+            let (others, stored): (Vec<_>, Vec<_>) = all.partition(|(name, _)| name.starts_with(':'));
+            let (sockets, outputs) = others.into_iter().partition(|(name, _)| name.starts_with(SOCKET));
+            self.sockets = Sockets::restore(sockets).map(Box::new);
             self.outputs = Outputs::restore(outputs).map(Box::new);
             self.stored = (!stored.is_empty()).then(|| Box::new(Store(stored)));
         }
@@ -90,14 +90,9 @@ impl Store {
         !is_refused
     }
 
-    /// As `run` gets them: with these variables, and from [`FIRST_STORED`] on.
-    pub(super) fn variables(&self) -> Vec<(&'static str, OsString)> {
-        let names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
-        vec![("LISTEN_FDS", self.0.len().to_string().into()), ("LISTEN_FDNAMES", names.join(":").into())]
-    }
-
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = Descriptor<'_>> {
-        self.0.iter().zip(FIRST_STORED..).map(|((_, kept), to)| Descriptor { from: kept.as_fd(), to })
+    /// Each with its name.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+        self.0.iter().map(|(name, kept)| (name.as_str(), kept.as_fd()))
     }
 }
 
@@ -155,9 +150,10 @@ impl<'a> Message<'a> {
 
 /// What a service has said and stored, and its pipes. `None` if there is nothing of that.
 fn keep(slot: &Slot) -> Option<Result<Kept, Errno>> {
-    let stored = slot.stored.iter().flat_map(|store| &store.0).map(|(name, kept)| (name.as_str(), kept.as_fd()));
+    let stored = slot.stored.iter().flat_map(|store| store.named());
     let outputs = slot.outputs.iter().flat_map(|outputs| outputs.named());
-    let (names, descriptors): (Vec<_>, Vec<_>) = stored.chain(outputs).unzip();
+    let sockets = slot.sockets.iter().flat_map(|sockets| sockets.named());
+    let (names, descriptors): (Vec<_>, Vec<_>) = stored.chain(outputs).chain(sockets).unzip();
     let status = slot.said.as_ref().map_or("", |said| &said.status);
     let words = Words { status, errno: slot.said.as_ref().and_then(|said| said.errno), names };
     (words != Words::default()).then(|| Kept::new(&words.to_bytes(), &descriptors))

@@ -178,6 +178,7 @@ impl Init {
         self.links_of_names_changed();
         self.part(service);
         self.leave_outputs(service);
+        self.leave_sockets(service);
         if let Some(slot) = self.table.remove(service) {
             let (name, removed) = (slot.name.clone(), slot.removed);
             if self.table.named(&name).is_none() {

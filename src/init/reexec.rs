@@ -446,6 +446,7 @@ impl Init {
         self.restore_ready_link(at);
         self.restore_links(at);
         self.restore_why_skipped(at);
+        self.restore_sockets(at);
         self.listen_for_orders(at);
         self.pause_or_resume_control(at);
         self.table.touch(at);

@@ -52,7 +52,11 @@ impl Init {
             pid: view.pid.map(|pid| pid.0),
             since: unix(since),
             seconds: seconds(self.now.since(view.since)),
-            ready: if is_up && !knows_readiness(slot) { None } else { Some(is_up && view.is_ready) },
+            ready: if is_up && !knows_readiness(slot) {
+                None
+            } else {
+                Some(is_up && view.is_ready || slot.can_be_called())
+            },
             paused: view.paused,
             enabled: !fs::exists(&slot.dir, "down"),
             restarts: Some(slot.service.history().restarts()),

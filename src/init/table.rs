@@ -4,6 +4,7 @@ use super::index::Index;
 use super::journal::Journal;
 use super::mux::Outputs;
 use super::notify::{Said, Store};
+use super::sockets::Sockets;
 use super::warnings::Warnings;
 use crate::machine::fleet::{LogLink, Member};
 use crate::machine::service::Service;
@@ -81,9 +82,11 @@ pub struct Slot {
     pub said: Option<Box<Said>>,
     /// What it has here from one `run` to the next.
     pub stored: Option<Box<Store>>,
+    /// What is bound for it.
+    pub sockets: Option<Box<Sockets>>,
     /// What reads from it in place of our standard output and error.
     pub outputs: Option<Box<Outputs>>,
-    /// All three, for the supervisor that goes on after us.
+    /// All four, for the supervisor that goes on after us.
     pub kept: Option<Kept>,
     /// What `supervise/status` says.
     pub published: Option<(View, Tai)>,
@@ -197,6 +200,7 @@ impl Slot {
             ready_link: None,
             said: None,
             stored: None,
+            sockets: None,
             outputs: None,
             kept: None,
             published: None,

@@ -38,12 +38,16 @@ pub(super) enum Token {
     Control(SlotId),
     /// A service says that it is ready.
     Ready(SlotId),
+    /// Somebody calls a service that waits for that.
+    Caller(SlotId),
 }
 
 /// Clients have the numbers from here on, services those below.
 const CLIENT: u64 = 1 << 63;
 /// From here on: what services say of their readiness.
 const READY: u64 = 1 << 62;
+/// From here on: who calls them.
+const CALLER: u64 = 1 << 61;
 
 impl Token {
     pub(super) fn pack(self) -> u64 {
@@ -56,6 +60,7 @@ impl Token {
             Token::Client(at) => CLIENT | at as u64,
             Token::Claim => 5,
             Token::Ready(slot) => READY | slot as u64,
+            Token::Caller(slot) => CALLER | slot as u64,
             Token::Control(slot) => slot as u64 + 6,
         }
     }
@@ -70,6 +75,7 @@ impl Token {
             client if client >= CLIENT => Token::Client((client - CLIENT) as usize),
             5 => Token::Claim,
             slot if slot >= READY => Token::Ready((slot - READY) as SlotId),
+            slot if slot >= CALLER => Token::Caller((slot - CALLER) as SlotId),
             slot => Token::Control((slot - 6) as SlotId),
         }
     }
@@ -213,6 +219,7 @@ impl Init {
                 Token::Client(at) => self.read_client(*at),
                 Token::Initctl => self.read_initctl(),
                 Token::Claim => self.turn_away(),
+                Token::Caller(slot) => self.hear_caller(*slot),
                 Token::Ready(_) | Token::Signals | Token::Directory => {} // come in their turn
             }
         }

@@ -2,6 +2,7 @@
 
 use super::{Condition, HealthPolicy, Settings, Target};
 use crate::wire::settings::small_files;
+use crate::wire::sockets::Socket;
 use crate::wire::svdir;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -327,6 +328,12 @@ impl ServiceBuilder {
     /// It starts when this service is ready or has settled.
     pub fn after(mut self, service: impl Into<OsString>) -> ServiceBuilder {
         self.settings.after.push(service.into());
+        self
+    }
+
+    /// This is bound before it starts, and held over its restarts.
+    pub fn socket(mut self, socket: Socket) -> ServiceBuilder {
+        self.settings.sockets.push(socket);
         self
     }
 

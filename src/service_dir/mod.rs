@@ -46,6 +46,8 @@ pub(crate) use {
 #[doc(inline)]
 pub use crate::wire::settings::{Settings, Target};
 #[doc(inline)]
+pub use crate::wire::sockets::{Internet, Place, Socket, UnixKind};
+#[doc(inline)]
 pub use crate::wire::svdir::{
     Backoff, Condition, Essential, Fact, HealthAction, HealthPolicy, Instances, KillMode, Limit, MaxRestarts,
     Readiness, Restart, Signal,

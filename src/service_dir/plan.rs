@@ -5,6 +5,7 @@ use super::names::CONTROLS;
 use super::write::Error;
 use super::{Settings, Target, shell};
 use crate::wire::settings::{self, Lines, VALUES};
+use crate::wire::sockets;
 use crate::wire::svdir;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -75,6 +76,12 @@ impl ServiceBuilder {
             let again = text.lines().map(svdir::Condition::parse);
             let is_same = again.eq(settings.conditions.iter().cloned().map(Some));
             add_value(plan, "condition", text, is_same)?;
+        }
+        let lines: Vec<_> = settings.sockets.iter().map(ToString::to_string).collect();
+        if !lines.is_empty() {
+            let text = lines.join("\n");
+            let is_same = sockets::parse(&text).as_ref() == Ok(&settings.sockets);
+            add_value(plan, "sockets", text, is_same)?;
         }
         for value in VALUES {
             let Some(text) = (value.text)(settings) else { continue };

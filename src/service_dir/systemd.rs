@@ -161,6 +161,9 @@ impl Source<'_> {
         for name in &settings.after {
             text.set("After", unit_name(name));
         }
+        for socket in &settings.sockets {
+            text.lost("sockets", &format!("{socket}: that is a unit of its own, a .socket"));
+        }
         for condition in &settings.conditions {
             let not = if condition.not { "!" } else { "" };
             match &condition.fact {

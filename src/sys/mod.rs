@@ -10,6 +10,7 @@ pub mod foreground;
 pub mod fs;
 pub mod kept;
 pub mod limits;
+pub mod listen;
 pub mod lock;
 pub mod manager;
 pub mod message;

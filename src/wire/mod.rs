@@ -44,6 +44,8 @@ pub mod scheduling;
 #[doc(hidden)]
 pub mod select;
 pub mod settings;
+/// The file `sockets`.
+pub mod sockets;
 #[doc(hidden)]
 pub mod stamp;
 pub mod status;

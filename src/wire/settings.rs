@@ -309,6 +309,8 @@ macro_rules! define {
             pub after: Vec<OsString>,
             /// It starts only if all of these hold (`condition`).
             pub conditions: Vec<svdir::Condition>,
+            /// These are bound before it starts, and held (`sockets`).
+            pub sockets: Vec<super::sockets::Socket>,
             $($(#[$doc])* #[doc = concat!("(`", $name, "`)")] pub $field: Option<svdir::$type>,)*
         }
 
@@ -327,6 +329,7 @@ macro_rules! define {
             File { name: "dependencies.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
             File { name: "after.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
             File { name: "condition", kind: Kind::Value, targets: ONIT, reader: Reader::Supervisor },
+            File { name: "sockets", kind: Kind::Value, targets: ONIT, reader: Reader::Supervisor },
             File { name: "supervise", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
             $(File {
                 name: $name,

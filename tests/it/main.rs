@@ -51,6 +51,7 @@ mod setup;
 mod shared_loggers;
 mod shutdown;
 mod slow_exec;
+mod sockets;
 mod stopping;
 mod svdir;
 mod terminal;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use onit::service_dir::{
     Backoff, Condition, Error, Essential, Fact, Finding, HealthPolicy, Instances, KillMode, Limit, Logger, MaxRestarts,
-    Readiness, Resource, Restart, Script, ServiceBuilder, ServiceDir, Severity, Signal, Target, User, Written, lint,
-    systemd,
+    Readiness, Resource, Restart, Script, ServiceBuilder, ServiceDir, Severity, Signal, Socket, Target, User, Written,
+    lint, systemd,
 };
 use onit::wire::settings::{FILES, Moment, Reader, Systemd, VALUES, inputs};
 use proptest::prelude::*;
@@ -804,6 +804,7 @@ fn everything() -> ServiceBuilder {
         .after("cache")
         .condition(env)
         .condition(Condition { not: false, fact: Fact::Path("/bin".into()) })
+        .socket(Socket::parse("unix /run/web.sock mode=0600 start-on-connect").expect("a socket"))
         .timeout_kill(seconds(10))
         .timeout_finish(Limit::Never)
         .timeout_up(Duration::from_micros(200_500))
@@ -836,7 +837,7 @@ fn everything_that_is_written_is_read() {
     assert_eq!([value("A"), value("B"), value("C")], [Some(Some("1".into())), Some(None), Some(Some("a\nb".into()))]);
     let settings = &read.settings;
     assert_eq!(settings.dependencies, ["db", "net"]);
-    assert_eq!(settings.conditions.len(), 2);
+    assert_eq!((settings.conditions.len(), settings.sockets.len()), (2, 1));
     assert_eq!(settings.timeout_up, Some(Limit::After(Duration::from_millis(201))), "no time is lost");
     assert_eq!((settings.timeout_finish, settings.down_signal), (Some(Limit::Never), Some(Signal(40))));
 
@@ -996,6 +997,7 @@ const FAULTS: &[Fault] = &[
     (|g| g.file("db/readiness", "fd\n"), &[("value-bad", "db/readiness", Some(1), ERROR, "fd N")]),
     (|g| g.file("db/notification-fd", "0\n"), &[("value-bad", "db/notification-fd", Some(1), ERROR, "a descriptor")]),
     (|g| g.file("db/max-death-tally", "5000\n"), &[("value-bad", "db/max-death-tally", Some(1), ERROR, "4096")]),
+    (|g| g.file("db/sockets", "tcp x\n"), &[("value-bad", "db/sockets", None, ERROR, "\"tcp x\": that is no address")]),
     (|g| g.file("db/condition", "env A\n\nfile /x\n"), &[("value-bad", "db/condition", Some(3), ERROR, "\"file /x\"")]),
     (|g| { g.script("db/health", "#!/bin/sh\n"); g.file("db/health-policy", "every=10\n") },
         &[("value-bad", "db/health-policy", Some(1), ERROR, "every=10s")]),
@@ -1322,6 +1324,8 @@ fn what_new_writes_is_clean_and_runs() {
         "path /",
         "--condition",
         "!env NO",
+        "--socket",
+        "unix @of-the-test name=web",
         "--down-signal",
         "quit",
         "--reload-signal",

@@ -5,6 +5,7 @@ use crate::service_dir::finding::Finding;
 use crate::service_dir::program::what;
 use crate::sys::fs;
 use crate::wire::settings::{Lines, Settings, VALUES, Value};
+use crate::wire::sockets::{self, Socket};
 use crate::wire::svdir::{self, excerpt};
 use std::ffi::OsString;
 use std::path::Path;
@@ -21,6 +22,7 @@ impl Reader<'_> {
             dependencies: self.services("dependencies.d"),
             after: self.services("after.d"),
             conditions: self.conditions(),
+            sockets: self.sockets(),
             ..Settings::default()
         };
         for value in VALUES {
@@ -73,6 +75,19 @@ impl Reader<'_> {
             let problem = format!("{time} milliseconds are very little");
             let finding = Finding::warning("time-short", &path, problem, format!("did you mean {time}s?"));
             self.findings.push(finding.at(1));
+        }
+    }
+
+    fn sockets(&mut self) -> Vec<Socket> {
+        const MEND: &str =
+            "write lines as `tcp 0.0.0.0:80`, `udp [::]:53`, `unix /run/x.sock mode=0660`, `fifo /run/x`";
+        let text = self.lines("sockets", MEND).unwrap_or_default();
+        match sockets::parse(&text) {
+            Ok(all) => all,
+            Err(problem) => {
+                self.findings.push(Finding::error("value-bad", &self.path.join("sockets"), problem, MEND));
+                Vec::new()
+            }
         }
     }
 

@@ -1,0 +1,275 @@
+//! `sockets`: what is bound for a service before it starts stays so over its crashes, and over faults and upgrades of
+//! onit; nobody is refused meanwhile.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use nix::sys::signal::Signal;
+
+use crate::restarts::{told, wait_state};
+use crate::svdir::{SOON, Service, SvDir, UnderTest, is_root, missing_tools, send, skip, wait_for};
+use crate::verbs::{start, verb, well};
+
+/// An address of this machine that no other test uses.
+fn address() -> SocketAddr {
+    static USED: AtomicU32 = AtomicU32::new(0);
+    let [_, b, c, d] = (std::process::id() * 64 + USED.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
+    SocketAddr::from(([127, b.max(1), c, d], 8000))
+}
+
+/// Answers each connection to its first socket with its pid, one after the other.
+const SERVER: &str = r#"#!/usr/bin/perl
+use Socket;
+open(my $env, '>', 'got'); print $env "$ENV{LISTEN_FDS} $ENV{LISTEN_FDNAMES} ", $ENV{LISTEN_PID} == $$ ? 'ours' : 'not ours'; close $env;
+open(my $listener, '+<&=', 3) or die; $| = 1;
+while (accept(my $client, $listener)) { syswrite($client, "$$\n"); close $client; exit 3 if -e 'crash' }
+"#;
+
+fn server(sv: &SvDir, name: &str, sockets: &str) -> Service {
+    let service = sv.service(name).exec("run", SERVER).file("sockets", sockets).file("backoff", "10ms 10ms 1h");
+    service.create_atomically()
+}
+
+/// What somebody is told there.
+fn call(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(SOON))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
+}
+
+fn no_perl() -> Option<String> {
+    missing_tools(&["perl"])
+}
+
+#[test]
+fn a_service_gets_its_sockets_and_their_names() {
+    if let Some(why) = no_perl() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let (tcp, udp) = (address(), address());
+    let path = sv.root().join("web.sock");
+    let fifo = sv.root().join("web.fifo");
+    let lines = format!(
+        "# of the test\ntcp {tcp}\nudp {udp} name=dns\nunix {} mode=0640 name=local\nfifo {}\n",
+        path.display(),
+        fifo.display()
+    );
+    let web = server(&sv, "web", &lines);
+    let _onit = start(&sv, UnderTest::Onit);
+    let pid = web.wait_up();
+    web.wait_text("got", |text| text == "4 web:dns:local:web ours");
+    assert_eq!(call(tcp).expect("an answer"), pid.to_string());
+    let mode = fs::metadata(&path).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    UnixStream::connect(&path).expect("connected");
+    assert_eq!(UdpSocket::bind(udp).expect_err("taken").kind(), ErrorKind::AddrInUse);
+    assert!(fifo.exists());
+    well(&sv, &["down", "web"]);
+    wait_for("nobody to listen", SOON, || TcpStream::connect(tcp).is_err().then_some(()));
+    assert!(!path.exists(), "the socket goes with it");
+    well(&sv, &["up", "web"]);
+    web.wait_up();
+    assert!(call(tcp).is_ok() && path.exists());
+}
+
+#[test]
+fn a_socket_has_the_owner_that_its_line_names() {
+    if !is_root() {
+        skip!("only root gives files away");
+    }
+    if let Some(why) = no_perl() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let path = sv.root().join("x.sock");
+    let web = server(&sv, "web", &format!("unix {} user=daemon group=7 mode=0600", path.display()));
+    let _onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    let data = wait_for("the socket", SOON, || fs::metadata(&path).ok());
+    assert_eq!((data.uid(), data.gid(), data.mode() & 0o777), (1, 7, 0o600));
+}
+
+/// Somebody who connects all the time, and what became of that.
+struct Load {
+    stop: std::sync::Arc<AtomicBool>,
+    thread: thread::JoinHandle<(usize, Vec<std::io::Error>)>,
+}
+
+impl Load {
+    fn on(address: SocketAddr) -> Load {
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let ends = stop.clone();
+        let thread = thread::spawn(move || {
+            let (mut well, mut errors) = (0, Vec::new());
+            while !ends.load(Ordering::Relaxed) {
+                match call(address) {
+                    Ok(_) => well += 1,
+                    Err(error) => errors.push(error),
+                }
+            }
+            (well, errors)
+        });
+        Load { stop, thread }
+    }
+
+    fn end(self) -> (usize, Vec<std::io::Error>) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("its end")
+    }
+}
+
+/// Ends the service in this way, and waits for the next one.
+fn again(web: &Service, end: impl FnOnce(u32)) {
+    let before = web.wait_up();
+    end(before);
+    wait_for("the next one", SOON, || {
+        let status = web.status()?;
+        status.pid().filter(|pid| *pid != before && status.want() == b'u')
+    });
+}
+
+#[test]
+fn while_it_crashes_nobody_is_refused_also_over_faults_and_upgrades_of_onit() {
+    if let Some(why) = no_perl() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let at = address();
+    let web = server(&sv, "web", &format!("tcp {at}"));
+    web.write("max-restarts", "1000 1s");
+    let onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    let load = Load::on(at);
+    for round in 0..30 {
+        again(&web, |pid| send(pid, Signal::SIGKILL));
+        if round % 10 == 5 {
+            let before = onit.said(&["SIGSEGV: starting again"]).len();
+            onit.signal(Signal::SIGSEGV);
+            wait_for("a new one", SOON, || (onit.said(&["SIGSEGV: starting again"]).len() > before).then_some(()));
+        }
+        if round % 10 == 8 {
+            well(&sv, &["upgrade", &onit.pid().to_string()]);
+        }
+    }
+    let (answers, errors) = load.end();
+    // A connection that was being answered when its server was killed is reset.
+    let refused: Vec<_> = errors.iter().filter(|error| error.kind() != ErrorKind::ConnectionReset).collect();
+    assert!(answers > 30 && refused.is_empty() && errors.len() <= 30, "{answers} {errors:?}");
+}
+
+#[test]
+fn a_service_starts_when_it_is_called_and_then_waits_for_the_next_call() {
+    if let Some(why) = no_perl() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let at = address();
+    let web = server(&sv, "web", &format!("tcp {at} start-on-connect"));
+    web.write("crash", "after each answer");
+    let after =
+        sv.service("after").run("exec sleep 1000").dir("dependencies.d").file("dependencies.d/web", "").create();
+    let onit = start(&sv, UnderTest::Onit);
+    wait_state(&sv, "web", "waiting");
+    after.wait_up(); // who needs it can call it
+    let status = told(&sv, "web");
+    assert_eq!(
+        (&status["reason"], &status["ready"], &status["pid"]),
+        (&"a connection".into(), &true.into(), &().into())
+    );
+    assert_eq!(verb(&sv, &["health"]).code, 0);
+    let first = call(at).expect("an answer");
+    wait_state(&sv, "web", "waiting");
+    well(&sv, &["upgrade", &onit.pid().to_string()]);
+    let second = call(at).expect("an answer");
+    assert_ne!(first, second);
+    wait_state(&sv, "web", "waiting");
+    well(&sv, &["down", "web"]);
+    wait_for("nobody to listen", SOON, || TcpStream::connect(at).is_err().then_some(()));
+    well(&sv, &["up", "web"]);
+    wait_state(&sv, "web", "waiting");
+    assert!(call(at).is_ok());
+}
+
+#[test]
+fn what_cannot_be_bound_names_who_has_it_and_is_tried_again() {
+    if let Some(why) = no_perl() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let (theirs, ours) = (address(), address());
+    let other = TcpListener::bind(theirs).expect("bound");
+    let web = server(&sv, "web", &format!("tcp {theirs}"));
+    server(&sv, "lazy", &format!("tcp {theirs} start-on-connect"));
+    server(&sv, "first", &format!("tcp {ours}")).write("down", "");
+    let onit = start(&sv, UnderTest::Onit);
+    let us = std::process::id();
+    let words = format!("cannot bind tcp {theirs}: Address already in use (");
+    for name in ["web", "lazy"] {
+        let line = onit.wait_said(&[name, &words]);
+        assert!(line.ends_with(&format!("(pid {us}) has it); trying again")), "{line}");
+    }
+    assert!(!web.path().join("got").exists(), "it was not started");
+    well(&sv, &["up", "first"]);
+    sv.existing("first").wait_up();
+    server(&sv, "second", &format!("tcp {ours}"));
+    onit.wait_said(&["second", "(service first has it)"]);
+    web.write("sockets", "tcp nowhere");
+    onit.wait_said(&["web", "sockets says \"tcp nowhere\": that is no address"]);
+    web.write("sockets", &format!("tcp {}", address()));
+    web.wait_up();
+    drop(other);
+    wait_state(&sv, "lazy", "waiting");
+    assert!(call(theirs).is_ok());
+    assert!(onit.said(&["lazy", "cannot bind"]).len() == 1, "it is told once");
+}
+
+#[test]
+fn a_path_is_taken_over_from_the_dead_and_from_nobody_else() {
+    if let Some(why) = no_perl() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let path = sv.root().join("x.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+    let web = server(&sv, "web", &format!("unix {}", path.display()));
+    let file = sv.root().join("file");
+    fs::write(&file, "precious").expect("written");
+    server(&sv, "wrong", &format!("unix {}", file.display()));
+    let onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    UnixStream::connect(&path).expect("connected").write_all(b"x").expect("said");
+    onit.wait_said(&["wrong", &format!("cannot bind unix {}: File exists", file.display())]);
+    assert_eq!(fs::read_to_string(&file).expect("read"), "precious");
+}
+
+#[test]
+fn a_program_of_systemd_takes_its_sockets_from_us() {
+    let proxy = "/lib/systemd/systemd-socket-proxyd";
+    if !Path::new(proxy).exists() {
+        skip!("{proxy} is not installed");
+    }
+    if let Some(why) = no_perl() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let (front, behind) = (address(), address());
+    let web = server(&sv, "web", &format!("tcp {behind}"));
+    let proxy = sv.service("proxy").run(&format!("exec {proxy} --exit-idle-time=1s {behind}"));
+    proxy.file("sockets", &format!("tcp {front} start-on-connect")).create();
+    let _onit = start(&sv, UnderTest::Onit);
+    let pid = web.wait_up().to_string();
+    for _ in 0..2 {
+        wait_state(&sv, "proxy", "waiting"); // it ends when it has had nothing to do for a second
+        assert_eq!(call(front).expect("an answer"), pid);
+        assert_eq!(call(front).expect("an answer"), pid);
+    }
+}
