@@ -429,6 +429,7 @@ mod tests {
             "--success-codes",
             "--notification-fd",
             "--condition",
+            "--socket",
             "--file",
             "--size",
             "--keep",

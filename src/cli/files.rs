@@ -80,8 +80,9 @@ pub fn order(order: Order, name: &str, path: &Path) -> Result<(), CliError> {
         Order::Winch => service.winch(),
         Order::Enable => switch(name, path, true).map(|()| service.up())?,
         Order::Disable => switch(name, path, false).map(|()| service.down())?,
-        Order::Ready => {
-            let why = "there are no files by which it could be told that it is ready; the supervisor itself can";
+        Order::Ready | Order::Overlap => {
+            let what = if order == Order::Ready { "that it is ready" } else { "to overlap" };
+            let why = format!("there are no files by which it could be told {what}; the supervisor itself can");
             return Err(CliError::new(exit::SYSTEM, format!("{name}: {why}")));
         }
     };

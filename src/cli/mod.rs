@@ -65,6 +65,8 @@ pub mod probe_server;
 #[cfg(feature = "cli")]
 pub mod rescan;
 #[cfg(feature = "cli")]
+pub mod restart;
+#[cfg(feature = "cli")]
 pub mod scale;
 #[cfg(feature = "cli")]
 pub mod states;

@@ -32,6 +32,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// An order to these services.
+    pub fn to(services: Vec<String>, verbose: bool, timeout: Option<Duration>, no_wait: bool) -> Order {
+        Order { services, verbose, timeout, no_wait }
+    }
+
     /// Gives the order that is called like this verb. Returns the exit code.
     pub fn run(&self, verb: &str) -> i32 {
         match verb.parse::<api::Order>() {
@@ -40,7 +45,8 @@ impl Order {
         }
     }
 
-    fn carry_out(&self, order: api::Order) -> i32 {
+    /// Gives this one, and waits until it has had its effect. Returns the exit code.
+    pub fn carry_out(&self, order: api::Order) -> i32 {
         if self.services.is_empty() {
             return CliError::new(exit::USAGE, format!("{order}: which service? (\"all\" is every one)")).report();
         }
@@ -59,7 +65,7 @@ impl Order {
         if self.no_wait {
             return code;
         }
-        let starts = matches!(order, api::Order::Up | api::Order::Restart | api::Order::Enable);
+        let starts = matches!(order, api::Order::Up | api::Order::Restart | api::Order::Overlap | api::Order::Enable);
         let available: Vec<Target> = pending.iter().filter(|_| starts).map(|one| one.target.clone()).collect();
         let waited = wait(&mut talk, pending, patience);
         sessions.report();
@@ -85,10 +91,15 @@ fn give(
             if STOPPING.contains(&order) {
                 sessions.remember(talk, &target, &before);
             }
-            send(talk, order, &target).map(|()| before)
+            // What does not run has nothing to overlap with.
+            let is_up = before.pid.is_some() || order != api::Order::Overlap;
+            let order = if is_up { order } else { api::Order::Restart };
+            send(talk, order, &target).map(|()| (order, before))
         });
         match given {
-            Ok(before) => pending.extend(condition(order, &before).map(|condition| Pending { target, condition })),
+            Ok((order, before)) => {
+                pending.extend(condition(order, &before).map(|condition| Pending { target, condition }))
+            }
             Err(trouble) if trouble.code == exit::SYSTEM && order == api::Order::Exit && talk.api.is_none() => {} // it has gone already
             Err(trouble) => code = worse(code, trouble.report()),
         }
@@ -121,6 +132,7 @@ fn condition(order: api::Order, before: &ServiceStatus) -> Option<WaitCondition>
         Order::Down => Some(WaitCondition::Down),
         Order::Once => Some(WaitCondition::Started(then)),
         Order::Restart => Some(WaitCondition::Restarted(then)),
+        Order::Overlap => Some(WaitCondition::Replaced(then)),
         Order::Exit => Some(WaitCondition::Gone(then)),
         Order::Pause => Some(WaitCondition::Paused(true)),
         Order::Cont => Some(WaitCondition::Paused(false)),

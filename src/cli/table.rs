@@ -4,7 +4,7 @@ use super::term;
 use super::wait;
 use super::{
     check, completion, events, export, graph, health, history, inspect, install, lint, logs, near, new, order, rescan,
-    scale, states, status, upgrade,
+    restart, scale, states, status, upgrade,
 };
 use super::{exec, hooks, probe, probe_server, timer};
 use crate::{exit, sys::say::say};
@@ -231,7 +231,12 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             order("up", &["u", "start"], "start it, and start it again whenever it ends"),
             order("down", &["d", "stop"], "stop it, and do not start it again"),
             order("once", &["o"], "start it, and do not start it again when it ends"),
-            order("restart", &[], "stop it and start it, or start it"),
+            ask(
+                "restart",
+                "[--overlap] [--rolling] [-v] [-t SEC] [--no-wait] SVC...",
+                "stop it and start it, or start it",
+                runs!(restart::Restart),
+            ),
             order("enable", &[], "remove its file \"down\", and start it"),
             order("disable", &[], "make a file \"down\", and stop it"),
             order("exit", &["x", "e"], "stop it, and leave it"),
@@ -637,7 +642,8 @@ mod tests {
 
     #[test]
     fn every_order_of_the_api_is_a_verb() {
-        for order in Order::ALL.iter().map(|order| order.word()) {
+        // The last one is `restart --overlap`.
+        for order in Order::ALL.into_iter().filter(|order| *order != Order::Overlap).map(Order::word) {
             assert!(find(order).is_some_and(|verb| verb.name == order && verb.run.is_some()), "{order}");
         }
     }

@@ -36,6 +36,8 @@ pub enum WaitCondition {
     Started(Before),
     /// It runs as another process than then, and is ready.
     Restarted(Before),
+    /// The same, and the second one that was to be it has not failed.
+    Replaced(Before),
     /// The process of then has ended.
     Ended(Before),
     /// It is paused, or is not.
@@ -108,6 +110,7 @@ impl WaitCondition {
                 up || (!begins && !failed && before.since < now.since && !before.has_failed(now))
             }
             WaitCondition::Restarted(before) => (ready || done) && before.is_past(now),
+            WaitCondition::Replaced(before) => ready && before.pid != now.pid,
             WaitCondition::Ended(before) => before.pid.is_none() || before.pid != now.pid,
             WaitCondition::Paused(paused) => now.pid.is_none() || now.paused == *paused,
             WaitCondition::Enabled(_) => (ready || done) && now.enabled,
@@ -119,6 +122,7 @@ impl WaitCondition {
             WaitCondition::Launched(before) | WaitCondition::Restarted(before) | WaitCondition::Enabled(before) => {
                 failed || skipped || refused || before.has_failed(now)
             }
+            WaitCondition::Replaced(before) => failed || (before.pid == now.pid && now.successor.is_none()),
             WaitCondition::Started(before) => before.has_failed(now) || (failed && before.since < now.since),
             WaitCondition::Down | WaitCondition::Done => refused, // without a supervisor no end is told
             WaitCondition::Ended(_) | WaitCondition::Paused(_) | WaitCondition::Disabled | WaitCondition::Gone(_) => {
@@ -141,6 +145,7 @@ impl WaitCondition {
             WaitCondition::Done => "done",
             WaitCondition::Started(_) => "started",
             WaitCondition::Restarted(_) => "up again",
+            WaitCondition::Replaced(_) => "replaced",
             WaitCondition::Ended(_) => "ended",
             WaitCondition::Paused(true) => "paused",
             WaitCondition::Paused(false) => "continued",
@@ -306,7 +311,9 @@ impl Waiting<'_> {
     fn fail(&mut self, one: &Pending, now: &ServiceStatus, code: i32) {
         let (name, condition) = (super::term::cut(&one.target.name, usize::MAX), one.condition.name(now));
         let after = if code == exit::LATE { format!(" after {}", self.patience.passed()) } else { String::new() };
-        self.fail_with(CliError::new(code, format!("{name}: not {condition}{after}: {}", stands(now))));
+        let of_second = now.trouble.clone().filter(|_| matches!(one.condition, WaitCondition::Replaced(_)));
+        let why = of_second.unwrap_or_else(|| stands(now));
+        self.fail_with(CliError::new(code, format!("{name}: not {condition}{after}: {why}")));
     }
 
     fn fail_with(&mut self, trouble: CliError) {

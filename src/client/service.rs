@@ -442,6 +442,7 @@ pub(super) fn word(command: Command) -> String {
             let name = signal.name().and_then(|name| name.strip_prefix("SIG"));
             name.map_or_else(|| format!("signal {}", signal.0), str::to_owned)
         }
+        Command::Replace => "overlap".into(),
         Command::Reload => "reload".into(),
         Command::Disable => "disable".into(),
         Command::Enable => "enable".into(),

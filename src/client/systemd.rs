@@ -122,7 +122,7 @@ impl Control for Unit {
             Command::Reload => self.run(&operation, &["reload", "--no-block"]).map(drop),
             Command::Enable => self.run(&operation, &["enable", "--now", "--no-block"]).map(drop),
             Command::Disable => self.run(&operation, &["disable", "--now", "--no-block"]).map(drop),
-            Command::Once | Command::NoRestart | Command::Exit => {
+            Command::Once | Command::NoRestart | Command::Exit | Command::Replace => {
                 Err(self.error(&operation, ErrorKind::NoSuchCommand(Kind::Systemd)))
             }
         }

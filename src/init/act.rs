@@ -53,6 +53,7 @@ impl Init {
             self.warn_if_changed(at, &mut told, &mut ended, false);
             step.effects().for_each(|effect| self.perform(at, effect));
             next = step.start.map(|script| self.start(at, script));
+            self.look_at_second(at, step.outcome);
             outcome = outcome.or(step.outcome);
         }
         self.warn_if_changed(at, &mut told, &mut ended, true);
@@ -212,6 +213,7 @@ impl Init {
                 self.adopt_late_logger(at);
                 self.exec(at, script, &[c"./run"])
             }
+            Script::Successor => self.exec(at, script, &[c"./run"]),
             Script::Finish(exit) => {
                 let (code, signal) = finish_arguments(exit);
                 self.exec(at, script, &[c"./finish", &code, &signal])
@@ -227,7 +229,7 @@ impl Init {
     }
 
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
-        if script == Script::Run
+        if matches!(script, Script::Run | Script::Successor)
             && let Err(trouble) = self.bind_sockets(at)
         {
             self.warn_about(at, Matter::File(sockets::FILE), format!("{trouble}; trying again"));
@@ -235,7 +237,8 @@ impl Init {
         }
         let environment = self.environment_of(at);
         self.wait_for_exec();
-        let ready_end = if script == Script::Run { self.new_ready_link(at) } else { Ok(ReadyEnd::None) };
+        let is_run = matches!(script, Script::Run | Script::Successor);
+        let ready_end = if is_run { self.new_ready_link(at, script) } else { Ok(ReadyEnd::None) };
         let own_group = self.group_for(at, script);
         if let Some(trouble) = ready_end.as_ref().ok().and_then(|end| self.collision(at, end)) {
             self.warn_about(at, Matter::File(sockets::FILE), format!("{trouble}; trying again"));
@@ -251,7 +254,13 @@ impl Init {
             }
             (
                 Ok(pid),
-                Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health,
+                Script::Setup
+                | Script::Successor
+                | Script::Finish(_)
+                | Script::Control(_)
+                | Script::Stop
+                | Script::Check
+                | Script::Health,
             ) => self.await_exec(at, script, pid),
             (Err(errno), _) => {
                 self.warn_of_exec_error(at, script, errno);
@@ -293,7 +302,8 @@ impl Init {
         };
         let ready = ready_end.descriptor();
         let log = pipe.filter(|pipe| ready.as_ref().is_none_or(|ready| ready.to != pipe.to));
-        let listened = slot.listen_descriptors().filter(|_| script == Script::Run).collect::<Vec<_>>();
+        let listened =
+            slot.listen_descriptors().filter(|_| matches!(script, Script::Run | Script::Successor)).collect::<Vec<_>>();
         let kept = listen_variables(&listened);
         let listened = listened.iter().zip(FIRST..).map(|((_, from), to)| Descriptor { from: *from, to });
         let outputs = slot.outputs.iter().flat_map(|outputs| outputs.descriptors());
@@ -375,6 +385,7 @@ impl Init {
         let then = match script {
             Script::Setup | Script::Run => "; trying again",
             Script::Stop => "; sending the signal",
+            Script::Successor => "; the one that runs stays",
             Script::Finish(_) | Script::Control(_) | Script::Check | Script::Health => "",
         };
         self.warn_of_script(at, script, &format!("{cause}{hint}{then}"));
@@ -488,7 +499,8 @@ impl Init {
                     slot.warnings.forget(|matter| matches!(matter, Matter::Life | Matter::Script(_)));
                 }
             }
-            Some(Outcome::Ended { .. } | Outcome::SetupFailed(_)) | None => {}
+            Some(Outcome::Ended { .. } | Outcome::SetupFailed(_) | Outcome::Replaced | Outcome::NotReplaced(_))
+            | None => {}
         }
         if let (true, Some(Outcome::Ended { .. } | Outcome::Done | Outcome::GaveUp(..))) = (life.is_some(), outcome) {
             self.end_after_any(at, exit);

@@ -588,8 +588,10 @@ impl Init {
 
     /// What `enable` and `disable` do besides starting and stopping may fail.
     fn order(&mut self, at: SlotId, order: Order) -> Result<(), Refusal> {
-        if order == Order::Ready {
-            return self.be_ready(at);
+        match order {
+            Order::Ready => return self.be_ready(at),
+            Order::Overlap => return self.replace(at),
+            _ => {}
         }
         self.api.down_file = None;
         self.give(at, order.bytes())?;

@@ -54,6 +54,7 @@ impl Init {
             Event::Command(Command::Up | Command::Once) | Event::Begin => START,
             Event::Command(Command::Down | Command::Exit | Command::StopSignal) => &[Moment::Stop],
             Event::Command(Command::Term) if self.config.personality.service.setup => &[Moment::Stop],
+            Event::Command(Command::Replace) => &[Moment::Start, Moment::Probe, Moment::Stop],
             Event::Command(Command::Reload) => &[Moment::Reload],
             Event::Command(_) => &[],
             Event::Tick if slot.service.next_start().is_some_and(|start| start <= self.now) => START,
@@ -61,6 +62,8 @@ impl Init {
             Event::Tick if slot.service.is_late(self.now) => &[Moment::Stop],
             Event::Tick if slot.service.is_probe_due(self.now) => &[Moment::Probe],
             Event::Notify(Notification::Trigger) => &[Moment::Stop],
+            Event::Tick if slot.service.beside().is_some() => &[Moment::Stop],
+            Event::SecondReady => &[Moment::Stop],
             Event::Tick => &[],
             Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit),
             Event::Spawned(_)

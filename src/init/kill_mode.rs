@@ -15,7 +15,7 @@ impl Init {
     /// The control group that this script of a service is to be in, if it is to be in one of its own.
     pub(super) fn group_for(&mut self, at: SlotId, script: Script) -> Option<Group> {
         match script {
-            Script::Setup | Script::Run | Script::Finish(_) => {}
+            Script::Setup | Script::Run | Script::Successor | Script::Finish(_) => {}
             // What is killed with the service is not what stops it, or asks about it.
             Script::Control(_) | Script::Stop | Script::Check | Script::Health => return None,
         }
@@ -78,10 +78,14 @@ impl Init {
             (Script::Control(_) | Script::Stop | Script::Check | Script::Health, _) | (_, KillMode::Process) => {
                 Target::Process
             }
-            (Script::Setup | Script::Run | Script::Finish(_), KillMode::Group | KillMode::Cgroup) => Target::Group,
+            (
+                Script::Setup | Script::Run | Script::Successor | Script::Finish(_),
+                KillMode::Group | KillMode::Cgroup,
+            ) => Target::Group,
         };
         let _ = process::kill(pid, Signal::KILL, to);
         if to == Target::Group
+            && script != Script::Successor // in the control group is the other one, too
             && let Some(group) = self.own_group(at)
         {
             let _ = group.kill_each();
@@ -90,7 +94,7 @@ impl Init {
 
     /// A script has ended: what is left of its group is killed, and told.
     pub(super) fn kill_left_behind(&mut self, at: SlotId, pid: Pid, script: Script) {
-        let group = self.own_group(at);
+        let group = self.own_group(at).filter(|_| script != Script::Successor); // the other one is in it, too
         let in_group = process::left_in_group(pid);
         let count = group.as_ref().map_or(0, Group::count).max(in_group.unwrap_or(0));
         if in_group != Some(0) {

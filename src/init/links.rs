@@ -235,6 +235,7 @@ impl Init {
             | Command::Continue(_)
             | Command::Signal(_)
             | Command::Reload
+            | Command::Replace
             | Command::Disable
             | Command::Enable => {}
         }

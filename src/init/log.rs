@@ -132,7 +132,7 @@ pub fn one_line(name: &OsStr) -> String {
 pub fn script_name(script: Script) -> &'static str {
     match script {
         Script::Setup => "./setup",
-        Script::Run => "./run",
+        Script::Run | Script::Successor => "./run",
         Script::Finish(_) => "./finish",
         Script::Control(command) => control::program(command).unwrap_or("control"),
         Script::Stop => "./stop",

@@ -42,6 +42,7 @@ mod readiness;
 mod reexec;
 mod report;
 mod scan;
+mod second;
 mod shared_log;
 mod sockets;
 mod table;

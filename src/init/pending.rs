@@ -88,9 +88,13 @@ impl Init {
     fn exec_failed(&mut self, child: &PendingChild, errno: Errno) {
         match child.script {
             Script::Run => self.run_failed(child.at, child.pid, errno),
-            Script::Setup | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health => {
-                self.warn_of_exec_error(child.at, child.script, errno)
-            }
+            Script::Setup
+            | Script::Successor
+            | Script::Finish(_)
+            | Script::Control(_)
+            | Script::Stop
+            | Script::Check
+            | Script::Health => self.warn_of_exec_error(child.at, child.script, errno),
         }
     }
 
@@ -136,14 +140,24 @@ impl Init {
         match child.script {
             Script::Setup if is_unexecuted || child.exec.is_killed() => Exit::NOT_EXECUTED,
             Script::Setup => exit,
-            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health
+            Script::Run
+            | Script::Successor
+            | Script::Finish(_)
+            | Script::Control(_)
+            | Script::Stop
+            | Script::Check
+            | Script::Health
                 if child.exec.is_killed() =>
             {
                 Exit::NOT_RUN
             }
-            Script::Run | Script::Finish(_) | Script::Control(_) | Script::Stop | Script::Check | Script::Health => {
-                exit
-            }
+            Script::Run
+            | Script::Successor
+            | Script::Finish(_)
+            | Script::Control(_)
+            | Script::Stop
+            | Script::Check
+            | Script::Health => exit,
         }
     }
 }

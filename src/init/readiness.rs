@@ -4,7 +4,7 @@ use super::Init;
 use super::table::{ReadyLink, Slot, SlotId};
 use super::turn::Token;
 use crate::machine::readiness::Readiness;
-use crate::machine::{Event, Phase};
+use crate::machine::{Event, Phase, Script};
 use crate::sys::spawn::{Descriptor, Value, Variable};
 use crate::sys::{Errno, fs, manager};
 use std::ffi::{OsStr, OsString};
@@ -43,30 +43,37 @@ impl ReadyEnd {
 
 impl Init {
     /// What the next `run` gets, if it is to say that it is ready. Nothing is left of an earlier one.
-    pub(super) fn new_ready_link(&mut self, at: SlotId) -> Result<ReadyEnd, Errno> {
-        self.close_ready_link(at);
-        let Some(slot) = self.table.get_mut(at) else { return Ok(ReadyEnd::None) };
-        slot.said = None;
-        self.keep_for_the_next(at);
+    /// For a second `run`, all that the first one has stays.
+    pub(super) fn new_ready_link(&mut self, at: SlotId, script: Script) -> Result<ReadyEnd, Errno> {
+        let is_second = script == Script::Successor;
+        if !is_second {
+            self.close_ready_link(at);
+            let Some(slot) = self.table.get_mut(at) else { return Ok(ReadyEnd::None) };
+            slot.said = None;
+            self.keep_for_the_next(at);
+        }
         let Some(slot) = self.table.get_mut(at) else { return Ok(ReadyEnd::None) };
         match slot.service.inputs.readiness.readiness() {
             Readiness::Descriptor(number) => {
                 let number = i32::try_from(number).map_err(|_| Errno::EBADF)?;
                 let (read, write) = fs::pipe()?;
                 fs::never_wait(&read)?; // what was reported of an earlier pipe may be taken for news of this one
-                self.listen(at, ReadyLink::Pipe(read))?;
+                self.listen(at, ReadyLink::Pipe(read), is_second)?;
                 Ok(ReadyEnd::Pipe(write, number))
             }
             Readiness::Notify => {
                 let (receiver, address) = self.new_socket(at)?;
-                self.listen(at, ReadyLink::Socket(receiver))?;
+                self.listen(at, ReadyLink::Socket(receiver), is_second)?;
                 Ok(ReadyEnd::Socket(address))
             }
             Readiness::None | Readiness::After(_) | Readiness::Check(_) => Ok(ReadyEnd::None),
         }
     }
 
-    fn listen(&mut self, at: SlotId, link: ReadyLink) -> Result<(), Errno> {
+    fn listen(&mut self, at: SlotId, link: ReadyLink, is_second: bool) -> Result<(), Errno> {
+        if is_second {
+            return self.listen_to_second(at, link);
+        }
         self.poller.add(&link, Token::Ready(at).pack())?;
         self.table.set_ready_link(at, Some(link));
         Ok(())

@@ -76,6 +76,7 @@ impl Init {
             reloading: slot.notifies().then(|| slot.service.is_reloading()),
             status_text: said.map(|said| said.status.clone()).filter(|text| !text.is_empty()),
             errno: said.and_then(|said| said.errno),
+            successor: slot.service.beside().filter(|_| slot.service.is_being_replaced()).map(|pid| pid.0),
         })))
     }
 

@@ -78,6 +78,8 @@ pub struct Slot {
     pub log_pipe: LogPipe,
     /// Through this its `run` says that it is ready.
     pub ready_link: Option<ReadyLink>,
+    /// And through this a second `run` does.
+    pub second_link: Option<Box<ReadyLink>>,
     /// What its `run` has said of itself, by notifications.
     pub said: Option<Box<Said>>,
     /// What it has here from one `run` to the next.
@@ -198,6 +200,7 @@ impl Slot {
             files,
             log_pipe,
             ready_link: None,
+            second_link: None,
             said: None,
             stored: None,
             sockets: None,

@@ -38,6 +38,8 @@ pub(super) enum Token {
     Control(SlotId),
     /// A service says that it is ready.
     Ready(SlotId),
+    /// A second `run` says that it is ready.
+    Second(SlotId),
     /// Somebody calls a service that waits for that.
     Caller(SlotId),
 }
@@ -48,6 +50,8 @@ const CLIENT: u64 = 1 << 63;
 const READY: u64 = 1 << 62;
 /// From here on: who calls them.
 const CALLER: u64 = 1 << 61;
+/// From here on: what a second `run` says.
+const SECOND: u64 = 1 << 60;
 
 impl Token {
     pub(super) fn pack(self) -> u64 {
@@ -61,6 +65,7 @@ impl Token {
             Token::Claim => 5,
             Token::Ready(slot) => READY | slot as u64,
             Token::Caller(slot) => CALLER | slot as u64,
+            Token::Second(slot) => SECOND | slot as u64,
             Token::Control(slot) => slot as u64 + 6,
         }
     }
@@ -76,6 +81,7 @@ impl Token {
             5 => Token::Claim,
             slot if slot >= READY => Token::Ready((slot - READY) as SlotId),
             slot if slot >= CALLER => Token::Caller((slot - CALLER) as SlotId),
+            slot if slot >= SECOND => Token::Second((slot - SECOND) as SlotId),
             slot => Token::Control((slot - 6) as SlotId),
         }
     }
@@ -204,8 +210,10 @@ impl Init {
     /// What services say of themselves.
     fn hear(&mut self, ready: &[Token]) {
         for token in ready {
-            if let Token::Ready(slot) = token {
-                self.read_ready_link(*slot);
+            match token {
+                Token::Ready(slot) => self.read_ready_link(*slot),
+                Token::Second(slot) => self.hear_second(*slot),
+                _ => {}
             }
         }
     }
@@ -220,7 +228,7 @@ impl Init {
                 Token::Initctl => self.read_initctl(),
                 Token::Claim => self.turn_away(),
                 Token::Caller(slot) => self.hear_caller(*slot),
-                Token::Ready(_) | Token::Signals | Token::Directory => {} // come in their turn
+                Token::Ready(_) | Token::Second(_) | Token::Signals | Token::Directory => {} // come in their turn
             }
         }
     }
@@ -385,7 +393,15 @@ mod tests {
     #[test]
     fn tokens_survive_the_poller() {
         let others = [Token::Signals, Token::Directory, Token::Launcher, Token::Api, Token::Initctl];
-        let many = [Token::Control(0), Token::Control(9999), Token::Client(0), Token::Client(63), Token::Ready(9999)];
+        let many = [
+            Token::Control(0),
+            Token::Control(9999),
+            Token::Client(0),
+            Token::Client(63),
+            Token::Ready(9999),
+            Token::Caller(9999),
+            Token::Second(9999),
+        ];
         for token in others.into_iter().chain(many) {
             assert_eq!(Token::unpack(token.pack()), token);
         }

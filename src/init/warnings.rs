@@ -24,6 +24,8 @@ pub enum Matter {
     DeathTally,
     /// The status cannot be written.
     Status,
+    /// A second `run` does not take the place of the first.
+    Second,
     /// The logger cannot be started.
     Logger,
     /// What it needs is not there.
@@ -67,9 +69,16 @@ impl Warnings {
             scripts.next().map(|(_, text)| text)
         };
         let rest = || {
-            [Matter::Supervise, Matter::Status, Matter::Logger, Matter::Needs]
-                .into_iter()
-                .find_map(|matter| self.of(matter))
+            [
+                Matter::File(super::sockets::FILE),
+                Matter::Supervise,
+                Matter::Status,
+                Matter::Logger,
+                Matter::Needs,
+                Matter::Second,
+            ]
+            .into_iter()
+            .find_map(|matter| self.of(matter))
         };
         self.of(Matter::Script("./run")).or_else(|| self.of(Matter::Life)).or_else(other_script).or_else(rest)
     }

@@ -99,6 +99,23 @@ impl History {
         self.begun = self.begun.saturating_add(1);
     }
 
+    /// Another process takes the place of the one that lives, which has not ended yet.
+    pub fn replace(&mut self, start: Mono, pid: Pid, ready: Option<Mono>) {
+        if self.lives.len() >= KEPT {
+            self.lives.remove(0);
+        }
+        self.lives.push(Life { pid, start, ready, end: None });
+        self.begun = self.begun.saturating_add(1);
+    }
+
+    /// A process has ended whose place was taken, or is by now.
+    pub fn end_earlier(&mut self, pid: Pid, now: Mono, exit: Exit) {
+        let earlier = self.lives.split_last_mut().map_or(&mut [][..], |(_, earlier)| earlier);
+        if let Some(life) = earlier.iter_mut().rev().find(|life| life.pid == pid && life.end.is_none()) {
+            life.end = Some(End { at: now, exit, asked: true, is_success: true, over: None });
+        }
+    }
+
     /// It counts as ready.
     pub fn ready(&mut self, now: Mono) {
         if let Some(life) = self.lives.last_mut().filter(|life| life.end.is_none()) {

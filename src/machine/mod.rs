@@ -12,6 +12,7 @@ pub mod history;
 mod limit_kind;
 pub mod main_process;
 pub mod notify;
+pub mod overlap;
 pub mod pending;
 pub mod policy;
 pub mod probe;
@@ -209,6 +210,8 @@ pub enum Command {
     Signal(Signal),
     /// The service's own signal for reading its configuration again (s6 `l`).
     Reload,
+    /// Start a second `run`, which takes the place of the first when it is ready.
+    Replace,
     /// Create the file `down` (s6 `D` and `Q`).
     Disable,
     /// Remove the file `down` (s6 `U`).
@@ -233,6 +236,8 @@ pub enum Script {
     Setup,
     /// `run`: the service.
     Run,
+    /// `run` for the second time, beside the first.
+    Successor,
     /// `finish`: what cleans up after this end of `run`.
     Finish(Exit),
     /// `control/X`: what is run in place of this command's signal.
@@ -274,6 +279,8 @@ pub enum Event {
     /// The process of `run` has ended, and this one, which it had named in its place and which is our child, goes on as
     /// `run`.
     Succeeded(Pid),
+    /// The second `run` says that it is ready.
+    SecondReady,
     /// The time that `deadline()` named has come.
     Tick,
     /// For a logger: what it reads from has ended for ever.
@@ -332,12 +339,27 @@ pub enum Outcome {
     GaveUp(Exit, Cause),
     /// `run` has ended like this, and with it everything does.
     EssentialEnded(Exit),
+    /// The second `run` has taken the place of the first.
+    Replaced,
+    /// It does not, because of this.
+    NotReplaced(Unreplaced),
+}
+
+/// Why a second `run` does not take the place of the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unreplaced {
+    /// It could not be started.
+    NotStarted(Refusal),
+    /// It has ended like this before it was ready.
+    Ended(Exit),
+    /// It was not ready in time.
+    Late,
 }
 
 /// What follows from one event. No allocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Step {
-    effects: [Option<Effect>; 4],
+    effects: [Option<Effect>; 6],
     /// This program is to be started once the effects are done. It is answered by [`Event::Spawned`] or
     /// [`Event::NotSpawned`] at once.
     pub start: Option<Script>,
@@ -347,7 +369,7 @@ pub struct Step {
 
 impl Step {
     /// Nothing follows.
-    pub const NOTHING: Step = Step { effects: [None; 4], start: None, outcome: None };
+    pub const NOTHING: Step = Step { effects: [None; 6], start: None, outcome: None };
 
     /// What is to be done, in this order: at most four things.
     pub fn effects(&self) -> impl Iterator<Item = Effect> + use<> {
@@ -374,7 +396,7 @@ impl Step {
 
 impl From<Effect> for Step {
     fn from(effect: Effect) -> Step {
-        Step { effects: [Some(effect), None, None, None], ..Step::NOTHING }
+        Step { effects: [Some(effect), None, None, None, None, None], ..Step::NOTHING }
     }
 }
 

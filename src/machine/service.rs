@@ -4,9 +4,11 @@
 //! so no signal can reach a process that is not ours. Every "later" is an absolute deadline in a state.
 
 pub mod memory;
+mod overlap;
 
 use super::history::{End, History};
 use super::notify::{Notification, Notified};
+use super::overlap::Overlap;
 use super::policy::{DRAIN_LIMIT, Essential, Gate, Inputs, KILL_RETRY, KillMode, Leave, Limits, PAUSE, ServiceRules};
 use super::probe::{Health, Probe, Verdict};
 use super::rare::Rare;
@@ -142,6 +144,8 @@ pub struct Service {
     streak: Streak,
     /// What asks whether it is ready, and well.
     probe: Rare<Probe>,
+    /// A second `run`.
+    overlap: Rare<Overlap>,
     history: History,
 }
 
@@ -175,6 +179,7 @@ impl Service {
             signalled: None,
             streak: Streak::default(),
             probe: Rare::default(),
+            overlap: Rare::default(),
             history: History::default(),
         }
     }
@@ -229,7 +234,7 @@ impl Service {
 
     /// Whether supervision is over: no process is left and none will be started.
     pub fn is_gone(&self) -> bool {
-        self.state == State::Gone && self.hook == Hook::None && self.probe.pid().is_none()
+        self.state == State::Gone && self.hook == Hook::None && self.probe.pid().is_none() && self.beside().is_none()
     }
 
     /// Whether `control/X` runs, so that further orders have to wait for it. None waits for `stop`, which may take long.
@@ -243,6 +248,12 @@ impl Service {
             self.hook,
             Hook::Asked { program: HookProgram::Stop, .. } | Hook::Running { program: HookProgram::Stop, .. }
         )
+    }
+
+    /// Whether `stop` is about the `run` of now, and not about one whose place was taken.
+    fn is_being_stopped(&self) -> bool {
+        let (Hook::Asked { then, .. } | Hook::Running { then, .. }) = self.hook else { return false };
+        self.is_in_stop() && matches!(then, Then::Stop { pid, .. } if self.is_up_as(pid))
     }
 
     /// When [`Event::Tick`] is due.
@@ -259,7 +270,8 @@ impl Service {
             Hook::Running { kill_at, .. } => Some(kill_at),
             Hook::None | Hook::Asked { .. } => None,
         };
-        let others = [self.probe.deadline(), self.ready_at(), self.ready_by(), self.alive_by()];
+        let others =
+            [self.probe.deadline(), self.ready_at(), self.ready_by(), self.alive_by(), self.overlap.deadline()];
         [state, hook].into_iter().chain(others).flatten().min()
     }
 
@@ -293,7 +305,7 @@ impl Service {
     /// Whether `run` lives, and neither we nor it itself are about to end it.
     fn is_to_go_on(&self) -> bool {
         let lives = matches!(self.state, State::Up { kill_at: None, .. });
-        lives && !(self.got_term || self.is_in_stop() || self.notified.is_stopping || self.escalated)
+        lives && !(self.got_term || self.is_being_stopped() || self.notified.is_stopping || self.escalated)
     }
 
     fn is_ready_by_now(&self, now: Mono) -> bool {
@@ -353,7 +365,7 @@ impl Service {
             want: self.want,
             leaving: self.leaving,
             paused: self.paused,
-            got_term: self.got_term || (phase == Phase::Run && self.is_in_stop()),
+            got_term: self.got_term || (phase == Phase::Run && self.is_being_stopped()),
             is_ready: phase == Phase::Run && self.awaited.is_none(),
             since: self.since,
         }
@@ -370,6 +382,7 @@ impl Service {
             Event::Ready => self.says_ready(now),
             Event::Notify(said) => self.notified(now, said),
             Event::Succeeded(pid) => self.succeeded(pid),
+            Event::SecondReady => self.second_is_ready(now),
             Event::Tick => self.tick(now),
             Event::Drain => self.drain(now),
             Event::Escalate => self.escalate(now),
@@ -425,6 +438,7 @@ impl Service {
                 let signal = self.inputs.reload_signal;
                 self.deliver(now, Command::Signal(signal), signal, Target::Process)
             }
+            Command::Replace => self.replace(),
             Command::Disable => Effect::DownFile(true).into(),
             Command::Enable => Effect::DownFile(false).into(),
         }
@@ -672,6 +686,7 @@ impl Service {
             self.paused = false;
         }
         self.kill_after(now, self.inputs.limits.kill_after);
+        step = step.then(self.end_second(now));
         let tail = if self.leaving { Command::Exit } else { Command::Down };
         step.then(self.ask_first(now, tail, Then::Nothing))
     }
@@ -729,6 +744,9 @@ impl Service {
         if self.probe.is_asked_for() {
             return kill_probe(self.probe.started(now, pid, &self.inputs.probes.policy));
         }
+        if *self.overlap == Overlap::Asked {
+            return self.second_started(now, pid);
+        }
         let mut step = Step::NOTHING;
         match self.state {
             State::SetupDue => {
@@ -772,6 +790,9 @@ impl Service {
         }
         if self.probe.is_asked_for() {
             return self.probe_not_started(now, why);
+        }
+        if *self.overlap == Overlap::Asked {
+            return self.second_not_started(why);
         }
         match (self.state, why) {
             (State::SetupDue, Refusal::Fork) | (State::Starting, Refusal::Fork)
@@ -839,8 +860,14 @@ impl Service {
         if self.probe.pid() == Some(dead) {
             return self.probe_ended(now, exit);
         }
+        if let Some(step) = self.beside_died(now, dead, exit) {
+            return step;
+        }
         match self.state {
             State::Up { pid, started, .. } if pid == dead => {
+                if let Some(step) = self.second_goes_on(now, dead, exit) {
+                    return step.then(self.note_death(exit));
+                }
                 let outcome = self.end_of_run(now, exit);
                 let step = outcome.map_or(Step::NOTHING, Step::from).then(self.kill_leftovers(dead, Script::Run));
                 step.then(self.note_death(exit)).then(self.run_ended(now, exit, started))
@@ -1202,7 +1229,7 @@ impl Service {
 
     fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
         (self.got_term, self.awaited, self.notified) = (false, None, Rare::default());
-        let probes = self.end_probes(now, true);
+        let probes = self.end_probes(now, true).then(self.end_second(now));
         if !(self.has_scripts() && self.inputs.scripts.finish) {
             return probes.then(self.cycle_ended(now, started, false));
         }
@@ -1244,6 +1271,9 @@ impl Service {
             return Effect::KillLate(pid, program.script()).into();
         }
         if let Some(step) = self.tick_probe(now) {
+            return step;
+        }
+        if let Some(step) = self.tick_overlap(now) {
             return step;
         }
         match self.state {
@@ -1329,6 +1359,9 @@ impl Service {
             *late = true;
             step.push(Effect::Signal(*pid, Signal::KILL, Target::Process));
         }
+        if let Some(pid) = self.beside() {
+            step.push(Effect::Signal(pid, Signal::KILL, self.reach()));
+        }
         match self.state {
             State::SettingUp { pid, .. } | State::Up { pid, .. } | State::Finishing { pid, .. } => {
                 step.push(Effect::Signal(pid, Signal::KILL, self.reach()));
@@ -1357,6 +1390,7 @@ fn asks_to_end(command: Command) -> bool {
         | Command::Continue(_)
         | Command::Signal(_)
         | Command::Reload
+        | Command::Replace
         | Command::Disable
         | Command::Enable => false,
     }

@@ -117,7 +117,7 @@ impl Programs {
         };
         match script {
             Script::Setup => of(self.setup),
-            Script::Run => self.run,
+            Script::Run | Script::Successor => self.run,
             Script::Finish(_) => of(self.finish),
             Script::Stop => of(self.stop),
             Script::Control(command) if self.hooks.contains(&command) => None,
@@ -228,6 +228,7 @@ struct World {
     held: bool,
     /// What held when `run` was started.
     readiness_of_life: Readiness,
+    readiness_of_second: Readiness,
     /// What the last event meant for others.
     outcome: Option<Outcome>,
     known: Known,
@@ -256,6 +257,7 @@ impl World {
             gate: Gate::Open,
             held: false,
             readiness_of_life: Readiness::None,
+            readiness_of_second: Readiness::None,
             outcome: None,
             known: Known {
                 want,
@@ -357,7 +359,10 @@ impl World {
     }
 
     fn death(&mut self, at: usize, exit: Exit) -> String {
-        let dead = self.living.swap_remove(at);
+        let mut dead = self.living.swap_remove(at);
+        if dead.script == Script::Run && self.second_goes_on() {
+            dead.script = Script::Successor; // the other one is `run`
+        }
         if part(dead.script) == Part::Life {
             self.known.down_since = self.now;
         }
@@ -368,7 +373,8 @@ impl World {
         if gives_up && self.rules.finish_gives_up {
             self.known.want = Want::Down;
         }
-        let leaves = self.known.kill_mode != KillMode::Process && part(dead.script) == Part::Life;
+        let leaves =
+            self.known.kill_mode != KillMode::Process && matches!(part(dead.script), Part::Life | Part::Second);
         self.known.leaves = leaves.then_some((dead.pid, dead.script));
         if dead.script == Script::Setup {
             self.learn_of_setup(exit);
@@ -390,6 +396,39 @@ impl World {
             self.left = self.unread;
         }
         self.handle(Event::Died(dead.pid, exit))
+    }
+
+    /// A second `run` lives that was not told to end, and the service is wanted.
+    fn second_goes_on(&self) -> bool {
+        let is_second = |process: &Process| process.script == Script::Successor && !process.told && !process.doomed;
+        let is_wanted = self.service.view().want != Want::Down && !self.service.view().leaving && !self.known.escalated;
+        is_wanted && self.living.iter().any(is_second)
+    }
+
+    /// It is `run` now, and the one before, if that lives, is to end.
+    fn learn_of_replacement(&mut self) {
+        let old = self.living.iter().position(|process| process.script == Script::Run);
+        let is_second = |process: &Process| process.script == Script::Successor && !process.told && !process.doomed;
+        let new = self.living.iter().position(is_second).expect("a second one lives");
+        self.living[new].script = Script::Run;
+        if let Some(old) = old {
+            (self.living[old].script, self.living[old].limit) = (Script::Successor, None);
+        }
+        let (born, now, known) = (self.living[new].born, self.now, &mut self.known);
+        self.readiness_of_life = match self.readiness_of_second {
+            Readiness::None | Readiness::Check(_) => Readiness::After(SECOND),
+            readiness => readiness,
+        };
+        (known.awaited, known.ready_since) = (old.is_none(), old.map(|_| now));
+        (known.up_since, known.life_since, known.attempted) = (born, born, Some(born));
+        (known.stop_sent, known.asked_to_end, known.signalled, known.paused) = (false, false, None, false);
+        (known.unwell, known.stopped_as_unhealthy) = (0, false);
+        (known.alive, known.reloading, known.stopping, known.more_time) = (None, false, false, Mono(0));
+    }
+
+    /// The second `run` says that it is ready.
+    fn second_is_ready(&mut self) -> String {
+        self.handle(Event::SecondReady)
     }
 
     fn learn_of_answer(&mut self, probe: &Process, exit: Exit) {
@@ -664,6 +703,9 @@ impl World {
             self.look_up();
             self.known.had_term = self.service.view().got_term;
             let step = self.service.step(self.now, event);
+            if step.outcome == Some(Outcome::Replaced) {
+                self.learn_of_replacement();
+            }
             step.effects().for_each(|effect| self.act(effect, &mut words));
             if let Some(Script::Finish(_)) = step.start {
                 let has_one = self.programs.finish != Program::Absent;
@@ -718,6 +760,9 @@ impl World {
                 let is_of_stop = signal == Signal::TERM && matches!(script, Script::Setup | Script::Run);
                 if is_of_stop && self.role == Role::Main && self.rules.leave != Leave::Wait {
                     assert_eq!(to == Target::Group, kill_mode != KillMode::Process, "whom a stop reaches");
+                }
+                if script == Script::Successor && signal == self.limits.stop_signal {
+                    self.process(pid).told = true;
                 }
                 if matches!(script, Script::Setup | Script::Run)
                     && (signal == Signal::TERM || signal == self.limits.stop_signal)
@@ -820,6 +865,12 @@ impl World {
             Script::Run => self.check_start(),
             Script::Check | Script::Health => self.check_probe(script),
             Script::Stop => assert!(self.rules.setup && self.role == Role::Main, "other tools have no stop"),
+            Script::Successor => {
+                assert!(self.rules.setup && self.role == Role::Main, "other tools have no second run");
+                let view = self.service.view();
+                assert!(view.phase == Phase::Run && !view.got_term && !self.known.stopping, "beside one that goes on");
+                self.readiness_of_second = self.readiness;
+            }
             Script::Finish(_) | Script::Control(_) => {}
         }
         let refusal = self.programs.refusal(script);
@@ -841,7 +892,7 @@ impl World {
             (Script::Setup | Script::Run, Some(Refusal::Fork)) => self.known.no_process = true,
             (Script::Health, Some(Refusal::Exec)) => self.known.unwell += 1,
             (Script::Finish(_), Some(Refusal::Fork) | None)
-            | (Script::Control(_) | Script::Stop | Script::Check | Script::Health, _) => {}
+            | (Script::Successor | Script::Control(_) | Script::Stop | Script::Check | Script::Health, _) => {}
         }
         self.known.follows_setup &= refusal.is_none();
         match refusal {
@@ -856,7 +907,7 @@ impl World {
         let pid = Pid(self.born);
         let limit = match script {
             Script::Setup => self.limits.up_limit,
-            Script::Run => None,
+            Script::Run | Script::Successor => None,
             Script::Finish(_) => self.limits.finish_limit,
             Script::Control(_) => Some(self.rules.control_limit),
             Script::Stop => self.limits.kill_after.or(Some(self.rules.control_limit)),
@@ -931,6 +982,7 @@ impl World {
             | Command::Kill(_)
             | Command::Signal(_)
             | Command::Reload
+            | Command::Replace
             | Command::Disable
             | Command::Enable => {}
         }
@@ -1078,6 +1130,7 @@ impl Process {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Part {
     Life,
+    Second,
     Hook,
     Probe,
 }
@@ -1085,6 +1138,7 @@ enum Part {
 fn part(script: Script) -> Part {
     match script {
         Script::Setup | Script::Run | Script::Finish(_) => Part::Life,
+        Script::Successor => Part::Second,
         Script::Control(_) | Script::Stop => Part::Hook,
         Script::Check | Script::Health => Part::Probe,
     }
@@ -1100,6 +1154,7 @@ fn script_word(script: Script) -> String {
     match script {
         Script::Setup => "setup".into(),
         Script::Run => "run".into(),
+        Script::Successor => "second run".into(),
         Script::Finish(exit) => format!("finish {}", exit_word(exit)),
         Script::Control(command) => format!("control/{}", command_word(command)),
         Script::Stop => "stop".into(),
@@ -1131,6 +1186,7 @@ fn command_word(command: Command) -> String {
         Command::Continue(Target::Process) => "c".into(),
         Command::Continue(Target::Group) => "C".into(),
         Command::Signal(signal) => signal_word(signal),
+        Command::Replace => "overlap".into(),
         Command::Reload => "l".into(),
         Command::Disable => "disable".into(),
         Command::Enable => "enable".into(),

@@ -90,6 +90,8 @@ pub enum Order {
     Disable,
     /// It is ready, whatever it says of that itself.
     Ready,
+    /// A second `run` starts beside the first, and takes its place when it is ready.
+    Overlap,
 }
 
 words!(
@@ -116,13 +118,14 @@ words!(
     Enable = "enable",
     Disable = "disable",
     Ready = "ready",
+    Overlap = "overlap",
 );
 
 impl Order {
     /// What it is in the bytes of `supervise/control`. The one place where this stands. Empty: there are no bytes for it.
     pub fn bytes(self) -> &'static [u8] {
         match self {
-            Order::Ready => b"",
+            Order::Ready | Order::Overlap => b"",
             Order::Up => b"u",
             Order::Down => b"d",
             Order::Once => b"o",
@@ -330,6 +333,8 @@ pub struct ServiceStatus {
     pub status_text: Option<String>,
     /// The error number that it has told by a notification.
     pub errno: Option<i32>,
+    /// A second `run`, which takes the place of the first when it is ready.
+    pub successor: Option<i32>,
 }
 
 impl ServiceStatus {
@@ -359,6 +364,7 @@ impl ServiceStatus {
             reloading: None,
             status_text: None,
             errno: None,
+            successor: None,
         }
     }
 }
@@ -514,7 +520,8 @@ record!(ServiceStatus {
     trouble,
     reloading,
     status_text,
-    errno
+    errno,
+    successor
 });
 record!(ExitRecord { code, signal, name, core });
 record!(RunRecord { pid, start, ready, end, seconds, exit, asked });
@@ -578,7 +585,7 @@ mod tests {
 
     #[test]
     fn every_order_is_understood_by_a_service() {
-        for verb in Order::ALL.into_iter().filter(|verb| *verb != Order::Ready) {
+        for verb in Order::ALL.into_iter().filter(|verb| !verb.bytes().is_empty()) {
             assert!(
                 !verb.bytes().is_empty() && verb.bytes().iter().all(|byte| !decode(*byte, Dialect::All).is_empty()),
                 "{verb}"
@@ -605,7 +612,7 @@ mod tests {
             concat!(
                 r#"{"service":{"name":"web","state":"frozen","want":"often","leaving":false,"pid":7,"since":1.5,"#,
                 r#""seconds":2.0,"ready":null,"paused":false,"enabled":true,"restarts":3,"flapping":null,"exit":null,"#,
-                r#""next":null,"health":null,"health_failures":null,"health_asked":null,"logger":false,"reason":null,"trouble":null,"reloading":null,"status_text":"at work","errno":2}}"#
+                r#""next":null,"health":null,"health_failures":null,"health_asked":null,"logger":false,"reason":null,"trouble":null,"reloading":null,"status_text":"at work","errno":2,"successor":null}}"#
             ),
             concat!(
                 r#"{"event":{"what":"renamed","time":1.5,"name":"web","old":"up","new":"frozen","want":"often","#,

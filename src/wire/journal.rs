@@ -1039,7 +1039,7 @@ mod tests {
     #[test]
     fn what_few_services_need_is_noted_where_there_is_room() {
         let words: Vec<AtomicU64> = (0..WHOLE).map(|_| AtomicU64::new(0)).collect();
-        let (none, some) = ([0; EXTRA_BODY], [1, 0, 3, 4, 5, 6, u64::MAX]);
+        let (none, some) = ([0; EXTRA_BODY], [1, 0, 3, 4, 5, 6, u64::MAX, 8, 9, 10, 11]);
         write_extra(&words, 1, some);
         assert_eq!([extra(&words, 1), extra(&words, 2), extra(&words, MOST)], [some, none, none]);
         for word in extra_words(&words, 1).expect("a place") {

@@ -35,6 +35,7 @@ mod manual;
 mod names;
 mod notify;
 mod orders;
+mod overlap;
 mod personalities;
 mod pid1;
 mod prefix;

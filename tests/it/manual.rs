@@ -383,7 +383,9 @@ fn every_verb_is_told_with_its_other_names_and_its_options() {
         for verb in *verbs {
             let mut entry = Entry { also: set(verb.also.iter().copied()), options: BTreeSet::new() };
             if ["orders", "signals"].contains(title) && verb.name != "rescan" {
-                assert_eq!(options(verb.name), of_orders, "{}", verb.name);
+                let all = options(verb.name);
+                assert!(all.is_superset(&of_orders), "{}: {all:?}", verb.name);
+                entry.options = all.difference(&of_orders).cloned().collect();
             } else if verb.info.is_some() {
                 entry.options = options(verb.name);
             } else if let Some(told) = told.get_mut(verb.name) {

@@ -17,7 +17,7 @@ use crate::svdir::{SOON, Service, SvDir, UnderTest, is_root, missing_tools, send
 use crate::verbs::{start, verb, well};
 
 /// An address of this machine that no other test uses.
-fn address() -> SocketAddr {
+pub fn address() -> SocketAddr {
     static USED: AtomicU32 = AtomicU32::new(0);
     let [_, b, c, d] = (std::process::id() * 64 + USED.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
     SocketAddr::from(([127, b.max(1), c, d], 8000))
@@ -37,7 +37,7 @@ fn server(sv: &SvDir, name: &str, sockets: &str) -> Service {
 }
 
 /// What somebody is told there.
-fn call(address: SocketAddr) -> std::io::Result<String> {
+pub fn call(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(SOON))?;
     let mut text = String::new();
@@ -99,13 +99,13 @@ fn a_socket_has_the_owner_that_its_line_names() {
 }
 
 /// Somebody who connects all the time, and what became of that.
-struct Load {
+pub struct Load {
     stop: std::sync::Arc<AtomicBool>,
     thread: thread::JoinHandle<(usize, Vec<std::io::Error>)>,
 }
 
 impl Load {
-    fn on(address: SocketAddr) -> Load {
+    pub fn on(address: SocketAddr) -> Load {
         let stop = std::sync::Arc::new(AtomicBool::new(false));
         let ends = stop.clone();
         let thread = thread::spawn(move || {
@@ -121,7 +121,7 @@ impl Load {
         Load { stop, thread }
     }
 
-    fn end(self) -> (usize, Vec<std::io::Error>) {
+    pub fn end(self) -> (usize, Vec<std::io::Error>) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("its end")
     }

@@ -4,6 +4,7 @@ use super::{Draining, Hook, HookProgram, Inputs, Limits, Role, Service, ServiceR
 use crate::machine::fields::{Place, fields};
 use crate::machine::history::History;
 use crate::machine::notify::Notified;
+use crate::machine::overlap::Overlap;
 use crate::machine::policy::{Gate, KillMode};
 use crate::machine::probe::{self, Probe};
 use crate::machine::rare::Rare;
@@ -15,7 +16,7 @@ use std::time::Duration;
 /// How many words. Some of them are free.
 pub const WORDS: usize = 15;
 /// And how many for what few services need.
-pub const EXTRA: usize = 7;
+pub const EXTRA: usize = 11;
 
 fields! {
     /// Everything about a service but its rules, its role, its last lives and what it has to look up anyhow. Instants and
@@ -165,6 +166,7 @@ impl Service {
             signalled,
             streak,
             probe: _,
+            overlap: _,
             history: _,
         } = *self;
         let mut memory = Memory {
@@ -222,9 +224,9 @@ impl Service {
 
     /// And of what few services need: zeros for the others.
     pub fn extra(&self) -> [u64; EXTRA] {
-        let (notified, probe) = (self.notified.pack(), self.probe.memory().pack());
+        let (notified, probe, overlap) = (self.notified.pack(), self.probe.memory().pack(), self.overlap.pack());
         std::array::from_fn(|at| {
-            [&notified, &probe].iter().filter_map(|words| words.get(at)).fold(0, |all, word| all | word)
+            [&notified, &probe, &overlap].iter().filter_map(|words| words.get(at)).fold(0, |all, word| all | word)
         })
     }
 
@@ -292,6 +294,7 @@ impl Service {
                 first_life: memory.first_life as u32,
             },
             probe: Rare::of(probe),
+            overlap: Rare::of(Overlap::unpack(&extra)),
             history,
         })
     }
@@ -304,13 +307,14 @@ impl Service {
         Service { state, history, ..Service::new(rules, role, want, since) }
     }
 
-    /// Its processes: that of `run` or `finish`, that of `control/X` or `stop`, and that of `check` or `health`.
+    /// Its processes: that of `run` or `finish`, that of `control/X` or `stop`, that of `check` or `health`, and the one
+    /// beside `run`.
     pub fn pids(&self) -> impl Iterator<Item = Pid> {
         let hook = match self.hook {
             Hook::Running { pid, .. } => Some(pid),
             Hook::None | Hook::Asked { .. } => None,
         };
-        self.view().pid.into_iter().chain(hook).chain(self.probe.pid())
+        self.view().pid.into_iter().chain(hook).chain(self.probe.pid()).chain(self.beside())
     }
 
     /// Whether it asked for a program, and the answer was lost with whoever was to give it.
@@ -318,6 +322,7 @@ impl Service {
         matches!(self.state, State::SetupDue | State::Starting)
             || matches!(self.hook, Hook::Asked { .. })
             || self.probe.is_asked_for()
+            || *self.overlap == Overlap::Asked
     }
 
     /// Whether `run` or `finish` was asked for, `control/X` or a probe, so that a new process can be its.
@@ -332,7 +337,7 @@ impl Service {
             step.push(Effect::Signal(pid, self.inputs.limits.stop_signal, self.reach()));
             step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
         }
-        step
+        step.then(self.stop_beside())
     }
 }
 

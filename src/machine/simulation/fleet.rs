@@ -260,7 +260,13 @@ impl Fleet {
 fn end_of_run(world: &World) -> Option<Exit> {
     world.living.iter().find_map(|process| match process.script {
         Script::Finish(exit) => Some(exit),
-        Script::Setup | Script::Run | Script::Control(_) | Script::Stop | Script::Check | Script::Health => None,
+        Script::Setup
+        | Script::Run
+        | Script::Successor
+        | Script::Control(_)
+        | Script::Stop
+        | Script::Check
+        | Script::Health => None,
     })
 }
 

@@ -6,7 +6,7 @@ use crate::machine::probe::Health;
 use crate::machine::request::ShutdownAction;
 use crate::machine::restart::{Backoff, Cause, MaxRestarts, Rules, SuccessCodes};
 use crate::machine::system::{GRACE, Order, STOP_BUDGET, System};
-use crate::machine::{ServiceState, Step};
+use crate::machine::{ServiceState, Step, Unreplaced};
 
 const TERMINATED: Exit = Exit::Signal { signal: Signal::TERM, core: false };
 const KILLED: Exit = Exit::Signal { signal: Signal::KILL, core: false };
@@ -2420,4 +2420,108 @@ fn who_has_waited_for_others_may_be_skipped_then_and_who_is_skipped_waits_for_no
     assert_eq!((world.handle(Event::Tick).as_str(), world.service.state()), ("", ServiceState::Skipped));
     world.gate = Gate::Waiting;
     assert_eq!((world.handle(Event::Tick).as_str(), world.service.state()), ("", ServiceState::Skipped));
+}
+
+/// `run` is ready, and a second one lives beside it.
+fn overlapping(readiness: Readiness) -> World {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
+    world.readiness = readiness;
+    assert_eq!(world.begin(), "run");
+    if world.known.awaited {
+        world.says_that_it_is_ready();
+    }
+    world.pass(10 * SECOND);
+    assert_eq!(world.order(Command::Replace), "second run");
+    world
+}
+
+fn second(world: &World) -> usize {
+    world.living.iter().position(|process| process.script == Script::Successor).expect("a second process")
+}
+
+#[test]
+fn a_second_run_takes_the_place_of_the_first_when_it_is_ready_and_the_first_is_told_to_end() {
+    let mut world = overlapping(Readiness::Notify);
+    let old = world.service.view().pid;
+    assert_eq!((world.service.view().is_ready, world.service.is_being_replaced()), (true, true));
+    assert_eq!(world.second_is_ready(), "TERM second run, CONT second run");
+    assert_eq!(world.outcome, Some(Outcome::Replaced));
+    assert_ne!(world.service.view().pid, old);
+    assert!(world.service.view().is_ready && world.service.beside() == old);
+    assert_eq!(world.death(second(&world), Exit::Signal { signal: Signal::TERM, core: false }), "");
+    let ends: Vec<_> = world.service.history().lives().iter().map(|life| life.end.map(|end| end.asked)).collect();
+    assert_eq!((ends, world.service.beside()), (vec![Some(true), None], None));
+    assert_eq!(world.ends(Exit::Code(1)), "finish 1", "it is a run as any other");
+}
+
+#[test]
+fn what_does_not_tell_whether_it_is_ready_has_to_live_for_a_second() {
+    let mut world = overlapping(Readiness::None);
+    assert_eq!(world.second_is_ready(), "TERM second run, CONT second run", "but may be said to be");
+    let mut world = overlapping(Readiness::None);
+    assert_eq!(world.wait(SECOND), "TERM second run, CONT second run");
+}
+
+#[test]
+fn a_second_run_that_fails_or_is_late_leaves_the_first_alone() {
+    let mut world = overlapping(Readiness::Notify);
+    world.limit(Limits { kill_after: Some(5 * SECOND), ..Limits::of(&ServiceRules::ONIT) });
+    let old = world.service.view();
+    assert_eq!(world.death(second(&world), Exit::Code(3)), "");
+    assert_eq!(world.outcome, Some(Outcome::NotReplaced(Unreplaced::Ended(Exit::Code(3)))));
+    assert_eq!((world.service.view(), world.service.history().restarts()), (old, 0));
+    assert_eq!(world.order(Command::Replace), "second run", "once more");
+    assert_eq!(world.wait(60 * SECOND), "TERM second run, CONT second run");
+    assert_eq!(world.outcome, Some(Outcome::NotReplaced(Unreplaced::Late)));
+    assert_eq!(world.second_is_ready(), "", "too late");
+    assert_eq!(world.order(Command::Replace), "", "one after the other");
+    assert_eq!(world.wait(5 * SECOND), "kill late second run");
+    assert_eq!(world.death(second(&world), Exit::Signal { signal: Signal::KILL, core: false }), "");
+    assert_eq!((world.service.view(), world.service.history().restarts()), (old, 0));
+    world.programs.run = Some(Refusal::Exec);
+    assert_eq!(world.order(Command::Replace), "no second run: Exec");
+    assert_eq!(world.service.view(), old);
+}
+
+#[test]
+fn if_the_first_ends_the_second_goes_on_ready_or_not() {
+    let mut world = overlapping(Readiness::Notify);
+    assert_eq!(world.order(Command::Term), "TERM run");
+    assert_eq!(world.ends(Exit::Code(0)), "", "no finish: it has not ended");
+    assert_eq!((world.outcome, world.service.state()), (Some(Outcome::Replaced), ServiceState::Starting));
+    world.says_that_it_is_ready();
+    assert_eq!(world.service.state(), ServiceState::Up);
+}
+
+#[test]
+fn an_order_to_stop_ends_both_and_patience_is_over_for_both() {
+    let mut world = overlapping(Readiness::Notify);
+    assert_eq!(world.order(Command::Down), "TERM run, CONT run, TERM second run, CONT second run");
+    assert_eq!(world.ends(Exit::Code(0)), "finish 0");
+    assert_eq!(world.ends(Exit::Code(0)), "");
+    assert_eq!(world.death(second(&world), Exit::Code(0)), "");
+    assert_eq!(world.service.state(), ServiceState::Down);
+    let mut world = overlapping(Readiness::Notify);
+    let words = world.escalate();
+    assert!(words.contains("KILL second run") && words.contains("KILL run"), "{words}");
+    world.ends(Exit::Signal { signal: Signal::KILL, core: false });
+    assert!(!world.service.is_gone(), "one of both lives");
+    world.death(second(&world), Exit::Signal { signal: Signal::KILL, core: false });
+    assert!(world.service.is_gone());
+}
+
+#[test]
+fn why_a_second_run_is_not_started_is_told() {
+    let why = |world: &World| world.service.why_not_replaced().unwrap_or_default();
+    let mut world = World::up(&ServiceRules::RUNSV);
+    assert!(why(&world).contains("none whose run") && world.order(Command::Replace).is_empty());
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up);
+    assert!(why(&world).contains("does not run") && world.order(Command::Replace).is_empty());
+    world.readiness = Readiness::Check(None);
+    world.begin();
+    assert!(why(&world).contains("check cannot tell"));
+    assert!(why(&overlapping(Readiness::Notify)).contains("is starting beside it"));
+    let mut world = overlapping(Readiness::Notify);
+    world.second_is_ready();
+    assert!(why(&world).contains("the one before has not ended"));
 }

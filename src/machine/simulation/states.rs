@@ -107,7 +107,7 @@ fn abstracted(world: &World) -> String {
         };
     }
     let last = world.service.history().last_end().map(|end| (end.asked, end.is_success, end.over));
-    let [probe, .., said, alive_until, _] = world.service.extra();
+    let [probe, _, _, _, said, alive_until, ..] = world.service.extra();
     let silent = if alive_until > world.now.0 + 1 { 2 } else { alive_until.min(1) };
     let ends = world.service.history().lives().len().min(3);
     let probe = probe >> 32 & 0xffff; // all but its process, and how often it has failed

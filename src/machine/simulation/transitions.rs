@@ -213,6 +213,7 @@ fn events(row: &Row) -> Vec<Happening> {
             let program = match process.script {
                 Script::Setup => "setup",
                 Script::Run => "run",
+                Script::Successor => "second run",
                 Script::Finish(_) => "finish",
                 Script::Control(_) => "hook",
                 Script::Stop => "stop",
@@ -283,6 +284,8 @@ fn outcome_word(outcome: Outcome) -> String {
         Outcome::Done => "done".into(),
         Outcome::GaveUp(exit, _) => format!("gave up after {}", exit_word(exit)),
         Outcome::EssentialEnded(exit) => format!("essential ended {}", exit_word(exit)),
+        Outcome::Replaced => "replaced".into(),
+        Outcome::NotReplaced(why) => format!("not replaced: {why:?}"),
     }
 }
 

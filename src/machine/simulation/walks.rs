@@ -29,6 +29,8 @@ enum Happening {
     Ready,
     Says(Notification),
     Succeeded,
+    /// A second `run` says that it is ready.
+    SecondReady,
 }
 
 pub(super) fn settings() -> ProptestConfig {
@@ -93,7 +95,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 fn happenings() -> impl Strategy<Value = Happening> {
     prop_oneof![
         30 => select(COMMANDS.to_vec()).prop_map(Happening::Order),
-        30 => (0usize..3, exits()).prop_map(|(which, exit)| Happening::Death(which, exit)),
+        30 => (0usize..4, exits()).prop_map(|(which, exit)| Happening::Death(which, exit)),
         25 => Just(Happening::Due),
         15 => spans().prop_map(Happening::Pass),
         10 => programs().prop_map(Happening::Programs),
@@ -103,6 +105,8 @@ fn happenings() -> impl Strategy<Value = Happening> {
         10 => Just(Happening::Ready),
         10 => notifications().prop_map(Happening::Says),
         5 => Just(Happening::Succeeded),
+        8 => Just(Happening::Order(Command::Replace)),
+        8 => Just(Happening::SecondReady),
     ]
 }
 
@@ -228,6 +232,7 @@ impl World {
             Happening::Ready => drop(self.says_that_it_is_ready()),
             Happening::Says(said) => drop(self.says(said)),
             Happening::Succeeded => drop(self.is_succeeded()),
+            Happening::SecondReady => drop(self.second_is_ready()),
         }
         self.ticks();
     }
