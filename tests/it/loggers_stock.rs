@@ -526,6 +526,25 @@ fn a_named_file_is_opened_anew_when_it_was_moved() {
     assert_eq!(text(&sv.root().join("moved1")), "1\n");
 }
 
+/// The kernel ends a write(2) of a process that is killed at any byte.
+#[test]
+fn what_a_killed_logger_has_left_of_a_line_is_not_merged_with_the_next_one() {
+    let sv = SvDir::new();
+    let log = sv.root().join("log");
+    fs::write(&log, "whole\nthe begi").expect("written");
+    let mut logger = start(&sv, &["logger", "--file", "log"]);
+    logger.write(b"next\n");
+    wait_for("the next line", SOON, || (text(&log) == "whole\nthe begi\nnext\n").then_some(()));
+    // But a line that this one has begun goes on, whatever is opened anew.
+    let begun = "x".repeat(2000);
+    logger.write(begun.as_bytes());
+    wait_for("its beginning", SOON, || text(&log).ends_with(&begun).then_some(()));
+    logger.signal(Signal::SIGHUP);
+    logger.write(b"end\n");
+    assert_eq!(logger.end(), Some(0));
+    assert!(text(&log).ends_with(&format!("\nnext\n{begun}end\n")), "{}", text(&log));
+}
+
 #[test]
 fn closed_files_are_numbered_compressed_and_whole() {
     if let Some(why) = missing_tools(&["gzip", "seq"]) {
