@@ -162,6 +162,15 @@ impl Cyclog {
         }
     }
 
+    /// Ends the line.
+    pub fn put_newline(&mut self) {
+        if self.buffered == BUFFER {
+            self.end_chunk();
+        }
+        self.current.waiting.push(b'\n');
+        self.buffered += usize::from(self.owner == Owner::Multilog);
+    }
+
     /// The real multilog would write now what is in its buffer.
     pub fn end_chunk(&mut self) {
         if self.buffered > 0 {
