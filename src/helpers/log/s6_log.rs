@@ -67,6 +67,8 @@ fn fatal(why: &[u8], code: i32) -> i32 {
 struct Settings {
     /// TERM changes nothing.
     is_protected: bool,
+    /// Nothing is read while a processor runs.
+    blocks: bool,
     verbosity: u32,
     /// A longer line gets a newline; 0: none.
     limit: usize,
@@ -76,19 +78,20 @@ struct Settings {
 
 /// The options, and the script. `None` for a wrong use.
 fn read(args: &[OsString]) -> Option<(Settings, &[OsString])> {
-    let mut settings = Settings { is_protected: false, verbosity: 1, limit: 0, ready: None };
+    let mut settings = Settings { is_protected: false, blocks: false, verbosity: 1, limit: 0, ready: None };
     let mut options = Options::new(b"", b"qvbptel:d:", args).of_s6();
     for option in options.by_ref() {
         match option.ok()? {
             (b'q', _) => settings.verbosity = settings.verbosity.saturating_sub(1),
             (b'v', _) => settings.verbosity += 1,
             (b'p', _) => settings.is_protected = true,
+            (b'b', _) => settings.blocks = true,
             (b'l', value) => {
                 let limit = usize::try_from(number(value)).ok().filter(|_| value.iter().all(u8::is_ascii_digit))?;
                 settings.limit = if limit == 0 { 0 } else { limit.max(SHORTEST) };
             }
             (b'd', value) => settings.ready = Some(i32::try_from(number(value)).ok().filter(|number| *number > 2)?),
-            _ => {} // -b: nothing is read before what was read is written, always; -t and -e are history
+            _ => {} // -t and -e are history
         }
     }
     (!options.rest().is_empty()).then(|| (settings, options.rest()))
@@ -158,13 +161,14 @@ impl Logger {
     fn open(settings: Settings, script: &S6Log, blocks: Vec<Block>) -> Result<Logger, Vec<u8>> {
         let home = home().map_err(|errno| [b"unable to open current directory: ", print::why(errno)].concat())?;
         let directories = script.directories().map(|spec| Cyclog::open(Owner::S6Log, spec.clone(), home.clone()));
-        let directories = directories.collect::<Result<_, _>>()?;
+        let mut directories: Vec<Cyclog> = directories.collect::<Result<_, _>>()?;
+        directories.iter_mut().for_each(|directory| directory.reads_on = !settings.blocks);
         let (output, errors, statuses, line) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let to = Places { directories, output, errors, statuses, is_output: false };
         let has_expressions = script.blocks.iter().any(|block| !block.selections.is_empty());
         let writers = Writers { settings, blocks, to, line, has_expressions, length: 0 };
         let limit = if writers.settings.limit == 0 { LINE } else { writers.settings.limit.min(LINE) };
-        Ok(Logger { cutter: Cutter::new(limit), writers })
+        Ok(Logger { cutter: Cutter::new(limit).and_at_nul(), writers })
     }
 }
 
@@ -197,7 +201,10 @@ impl Program for Logger {
             waiter.insist(line, PAUSE, || replace(path, content))?;
             statuses.pop();
         }
-        directories.iter_mut().try_for_each(|directory| flush(directory, waiter))
+        directories.iter_mut().try_for_each(|directory| match flush(directory, waiter) {
+            Err(Stop::Busy) if waiter.reads_on() => Ok(()),
+            result => result,
+        })
     }
 
     fn waiting(&mut self) -> Vec<(usize, Vec<u8>)> {
