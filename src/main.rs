@@ -7,12 +7,27 @@ use onit::cli::{power, table};
 use onit::cli::{sv, svc, svok, svstat};
 use onit::init::{boot, entry, entrypoint, idle};
 use onit::{exit, sys::say::say};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 fn main() {
-    let args: Vec<OsString> = std::env::args_os().collect();
+    let args = as_interpreter(std::env::args_os().collect());
     std::process::exit(boot::stay_if_machine(dispatch(&args)));
+}
+
+/// The words of a script that begins with `#!/bin/onit exec --user web -- /bin/httpd`: the kernel gives those behind onit
+/// as one, and then the script's path, which nobody needs. What the script was given follows.
+fn as_interpreter(args: Vec<OsString>) -> Vec<OsString> {
+    let [name, line, _script, given @ ..] = args.as_slice() else { return args };
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let is_line = line.as_bytes().iter().any(is_blank) && !line.as_bytes().starts_with(b"-");
+    if !is_line || Path::new(name).file_name() != Some(OsStr::new("onit")) || std::process::id() == 1 {
+        return args;
+    }
+    let words = line.as_bytes().split(is_blank).filter(|word| !word.is_empty());
+    let words = words.map(|word| OsStr::from_bytes(word).to_owned());
+    [name.clone()].into_iter().chain(words).chain(given.iter().cloned()).collect()
 }
 
 fn dispatch(args: &[OsString]) -> i32 {

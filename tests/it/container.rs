@@ -58,8 +58,18 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// An empty root with busybox and onit; runs `onit` as root with the capabilities that Docker gives.
+    /// A root with busybox and onit; runs `onit` as root with the capabilities that Docker gives.
     pub fn new() -> Self {
+        let bundle = Self::without_shell();
+        let bundle = bundle.program_from(&find_in_path("busybox").expect("busybox is installed"), "/bin/busybox");
+        for applet in applets() {
+            symlink("busybox", bundle.root().join("bin").join(applet)).expect("symlink");
+        }
+        bundle
+    }
+
+    /// The same with onit alone.
+    pub fn without_shell() -> Self {
         adopt_orphans();
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory");
         let bundle = Self {
@@ -77,10 +87,6 @@ impl Bundle {
             started: AtomicU32::new(0),
         };
         let bundle = bundle.dir("/", 0o755).dir("/bin", 0o755).dir("/proc", 0o755).dir("/dev", 0o755);
-        let bundle = bundle.program_from(&find_in_path("busybox").expect("busybox is installed"), "/bin/busybox");
-        for applet in applets() {
-            symlink("busybox", bundle.root().join("bin").join(applet)).expect("symlink");
-        }
         bundle.program_from(onit(), "/bin/onit")
     }
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::container::{self, Bundle, Container, why_no_containers};
-use crate::svdir::{Ending, Output, SOON, missing_tools, onit, output, skip};
+use crate::proc;
+use crate::svdir::{Ending, Output, SOON, find_in_path, missing_tools, onit, output, skip};
 
 /// What Docker sets.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -193,6 +194,85 @@ fn the_pod_and_the_compose_file_of_the_examples_run_that_image_without_any_privi
         container.kill("TERM");
         assert_eq!(container.wait_end(SOON), Ending::Code(0), "{}", container.stderr());
     }
+}
+
+/// An image of onit and two static programs: one that serves, one that says what it is given. No shell, no `/etc`.
+fn without_shell(web_run: &str) -> Bundle {
+    let busybox = find_in_path("busybox").expect("busybox is installed");
+    let bundle = Bundle::without_shell().args(["/bin/onit", "run", "/sv"]).dir("/tmp", 0o1777).dir("/run", 0o1777);
+    let bundle = bundle.program_from(&busybox, "/bin/httpd").program_from(&busybox, "/bin/echo");
+    let files = [
+        ("/sv/web/run", web_run),
+        ("/sv/web/check", "#!/bin/onit probe http http://127.0.0.1:8080/\n"),
+        ("/sv/web/finish", "#!/bin/onit exec -- /bin/echo web has ended:\n"),
+        ("/sv/job/setup", "#!/bin/onit exec --cd / -- /bin/echo set up\n"),
+        ("/sv/timer/run", "#!/bin/onit every -q --now 1s -- /bin/echo tick\n"),
+        ("/sv/timer/log/run", "#!/bin/onit logger --timestamp iso --dir /run/log\n"),
+        ("/sv/old/run", "#!/bin/onit chpst -o 66 /bin/onit every -q --now 1h -- /bin/echo old\n"),
+        ("/sv/old/log/run", "#!/bin/onit svlogd -tt /tmp\n"),
+        ("/sv/hooks/run", "#!/bin/onit  hooks\t--dir /hooks --pause 0s \n"),
+        ("/hooks/tell", "#!/bin/onit exec -- /bin/echo hook:\n"),
+    ];
+    let bundle = files.into_iter().fold(bundle, |bundle, (path, text)| bundle.file(path, text, 0o755));
+    let bundle = bundle.file("/sv/web/readiness", "check\n", 0o644).file("/www/index.html", "<h1>It runs.</h1>", 0o644);
+    bundle.mount_tmpfs("/run", "mode=1777").mount_tmpfs("/tmp", "mode=1777")
+}
+
+/// Everything works there: probes, readiness, logs, timers, hooks, setup, finish, orders.
+fn works(container: &Container) {
+    for words in
+        [vec!["ip", "link", "set", "lo", "up"], vec!["ip", "addr", "add", &format!("{ADDRESS}/32"), "dev", "lo"]]
+    {
+        assert_eq!(in_network_of(container, &words).code, 0, "{words:?}");
+    }
+    let onit = |words: &[&str]| container.exec(["/bin/onit"].iter().chain(words).copied());
+    let ready = onit(&["wait", "-t", "60", "ready", "web"]);
+    assert_eq!(ready.code, 0, "{ready:?} {}", container.stderr());
+    let has = |text: &'static str| container.wait_for(text, SOON, || container.stdout().contains(text).then_some(()));
+    has("set up\n");
+    for (log, line) in [("/run/log/current", "Z tick\n"), ("/tmp/current", " old\n")] {
+        container.wait_for("a line in the log", SOON, || container.text(log).ends_with(line).then_some(()));
+    }
+    let health = onit(&["health"]);
+    assert_eq!(health.code, 0, "{health:?}");
+    assert_eq!(onit(&["restart", "web"]).code, 0);
+    has("web has ended: -1 15\n");
+    has("hook: ");
+    container.kill("TERM");
+    assert_eq!(container.wait_end(SOON), Ending::Code(0), "{}", container.stderr());
+    assert_eq!(container.stderr(), "");
+}
+
+/// The number in front of which this word stands in a file of /proc.
+fn number_behind(path: String, word: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(word))?.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn an_image_of_onit_and_static_programs_needs_no_shell_as_root() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let run = "#!/bin/onit exec --user 1000:1000 --limit nofile=77 --no-new-privs -- /bin/httpd -f -p 8080 -h /www\n";
+    let bundle = without_shell(run);
+    let container = bundle.start();
+    let web = container.wait_for("the server", SOON, || {
+        proc::children(container.pid()).into_iter().find(|pid| proc::command_line(*pid).starts_with("/bin/httpd"))
+    });
+    assert_eq!(number_behind(format!("/proc/{web}/status"), "Uid:"), Some(1000));
+    assert_eq!(number_behind(format!("/proc/{web}/limits"), "Max open files"), Some(77));
+    works(&container);
+}
+
+#[test]
+fn an_image_of_onit_and_static_programs_needs_no_shell_as_any_user_and_read_only() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let run = "#!/bin/onit exec --limit nofile=77 --umask 077 -- /bin/httpd -f -p 8080 -h /www\n";
+    let bundle = without_shell(run).uid(12345).read_only().no_capabilities().no_new_privileges();
+    works(&bundle.start());
 }
 
 #[test]

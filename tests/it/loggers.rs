@@ -1,12 +1,17 @@
 //! A logger reads from a pipe that onit holds: either end may die as often as it likes, and what was written is read.
 
+use std::collections::VecDeque;
+use std::fs;
 use std::time::Duration;
 
 use nix::libc;
 use nix::sys::signal::Signal;
 
+use crate::differential::rng::Rng;
 use crate::proc;
-use crate::svdir::{Ending, SOON, Service, ServiceBuilder, SvDir, UnderTest, missing_tools, send, skip, wait_for};
+use crate::svdir::{
+    Ending, SOON, Service, ServiceBuilder, SvDir, UnderTest, missing_tools, onit, send, skip, wait_for,
+};
 
 /// Writes numbered lines without end. It counts in a file after each line, so that a life begins where the one before was
 /// killed: a line may come twice, but none is left out.
@@ -259,4 +264,208 @@ fn a_logger_is_stopped_with_its_own_signal() {
     logger.order(b"d");
     logger.wait_down();
     assert_eq!(logger.text("said"), "up\nquit\n");
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Our own loggers, which read before they write: what KILL costs is counted
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// So much does a logger read at a time; what it has read and not yet written is what a KILL can take away.
+const READ: usize = 65_536;
+
+/// Each with its words; the log is in `main/` of the service. Files are closed at 30,000 bytes, and all are kept.
+const OURS: [(&str, &[&str]); 5] = [
+    ("svlogd", &["svlogd", "../main"]),
+    ("multilog", &["multilog", "s30000", "n100000", "../main"]),
+    ("s6-log", &["s6-log", "s30000", "n100000", "../main"]),
+    ("logger --dir", &["logger", "--dir", "../main"]),
+    ("logger --file", &["logger", "--file", "../main/current", "--size", "0"]),
+];
+
+/// Writes the number of its life and that of the line, as fast as it can, and counts what it has written in a file of
+/// that life. So no line comes twice, and only the last one of a life may or may not have been written.
+const LIVES: &str = r#"#!/usr/bin/perl
+open(my $lives, '>>', 'lives') or die; syswrite($lives, 'x'); my $life = -s 'lives';
+open(my $count, '>', "count.$life") or die;
+for (my $n = 0;; $n++) {
+    syswrite(STDOUT, "$life $n " . 'x' x ($n % 80) . "\n") or die;
+    sysseek($count, 0, 0); syswrite($count, sprintf('%012d', $n + 1));
+}
+"#;
+
+/// Notes how long the log is, then becomes the logger. A file has two names for a moment when it gets another one.
+fn noting(words: &[&str]) -> String {
+    let words = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ");
+    format!(
+        r#"#!/usr/bin/perl
+my (%seen, $size);
+for (glob('../main/@*'), '../main/previous', '../main/current') {{
+    my @found = stat($_) or next;
+    $size += $found[7] unless $seen{{$found[1]}}++;
+}}
+open(my $starts, '>>', '../starts') or die; syswrite($starts, ($size + 0) . "\n");
+exec '{}', {words};
+"#,
+        onit().display()
+    )
+}
+
+/// The line, and whether it has been written for sure.
+type Line = (String, bool);
+
+/// All lines that the service has written, in their order.
+fn written(service: &Service) -> VecDeque<Line> {
+    let mut lines = VecDeque::new();
+    for life in 1..=service.text("lives").len() {
+        let count: usize = service.text(&format!("count.{life}")).parse().unwrap_or(0);
+        lines.extend((0..=count).map(|n| (format!("{life} {n} {}\n", "x".repeat(n % 80)), n < count)));
+    }
+    lines
+}
+
+/// The log, oldest file first.
+fn logged(service: &Service) -> String {
+    let entries = fs::read_dir(service.path().join("main")).expect("a log").flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = entries
+        .filter(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy();
+            name.starts_with('@') || name == "current"
+        })
+        .collect();
+    files.sort();
+    files.iter().map(|file| fs::read_to_string(file).expect("a file of lines")).collect()
+}
+
+/// What KILL has cost.
+#[derive(Default, Debug)]
+struct Cost {
+    /// So often something is missing,
+    gaps: usize,
+    /// so much at most,
+    largest: usize,
+    /// and so often the beginning of it is there.
+    torn: usize,
+}
+
+/// What one life of a logger has left follows what is there; `lines` become those that are still to come. Only at its
+/// beginning may something be missing, which the one before had read; and only there may be what that one has left of
+/// a line.
+#[track_caller]
+fn follow(left: &str, torn: &str, lines: &mut VecDeque<Line>, cost: &mut Cost) {
+    let Some(end) = left.find('\n') else { return };
+    let first = &left[..=end];
+    let mut gap = 0;
+    while lines.front().unwrap_or_else(|| panic!("never written, or twice in the log: {first:?}")).0 != first {
+        let (line, is_sure) = lines.pop_front().expect("it was looked at");
+        assert!(gap > 0 || !is_sure || line.starts_with(torn), "what is left of a line is of another one: {torn:?}");
+        gap += if is_sure { line.len() } else { 0 };
+    }
+    cost.gaps += usize::from(gap > 0);
+    cost.torn += usize::from(!torn.is_empty());
+    cost.largest = cost.largest.max(gap);
+    for line in left.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        while lines.front().is_some_and(|(next, is_sure)| next != line && !is_sure) {
+            lines.pop_front();
+        }
+        assert_eq!(lines.pop_front().map(|(next, _)| next).as_deref(), Some(line), "the next line");
+    }
+}
+
+/// Compares the log with what was written, life by life of the logger.
+#[track_caller]
+fn count_cost(service: &Service) -> Cost {
+    let (mut lines, log) = (written(service), logged(service));
+    let mut starts: Vec<usize> = service.text("starts").lines().map(|line| line.parse().expect("a number")).collect();
+    starts.push(log.len());
+    let (mut cost, mut torn) = (Cost::default(), "");
+    for life in starts.windows(2) {
+        let mut left = &log[life[0]..life[1]];
+        if !torn.is_empty() {
+            left = left.strip_prefix('\n').unwrap_or(left); // in a file that goes on, it ends what is left of a line
+        }
+        follow(left, torn, &mut lines, &mut cost);
+        if !left.is_empty() {
+            torn = &left[left.rfind('\n').map_or(0, |end| end + 1)..];
+        }
+    }
+    lines.retain(|(_, is_sure)| *is_sure);
+    assert_eq!((torn, lines.len()), ("", 0), "at the end: {:?}", lines.front());
+    cost
+}
+
+/// How much is in the log.
+fn size(service: &Service) -> u64 {
+    let entries = fs::read_dir(service.path().join("main")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
+}
+
+/// Kills both ends in any order so many times, at any moment, and counts what it has cost.
+#[track_caller]
+fn kill_both_ends(name: &str, words: &[&str], kills: usize, rng: &mut Rng) -> Cost {
+    let sv = SvDir::new();
+    let web = sv.service("web").exec("run", LIVES).exec("log/run", &noting(words));
+    let web = web.file("main/config", "s30000\nn0\n").create_atomically();
+    let onit = sv.start(UnderTest::Onit);
+    let (logger, mut killed) = (web.logger(), 0);
+    let wait_more = |more: u64| {
+        let before = size(&web);
+        onit.wait_for("more in the log", SOON, || (size(&web) > before + more).then_some(()));
+    };
+    for round in 0..kills {
+        wait_more(rng.below(40_000));
+        let victims: &[&Service] = match round % 5 {
+            0 => &[&web],
+            1 | 2 => &[&logger],
+            3 => &[&web, &logger],
+            _ => &[&logger, &web],
+        };
+        let pids: Vec<_> = victims.iter().map(|service| (*service, service.wait_up())).collect();
+        if round % 10 == 2 {
+            fill_pipe(web.wait_up(), pids[0].1);
+        }
+        pids.iter().for_each(|(_, pid)| send(*pid, Signal::SIGKILL));
+        killed += pids.iter().filter(|(service, _)| service.name() == "log").count();
+        for (service, pid) in pids {
+            onit.wait_for("the death", SOON, || (service.status()?.pid() != Some(pid)).then_some(()));
+            service.order(b"u"); // at once, without the pause
+            service.wait_other(pid);
+        }
+    }
+    wait_more(0);
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    let cost = count_cost(&web);
+    assert!(cost.gaps <= killed && cost.largest <= READ, "{name}, logger killed {killed} times: {cost:?}");
+    println!("{name}, logger killed {killed} times: {cost:?}");
+    cost
+}
+
+/// Lets the logger go on when there is as much to read as there can be: the service waits for room.
+fn fill_pipe(service: u32, logger: u32) {
+    send(logger, Signal::SIGSTOP);
+    let waits = || proc::Glimpse::of(service).is_some_and(|seen| seen.state == 'S');
+    let writes = || proc::syscall(service) == Some(libc::SYS_write);
+    wait_for("a full pipe", SOON, || (waits() && writes()).then_some(()));
+    send(logger, Signal::SIGCONT);
+}
+
+#[test]
+fn a_killed_logger_costs_what_it_had_read_and_no_line_comes_twice_or_is_merged() {
+    if let Some(why) = missing_tools(&["perl"]) {
+        skip!("{why}");
+    }
+    for (name, words) in OURS {
+        kill_both_ends(name, words, 30, &mut Rng::new(1));
+    }
+}
+
+mod soak {
+    use super::*;
+
+    #[test]
+    fn a_logger_that_is_killed_a_thousand_times_costs_what_it_had_read() {
+        for (name, words) in OURS {
+            kill_both_ends(name, words, 1000, &mut Rng::new(2));
+        }
+    }
 }

@@ -28,6 +28,7 @@ mod instances;
 mod isolation;
 mod json_lines;
 mod loggers;
+mod loggers_hostile;
 mod loggers_stock;
 mod logs;
 mod machine;

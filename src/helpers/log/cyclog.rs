@@ -4,8 +4,8 @@
 //! Source: multilog(8), `multilog.c` of daemontools 0.76, and what the real multilog and s6-log left behind.
 
 use super::current::{
-    COMPLETE, COMPLETE_BIT, CURRENT, Current, INCOMPLETE, Rotating, append, closed_files, fresh_name, set_mode,
-    set_open_mode, truncate,
+    COMPLETE, COMPLETE_BIT, CURRENT, Current, HIGH_WATER, INCOMPLETE, Rotating, append, closed_files, fresh_name,
+    set_mode, set_open_mode, truncate,
 };
 use super::processor::{self, NEW_STATE, STATE, Shell};
 use super::rotation::Rule;
@@ -71,6 +71,8 @@ pub struct Cyclog {
     stage: Stage,
     /// As much is in the buffer of the real multilog.
     buffered: usize,
+    /// While a processor runs more is read, as much as memory is to hold.
+    pub reads_on: bool,
     /// Whether the line that is read goes here.
     pub is_selected: bool,
 }
@@ -112,8 +114,8 @@ impl Cyclog {
         };
         let (waiting, chunks) = (Vec::new(), Vec::new());
         let current = Current { file, size: size.unwrap_or(0), waiting, chunks, rule, is_full: false };
-        let (stage, buffered, is_selected) = (Stage::Idle, 0, false);
-        Ok(Cyclog { owner, spec, dir, home, _lock: lock, current, stage, buffered, is_selected })
+        let (stage, buffered, reads_on, is_selected) = (Stage::Idle, 0, false, false);
+        Ok(Cyclog { owner, spec, dir, home, _lock: lock, current, stage, buffered, reads_on, is_selected })
     }
 
     /// Its name, as it was given.
@@ -160,6 +162,15 @@ impl Cyclog {
             self.buffered += part.len();
             rest = behind;
         }
+    }
+
+    /// Ends the line.
+    pub fn put_newline(&mut self) {
+        if self.buffered == BUFFER {
+            self.end_chunk();
+        }
+        self.current.waiting.push(b'\n');
+        self.buffered += usize::from(self.owner == Owner::Multilog);
     }
 
     /// The real multilog would write now what is in its buffer.
@@ -240,6 +251,7 @@ impl Cyclog {
                 continue;
             };
             match waiter.end_of(pid) {
+                None if self.reads_on && waiter.reads_on() && self.waiting() < HIGH_WATER => return Err(Stop::Busy),
                 None => waiter.pause(Duration::from_secs(1))?,
                 Some(Exit::Code(0)) => self.stage = Stage::Processed,
                 Some(exit) => {

@@ -107,11 +107,12 @@ fn on_signals(program: &mut impl Program, waiter: &mut Waiter) -> Result<bool, i
 /// Writes all there is, waits for the processors, and closes everything. Returns the exit code.
 fn end(program: &mut impl Program, waiter: &mut Waiter) -> i32 {
     program.finish_line();
+    waiter.finish();
     loop {
         match program.flush(waiter) {
             Ok(()) => break,
             Err(Stop::GiveUp) => return lost(program),
-            Err(Stop::Signal) => {
+            Err(Stop::Signal | Stop::Busy) => {
                 if let Err(code) = on_signals(program, waiter) {
                     return code;
                 }

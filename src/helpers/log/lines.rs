@@ -1,7 +1,7 @@
 //! Cuts what is read into lines, as they come: nothing of a line is kept but its first bytes, which decide what becomes
 //! of it.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use std::time::Duration;
 
 /// Takes lines.
@@ -28,6 +28,8 @@ enum State {
 pub struct Cutter {
     /// So many bytes decide.
     limit: usize,
+    /// A NUL ends a line as well.
+    at_nul: bool,
     held: Vec<u8>,
     began: Duration,
     state: State,
@@ -36,7 +38,16 @@ pub struct Cutter {
 impl Cutter {
     /// The first `limit` bytes of a line decide what becomes of it. At least 1.
     pub fn new(limit: usize) -> Cutter {
-        Cutter { limit: limit.max(1), held: Vec::new(), began: Duration::ZERO, state: State::Head }
+        Cutter { limit: limit.max(1), at_nul: false, held: Vec::new(), began: Duration::ZERO, state: State::Head }
+    }
+
+    /// A NUL ends a line as well.
+    pub fn and_at_nul(self) -> Cutter {
+        Cutter { at_nul: true, ..self }
+    }
+
+    fn end_in(&self, bytes: &[u8]) -> Option<usize> {
+        if self.at_nul { memchr2(b'\n', 0, bytes) } else { memchr(b'\n', bytes) }
     }
 
     /// Takes what was read when the wall clock showed `now`.
@@ -69,7 +80,7 @@ impl Cutter {
 
     fn whole_lines<'a>(&mut self, read: &'a [u8], now: Duration, sink: &mut impl Sink) -> &'a [u8] {
         let mut rest = read;
-        while let Some(end) = memchr(b'\n', rest.get(..=self.limit).unwrap_or(rest)).filter(|end| *end < self.limit) {
+        while let Some(end) = self.end_in(rest.get(..=self.limit).unwrap_or(rest)).filter(|end| *end < self.limit) {
             let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             sink.begin(line, now);
             sink.end();
@@ -92,7 +103,7 @@ impl Cutter {
     fn complete<'a>(&mut self, read: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
         let room = self.limit.saturating_sub(self.held.len());
         let (part, behind) = read.split_at_checked(room).unwrap_or((read, &[]));
-        let end = memchr(b'\n', part);
+        let end = self.end_in(part);
         self.held.extend_from_slice(part.get(..end.unwrap_or(part.len())).unwrap_or_default());
         if end.is_none() && self.held.len() < self.limit {
             return behind;
@@ -114,7 +125,7 @@ impl Cutter {
     }
 
     fn pass<'a>(&mut self, read: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
-        let end = memchr(b'\n', read);
+        let end = self.end_in(read);
         let part = read.get(..end.unwrap_or(read.len())).unwrap_or_default();
         if !part.is_empty() {
             sink.more(part);
@@ -168,6 +179,19 @@ mod tests {
         assert_eq!(cut(2, &[b"a", b"bcd", b"e"]), ("[ab|cde]".into(), vec![0]));
         assert_eq!(cut(9, &[b""]), (String::new(), vec![]));
         assert_eq!(cut(9, &[b"\n"]), ("[|]".into(), vec![0]));
+    }
+
+    #[test]
+    fn lines_end_at_nul_where_they_do() {
+        let read = b"a\0b\nlonger\0";
+        for (cutter, lines) in
+            [(Cutter::new(3), "[a\0b|][lon|ger\0]"), (Cutter::new(3).and_at_nul(), "[a|][b|][lon|ger]")]
+        {
+            let (mut cutter, mut told) = (cutter, Told::default());
+            cutter.take(read, Duration::ZERO, &mut told);
+            cutter.finish(&mut told);
+            assert_eq!(String::from_utf8_lossy(&told.0), lines);
+        }
     }
 
     proptest! {

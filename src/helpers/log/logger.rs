@@ -6,7 +6,7 @@ use super::engine::{Program, run};
 use super::json::JsonLine;
 use super::lines::{Cutter, Sink};
 use super::named_file::{NamedFile, Retention};
-use super::svlogd::Stamp;
+use super::stamp::Stamp;
 use super::svlogd::directory::{Common, Directory};
 use super::waiting::{ROOM, Stop, Waiter};
 use crate::exit;
@@ -226,27 +226,36 @@ impl Program for Logger {
     }
 }
 
-impl Writers {
-    /// Adds to each place what `write` makes, for a line that goes there.
-    fn each(&mut self, mut write: impl FnMut(&Settings, &Stamp, &mut JsonLine, &mut Vec<u8>)) {
-        let Writers { settings, places, stamp, json, made } = self;
-        made.clear();
-        write(settings, stamp, json, made);
-        for place in places {
-            match place {
-                Place::File(file) => file.waiting().extend_from_slice(made),
-                Place::Directory(directory, _) => {
-                    let selected = directory.iter_mut().filter(|directory| directory.selected.written);
-                    selected.for_each(|directory| directory.waiting().extend_from_slice(made));
-                }
+impl Place {
+    /// What waits to be written, for a line that goes there.
+    fn waiting(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Place::File(file) => Some(file.waiting()),
+            Place::Directory(directory, _) => {
+                (**directory).as_mut().filter(|directory| directory.selected.written).map(Directory::waiting)
             }
         }
     }
 }
 
+impl Writers {
+    /// Adds to each place.
+    fn add(&mut self, bytes: &[u8]) {
+        self.places.iter_mut().filter_map(Place::waiting).for_each(|waiting| waiting.extend_from_slice(bytes));
+    }
+
+    /// Adds what is complete of the JSON.
+    fn add_json(&mut self, write: impl FnOnce(&mut JsonLine, &mut Vec<u8>)) {
+        let mut made = std::mem::take(&mut self.made);
+        write(&mut self.json, &mut made);
+        self.add(&made);
+        made.clear();
+        self.made = made;
+    }
+}
+
 impl Sink for Writers {
     fn begin(&mut self, head: &[u8], began: Duration) {
-        self.stamp.renew(self.settings.format, began);
         for place in &mut self.places {
             if let Place::Directory(directory, _) = place {
                 for directory in directory.iter_mut() {
@@ -254,26 +263,29 @@ impl Sink for Writers {
                 }
             }
         }
-        self.each(|settings, stamp, json, made| {
-            if settings.json {
-                return json.begin(head, began, made);
+        if self.settings.json {
+            return self.add_json(|json, made| json.begin(head, began, made));
+        }
+        self.stamp.renew(self.settings.format, began);
+        for waiting in self.places.iter_mut().filter_map(Place::waiting) {
+            if !self.stamp.text.is_empty() {
+                waiting.extend_from_slice(&self.stamp.text);
             }
-            made.extend_from_slice(&stamp.text);
-            made.extend_from_slice(head);
-        });
+            waiting.extend_from_slice(head);
+        }
     }
 
     fn more(&mut self, bytes: &[u8]) {
-        self.each(|settings, _, json, made| match settings.json {
-            true => json.more(bytes, made),
-            false => made.extend_from_slice(bytes),
-        });
+        if self.settings.json {
+            return self.add_json(|json, made| json.more(bytes, made));
+        }
+        self.add(bytes);
     }
 
     fn end(&mut self) {
-        self.each(|settings, _, json, made| match settings.json {
-            true => json.end(made),
-            false => made.push(b'\n'),
-        });
+        if self.settings.json {
+            return self.add_json(JsonLine::end);
+        }
+        self.places.iter_mut().filter_map(Place::waiting).for_each(|waiting| waiting.push(b'\n'));
     }
 }

@@ -14,6 +14,7 @@ mod named_file;
 mod processor;
 mod rotation;
 mod s6_log;
+mod stamp;
 mod svlogd;
 mod waiting;
 

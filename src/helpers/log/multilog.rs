@@ -4,12 +4,13 @@ use super::current::flush;
 use super::cyclog::{Cyclog, Owner, home};
 use super::engine::{Program, TROUBLE, run};
 use super::lines::{Cutter, Sink};
+use super::stamp::Stamp;
 use super::waiting::{ROOM, Stop, Waiter, why};
 use crate::machine::Signal;
 use crate::sys::clock;
 use crate::tool::print;
 use crate::wire::log_script::{self, Action};
-use crate::wire::log_time::{self, Format};
+use crate::wire::log_time::Format;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::os::unix::ffi::OsStrExt as _;
@@ -54,6 +55,7 @@ struct Writers {
     places: Vec<Place>,
     errors: Vec<u8>,
     line: Vec<u8>,
+    stamp: Stamp,
 }
 
 /// Where a line goes.
@@ -100,7 +102,8 @@ impl Multilog {
             });
         }
         let cutter = Cutter::new(if script.stamps { LINE - STAMP } else { LINE });
-        Ok(Multilog { cutter, writers: Writers { script, places, errors: Vec::new(), line: Vec::new() } })
+        let (errors, line, stamp) = (Vec::new(), Vec::new(), Stamp::default());
+        Ok(Multilog { cutter, writers: Writers { script, places, errors, line, stamp } })
     }
 
     fn directories(&mut self) -> impl Iterator<Item = &mut Cyclog> {
@@ -176,10 +179,11 @@ impl Program for Multilog {
 
 impl Sink for Writers {
     fn begin(&mut self, head: &[u8], began: Duration) {
-        let Writers { script, places, errors, line, .. } = self;
+        let Writers { script, places, errors, line, stamp } = self;
         let line = if script.stamps {
+            stamp.renew(Format::Tai64n, began);
             line.clear();
-            log_time::push(line, Format::Tai64n, began);
+            line.extend_from_slice(&stamp.text);
             line.extend_from_slice(head);
             line.as_slice()
         } else {
@@ -217,6 +221,6 @@ impl Sink for Writers {
     }
 
     fn end(&mut self) {
-        self.selected().for_each(|directory| directory.put_bytes(b"\n"));
+        self.selected().for_each(Cyclog::put_newline);
     }
 }

@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,11 +39,15 @@ pub struct NamedFile {
 }
 
 impl NamedFile {
-    /// Opens it, to add to what is there.
+    /// Opens it, to add to what is there. What a logger that was killed has left of a line stays a line of its own.
     pub fn open(path: &Path, retention: Retention) -> io::Result<NamedFile> {
         let file = append(path, 0o644)?;
         let rule = if retention.size == 0 { Rule::NEVER } else { Rule::s6_log(retention.size, 0) };
-        Ok(NamedFile { path: Some(path.to_owned()), retention, current: current(file, rule)?, is_renamed: false })
+        let mut current = current(file, rule)?;
+        if current.file.metadata()?.is_file() && is_within_line(path, current.size) {
+            current.waiting.push(b'\n');
+        }
+        Ok(NamedFile { path: Some(path.to_owned()), retention, current, is_renamed: false })
     }
 
     /// Standard output.
@@ -102,6 +107,13 @@ impl NamedFile {
             }
         }
     }
+}
+
+/// Whether its last line has no end. One that may not be read is taken to be whole.
+fn is_within_line(path: &Path, size: u64) -> bool {
+    let mut last = [b'\n'];
+    let _ = File::open(path).and_then(|file| file.read_at(&mut last, size.saturating_sub(1)));
+    last != [b'\n']
 }
 
 fn current(file: File, rule: Rule) -> io::Result<Current> {

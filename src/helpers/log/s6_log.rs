@@ -4,6 +4,7 @@ use super::current::flush;
 use super::cyclog::{Cyclog, Owner, home};
 use super::engine::{Program, TROUBLE, run};
 use super::lines::{Cutter, Sink};
+use super::stamp::Stamp;
 use super::waiting::{ROOM, Stop, Waiter, why};
 use crate::machine::Signal;
 use crate::sys::regex::Regex;
@@ -66,6 +67,8 @@ fn fatal(why: &[u8], code: i32) -> i32 {
 struct Settings {
     /// TERM changes nothing.
     is_protected: bool,
+    /// Nothing is read while a processor runs.
+    blocks: bool,
     verbosity: u32,
     /// A longer line gets a newline; 0: none.
     limit: usize,
@@ -75,19 +78,20 @@ struct Settings {
 
 /// The options, and the script. `None` for a wrong use.
 fn read(args: &[OsString]) -> Option<(Settings, &[OsString])> {
-    let mut settings = Settings { is_protected: false, verbosity: 1, limit: 0, ready: None };
+    let mut settings = Settings { is_protected: false, blocks: false, verbosity: 1, limit: 0, ready: None };
     let mut options = Options::new(b"", b"qvbptel:d:", args).of_s6();
     for option in options.by_ref() {
         match option.ok()? {
             (b'q', _) => settings.verbosity = settings.verbosity.saturating_sub(1),
             (b'v', _) => settings.verbosity += 1,
             (b'p', _) => settings.is_protected = true,
+            (b'b', _) => settings.blocks = true,
             (b'l', value) => {
                 let limit = usize::try_from(number(value)).ok().filter(|_| value.iter().all(u8::is_ascii_digit))?;
                 settings.limit = if limit == 0 { 0 } else { limit.max(SHORTEST) };
             }
             (b'd', value) => settings.ready = Some(i32::try_from(number(value)).ok().filter(|number| *number > 2)?),
-            _ => {} // -b: nothing is read before what was read is written, always; -t and -e are history
+            _ => {} // -t and -e are history
         }
     }
     (!options.rest().is_empty()).then(|| (settings, options.rest()))
@@ -96,7 +100,7 @@ fn read(args: &[OsString]) -> Option<(Settings, &[OsString])> {
 /// A block with its expressions compiled.
 struct Block {
     selections: Vec<Compiled>,
-    deeds: Vec<Deed>,
+    deeds: Vec<(Deed, Stamp)>,
 }
 
 enum Compiled {
@@ -119,7 +123,7 @@ fn compile(script: &S6Log) -> Result<Vec<Block>, Vec<u8>> {
     };
     let block = |block: &log_script::Block| {
         let selections = block.selections.iter().map(selection).collect::<Result<_, Vec<u8>>>()?;
-        Ok(Block { selections, deeds: block.deeds.clone() })
+        Ok(Block { selections, deeds: block.deeds.iter().map(|deed| (deed.clone(), Stamp::default())).collect() })
     };
     script.blocks.iter().map(block).collect()
 }
@@ -134,38 +138,37 @@ struct Logger {
 struct Writers {
     settings: Settings,
     blocks: Vec<Block>,
+    to: Places,
+    /// The beginning of a line, with a NUL behind it, if there are expressions that may fit it.
+    line: Vec<u8>,
+    has_expressions: bool,
+    /// So many bytes of the line have been read.
+    length: usize,
+}
+
+/// Where lines go.
+struct Places {
     directories: Vec<Cyclog>,
     output: Vec<u8>,
     errors: Vec<u8>,
     /// Files and what they are to hold.
     statuses: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The beginning of a line, with a NUL behind it, if there are expressions that may fit it.
-    line: Vec<u8>,
-    has_expressions: bool,
     /// The rest of the line goes to standard output as well.
     is_output: bool,
-    /// So many bytes of the line have been read.
-    length: usize,
 }
 
 impl Logger {
     fn open(settings: Settings, script: &S6Log, blocks: Vec<Block>) -> Result<Logger, Vec<u8>> {
         let home = home().map_err(|errno| [b"unable to open current directory: ", print::why(errno)].concat())?;
         let directories = script.directories().map(|spec| Cyclog::open(Owner::S6Log, spec.clone(), home.clone()));
-        let writers = Writers {
-            directories: directories.collect::<Result<_, _>>()?,
-            settings,
-            blocks,
-            output: Vec::new(),
-            errors: Vec::new(),
-            statuses: Vec::new(),
-            line: Vec::new(),
-            has_expressions: script.blocks.iter().any(|block| !block.selections.is_empty()),
-            is_output: false,
-            length: 0,
-        };
+        let mut directories: Vec<Cyclog> = directories.collect::<Result<_, _>>()?;
+        directories.iter_mut().for_each(|directory| directory.reads_on = !settings.blocks);
+        let (output, errors, statuses, line) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let to = Places { directories, output, errors, statuses, is_output: false };
+        let has_expressions = script.blocks.iter().any(|block| !block.selections.is_empty());
+        let writers = Writers { settings, blocks, to, line, has_expressions, length: 0 };
         let limit = if writers.settings.limit == 0 { LINE } else { writers.settings.limit.min(LINE) };
-        Ok(Logger { cutter: Cutter::new(limit), writers })
+        Ok(Logger { cutter: Cutter::new(limit).and_at_nul(), writers })
     }
 }
 
@@ -182,7 +185,7 @@ impl Program for Logger {
     }
 
     fn flush(&mut self, waiter: &mut Waiter) -> Result<(), Stop> {
-        let Writers { directories, output, errors, statuses, .. } = &mut self.writers;
+        let Places { directories, output, errors, statuses, .. } = &mut self.writers.to;
         if !errors.is_empty() {
             print::stderr(&[&std::mem::take(errors)]);
         }
@@ -198,11 +201,14 @@ impl Program for Logger {
             waiter.insist(line, PAUSE, || replace(path, content))?;
             statuses.pop();
         }
-        directories.iter_mut().try_for_each(|directory| flush(directory, waiter))
+        directories.iter_mut().try_for_each(|directory| match flush(directory, waiter) {
+            Err(Stop::Busy) if waiter.reads_on() => Ok(()),
+            result => result,
+        })
     }
 
     fn waiting(&mut self) -> Vec<(usize, Vec<u8>)> {
-        let directories = self.writers.directories.iter();
+        let directories = self.writers.to.directories.iter();
         directories.map(|directory| (directory.waiting(), directory.name().to_vec())).collect()
     }
 
@@ -210,14 +216,14 @@ impl Program for Logger {
         match signal {
             Signal::TERM if self.writers.settings.is_protected => {}
             Signal::TERM | Signal::HUP => waiter.end(),
-            Signal::ALRM => self.writers.directories.iter_mut().for_each(Cyclog::close_current),
+            Signal::ALRM => self.writers.to.directories.iter_mut().for_each(Cyclog::close_current),
             other => Waiter::do_default(other),
         }
         Ok(())
     }
 
     fn close(&mut self, waiter: &mut Waiter) {
-        self.writers.directories.iter_mut().for_each(|directory| directory.close(waiter));
+        self.writers.to.directories.iter_mut().for_each(|directory| directory.close(waiter));
     }
 }
 
@@ -228,25 +234,24 @@ fn replace(path: &[u8], content: &[u8]) -> std::io::Result<()> {
     std::fs::rename(OsStr::from_bytes(&fresh), OsStr::from_bytes(path))
 }
 
-/// The time stamps of a line.
-fn stamps(deed: &Deed, at: Duration) -> Vec<u8> {
-    let mut stamps = Vec::new();
-    if deed.label {
-        log_time::push(&mut stamps, Format::Tai64nOfS6, at);
-    }
-    if deed.date {
-        let offset = i32::try_from(clock::offset(at.as_secs().cast_signed())).unwrap_or_default();
-        log_time::push(&mut stamps, Format::Local(offset), at);
-    }
-    stamps
+/// Makes it what stands in front of a line.
+fn renew(stamp: &mut Stamp, deed: &Deed, at: Duration) {
+    stamp.renew_with(at, |text| {
+        if deed.label {
+            log_time::push(text, Format::Tai64nOfS6, at);
+        }
+        if deed.date {
+            let offset = i32::try_from(clock::offset(at.as_secs().cast_signed())).unwrap_or_default();
+            log_time::push(text, Format::Local(offset), at);
+        }
+    });
 }
 
-impl Writers {
-    fn act(&mut self, deed: &Deed, place: &mut usize, head: &[u8], began: Duration) {
-        let stamps = stamps(deed, began);
+impl Places {
+    fn act(&mut self, deed: &Deed, stamps: &[u8], place: usize, head: &[u8]) {
         match &deed.to {
             log_script::Place::Output => {
-                self.output.extend_from_slice(&stamps);
+                self.output.extend_from_slice(stamps);
                 self.output.extend_from_slice(head);
                 self.is_output = true;
             }
@@ -255,10 +260,10 @@ impl Writers {
                 let is_long = most > 0 && head.len() > most.saturating_add(3);
                 let head = if is_long { head.get(..most).unwrap_or(head) } else { head };
                 let end: &[u8] = if is_long { b"...\n" } else { b"\n" };
-                self.errors.extend([b"s6-log: alert: ", &*stamps, head, end].concat());
+                self.errors.extend([b"s6-log: alert: ", stamps, head, end].concat());
             }
             log_script::Place::Status(path, size) => {
-                let mut content = [&*stamps, head, b"\n"].concat();
+                let mut content = [stamps, head, b"\n"].concat();
                 if *size > 0 {
                     content.resize(usize::try_from(*size).unwrap_or(content.len()), b'\n');
                 }
@@ -266,21 +271,41 @@ impl Writers {
                 self.statuses.push((path.clone(), content));
             }
             log_script::Place::Directory(_) => {
-                if let Some(directory) = self.directories.get_mut(*place) {
+                if let Some(directory) = self.directories.get_mut(place) {
                     directory.is_selected = true;
-                    directory.put(&stamps);
+                    if !stamps.is_empty() {
+                        directory.put(stamps);
+                    }
                     directory.put(head);
                 }
             }
         }
     }
 
+    fn write(&mut self, bytes: &[u8]) {
+        if self.is_output {
+            self.output.extend_from_slice(bytes);
+        }
+        self.directories.iter_mut().filter(|directory| directory.is_selected).for_each(|directory| {
+            directory.put_bytes(bytes);
+        });
+    }
+
+    fn write_newline(&mut self) {
+        if self.is_output {
+            self.output.push(b'\n');
+        }
+        self.directories.iter_mut().filter(|directory| directory.is_selected).for_each(Cyclog::put_newline);
+    }
+}
+
+impl Writers {
     /// Selects and acts, block by block.
     fn script(&mut self, head: &[u8], began: Duration) {
-        let (blocks, line) = (std::mem::take(&mut self.blocks), std::mem::take(&mut self.line));
-        let text = CStr::from_bytes_until_nul(&line).unwrap_or_default(); // none, if nothing is to fit it
+        let Writers { blocks, line, to, .. } = self;
+        let text = CStr::from_bytes_until_nul(line).unwrap_or_default(); // none, if nothing is to fit it
         let (mut is_selected, mut has_acted, mut place) = (true, false, 0);
-        for block in &blocks {
+        for block in blocks {
             for selection in &block.selections {
                 match selection {
                     Compiled::Default => is_selected = !has_acted,
@@ -289,15 +314,14 @@ impl Writers {
                 }
             }
             has_acted |= is_selected;
-            for deed in &block.deeds {
-                let is_directory = matches!(deed.to, log_script::Place::Directory(_));
+            for (deed, stamp) in &mut block.deeds {
                 if is_selected {
-                    self.act(deed, &mut place, head, began);
+                    renew(stamp, deed, began);
+                    to.act(deed, &stamp.text, place, head);
                 }
-                place += usize::from(is_directory);
+                place += usize::from(matches!(deed.to, log_script::Place::Directory(_)));
             }
         }
-        (self.blocks, self.line) = (blocks, line);
     }
 
     fn warn(&self, what: &str) {
@@ -314,8 +338,8 @@ impl Sink for Writers {
             self.line.extend_from_slice(head);
             self.line.push(0);
         }
-        (self.is_output, self.length) = (false, head.len());
-        self.directories.iter_mut().for_each(|directory| directory.is_selected = false);
+        (self.to.is_output, self.length) = (false, head.len());
+        self.to.directories.iter_mut().for_each(|directory| directory.is_selected = false);
         self.script(head, began);
     }
 
@@ -325,27 +349,16 @@ impl Sink for Writers {
         // A line of several times the limit becomes as many lines; they go where its beginning went.
         while limit > 0 && self.length + rest.len() > limit {
             let (part, behind) = rest.split_at_checked(limit.saturating_sub(self.length)).unwrap_or((rest, &[]));
-            self.write(part);
-            self.write(b"\n");
+            self.to.write(part);
+            self.to.write_newline();
             self.warn("inserting a newline");
             (rest, self.length) = (behind, 0);
         }
         self.length += rest.len();
-        self.write(rest);
+        self.to.write(rest);
     }
 
     fn end(&mut self) {
-        self.write(b"\n");
-    }
-}
-
-impl Writers {
-    fn write(&mut self, bytes: &[u8]) {
-        if self.is_output {
-            self.output.extend_from_slice(bytes);
-        }
-        self.directories.iter_mut().filter(|directory| directory.is_selected).for_each(|directory| {
-            directory.put_bytes(bytes);
-        });
+        self.to.write_newline();
     }
 }

@@ -5,12 +5,13 @@ pub mod directory;
 use super::current::{HIGH_WATER, flush};
 use super::engine::{Program, TROUBLE, run};
 use super::lines::{Cutter, Sink};
+use super::stamp::Stamp;
 use super::waiting::{ROOM, Stop, Waiter};
 use crate::machine::{Mono, Signal};
 use crate::sys::{clock, fs};
 use crate::tool::getopt::{Options, number};
 use crate::tool::print;
-use crate::wire::log_time::{self, Format};
+use crate::wire::log_time::Format;
 use crate::wire::svlogd::{Config, Selected};
 use directory::{Common, Directory};
 use std::ffi::OsString;
@@ -233,25 +234,6 @@ struct Writers {
     stamp: Stamp,
 }
 
-/// The time stamp of the last line: that of the next one is the same if both were read at once.
-#[derive(Default)]
-pub struct Stamp {
-    of: Option<Duration>,
-    /// As it stands in front of the line.
-    pub text: Vec<u8>,
-}
-
-impl Stamp {
-    /// Makes it that of this time.
-    pub fn renew(&mut self, format: Format, of: Duration) {
-        if self.of != Some(of) {
-            self.text.clear();
-            log_time::push(&mut self.text, format, of);
-            self.of = Some(of);
-        }
-    }
-}
-
 impl Settings {
     /// Replaces bytes that are not to be in a log.
     fn replace(&self, line: &mut [u8]) {
@@ -299,9 +281,9 @@ impl Sink for Writers {
             if directory.selected.written {
                 let prefix = std::mem::take(&mut directory.config.prefix);
                 let waiting = directory.waiting();
-                waiting.extend_from_slice(&stamp.text);
-                waiting.extend_from_slice(&prefix);
-                waiting.extend_from_slice(head);
+                for part in [&stamp.text, &prefix, head].into_iter().filter(|part| !part.is_empty()) {
+                    waiting.extend_from_slice(part);
+                }
                 directory.config.prefix = prefix;
             }
         }

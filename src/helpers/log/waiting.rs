@@ -33,6 +33,8 @@ pub enum Stop {
     Signal,
     /// The logger was told to end, and it cannot be done.
     GiveUp,
+    /// A processor runs. More may be read meanwhile.
+    Busy,
 }
 
 /// What there is.
@@ -62,6 +64,8 @@ pub struct Waiter {
     spawner: Option<Spawner>,
     /// When it was told to end.
     told_to_end: Option<Mono>,
+    /// Nothing more is read.
+    is_over: bool,
     /// What has been said of something that still fails.
     said: Vec<u8>,
 }
@@ -85,6 +89,7 @@ impl Waiter {
             ended: Vec::new(),
             spawner: None,
             told_to_end: None,
+            is_over: false,
             said: Vec::new(),
         })
     }
@@ -140,6 +145,16 @@ impl Waiter {
     /// Whether the logger has been told to end.
     pub fn is_ending(&self) -> bool {
         self.told_to_end.is_some()
+    }
+
+    /// From now on nothing more is read.
+    pub fn finish(&mut self) {
+        self.is_over = true;
+    }
+
+    /// Whether more may be read.
+    pub fn reads_on(&self) -> bool {
+        !self.is_over
     }
 
     /// How long a processor is waited for.

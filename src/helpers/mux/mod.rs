@@ -34,7 +34,10 @@ const LOOK: usize = 65_536;
 const LONGEST: usize = 32_768;
 /// A line without an end is written after this all the same.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Until then it is looked at this often, where a kernel does not tell that more of it has come.
+/// Until then it is looked at after so long, and after twice as long each time that nothing has come. The kernel does not
+/// tell that a write(2) of more than a pipe holds goes on, as long as the pipe is not empty.
+const SOONEST: Duration = Duration::from_millis(1);
+/// And this often at least.
 const AGAIN: Duration = Duration::from_millis(50);
 /// Names on a terminal are not made longer than this.
 const WIDEST: usize = 20;
@@ -58,6 +61,8 @@ struct Mux {
     streams: BTreeMap<u64, Stream>,
     /// All that there are have been told.
     has_all: bool,
+    /// After this a line without an end is looked at again.
+    again: Duration,
     transfer: Transfer<'static>,
     scratch: Ends,
     readers: Readers,
@@ -111,6 +116,7 @@ impl Mux {
             poller,
             streams: BTreeMap::new(),
             has_all: false,
+            again: AGAIN,
             transfer,
             scratch,
             readers: Readers::default(),
@@ -124,7 +130,7 @@ impl Mux {
         while self.socket.is_some() || !self.streams.is_empty() {
             let now = clock::now();
             let unended = self.streams.values().any(|stream| stream.unended.is_some());
-            let deadline = unended.then(|| now.after(AGAIN));
+            let deadline = unended.then(|| now.after(self.again));
             let mut ready: BTreeSet<u64> = self.poller.wait(now, deadline).collect();
             if ready.remove(&SOCKET) {
                 self.hear()?;
@@ -226,8 +232,10 @@ impl Mux {
             }
         }
         if text.is_empty() {
+            self.again = AGAIN.min(self.again * 2);
             return Ok(());
         }
+        self.again = SOONEST;
         self.carry_through(&parts, &text)
     }
 
