@@ -13,7 +13,7 @@ use crate::proc;
 use crate::svdir::{SOON, find_in_path, is_root, missing_tools, onit, poll_until, skip, wait_for};
 
 /// Tools that both have.
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 17] = [
     "chpst",
     "setuidgid",
     "envuidgid",
@@ -30,6 +30,7 @@ const TOOLS: [&str; 16] = [
     "s6-softlimit",
     "s6-setsid",
     "s6-setlock",
+    "s6-notifyoncheck",
 ];
 
 /// Two directories that are the same but for the tools in `bin/`: the stock ones, and ours.
@@ -376,6 +377,46 @@ fn the_checks_of_runit_and_daemontools_see_no_difference() {
 }
 
 #[test]
+fn readiness_is_told_as_by_the_stock_tool() {
+    if let Some(why) = missing_tools(&TOOLS) {
+        skip!("{why}");
+    }
+    let bench = Bench::new();
+    bench.prepare(
+        "mkdir supervise event data && : >supervise/lock && echo 3 >notification-fd && : >ok && \
+        printf '#!/bin/sh\\necho >>asked\\nexec test -e ok' >data/check && \
+        printf '#!/bin/sh\\n: >>asked\\nuntil eval \"$1\"; do sleep 0.01; done' >until && chmod 755 data/check until",
+    );
+    let name = "s6-notifyoncheck";
+    // Without a supervisor.
+    let mut lines: Vec<String> =
+        ["", "-h", "-3", "-3 x true", "-s '' true", "-n 1x true", "-T 4294967296 true", "-z", "-d"]
+            .map(|words| format!("{name} {words}; echo $?"))
+            .to_vec();
+    lines.push(format!("{name} true; echo $?; mkdir e; cd e; ../../bin/{name} -3 1 true; echo $?"));
+    // With one. A pipe is read until the process beside has ended, too.
+    let supervised = [
+        "echo x >notification-fd; NAME true; echo $?; rm notification-fd; NAME true; echo $?; echo 3 >notification-fd",
+        "exec 3>&-; NAME true; echo $?; NAME -3 99999999999 true; echo $?; NAME -3 77 true; echo $?",
+        "NAME nosuch 3>told | cat; NAME -n 1 ./data 3>told; echo $?; NAME '' 3>told; echo $?",
+        "rm -f asked; NAME ./until '[ -s told ]' 3>told | cat; od -c told; wc -l <asked",
+        "NAME -d -3 4 ./until '[ -s told ] && wc -w </proc/$$/task/$$/children' 4>told | cat",
+        "NAME sh -c 'ls -l /proc/$$/fd | grep -c told' 3>told | cat",
+        "sh -c 'echo $$; exec NAME sh -c \"echo \\$\\$\"' 3>told | uniq | wc -l",
+        "rm -f ok asked; NAME -s 0 -w 10 -n 3 ./until '[ $(wc -l <asked) = 3 ]' 3>told | cat; od -c told; wc -l <asked",
+        "rm -f asked; NAME -w 0 -T 300 -n 2 sleep 0.5 3>told | cat; wc -l <asked",
+        "rm -f asked; NAME -s 60000 -T 50 sleep 0.3 3>told | cat; ls asked; od -c told; : >ok",
+        "printf '#!/bin/sh\n[ -e late ] || { : >late; exec sleep 3 >&- 2>&-; }' >data/check; \
+            NAME -t 100 -w 10 -n 2 ./until '[ -s told ]' 3>told | cat; od -c told",
+        "chmod 644 data/check; NAME -n 1 sleep 0.3 3>told | cat; rm data/check; NAME -n 1 sleep 0.3 3>told | cat",
+    ];
+    lines.extend(supervised.map(|line| {
+        format!("cat >line <<'END'\n{}\nEND\nexec s6-setlock supervise/lock sh ./line", line.replace("NAME", name))
+    }));
+    bench.same(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
 fn time_stamps_are_those_of_daemontools() {
     if let Some(why) = missing_tools(&TOOLS) {
         skip!("{why}");
@@ -433,6 +474,14 @@ fn what_is_otherwise_than_in_the_stock_tools_is_so_on_purpose() {
             "echo '@ffffffffffffffffffffffff text' | (tai64nlocal; echo $?)",
             "Segmentation fault\n139\n",
             " text\n0\n",
+        ),
+        (
+            "Debian has execlineb elsewhere",
+            "mkdir supervise event; exec 3>told; echo 3 >notification-fd; printf '#!/bin/sh\\necho $*' >execlineb; \
+                chmod 755 execlineb; PATH=.:$PATH; s6-setlock supervise/lock \
+                sh -c \"s6-notifyoncheck -n 1 -c 'is up' sleep 0.5 | cat\" 2>/dev/null",
+            "",
+            "-Pc is up\n",
         ),
         (
             "the stock tools are silent about why they end",
