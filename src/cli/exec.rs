@@ -3,7 +3,7 @@
 use super::new::are_text;
 use crate::exit;
 use crate::helpers::exec::{
-    Capabilities, Change, Failure, GroupLimits, Lock, Plan, Rules, Search, Step, Who, of_words,
+    Capabilities, Change, Failure, GroupLimits, Lock, Plan, Rules, Search, SoftLimit, Step, Who, of_words,
 };
 use crate::machine::LimitKind;
 use crate::sys::limits::Limit;
@@ -48,10 +48,10 @@ pub struct Exec {
     /// no other variable
     #[argh(switch)]
     clear_env: bool,
-    /// limit, as nofile=1024 or nofile=1024:4096 (soft, hard), also with K, M, G, or "unlimited"; may be repeated. Names are
-    /// those of prlimit: as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack
-    #[argh(option, from_str_fn(limit_of))]
-    limit: Vec<(LimitKind, Limit)>,
+    /// limit, as nofile=1024, nofile=1024:4096 (soft, hard) or nofile=1024: (soft, at most the hard one), also with K, M, G,
+    /// or "unlimited"; may be repeated. Names are those of prlimit: as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack
+    #[argh(option, from_str_fn(limit::limit))]
+    limit: Vec<limit::Limit>,
     /// memory of its control group, as 512M, or "max"
     #[argh(option, from_str_fn(amount))]
     memory: Option<String>,
@@ -159,7 +159,8 @@ impl Exec {
             user: self.user.map(|word| Who { word: word.into_bytes(), look_up: of_words }),
             groups: self.groups.map(|Groups(words)| words),
             home: self.home,
-            limits: self.limit,
+            limits: self.limit.iter().filter_map(both).collect(),
+            soft_limits: self.limit.iter().filter(|limit| limit.hard.is_none()).map(soft).collect(),
             capabilities,
             no_new_rights: self.no_new_privs,
             umask: self.umask,
@@ -278,8 +279,12 @@ fn variable(text: &str) -> Result<String, String> {
     if text.starts_with('=') { Err("there is no name before =".into()) } else { Ok(text.into()) }
 }
 
-fn limit_of(text: &str) -> Result<(LimitKind, Limit), String> {
-    limit::limit(text).map(|limit| (limit.kind, Limit { soft: limit.soft, hard: limit.hard }))
+fn both(limit: &limit::Limit) -> Option<(LimitKind, Limit)> {
+    limit.hard.map(|hard| (limit.kind, Limit { soft: limit.soft, hard }))
+}
+
+fn soft(limit: &limit::Limit) -> (LimitKind, SoftLimit) {
+    (limit.kind, SoftLimit::AtMost(limit.soft))
 }
 
 fn amount(text: &str) -> Result<String, String> {

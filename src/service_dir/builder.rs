@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// The user that a service runs as.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum User {
-    /// By name. Where no group is given, chpst and setuidgid give it its own one, and s6-setuidgid all that it is in.
+    /// By name. Where no group is given, chpst and setuidgid give it its own one, onit and s6-setuidgid all that it is in.
     Name(String),
     /// By number. daemontools has no word for it.
     Id {
@@ -139,8 +139,8 @@ impl Script {
     }
 }
 
-/// Where a service's standard output goes: a directory of log files, kept by the logger of the target (svlogd, multilog
-/// or s6-log).
+/// Where a service's standard output goes: a directory of log files, kept by the logger of the target (svlogd, which
+/// onit is as well, multilog or s6-log).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Logger {
     pub(super) directory: PathBuf,

@@ -593,6 +593,9 @@ fn onit_exec_changes_what_every_user_may_change() {
         "grep 'Max file size' /proc/self/limits | tr -s ' '",
         "Max file size 1024 1024 bytes ",
     );
+    let lower = format!("'{}' exec --limit nofile=70: sh -c 'ulimit -Sn; ulimit -Hn'", onit().display());
+    shows(&["--limit", "nofile=50:60"], &lower, "60\n60");
+    shows(&["--limit", "nofile=50:200"], &lower, "70\n200");
     shows(&["--nice", "3"], "nice", &(3 + niceness()).to_string());
     shows(&["--oom-score-adj", "900"], "cat /proc/self/oom_score_adj", "900");
     shows(&["--scheduler", "batch"], "cut -d' ' -f41 /proc/self/stat", &libc::SCHED_BATCH.to_string());
