@@ -146,13 +146,14 @@ pub struct Logger {
     pub(super) directory: PathBuf,
     pub(super) size: u64,
     pub(super) count: u32,
+    pub(super) tee: bool,
 }
 
 impl Logger {
     /// Keeps ten files of a million bytes in this directory; a relative one is in the service's `log/`. What has a meaning
     /// there (`run`, `supervise`, `down` and so on) is no name for it: that is an error when the directory is written.
     pub fn new(directory: impl Into<PathBuf>) -> Logger {
-        Logger { directory: directory.into(), size: 1_000_000, count: 10 }
+        Logger { directory: directory.into(), size: 1_000_000, count: 10, tee: false }
     }
 
     /// A file is closed when it has this size, in bytes. multilog takes 4096 to 16777215, s6-log 4096 to 268435455,
@@ -164,6 +165,11 @@ impl Logger {
     /// This many closed files are kept. multilog keeps at least 2; 0: all, with svlogd.
     pub fn count(self, count: u32) -> Logger {
         Logger { count, ..self }
+    }
+
+    /// Each line also goes to the logger's own standard output, as it came. Only onit's logger does that.
+    pub fn tee(self) -> Logger {
+        Logger { tee: true, ..self }
     }
 }
 

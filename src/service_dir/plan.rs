@@ -292,6 +292,9 @@ impl ServiceBuilder {
             let (low, high) = (sizes.start(), sizes.end());
             return Err(self.cannot(format!("keep log files of {size} bytes: {name} takes {low} to {high}")));
         }
+        if logger.tee && self.target != Target::Onit {
+            return Err(self.cannot(format!("write lines to standard output besides: {name} does not do that")));
+        }
         if count < least {
             return Err(self.cannot(format!("keep {count} log files: {name} keeps at least {least}")));
         }
@@ -309,6 +312,7 @@ impl ServiceBuilder {
             }
         }
         let words = match self.target {
+            Target::Onit if logger.tee => "onit logger --tee --timestamp iso --dir ".to_owned(),
             Target::Onit => "onit svlogd -tt ".to_owned(),
             Target::Runit => "svlogd -tt ".to_owned(),
             Target::Daemontools => format!("multilog t s{size} n{count} "),

@@ -8,6 +8,7 @@ use super::lines::{Cutter, Sink};
 use super::named_file::{NamedFile, Retention};
 use super::svlogd::Stamp;
 use super::svlogd::directory::{Common, Directory};
+use super::tee::Tee;
 use super::waiting::{ROOM, Stop, Waiter};
 use crate::exit;
 use crate::machine::{Mono, Signal};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub directory: Option<PathBuf>,
     /// What becomes of files that are full.
     pub retention: Retention,
+    /// They go to standard output as well, as they came.
+    pub tee: bool,
 }
 
 /// Runs until there is no more input. Returns the exit code.
@@ -70,8 +73,12 @@ pub fn logger(settings: &Settings) -> i32 {
             Err(error) => return fails(&"standard output", &error),
         }
     }
+    let tee = match settings.tee.then(Tee::new).transpose() {
+        Ok(tee) => tee,
+        Err(error) => return fails(&"standard output", &error),
+    };
     let (stamp, json, made) = (Stamp::default(), JsonLine::default(), Vec::new());
-    let writers = Writers { settings: settings.clone(), places, stamp, json, made };
+    let writers = Writers { settings: settings.clone(), places, tee, stamp, json, made };
     let mut logger = Logger { cutter: Cutter::new(LINE), writers };
     let room = logger.room();
     run(&mut logger, &mut waiter, room)
@@ -103,6 +110,7 @@ struct Logger {
 struct Writers {
     settings: Settings,
     places: Vec<Place>,
+    tee: Option<Tee>,
     stamp: Stamp,
     json: JsonLine,
     /// What is added to each place.
@@ -167,6 +175,7 @@ impl Program for Logger {
                 }
             }
         }
+        self.writers.tee.iter_mut().for_each(Tee::write);
         Ok(())
     }
 
@@ -229,7 +238,7 @@ impl Program for Logger {
 impl Writers {
     /// Adds to each place what `write` makes, for a line that goes there.
     fn each(&mut self, mut write: impl FnMut(&Settings, &Stamp, &mut JsonLine, &mut Vec<u8>)) {
-        let Writers { settings, places, stamp, json, made } = self;
+        let Writers { settings, places, stamp, json, made, .. } = self;
         made.clear();
         write(settings, stamp, json, made);
         for place in places {
@@ -246,6 +255,7 @@ impl Writers {
 
 impl Sink for Writers {
     fn begin(&mut self, head: &[u8], began: Duration) {
+        self.tee.iter_mut().for_each(|tee| tee.add(head));
         self.stamp.renew(self.settings.format, began);
         for place in &mut self.places {
             if let Place::Directory(directory, _) = place {
@@ -264,6 +274,7 @@ impl Sink for Writers {
     }
 
     fn more(&mut self, bytes: &[u8]) {
+        self.tee.iter_mut().for_each(|tee| tee.add(bytes));
         self.each(|settings, _, json, made| match settings.json {
             true => json.more(bytes, made),
             false => made.extend_from_slice(bytes),
@@ -271,6 +282,7 @@ impl Sink for Writers {
     }
 
     fn end(&mut self) {
+        self.tee.iter_mut().for_each(|tee| tee.add(b"\n"));
         self.each(|settings, _, json, made| match settings.json {
             true => json.end(made),
             false => made.push(b'\n'),

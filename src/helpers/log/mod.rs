@@ -15,6 +15,7 @@ mod processor;
 mod rotation;
 mod s6_log;
 mod svlogd;
+mod tee;
 mod waiting;
 
 pub use crate::wire::log_time::Format;
