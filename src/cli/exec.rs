@@ -203,8 +203,11 @@ fn own_group() -> Result<PathBuf, String> {
 }
 
 fn shared_group(directory: &Path, others: usize) -> String {
-    let who =
-        if others == 0 { "that of the whole machine".into() } else { format!("that of {others} other processes, too") };
+    let who = match others {
+        0 => "that of the whole machine".into(),
+        1 => "that of another process, too".into(),
+        _ => format!("that of {others} other processes, too"),
+    };
     format!(
         "--memory, --cpu and --pids would limit others: the control group {} is {who} (kill-mode cgroup gives a service \
         one of its own)",
@@ -235,7 +238,10 @@ fn words(failure: &Failure) -> String {
             format!("cannot read {object}")
         }
         Step::BadVariable => return object.into_owned(),
-        Step::WriteGroup => format!("cannot write {object} (the control group is not ours, or lacks the controller)"),
+        Step::WriteGroup if failure.errno == Errno::ENOENT => {
+            return format!("there is no {object}: no cgroup.subtree_control above it names that controller");
+        }
+        Step::WriteGroup => format!("cannot write {object}"),
         Step::OomScore => "cannot set oom_score_adj".into(),
         Step::ChangeDirectory => format!("cannot change to {object}"),
         Step::ChangeRoot => "cannot change the root".into(),
