@@ -8,7 +8,7 @@ use super::s6::{plan, report, text, whole};
 use crate::exit;
 use crate::machine::{Exit, Mono, Pid, Signal, Target};
 use crate::sys::fs::{self, Holder};
-use crate::sys::poll::Poller;
+use crate::sys::poll::{self, Poller};
 use crate::sys::spawn::{Side, fork};
 use crate::sys::wait::Reaped;
 use crate::sys::{Errno, clock, process, wait};
@@ -255,7 +255,7 @@ fn next(service: &Service, check: Option<Pid>, deadline: Mono) -> Next {
         let has_ended = match &mut poller {
             Some(poller) => poller.wait(now, Some(deadline)).any(|token| token == SERVICE),
             None => {
-                std::thread::sleep(deadline.min(now.after(LOOK)).since(now));
+                let _ = poll::pause(deadline.min(now.after(LOOK)).since(now));
                 !process::is_there(service.pid)
             }
         };
