@@ -3,7 +3,7 @@
 use super::new::are_text;
 use crate::exit;
 use crate::helpers::exec::{
-    Capabilities, Change, Failure, GroupLimits, Lock, Plan, Rules, Search, Step, Who, of_words,
+    Capabilities, Change, Failure, GroupLimits, Lock, Plan, Rules, Search, SoftLimit, Step, Who, of_words,
 };
 use crate::machine::LimitKind;
 use crate::sys::limits::Limit;
@@ -48,10 +48,10 @@ pub struct Exec {
     /// no other variable
     #[argh(switch)]
     clear_env: bool,
-    /// limit, as nofile=1024 or nofile=1024:4096 (soft, hard), also with K, M, G, or "unlimited"; may be repeated. Names are
-    /// those of prlimit: as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack
-    #[argh(option, from_str_fn(limit_of))]
-    limit: Vec<(LimitKind, Limit)>,
+    /// limit, as nofile=1024, nofile=1024:4096 (soft, hard) or nofile=1024: (soft, at most the hard one), also with K, M, G,
+    /// or "unlimited"; may be repeated. Names are those of prlimit: as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack
+    #[argh(option, from_str_fn(limit::limit))]
+    limit: Vec<limit::Limit>,
     /// memory of its control group, as 512M, or "max"
     #[argh(option, from_str_fn(amount))]
     memory: Option<String>,
@@ -159,7 +159,8 @@ impl Exec {
             user: self.user.map(|word| Who { word: word.into_bytes(), look_up: of_words }),
             groups: self.groups.map(|Groups(words)| words),
             home: self.home,
-            limits: self.limit,
+            limits: self.limit.iter().filter_map(both).collect(),
+            soft_limits: self.limit.iter().filter(|limit| limit.hard.is_none()).map(soft).collect(),
             capabilities,
             no_new_rights: self.no_new_privs,
             umask: self.umask,
@@ -202,8 +203,11 @@ fn own_group() -> Result<PathBuf, String> {
 }
 
 fn shared_group(directory: &Path, others: usize) -> String {
-    let who =
-        if others == 0 { "that of the whole machine".into() } else { format!("that of {others} other processes, too") };
+    let who = match others {
+        0 => "that of the whole machine".into(),
+        1 => "that of another process, too".into(),
+        _ => format!("that of {others} other processes, too"),
+    };
     format!(
         "--memory, --cpu and --pids would limit others: the control group {} is {who} (kill-mode cgroup gives a service \
         one of its own)",
@@ -234,7 +238,10 @@ fn words(failure: &Failure) -> String {
             format!("cannot read {object}")
         }
         Step::BadVariable => return object.into_owned(),
-        Step::WriteGroup => format!("cannot write {object} (the control group is not ours, or lacks the controller)"),
+        Step::WriteGroup if failure.errno == Errno::ENOENT => {
+            return format!("there is no {object}: no cgroup.subtree_control above it names that controller");
+        }
+        Step::WriteGroup => format!("cannot write {object}"),
         Step::OomScore => "cannot set oom_score_adj".into(),
         Step::ChangeDirectory => format!("cannot change to {object}"),
         Step::ChangeRoot => "cannot change the root".into(),
@@ -278,8 +285,12 @@ fn variable(text: &str) -> Result<String, String> {
     if text.starts_with('=') { Err("there is no name before =".into()) } else { Ok(text.into()) }
 }
 
-fn limit_of(text: &str) -> Result<(LimitKind, Limit), String> {
-    limit::limit(text).map(|limit| (limit.kind, Limit { soft: limit.soft, hard: limit.hard }))
+fn both(limit: &limit::Limit) -> Option<(LimitKind, Limit)> {
+    limit.hard.map(|hard| (limit.kind, Limit { soft: limit.soft, hard }))
+}
+
+fn soft(limit: &limit::Limit) -> (LimitKind, SoftLimit) {
+    (limit.kind, SoftLimit::AtMost(limit.soft))
 }
 
 fn amount(text: &str) -> Result<String, String> {

@@ -30,8 +30,17 @@ pub const TOOLS: [&str; 12] = [
     "tai64nlocal",
 ];
 /// Those of s6 and s6-overlay.
-pub const S6: [&str; 8] =
-    ["s6-envdir", "s6-envuidgid", "s6-log", "s6-setlock", "s6-setsid", "s6-setuidgid", "s6-softlimit", "with-contenv"];
+pub const S6: [&str; 9] = [
+    "s6-envdir",
+    "s6-envuidgid",
+    "s6-log",
+    "s6-notifyoncheck",
+    "s6-setlock",
+    "s6-setsid",
+    "s6-setuidgid",
+    "s6-softlimit",
+    "with-contenv",
+];
 
 /// Link the names of tools that onit can stand in for to this program: runsv, runsvdir, sv, supervise, svscan, svc, svok
 /// and svstat, unless an option says which.

@@ -36,6 +36,9 @@ pub struct LoggerVerb {
     /// put a time in front of each line: tai64n, iso or none (default)
     #[argh(option, from_str_fn(format), default = "Format::None", arg_name = "FORMAT")]
     timestamp: Format,
+    /// write each line to standard output as well, as it came
+    #[argh(switch)]
+    tee: bool,
 }
 
 /// How closed files are compressed.
@@ -53,7 +56,12 @@ impl LoggerVerb {
             say("onit: logger: --compress is for --file (in a --dir, config has a line like \"!gzip\")");
             return exit::USAGE;
         }
+        if self.tee && self.file.is_none() && self.dir.is_none() {
+            say("onit: logger: --tee is for --file and --dir; without them lines go to standard output anyway");
+            return exit::USAGE;
+        }
         logger(&Settings {
+            tee: self.tee,
             json: self.json,
             format: self.timestamp,
             file: self.file,

@@ -65,6 +65,9 @@ macro_rules! options {
             /// this many closed log files are kept (default: 10)
             #[argh(option)]
             log_count: Option<u32>,
+            /// each line also goes to the standard output of the logger
+            #[argh(switch)]
+            log_tee: bool,
             /// shell command that runs before each start
             #[argh(option)]
             setup: Option<String>,
@@ -205,8 +208,9 @@ impl New {
     }
 
     fn logger(&self) -> Option<Logger> {
-        let asked = self.log.is_some() || self.log_size.is_some() || self.log_count.is_some();
+        let asked = self.log.is_some() || self.log_size.is_some() || self.log_count.is_some() || self.log_tee;
         let logger = asked.then(|| Logger::new(self.log.clone().unwrap_or_else(|| "main".into())))?;
+        let logger = if self.log_tee { logger.tee() } else { logger };
         let logger = self.log_size.map_or(logger.clone(), |size| logger.size(size));
         Some(self.log_count.map_or(logger.clone(), |count| logger.count(count)))
     }

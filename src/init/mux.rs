@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use std::ffi::{CString, OsStr, OsString, c_int};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -167,7 +168,7 @@ impl Init {
                 Note::Of(at, kind) => {
                     let slot = self.table.get(*at);
                     let pipe = slot.and_then(|slot| pipe_of(slot, *kind));
-                    (*kind, slot.map(|slot| slot.name.as_os_str()), pipe.map(OwnedFd::as_fd))
+                    (*kind, slot.map(|slot| name_of(slot, *kind)), pipe.map(OwnedFd::as_fd))
                 }
                 Note::Left(Left { kind, name, pipe }) => (*kind, Some(name.as_os_str()), Some(pipe.as_fd())),
                 Note::All => (wire::ALL, None, None),
@@ -244,11 +245,12 @@ impl Init {
         let Some(slot) = self.table.get_mut(at) else { return };
         let Some(outputs) = slot.outputs.take() else { return };
         let Outputs { output, errors } = *outputs;
-        let name = slot.name.clone();
+        let names = [wire::OUTPUT, wire::ERRORS].map(|kind| name_of(slot, kind).to_owned());
         self.mux.left.retain(|left| fs::pending(&left.pipe) > 0);
-        let all = output.into_iter().map(|(read, _)| (wire::OUTPUT, read)).chain([(wire::ERRORS, errors.0)]);
-        for (kind, pipe) in all {
-            let left = Left { kind, name: name.clone(), pipe: Rc::new(pipe) };
+        let [of_output, of_errors] = names;
+        let output = output.map(|(read, _)| (wire::OUTPUT, of_output, read));
+        for (kind, name, pipe) in output.into_iter().chain([(wire::ERRORS, of_errors, errors.0)]) {
+            let left = Left { kind, name, pipe: Rc::new(pipe) };
             self.mux.unsaid.push_back(Note::Left(left.clone()));
             self.mux.left.push(left);
         }
@@ -351,6 +353,16 @@ impl Init {
             self.mux.socket = Some(socket).filter(|_| self.mux.pid.is_some());
             self.tell_mux_all();
         }
+    }
+}
+
+/// Who has said what comes from a pipe of this service. What a logger writes to its standard output is what its service
+/// said; what it says itself goes to standard error.
+fn name_of(slot: &Slot, kind: u8) -> &OsStr {
+    let name = slot.name.as_os_str();
+    match slot.log_pipe {
+        LogPipe::Logger { .. } if kind == wire::OUTPUT => Path::new(name).parent().map_or(name, Path::as_os_str),
+        _ => name,
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// The user that a service runs as.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum User {
-    /// By name. Where no group is given, chpst and setuidgid give it its own one, and s6-setuidgid all that it is in.
+    /// By name. Where no group is given, chpst and setuidgid give it its own one, onit and s6-setuidgid all that it is in.
     Name(String),
     /// By number. daemontools has no word for it.
     Id {
@@ -139,20 +139,21 @@ impl Script {
     }
 }
 
-/// Where a service's standard output goes: a directory of log files, kept by the logger of the target (svlogd, multilog
-/// or s6-log).
+/// Where a service's standard output goes: a directory of log files, kept by the logger of the target (svlogd, which
+/// onit is as well, multilog or s6-log).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Logger {
     pub(super) directory: PathBuf,
     pub(super) size: u64,
     pub(super) count: u32,
+    pub(super) tee: bool,
 }
 
 impl Logger {
     /// Keeps ten files of a million bytes in this directory; a relative one is in the service's `log/`. What has a meaning
     /// there (`run`, `supervise`, `down` and so on) is no name for it: that is an error when the directory is written.
     pub fn new(directory: impl Into<PathBuf>) -> Logger {
-        Logger { directory: directory.into(), size: 1_000_000, count: 10 }
+        Logger { directory: directory.into(), size: 1_000_000, count: 10, tee: false }
     }
 
     /// A file is closed when it has this size, in bytes. multilog takes 4096 to 16777215, s6-log 4096 to 268435455,
@@ -164,6 +165,11 @@ impl Logger {
     /// This many closed files are kept. multilog keeps at least 2; 0: all, with svlogd.
     pub fn count(self, count: u32) -> Logger {
         Logger { count, ..self }
+    }
+
+    /// Each line also goes to the logger's own standard output, as it came. Only onit's logger does that.
+    pub fn tee(self) -> Logger {
+        Logger { tee: true, ..self }
     }
 }
 

@@ -131,7 +131,8 @@ impl ServiceBuilder {
         }
         let mut words = Vec::new();
         match self.target {
-            Target::Onit | Target::Runit => self.chain_of_chpst(&mut words)?,
+            Target::Onit => self.chain_of_onit(&mut words)?,
+            Target::Runit => self.chain_of_chpst(&mut words)?,
             Target::Daemontools | Target::S6 => {
                 if let Some(nice) = self.nice {
                     words.extend(["nice".into(), "-n".into(), nice.to_string()]);
@@ -145,6 +146,24 @@ impl ServiceBuilder {
             }
         }
         Ok(words.into_iter().map(OsString::from).collect())
+    }
+
+    fn chain_of_onit(&self, words: &mut Vec<String>) -> Result<(), Error> {
+        let mut options = Vec::new();
+        if let Some(nice) = self.nice {
+            options.extend(["--nice".into(), nice.to_string()]);
+        }
+        if let Some(user) = &self.user {
+            options.extend(["--user".into(), self.user_of_onit(user)?]);
+        }
+        for (resource, value) in &self.limits {
+            options.extend(["--limit".into(), format!("{}={value}:", resource.word())]);
+        }
+        if !options.is_empty() {
+            words.extend(["onit".into(), "exec".into()]);
+            words.append(&mut options);
+        }
+        Ok(())
     }
 
     fn chain_of_chpst(&self, words: &mut Vec<String>) -> Result<(), Error> {
@@ -176,11 +195,16 @@ impl ServiceBuilder {
     }
 
     fn user_of_chpst(&self, user: &User) -> Result<String, Error> {
+        let numeric = if matches!(user, User::Id { .. }) { ":" } else { "" };
+        Ok(format!("{numeric}{}", self.user_of_onit(user)?))
+    }
+
+    fn user_of_onit(&self, user: &User) -> Result<String, Error> {
         let mut parts = match user {
             User::Name(name) => vec![account(name)?],
             User::Id { user, group } => {
                 self.numeric_groups()?;
-                vec![String::new(), user.to_string(), group.to_string()]
+                vec![user.to_string(), group.to_string()]
             }
         };
         for group in &self.groups {
@@ -236,14 +260,13 @@ impl ServiceBuilder {
         }
         if self.command.first().is_some_and(|program| program.as_bytes().contains(&b'=')) {
             // For env this would be a variable.
-            words.push(
-                match self.target {
-                    Target::Onit | Target::Runit => "chpst",
-                    Target::Daemontools => "softlimit",
-                    Target::S6 => "s6-softlimit",
-                }
-                .into(),
-            );
+            let nothing: &[&str] = match self.target {
+                Target::Onit => &["onit", "exec"],
+                Target::Runit => &["chpst"],
+                Target::Daemontools => &["softlimit"],
+                Target::S6 => &["s6-softlimit"],
+            };
+            words.extend(nothing.iter().map(OsString::from));
         }
         Ok(words)
     }
@@ -269,6 +292,9 @@ impl ServiceBuilder {
             let (low, high) = (sizes.start(), sizes.end());
             return Err(self.cannot(format!("keep log files of {size} bytes: {name} takes {low} to {high}")));
         }
+        if logger.tee && self.target != Target::Onit {
+            return Err(self.cannot(format!("write lines to standard output besides: {name} does not do that")));
+        }
         if count < least {
             return Err(self.cannot(format!("keep {count} log files: {name} keeps at least {least}")));
         }
@@ -286,7 +312,9 @@ impl ServiceBuilder {
             }
         }
         let words = match self.target {
-            Target::Onit | Target::Runit => "svlogd -tt ".to_owned(),
+            Target::Onit if logger.tee => "onit logger --tee --timestamp iso --dir ".to_owned(),
+            Target::Onit => "onit svlogd -tt ".to_owned(),
+            Target::Runit => "svlogd -tt ".to_owned(),
             Target::Daemontools => format!("multilog t s{size} n{count} "),
             Target::S6 => format!("s6-log n{count} s{size} T "),
         };

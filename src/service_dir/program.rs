@@ -204,6 +204,7 @@ pub(crate) const TOOL_MISSING: &str = "tool-missing";
 /// The package of what changes the user, the limits and the environment of a service, or writes its log.
 fn package_of(tool: &str) -> Option<&'static str> {
     match tool {
+        "onit" => Some("onit"),
         "chpst" | "svlogd" => Some("runit"),
         "setuidgid" | "envuidgid" | "envdir" | "softlimit" | "setlock" | "pgrphack" | "multilog" => Some("daemontools"),
         tool if tool.starts_with("s6-") => Some("s6"),
@@ -215,7 +216,13 @@ fn package_of(tool: &str) -> Option<&'static str> {
 fn examine_tools(path: &Path, reading: &Reading, findings: &mut Vec<Finding>) {
     let mut told: Vec<&str> = Vec::new();
     for (number, line) in &reading.lines {
-        for word in line.split([' ', '\t', ';', '&', '|', '(', ')']) {
+        let mut before = "";
+        for word in line.split([' ', '\t', ';', '&', '|', '(', ')']).filter(|word| !word.is_empty()) {
+            let is_of_onit = before.rsplit('/').next() == Some("onit"); // `onit svlogd` takes no other program
+            before = word;
+            if is_of_onit {
+                continue;
+            }
             let Some(package) = package_of(word).filter(|_| !told.contains(&word) && !is_in_path(word)) else {
                 continue;
             };

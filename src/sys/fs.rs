@@ -298,6 +298,11 @@ pub fn read_bytes(dir: impl AsFd, name: &str) -> Result<Option<Vec<u8>>, Errno> 
     Ok(Some(text.get(..length).unwrap_or_default().to_vec()))
 }
 
+/// Whether we may make files in this directory.
+pub fn may_write(dir: &Path) -> bool {
+    nix::unistd::access(dir, AccessFlags::W_OK).is_ok()
+}
+
 /// The start of a file, as much as fits. Never waits, and allocates nothing for paths of less than 1,024 bytes. EINVAL
 /// for what is no regular file: nothing is read of it.
 pub fn read_into<'b>(path: &Path, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {

@@ -5,7 +5,7 @@ use crate::machine::notify::Kin;
 use crate::machine::{Pid, Signal, Target};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd as _, IntoRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -169,6 +169,17 @@ pub fn inherited_descriptor(variable: &str) -> Option<OwnedFd> {
     // SAFETY: this process has a single thread.
     unsafe { std::env::remove_var(variable) };
     super::rescue::Claims::default().claim(number.parse().ok()?)
+}
+
+/// A descriptor that we inherited and nothing else here uses; programs that we start inherit it, too.
+pub fn inherited(number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: asks for the flag of a descriptor; a number that is not open is refused.
+    checked(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    if (0..=libc::STDERR_FILENO).contains(&number) && was_closed(number) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: it is open, and who calls us says that nothing else here uses it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Our children, those that have ended too; `None` where there is no `/proc` to tell, or one of another PID namespace,
@@ -345,7 +356,6 @@ pub fn words(pid: Pid) -> Option<Vec<std::ffi::OsString>> {
 
 /// A descriptor of a process that has input once the process has ended. Not of Linux before 5.3.
 pub fn handle(pid: Pid) -> Result<std::os::fd::OwnedFd, Errno> {
-    use std::os::fd::FromRawFd as _;
     // SAFETY: pidfd_open(2) with numbers only.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) })?;
     let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;

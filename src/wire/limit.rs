@@ -30,11 +30,11 @@ pub struct Limit {
     pub kind: LimitKind,
     /// What counts.
     pub soft: u64,
-    /// Up to which the soft one may be raised.
-    pub hard: u64,
+    /// Up to which the soft one may be raised. `None`: it stays, and the soft one is not above it.
+    pub hard: Option<u64>,
 }
 
-/// `NAME=SOFT[:HARD]`; without HARD both are the same. Or what is wrong with it, in a line.
+/// `NAME=SOFT[:HARD]`; without a colon both are the same, and with nothing behind it the hard one stays. Or what is wrong with it, in a line.
 pub fn limit(text: &str) -> Result<Limit, String> {
     let (name, values) = text.split_once('=').ok_or("write NAME=SOFT or NAME=SOFT:HARD")?;
     let plain = name.to_ascii_lowercase();
@@ -45,8 +45,9 @@ pub fn limit(text: &str) -> Result<Limit, String> {
         format!("\"{name}\" is none of {names}")
     })?;
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    let (soft, hard) = (amount(soft)?, amount(hard)?);
-    if soft > hard {
+    let soft = amount(soft)?;
+    let hard = if hard.is_empty() && !values.is_empty() { None } else { Some(amount(hard)?) };
+    if hard.is_some_and(|hard| soft > hard) {
         return Err("the soft limit is above the hard one".into());
     }
     Ok(Limit { kind: *kind, soft, hard })
@@ -91,12 +92,23 @@ mod tests {
     fn limits_have_names_values_and_units() {
         let read = |text| limit(text).map(|limit| (limit.kind, limit.soft, limit.hard));
         let nofile = LimitKind::FILES;
-        assert_eq!(read("nofile=1024"), Ok((nofile, 1024, 1024)));
-        assert_eq!(read("open-files=1K:2k"), Ok((nofile, 1024, 2048)));
-        assert_eq!(read("RLIMIT_NOFILE=5:unlimited"), Ok((nofile, 5, u64::MAX)));
+        assert_eq!(read("nofile=1024"), Ok((nofile, 1024, Some(1024))));
+        assert_eq!(read("open-files=1K:2k"), Ok((nofile, 1024, Some(2048))));
+        assert_eq!(read("RLIMIT_NOFILE=5:unlimited"), Ok((nofile, 5, Some(u64::MAX))));
+        assert_eq!(read("nofile=5:"), Ok((nofile, 5, None)));
         assert_eq!(read("core=unlimited").map(|limit| limit.1), Ok(u64::MAX));
-        for wrong in ["nofile", "=1", "files=1", "nofile=", "nofile=2:1", "nofile=unlimited:1", "nofile=1:2:3", "as=-1"]
-        {
+        for wrong in [
+            "nofile",
+            "=1",
+            "files=1",
+            "nofile=",
+            "nofile=2:1",
+            "nofile=unlimited:1",
+            "nofile=1:2:3",
+            "nofile=:",
+            "nofile=1::",
+            "as=-1",
+        ] {
             assert!(limit(wrong).is_err(), "{wrong}");
         }
     }
@@ -131,7 +143,7 @@ mod tests {
         #[test]
         fn a_limit_is_never_above_its_hard_one(text in "[a-z]{2,5}=[0-9a-zA-Z]{0,8}(:[0-9a-zA-Z]{0,8})?") {
             if let Ok(limit) = limit(&text) {
-                prop_assert!(limit.soft <= limit.hard);
+                prop_assert!(limit.hard.is_none_or(|hard| limit.soft <= hard));
             }
         }
     }

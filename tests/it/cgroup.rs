@@ -230,3 +230,74 @@ fn what_a_service_with_kill_mode_cgroup_leaves_behind_is_killed_wherever_it_went
     assert!(!proc::is_alive(third));
     assert_eq!((given.groups(), members(&given.dir)), (vec![], vec![]));
 }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// onit exec --memory, --cpu, --pids
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// What `onit exec` with these words says in this group, standard error included, and its exit code.
+fn exec_in(sv: &SvDir, given: &Given, before: &str, words: &[&str]) -> (String, i32) {
+    let script = format!("exec 2>&1; {before} exec \"$0\" exec \"$@\"");
+    let mut command = command(&["sh", "-c", &script]);
+    command.arg(onit()).args(words);
+    let output = sv.run(given.inside(&command));
+    (output.stdout, output.code)
+}
+
+/// The files of a group whose controllers another hierarchy has, as a file system that looks like it.
+#[test]
+fn limits_are_written_to_the_files_of_the_group() {
+    if let Some(why) = Given::why_not().or_else(|| missing_tools(&["unshare", "mount"])) {
+        skip!("{why}");
+    }
+    let (sv, given) = (SvDir::new(), Given::new("limits"));
+    let dir = given.dir.display();
+    let shows = "cd \"$0\"; cat memory.max; echo; cat cpu.max; echo; cat pids.max";
+    let looks_like = format!(
+        "mount -t tmpfs none {dir} || exit 1; cd {dir}; : >cgroup.type; : >memory.max; : >cpu.max; : >pids.max; echo $$ >cgroup.procs; cd /;"
+    );
+    for (values, files) in
+        [(["512M", "1.5", "100"], "536870912\n150000 100000\n100"), (["max", "max", "max"], "max\nmax 100000\nmax")]
+    {
+        let [memory, cpu, pids] = values;
+        let words = ["--memory", memory, "--cpu", cpu, "--pids", pids, "sh", "-c", shows, &dir.to_string()];
+        let script = format!("exec unshare -m sh -c '{looks_like} exec \"$0\" exec \"$@\"' \"$0\" \"$@\";");
+        assert_eq!(exec_in(&sv, &given, &script, &words), (files.to_owned(), 0), "{values:?}");
+    }
+}
+
+#[test]
+fn limits_hold_or_it_is_told_why_they_cannot() {
+    if let Some(why) = Given::why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let given = Given::new("pids");
+    let dir = given.dir.display();
+    let forks = "for i in 1 2 3 4 5 6 7 8; do sleep 3 & done; echo all";
+    let told = exec_in(&sv, &given, "", &["--pids", "4", "sh", "-c", forks]);
+    if given.dir.join("pids.max").exists() {
+        assert!(told.1 != 0 && !told.0.contains("all"), "{told:?}");
+        assert_eq!(fs::read_to_string(given.dir.join("pids.max")).expect("a limit"), "4\n");
+    } else {
+        let line = format!(
+            "onit: exec: there is no {dir}/pids.max: no cgroup.subtree_control above it names that controller\n"
+        );
+        assert_eq!(told, (line, 111));
+    }
+    // Others would be limited, too.
+    let given = Given::new("shared");
+    let _bystander = sv.spawn(given.inside(&command(&["sleep", "1000"])));
+    assert!(poll_until(SOON, || (members(&given.dir).len() == 1).then_some(())).is_some());
+    for option in ["--memory", "--cpu", "--pids"] {
+        let (line, code) = exec_in(&sv, &given, "", &[option, "max", "true"]);
+        let why = format!(
+            "onit: exec: --memory, --cpu and --pids would limit others: the control group {} is that of another \
+             process, too (kill-mode cgroup gives a service one of its own)\n",
+            given.dir.display()
+        );
+        assert_eq!((line, code), (why, 111), "{option}");
+    }
+    let (line, code) = exec_in(&sv, &given, "", &["--memory", "much", "true"]);
+    assert!(code == 100 && line.contains("\"much\" is no number"), "{line}");
+}

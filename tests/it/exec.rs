@@ -13,7 +13,7 @@ use crate::proc;
 use crate::svdir::{SOON, find_in_path, is_root, missing_tools, onit, poll_until, skip, wait_for};
 
 /// Tools that both have.
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 17] = [
     "chpst",
     "setuidgid",
     "envuidgid",
@@ -30,6 +30,7 @@ const TOOLS: [&str; 16] = [
     "s6-softlimit",
     "s6-setsid",
     "s6-setlock",
+    "s6-notifyoncheck",
 ];
 
 /// Two directories that are the same but for the tools in `bin/`: the stock ones, and ours.
@@ -353,9 +354,9 @@ fn sessions_places_descriptors_and_names_are_those_of_the_stock_tools() {
     }
 }
 
-/// What `chpst.check` of runit checks, and `rts.tests` of daemontools of these tools and does not stand above.
+/// What `chpst.check` of runit checks, and does not stand above.
 #[test]
-fn the_checks_of_runit_and_daemontools_see_no_difference() {
+fn the_check_of_runit_sees_no_difference() {
     if let Some(why) = missing_tools(&TOOLS) {
         skip!("{why}");
     }
@@ -364,15 +365,90 @@ fn the_checks_of_runit_and_daemontools_see_no_difference() {
         "mkdir t; echo 1 >t/test; chpst -et env | sed -ne '/^test=1$/p'; echo $?",
         "chpst -ll true; echo $?; chpst -LL true; echo $?; chpst -P true; echo $?; chpst -012 true; echo $?",
         "chpst -012 ./ENOENT.err 2>&1 | sed -e 's/chpst: fatal: unable to run: .\\/ENOENT\\.err:.*/ENOENT/'",
-        "envuidgid; echo $?; envuidgid root; echo $?; envuidgid root printenv UID; echo $?",
-        "envuidgid root ./nonexistent; echo $?; envdir whatever; echo $?",
-        "ln -s env1 env1; envdir env1 echo yes; echo $?",
-        "rm env1; mkdir env1; ln -s Message env1/Message; envdir env1 echo yes; echo $?",
-        "rm env1/Message; echo This is a test. This is only a test. >env1/Message; envdir env1 sh -c 'echo $Message'; echo $?",
-        "mkdir env2; touch env2/Message; envdir env1 envdir env2 sh -c 'echo $Message'; echo $?",
-        "( echo ONE; echo TWO ) | tai64n | sed 's/[0-9a-f]/x/g'",
-        "( echo one; echo two ) | tai64nlocal; echo $?",
     ]);
+}
+
+/// The tests that daemontools brings along, with all of its names that we have in front of PATH.
+#[test]
+fn the_tests_of_daemontools_see_no_difference() {
+    const NAMES: [&str; 13] = [
+        "supervise",
+        "svc",
+        "svok",
+        "svstat",
+        "multilog",
+        "tai64n",
+        "tai64nlocal",
+        "softlimit",
+        "fghack",
+        "pgrphack",
+        "envuidgid",
+        "envdir",
+        "setlock",
+    ];
+    if let Some(why) = missing_tools(&NAMES).or_else(|| missing_tools(&["readproctitle", "printenv"])) {
+        skip!("{why}");
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stock/rts.tests");
+    let root = tempfile::tempdir().expect("a directory");
+    let run = |side: &str| {
+        let dir = root.path().join(side);
+        fs::create_dir(&dir).expect("mkdir");
+        for name in NAMES {
+            let target = if side == "ours" { onit() } else { find_in_path(name).expect("it is there") };
+            symlink(target, dir.join(name)).expect("symlink");
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec sh \"$0\" 2>&1"]).arg(&script).current_dir(&dir).stdin(Stdio::null());
+        String::from_utf8_lossy(&command.output().expect("a shell").stdout).into_owned()
+    };
+    let (stock, ours) = std::thread::scope(|scope| {
+        let stock = scope.spawn(|| run("stock")); // both wait most of the time
+        let ours = run("ours");
+        (stock.join().expect("no panic"), ours)
+    });
+    assert!(stock.contains("--- setlock -nx exits quietly if file is already locked\n"), "it came to its end: {stock}");
+    assert!(stock.lines().eq(ours.lines()), "stock:\n{stock}\nours:\n{ours}");
+}
+
+#[test]
+fn readiness_is_told_as_by_the_stock_tool() {
+    if let Some(why) = missing_tools(&TOOLS) {
+        skip!("{why}");
+    }
+    let bench = Bench::new();
+    bench.prepare(
+        "mkdir supervise event data && : >supervise/lock && echo 3 >notification-fd && : >ok && \
+        printf '#!/bin/sh\\necho >>asked\\nexec test -e ok' >data/check && \
+        printf '#!/bin/sh\\n: >>asked\\nuntil eval \"$1\"; do sleep 0.01; done' >until && chmod 755 data/check until",
+    );
+    let name = "s6-notifyoncheck";
+    // Without a supervisor.
+    let mut lines: Vec<String> =
+        ["", "-h", "-3", "-3 x true", "-s '' true", "-n 1x true", "-T 4294967296 true", "-z", "-d"]
+            .map(|words| format!("{name} {words}; echo $?"))
+            .to_vec();
+    lines.push(format!("{name} true; echo $?; mkdir e; cd e; ../../bin/{name} -3 1 true; echo $?"));
+    // With one. A pipe is read until the process beside has ended, too.
+    let supervised = [
+        "echo x >notification-fd; NAME true; echo $?; rm notification-fd; NAME true; echo $?; echo 3 >notification-fd",
+        "exec 3>&-; NAME true; echo $?; NAME -3 99999999999 true; echo $?; NAME -3 77 true; echo $?",
+        "NAME nosuch 3>told | cat; NAME -n 1 ./data 3>told; echo $?; NAME '' 3>told; echo $?",
+        "rm -f asked; NAME ./until '[ -s told ]' 3>told | cat; od -c told; wc -l <asked",
+        "NAME -d -3 4 ./until '[ -s told ] && wc -w </proc/$$/task/$$/children' 4>told | cat",
+        "NAME sh -c 'ls -l /proc/$$/fd | grep -c told' 3>told | cat",
+        "sh -c 'echo $$; exec NAME sh -c \"echo \\$\\$\"' 3>told | uniq | wc -l",
+        "rm -f ok asked; NAME -s 0 -w 10 -n 3 ./until '[ $(wc -l <asked) = 3 ]' 3>told | cat; od -c told; wc -l <asked",
+        "rm -f asked; NAME -w 0 -T 300 -n 2 sleep 0.5 3>told | cat; wc -l <asked",
+        "rm -f asked; NAME -s 60000 -T 50 sleep 0.3 3>told | cat; ls asked; od -c told; : >ok",
+        "printf '#!/bin/sh\n[ -e late ] || { : >late; exec sleep 3 >&- 2>&-; }' >data/check; \
+            NAME -t 100 -w 10 -n 2 ./until '[ -s told ]' 3>told | cat; od -c told",
+        "chmod 644 data/check; NAME -n 1 sleep 0.3 3>told | cat; rm data/check; NAME -n 1 sleep 0.3 3>told | cat",
+    ];
+    lines.extend(supervised.map(|line| {
+        format!("cat >line <<'END'\n{}\nEND\nexec s6-setlock supervise/lock sh ./line", line.replace("NAME", name))
+    }));
+    bench.same(&lines.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[test]
@@ -433,6 +509,14 @@ fn what_is_otherwise_than_in_the_stock_tools_is_so_on_purpose() {
             "echo '@ffffffffffffffffffffffff text' | (tai64nlocal; echo $?)",
             "Segmentation fault\n139\n",
             " text\n0\n",
+        ),
+        (
+            "Debian has execlineb elsewhere",
+            "mkdir supervise event; exec 3>told; echo 3 >notification-fd; printf '#!/bin/sh\\necho $*' >execlineb; \
+                chmod 755 execlineb; PATH=.:$PATH; s6-setlock supervise/lock \
+                sh -c \"s6-notifyoncheck -n 1 -c 'is up' sleep 0.5 | cat\" 2>/dev/null",
+            "",
+            "-Pc is up\n",
         ),
         (
             "the stock tools are silent about why they end",
@@ -544,6 +628,9 @@ fn onit_exec_changes_what_every_user_may_change() {
         "grep 'Max file size' /proc/self/limits | tr -s ' '",
         "Max file size 1024 1024 bytes ",
     );
+    let lower = format!("'{}' exec --limit nofile=70: sh -c 'ulimit -Sn; ulimit -Hn'", onit().display());
+    shows(&["--limit", "nofile=50:60"], &lower, "60\n60");
+    shows(&["--limit", "nofile=50:200"], &lower, "70\n200");
     shows(&["--nice", "3"], "nice", &(3 + niceness()).to_string());
     shows(&["--oom-score-adj", "900"], "cat /proc/self/oom_score_adj", "900");
     shows(&["--scheduler", "batch"], "cut -d' ' -f41 /proc/self/stat", &libc::SCHED_BATCH.to_string());

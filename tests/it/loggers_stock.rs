@@ -183,16 +183,24 @@ pub struct Running {
 }
 
 pub fn start(sv: &SvDir, words: &[&str]) -> Running {
+    start_to(sv, words, Stdio::null())
+}
+
+fn start_to(sv: &SvDir, words: &[&str], output: Stdio) -> Running {
     let mut command = Command::new(onit());
     command.args(words).current_dir(sv.root());
     command.stderr(File::options().append(true).create(true).open(sv.root().join("said")).expect("a file"));
-    Running::of(command)
+    Running::to(command, output)
 }
 
 impl Running {
     /// Runs a logger that is no other than this.
-    pub fn of(mut command: Command) -> Running {
-        let mut child = spawn(command.stdin(Stdio::piped()).stdout(Stdio::null()));
+    pub fn of(command: Command) -> Running {
+        Running::to(command, Stdio::null())
+    }
+
+    fn to(mut command: Command, output: Stdio) -> Running {
+        let mut child = spawn(command.stdin(Stdio::piped()).stdout(output));
         let pipe = child.stdin.take();
         Running { child, pipe }
     }
@@ -519,6 +527,8 @@ fn a_line_without_end_takes_little_memory() {
         let peak = one_long_line(words, 64 << 20);
         assert!(peak < 24 << 10, "{words:?}: {peak} KiB");
     }
+    let peak = one_long_line(&["logger", "--tee", "--dir", "d"], 64 << 20);
+    assert!(peak < 24 << 10, "logger --tee: {peak} KiB");
 }
 
 #[test]
@@ -575,6 +585,73 @@ fn what_a_killed_logger_has_left_of_a_line_is_not_merged_with_the_next_one() {
     logger.write(b"end\n");
     assert_eq!(logger.end(), Some(0));
     assert!(text(&log).ends_with(&format!("\nnext\n{begun}end\n")), "{}", text(&log));
+}
+
+/// The copy is as it came; only whole lines are in it while a line has no end.
+#[test]
+fn lines_go_to_standard_output_as_well() {
+    for words in [&["--timestamp", "tai64n", "--dir", "d"][..], &["--json", "--file", "log", "--dir", "d"]] {
+        let sv = SvDir::new();
+        log_dir(&sv, "-no*\n");
+        let copy = sv.root().join("copy");
+        let output = File::create(&copy).expect("a file");
+        let mut logger = start_to(&sv, &[&["logger", "--tee"], words].concat(), output.into());
+        logger.write(b"one\nno \xff\0\nhal");
+        wait_for("whole lines", SOON, || (fs::read(&copy).ok()? == b"one\nno \xff\0\n").then_some(()));
+        let log = text(&sv.root().join("d/current"));
+        assert!(log.contains("one") && !log.starts_with("one") && !log.contains("no "), "{log}");
+        logger.write(b"f\nend");
+        wait_for("the next line", SOON, || (fs::read(&copy).ok()? == b"one\nno \xff\0\nhalf\n").then_some(()));
+        assert_eq!(logger.end(), Some(0));
+        assert_eq!(fs::read(&copy).expect("the copy"), b"one\nno \xff\0\nhalf\nend\n");
+    }
+    let sv = SvDir::new();
+    let told = sv.onit(&["logger", "--tee"]);
+    assert!(told.code == 100 && told.stderr.contains("--tee is for --file and --dir"), "{told:?}");
+}
+
+#[test]
+fn a_copy_that_nobody_reads_is_told_once_and_ends_no_logger() {
+    let sv = SvDir::new();
+    let (read, write) = std::io::pipe().expect("a pipe");
+    let mut logger = start_to(&sv, &["logger", "--tee", "--dir", "d"], write.into());
+    drop(read);
+    log_dir_is_there(&sv);
+    for number in 0..3 {
+        logger.write(format!("{number}\n").as_bytes());
+        wait_content(&sv, &(0..=number).map(|number| format!("{number}\n")).collect::<String>());
+    }
+    assert_eq!(logger.end(), Some(0));
+    let line = "onit: logger: cannot write to standard output, lines go to the log alone: broken pipe\n";
+    assert_eq!(text(&sv.root().join("said")), line);
+}
+
+fn log_dir_is_there(sv: &SvDir) {
+    wait_for("its directory", SOON, || sv.root().join("d").exists().then_some(()));
+}
+
+/// What has no room waits, in the log's pipe as well, and arrives whole.
+#[test]
+fn a_copy_that_is_not_read_holds_up_the_logger_and_loses_nothing() {
+    let sv = SvDir::new();
+    let (mut read, write) = std::io::pipe().expect("a pipe");
+    let mut logger = start_to(&sv, &["logger", "--tee", "--dir", "d", "--size", "0"], write.into());
+    log_dir_is_there(&sv);
+    let lines: String = (0..50_000).map(|number| format!("{number}\n")).collect();
+    let (told, written) = std::sync::mpsc::channel();
+    let text = lines.clone();
+    let writer = std::thread::spawn(move || {
+        logger.write(text.as_bytes());
+        told.send(()).expect("a listener");
+        logger.end()
+    });
+    let log = sv.root().join("d/current");
+    wait_for("what there is room for", SOON, || fs::metadata(&log).is_ok_and(|it| it.len() >= 65_536).then_some(()));
+    assert!(written.recv_timeout(std::time::Duration::from_millis(300)).is_err(), "it read on");
+    let mut copy = String::new();
+    std::io::Read::read_to_string(&mut read, &mut copy).expect("the copy");
+    assert_eq!(writer.join().expect("no panic"), Some(0));
+    assert!(copy == lines && fs::read_to_string(&log).expect("the log") == lines);
 }
 
 #[test]

@@ -7,7 +7,10 @@ use nix::sys::signal::Signal;
 
 use crate::proc;
 use crate::restarts::wait_state;
-use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, onit, send, skip, wait_for};
+use crate::svdir::{
+    Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, onit, send, skip, wait_for,
+    while_nothing_starts,
+};
 use crate::verbs::{self, verb, well};
 
 fn start(sv: &SvDir, form: &str) -> Supervisor {
@@ -153,6 +156,33 @@ fn for_room_on_a_disk_it_waits_and_says_so_once() {
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
     let last = "onit: what services have said is not read from standard output, and is lost\n";
     assert_eq!(lines(), format!("{wait}{last}"));
+}
+
+/// The copy that a logger makes shows as what its service said, what the logger says itself as its own.
+#[test]
+fn a_service_with_a_logger_shows_in_the_stream_if_that_copies() {
+    let sv = SvDir::new();
+    let words = ["new", "web", "--log-tee", "--", "sh", "-c", "echo one; printf '%s\n' 'two ' >&2; exec sleep 1000"];
+    well(&sv, &words);
+    let log = sv.path().join("web/log/run");
+    let script = std::fs::read_to_string(&log).expect("a script");
+    while_nothing_starts(|| std::fs::write(&log, script.replace("\nexec", "\necho starts >&2\nexec")))
+        .expect("written");
+    let onit = start(&sv, "");
+    let lines = || {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut lines: Vec<String> = onit.stdout().lines().map(words).collect();
+        lines.sort();
+        lines
+    };
+    let wanted = ["web | one", "web | two", "web/log ! starts"];
+    wait_for("all lines", SOON, || (lines() == wanted).then_some(()));
+    let kept = std::fs::read_to_string(sv.path().join("web/log/main/current")).expect("a log");
+    assert!(kept.lines().count() == 2 && kept.starts_with("20") && kept.ends_with("Z two \n"), "{kept}");
+    send(onit.pid(), Signal::SIGSEGV); // all streams are told anew
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert_eq!(lines(), wanted);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! When a service is ready: a newline in a pipe, s6's way; a time that it has lived; and what follows if it is not.
 
+use crate::any_uid_any_root::{as_a_stranger, view, why_not};
 use crate::crash_and_upgrade::wait_idle;
+use crate::proc;
 use crate::restarts::{told, wait_state};
-use crate::svdir::{SOON, Service, SvDir, UnderTest, missing_tools, send, skip, wait_for};
+use crate::svdir::{SOON, Service, SvDir, UnderTest, missing_tools, onit, send, skip, wait_for};
 use crate::verbs::{fails, json, start, verb, well};
 use nix::sys::signal::Signal;
+use std::fs;
 
 /// A `run` that says on descriptor 4 that it is ready once the file `go` is there, and not by anything before.
 const SAYS: &str = "printf 'not yet' >&4; while [ ! -e go ]; do sleep 0.02; done; printf ', but now\\n' >&4; exec 4>&-; exec sleep 1000";
@@ -55,29 +58,88 @@ fn a_setter_waits_until_what_it_starts_is_ready() {
     assert!(told(&sv, "web")["ready"] == true && web.wait_up() != pid);
 }
 
-/// s6's own program, and its own supervisor: the same files mean the same to both.
+/// s6's own program and ours, and its own supervisor: the same files mean the same to all.
 #[test]
 fn s6_notifyoncheck_tells_onit_as_it_tells_s6() {
     if let Some(why) = missing_tools(&["s6-notifyoncheck", "s6-supervise", "s6-svstat"]) {
         skip!("{why}");
     }
-    for which in [UnderTest::Onit, UnderTest::S6Supervise] {
+    let ours = format!("{} s6-notifyoncheck", onit().display());
+    for program in ["s6-notifyoncheck", &ours] {
+        for which in [UnderTest::Onit, UnderTest::S6Supervise] {
+            is_told_after_a_check(which, program);
+        }
+    }
+}
+
+fn is_told_after_a_check(which: UnderTest, program: &str) {
+    let sv = SvDir::new();
+    let run = format!("echo $$ >pid; exec {program} -d -w 20 -n 0 sleep 1000");
+    let web = sv.service("web").run(&run).file("notification-fd", "3");
+    // The stock one looks for the end of the service there, and onit makes none.
+    let web = if program == "s6-notifyoncheck" { web.dir("event") } else { web };
+    let web = web.exec("data/check", "#!/bin/sh\ntouch asked\nexec test -e go\n").create();
+    let (_onit, _s6);
+    let is_ready: Box<dyn Fn() -> bool> = if which == UnderTest::Onit {
+        _onit = start(&sv, which);
+        Box::new(|| told(&sv, "web")["ready"] == true)
+    } else {
+        _s6 = sv.start_on(which, &web);
+        Box::new(|| sv.tool("s6-svstat", &["-o", "ready", &web.path().display().to_string()]).stdout == "true\n")
+    };
+    wait_for("its check", SOON, || web.path().join("asked").exists().then_some(()));
+    assert!(!is_ready(), "{which:?} {program}");
+    web.write("go", "");
+    wait_for("readiness", SOON, || is_ready().then_some(()));
+    let pid = fs::read_to_string(web.path().join("pid")).expect("a pid");
+    assert_eq!(fs::read_to_string(format!("/proc/{}/comm", pid.trim())).expect("it runs"), "sleep\n", "{program}");
+}
+
+#[test]
+fn our_s6_notifyoncheck_serves_a_directory_that_onit_may_not_write_to() {
+    if let Some(why) = why_not() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let run = format!("exec {} s6-notifyoncheck sleep 1000", onit().display());
+    sv.service("web").run(&run).file("notification-fd", "3").exec("data/check", "#!/bin/sh\nexit 0\n").create();
+    let onit = sv.spawn_words(&as_a_stranger(&sv, 54_410));
+    let ready = || {
+        json(&verb(&sv, &["status", "--json", &view(&sv).join("web").display().to_string()]).stdout)[0]["ready"] == true
+    };
+    onit.wait_for("readiness", SOON, || ready().then_some(()));
+}
+
+#[test]
+fn our_s6_notifyoncheck_ends_a_check_that_takes_too_long() {
+    let sv = SvDir::new();
+    let run = format!("exec {} s6-notifyoncheck -t 100 -n 2 -w 20 -3 1 sleep 1000", onit().display());
+    let web = sv.service("web").run(&run).exec("data/check", "#!/bin/sh\necho $$ >>pids\nexec sleep 1000\n").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    let pids = wait_for("two checks", SOON, || {
+        let pids = fs::read_to_string(web.path().join("pids")).unwrap_or_default();
+        let pids: Vec<u32> = pids.lines().filter_map(|line| line.parse().ok()).collect();
+        (pids.len() == 2).then_some(pids)
+    });
+    wait_for("their end", SOON, || pids.iter().all(|pid| !proc::is_alive(*pid)).then_some(()));
+    assert_eq!(told(&sv, "web")["state"], "up");
+}
+
+/// It knows when the service has ended, and asks no more.
+#[test]
+fn our_s6_notifyoncheck_ends_with_its_service() {
+    for options in ["", "-d", "-w 0", "-t 600000"] {
         let sv = SvDir::new();
-        let web = sv.service("web").run("exec s6-notifyoncheck -d -w 20 -n 0 sleep 1000").file("notification-fd", "3");
-        let web = web.dir("event"); // it looks for the end of the service there, and onit makes none
-        let web = web.exec("data/check", "#!/bin/sh\ntouch asked\nexec test -e go\n").create();
-        let (_onit, _s6);
-        let is_ready: Box<dyn Fn() -> bool> = if which == UnderTest::Onit {
-            _onit = start(&sv, which);
-            Box::new(|| told(&sv, "web")["ready"] == true)
-        } else {
-            _s6 = sv.start_on(which, &web);
-            Box::new(|| sv.tool("s6-svstat", &["-o", "ready", &web.path().display().to_string()]).stdout == "true\n")
-        };
-        wait_for("its check", SOON, || web.path().join("asked").exists().then_some(()));
-        assert!(!is_ready(), "{which:?}");
-        web.write("go", "");
-        wait_for("readiness", SOON, || is_ready().then_some(()));
+        let run = format!("exec {} s6-notifyoncheck {options} -s 0 -n 0 -3 1 sleep 1000", onit().display());
+        let check = "#!/bin/sh\nps -o ppid= -p $$ >parent\nmv parent asker\n[ -e slow ] || exit 1\nexec sleep 1000\n";
+        let web = sv.service("web").run(&run).exec("data/check", check);
+        let web = if options == "-t 600000" { web.file("slow", "") } else { web }.create();
+        let _onit = start(&sv, UnderTest::Onit);
+        let asker = wait_for("a question", SOON, || fs::read_to_string(web.path().join("asker")).ok());
+        let asker: u32 = asker.trim().parse().expect("a pid");
+        assert!(proc::is_alive(asker), "{options}");
+        well(&sv, &["stop", "web"]);
+        wait_for("its end", SOON, || (!proc::is_alive(asker)).then_some(()));
     }
 }
 

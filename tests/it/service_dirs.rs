@@ -21,7 +21,8 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::proc;
 use crate::svdir::{
-    SOON, Service, Supervisor, SvDir, UnderTest, is_root, missing_tools, onit, output, skip, while_nothing_starts,
+    SOON, Service, Supervisor, SvDir, UnderTest, find_in_path, is_root, missing_tools, onit, output, skip,
+    while_nothing_starts,
 };
 
 /// Who supervises what was written for whom.
@@ -277,7 +278,8 @@ for_each_target! {
 
     output_goes_to_the_log(target) {
         let logger = match target {
-            Target::Onit | Target::Runit => "svlogd",
+            Target::Onit => "onit",
+            Target::Runit => "svlogd",
             Target::Daemontools => "multilog",
             Target::S6 => "s6-log",
         };
@@ -305,18 +307,63 @@ for_each_target! {
                 (has(&format!(" {what}")) && has(&format!(" {what} aside"))).then_some(())
             });
         }
-        if logger == "svlogd" {
+        if matches!(target, Target::Onit | Target::Runit) {
             assert!(near.text("log/main/config").contains("\ns5000\nn3\n"));
             assert!(fs::read_to_string(far.join("config")).expect("a config").contains("\ns1000000\nn10\n"));
         }
     }
 }
 
+/// As it was written before onit did this itself.
+#[test]
+fn a_directory_that_needs_other_tools_is_read_and_replaced() {
+    let sv = SvDir::new();
+    let path = sv.path().join("web");
+    let builder = ServiceBuilder::new(["sleep", "1000"]).limit(Resource::OpenFiles, 77).replace(true);
+    let ours = write(&sv, "web", &builder);
+    let now = ours.text("run");
+    assert!(now.ends_with("\nexec onit exec --limit open-files=77: sleep 1000\n"), "{now}");
+    let before = now.replace("onit exec --limit open-files=77:", "chpst -o 77");
+    while_nothing_starts(|| fs::write(path.join("run"), &before)).expect("written");
+    if missing_tools(&["chpst"]).is_none() {
+        assert_eq!(lint::examine([&path]), []);
+    }
+    assert_eq!(while_nothing_starts(|| builder.write(&path)).expect("replaced"), Written::Replaced);
+    assert_eq!(ours.text("run"), now);
+}
+
+#[test]
+fn a_service_becomes_another_user_where_there_is_no_other_tool() {
+    if !is_root() {
+        skip!("only root can become somebody else");
+    }
+    let sv = SvDir::new();
+    fs::set_permissions(sv.root(), Permissions::from_mode(0o755)).expect("chmod");
+    let bin = sv.root().join("bin");
+    fs::create_dir(&bin).expect("mkdir");
+    for tool in ["sh", "id", "nice", "sleep", "env"] {
+        symlink(find_in_path(tool).expect("every machine has it"), bin.join(tool)).expect("symlink");
+    }
+    symlink(onit(), bin.join("onit")).expect("symlink");
+    symlink("sh", bin.join("a=b")).expect("symlink"); // what env would take for a variable
+    let script = "id -u; id -g; ulimit -n; ulimit -s; nice; echo $A; exec sleep 1000";
+    let words =
+        "new web --user www-data --nice 3 --limit open-files=77 --limit stack=1048576 --env A=one --log main -- a=b -c";
+    let mut command = Command::new(onit());
+    command.args(words.split(' ')).arg(script).env("SVDIR", sv.path()).env("PATH", &bin);
+    let told = while_nothing_starts(|| command.output()).expect("onit runs");
+    assert!(told.status.success() && told.stderr.is_empty(), "{told:?}");
+    let mut command = UnderTest::Onit.program();
+    command.arg(sv.path()).env("PATH", &bin);
+    let onit = sv.spawn(command);
+    let log = sv.path().join("web/log/main/current");
+    let text = onit.wait_for("its log", SOON, || fs::read_to_string(&log).ok().filter(|text| text.contains("one")));
+    let said: Vec<&str> = text.lines().filter_map(|line| line.split_once(' ')).map(|(_, said)| said).collect();
+    assert_eq!(said, ["33", "33", "77", "1024", "3", "one"]);
+}
+
 #[test]
 fn a_configuration_that_somebody_else_has_written_stays() {
-    if let Some(why) = missing_tools(&["svlogd"]) {
-        skip!("{why}");
-    }
     let sv = SvDir::new();
     let far = sv.root().join("far");
     let (config, theirs) = (far.join("config"), "s4242\n");
@@ -949,6 +996,7 @@ const FAULTS: &[Fault] = &[
     (|g| g.script("db/run", "#!/bin/sh\nexec start-stop-daemon --start --background \\\n  --exec /bin/x\n"), &[("background", "db/run", Some(2), WARNING, "start-stop-daemon")]),
     (|g| g.script("db/run", "#!/bin/sh\nexec 2>&1\nsleep \\\n 1000\n"), &[("no-exec", "db/run", Some(3), WARNING, "put exec")]),
     (|g| g.script("db/run", "#!/bin/sh\nexec chpst -b x s6-no-such -u www sleep 1\n"), &[("tool-missing", "db/run", Some(2), WARNING, "s6-no-such")]),
+    (|g| g.script("db/run", "#!/bin/sh\nexec onit s6-no-such sleep 1\n"), &[]),
     (|g| g.mode("db/run", 0o757), &[("world-writable", "db/run", None, ERROR, "chmod o-w")]),
     (|g| g.mode("db/run", 0o775), &[("group-writable", "db/run", None, WARNING, "chmod g-w")]),
     (|g| g.mode("db", 0o777), &[("world-writable", "db", None, ERROR, "chmod o-w")]),
@@ -1290,9 +1338,6 @@ fn words<'a>(words: &[&'a str]) -> Vec<&'a OsStr> {
 
 #[test]
 fn what_new_writes_is_clean_and_runs() {
-    if let Some(why) = missing_tools(&["chpst"]) {
-        skip!("{why}");
-    }
     let sv = SvDir::new();
     let hostile = os(b"it's\n$x \xff\"--");
     let options = words(&[

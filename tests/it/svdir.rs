@@ -80,6 +80,26 @@ pub fn onit() -> PathBuf {
     std::env::var_os("ONIT_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_onit")), PathBuf::from)
 }
 
+/// Before the first test there is a single thread: from now on `onit` in PATH is the program under test, as it is on a
+/// machine where it is installed.
+#[used]
+#[unsafe(link_section = ".init_array")]
+#[allow(unsafe_code)]
+static ONIT_IN_PATH: extern "C" fn() = put_onit_in_path;
+
+extern "C" fn put_onit_in_path() {
+    let program = onit();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = program.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+    if let Ok(path) = std::env::join_paths(places) {
+        // SAFETY: no other thread runs yet.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::set_var("PATH", path);
+        }
+    }
+}
+
 /// Polls `look` until it finds something; panics, naming `what`, when that takes longer than `deadline`.
 #[track_caller]
 pub fn wait_for<T>(what: &str, deadline: Duration, look: impl FnMut() -> Option<T>) -> T {

@@ -474,12 +474,12 @@ fn a_service_that_needs_a_tool_that_is_not_there_is_told_of() {
         new
     });
     let told =
-        output.stderr.contains("web/run:") && output.stderr.contains("there is no chpst in this PATH; install runit");
+        output.stderr.contains("web/run:") && output.stderr.contains("there is no onit in this PATH; install onit");
     assert!(output.code == 0 && told, "{output:?}");
     let mut lint = command(&sv, &["lint", "service/web"]);
     lint.env("PATH", "/nowhere");
     let output = sv.run(lint);
-    assert!(output.code == 0 && output.stdout.contains("there is no chpst in this PATH"), "{output:?}");
+    assert!(output.code == 0 && output.stdout.contains("there is no onit in this PATH"), "{output:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod chpst;
 mod daemontools;
 mod environment;
 mod fghack;
+mod notify_on_check;
 mod plan;
 mod s6;
 mod users;
@@ -33,6 +34,7 @@ pub fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "s6-softlimit" => s6::softlimit(args),
         "s6-setsid" => s6::setsid(args),
         "s6-setlock" => s6::setlock(args),
+        "s6-notifyoncheck" => notify_on_check::notify_on_check(args),
         "with-contenv" => s6::with_contenv(args),
         _ => return None,
     })

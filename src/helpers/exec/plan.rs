@@ -8,6 +8,7 @@ use crate::sys::program::{self, Program};
 use crate::sys::{Errno, capabilities, credentials, fs, lock, process, scheduling};
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -276,7 +277,9 @@ impl Plan {
             self.group.iter().flat_map(|group| group.files.iter().map(move |file| (group, file)))
         {
             let path = group.directory.join(name);
-            std::fs::write(&path, value)
+            // Never made: where there is no such file the kernel does not limit it.
+            let file = std::fs::OpenOptions::new().write(true).open(&path);
+            file.and_then(|mut file| file.write_all(value.as_bytes()))
                 .map_err(|error| Failure::with(Step::WriteGroup, path.as_os_str().as_bytes())(errno_of(&error)))?;
         }
         let Some(score) = self.oom_score else { return Ok(()) };

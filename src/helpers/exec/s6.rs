@@ -26,12 +26,13 @@ const SETSID: &str = "[ -s | -b | -f | -g ] [ -i | -I | -q ] [ -d ctty ] prog...
 /// Where s6-overlay keeps the environment of the container.
 const CONTAINER: &str = "/run/s6/container_environment";
 
-fn plan() -> Plan {
+/// What all of them change: nothing.
+pub(super) fn plan() -> Plan {
     Plan { search: Search::OursWithoutEmpty, ..Plan::default() }
 }
 
 /// A whole number that is not too large for its type.
-fn whole<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+pub(super) fn whole<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     let digits = std::str::from_utf8(text).ok()?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
@@ -304,13 +305,13 @@ pub(super) fn with_contenv(args: &[OsString]) -> i32 {
 }
 
 /// The words of the C library for an error.
-fn text(errno: Errno) -> String {
+pub(super) fn text(errno: Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno as i32).to_string();
     text.rsplit_once(" (os error ").map_or(text.clone(), |(text, _)| text.to_owned())
 }
 
 /// Says why there is no program. Returns the exit code.
-fn report(program: &str, failure: &Failure) -> i32 {
+pub(super) fn report(program: &str, failure: &Failure) -> i32 {
     let object = &failure.object;
     let (words, errno): (Vec<&[u8]>, _) = match (failure.step, failure.errno) {
         (Step::BadNumbers, _) => return usage("s6-applyuidgid", APPLYUIDGID, exit::USAGE),

@@ -8,6 +8,7 @@ use super::lines::{Cutter, Sink};
 use super::named_file::{NamedFile, Retention};
 use super::stamp::Stamp;
 use super::svlogd::directory::{Common, Directory};
+use super::tee::Tee;
 use super::waiting::{ROOM, Stop, Waiter};
 use crate::exit;
 use crate::machine::{Mono, Signal};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub directory: Option<PathBuf>,
     /// What becomes of files that are full.
     pub retention: Retention,
+    /// They go to standard output as well, as they came.
+    pub tee: bool,
 }
 
 /// Runs until there is no more input. Returns the exit code.
@@ -70,8 +73,12 @@ pub fn logger(settings: &Settings) -> i32 {
             Err(error) => return fails(&"standard output", &error),
         }
     }
+    let tee = match settings.tee.then(Tee::new).transpose() {
+        Ok(tee) => tee,
+        Err(error) => return fails(&"standard output", &error),
+    };
     let (stamp, json, made) = (Stamp::default(), JsonLine::default(), Vec::new());
-    let writers = Writers { settings: settings.clone(), places, stamp, json, made };
+    let writers = Writers { settings: settings.clone(), places, tee, stamp, json, made };
     let mut logger = Logger { cutter: Cutter::new(LINE), writers };
     let room = logger.room();
     run(&mut logger, &mut waiter, room)
@@ -103,6 +110,7 @@ struct Logger {
 struct Writers {
     settings: Settings,
     places: Vec<Place>,
+    tee: Option<Tee>,
     stamp: Stamp,
     json: JsonLine,
     /// What is added to each place.
@@ -167,6 +175,7 @@ impl Program for Logger {
                 }
             }
         }
+        self.writers.tee.iter_mut().for_each(Tee::write);
         Ok(())
     }
 
@@ -256,6 +265,7 @@ impl Writers {
 
 impl Sink for Writers {
     fn begin(&mut self, head: &[u8], began: Duration) {
+        self.tee.iter_mut().for_each(|tee| tee.add(head));
         for place in &mut self.places {
             if let Place::Directory(directory, _) = place {
                 for directory in directory.iter_mut() {
@@ -276,6 +286,7 @@ impl Sink for Writers {
     }
 
     fn more(&mut self, bytes: &[u8]) {
+        self.tee.iter_mut().for_each(|tee| tee.add(bytes));
         if self.settings.json {
             return self.add_json(|json, made| json.more(bytes, made));
         }
@@ -283,6 +294,7 @@ impl Sink for Writers {
     }
 
     fn end(&mut self) {
+        self.tee.iter_mut().for_each(|tee| tee.add(b"\n"));
         if self.settings.json {
             return self.add_json(JsonLine::end);
         }

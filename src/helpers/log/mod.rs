@@ -16,6 +16,7 @@ mod rotation;
 mod s6_log;
 mod stamp;
 mod svlogd;
+mod tee;
 mod waiting;
 
 pub use crate::wire::log_time::Format;
