@@ -10,7 +10,7 @@ use super::super::processor::{self, NEW_STATE, STATE, Shell};
 use super::super::rotation::Rule;
 use super::super::waiting::{Stop, Waiter, why};
 use crate::machine::{Exit, Mono, Pid};
-use crate::sys::{Errno, clock, fs};
+use crate::sys::{Errno, clock, fs, poll};
 use crate::tool::print;
 use crate::wire::svlogd::{Config, Selected};
 use std::ffi::OsStr;
@@ -26,6 +26,9 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_secs(3);
 /// So long after a processor failed it is started again.
 const PROCESSOR_RETRY: Duration = Duration::from_secs(1);
+/// A lock that is held is tried so often, with this pause.
+const LOCK_ATTEMPTS: usize = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// The length of `@`, 24 digits, a dot and a letter.
 const NAME: usize = 27;
 
@@ -72,6 +75,17 @@ pub struct Common {
     pub length: usize,
 }
 
+/// A processor that we have just started holds the lock that we had until it executes its program.
+fn lock() -> Result<OwnedFd, Errno> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match fs::lock(fs::HERE, "lock") {
+            Err(Errno::EAGAIN) => _ = poll::pause(LOCK_PAUSE),
+            result => return result,
+        }
+    }
+    fs::lock(fs::HERE, "lock")
+}
+
 impl Directory {
     /// Opens it and its current file. `None`: that has been said. A processor that was running for this directory before
     /// it was closed goes on.
@@ -104,7 +118,7 @@ impl Directory {
         processor: Option<Processor>,
         waiter: &mut Waiter,
     ) -> Result<Directory, (&'static str, io::Error)> {
-        let lock = fs::lock(fs::HERE, "lock").map_err(|errno| ("unable to lock directory", errno.into()))?;
+        let lock = lock().map_err(|errno| ("unable to lock directory", errno.into()))?;
         let info = |what: &str, file: &str| {
             if common.is_verbose {
                 let program = common.program.as_bytes();
