@@ -63,6 +63,8 @@ pub mod probe;
 #[cfg(feature = "cli")]
 pub mod probe_server;
 #[cfg(feature = "cli")]
+pub mod program;
+#[cfg(feature = "cli")]
 pub mod rescan;
 #[cfg(feature = "cli")]
 pub mod restart;

@@ -1,6 +1,7 @@
 //! `onit status`: where every service stands, in a table; of one that is named, everything that is known.
 
 use super::connect::{CliError, Connection, Target, worse};
+use super::program::WithProgram;
 use super::term::{self, Cell, Colour, Paint, Table, Tone};
 use super::{changed, detail, format};
 use crate::client::{Deadline, api::Api};
@@ -58,7 +59,7 @@ impl Status {
             return if runs { code } else { worse(code, exit::NOT_RUNNING) };
         }
         if self.json {
-            return worse(code, term::print(&term::json(&services)));
+            return worse(code, term::print(&term::json(&WithProgram::of(&services, &talk))));
         }
         if services.is_empty() && code != exit::OK {
             return code;

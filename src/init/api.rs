@@ -214,8 +214,8 @@ impl Client {
         self.say(&Line::Done(Done { count }));
     }
 
-    fn refuse(&mut self, kind: ErrorCode, text: impl Into<String>) {
-        self.say(&Line::Error(Error { kind: kind.into(), text: text.into() }));
+    fn refuse(&mut self, kind: ErrorCode, text: impl Into<String>, request: Option<String>) {
+        self.say(&Line::Error(Error { kind: kind.into(), text: text.into(), request }));
     }
 
     fn has_much(&self) -> bool {
@@ -535,7 +535,11 @@ impl Init {
                 lines.iter().for_each(|line| client.say(line));
                 client.done(lines.len() as u64);
             }
-            Err((kind, text)) => client.refuse(kind, text),
+            Err((kind, text)) => {
+                let is_none = kind == ErrorCode::Request;
+                let asked = line.get(..line.len().min(LONGEST)).unwrap_or_default();
+                client.refuse(kind, text, is_none.then(|| String::from_utf8_lossy(asked).into_owned()));
+            }
         }
     }
 

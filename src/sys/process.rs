@@ -277,6 +277,31 @@ pub fn kin(pid: Pid) -> Option<Kin> {
     Some(Kin { parent: number(1)?, session: number(3)? })
 }
 
+/// A user and a group, by number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// The user.
+    pub user: u32,
+    /// The group.
+    pub group: u32,
+}
+
+/// The niceness of a process; `None` where it is not to be seen.
+pub fn niceness(pid: Pid) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat_fields(&stat)?.get(16)?.parse().ok()
+}
+
+/// Whose process it is: its effective user and group; `None` where it is not to be seen.
+pub fn owner(pid: Pid) -> Option<Owner> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let effective = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        line.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    Some(Owner { user: effective("Uid:")?, group: effective("Gid:")? })
+}
+
 /// How long the machine has been up.
 pub fn since_boot() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/uptime").ok()?;

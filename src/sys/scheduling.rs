@@ -1,6 +1,10 @@
 //! Who gets processors and disks first, on which processors, and who is killed when memory is used up.
 
 use super::{Errno, checked, signals};
+use crate::machine::Pid;
+
+/// `IOPRIO_WHO_PROCESS`.
+const PROCESS: libc::c_int = 1;
 
 /// Adds to our niceness; the kernel keeps it between -20 and 19.
 pub fn add_niceness(more: i32) -> Result<(), Errno> {
@@ -14,10 +18,17 @@ pub fn add_niceness(more: i32) -> Result<(), Errno> {
 
 /// Sets our class (1 realtime, 2 best-effort, 3 idle, 0 none) and level (0 first, 7 last) for disks: ioprio_set(2).
 pub fn set_io_priority(class: u8, level: u8) -> Result<(), Errno> {
-    const PROCESS: libc::c_int = 1; // IOPRIO_WHO_PROCESS
     let priority = libc::c_int::from(class) << 13 | libc::c_int::from(level);
     // SAFETY: numbers only.
     Errno::result(unsafe { libc::syscall(libc::SYS_ioprio_set, PROCESS, 0, priority) }).map(drop)
+}
+
+/// The class and level of a process for disks; `None` if it is not there.
+pub fn io_priority_of(pid: Pid) -> Option<(u32, u32)> {
+    // SAFETY: numbers only.
+    let priority = unsafe { libc::syscall(libc::SYS_ioprio_get, PROCESS, pid.0) };
+    let priority = u32::try_from(priority).ok()?;
+    Some((priority >> 13 & 7, priority & 7))
 }
 
 /// The processors that we may run on, by number. EINVAL: none of them is there.

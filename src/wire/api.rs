@@ -493,6 +493,8 @@ pub struct Error {
     pub kind: Word<ErrorCode>,
     /// For people.
     pub text: String,
+    /// What was asked, if that is no request.
+    pub request: Option<String>,
 }
 
 // What is sent of each: the keys, in this order.
@@ -527,7 +529,7 @@ record!(ExitRecord { code, signal, name, core });
 record!(RunRecord { pid, start, ready, end, seconds, exit, asked });
 record!(Event { what, time, name, old, new, want, pid, exit, health });
 record!(Done { count });
-record!(Error { kind, text });
+record!(Error { kind, text, request });
 
 impl ExitRecord {
     /// The record of an end.
@@ -599,7 +601,7 @@ mod tests {
     fn lines_are_objects_with_one_key() {
         let done = Line::Done(Done { count: 3 });
         assert_eq!(done.encode(), b"{\"done\":{\"count\":3}}\n");
-        let error = Line::Error(Error { kind: ErrorCode::Service.into(), text: "no \"x\"\n".into() });
+        let error = Line::Error(Error { kind: ErrorCode::Service.into(), text: "no \"x\"\n".into(), request: None });
         assert_eq!(error.encode(), b"{\"error\":{\"kind\":\"service\",\"text\":\"no \\\"x\\\"\\n\"}}\n");
         assert_eq!(Line::decode(&error.encode()), Ok(error));
         assert!(Line::decode(b"{}").is_err() && Line::decode(b"[").is_err());

@@ -1175,3 +1175,58 @@ fn what_was_changed_since_a_start_is_told_until_the_next_one() {
     std::fs::remove_file(web.path().join("env/PORT")).expect("removed");
     assert_eq!(well(&sv, &["rescan", "--dry-run"]), "~ web: env/\n");
 }
+
+/// A block of Python in a document, behind these words.
+fn python(document: &str, behind: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+    let text = fs::read_to_string(path).expect("a document");
+    let (_, rest) = text.split_once(behind).expect("its place");
+    let block = rest.split_once("```python\n").and_then(|(_, block)| block.split_once("```")).expect("a block");
+    block.0.to_owned()
+}
+
+#[test]
+fn what_the_client_of_procnanny_prints_can_be_made_of_a_status() {
+    if let Some(why) = missing_tools(&["python3"]) {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let run = "exec onit exec --nice 1 --ionice best-effort:3 -- env ruby=1 sleep 1000";
+    let workers = sv.service("hello world@").run(run).file("instances", "2").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    assert!(workers.path().exists());
+    let script = python("docs/peers.md", "## procnanny");
+    let printed = wait_for("both to run", SOON, || {
+        let mut python = Command::new("python3");
+        let status = well(&sv, &["status", "--json"]);
+        let mut child = spawn(python.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()));
+        std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), status.as_bytes()).expect("written");
+        let output = child.wait_with_output().expect("its output");
+        let printed = json(&String::from_utf8_lossy(&output.stdout));
+        let runs = |number: &str| printed["programs"]["hello world"]["instances"][number]["pid"].is_number();
+        let is_exec = printed["programs"]["hello world"]["command"] == "sleep";
+        (runs("1") && runs("2") && is_exec).then_some(printed)
+    });
+    let program = &printed["programs"]["hello world"];
+    assert_eq!((&program["args"], &program["active"]), (&serde_json::json!(["1000"]), &true.into()));
+    let uid = nix::unistd::geteuid().as_raw();
+    assert_eq!(
+        (&program["uid"], &program["nice"], &program["ionice"]),
+        (&uid.into(), &1.into(), &serde_json::json!([2, 3]))
+    );
+    let first = &program["instances"]["1"];
+    assert_eq!((&first["state"], &first["exitcode"], &first["admin_state"]), (&"up".into(), &0.into(), &"up".into()));
+}
+
+#[test]
+fn an_unknown_request_is_answered_with_itself() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    let mut socket = std::os::unix::net::UnixStream::connect(sv.live().join("api")).expect("the socket");
+    std::io::Write::write_all(&mut socket, b"fizzle\nstatus nobody\n").expect("asked");
+    let mut answers = BufReader::new(socket).lines().map(|line| json(&line.expect("a line")));
+    let mut next = || answers.next().expect("an answer")["error"].clone();
+    assert_eq!(next(), serde_json::json!({"kind": "request", "text": "no such verb", "request": "fizzle"}));
+    assert_eq!(next(), serde_json::json!({"kind": "service", "text": "no such service: nobody", "request": null}));
+}
