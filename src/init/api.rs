@@ -335,7 +335,7 @@ impl Init {
 
     fn listen_somewhere(&mut self, services: &Path) -> Result<(), String> {
         let mut why = Vec::new();
-        if mirror::variable("ONIT_RUN").is_none() {
+        if mirror::variable("ONIT_RUN").is_none() && !self.is_all_loaded() {
             match self.listen_in(&services.join(FOLDER)) {
                 Ok(()) => {
                     self.leave_a_link(&services.join(FOLDER).join(NAME));

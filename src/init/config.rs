@@ -67,6 +67,8 @@ pub struct Config {
     pub trace: bool,
     /// What services say becomes one stream of this form, by `onit mux`.
     pub prefix: Option<CString>,
+    /// Programs that say which services there are.
+    pub loaders: Option<Loaders>,
     /// The pipe from the front, the process that was started to run this directory, which may end before us.
     pub launcher: Option<OwnedFd>,
     /// The service manager that runs us and waits for our messages.
@@ -85,6 +87,15 @@ pub struct Config {
     pub mode: InitMode,
     /// What is run beside the services, and with whose end everything ends.
     pub main: Option<MainConfig>,
+}
+
+/// Programs that say which services there are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Loaders {
+    /// Where they are.
+    pub dir: PathBuf,
+    /// Where the services are that they say.
+    pub place: PathBuf,
 }
 
 /// A main process to be.
@@ -118,6 +129,7 @@ impl Config {
             stop_budget: None,
             trace: false,
             prefix: None,
+            loaders: None,
             launcher: None,
             manager: None,
             groups: Groups::default(),

@@ -2,13 +2,13 @@
 
 use super::api::Groups;
 use super::boot;
-use super::config::{Config, Poll, Root};
+use super::config::{Config, Loaders, Poll, Root};
 use super::entrypoint::{self, Words};
 use super::launcher::{self, Manner};
 use super::log::{Failure, Log};
 use super::personality::Personality;
 use super::table::Identity;
-use super::{Init, Refused, scan};
+use super::{Init, Refused, mirror, scan};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
@@ -25,7 +25,8 @@ const LEAST_LOG: usize = 7;
 const RUN: &str = "\
 usage: onit run [-v] [--log text|json] [--control-group GROUP]
            [--status-group GROUP] [--poll TIME|auto|never]
-           [--until done|any|ready [-t TIME]] [--prefix[=text|time|json]] [DIR]
+           [--until done|any|ready [-t TIME]] [--prefix[=text|time|json]]
+           [--loaders DIR] [DIR]
            [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]";
 
 const ABOUT_RUN: &str = "
@@ -46,6 +47,8 @@ them again when it ends, and follows what changes in the directory. TERM and INT
   --prefix[=FORM]        what services say becomes one stream on standard
                          output: whole lines, with the name of the service in
                          front; text, time (with the time) or json
+  --loaders DIR          also run the jobs that the programs in this directory
+                         say; without DIR, $SVDIR or both nothing else
   -- CMD                 and run CMD, once all services are started; its end
                          is the end of everything. onit -- CMD is the same
                          without services. With it:
@@ -54,8 +57,8 @@ them again when it ends, and follows what changes in the directory. TERM and INT
   --exit-map CODE=CODE   onit ends with the second code in place of the first
 
 $ONIT_STOP_TIMEOUT is how long all may take to end (9s), $ONIT_RUN the directory
-of the socket; $ONIT_CONTROL_GROUP, $ONIT_STATUS_GROUP, $ONIT_POLL and
-$ONIT_PREFIX are as the options. Of services only those in $ONIT_ENABLE start by
+of the socket; $ONIT_CONTROL_GROUP, $ONIT_STATUS_GROUP, $ONIT_POLL,
+$ONIT_PREFIX and $ONIT_LOADERS are as the options. Of services only those in $ONIT_ENABLE start by
 themselves, if it is set, and those in $ONIT_DISABLE do not.";
 
 type Args<'a> = &'a [OsString];
@@ -69,8 +72,14 @@ pub fn run(args: Args) -> i32 {
     }
     let mut log = Log::Onit;
     match entrypoint::parse(args, &mut log) {
-        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, prefix, main }) => {
-            let directory = PathBuf::from(directory.unwrap_or_else(directory_of_services));
+        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, prefix, loaders, main }) => {
+            let (directory, loaders) = match directories(directory, loaders) {
+                Ok(directories) => directories,
+                Err(why) => {
+                    log.warn(None, &why);
+                    return exit::SYSTEM;
+                }
+            };
             if let Some(code) = unfit(log, &directory) {
                 return code;
             }
@@ -87,6 +96,7 @@ pub fn run(args: Args) -> i32 {
                 until,
                 until_limit,
                 prefix: prefix.or_else(|| prefix_from_environment(log)),
+                loaders,
                 main,
                 manager,
                 ..Config::onit(directory)
@@ -94,6 +104,19 @@ pub fn run(args: Args) -> i32 {
         }
         Err(wrong) => boot::refuse(log, &wrong, RUN),
     }
+}
+
+/// The directory of services, and of programs that say which there are. Where only the latter is named there are no other
+/// services.
+fn directories(
+    named: Option<OsString>,
+    loaders: Option<OsString>,
+) -> Result<(PathBuf, Option<Loaders>), String> {
+    let loaders = loaders.or_else(|| mirror::variable("ONIT_LOADERS").filter(|_| cfg!(feature = "helpers")));
+    let named = named.or_else(|| mirror::variable("SVDIR"));
+    let Some(loaders) = loaders else { return Ok((named.unwrap_or_else(|| SERVICES.into()).into(), None)) };
+    let loaders = Loaders::of(&loaders, named.as_ref().map(Path::new))?;
+    Ok((named.map_or_else(|| loaders.place.clone(), PathBuf::from), Some(loaders)))
 }
 
 /// `init`, and whatever the kernel says to PID 1.
@@ -104,7 +127,12 @@ pub fn init(args: Args) -> i32 {
     let groups = groups(Log::Onit, None, None);
     let (poll, prefix) = (poll_from_environment(Log::Onit), prefix_from_environment(Log::Onit));
     let selection = selection();
-    boot::init(Config { manager, groups, poll, prefix, selection, ..Config::onit(PathBuf::from(directory)) }, args)
+    let loaders = mirror::variable("ONIT_LOADERS").filter(|_| cfg!(feature = "helpers"));
+    let loaders = loaders.and_then(|dir| {
+        let made = Loaders::of(&dir, Some(directory.as_ref()));
+        made.inspect_err(|why| Log::Onit.warn(None, why)).ok()
+    });
+    boot::init(Config { manager, groups, poll, prefix, loaders, selection, ..Config::onit(PathBuf::from(directory)) }, args)
 }
 
 fn prefix_from_environment(log: Log) -> Option<CString> {

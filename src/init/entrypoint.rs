@@ -28,6 +28,8 @@ pub(super) struct Words {
     pub(super) until_limit: Option<Duration>,
     /// What services say becomes one stream of this form.
     pub(super) prefix: Option<CString>,
+    /// The directory of programs that say which services there are.
+    pub(super) loaders: Option<OsString>,
     pub(super) main: Option<MainConfig>,
 }
 
@@ -45,11 +47,13 @@ pub fn main_process(args: &[OsString]) -> i32 {
             control_group: None,
             status_group: None,
             poll: None,
+            loaders: None,
             main: Some(main),
             ..
         }) => {
             return boot::supervise(Config { trace, log, ..alone(main) });
         }
+        Ok(Words { loaders: Some(_), .. }) => "--loaders is an option of onit run".to_owned(),
         Ok(Words { poll: Some(_), .. }) => {
             "without services there is no directory that --poll could look at".to_owned()
         }
@@ -72,7 +76,7 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));
     let (mut directory, mut trace, mut options) = (None, false, MainOptions::ONIT);
     let (mut control_group, mut status_group, mut poll) = (None, None, None);
-    let (mut until, mut until_limit, mut prefix) = (None, None, None);
+    let (mut until, mut until_limit, mut prefix, mut loaders) = (None, None, None, None);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
@@ -104,6 +108,14 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
                     prefix_of(&form).ok_or(format!("--prefix={} is neither text, time nor json", form.display()))?,
                 );
             }
+            Long("loaders") => {
+                if !cfg!(feature = "helpers") {
+                    return Err("--loaders needs onit loaders, which is not in this onit".into());
+                }
+                let dir = words.value().map_err(|error| error.to_string())?;
+                let empty = "the value of --loaders is empty (a variable that is not set?)";
+                loaders = Some(Some(dir).filter(|dir| !dir.is_empty()).ok_or(empty)?);
+            }
             Long("control-group") => control_group = Some(group(&mut words, "--control-group")?),
             Long("status-group") => status_group = Some(group(&mut words, "--status-group")?),
             Long("poll") => {
@@ -128,7 +140,7 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     } else if until_limit.is_some() && until.is_none() {
         Err("-t limits --until, which is not there".into())
     } else {
-        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, prefix, main })
+        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, prefix, loaders, main })
     }
 }
 

@@ -120,7 +120,7 @@ impl Init {
 
     /// The directory that a name leads to, which is that of its template if it is an instance.
     pub(super) fn resolve(&self, name: &OsStr) -> Result<(OwnedFd, Identity), Errno> {
-        let dir = self.scan.dir().ok_or(Errno::ENOENT)?;
+        let Some(dir) = self.scan.dir() else { return self.resolve_loaded(name) };
         let has_templates = self.config.personality.has_templates;
         let parts = template_and_instance(name.as_bytes()).filter(|_| has_templates);
         match (fs::open_dir(dir, name), parts) {
@@ -131,6 +131,7 @@ impl Init {
                 let id = Identity::new(fs::identity(&found)?, Some(instance));
                 Ok((found, id))
             }
+            (Err(Errno::ENOENT), _) if !fs::is_there(dir, name) => self.resolve_loaded(name),
             (found, parts) => {
                 let found = found?;
                 let id = fs::identity(&found)?;
@@ -138,6 +139,13 @@ impl Init {
                 Ok((found, Identity::new(id, instance.map(|(_, instance)| instance))))
             }
         }
+    }
+
+    /// What the name means that the first directory does not have.
+    fn resolve_loaded(&self, name: &OsStr) -> Result<(OwnedFd, Identity), Errno> {
+        let found = fs::open_dir(self.scan.loaded.dir().ok_or(Errno::ENOENT)?, name)?;
+        let id = Identity::new(fs::identity(&found)?, None);
+        Ok((found, id))
     }
 
     /// What of this template is there, and which instances it has; these are looked at then.

@@ -43,7 +43,7 @@ impl Init {
         match process::children() {
             Some(children) => {
                 for pid in
-                    children.into_iter().filter(|pid| !self.table.owns(*pid) && !self.is_mux(*pid)).collect::<Vec<_>>()
+                    children.into_iter().filter(|pid| !self.table.owns(*pid) && !self.is_helper(*pid)).collect::<Vec<_>>()
                 {
                     self.end_orphan(pid, signal);
                 }

@@ -112,7 +112,7 @@ impl Init {
 
     /// Whether we know what this child is for.
     pub(super) fn is_known_child(&self, pid: Pid) -> bool {
-        self.table.owns(pid) || self.main.is(pid) || self.scan.is_looker(pid) || self.is_mux(pid)
+        self.table.owns(pid) || self.main.is(pid) || self.scan.is_looker(pid) || self.is_helper(pid)
     }
 
     pub(super) fn commit_main(&self) {

@@ -5,8 +5,9 @@
 //! service needs it; without one, nothing here costs anything.
 
 use super::Init;
-use super::config::Root;
+use super::config::Config;
 use super::inputs::Listing;
+use super::loaded::Homes;
 use super::log::Failure;
 use super::table::{LogPipe, SlotId};
 use crate::sys::fs::{self, Owner};
@@ -40,7 +41,7 @@ struct View {
     dir: OwnedFd,
     lock: OwnedFd,
     /// Where the services are.
-    services: PathBuf,
+    homes: Homes,
 }
 
 /// What becomes of entries that are there already.
@@ -61,23 +62,22 @@ struct NoMirror {
 
 impl Mirror {
     /// The view of the supervisor before us, which failed.
-    pub(super) fn of(dir: OwnedFd, lock: OwnedFd, root: &Root) -> Mirror {
-        let Root::Directory(services) = root else { return Mirror::default() };
-        Mirror { view: Some(View { dir, lock, services: fs::absolute(services) }), ..Mirror::default() }
+    pub(super) fn of(dir: OwnedFd, lock: OwnedFd, config: &Config) -> Mirror {
+        let Some(homes) = Homes::of(config) else { return Mirror::default() };
+        Mirror { view: Some(View { dir, lock, homes }), ..Mirror::default() }
     }
 
     /// The view of the supervisor before us, which failed and left no record of it. What it says of the services that
     /// are there is kept.
-    pub(super) fn left(root: &Root) -> Mirror {
-        let Root::Directory(services) = root else { return Mirror::default() };
-        let services = fs::absolute(services);
+    pub(super) fn left(config: &Config) -> Mirror {
+        let Some(homes) = Homes::of(config) else { return Mirror::default() };
         let is_theirs = |place: &PathBuf| {
             let dir = fs::open_path(&place.join("service"));
             let names = dir.as_ref().map_err(|errno| *errno).and_then(fs::names).unwrap_or_default();
-            dir.is_ok_and(|dir| names.iter().any(|name| stands_for(&dir, name, &services)))
+            dir.is_ok_and(|dir| names.iter().any(|name| stands_for(&dir, name, &homes)))
         };
         let place = places_from_environment().into_iter().find(is_theirs);
-        let view = place.and_then(|place| View::take(&services, &place, Left::Kept).ok());
+        let view = place.and_then(|place| View::take(homes, &place, Left::Kept).ok());
         Mirror { view, ..Mirror::default() }
     }
 
@@ -106,20 +106,30 @@ impl Mirror {
 impl Init {
     /// A directory that stands in for the one of this service. `None` if there can be no view.
     pub(super) fn stand_in(&mut self, name: &OsStr) -> Result<Option<OwnedFd>, Failure> {
-        let Root::Directory(services) = &self.config.root else { return Ok(None) };
-        let services = fs::absolute(services);
+        let Some(homes) = Homes::of(&self.config) else { return Ok(None) };
+        self.open_view(&homes);
+        if self.mirror.held.as_ref().is_some_and(|entries| is_supervised(entries, name, &homes)) {
+            return Err(Failure { verb: "lock", path: "supervise/lock", errno: Errno::EAGAIN });
+        }
+        let made = self.mirror.view.as_ref().map(|view| view.make(name)).transpose();
+        made.map_err(|errno| Failure { verb: "create", path: "its runtime mirror", errno })
+    }
+
+    fn open_view(&mut self, homes: &Homes) {
         if self.mirror.view.is_none() && (self.mirror.why_not.is_none() || self.mirror.held.is_some()) {
-            match View::open(&services, &places_from_environment()) {
+            match View::open(homes, &places_from_environment()) {
                 Ok(view) => self.mirror = Mirror { view: Some(view), ..Mirror::default() },
                 Err(NoMirror { why, held }) => (self.mirror.why_not, self.mirror.held) = (Some(why), held),
             }
             self.table.services().into_iter().for_each(|at| self.show(at));
         }
-        if self.mirror.held.as_ref().is_some_and(|entries| is_supervised(entries, name, &services)) {
-            return Err(Failure { verb: "lock", path: "supervise/lock", errno: Errno::EAGAIN });
+    }
+
+    /// Where there are loaders, there is a view: it is the one place where tools find all services.
+    pub(super) fn show_loaded(&mut self) {
+        if let Some(homes) = Homes::of(&self.config).filter(|_| self.config.loaders.is_some()) {
+            self.open_view(&homes);
         }
-        let made = self.mirror.view.as_ref().map(|view| view.make(name)).transpose();
-        made.map_err(|errno| Failure { verb: "create", path: "its runtime mirror", errno })
     }
 
     /// Shows a service that does not need the view, if there is one.
@@ -235,10 +245,10 @@ fn is_safe(owner: &Owner, us: u32) -> bool {
 }
 
 impl View {
-    fn open(services: &Path, places: &[PathBuf]) -> Result<View, NoMirror> {
+    fn open(homes: &Homes, places: &[PathBuf]) -> Result<View, NoMirror> {
         let mut first = None;
         for place in places {
-            match View::take(services, place, Left::Cleared) {
+            match View::take(homes.clone(), place, Left::Cleared) {
                 Err(unfit) if unfit.held.is_none() => _ = first.get_or_insert(unfit),
                 result => return result,
             }
@@ -247,7 +257,7 @@ impl View {
     }
 
     /// What was left in it by a supervisor that has died is cleared away.
-    fn take(services: &Path, place: &Path, left: Left) -> Result<View, NoMirror> {
+    fn take(homes: Homes, place: &Path, left: Left) -> Result<View, NoMirror> {
         let shown = place.display();
         let unfit = |why: String| NoMirror { why, held: None };
         let base = base(place).map_err(unfit)?;
@@ -267,11 +277,11 @@ impl View {
             }
             Err(errno) => return Err(cannot(errno)),
         };
-        let stays = |name: &OsStr| name == LOCK || left == Left::Kept && stands_for(&dir, name, services);
+        let stays = |name: &OsStr| name == LOCK || left == Left::Kept && stands_for(&dir, name, &homes);
         for name in found.iter().filter(|name| !stays(name)) {
             let _ = fs::remove_all(&dir, name);
         }
-        Ok(View { dir, lock, services: services.to_owned() })
+        Ok(View { dir, lock, homes })
     }
 
     /// Makes the entry of a service, or of a logger (`NAME/log`) in that of its service.
@@ -280,7 +290,7 @@ impl View {
             Some(service) => {
                 let home = dir_instead(&self.dir, &self.place(service), SHARED)?;
                 let log = dir_instead(&home, OsStr::new("log"), SHARED)?;
-                let path = origin(&self.services, service);
+                let path = origin(&self.homes, service);
                 lead(&home, &path);
                 self.fill(log, path.join("log"))
             }
@@ -290,7 +300,7 @@ impl View {
 
     /// Makes the entry of the service `name` at `place`: its name, or where its entry was put aside.
     fn make_at(&self, place: &OsStr, name: &OsStr) -> Result<OwnedFd, Errno> {
-        self.fill(dir_instead(&self.dir, place, SHARED)?, origin(&self.services, name))
+        self.fill(dir_instead(&self.dir, place, SHARED)?, origin(&self.homes, name))
     }
 
     fn fill(&self, home: OwnedFd, path: PathBuf) -> Result<OwnedFd, Errno> {
@@ -300,7 +310,7 @@ impl View {
     }
 
     fn show(&self, name: &OsStr) {
-        let path = self.services.join(name);
+        let path = self.homes.path(name);
         let _ = fs::link(&self.dir, name, &path);
         if !fs::is_link(&self.dir, name) {
             let _ = fs::remove_all(&self.dir, name); // it needed more the last time
@@ -332,22 +342,22 @@ impl View {
 }
 
 /// The directory of the service of this name: that of the template for an instance that has no name there.
-fn origin(services: &Path, name: &OsStr) -> PathBuf {
-    let path = services.join(name);
+fn origin(homes: &Homes, name: &OsStr) -> PathBuf {
+    let path = homes.path(name);
     match template_and_instance(name.as_bytes()) {
-        Some((template, _)) if path.symlink_metadata().is_err() => services.join(OsStr::from_bytes(template)),
+        Some((template, _)) if path.symlink_metadata().is_err() => homes.path(OsStr::from_bytes(template)),
         Some(_) | None => path,
     }
 }
 
 /// Whether the entry of this name stands for the service of that name in this very directory.
-fn stands_for(entries: &OwnedFd, name: &OsStr, services: &Path) -> bool {
-    fs::leads_to(entries, &Path::new(name).join("run"), &origin(services, name).join("run"))
+fn stands_for(entries: &OwnedFd, name: &OsStr, homes: &Homes) -> bool {
+    fs::leads_to(entries, &Path::new(name).join("run"), &origin(homes, name).join("run"))
 }
 
 /// Whether this very service is supervised by the supervisor that made these entries.
-fn is_supervised(entries: &OwnedFd, name: &OsStr, services: &Path) -> bool {
-    stands_for(entries, name, services)
+fn is_supervised(entries: &OwnedFd, name: &OsStr, homes: &Homes) -> bool {
+    stands_for(entries, name, homes)
         && fs::lock(entries, Path::new(name).join("supervise/lock")).err() == Some(Errno::EAGAIN)
 }
 

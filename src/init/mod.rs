@@ -27,6 +27,8 @@ mod last;
 mod launcher;
 mod leftovers;
 mod links;
+mod loaded;
+mod loaders;
 mod log;
 mod main_log;
 mod main_process;
@@ -65,6 +67,8 @@ use config::{Config, Root};
 use initctl::Initctl;
 use journal::Journal;
 use links::Dependencies;
+use loaded::Loaded;
+use loaders::LoadersProcess;
 use main_process::Main;
 use mirror::Mirror;
 use mux::Mux;
@@ -93,6 +97,7 @@ pub struct Init {
     /// Services that were taken in, and have not started yet; and whether `log` of each is a link.
     newcomers: Vec<(SlotId, bool)>,
     mux: Mux,
+    loaders: LoadersProcess,
     /// By the names of their loggers.
     unread_pipes: BTreeMap<OsString, Unread>,
     mirror: Mirror,
@@ -187,7 +192,7 @@ impl Init {
         }
         let open_files = process::raise_open_files(OPEN_FILES);
         let scan = match &config.root {
-            Root::Directory(path) => Scan::of(path.clone()),
+            Root::Directory(path) => Scan::of(path.clone(), Loaded::of(&config)),
             Root::Service(_) | Root::Nothing => Scan::default(),
         };
         let main = if config.main.is_some() { Main::Waiting } else { Main::None };
@@ -219,6 +224,7 @@ impl Init {
             dependencies: Dependencies::default(),
             newcomers: Vec::new(),
             mux: Mux::default(),
+            loaders: LoadersProcess::default(),
             unread_pipes: BTreeMap::new(),
             mirror: Mirror::default(),
             api: Api::default(),
@@ -244,6 +250,7 @@ impl Init {
             None if goes_on_after_faults => reexec::arm(journal, &init.config),
             None => {}
         }
+        init.show_loaded();
         init.commit();
         Ok(init)
     }
@@ -272,7 +279,10 @@ impl Init {
         if self.system.conclusion().immediate {
             return true;
         }
-        self.is_nothing_supervised() && self.is_mux_over() && (self.children.childless || !self.kills_leftovers())
+        self.is_nothing_supervised()
+            && self.is_mux_over()
+            && self.are_loaders_over()
+            && (self.children.childless || !self.kills_leftovers())
     }
 
     fn is_nothing_supervised(&self) -> bool {

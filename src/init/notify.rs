@@ -216,7 +216,7 @@ impl Init {
         let view = self.table.get(at).map(|slot| slot.service.view());
         let run = view.filter(|view| view.phase == Phase::Run).and_then(|view| view.pid);
         let (Some(run), Some(sender)) = (run, datagram.sender) else { return };
-        if !is_of_service(sender.pid, run, process::kin) {
+        if !self.is_loaders(sender.pid) && !is_of_service(sender.pid, run, process::kin) {
             return self.pass_over(at, sender.pid);
         }
         if datagram.is_cut {

@@ -212,7 +212,7 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
     config.launcher = journal::descriptor(journal.get(Field::Launcher)).and_then(|fd| claims.claim(fd));
     let mut held = |fact| journal::descriptor(journal.get(fact)).and_then(|fd| claims.claim(fd));
     let mirror = match (held(Field::View), held(Field::ViewLock)) {
-        (Some(dir), Some(lock)) => Some(Mirror::of(dir, lock, &config.root)),
+        (Some(dir), Some(lock)) => Some(Mirror::of(dir, lock, config)),
         _ => None,
     };
     let watchdog = held(Field::Watchdog).map(|fd| Watchdog::restore(config.log, fd, journal));
@@ -358,6 +358,7 @@ impl Init {
         self.commit_main();
         self.commit_watchdog();
         self.commit_mux();
+        self.commit_loaders();
         let [blocked, ignored] = foreground::inherited();
         journal.set(Field::InheritedMask, blocked);
         journal.set(Field::InheritedIgnored, ignored);
@@ -384,7 +385,7 @@ impl Init {
         let Some(lost) = lost else {
             self.recovery.searches = true;
             self.recovery.searches_main = true;
-            self.mirror = Mirror::left(&self.config.root);
+            self.mirror = Mirror::left(&self.config);
             return;
         };
         self.recovery.searches = lost > 0 || journal.get(Field::Unnoted) != 0;
@@ -396,6 +397,7 @@ impl Init {
         }
         self.table.count_free_places();
         self.restore_mux(mux);
+        self.restore_loaders();
         journal.release_if_stopped();
         for at in self.table.all() {
             self.restore_service(at);

@@ -11,6 +11,7 @@ use super::backlog::{Backlog, Memo};
 use super::config::Poll;
 use super::door::Door;
 use super::instances::Templates;
+use super::loaded::Loaded;
 use super::log::{Failure, one_line};
 use super::table::{Identity, SlotId};
 use super::turn::Token;
@@ -50,6 +51,8 @@ pub(super) struct Scan {
     path: Option<PathBuf>,
     dir: Option<OwnedFd>,
     watch: Option<Watch>,
+    /// The second directory.
+    pub(super) loaded: Loaded,
     /// It may be another directory by now, or the links that lead there may be other links.
     rewatch: bool,
     poll: Polling,
@@ -88,8 +91,8 @@ struct Polling {
 }
 
 impl Scan {
-    pub(super) fn of(path: PathBuf) -> Scan {
-        Scan { path: Some(path), look_at_all: true, rewatch: true, ..Scan::default() }
+    pub(super) fn of(path: PathBuf, loaded: Loaded) -> Scan {
+        Scan { path: Some(path), loaded, look_at_all: true, rewatch: true, ..Scan::default() }
     }
 
     /// Whether services that appear are taken in.
@@ -163,13 +166,15 @@ impl Scan {
             Err(Errno::ENOENT) => {}
             Err(_) => self.look_at_all = true, // which says why, and tries again
         }
+        self.loaded.open();
     }
 
     /// The names that are in the directory now; it stays open for this turn.
     fn names(&mut self, path: &Path) -> Result<Vec<OsString>, Errno> {
         let dir = fs::open_path(path)?;
-        let names = fs::names(&dir)?;
+        let mut names = fs::names(&dir)?;
         self.dir = Some(dir);
+        names.extend(self.loaded.names());
         Ok(names)
     }
 
@@ -202,7 +207,7 @@ impl Scan {
     fn look(&mut self, now: Mono) {
         let Some(path) = &self.path else { return };
         self.poll.at = Some(now.after(self.poll.every.unwrap_or(SLOW)));
-        if self.watch.is_none() {
+        if self.watch.is_none() || self.loaded.is_unwatched() {
             self.look_at_all = true;
         } else if self.poll.looker.is_none() {
             let known = self.poll.stamp;
@@ -246,11 +251,13 @@ impl Init {
         if self.scan.backlog.is_empty() && self.scan.search_at.is_none() && !self.scan.look_at_all {
             self.settle_names();
         }
+        self.scan.loaded.close();
         self.scan.dir = None; // as long as we hold it open, the kernel does not tell that it was removed
     }
 
     fn take_changes(&mut self) {
-        for change in self.scan.watch.as_ref().map(Watch::changes).unwrap_or_default() {
+        let changes = self.scan.watch.as_ref().map(Watch::changes).unwrap_or_default();
+        for change in changes.into_iter().chain(self.scan.loaded.changes()) {
             match change {
                 _ if !self.scan.takes_in() => {}
                 Change::Entry { name, .. } if !self.is_service_name(&name) && !self.is_template(&name) => {}
@@ -272,7 +279,8 @@ impl Init {
     fn list(&mut self) {
         let Some(path) = self.scan.path.clone() else { return };
         self.scan.poll.at = None;
-        if std::mem::take(&mut self.scan.rewatch) || self.scan.watch.is_none() {
+        let is_unwatched = self.scan.watch.is_none() || self.scan.loaded.is_unwatched();
+        if std::mem::take(&mut self.scan.rewatch) || is_unwatched {
             self.watch(&path);
         }
         self.record_stamp(&path);
@@ -294,6 +302,7 @@ impl Init {
                     self.scan.wait_until(self.now.after(SLOW));
                 }
                 self.scan.poll.settled = false; // however it looks: what is in it is not known
+                self.scan.loaded.names().into_iter().for_each(|name| self.scan.backlog.push(name));
             }
         }
         self.scan.poll.every = self.interval();
@@ -309,7 +318,7 @@ impl Init {
 
     /// How often the directory is to be looked at, if at all.
     fn interval(&self) -> Option<Duration> {
-        let unwatched = self.scan.watch.is_none();
+        let unwatched = self.scan.watch.is_none() || self.scan.loaded.is_unwatched();
         match self.config.poll {
             Poll::Every(span) => Some(span),
             Poll::Never => unwatched.then_some(SLOW),
@@ -352,6 +361,9 @@ impl Init {
                     svdir::span_text(every)
                 ));
             }
+        }
+        if let Err(errno) = self.scan.loaded.watch(&self.poller) {
+            self.warn_of_directory(format!("cannot watch what loaders say (inotify): {}", errno.desc()));
         }
     }
 
@@ -533,7 +545,8 @@ impl Init {
         let dir = &self.table.get(at)?.dir;
         let path = fs::path_of(dir).filter(|_| !fs::is_removed(dir))?;
         let parent = fs::open_path(path.parent()?).and_then(fs::identity);
-        let is_ours = parent.is_ok() && parent.ok() == self.scan.dir.as_ref().and_then(|dir| fs::identity(dir).ok());
+        let mut dirs = self.scan.dir.iter().chain(self.scan.loaded.dir());
+        let is_ours = parent.is_ok_and(|parent| dirs.any(|dir| fs::identity(dir) == Ok(parent)));
         path.file_name().filter(|name| is_ours && self.is_service_name(name)).map(OsStr::to_owned)
     }
 }

@@ -116,6 +116,7 @@ impl Init {
         }
         self.end_leftovers();
         self.look_after_mux();
+        self.look_after_loaders();
         self.feed_watchdog();
         self.end_care();
     }
@@ -159,6 +160,7 @@ impl Init {
             self.until_deadline(),
             self.pending_deadline(),
             self.mux_deadline(),
+            self.loaders_deadline(),
             self.watchdog_deadline(),
             self.recovery.care.deadline(),
         ];
@@ -192,7 +194,10 @@ impl Init {
                 self.main_ended(pid, exit);
             } else if let Some(slot) = self.owner_of(pid) {
                 self.service_ended(slot, pid, exit);
-            } else if !self.scan.has_looked(pid, exit) && !self.has_mux_ended(pid, exit) {
+            } else if !self.scan.has_looked(pid, exit)
+                && !self.has_mux_ended(pid, exit)
+                && !self.have_loaders_ended(pid, exit)
+            {
                 self.orphan_ended(pid, exit);
             }
         }
@@ -265,6 +270,7 @@ impl Init {
         self.read_all_links();
         self.open_all_again();
         self.renew_api();
+        self.rescan_loaders();
     }
 
     pub(super) fn is_busy(&self, at: SlotId) -> bool {

@@ -132,8 +132,10 @@ pub enum Field {
     /// Failures follow each other, and only the essentials are done.
     Essentials,
     /// The process that makes one stream of what services say, and in the upper half the descriptor of what it needs, and
-    /// one. The last one: a new one comes behind it.
+    /// one.
     Mux,
+    /// The process that asks loaders for their jobs. The last one: a new one comes behind it.
+    LoadersPid,
 }
 
 /// So many facts there may be.
@@ -313,7 +315,7 @@ pub fn begin(words: &Words, pid: u32) {
 /// Zeroes the fields that only another version knows: we do not update them, and it must not find old values later.
 pub fn forget_unknown(words: &Words) {
     for distance in [0].into_iter().chain(COPIES) {
-        let unknown = words.get(distance + Field::Mux as usize + 1..distance + FACTS_AT_MOST);
+        let unknown = words.get(distance + Field::LoadersPid as usize + 1..distance + FACTS_AT_MOST);
         unknown.unwrap_or_default().iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 }
