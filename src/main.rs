@@ -86,6 +86,10 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "shutdown" => power::shutdown(args),
         #[cfg(feature = "helpers")]
         "mux" => onit::helpers::mux::mux(args),
+        #[cfg(feature = "helpers")]
+        "loaders" => onit::helpers::loaders::loaders(args),
+        #[cfg(feature = "helpers")]
+        "loaded" => onit::helpers::loaders::loaded(args),
         "dumb-init" => entrypoint::dumb_init::dumb_init(args),
         #[cfg(feature = "helpers")]
         name => return onit::helpers::tool(name, args),

@@ -4,6 +4,7 @@
 
 pub mod exec;
 pub mod hooks;
+pub mod loaders;
 pub mod log;
 pub mod mux;
 pub mod probe;

@@ -65,7 +65,7 @@ impl Init {
             Event::Tick if slot.service.beside().is_some() => &[Moment::Stop],
             Event::SecondReady => &[Moment::Stop],
             Event::Tick => &[],
-            Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit),
+            Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit, slot.service.inputs.scripts.stop),
             Event::Spawned(_)
             | Event::NotSpawned(_)
             | Event::Ready
@@ -181,8 +181,10 @@ fn look_for_hooks(slot: &mut Slot, listing: &Listing) {
 const START: &[Moment] = &[Moment::Start, Moment::Probe];
 
 /// What an end makes necessary to know; `finish` or another start may follow it at once.
-fn moments_of_death(view: &View, pid: Pid, exit: Exit) -> &'static [Moment] {
+/// `stop` may have said how long the service has to end.
+fn moments_of_death(view: &View, pid: Pid, exit: Exit, has_stop: bool) -> &'static [Moment] {
     match view.phase {
+        _ if view.pid != Some(pid) && has_stop => &[Moment::Stop],
         _ if view.pid != Some(pid) => &[],
         Phase::Finish if exit != Exit::GIVE_UP => START,
         Phase::Setup | Phase::Run | Phase::Finish => &[Moment::Death, Moment::Start, Moment::Probe],

@@ -7,13 +7,15 @@ use super::mirror;
 use super::turn::Token;
 use crate::sys::poll::Poller;
 use crate::sys::watch::{Change, Watch};
-use crate::sys::{Errno, fs};
+use crate::sys::{Errno, fs, rescue};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Its name in a place of ours, followed by our pid where others may use that place too.
 const NAME: &str = "loaded";
+/// `onit loaders` holds this in it.
+const LOCK: &str = ".lock";
 
 /// What is known of it.
 #[derive(Default)]
@@ -73,7 +75,20 @@ fn make(place: &Path, name: &str) -> Result<PathBuf, String> {
     let path = fs::absolute(&place.join(name));
     let made = fs::make_dir(&base, OsStr::new(name), 0o755);
     let made = made.map_err(|errno| format!("cannot create {}: {}", path.display(), errno.desc()))?;
-    if fs::is_ours_alone(&made) { Ok(path) } else { Err(format!("others can change {}", path.display())) }
+    if !fs::is_ours_alone(&made) {
+        return Err(format!("others can change {}", path.display()));
+    }
+    if !rescue::is_successor() {
+        let _lock = fs::lock(&made, LOCK).map_err(|_| format!("{} is held by another supervisor", path.display()))?;
+        clear(&made);
+    }
+    Ok(path)
+}
+
+/// What a supervisor has left that was killed would be taken for services.
+fn clear(dir: &OwnedFd) {
+    let entries = fs::entries(dir).unwrap_or_default();
+    entries.iter().filter(|name| *name != LOCK).for_each(|name| _ = fs::remove_all(dir, name));
 }
 
 impl Loaded {
@@ -122,6 +137,15 @@ impl Loaded {
 }
 
 impl Init {
+    /// Nothing runs any more: what was written for that goes.
+    pub(super) fn remove_loaded(&self) {
+        let Some(loaders) = &self.config.loaders else { return };
+        let parent = loaders.place.parent().map(fs::open_path);
+        if let (Some(Ok(parent)), Some(name)) = (parent, loaders.place.file_name()) {
+            let _ = fs::remove_all(&parent, name); // the next one clears what is left
+        }
+    }
+
     /// Whether there is no directory of services but that of what loaders say: then nobody could find our socket there.
     pub(super) fn is_all_loaded(&self) -> bool {
         self.config.loaders.as_ref().is_some_and(|loaders| self.config.root == Root::Directory(loaders.place.clone()))

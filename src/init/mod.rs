@@ -264,6 +264,7 @@ impl Init {
     fn run_to_end(mut self) -> Conclusion {
         self.turn_until_over();
         self.close_api();
+        self.remove_loaded();
         self.system.conclusion()
     }
 

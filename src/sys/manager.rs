@@ -29,6 +29,11 @@ impl Manager {
         let name = std::env::var_os(VARIABLE)?;
         // SAFETY: PID 1 has a single thread.
         unsafe { std::env::remove_var(VARIABLE) };
+        Manager::at(name)
+    }
+
+    /// The one that listens at this address.
+    pub fn at(name: OsString) -> Option<Manager> {
         let address = match name.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
             name => SocketAddr::from_pathname(OsStr::from_bytes(name)),

@@ -267,6 +267,8 @@ pub enum Interest {
     Names,
     /// The same, and what is written to the files behind them.
     Contents,
+    /// Names in a directory that come and go, and files behind them that were written or are allowed something else.
+    Programs,
     /// What is written to one file, and whether it loses its name.
     File,
     /// That one file is opened.
@@ -303,6 +305,7 @@ impl Notifier {
             | itself;
         let flags = match interest {
             Interest::Names => names,
+            Interest::Programs => names | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_ATTRIB,
             Interest::Contents => names | AddWatchFlags::IN_MODIFY,
             Interest::File => itself | AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB,
             Interest::Openings => AddWatchFlags::IN_OPEN,

@@ -16,6 +16,8 @@ pub mod env_file;
 #[doc(hidden)]
 pub mod event;
 #[doc(hidden)]
+pub mod godv1;
+#[doc(hidden)]
 pub mod initctl;
 #[doc(hidden)]
 pub mod journal;
