@@ -4,6 +4,7 @@
 //! - [`client`]: what services do, orders to them, and waiting for what comes of it. It goes through the files that all of
 //!   these supervisors keep, so onit need not run. Nothing is polled, there is no thread and no runtime.
 //! - [`service_dir`]: service directories as types: written, read, examined, told to systemd.
+//! - [`loader`]: a program says which jobs it has, and `onit run --loaders` runs them.
 //! - [`wire`]: the formats themselves, as pure functions: status records, control letters, small files, the api socket.
 //!
 //! Ask a service, order it, wait for it:
@@ -60,7 +61,7 @@
 //! Everything else here is the program `onit` and its tests, and may change in any version. Its rooms, bottom-up; an arrow
 //! never points upwards: `exit` (the exit codes), `machine` (the decisions, pure), [`wire`] (bytes and texts of the
 //! protocol, pure), `sys` (every system call, as small safe verbs), `init` (PID 1 itself, the only mutable room),
-//! [`client`], [`service_dir`], `tool` (options and words of other projects' tools), `helpers` (loggers and other
+//! [`client`], [`service_dir`], [`loader`], `tool` (options and words of other projects' tools), `helpers` (loggers and other
 //! processes beside services), `cli` (short-lived verbs).
 
 #![cfg_attr(
@@ -80,6 +81,8 @@ pub mod helpers;
 #[cfg(feature = "init")]
 #[doc(hidden)]
 pub mod init;
+#[cfg(feature = "loader")]
+pub mod loader;
 #[doc(hidden)]
 pub mod machine;
 pub mod service_dir;

@@ -72,7 +72,18 @@ pub fn run(args: Args) -> i32 {
     }
     let mut log = Log::Onit;
     match entrypoint::parse(args, &mut log) {
-        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, prefix, loaders, main }) => {
+        Ok(Words {
+            directory,
+            trace,
+            control_group,
+            status_group,
+            poll,
+            until,
+            until_limit,
+            prefix,
+            loaders,
+            main,
+        }) => {
             let (directory, loaders) = match directories(directory, loaders) {
                 Ok(directories) => directories,
                 Err(why) => {
@@ -108,10 +119,7 @@ pub fn run(args: Args) -> i32 {
 
 /// The directory of services, and of programs that say which there are. Where only the latter is named there are no other
 /// services.
-fn directories(
-    named: Option<OsString>,
-    loaders: Option<OsString>,
-) -> Result<(PathBuf, Option<Loaders>), String> {
+fn directories(named: Option<OsString>, loaders: Option<OsString>) -> Result<(PathBuf, Option<Loaders>), String> {
     let loaders = loaders.or_else(|| mirror::variable("ONIT_LOADERS").filter(|_| cfg!(feature = "helpers")));
     let named = named.or_else(|| mirror::variable("SVDIR"));
     let Some(loaders) = loaders else { return Ok((named.unwrap_or_else(|| SERVICES.into()).into(), None)) };
@@ -132,7 +140,10 @@ pub fn init(args: Args) -> i32 {
         let made = Loaders::of(&dir, Some(directory.as_ref()));
         made.inspect_err(|why| Log::Onit.warn(None, why)).ok()
     });
-    boot::init(Config { manager, groups, poll, prefix, loaders, selection, ..Config::onit(PathBuf::from(directory)) }, args)
+    boot::init(
+        Config { manager, groups, poll, prefix, loaders, selection, ..Config::onit(PathBuf::from(directory)) },
+        args,
+    )
 }
 
 fn prefix_from_environment(log: Log) -> Option<CString> {

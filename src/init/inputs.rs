@@ -65,7 +65,9 @@ impl Init {
             Event::Tick if slot.service.beside().is_some() => &[Moment::Stop],
             Event::SecondReady => &[Moment::Stop],
             Event::Tick => &[],
-            Event::Died(pid, exit) => moments_of_death(&slot.service.view(), pid, exit, slot.service.inputs.scripts.stop),
+            Event::Died(pid, exit) => {
+                moments_of_death(&slot.service.view(), pid, exit, slot.service.inputs.scripts.stop)
+            }
             Event::Spawned(_)
             | Event::NotSpawned(_)
             | Event::Ready

@@ -42,8 +42,10 @@ impl Init {
         let Some(signal) = self.system.orphan_signal().filter(|_| !self.children.childless) else { return };
         match process::children() {
             Some(children) => {
-                for pid in
-                    children.into_iter().filter(|pid| !self.table.owns(*pid) && !self.is_helper(*pid)).collect::<Vec<_>>()
+                for pid in children
+                    .into_iter()
+                    .filter(|pid| !self.table.owns(*pid) && !self.is_helper(*pid))
+                    .collect::<Vec<_>>()
                 {
                     self.end_orphan(pid, signal);
                 }

@@ -130,7 +130,9 @@ impl Loaded {
         let Some(path) = &self.path else { return Ok(()) };
         self.watch = match self.watch.take() {
             Some(mut watch) => watch.renew(path).map(|()| Some(watch)),
-            None => Watch::new(path).and_then(|watch| poller.add(&watch, Token::Directory.pack()).map(|()| Some(watch))),
+            None => {
+                Watch::new(path).and_then(|watch| poller.add(&watch, Token::Directory.pack()).map(|()| Some(watch)))
+            }
         }?;
         Ok(())
     }

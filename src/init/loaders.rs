@@ -59,7 +59,8 @@ impl Init {
         let Root::Directory(services) = &self.config.root else { return Ok(()) };
         let program = rescue::program_path().ok_or(Errno::ENOENT)?;
         let services = fs::absolute(services);
-        let words = [program.as_os_str(), OsStr::new("loaders"), dir.as_os_str(), OsStr::new("--into"), place.as_os_str()];
+        let words =
+            [program.as_os_str(), OsStr::new("loaders"), dir.as_os_str(), OsStr::new("--into"), place.as_os_str()];
         let words = words.into_iter().chain([OsStr::new("--services"), services.as_os_str()]);
         let words = words.map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>();
         let words = words.map_err(|_| Errno::EINVAL)?;

@@ -6,6 +6,12 @@ use std::time::Duration;
 
 /// No message has more bytes.
 pub const LONGEST: usize = 1 << 20;
+/// The first word, and the second of the command line, of the one protocol; and of the other.
+pub const GOD_WORD: &str = "godv1";
+/// The other.
+pub const ONIT_WORD: &str = "onitv1";
+/// A loader with this variable may say hello with its value: whoever asks it knows that.
+pub const VARIABLE: &str = "ONIT_LOADER";
 /// A check that does not say when it is to be asked again is asked after this.
 pub const CHECK_AGAIN: Duration = Duration::from_secs(1);
 /// A job that does not say how long it may take to end gets KILL after this.
@@ -121,8 +127,8 @@ impl Hello {
     pub fn parse(words: Vec<String>) -> Result<Hello, String> {
         let mut words = words.into_iter();
         let protocol = match words.next().as_deref() {
-            Some("godv1") => Protocol::God,
-            Some("onitv1") => Protocol::Onit,
+            Some(GOD_WORD) => Protocol::God,
+            Some(ONIT_WORD) => Protocol::Onit,
             Some(other) => return Err(format!("its first word is {other:?}, and neither godv1 nor onitv1")),
             None => return Err("it says an empty array".into()),
         };
@@ -176,7 +182,28 @@ pub enum Auto {
     After(Vec<String>),
 }
 
+impl From<bool> for Auto {
+    fn from(yes: bool) -> Auto {
+        if yes { Auto::Yes } else { Auto::No }
+    }
+}
+
+impl<W: Into<String>, const N: usize> From<[W; N]> for Auto {
+    fn from(others: [W; N]) -> Auto {
+        Auto::After(others.into_iter().map(Into::into).collect())
+    }
+}
+
 impl Auto {
+    /// As it is answered.
+    pub fn words(&self) -> Vec<String> {
+        match self {
+            Auto::No => vec!["false".into()],
+            Auto::Yes => vec!["true".into()],
+            Auto::After(others) => others.clone(),
+        }
+    }
+
     /// Reads an answer.
     pub fn parse(words: Vec<String>) -> Auto {
         match words.first().map(String::as_str) {

@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init", &["machine", "wire", "sys", "exit"]),
     ("client", &["machine", "wire", "sys", "exit"]),
     ("service_dir", &["machine", "wire", "sys", "exit"]),
+    ("loader", &["wire"]),
     ("tool", &["wire", "sys"]),
     ("helpers", &["tool", "client", "service_dir", "machine", "wire", "sys", "exit"]),
     ("cli", &["helpers", "tool", "client", "service_dir", "machine", "wire", "sys", "exit"]),

@@ -22,7 +22,7 @@ const ON_THEIR_WAY: usize = 64;
 /// No loader has more jobs.
 const JOBS: usize = 1000;
 /// A program that has never been a loader is tried so often.
-const TRIES: u32 = 3;
+const TRIES: u32 = 5;
 /// The pause before a loader is started again doubles up to this, and begins anew when one has lived for so long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// One that is written in place is left in peace for a moment.
@@ -181,7 +181,8 @@ impl Engine {
         let gone: Vec<String> = self.files.keys().filter(|name| !found.contains_key(*name)).cloned().collect();
         gone.iter().for_each(|name| self.file_gone(now, name));
         for (name, stamp) in found {
-            let file = self.files.entry(name.clone()).or_insert_with(|| File { start_at: Some(now), ..File::default() });
+            let file =
+                self.files.entry(name.clone()).or_insert_with(|| File { start_at: Some(now), ..File::default() });
             let is_new = file.stamp == Stamp::default();
             let is_changed = file.stamp != *stamp && !is_new;
             file.stamp = *stamp;
@@ -386,7 +387,11 @@ impl Engine {
                 _ => offer.auto = Auto::parse(words),
             }
             if let Auto::After(others) = &mut offer.auto {
-                bad = others.iter().find(|it| !godv1::is_job_name(it)).map(|it| format!("auto: {it:?} is no job")).or(bad);
+                bad = others
+                    .iter()
+                    .find(|it| !godv1::is_job_name(it))
+                    .map(|it| format!("auto: {it:?} is no job"))
+                    .or(bad);
                 others.retain(|other| godv1::is_job_name(other));
             }
         }
@@ -396,7 +401,9 @@ impl Engine {
 
     /// A loader that has said everything takes the place of the one before.
     fn settle(&mut self, now: Mono, id: LoaderId) {
-        let Some(loader) = self.loaders.get_mut(&id).filter(|it| it.unsaid == 0 && it.settled.is_none()) else { return };
+        let Some(loader) = self.loaders.get_mut(&id).filter(|it| it.unsaid == 0 && it.settled.is_none()) else {
+            return;
+        };
         loader.settled = Some(now);
         let (name, offers) = (loader.file.clone(), loader.offers.clone());
         let Some(file) = self.files.get_mut(&name) else { return };

@@ -132,7 +132,8 @@ impl Helper {
         let said = |what: &str, errno: Errno| format!("cannot {what}: {}", errno.desc());
         let signals = Signals::take_over().map_err(|errno| said("take signals", errno))?;
         let here = fs::open_path(&path).map_err(|errno| said(&format!("open {}", path.display()), errno))?;
-        let Some(lock) = lock(&here, &signals).map_err(|errno| said(&format!("lock {}", path.display()), errno))? else {
+        let Some(lock) = lock(&here, &signals).map_err(|errno| said(&format!("lock {}", path.display()), errno))?
+        else {
             return Ok(None);
         };
         let listener = socket::listen(&here, ".socket", 0o600).map_err(|errno| said("listen", errno))?;
@@ -247,7 +248,9 @@ impl Helper {
                 self.trouble.clear();
                 self.engine.files(now, &found, anew);
             }
-            Err(error) => self.warn_of_directory(&format!("cannot read {}: {error}; waiting for it", self.dir.display())),
+            Err(error) => {
+                self.warn_of_directory(&format!("cannot read {}: {error}; waiting for it", self.dir.display()))
+            }
         }
     }
 
@@ -262,7 +265,7 @@ impl Helper {
 
     fn start(&mut self, id: LoaderId, file: String) {
         let mut command = Command::new(self.dir.join(&file));
-        command.arg("godv1").current_dir(&self.dir).process_group(0);
+        command.arg(godv1::GOD_WORD).env(godv1::VARIABLE, godv1::ONIT_WORD).current_dir(&self.dir).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let running = command.spawn().map_err(|error| error.to_string()).and_then(|child| self.watch(id, file, child));
         match running {
