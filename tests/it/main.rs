@@ -27,6 +27,7 @@ mod in_containers;
 mod instances;
 mod isolation;
 mod json_lines;
+mod loaders;
 mod loggers;
 mod loggers_hostile;
 mod loggers_stock;

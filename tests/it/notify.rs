@@ -72,7 +72,7 @@ fn lives(sv: &SvDir, name: &str) -> Vec<Value> {
     json(&well(sv, &["history", "--json", name])).as_array().expect("lives").clone()
 }
 
-fn wait_told(sv: &SvDir, name: &str, key: &str, wanted: impl Into<Value>) -> Value {
+pub fn wait_told(sv: &SvDir, name: &str, key: &str, wanted: impl Into<Value>) -> Value {
     let wanted = wanted.into();
     wait_for(&format!("{key} {wanted}"), SOON, || Some(told(sv, name)).filter(|told| told[key] == wanted))
 }

@@ -570,13 +570,7 @@ impl Engine {
             self.actions.push(Action::Keep(name.to_owned(), program.clone()));
         }
         job.begin(now, ask.pid, ask.address.clone());
-        // Until it is ready an end with 0 is that of work that is done.
-        let files = [
-            ("restart", "on-failure\n".to_owned()),
-            ("success-codes", "0\n".to_owned()),
-            ("timeout-kill", text_of(godv1::STOP_LIMIT)),
-            ("notify", ask.address),
-        ];
+        let files = [("success-codes", "0\n".to_owned()), ("timeout-kill", text_of(godv1::STOP_LIMIT))];
         let files = files.into_iter().map(|(file, text)| Action::Write(name.to_owned(), file, text));
         self.actions.extend(files);
         self.actions.push(Action::Become(ask.token, Ok(program)));

@@ -77,8 +77,6 @@ pub struct Run {
     pub pid: i32,
     /// Where the supervisor hears of it; empty if that is not known.
     pub address: String,
-    /// The supervisor has told of this process: what it says of an end from now on is about this one.
-    seen: bool,
 }
 
 /// A process that waits to become the job.
@@ -107,6 +105,8 @@ pub struct Job {
     pub state: State,
     /// Its process.
     pub run: Option<Run>,
+    /// The process that the supervisor has told of last: what it says of an end is about that one.
+    pub told_of: Option<i32>,
     /// Who waits to become it.
     pub ask: Option<Ask>,
     /// Who waits for it to be told to stop.
@@ -147,25 +147,22 @@ impl Job {
 
     /// It starts as this process.
     pub fn begin(&mut self, now: Mono, pid: i32, address: String) {
-        self.run = Some(Run { pid, address, seen: false });
+        self.run = Some(Run { pid, address });
         (self.state, self.kill_at) = (State::Start, None);
         self.check_again(now);
     }
 
     /// It may have been there before us, and may have ended before we could hear of that.
     pub fn sync(&mut self, now: Mono, seen: &Seen, address: String) {
-        if let Some(run) = &mut self.run {
-            run.seen = true; // the supervisor had started it when it asked us
-            return;
-        }
-        let Some(pid) = seen.pid else { return };
+        self.told_of = seen.pid.or(self.pid()); // the supervisor had started it when it asked us
+        let Some(pid) = seen.pid.filter(|_| self.run.is_none()) else { return };
         self.state = match seen.state {
             ServiceState::Starting => State::Start,
             ServiceState::Up => State::Run,
             ServiceState::Stopping => State::Stop,
             _ => return,
         };
-        self.run = Some(Run { pid, address, seen: true });
+        self.run = Some(Run { pid, address });
         self.check_again(now);
     }
 
@@ -182,11 +179,11 @@ impl Job {
         match state {
             ServiceState::Waiting => self.become_quietly(State::Wait),
             ServiceState::Setup | ServiceState::Starting | ServiceState::Up => {
-                self.run.iter_mut().for_each(|run| run.seen |= pid == Some(run.pid));
+                self.told_of = pid;
                 None
             }
             ServiceState::Stopping => {
-                self.run.iter_mut().for_each(|run| run.seen |= pid == Some(run.pid));
+                self.told_of = pid;
                 let is_new = self.run.is_some() && self.state != State::Stop;
                 (self.check_at, self.is_checking) = (None, false);
                 is_new.then(|| self.enter(State::Stop))
@@ -203,7 +200,8 @@ impl Job {
     }
 
     fn at_rest(&mut self, state: ServiceState, exit: Option<i32>) -> Option<Event> {
-        if self.run.take_if(|run| run.seen).is_some() {
+        let told_of = self.told_of.take();
+        if self.run.take_if(|run| told_of == Some(run.pid)).is_some() {
             (self.check_at, self.is_checking, self.kill_at) = (None, false, None);
             return Some(match (self.state, state) {
                 (State::Stop, _) => self.enter(State::Stopped),

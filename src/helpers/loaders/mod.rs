@@ -334,7 +334,7 @@ impl Helper {
     fn lost(&mut self, id: LoaderId) {
         let Some(mut loader) = self.running.remove(&id) else { return };
         let how = match loader.child.try_wait() {
-            Ok(Some(status)) => super::end_of(status),
+            Ok(Some(status)) => format!("has ended: {}", super::end_of(status)),
             _ => "has closed its standard output".to_owned(),
         };
         kill(&loader.child);

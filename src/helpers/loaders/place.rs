@@ -13,8 +13,13 @@ use std::path::{Path, PathBuf};
 pub const EXEC: &str = "exec";
 /// Its name, in a file: the directory of one that is taken away has another.
 pub const JOB: &str = "job";
+/// Whether it is started again.
+pub const RESTART: &str = "restart";
+/// Until it is ready an end with 0 is that of work that is done.
+pub const UNLESS_DONE: &str = "on-failure\n";
 const LOADER: &str = "loader";
-const NOTIFY: &str = "notify";
+/// Where its run listens.
+pub const NOTIFY: &str = "notify";
 const DEPENDENCIES: &str = "dependencies.d";
 /// The longest path of an interpreter that a `#!` line can have on any kernel that we run on.
 const INTERPRETER: usize = 120;
@@ -92,7 +97,7 @@ impl Place {
         let files = [
             (JOB, name),
             ("readiness", "notify\n"),
-            ("restart", "on-failure\n"),
+            (RESTART, UNLESS_DONE),
             ("backoff", "1s 1s 1s\n"),
             ("down-signal", "INT\n"),
             ("timeout-kill", "5000\n"),
@@ -207,7 +212,7 @@ impl Place {
 }
 
 /// Whole or not at all.
-fn write(home: &Path, file: &str, text: &str) -> io::Result<()> {
+pub fn write(home: &Path, file: &str, text: &str) -> io::Result<()> {
     let path = home.join(file);
     if std::fs::read(&path).is_ok_and(|known| known == text.as_bytes()) {
         return Ok(());

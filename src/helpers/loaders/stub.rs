@@ -2,7 +2,7 @@
 //! beside the directory of the job. If that is away a job becomes what it became the last time.
 
 use super::engine::Program;
-use super::place::{EXEC, JOB, parse};
+use super::place::{self, EXEC, JOB, NOTIFY, RESTART, UNLESS_DONE, parse};
 use crate::exit;
 use crate::sys::program;
 use crate::sys::say::say;
@@ -39,6 +39,11 @@ pub fn loaded(args: &[OsString]) -> i32 {
 
 fn run(job: &str) -> i32 {
     let (pid, address) = (std::process::id().to_string(), std::env::var(NOTIFY_SOCKET).unwrap_or_default());
+    // For who comes when the one that we ask has gone.
+    let noted = place::write(Path::new("."), NOTIFY, &address);
+    if let Err(error) = noted.and_then(|()| place::write(Path::new("."), RESTART, UNLESS_DONE)) {
+        say(format_args!("onit: {job}: cannot write in its directory: {error}"));
+    }
     match ask(&["run", job, &pid, &address], 3) {
         Some(answer) if answer.first().is_some_and(|words| words.first().is_some_and(|word| word == "error")) => {
             let why = answer.first().and_then(|words| words.get(1)).map_or("", String::as_str);

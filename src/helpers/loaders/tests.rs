@@ -127,10 +127,10 @@ fn a_job_is_made_when_its_loader_has_said_all_and_becomes_what_that_says() {
     world.say(1, "A=b");
     let program = Program { argv: words("httpd -f"), env: words("A=b") };
     let done = world.done();
-    let restart = Action::Write("web".into(), "restart", "on-failure\n".into());
+    let codes = Action::Write("web".into(), "success-codes", "0\n".into());
     let becomes = Action::Become(9, Ok(program.clone()));
     let place = |action: &Action| done.iter().position(|it| it == action).expect("an action");
-    assert!(place(&restart) < place(&becomes), "{done:?}");
+    assert!(place(&codes) < place(&becomes), "{done:?}");
     assert!(done.contains(&Action::Keep("web".into(), program)));
     assert!(done.contains(&Action::Notify("@there".into(), "STATUS=loader: start".into())));
 }
@@ -487,4 +487,34 @@ fn jobs_from_before_us_are_attached_or_taken_away() {
     assert!(!done.iter().any(|it| matches!(it, Action::Remove(job) if job == "web")), "{done:?}");
     world.say(1, "degrade");
     assert!(world.done().contains(&Action::Notify("@there".into(), "STATUS=loader: degrade".into())));
+}
+
+#[test]
+fn an_end_counts_whether_the_supervisor_or_the_process_tells_of_the_start_first() {
+    for told_first in [true, false] {
+        let mut world = World::new(&[("one", 1)]);
+        ["godv1 web", "true"].iter().for_each(|text| world.say(1, text));
+        let starting = |world: &mut World| world.state("web", ServiceState::Starting, Some(7), None);
+        if told_first {
+            starting(&mut world);
+        }
+        world.start(7);
+        if !told_first {
+            starting(&mut world);
+        }
+        ["httpd", "", "", "degrade"].iter().for_each(|text| world.say(1, text));
+        world.done();
+        world.state("web", ServiceState::Done, None, Some(0));
+        assert_eq!(world.sent(), ["web onDone"], "{told_first}");
+    }
+    // And if it had ended before we could listen.
+    let mut world = World::new(&[("one", 1)]);
+    ["godv1 web", "true"].iter().for_each(|text| world.say(1, text));
+    world.start(7);
+    ["httpd", "", "", "degrade"].iter().for_each(|text| world.say(1, text));
+    world.done();
+    let seen = Seen { state: ServiceState::Backoff, pid: None, exit: Some(4) };
+    world.engine.sync(world.now, "web", seen, String::new());
+    world.take();
+    assert_eq!(world.sent(), ["web onExit 4"]);
 }
