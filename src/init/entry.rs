@@ -48,7 +48,7 @@ them again when it ends, and follows what changes in the directory. TERM and INT
                          output: whole lines, with the name of the service in
                          front; text, time (with the time) or json
   --loaders DIR          also run the jobs that the programs in this directory
-                         say; without DIR, $SVDIR or both nothing else
+                         say; only these if there is neither DIR nor $SVDIR
   -- CMD                 and run CMD, once all services are started; its end
                          is the end of everything. onit -- CMD is the same
                          without services. With it:

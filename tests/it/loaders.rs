@@ -1,5 +1,6 @@
 //! `onit run --loaders`: jobs that programs say become services; what such a program does to itself harms no job.
 
+use crate::manual::{examples, page};
 use crate::notify::wait_told;
 use crate::proc;
 use crate::restarts::{told, wait_state};
@@ -484,4 +485,17 @@ fn a_program_of_the_library_carries_its_own_jobs() {
     assert_eq!(loaders.pid("web"), web);
     stop(&onit);
     assert!(!std::path::Path::new("/tmp/onit-example-db").exists());
+}
+
+#[test]
+fn the_example_of_the_manual_is_a_loader() {
+    need_python!();
+    let sv = SvDir::new();
+    let loaders = Loaders::new(&sv);
+    loaders.program("example", &examples(&page("onit-loaders.7"))[0]);
+    let onit = loaders.start();
+    let web = loaders.pid("web");
+    assert!(proc::command_line(web).contains("sleep 1001"));
+    stop(&onit);
+    assert_eq!(onit.stderr(), "");
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PAGES: [&str; 5] = ["onit.1", "onit-run.8", "onit-service.5", "onit-api.7", "onit-compat.7"];
+const PAGES: [&str; 6] = ["onit.1", "onit-run.8", "onit-service.5", "onit-api.7", "onit-compat.7", "onit-loaders.7"];
 
 /// Where the examples look for the socket.
 const SOCKET: &str = "/run/onit/api";
@@ -23,7 +23,7 @@ fn source(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn page(name: &str) -> String {
+pub fn page(name: &str) -> String {
     source(&format!("man/{name}"))
 }
 
@@ -53,7 +53,7 @@ fn words(text: &str) -> BTreeSet<&str> {
 }
 
 /// The examples of a page, as whoever copies them from the screen has them.
-fn examples(page: &str) -> Vec<String> {
+pub fn examples(page: &str) -> Vec<String> {
     let blocks = part(page, "Sh EXAMPLES").split(".Bd -literal -offset indent\n").skip(1);
     blocks.map(|block| block.split("\n.Ed").next().unwrap_or(block).replace("\\e", "\\") + "\n").collect()
 }
