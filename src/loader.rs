@@ -241,7 +241,7 @@ impl Loader {
         say(&[word].into_iter().chain(names).collect::<Vec<_>>())?;
         let (mut reader, mut piece) = (Reader::default(), [0; 4096]);
         loop {
-            while let Some(request) = reader.next().map_err(|broken| io::Error::other(broken.to_string()))? {
+            while let Some(request) = reader.message().map_err(|broken| io::Error::other(broken.to_string()))? {
                 let (number, request) = request.split_at(usize::from(protocol == Protocol::Onit).min(request.len()));
                 let Some(answer) = self.answer(request) else { return Ok(()) };
                 say(&number.iter().chain(&answer).map(String::as_str).collect::<Vec<_>>())?;

@@ -4,6 +4,8 @@
 use super::json::{self, Value};
 use std::time::Duration;
 
+/// What Go writes for a list that was never made: watchgod's own loaders answer that in place of `[]`.
+const NOTHING: &[u8] = b"null";
 /// No message has more bytes.
 pub const LONGEST: usize = 1 << 20;
 /// The first word, and the second of the command line, of the one protocol; and of the other.
@@ -54,15 +56,20 @@ impl Reader {
     }
 
     /// The next message. `None`: it is not whole yet.
-    pub fn next(&mut self) -> Result<Option<Vec<String>>, Broken> {
+    pub fn message(&mut self) -> Result<Option<Vec<String>>, Broken> {
         if self.seen == 0 {
             let space = self.bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             self.bytes.drain(..space);
         }
-        match self.bytes.first() {
-            None => return Ok(None),
-            Some(b'[') => {}
-            Some(_) => return Err(Broken::NoMessage("it begins with something else".into())),
+        match self.bytes.get(..NOTHING.len()).unwrap_or(&self.bytes) {
+            [] => return Ok(None),
+            [b'[', ..] => {}
+            NOTHING => {
+                self.bytes.drain(..NOTHING.len());
+                return Ok(Some(Vec::new()));
+            }
+            start if NOTHING.starts_with(start) => return Ok(None),
+            _ => return Err(Broken::NoMessage("it begins with something else".into())),
         }
         let Some(end) = self.end() else {
             return if self.seen > LONGEST { Err(Broken::TooLong) } else { Ok(None) };
@@ -318,7 +325,7 @@ mod tests {
         let (mut reader, mut messages) = (Reader::default(), Vec::new());
         for bytes in text.as_bytes().chunks(piece) {
             reader.push(bytes);
-            while let Some(message) = reader.next()? {
+            while let Some(message) = reader.message()? {
                 messages.push(message);
             }
         }
@@ -333,6 +340,15 @@ mod tests {
             assert_eq!(all(text, piece), Ok(expected), "{piece}");
         }
         assert_eq!(all("[\"not yet", 3), Ok(vec![]));
+    }
+
+    #[test]
+    fn null_is_an_empty_message() {
+        for piece in 1..9 {
+            assert_eq!(all("null\n[\"a\"]null", piece), Ok(vec![vec![], words(&["a"]), vec![]]), "{piece}");
+        }
+        assert_eq!(all("nul", 1), Ok(vec![]));
+        assert!(all("nuts", 1).is_err() && all("n1", 2).is_err());
     }
 
     #[test]

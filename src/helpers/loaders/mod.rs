@@ -307,7 +307,7 @@ impl Helper {
     fn read_messages(&mut self, id: LoaderId) {
         while let Some(loader) = self.running.get_mut(&id) {
             let now = clock::now();
-            match loader.reader.next() {
+            match loader.reader.message() {
                 Ok(Some(words)) => self.engine.said(now, id, words),
                 Ok(None) => return,
                 Err(broken) => self.engine.broken(now, id, &format!("says {broken}")),
@@ -391,7 +391,7 @@ impl Helper {
                 return;
             }
         }
-        match asker.reader.next() {
+        match asker.reader.message() {
             Ok(Some(words)) => self.asked(token, &words),
             Ok(None) => {}
             Err(_) => _ = self.askers.remove(&token),

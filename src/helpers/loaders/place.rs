@@ -233,6 +233,6 @@ fn remove(path: &Path) -> io::Result<()> {
 pub fn parse(text: &[u8]) -> Option<[Vec<String>; 3]> {
     let mut reader = Reader::default();
     reader.push(text);
-    let mut next = || reader.next().ok().flatten();
+    let mut next = || reader.message().ok().flatten();
     Some([next()?, next()?, next()?])
 }

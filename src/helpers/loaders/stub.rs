@@ -70,7 +70,7 @@ fn ask(words: &[&str], count: usize) -> Option<Vec<Vec<String>>> {
     stream.write_all(godv1::message(words).as_bytes()).ok()?;
     let (mut reader, mut buffer, mut messages) = (Reader::default(), [0; 4096], Vec::new());
     loop {
-        while let Some(message) = reader.next().ok()? {
+        while let Some(message) = reader.message().ok()? {
             let is_error = message.first().is_some_and(|word| word == "error");
             messages.push(message);
             if is_error || messages.len() == count {
