@@ -17,6 +17,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// When all services have gone it has this long to end.
 const LAST: Duration = Duration::from_secs(2);
 
+/// If it has not asked all loaders by then, what waits for all services to be there does not wait for them.
+const SAYING: Duration = Duration::from_secs(10);
+/// It makes this file when it has.
+const SAID: &str = ".said";
+
 /// The process.
 #[derive(Default)]
 pub(super) struct LoadersProcess {
@@ -24,11 +29,30 @@ pub(super) struct LoadersProcess {
     start_at: Option<Mono>,
     /// It was told to end, and is killed then.
     ends_by: Option<Mono>,
+    /// All loaders that were there at first have said their jobs, or will not.
+    have_said: bool,
+    /// That is not waited for any longer.
+    said_by: Option<Mono>,
 }
 
 impl Init {
     pub(super) fn loaders_deadline(&self) -> Option<Mono> {
-        [self.loaders.start_at, self.loaders.ends_by].into_iter().flatten().min()
+        [self.loaders.start_at, self.loaders.ends_by, self.loaders.said_by].into_iter().flatten().min()
+    }
+
+    /// Before the directory is looked at: so the jobs that it has made are seen in this turn.
+    pub(super) fn hear_loaders(&mut self) {
+        let Some(Loaders { place, .. }) = self.config.loaders.as_ref().filter(|_| !self.loaders.have_said) else {
+            return;
+        };
+        let by = *self.loaders.said_by.get_or_insert(self.now.after(SAYING));
+        self.loaders.have_said = by <= self.now || place.join(SAID).exists();
+        self.loaders.said_by = Some(by).filter(|_| !self.loaders.have_said);
+    }
+
+    /// Whether there may be services that are not known yet.
+    pub(super) fn awaits_loaders(&self) -> bool {
+        self.config.loaders.is_some() && !self.loaders.have_said
     }
 
     /// Starts it, and ends it when there are no services any more.

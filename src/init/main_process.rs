@@ -45,7 +45,11 @@ impl Main {
 impl Init {
     /// Starts it once every service that is to start has started.
     pub(super) fn start_main(&mut self) {
-        if self.main != Main::Waiting || self.scan.has_backlog() || !self.unpublished.is_empty() {
+        if self.main != Main::Waiting
+            || self.scan.has_backlog()
+            || !self.unpublished.is_empty()
+            || self.awaits_loaders()
+        {
             return;
         }
         self.look_for_main();

@@ -292,7 +292,8 @@ impl Init {
 
     /// Tells the manager that everything that is to start has started.
     fn announce(&mut self) {
-        let has_started = self.system.is_up() && !self.has_backlog() && self.main != Main::Waiting;
+        let has_started =
+            self.system.is_up() && !self.has_backlog() && !self.awaits_loaders() && self.main != Main::Waiting;
         if has_started && !std::mem::replace(&mut self.announced, true) {
             self.notify_manager("READY=1");
             self.warn_of_unmatched();

@@ -102,6 +102,7 @@ impl Init {
         self.answer_clients();
         self.deadlines();
         self.give_notice();
+        self.hear_loaders();
         self.look_at_directory(ready.contains(&Token::Directory));
         self.follow_links();
         self.publish_touched();

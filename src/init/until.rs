@@ -15,7 +15,7 @@ impl Init {
     /// At the end of each turn: whether it is so, or its time is over.
     pub(super) fn end_if_it_is_so(&mut self) {
         let Some(until) = self.config.until.filter(|_| self.system.is_up()) else { return };
-        if self.has_backlog() || self.scan.has_newcomers() {
+        if self.has_backlog() || self.scan.has_newcomers() || self.awaits_loaders() {
             return; // not all have been taken in
         }
         let services = self.table.services().into_iter().filter_map(|at| self.table.get(at));

@@ -499,3 +499,26 @@ fn the_example_of_the_manual_is_a_loader() {
     stop(&onit);
     assert_eq!(onit.stderr(), "");
 }
+
+#[test]
+fn what_waits_for_all_services_waits_for_jobs_too() {
+    need_python!();
+    let sv = SvDir::new();
+    let loaders = Loaders::new(&sv);
+    loaders.loader("one", "godv1", &["job"]);
+    loaders.says("job.auto", json!(["true"]));
+    loaders.says("job.check", json!(["degrade"]));
+    loaders.says("job.exec", json!(["sh", "-c", "echo done >>../said/work"]));
+    let work = || fs::read_to_string(sv.root().join("said/work")).unwrap_or_default();
+    let begin = |words: &[&str]| {
+        let mut command = UnderTest::Onit.program();
+        command.arg("--loaders").arg(loaders.dir()).args(&words[..words.len().min(2)]).arg(sv.path());
+        command.args(&words[words.len().min(2)..]);
+        sv.spawn(command)
+    };
+    let onit = begin(&["--until", "done"]);
+    assert_eq!((onit.wait_end(SOON), work()), (Ending::Code(0), "done\n".into()), "{}", onit.stderr());
+    let there = format!("test -d {}/loaded/job", sv.live().display());
+    let onit = begin(&["--poll", "never", "--", "sh", "-c", &there]);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+}

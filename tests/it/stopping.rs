@@ -87,6 +87,17 @@ fn a_late_stop_is_killed_the_signal_sent_and_then_the_service_killed() {
 }
 
 #[test]
+fn stop_may_say_how_long_the_service_has_to_end() {
+    let sv = SvDir::new();
+    let stop = "#!/bin/sh\necho 200 >timeout-kill\n";
+    let web = sv.service("web").run(STUBBORN).exec("stop", stop).file("timeout-kill", "3600000").create();
+    let _onit = start(&sv, UnderTest::Onit);
+    wait_on(&web);
+    well(&sv, &["down", "-t", "60", "web"]);
+    assert_eq!((told(&sv, "web")["exit"]["name"].as_str(), got(&web).as_str()), (Some("SIGKILL"), ""));
+}
+
+#[test]
 fn while_stop_runs_it_is_stopping_and_kill_ends_both() {
     let sv = SvDir::new();
     let stop = "#!/bin/sh\necho $$ >pid; exec sleep 1000\n";

@@ -80,6 +80,8 @@ pub enum Action {
     Write(String, &'static str, String),
     /// Keeps what it runs.
     Keep(String, Program),
+    /// All loaders that were there at first have said their jobs, or will not.
+    AllSaid,
     /// Gives an order to the supervisor.
     Order(Order, String),
     /// Tells the supervisor, for the run that listens there.
@@ -136,6 +138,7 @@ pub struct Engine {
     jobs: BTreeMap<String, Job>,
     last_id: LoaderId,
     told: BTreeSet<String>,
+    all_said: bool,
     actions: Vec<Action>,
 }
 
@@ -210,6 +213,9 @@ impl Engine {
         let is_open = |file: &File| file.failures == 0 && (file.next.is_some() || file.start_at.is_some());
         if self.files.values().any(is_open) {
             return;
+        }
+        if !std::mem::replace(&mut self.all_said, true) {
+            self.actions.push(Action::AllSaid);
         }
         let orphans = self.jobs.iter().filter(|(_, job)| !self.files.contains_key(&job.file) && !job.is_leaving);
         let orphans: Vec<String> = orphans.map(|(name, _)| name.clone()).collect();

@@ -508,6 +508,7 @@ impl Helper {
                 let written = self.place.keep(&name, &program);
                 written.unwrap_or_else(|error| warn(&format!("{name}: cannot keep what to run: {error}")));
             }
+            Action::AllSaid => self.place.all_said(),
             Action::Order(order, name) => self.orders.push_back((order, name)),
             Action::Notify(address, text) => {
                 Manager::at(address.into()).into_iter().for_each(|supervisor| supervisor.notify(&text));
