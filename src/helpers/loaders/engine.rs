@@ -96,6 +96,8 @@ pub enum Action {
 struct Call {
     job: String,
     what: What,
+    /// The process that it is about.
+    run: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -278,10 +280,10 @@ impl Engine {
 
     /// Asks the loader of a job. False: there is none now.
     fn call(&mut self, now: Mono, job: &str, what: What) -> bool {
-        let id = self.jobs.get(job).and_then(|job| self.current(&job.file));
-        let Some(id) = id else { return false };
+        let Some(it) = self.jobs.get(job) else { return false };
+        let Some(id) = self.current(&it.file) else { return false };
         if let Some(loader) = self.loaders.get_mut(&id) {
-            loader.queue.push_back(Call { job: job.to_owned(), what });
+            loader.queue.push_back(Call { job: job.to_owned(), what, run: it.pid() });
         }
         self.send(now, id);
         true
@@ -291,8 +293,8 @@ impl Engine {
     fn send(&mut self, now: Mono, id: LoaderId) {
         let Some(loader) = self.loaders.get_mut(&id) else { return };
         while let Some(call) = loader.next_call() {
-            let (number, pid) = (loader.next, self.jobs.get(&call.job).and_then(Job::pid));
-            let line = loader.request(number, &call, pid);
+            let number = loader.next;
+            let line = loader.request(number, &call);
             loader.next += 1;
             let by = now.after(loader.limit(&call));
             loader.sent.insert(number, (call, by));
@@ -337,7 +339,8 @@ impl Engine {
             }
             let offer = Definition { file: loader.file.clone(), ..Definition::default() };
             if loader.offers.insert(job.clone(), offer).is_none() {
-                let calls = properties.iter().map(|property| Call { job: job.clone(), what: What::Ask(*property) });
+                let calls =
+                    properties.iter().map(|property| Call { job: job.clone(), what: What::Ask(*property), run: None });
                 loader.queue.extend(calls);
                 loader.unsaid += properties.len();
             }
@@ -362,6 +365,7 @@ impl Engine {
                 Ok(env) => self.becomes(now, &call.job, env),
                 Err(why) => self.becomes_nothing(&call.job, why),
             },
+            What::Ask(Property::Check) if self.jobs.get(&call.job).and_then(Job::pid) != call.run => {} // an earlier one
             What::Ask(Property::Check) => match Check::parse(&words) {
                 Ok(check) => self.checked(now, &call.job, check),
                 Err(why) => {
@@ -518,7 +522,7 @@ impl Engine {
         let Some(loader) = self.loaders.remove(&id) else { return };
         let was_settled = loader.settled.is_some();
         let calls = loader.sent.into_values().map(|(call, _)| call).chain(loader.queue);
-        for Call { job, what } in calls.filter(|_| was_settled) {
+        for Call { job, what, .. } in calls.filter(|_| was_settled) {
             match what {
                 What::Ask(Property::Exec | Property::Env) => self.ask_exec(now, &job),
                 What::Ask(Property::Stop) => self.ask_stop(now, &job),
@@ -610,9 +614,6 @@ impl Engine {
             }
             return self.runs(now, name, State::Run); // it has none
         };
-        if !self.jobs.get(name).is_some_and(|job| job.is_checking) {
-            return; // that was about an earlier run
-        }
         let pause = match check.command {
             Command::Ok(pause) | Command::Degrade(pause) => pause,
             _ => godv1::CHECK_AGAIN,
@@ -736,12 +737,12 @@ impl Loader {
         if self.sent.len() < most { self.queue.pop_front() } else { None }
     }
 
-    fn request(&self, number: u64, call: &Call, pid: Option<i32>) -> String {
+    fn request(&self, number: u64, call: &Call) -> String {
         let (number, mut words) = (number.to_string(), Vec::new());
         words.extend((self.protocol == Some(Protocol::Onit)).then_some(number));
         words.extend([call.job.clone(), call.word()]);
         match call.what {
-            What::Ask(Property::Stop) => words.push(pid.unwrap_or_default().to_string()),
+            What::Ask(Property::Stop) => words.push(call.run.unwrap_or_default().to_string()),
             What::Told(Event::Exit(code)) => words.push(code.to_string()),
             What::Ask(_) | What::Told(_) => {}
         }

@@ -216,17 +216,32 @@ fn what_is_told_of_an_earlier_run_means_nothing_for_this_one() {
     let mut world = World::new(&[("one", 1)]);
     ["godv1 web", "true"].iter().for_each(|text| world.say(1, text));
     world.start(7);
-    world.say(1, "httpd");
-    world.say(1, "");
+    ["httpd", "", "", "ok 60000", ""].iter().for_each(|text| world.say(1, text));
     world.done();
     world.state("web", ServiceState::Backoff, None, Some(1));
-    assert_eq!(world.sent(), [""; 0]);
+    assert_eq!(world.sent(), [""; 0], "the supervisor has not told of this one yet");
     world.state("web", ServiceState::Starting, Some(7), None);
     world.state("web", ServiceState::Backoff, None, Some(1));
-    world.say(1, ""); // to onStart
-    world.say(1, "ok"); // to a check that has lost its meaning
-    assert_eq!(world.sent(), ["web check", "web onExit 1"]);
-    assert!(!world.orders().iter().any(|_| true));
+    assert_eq!(world.sent(), ["web onExit 1"]);
+}
+
+#[test]
+fn a_check_that_was_about_an_earlier_run_means_nothing_for_this_one() {
+    let mut world = World::new(&[("one", 1)]);
+    world.say(1, "onitv1 web");
+    ["1 true", "2", "3"].iter().for_each(|text| world.say(1, text));
+    world.start(7);
+    ["4 httpd", "5"].iter().for_each(|text| world.say(1, text));
+    assert_eq!(world.sent().last().map(String::as_str), Some("7 web check"));
+    world.state("web", ServiceState::Starting, Some(7), None);
+    world.state("web", ServiceState::Backoff, None, Some(1));
+    world.start(8);
+    ["9 httpd", "10"].iter().for_each(|text| world.say(1, text));
+    assert_eq!(world.sent().last().map(String::as_str), Some("12 web check"));
+    world.say(1, "7 fail");
+    assert_eq!(world.orders(), []);
+    world.say(1, "12 fail");
+    assert_eq!(world.orders(), [(Order::Restart, "web".into())]);
 }
 
 #[test]
