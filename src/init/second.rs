@@ -67,7 +67,9 @@ impl Init {
             return false;
         };
         let Ok(Some(datagram)) = receiver.receive() else { return false };
-        let is_its = datagram.sender.is_some_and(|sender| is_of_service(sender.pid, second, process::kin));
+        let is_its = datagram
+            .sender
+            .is_some_and(|sender| self.is_loaders(sender.pid) || is_of_service(sender.pid, second, process::kin));
         let says =
             |bytes| notify::parse(bytes).is_ok_and(|mut all| all.any(|one| matches!(one, Ok(Assignment::Ready))));
         is_its && says(&datagram.bytes)

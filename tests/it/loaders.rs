@@ -382,18 +382,21 @@ fn with_numbers_answers_come_in_any_order_and_output_has_a_reader() {
     loaders.sleeper("slow");
     loaders.says("slow.check", json!(["ok", "10"]));
     loaders.says("slow.check.late", json!([]));
+    let socket = sv.root().join("web.sock").display().to_string();
     loaders.says("web.auto", json!(["true"]));
-    loaders.says("web.exec", json!(["sh", "-c", "echo said by web; exec sleep 1000"]));
+    let line = "echo said by web, $LISTEN_FDS $LISTEN_FDNAMES; test $$ = $LISTEN_PID && exec sleep 1000";
+    loaders.says("web.exec", json!(["sh", "-c", line]));
+    loaders.says("web.env", json!(["PATH=/usr/bin:/bin"]));
     loaders.says("web.log", json!(["sh", "-c", "exec cat >../said/log"]));
     loaders.says("web.check", json!(["ok", "20"]));
-    loaders.says("web.sockets", json!(["unix /x.sock", "# two"]));
+    loaders.says("web.sockets", json!([format!("unix {socket} name=front")]));
     let onit = loaders.start();
-    let web = sv.live().join("loaded/web");
     loaders.pid("slow");
     wait_for("a line", SOON, || {
-        (fs::read_to_string(sv.root().join("said/log")).unwrap_or_default() == "said by web\n").then_some(())
+        (fs::read_to_string(sv.root().join("said/log")).unwrap_or_default() == "said by web, 1 front\n").then_some(())
     });
-    assert_eq!(fs::read_to_string(web.join("sockets")).expect("written"), "unix /x.sock\n# two\n");
+    loaders.pid("web");
+    std::os::unix::net::UnixStream::connect(&socket).expect("it listens");
     let overtaken = || {
         let asked = loaders.asked();
         let late: Vec<usize> = (0..asked.len()).filter(|at| asked[*at] == "slow check").collect();
@@ -521,4 +524,27 @@ fn what_waits_for_all_services_waits_for_jobs_too() {
     let there = format!("test -d {}/loaded/job", sv.live().display());
     let onit = begin(&["--poll", "never", "--", "sh", "-c", &there]);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0), "{}", onit.stderr());
+}
+
+#[test]
+fn a_job_is_replaced_by_a_second_run_when_its_loader_says_that_it_is_ready() {
+    need_python!();
+    let sv = SvDir::new();
+    let loaders = Loaders::new(&sv);
+    loaders.loader("one", "godv1", &["web"]);
+    loaders.sleeper("web");
+    loaders.says("web.check", json!(["ok", "30"]));
+    let onit = loaders.start();
+    let first = loaders.pid("web");
+    well(&sv, &["restart", "--overlap", "web"]);
+    let second = loaders.pid("web");
+    assert_ne!(second, first);
+    loaders.says("web.check", json!(["degrade", "30"]));
+    wait_told(&sv, "web", "status_text", "loader: degrade");
+    loaders.wait_asked("web check");
+    assert_eq!(loaders.pid("web"), second);
+    well(&sv, &["stop", "web"]);
+    assert!(loaders.asked().contains(&format!("web stop {second}")));
+    stop(&onit);
+    assert_eq!(onit.stderr(), "");
 }

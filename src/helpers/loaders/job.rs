@@ -105,6 +105,8 @@ pub struct Job {
     pub state: State,
     /// Its process.
     pub run: Option<Run>,
+    /// The one that still runs while this one is to take its place.
+    pub before: Option<Run>,
     /// The process that the supervisor has told of last: what it says of an end is about that one.
     pub told_of: Option<i32>,
     /// Who waits to become it.
@@ -147,7 +149,8 @@ impl Job {
 
     /// It starts as this process.
     pub fn begin(&mut self, now: Mono, pid: i32, address: String) {
-        self.run = Some(Run { pid, address });
+        let before = self.run.replace(Run { pid, address });
+        self.before = before.filter(|before| self.told_of == Some(before.pid));
         (self.state, self.kill_at) = (State::Start, None);
         self.check_again(now);
     }
@@ -180,6 +183,12 @@ impl Job {
             ServiceState::Waiting => self.become_quietly(State::Wait),
             ServiceState::Setup | ServiceState::Starting | ServiceState::Up => {
                 self.told_of = pid;
+                let stays = self.before.take_if(|before| pid == Some(before.pid));
+                if stays.is_some() {
+                    (self.run, self.state) = (stays, State::Run); // it was not replaced
+                } else {
+                    self.before = None;
+                }
                 None
             }
             ServiceState::Stopping => {
@@ -202,7 +211,7 @@ impl Job {
     fn at_rest(&mut self, state: ServiceState, exit: Option<i32>) -> Option<Event> {
         let told_of = self.told_of.take();
         if self.run.take_if(|run| told_of == Some(run.pid)).is_some() {
-            (self.check_at, self.is_checking, self.kill_at) = (None, false, None);
+            (self.check_at, self.is_checking, self.kill_at, self.before) = (None, false, None, None);
             return Some(match (self.state, state) {
                 (State::Stop, _) => self.enter(State::Stopped),
                 (State::Start, ServiceState::Done) => self.enter(State::Done),

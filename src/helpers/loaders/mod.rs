@@ -365,8 +365,11 @@ impl Helper {
 
     fn send(&mut self, id: LoaderId, line: &str) {
         let Some(loader) = self.running.get_mut(&id) else { return };
-        if loader.input.write_all(line.as_bytes()).is_err() {
-            self.engine.broken(clock::now(), id, "does not read what it is asked");
+        match loader.input.write_all(line.as_bytes()) {
+            Ok(()) => {}
+            // It has ended, and is about to be reaped; or it does not answer in time.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            Err(_) => self.engine.broken(clock::now(), id, "does not read what it is asked"),
         }
     }
 

@@ -539,3 +539,23 @@ fn an_end_counts_whether_the_supervisor_or_the_process_tells_of_the_start_first(
     world.take();
     assert_eq!(world.sent(), ["web onExit 4"]);
 }
+
+#[test]
+fn one_that_is_to_take_the_place_of_another_is_the_one_that_is_asked_about_or_it_is_that_again() {
+    for takes_place in [true, false] {
+        let mut world = World::running("ok 60000");
+        world.say(1, "");
+        world.start(8);
+        ["httpd -g", "", ""].iter().for_each(|text| world.say(1, text));
+        let done = world.done();
+        assert!(done.contains(&Action::Notify("@there".into(), "STATUS=loader: start".into())), "{done:?}");
+        world.say(1, "ok 50");
+        world.say(1, "");
+        let pid = if takes_place { 8 } else { 7 };
+        world.state("web", ServiceState::Up, Some(pid), None);
+        world.done();
+        world.engine.asks_to_stop(world.now, 4, "web");
+        world.take();
+        assert_eq!(world.sent(), [format!("web stop {pid}")]);
+    }
+}
