@@ -436,6 +436,7 @@ fn jobs_go_on_and_start_again_while_onit_loaders_is_away_and_over_upgrades_and_f
     assert!(onit.stderr().contains("onit loaders was killed by SIGKILL; starting it again, their jobs go on"));
     assert_eq!(loaders.pid("web"), again, "{}", onit.stderr());
     assert!(proc::command_line(again).contains("sleep"));
+    assert!(!onit.stderr().contains("what to run is not known"), "{}", onit.stderr());
     stop(&onit);
     assert!(!sv.live().join("loaded").exists());
 }
