@@ -160,3 +160,24 @@ fn the_arrow_test_sees_every_form_of_import() {
     assert_eq!(imported("use crate::{exit, sys::say::say};"), ["exit", "sys"]);
     assert_eq!(imported("let x = crate::wire::tai::Tai { unix };"), ["wire"]);
 }
+
+/// What the table of other systems names is there.
+#[test]
+fn each_test_that_a_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let page = read("docs/peers.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let mut named = 0;
+    for row in rows {
+        let last = row.trim_end_matches('|').rsplit(" | ").next().unwrap_or_default();
+        for (file, test) in last.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::")) {
+            let source = read(&format!("tests/it/{file}.rs"));
+            assert!(source.contains(&format!("fn {test}(")) || source.contains(&format!(" {test},")), "{file}::{test}");
+            named += 1;
+        }
+        let says_why = row.contains("| not: ");
+        assert!(last.contains("::") || says_why || row.contains("| feature |"), "{row}");
+    }
+    assert!(named > 20, "{named}");
+}
