@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 const MAGIC: u64 = u64::from_le_bytes(*b"onitbook");
 /// The version of this layout. It is raised when the meaning of anything here changes; for what is only added there is
 /// room.
-pub const VERSION: u64 = 5;
+pub const VERSION: u64 = 6;
 
 /// Words in front of the records.
 pub const FACTS: usize = 1024;
