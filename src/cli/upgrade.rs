@@ -20,7 +20,7 @@ use std::time::Duration;
 /// An answer takes as long as a program takes to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What a program says, and has in it, that can go on from a journal of this version.
-const YES: &[u8] = b"onit: goes on from ledger 5\n";
+const YES: &[u8] = b"onit: goes on from ledger 6\n";
 /// So long a program may take to say it.
 const PROBE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
