@@ -296,6 +296,7 @@ mod tests {
             ("unix @x mode=0600", "there is no option mode=0600"),
             ("tcp :80 backlog=0", "backlog=0 is no value"),
             ("unix /x mode=9", "mode=9 is no value"),
+            ("unix /x mode=10000", "mode=10000 is no value"),
             ("tcp :80 name=a:b", "name=a:b is no value"),
             ("fifo /x backlog=1", "there is no option backlog=1"),
             ("tcp :80\ntcp 0.0.0.0:80 reuseport", "tcp 0.0.0.0:80 stands there twice"),

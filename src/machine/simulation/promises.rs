@@ -2451,6 +2451,7 @@ fn a_second_run_takes_the_place_of_the_first_when_it_is_ready_and_the_first_is_t
     assert_eq!(world.death(second(&world), Exit::Signal { signal: Signal::TERM, core: false }), "");
     let ends: Vec<_> = world.service.history().lives().iter().map(|life| life.end.map(|end| end.asked)).collect();
     assert_eq!((ends, world.service.beside()), (vec![Some(true), None], None));
+    assert_eq!(world.service.history().restarts(), 1);
     assert_eq!(world.ends(Exit::Code(1)), "finish 1", "it is a run as any other");
 }
 
@@ -2524,4 +2525,17 @@ fn why_a_second_run_is_not_started_is_told() {
     let mut world = overlapping(Readiness::Notify);
     world.second_is_ready();
     assert!(why(&world).contains("the one before has not ended"));
+}
+
+#[test]
+fn who_is_about_to_be_told_to_end_is_not_replaced() {
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).hooked(&[Command::Term]);
+    world.begin();
+    world.pass(10 * SECOND);
+    assert_eq!(world.order(Command::Down), "control/t");
+    assert_eq!(world.order(Command::Replace), "", "it is about to end");
+    let mut world = overlapping(Readiness::Notify).hooked(&[Command::Term]);
+    assert_eq!(world.order(Command::Down), "control/t");
+    assert_eq!(world.second_is_ready(), "TERM second run, CONT second run", "it comes too late");
+    assert_eq!(world.hook_ends(Exit::Code(1)), "TERM run, CONT run");
 }
