@@ -232,8 +232,7 @@ impl Init {
         if matches!(script, Script::Run | Script::Successor)
             && let Err(trouble) = self.bind_sockets(at)
         {
-            self.warn_about(at, Matter::File(sockets::FILE), format!("{trouble}; trying again"));
-            return Event::NotSpawned(Refusal::Exec);
+            return self.warn_of_sockets(at, script, &trouble);
         }
         let environment = self.environment_of(at);
         self.wait_for_exec();
@@ -241,8 +240,7 @@ impl Init {
         let ready_end = if is_run { self.new_ready_link(at, script) } else { Ok(ReadyEnd::None) };
         let own_group = self.group_for(at, script);
         if let Some(trouble) = ready_end.as_ref().ok().and_then(|end| self.collision(at, end)) {
-            self.warn_about(at, Matter::File(sockets::FILE), format!("{trouble}; trying again"));
-            return Event::NotSpawned(Refusal::Exec);
+            return self.warn_of_sockets(at, script, &trouble);
         }
         self.give_outputs(at);
         let spawned = ready_end.and_then(|end| self.spawn(at, script, argv, &environment, &end, own_group.as_ref()));
@@ -267,6 +265,12 @@ impl Init {
                 Event::NotSpawned(Refusal::Fork)
             }
         }
+    }
+
+    fn warn_of_sockets(&mut self, at: SlotId, script: Script, trouble: &str) -> Event {
+        let again = if script == Script::Run { "; trying again" } else { "" };
+        self.warn_about(at, Matter::File(sockets::FILE), format!("{trouble}{again}"));
+        Event::NotSpawned(Refusal::Exec)
     }
 
     /// Its descriptor for readiness would be that of a socket, too.

@@ -5,6 +5,7 @@
 
 use super::Init;
 use super::mux::Outputs;
+use super::second::SECOND;
 use super::sockets::{SOCKET, Sockets};
 use super::table::{ReadyLink, Slot, SlotId};
 use crate::machine::notify::{Notification, is_of_service};
@@ -63,7 +64,9 @@ impl Slot {
             }
             let all = names.into_iter().map(str::to_owned).zip(descriptors.take());
             let (others, stored): (Vec<_>, Vec<_>) = all.partition(|(name, _)| name.starts_with(':'));
+            let (mut second, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(name, _)| name == SECOND);
             let (sockets, outputs) = others.into_iter().partition(|(name, _)| name.starts_with(SOCKET));
+            self.second_link = second.pop().map(|(_, link)| Box::new(ReadyLink::restore(link)));
             self.sockets = Sockets::restore(sockets).map(Box::new);
             self.outputs = Outputs::restore(outputs).map(Box::new);
             self.stored = (!stored.is_empty()).then(|| Box::new(Store(stored)));
@@ -148,12 +151,13 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What a service has said and stored, and its pipes. `None` if there is nothing of that.
+/// What a service has said and stored, and its pipes and sockets. `None` if there is nothing of that.
 fn keep(slot: &Slot) -> Option<Result<Kept, Errno>> {
     let stored = slot.stored.iter().flat_map(|store| store.named());
     let outputs = slot.outputs.iter().flat_map(|outputs| outputs.named());
     let sockets = slot.sockets.iter().flat_map(|sockets| sockets.named());
-    let (names, descriptors): (Vec<_>, Vec<_>) = stored.chain(outputs).chain(sockets).unzip();
+    let second = slot.second_link.iter().map(|link| (SECOND, link.as_fd()));
+    let (names, descriptors): (Vec<_>, Vec<_>) = stored.chain(outputs).chain(sockets).chain(second).unzip();
     let status = slot.said.as_ref().map_or("", |said| &said.status);
     let words = Words { status, errno: slot.said.as_ref().and_then(|said| said.errno), names };
     (words != Words::default()).then(|| Kept::new(&words.to_bytes(), &descriptors))

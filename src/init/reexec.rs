@@ -446,6 +446,7 @@ impl Init {
         self.restore_probes(at);
         self.restore_pending(at);
         self.restore_ready_link(at);
+        self.restore_second_link(at);
         self.restore_links(at);
         self.restore_why_skipped(at);
         self.restore_sockets(at);

@@ -15,6 +15,8 @@ use crate::wire::api::ErrorCode;
 use crate::wire::notify::{self, Assignment};
 use crate::wire::svdir;
 
+/// What the next supervisor knows by this is what the second one speaks through.
+pub(super) const SECOND: &str = ":2";
 /// Read from it at a time.
 const CHUNK: usize = 4096;
 /// Taken from it in one turn.
@@ -37,7 +39,15 @@ impl Init {
         if let Some(slot) = self.table.get_mut(at) {
             slot.second_link = Some(Box::new(link));
         }
+        self.keep_for_the_next(at);
         Ok(())
+    }
+
+    /// A supervisor has left this behind.
+    pub(super) fn restore_second_link(&self, at: SlotId) {
+        if let Some(link) = self.table.get(at).and_then(|slot| slot.second_link.as_deref()) {
+            let _ = self.poller.add(link, Token::Second(at).pack()); // without memory for it, it is late
+        }
     }
 
     /// It says something. Until it is ready, nothing else counts.
@@ -110,6 +120,7 @@ impl Init {
     fn close_second_link(&mut self, at: SlotId) {
         if let Some(link) = self.table.get_mut(at).and_then(|slot| slot.second_link.take()) {
             let _ = self.poller.remove(&*link);
+            self.keep_for_the_next(at);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::sys::listen::{self, Options, Type};
 use crate::sys::{Errno, process};
 use crate::wire::sockets::{Internet, Place, Socket, UnixKind, inode_of, parse};
 use crate::wire::svdir;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -25,6 +25,8 @@ pub(super) const FILE: &str = "sockets";
 pub(super) const SOCKET: &str = ":s ";
 /// Permissions of a path, if nothing else is said.
 const MODE: u32 = 0o666;
+/// The file is not longer, in bytes.
+const LONGEST: u64 = 32_768;
 /// More of the list of users is not read.
 const LIST: u64 = 1 << 20;
 
@@ -52,6 +54,22 @@ impl Bound {
     fn new(socket: Socket, open: OwnedFd) -> Bound {
         let file = socket.place.path().and_then(|path| listen::identity(Path::new(path)).ok());
         Bound { name: format!("{SOCKET}{socket}"), socket, open, file }
+    }
+
+    /// Whoever looks for its path finds it.
+    fn is_there(&self) -> bool {
+        let path = self.socket.place.path();
+        path.is_none_or(|path| self.file.is_some_and(|file| listen::identity(Path::new(path)) == Ok(file)))
+    }
+
+    /// It goes on as another line for the same place says.
+    fn change(self, socket: Socket) -> Result<Bound, String> {
+        if socket.backlog != self.socket.backlog && self.socket.place.has_backlog() {
+            listen::let_wait(&self.open, socket.backlog)
+                .map_err(|errno| format!("cannot change {}: {}", socket.place, errno.desc()))?;
+        }
+        give(&socket)?;
+        Ok(Bound { name: format!("{SOCKET}{socket}"), socket, ..self })
     }
 
     /// A pipe stays, in which something may be yet.
@@ -113,31 +131,32 @@ impl Init {
         if !self.config.personality.reads_small_files {
             return Ok(());
         }
-        let wanted = match fs::read_small(&slot.dir, FILE) {
-            Ok(text) => parse(&text.unwrap_or_default()).map_err(|why| format!("{FILE} says {why}"))?,
+        let wanted = match read(slot) {
+            Ok(text) => parse(&text).map_err(|why| format!("{FILE} says {why}"))?,
             Err(errno) if may_be_read_later(errno) && slot.sockets.is_some() => return Ok(()),
+            Err(Errno::EFBIG) => return Err(format!("{FILE} is longer than {LONGEST} bytes")),
             Err(errno) => return Err(format!("cannot read {FILE}: {}", errno.desc())),
         };
         if wanted.is_empty() && slot.sockets.is_none() {
             return Ok(());
         }
         let mut old = self.take_sockets(at);
-        let (mut all, mut changed, mut trouble) = (Vec::new(), false, None);
-        for socket in wanted {
-            match old.iter().position(|bound| bound.socket == socket) {
-                Some(known) => all.push(old.remove(known)),
-                None if trouble.is_some() => {}
-                None => match self.bind(&socket) {
-                    Ok(bound) => {
-                        changed = true;
-                        all.push(bound);
-                    }
-                    Err(why) => trouble = Some(why),
-                },
-            }
+        let mut take = |socket: &Socket| {
+            let known = old.iter().position(|bound| bound.socket.is_opened_like(socket) && bound.is_there());
+            known.map(|known| old.remove(known))
+        };
+        let wanted: Vec<_> = wanted.into_iter().map(|socket| (take(&socket), socket)).collect();
+        let (mut all, mut changed, mut trouble) = (Vec::new(), !old.is_empty(), None);
+        self.give_up(at, old);
+        for (known, socket) in wanted {
+            let bound = match known {
+                Some(bound) if bound.socket == socket => Ok(bound),
+                Some(bound) => bound.change(socket).inspect(|_| changed = true),
+                None if trouble.is_some() => continue,
+                None => self.bind(&socket).inspect(|_| changed = true),
+            };
+            bound.map_or_else(|why| trouble = Some(why), |bound| all.push(bound));
         }
-        changed |= !old.is_empty();
-        old.iter().for_each(Bound::remove_path);
         if let Some(slot) = self.table.get_mut(at) {
             slot.sockets = (!all.is_empty()).then(|| Box::new(Sockets { all, ..Sockets::default() }));
             if trouble.is_none() {
@@ -148,6 +167,14 @@ impl Init {
             self.keep_for_the_next(at);
         }
         trouble.map_or(Ok(()), Err)
+    }
+
+    /// Closes them, and the copies for the next supervisor with them: a new one may have the same address.
+    fn give_up(&mut self, at: SlotId, old: Vec<Bound>) {
+        if !old.is_empty() {
+            old.iter().for_each(Bound::remove_path);
+            self.table.get_mut(at).into_iter().for_each(|slot| slot.kept = None);
+        }
     }
 
     fn bind(&self, socket: &Socket) -> Result<Bound, String> {
@@ -170,12 +197,7 @@ impl Init {
             Place::Fifo(path) => listen::fifo(path),
         };
         let open = open.map_err(cannot)?;
-        if let Some(path) = socket.place.path() {
-            let user = socket.user.as_deref().map(|user| listed("/etc/passwd", "user", user)).transpose()?;
-            let group = socket.group.as_deref().map(|group| listed("/etc/group", "group", group)).transpose()?;
-            listen::give(Path::new(path), mode, user, group)
-                .map_err(|errno| format!("cannot give {path} to its owner: {}", errno.desc()))?;
-        }
+        give(socket)?;
         Ok(Bound::new(socket.clone(), open))
     }
 
@@ -223,8 +245,7 @@ impl Init {
         if !self.config.personality.reads_small_files || !listing.may_have(FILE) {
             return false;
         }
-        let text = fs::read_small(&slot.dir, FILE).ok().flatten().unwrap_or_default();
-        let starts = parse(&text).is_ok_and(|all| all.iter().any(|socket| socket.starts));
+        let starts = parse(&read(slot).unwrap_or_default()).is_ok_and(|all| all.iter().any(|socket| socket.starts));
         starts && !slot.sockets.as_ref().is_some_and(|sockets| sockets.is_called)
     }
 
@@ -285,6 +306,25 @@ fn type_of(kind: UnixKind) -> Type {
         UnixKind::Packets => Type::SeqPacket,
         UnixKind::Datagrams => Type::Datagram,
     }
+}
+
+/// What the file says; nothing if there is none.
+fn read(slot: &Slot) -> Result<String, Errno> {
+    match fs::read_any(&slot.dir, OsStr::new(FILE), LONGEST + 1) {
+        Ok(text) if text.len() as u64 > LONGEST => Err(Errno::EFBIG),
+        Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or_default())),
+    }
+}
+
+/// A path gets the permissions and owners that its line names.
+fn give(socket: &Socket) -> Result<(), String> {
+    let Some(path) = socket.place.path() else { return Ok(()) };
+    let user = socket.user.as_deref().map(|user| listed("/etc/passwd", "user", user)).transpose()?;
+    let group = socket.group.as_deref().map(|group| listed("/etc/group", "group", group)).transpose()?;
+    listen::give(Path::new(path), socket.mode.unwrap_or(MODE), user, group)
+        .map_err(|errno| format!("cannot give {path} to its owner: {}", errno.desc()))
 }
 
 /// The number of a user or group.

@@ -3,14 +3,14 @@
 use super::fs::{self, FileId};
 use super::{Errno, process};
 use crate::machine::Pid;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::socket::sockopt::{Broadcast, IpFreebind, Ipv6V6Only, PeerCredentials, ReuseAddr, ReusePort};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockaddrLike, SockaddrStorage, UnixAddr, bind, connect, getsockopt, listen,
     setsockopt, socket,
 };
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
-use nix::unistd::{Gid, Uid, chown, unlink};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, lstat};
+use nix::unistd::{Gid, Uid, fchownat, unlink};
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -71,12 +71,17 @@ pub fn unix(kind: Type, path: &str, backlog: i32, mode: u32) -> Result<OwnedFd, 
     bind_to(new, kind, &address, backlog)
 }
 
-/// Gives a path its permissions, and these owners.
+/// Gives a path its permissions, and these owners. A link is not followed: whoever may write the directory could put one
+/// there meanwhile.
 pub fn give(path: &Path, mode: u32, user: Option<u32>, group: Option<u32>) -> Result<(), Errno> {
     if user.is_some() || group.is_some() {
-        chown(path, user.map(Uid::from_raw), group.map(Gid::from_raw))?;
+        let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
+        fchownat(AT_FDCWD, path, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     }
-    fchmodat(AT_FDCWD, path, Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)
+    if lstat(path)?.st_mode & 0o7777 == mode {
+        return Ok(()); // what comes next needs /proc on old kernels
+    }
+    fchmodat(AT_FDCWD, path, Mode::from_bits_truncate(mode), FchmodatFlags::NoFollowSymlink)
 }
 
 /// Which file stands there, whatever it is; a link is followed by nobody.
@@ -99,10 +104,15 @@ pub fn fifo(path: &str) -> Result<OwnedFd, Errno> {
     Ok(fifo)
 }
 
+/// So many connections may wait from now on.
+pub fn let_wait(socket: &OwnedFd, backlog: i32) -> Result<(), Errno> {
+    listen(socket, Backlog::new(backlog.min(libc::SOMAXCONN))?)
+}
+
 fn bind_to(new: OwnedFd, kind: Type, address: &dyn SockaddrLike, backlog: i32) -> Result<OwnedFd, Errno> {
     bind(new.as_raw_fd(), address)?;
     if kind != Type::Datagram {
-        listen(&new, Backlog::new(backlog.min(libc::SOMAXCONN))?)?;
+        let_wait(&new, backlog)?;
     }
     Ok(new)
 }
@@ -147,4 +157,22 @@ pub fn holder_of(inode: u64) -> Option<Pid> {
     let listed = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid);
     pids.take(PROCESSES).find(|pid| process::holds(*pid, file) == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn a_link_is_given_to_nobody_and_what_it_leads_to_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        std::fs::write(&file, "").expect("written");
+        let mode = || std::fs::metadata(&file).expect("there").permissions().mode() & 0o7777;
+        assert_eq!((give(&file, 0o600, None, None), mode()), (Ok(()), 0o600));
+        symlink(&file, &link).expect("a link");
+        assert!(give(&link, 0o666, None, None).is_err());
+        assert_eq!(mode(), 0o600);
+    }
 }

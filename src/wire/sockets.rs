@@ -77,6 +77,11 @@ pub struct Socket {
 }
 
 impl Place {
+    /// Whether connections may wait there to be accepted.
+    pub fn has_backlog(&self) -> bool {
+        matches!(self, Place::Tcp(_) | Place::Unix(UnixKind::Stream | UnixKind::Packets, _))
+    }
+
     /// What stands in the file system for it.
     pub fn path(&self) -> Option<&str> {
         match self {
@@ -147,6 +152,11 @@ pub fn parse(text: &str) -> Result<Vec<Socket>, String> {
 }
 
 impl Socket {
+    /// Whether what was opened for one can go on for the other: the rest can be changed while it is bound.
+    pub fn is_opened_like(&self, other: &Socket) -> bool {
+        (&self.place, self.reuseport, self.freebind) == (&other.place, other.reuseport, other.freebind)
+    }
+
     /// Reads a line.
     pub fn parse(line: &str) -> Result<Socket, String> {
         let mut words = line.split_whitespace();

@@ -187,3 +187,26 @@ fn rolling_restarts_one_after_the_other_and_stops_at_one_that_fails() {
     let wrong = verb(&sv, &["restart", "--rolling", "--no-wait", "all"]);
     assert_eq!(wrong.code, 100);
 }
+
+#[test]
+fn what_the_second_one_says_is_heard_by_the_onit_that_comes_next() {
+    let sv = SvDir::new();
+    let run = "while [ -e again ] && [ ! -e go ]; do sleep 0.02; done; touch again; echo >&4; exec sleep 1000";
+    let pipe = sv.service("pipe").run(run).file("notification-fd", "4").create();
+    let onit = start(&sv, UnderTest::Onit);
+    wait_state(&sv, "pipe", "up");
+    for (how, to) in [("an upgrade", None), ("a fault", Some(Signal::SIGSEGV))] {
+        let old = pipe.wait_up();
+        well(&sv, &["restart", "--overlap", "--no-wait", "pipe"]);
+        match to {
+            Some(signal) => send(onit.pid(), signal),
+            None => _ = well(&sv, &["upgrade", &onit.pid().to_string()]),
+        }
+        wait_for("the socket", SOON, || (verb(&sv, &["status", "--json"]).code == 0).then_some(()));
+        pipe.write("go", "");
+        wait_for(how, SOON, || (pipe.wait_up() != old).then_some(()));
+        std::fs::remove_file(pipe.path().join("go")).expect("removed");
+        wait_for("the end of the old one", SOON, || (!proc::is_alive(old)).then_some(()));
+    }
+    assert!(onit.said(&["the new ./run"]).is_empty(), "{}", onit.stderr());
+}

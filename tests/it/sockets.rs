@@ -273,3 +273,61 @@ fn a_program_of_systemd_takes_its_sockets_from_us() {
         assert_eq!(call(front).expect("an answer"), pid);
     }
 }
+
+#[test]
+fn another_line_for_the_same_place_changes_it_and_nobody_who_waits_is_lost() {
+    let sv = SvDir::new();
+    let path = sv.root().join("x.sock");
+    let line = |rest: &str| format!("unix {} {rest}\n", path.display());
+    let web = sv.service("web").exec("run", "#!/bin/sh\nexec sleep 1000\n").file("sockets", &line(""));
+    let web = web.file("readiness", "after 1ms").create_atomically();
+    let onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    let mode = || fs::metadata(&path).expect("the socket").permissions().mode() & 0o777;
+    let mut waits = UnixStream::connect(&path).expect("connected");
+    web.write("sockets", &line("mode=0600 backlog=7 name=it"));
+    well(&sv, &["restart", "web"]);
+    assert_eq!(mode(), 0o600);
+    web.write("sockets", &line("mode=0640"));
+    well(&sv, &["restart", "--overlap", "web"]);
+    assert_eq!(mode(), 0o640);
+    waits.set_nonblocking(true).expect("set");
+    assert_eq!(waits.read(&mut [0]).expect_err("nothing yet").kind(), ErrorKind::WouldBlock);
+    // A path that went is made anew.
+    fs::remove_file(&path).expect("removed");
+    well(&sv, &["restart", "web"]);
+    UnixStream::connect(&path).expect("connected");
+    assert!(onit.said(&["cannot"]).is_empty(), "{}", onit.stderr());
+}
+
+#[test]
+fn an_address_that_overlaps_the_one_before_is_bound_in_its_place() {
+    let sv = SvDir::new();
+    let at = address();
+    let any = SocketAddr::from(([0, 0, 0, 0], 20_000 + (std::process::id() % 10_000) as u16));
+    let run = "#!/bin/sh\nexec sleep 1000\n";
+    let web = sv.service("web").exec("run", run).file("sockets", &format!("tcp {at}\ntcp {any}\n"));
+    let web = web.create_atomically();
+    let onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    let one = SocketAddr::from(([127, 0, 0, 1], any.port()));
+    web.write("sockets", &format!("tcp {one}\ntcp {at} freebind\n"));
+    well(&sv, &["restart", "web"]);
+    assert!(TcpStream::connect(one).is_ok() && TcpStream::connect(at).is_ok());
+    assert!(onit.said(&["cannot"]).is_empty(), "{}", onit.stderr());
+}
+
+#[test]
+fn a_long_file_is_read_to_its_end_and_one_that_is_too_long_is_refused() {
+    let sv = SvDir::new();
+    let at = address();
+    let run = "#!/bin/sh\nexec sleep 1000\n";
+    let long = "# ".to_owned() + &"x".repeat(10_000) + &format!("\ntcp {at}\n");
+    let web = sv.service("web").exec("run", run).file("sockets", &long).file("backoff", "1h").create_atomically();
+    let onit = start(&sv, UnderTest::Onit);
+    web.wait_up();
+    TcpStream::connect(at).expect("connected");
+    web.write("sockets", &"#".repeat(1 << 20));
+    verb(&sv, &["restart", "web"]);
+    onit.wait_said(&["web: sockets is longer than 32768 bytes; trying again"]);
+}
