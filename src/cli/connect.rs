@@ -115,7 +115,7 @@ pub struct Connection {
     /// It is there, but does not answer.
     silent: bool,
     /// The socket of a supervisor that we may not ask, and why.
-    forbidden: Option<(PathBuf, String)>,
+    pub(super) forbidden: Option<(PathBuf, String)>,
 }
 
 impl Connection {

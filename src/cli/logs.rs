@@ -7,7 +7,7 @@ use super::{detail, format};
 use crate::client::find::same;
 use crate::client::log_files::{Line, LogFiles, Range, merge, of_calendar};
 use crate::client::stream::{Said, Stream};
-use crate::client::{Error, ErrorKind};
+use crate::client::ErrorKind;
 use crate::exit;
 use crate::helpers::mux::lines::{Form, Style};
 use crate::machine::Mono;
@@ -171,17 +171,18 @@ impl Logs {
         if bare.is_empty() && !(self.follow && self.services.is_empty()) {
             return None;
         }
-        match Connection::open().api.map(Stream::open) {
+        let talk = Connection::open();
+        let why = match talk.api.map(Stream::open) {
             Some(Ok((stream, said))) => {
                 sources.extend(bare.iter().map(|name| Source::said(name)));
                 put_to(sources, said);
-                Some(stream)
+                return Some(stream);
             }
-            why => {
-                report_bare(bare, why.and_then(Result::err).as_ref());
-                None
-            }
-        }
+            Some(Err(error)) => Some(error).filter(|error| error.kind() != ErrorKind::Declined).map(|error| error.why()),
+            None => talk.forbidden.map(|(path, why)| format!("{}: {why}", path.display())),
+        };
+        report_bare(bare, why.as_deref());
+        None
     }
 
     /// The services. The logs of what no supervisor looks after can be read all the same.
@@ -368,16 +369,16 @@ fn put_to(sources: &mut [Source], said: Vec<Said>) {
 }
 
 /// Says who has no logger, how to get one, and what else is wrong.
-fn report_bare(names: &[String], why: Option<&Error>) {
+fn report_bare(names: &[String], why: Option<&str>) {
     let Some((first, others)) = names.split_first() else { return };
     let more = if others.len() > 5 { format!(", and {} more", others.len() - 5) } else { String::new() };
     let shown = others.iter().take(5).fold(first.clone(), |list, name| list + ", " + name);
     let verb = if others.is_empty() { "has" } else { "have" };
-    let way = match why.filter(|why| why.kind() != ErrorKind::Declined) {
-        None => "make a log/run, as \"onit new --log DIR\" does, or start onit with --prefix".to_owned(),
-        Some(why) => format!("and what the supervisor has read cannot be had: {}", why.why()),
+    let way = match why {
+        None => ": make a log/run, as \"onit new --log DIR\" does, or start onit with --prefix".to_owned(),
+        Some(why) => format!(", and what the supervisor has read cannot be had: {why}"),
     };
-    say(format_args!("onit: {}{more} {verb} no logger: {way}", term::cut(&shown, usize::MAX)));
+    say(format_args!("onit: {}{more} {verb} no logger{way}", term::cut(&shown, usize::MAX)));
 }
 
 fn is_same_log(one: Option<&Path>, other: Option<&Path>) -> bool {

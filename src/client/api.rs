@@ -280,11 +280,18 @@ impl Connection {
     }
 
     fn receive(&mut self, deadline: Deadline) -> std::result::Result<(), Failure> {
-        // A socket takes no limit of zero, and takes none at all for one that never comes.
-        let left = deadline.0.map(|at| at.since(clock::now()).max(Duration::from_millis(1)));
-        self.stream.set_read_timeout(left).map_err(|error| failed(&error))?;
+        // A socket takes no limit of zero, and takes none at all for one that never comes. The shortest one that it takes
+        // is some milliseconds of the kernel's clock, which who only looks what has come does not have.
+        let left = deadline.0.map(|at| at.since(clock::now()));
+        let only_looks = left.is_some_and(|left| left.is_zero());
+        let limit = if only_looks { self.stream.set_nonblocking(true) } else { self.stream.set_read_timeout(left) };
+        limit.map_err(|error| failed(&error))?;
         let mut piece = [0; 16 * 1024];
-        match self.stream.read(&mut piece) {
+        let read = self.stream.read(&mut piece);
+        if only_looks {
+            self.stream.set_nonblocking(false).map_err(|error| failed(&error))?;
+        }
+        match read {
             Ok(0) => Err((ErrorKind::Closed, None)),
             Ok(length) => {
                 self.received.extend_from_slice(piece.get(..length).unwrap_or_default());

@@ -35,6 +35,7 @@ impl Stream {
         let recent = stream.recent().map_err(|error| {
             let why = match error.kind() {
                 io::ErrorKind::WouldBlock => "nobody reads onit's standard output, so what services say waits".into(),
+                io::ErrorKind::UnexpectedEof => "as many read it as may, or onit has just started to read it again".into(),
                 _ => error.to_string(),
             };
             Error::new(&path, "read what services say", super::ErrorKind::Closed).saying(why)
@@ -52,7 +53,10 @@ impl Stream {
             }
             let left = deadline.since(clock::now());
             self.connection.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            if self.receive()? == 0 || left.is_zero() {
+            if self.receive()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if left.is_zero() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         };

@@ -173,6 +173,7 @@ impl Init {
     fn give_up(&mut self, at: SlotId, old: Vec<Bound>) {
         if !old.is_empty() {
             old.iter().for_each(Bound::remove_path);
+            drop(old); // before its copies: what may take long is closed with the last of them, which holds nobody up
             self.table.get_mut(at).into_iter().for_each(|slot| slot.kept = None);
         }
     }

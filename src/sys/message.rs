@@ -8,7 +8,10 @@
 use super::{Errno, checked};
 use crate::machine::Pid;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockType, SockaddrLike as _, SockaddrStorage, getsockname, getsockopt,
+    sendmsg, sockopt,
+};
 use std::ffi::{c_int, c_void};
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
@@ -160,10 +163,10 @@ impl From<Vec<OwnedFd>> for Descriptors {
 }
 
 impl Drop for Descriptors {
-    /// A pipe, which a barrier is, is closed at once. For others there is a child that shares the table of descriptors,
+    /// What nobody can make take long is closed at once. For others there is a child that shares the table of descriptors,
     /// ends when they are closed, and is reaped like an orphan.
     fn drop(&mut self) {
-        self.0.retain(|descriptor| fcntl(descriptor, FcntlArg::F_GETPIPE_SZ).is_err());
+        self.0.retain(|descriptor| !is_closed_at_once(descriptor));
         if self.0.is_empty() {
             return;
         }
@@ -180,6 +183,17 @@ impl Drop for Descriptors {
             } // else there is no process to be had: they are closed here
         }
     }
+}
+
+/// A pipe, which a barrier is; and what is bound to an address without a connection, which somebody may be about to bind
+/// anew. A socket with a path is none of that: descriptors may wait in it.
+fn is_closed_at_once(descriptor: &OwnedFd) -> bool {
+    let family = || getsockname::<SockaddrStorage>(descriptor.as_raw_fd()).ok().and_then(|address| address.family());
+    let is_internet = || matches!(family(), Some(AddressFamily::Inet | AddressFamily::Inet6));
+    let has_kind = |kind| getsockopt(descriptor, sockopt::SockType).is_ok_and(|is| is == kind);
+    let listens = || getsockopt(descriptor, sockopt::AcceptConn) == Ok(true);
+    fcntl(descriptor, FcntlArg::F_GETPIPE_SZ).is_ok()
+        || (is_internet() && (has_kind(SockType::Datagram) || has_kind(SockType::Stream) && listens()))
 }
 
 struct List {

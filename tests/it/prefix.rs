@@ -282,3 +282,21 @@ fn without_the_stream_a_service_without_a_logger_has_no_log() {
     let why = "onit: web has no logger: make a log/run, as \"onit new --log DIR\" does, or start onit with --prefix\n";
     assert_eq!((answer.code, answer.stdout.as_str(), answer.stderr.as_str()), (1, "", why));
 }
+
+#[test]
+fn who_may_not_read_what_is_said_is_told_so() {
+    let sv = SvDir::new();
+    sv.service("web").run("echo here; exec sleep 1000").create();
+    let onit = start(&sv, "");
+    wait_for("the line", SOON, || onit.stdout().contains("web | here").then_some(()));
+    wait_for("the socket", SOON, || sv.live().join("api").exists().then_some(()));
+    let refused = |words: &str| wait_for(words, SOON, || verb(&sv, &["logs", "web"]).stderr.contains(words).then_some(()));
+    let mut readers = Vec::new();
+    for _ in 0..64 {
+        let mut follow = Command::new(crate::svdir::onit());
+        follow.args(["logs", "-f", "web"]).env("SVDIR", sv.path()).env("ONIT_RUN", sv.live());
+        readers.push(sv.spawn(follow));
+    }
+    readers.iter().for_each(|one| wait_for("the line", SOON, || one.stdout().contains("here").then_some(())));
+    refused("cannot be had: as many read it as may");
+}
