@@ -191,23 +191,29 @@ impl Init {
             backlog: socket.backlog,
         };
         let mode = socket.mode.unwrap_or(MODE);
+        // To look whether somebody listens there is to call: that would start the service that has it.
+        let is_ours = socket.place.path().is_some_and(|path| fs::is_socket(fs::HERE, path)) && self.service_with(&socket.place).is_some();
         let open = match &socket.place {
+            _ if is_ours => Err(Errno::EADDRINUSE),
             Place::Tcp(place) => listen::internet(Type::Stream, place.address, options(place)),
             Place::Udp(place) => listen::internet(Type::Datagram, place.address, options(place)),
             Place::Unix(kind, path) => listen::unix(type_of(*kind), path, socket.backlog, mode),
             Place::Fifo(path) => listen::fifo(path),
         };
         let open = open.map_err(cannot)?;
-        give(socket)?;
-        Ok(Bound::new(socket.clone(), open))
+        let bound = Bound::new(socket.clone(), open);
+        give(socket).inspect_err(|_| bound.remove_path())?;
+        Ok(bound)
+    }
+
+    fn service_with(&self, place: &Place) -> Option<&Slot> {
+        let has_it = |slot: &&Slot| slot.sockets.iter().flat_map(|held| &held.all).any(|one| one.socket.place == *place);
+        self.table.all().into_iter().filter_map(|at| self.table.get(at)).find(has_it)
     }
 
     /// Who has an address that cannot be bound, in words.
     fn holder(&self, place: &Place) -> Option<String> {
-        let is_it =
-            |slot: &&Slot| slot.sockets.iter().any(|held| held.all.iter().any(|one| one.socket.place == *place));
-        let ours = self.table.all().into_iter().filter_map(|at| self.table.get(at)).find(is_it);
-        if let Some(slot) = ours {
+        if let Some(slot) = self.service_with(place) {
             return Some(format!("service {}", one_line(&slot.name)));
         }
         let pid = match place {

@@ -92,10 +92,14 @@ fn a_socket_has_the_owner_that_its_line_names() {
     let sv = SvDir::new();
     let path = sv.root().join("x.sock");
     let web = server(&sv, "web", &format!("unix {} user=daemon group=7 mode=0600", path.display()));
-    let _onit = start(&sv, UnderTest::Onit);
+    let onit = start(&sv, UnderTest::Onit);
     web.wait_up();
     let data = wait_for("the socket", SOON, || fs::metadata(&path).ok());
     assert_eq!((data.uid(), data.gid(), data.mode() & 0o777), (1, 7, 0o600));
+    let other = sv.root().join("y.sock");
+    server(&sv, "other", &format!("unix {} user=nobodyknows", other.display()));
+    onit.wait_said(&["other: /etc/passwd knows no user nobodyknows; trying again"]);
+    assert!(!other.exists(), "it is not left there");
 }
 
 /// Somebody who connects all the time, and what became of that.
@@ -330,4 +334,21 @@ fn a_long_file_is_read_to_its_end_and_one_that_is_too_long_is_refused() {
     web.write("sockets", &"#".repeat(1 << 20));
     verb(&sv, &["restart", "web"]);
     onit.wait_said(&["web: sockets is longer than 32768 bytes; trying again"]);
+}
+
+#[test]
+fn who_wants_the_path_of_a_service_that_waits_for_a_caller_does_not_start_it() {
+    let sv = SvDir::new();
+    let path = sv.root().join("x.sock");
+    let line = format!("unix {} start-on-connect\n", path.display());
+    let run = "#!/bin/sh\nexec sleep 1000\n";
+    sv.service("first").exec("run", run).file("sockets", &line).create_atomically();
+    let onit = start(&sv, UnderTest::Onit);
+    wait_state(&sv, "first", "waiting");
+    sv.service("second").exec("run", run).file("sockets", &line).create_atomically();
+    onit.wait_said(&["second: cannot bind unix", "(service first has it)"]);
+    wait_for("another try", SOON, || (told(&sv, "second")["state"] == "backoff").then_some(()));
+    assert_eq!(told(&sv, "first")["state"], "waiting");
+    UnixStream::connect(&path).expect("connected");
+    wait_state(&sv, "first", "up");
 }
