@@ -109,6 +109,8 @@ impl WaitCondition {
                 let begins = is(ServiceState::Setup) || is(ServiceState::Starting);
                 up || (!begins && !failed && before.since < now.since && !before.has_failed(now))
             }
+            // What has waited for a caller goes on so, and that is no news.
+            WaitCondition::Restarted(before) if can_be_called && before.pid.is_none() => true,
             WaitCondition::Restarted(before) => (ready || done) && before.is_past(now),
             WaitCondition::Replaced(before) => ready && before.pid != now.pid,
             WaitCondition::Ended(before) => before.pid.is_none() || before.pid != now.pid,
@@ -574,6 +576,8 @@ mod tests {
         assert_eq!(condition.verdict(&ServiceStatus { since: 6.0, ..up.clone() }), Met, "a pid may come again");
         assert_eq!(condition.verdict(&ServiceStatus { ready: Some(false), since: 6.0, ..up.clone() }), NotYet);
         assert_eq!(WaitCondition::Restarted(Before::of(&service(ServiceState::Down, Want::Down, 0))).verdict(&up), Met);
+        let lazy = ServiceStatus { ready: Some(true), ..service(ServiceState::Waiting, Want::Up, 0) };
+        assert_eq!(WaitCondition::Restarted(Before::of(&lazy)).verdict(&lazy), Met, "it waits for a caller");
         assert_eq!(WaitCondition::Ended(Before::of(&up)).verdict(&up), NotYet);
         assert_eq!(WaitCondition::Ended(Before::of(&up)).verdict(&service(ServiceState::Backoff, Want::Up, 0)), Met);
     }

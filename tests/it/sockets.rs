@@ -349,6 +349,10 @@ fn who_wants_the_path_of_a_service_that_waits_for_a_caller_does_not_start_it() {
     onit.wait_said(&["second: cannot bind unix", "(service first has it)"]);
     wait_for("another try", SOON, || (told(&sv, "second")["state"] == "backoff").then_some(()));
     assert_eq!(told(&sv, "first")["state"], "waiting");
+    well(&sv, &["restart", "first"]); // it waits again, and that is all
+    well(&sv, &["restart", "--overlap", "first"]);
+    assert_eq!(told(&sv, "first")["state"], "waiting");
     UnixStream::connect(&path).expect("connected");
     wait_state(&sv, "first", "up");
+    well(&sv, &["restart", "first"]);
 }
