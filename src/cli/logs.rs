@@ -4,10 +4,10 @@ use super::connect::{CliError, Connection, Target, Via};
 use super::newcomer::is_service;
 use super::term::{self, Colour, Paint};
 use super::{detail, format};
+use crate::client::ErrorKind;
 use crate::client::find::same;
 use crate::client::log_files::{Line, LogFiles, Range, merge, of_calendar};
 use crate::client::stream::{Said, Stream};
-use crate::client::ErrorKind;
 use crate::exit;
 use crate::helpers::mux::lines::{Form, Style};
 use crate::machine::Mono;
@@ -178,7 +178,9 @@ impl Logs {
                 put_to(sources, said);
                 return Some(stream);
             }
-            Some(Err(error)) => Some(error).filter(|error| error.kind() != ErrorKind::Declined).map(|error| error.why()),
+            Some(Err(error)) => {
+                Some(error).filter(|error| error.kind() != ErrorKind::Declined).map(|error| error.why())
+            }
             None => talk.forbidden.map(|(path, why)| format!("{}: {why}", path.display())),
         };
         report_bare(bare, why.as_deref());

@@ -35,7 +35,9 @@ impl Stream {
         let recent = stream.recent().map_err(|error| {
             let why = match error.kind() {
                 io::ErrorKind::WouldBlock => "nobody reads onit's standard output, so what services say waits".into(),
-                io::ErrorKind::UnexpectedEof => "as many read it as may, or onit has just started to read it again".into(),
+                io::ErrorKind::UnexpectedEof => {
+                    "as many read it as may, or onit has just started to read it again".into()
+                }
                 _ => error.to_string(),
             };
             Error::new(&path, "read what services say", super::ErrorKind::Closed).saying(why)

@@ -192,7 +192,8 @@ impl Init {
         };
         let mode = socket.mode.unwrap_or(MODE);
         // To look whether somebody listens there is to call: that would start the service that has it.
-        let is_ours = socket.place.path().is_some_and(|path| fs::is_socket(fs::HERE, path)) && self.service_with(&socket.place).is_some();
+        let is_ours = socket.place.path().is_some_and(|path| fs::is_socket(fs::HERE, path))
+            && self.service_with(&socket.place).is_some();
         let open = match &socket.place {
             _ if is_ours => Err(Errno::EADDRINUSE),
             Place::Tcp(place) => listen::internet(Type::Stream, place.address, options(place)),
@@ -207,7 +208,8 @@ impl Init {
     }
 
     fn service_with(&self, place: &Place) -> Option<&Slot> {
-        let has_it = |slot: &&Slot| slot.sockets.iter().flat_map(|held| &held.all).any(|one| one.socket.place == *place);
+        let has_it =
+            |slot: &&Slot| slot.sockets.iter().flat_map(|held| &held.all).any(|one| one.socket.place == *place);
         self.table.all().into_iter().filter_map(|at| self.table.get(at)).find(has_it)
     }
 

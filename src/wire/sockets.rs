@@ -319,6 +319,18 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_changed_while_it_is_bound_is_told_from_what_cannot() {
+        let socket = |line: &str| Socket::parse(line).expect("a socket");
+        let bound = socket("tcp :80");
+        let goes_on = ["tcp :80 backlog=7 name=x start-on-connect", "tcp :80"];
+        assert!(goes_on.iter().all(|line| bound.is_opened_like(&socket(line))));
+        let anew = ["tcp :80 reuseport", "tcp :80 freebind", "tcp :81", "udp :80"];
+        assert!(!anew.iter().any(|line| bound.is_opened_like(&socket(line))));
+        let backlogs = ["tcp :80", "unix /x", "unix-seqpacket /x", "udp :80", "unix-dgram /x", "fifo /x"];
+        assert_eq!(backlogs.map(|line| socket(line).place.has_backlog()), [true, true, true, false, false, false]);
+    }
+
+    #[test]
     fn the_holder_of_an_address_is_found_in_the_list() {
         let listed = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
              0: 0100007F:1F90 0200007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 5 1 0 20\n   \

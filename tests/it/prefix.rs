@@ -290,7 +290,8 @@ fn who_may_not_read_what_is_said_is_told_so() {
     let onit = start(&sv, "");
     wait_for("the line", SOON, || onit.stdout().contains("web | here").then_some(()));
     wait_for("the socket", SOON, || sv.live().join("api").exists().then_some(()));
-    let refused = |words: &str| wait_for(words, SOON, || verb(&sv, &["logs", "web"]).stderr.contains(words).then_some(()));
+    let refused =
+        |words: &str| wait_for(words, SOON, || verb(&sv, &["logs", "web"]).stderr.contains(words).then_some(()));
     let mut readers = Vec::new();
     for _ in 0..64 {
         let mut follow = Command::new(crate::svdir::onit());
