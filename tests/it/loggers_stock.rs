@@ -655,6 +655,25 @@ fn a_copy_that_is_not_read_holds_up_the_logger_and_loses_nothing() {
 }
 
 #[test]
+fn a_copy_that_is_not_read_keeps_no_logger_from_its_end() {
+    for (signal, ends) in [(Signal::SIGTERM, Some(0)), (Signal::SIGINT, None)] {
+        let sv = SvDir::new();
+        let (_read, write) = std::io::pipe().expect("a pipe");
+        let mut logger = start_to(&sv, &["logger", "--tee", "--dir", "d", "--size", "0"], write.into());
+        log_dir_is_there(&sv);
+        logger.write_soon("line\n".repeat(30_000).as_bytes());
+        let log = sv.root().join("d/current");
+        wait_for("what there is room for", SOON, || {
+            fs::metadata(&log).is_ok_and(|it| it.len() >= 100_000).then_some(())
+        });
+        logger.signal(signal);
+        assert_eq!(logger.ended(), ends);
+        let said = text(&sv.root().join("said"));
+        assert_eq!(said.contains("cannot write to standard output"), signal == Signal::SIGTERM, "{said}");
+    }
+}
+
+#[test]
 fn closed_files_are_numbered_compressed_and_whole() {
     if let Some(why) = missing_tools(&["gzip", "seq"]) {
         skip!("{why}");

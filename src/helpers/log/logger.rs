@@ -175,7 +175,7 @@ impl Program for Logger {
                 }
             }
         }
-        self.writers.tee.iter_mut().for_each(Tee::write);
+        self.writers.tee.iter_mut().for_each(|tee| tee.write(waiter));
         Ok(())
     }
 

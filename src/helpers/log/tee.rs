@@ -1,7 +1,6 @@
 //! A copy of what comes, for whoever reads standard output: whole lines, as they came.
 
-use super::waiting::{ROOM, why};
-use crate::sys::poll;
+use super::waiting::{ROOM, Waiter, why};
 use crate::tool::print;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
@@ -30,15 +29,15 @@ impl Tee {
     }
 
     /// Writes the lines that have ended, and of one that is very long as much as there is. Waits as long as there is no
-    /// room. What cannot be written never will be: from then on there is no copy.
-    pub fn write(&mut self) {
+    /// room, but not for ever if the logger is told to end. What cannot be written never will be: from then on there is no copy.
+    pub fn write(&mut self, waiter: &mut Waiter) {
         let Some(output) = &mut self.output else { return };
         let end = match self.waiting.iter().rposition(|byte| *byte == b'\n') {
             Some(last) => last + 1,
             None if self.waiting.len() >= ROOM => self.waiting.len(),
             None => return,
         };
-        if let Err(error) = write_all(output, self.waiting.get(..end).unwrap_or_default()) {
+        if let Err(error) = write_all(output, self.waiting.get(..end).unwrap_or_default(), waiter) {
             let line = b"onit: logger: cannot write to standard output, lines go to the log alone: ";
             print::stderr(&[line, why(&error), b"\n"]);
             self.output = None;
@@ -47,15 +46,17 @@ impl Tee {
     }
 }
 
-/// Also if whoever shares it has made it one that does not wait.
-fn write_all(output: &mut File, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match output.write(bytes) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => poll::output(&*output)?,
-            Err(error) => return Err(error),
+/// Also if whoever shares it has made it one that does not wait. A pipe that has room takes a piece at once.
+fn write_all(output: &mut File, bytes: &[u8], waiter: &mut Waiter) -> io::Result<()> {
+    for mut piece in bytes.chunks(libc::PIPE_BUF) {
+        while !piece.is_empty() {
+            waiter.wait_for_room(&*output)?;
+            match output.write(piece) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => piece = piece.get(count..).unwrap_or_default(),
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())

@@ -25,6 +25,7 @@ const LAST_LINE: Duration = Duration::from_secs(1);
 
 const INPUT: u64 = 0;
 const SIGNALS: u64 = 1;
+const OUTPUT: u64 = 2;
 
 /// Why something is not done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -187,6 +188,36 @@ impl Waiter {
         let _ = poll::input(&self.signals, clock::now().after(span));
         self.hear();
         if self.heard.is_empty() { Ok(()) } else { Err(Stop::Signal) }
+    }
+
+    /// Waits until something of this can be written without waiting. Not for ever, if the logger is told to end; other
+    /// signals are seen to when it has been written, but for those that end any program.
+    pub fn wait_for_room(&mut self, output: impl AsFd) -> io::Result<()> {
+        let mut poller = Poller::new()?;
+        match poller.add(&output, OUTPUT).and_then(|()| poller.look_for(&output, OUTPUT, false, true)) {
+            Err(Errno::EPERM) => return Ok(()), // a file has room, or says that it has none
+            added => added?,
+        }
+        poller.add(&self.signals, SIGNALS)?;
+        loop {
+            let until = self.told_to_end.map(|at| at.after(LAST_ATTEMPTS));
+            let now = clock::now();
+            if poller.wait(now, until).any(|token| token == OUTPUT) {
+                return Ok(());
+            }
+            if until.is_some_and(|until| until <= now) {
+                return Err(Errno::ETIMEDOUT.into());
+            }
+            self.hear();
+            if self.heard.contains(&Signal::TERM) {
+                self.end();
+            }
+            let is_known =
+                |signal: &Signal| matches!(*signal, Signal::TERM | Signal::HUP | Signal::USR1 | Signal::ALRM);
+            if let Some(other) = self.heard.iter().position(|signal| !is_known(signal)) {
+                self.heard.remove(other).into_iter().for_each(Waiter::do_default);
+            }
+        }
     }
 
     /// Does it until it succeeds. That it fails is said once: `line`, and the reason.
