@@ -346,8 +346,10 @@ fn a_program_that_is_not_there_is_told_and_tried_again() {
 struct Records;
 
 #[cfg(feature = "log")]
-static RECORDS: std::sync::Mutex<Vec<(log::Level, String, std::collections::BTreeMap<String, String>)>> =
-    std::sync::Mutex::new(Vec::new());
+type Record = (log::Level, String, std::collections::BTreeMap<String, String>);
+
+#[cfg(feature = "log")]
+static RECORDS: std::sync::Mutex<Vec<Record>> = std::sync::Mutex::new(Vec::new());
 
 #[cfg(feature = "log")]
 impl log::Log for Records {
