@@ -45,11 +45,13 @@ lint: format	## check the formatting, clippy and the documentation
 	$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --all-features
 
-# Alone, the library needs libc and nix; and no feature needs another one that it does not name.
+# Alone, the library needs libc and nix, and so does embed; and no feature needs another one that it does not name.
 features:	## check that the library and each feature compile alone
 	@needs=$$($(CARGO) tree --quiet --no-default-features -e normal --depth 1 --prefix none | sed '1d; s/ .*//' | xargs); \
 	[ "$$needs" = "libc nix" ] || { echo "features: the library alone needs $$needs"; exit 1; }
-	@for features in "" init tools cli helpers systemd serde init,tools; do \
+	@needs=$$($(CARGO) tree --quiet --no-default-features --features embed -e normal --depth 1 --prefix none | sed '1d; s/ .*//' | xargs); \
+	[ "$$needs" = "libc nix" ] || { echo "features: embed alone needs $$needs"; exit 1; }
+	@for features in "" init tools cli helpers systemd serde embed embed,log init,tools; do \
 	  $(CARGO) clippy --quiet --no-default-features --features "$$features" -- -D warnings || exit; done
 
 # A static binary: against musl if that target can be had, else against the C library of this machine. For another

@@ -5,6 +5,7 @@
 //!   these supervisors keep, so onit need not run. Nothing is polled, there is no thread and no runtime.
 //! - [`service_dir`]: service directories as types: written, read, examined, told to systemd.
 //! - [`loader`]: a program says which jobs it has, and `onit run --loaders` runs them.
+//! - `embed` (feature `embed`): a program has its own child processes supervised.
 //! - [`wire`]: the formats themselves, as pure functions: status records, control letters, small files, the api socket.
 //!
 //! Ask a service, order it, wait for it:
@@ -61,8 +62,8 @@
 //! Everything else here is the program `onit` and its tests, and may change in any version. Its rooms, bottom-up; an arrow
 //! never points upwards: `exit` (the exit codes), `machine` (the decisions, pure), [`wire`] (bytes and texts of the
 //! protocol, pure), `sys` (every system call, as small safe verbs), `init` (PID 1 itself, the only mutable room),
-//! [`client`], [`service_dir`], [`loader`], `tool` (options and words of other projects' tools), `helpers` (loggers and other
-//! processes beside services), `cli` (short-lived verbs).
+//! [`client`], [`service_dir`], [`loader`], `embed`, `tool` (options and words of other projects' tools), `helpers` (loggers
+//! and other processes beside services), `cli` (short-lived verbs).
 
 #![cfg_attr(
     not(test),
@@ -73,12 +74,14 @@
 #[doc(hidden)]
 pub mod cli;
 pub mod client;
+#[cfg(feature = "embed")]
+pub mod embed;
 #[doc(hidden)]
 pub mod exit;
 #[cfg(feature = "helpers")]
 #[doc(hidden)]
 pub mod helpers;
-#[cfg(feature = "init")]
+#[cfg(any(feature = "init", feature = "embed"))]
 #[doc(hidden)]
 pub mod init;
 #[cfg(feature = "loader")]

@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 fn main() {
+    #[cfg(feature = "embed")]
+    onit::embed::hook();
     let args = as_interpreter(std::env::args_os().collect());
     std::process::exit(boot::stay_if_machine(dispatch(&args)));
 }

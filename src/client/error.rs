@@ -84,7 +84,7 @@ pub enum ErrorKind {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    pub(super) fn new(path: &Path, operation: impl Into<String>, kind: ErrorKind) -> Error {
+    pub(crate) fn new(path: &Path, operation: impl Into<String>, kind: ErrorKind) -> Error {
         Error { path: path.to_owned(), operation: operation.into(), cause: Cause { file: None, words: None, kind } }
     }
 

@@ -132,7 +132,7 @@ impl FromStr for Until {
 
 /// When waiting ends: an instant, made of a [`Duration`] from now, or [`NEVER`](Deadline::NEVER).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Deadline(pub(super) Option<Mono>);
+pub struct Deadline(pub(crate) Option<Mono>);
 
 impl Deadline {
     /// As long as it takes.

@@ -6,7 +6,6 @@
 
 use super::Init;
 use super::config::Config;
-use super::entry;
 use super::initctl::Initctl;
 use super::log::{Ended, Log, Span};
 use super::turn::DEATHS;
@@ -20,7 +19,7 @@ use crate::sys::boot::{self, Terminal};
 use crate::sys::poll::Poller;
 use crate::sys::signals::Signals;
 use crate::sys::wait::{Reaped, reap};
-use crate::sys::{Errno, clock, fs, process, rescue, say::say, signals};
+use crate::sys::{Errno, clock, fs, process, rescue, signals};
 use crate::wire::svdir;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -81,10 +80,11 @@ pub fn stay_if_machine(code: i32) -> i32 {
 }
 
 /// Refuses a command line. The usage follows, unless the log is JSON, which is for programs.
+#[cfg(feature = "init")]
 pub(super) fn refuse(log: Log, wrong: &str, usage: &str) -> i32 {
     log.warn(None, &wrong);
     if log != Log::Json {
-        say(usage);
+        crate::sys::say::say(usage);
     }
     stay_or_end(log, exit::USAGE)
 }
@@ -103,7 +103,7 @@ fn supervise_in(mode: InitMode, config: Config) -> i32 {
     process::adopt_descriptors();
     let log = config.log;
     std::panic::set_hook(Box::new(move |mistake| log.warn(None, &format_args!("{MISTAKE}: {mistake}"))));
-    let Conclusion { code, action, .. } = match Init::boot(entry::with_budget(Config { mode, ..config })) {
+    let Conclusion { code, action, .. } = match Init::boot(Config { mode, ..config }.with_budget()) {
         Ok(init) => init.run_to_end(),
         Err(errno) => {
             log.warn(None, &format_args!("cannot start: {}", errno.desc()));
@@ -260,7 +260,7 @@ impl HostInit {
         let (initctl, watchdog) = (self.initctl, self.watchdog);
         drop((self.signals, self.poller)); // the signals that come now wait until the next ones are opened
         let Served { conclusion, initctl, watchdog } =
-            match Init::boot(entry::with_budget(Config { mode: InitMode::Machine, ..config })) {
+            match Init::boot(Config { mode: InitMode::Machine, ..config }.with_budget()) {
                 Ok(init) => init.run_on_machine(initctl, watchdog),
                 Err(errno) => {
                     let mut init = HostInit::again(words, log);

@@ -12,7 +12,7 @@ use crate::machine::until::Until;
 use crate::sys::manager::Manager;
 use crate::wire::select::Selection;
 use crate::wire::svdir;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,6 +71,8 @@ pub struct Config {
     pub loaders: Option<Loaders>,
     /// The pipe from the front, the process that was started to run this directory, which may end before us.
     pub launcher: Option<OwnedFd>,
+    /// The application whose processes we supervise, see [`crate::init::embedded`]. The launcher is then its pipe.
+    pub application: Option<Application>,
     /// The service manager that runs us and waits for our messages.
     pub manager: Option<Manager>,
     /// Who may use the api socket.
@@ -98,6 +100,14 @@ pub struct Loaders {
     pub place: PathBuf,
 }
 
+/// An application that has its processes supervised.
+pub struct Application {
+    /// Its process. `None`: it has ended.
+    pub process: Option<OwnedFd>,
+    /// The services that outlive it.
+    pub detached: Vec<OsString>,
+}
+
 /// A main process to be.
 pub struct MainConfig {
     /// The program and its arguments; never empty.
@@ -113,6 +123,25 @@ pub struct MainConfig {
 }
 
 impl Config {
+    /// The same with the time that `ONIT_STOP_TIMEOUT` allows.
+    pub(super) fn with_budget(self) -> Config {
+        Config { stop_budget: self.budget(), ..self }
+    }
+
+    /// How long everything may take to end, as `ONIT_STOP_TIMEOUT` says.
+    fn budget(&self) -> Option<Duration> {
+        let Some(text) = std::env::var_os("ONIT_STOP_TIMEOUT").filter(|_| self.personality.escalates) else {
+            return self.stop_budget;
+        };
+        let text = text.to_string_lossy();
+        svdir::budget(&text).unwrap_or_else(|| {
+            let said = svdir::excerpt(&text);
+            let cause = format!("ONIT_STOP_TIMEOUT says {said:?}, which is no time; going by the default of 9s");
+            self.log.warn(None, &cause);
+            self.stop_budget
+        })
+    }
+
     /// onit itself.
     pub fn onit(directory: PathBuf) -> Config {
         let stop_budget = Some(STOP_BUDGET);
@@ -131,6 +160,7 @@ impl Config {
             prefix: None,
             loaders: None,
             launcher: None,
+            application: None,
             manager: None,
             groups: Groups::default(),
             poll: Poll::default(),

@@ -1,5 +1,6 @@
 //! From a command line to a supervisor. Read by hand: as PID 1 the kernel decides what our arguments are.
 
+use super::adopt::Refused;
 use super::api::Groups;
 use super::boot;
 use super::config::{Config, Loaders, Poll, Root};
@@ -8,7 +9,7 @@ use super::launcher::{self, Manner};
 use super::log::{Failure, Log};
 use super::personality::Personality;
 use super::table::Identity;
-use super::{Init, Refused, mirror, scan};
+use super::{Init, mirror, scan};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
@@ -17,7 +18,6 @@ use crate::wire::select::Selection;
 use crate::wire::svdir::{self, SERVICES};
 use std::ffi::{CString, OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Shorter areas for errors are refused, as runit does.
 const LEAST_LOG: usize = 7;
@@ -329,32 +329,13 @@ fn supervise_behind_a_launcher(
 /// Supervises what the configuration says.
 fn supervise_all(config: Config) -> i32 {
     process::adopt_descriptors();
-    match Init::boot(with_budget(config)) {
+    match Init::boot(config.with_budget()) {
         Ok(init) => init.run(),
         Err(errno) => {
             say(format_args!("onit: cannot start: {}", errno.desc()));
             exit::SYSTEM
         }
     }
-}
-
-/// The configuration with the time that `ONIT_STOP_TIMEOUT` allows.
-pub(super) fn with_budget(config: Config) -> Config {
-    Config { stop_budget: stop_budget(&config), ..config }
-}
-
-/// How long everything may take to end, as `ONIT_STOP_TIMEOUT` says.
-fn stop_budget(config: &Config) -> Option<Duration> {
-    let Some(text) = std::env::var_os("ONIT_STOP_TIMEOUT").filter(|_| config.personality.escalates) else {
-        return config.stop_budget;
-    };
-    let text = text.to_string_lossy();
-    svdir::budget(&text).unwrap_or_else(|| {
-        let said = svdir::excerpt(&text);
-        let cause = format!("ONIT_STOP_TIMEOUT says {said:?}, which is no time; going by the default of 9s");
-        config.log.warn(None, &cause);
-        config.stop_budget
-    })
 }
 
 fn supervise_one(config: Config) -> i32 {

@@ -1,21 +1,18 @@
 //! The second directory of services: what programs in the directory of loaders say, written there by `onit loaders`. A
 //! name that the first directory has is that of the first.
 
+#[cfg(feature = "init")]
+mod place;
+
 use super::Init;
-use super::config::{Config, Loaders, Root};
-use super::mirror;
+use super::config::{Config, Root};
 use super::turn::Token;
 use crate::sys::poll::Poller;
 use crate::sys::watch::{Change, Watch};
-use crate::sys::{Errno, fs, rescue};
+use crate::sys::{Errno, fs};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-
-/// Its name in a place of ours, followed by our pid where others may use that place too.
-const NAME: &str = "loaded";
-/// `onit loaders` holds this in it.
-const LOCK: &str = ".lock";
 
 /// What is known of it.
 #[derive(Default)]
@@ -49,46 +46,6 @@ impl Homes {
 
 fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
-}
-
-impl Loaders {
-    /// Finds a place for what they say, and makes it. `beside`: the directory of services, if there is one.
-    pub(super) fn of(dir: &OsStr, beside: Option<&Path>) -> Result<Loaders, String> {
-        let own = format!("{NAME}-{}", std::process::id());
-        let is_named = mirror::variable("ONIT_RUN").is_some();
-        let name = if is_named { NAME } else { &own };
-        let mut places = mirror::places_from_environment();
-        places.extend(beside.filter(|_| !is_named).map(|services| fs::absolute(services).join(".onit")));
-        let mut why = Vec::new();
-        for place in places {
-            match make(&place, name) {
-                Ok(place) => return Ok(Loaders { dir: fs::absolute(dir.as_ref()), place }),
-                Err(cause) => why.push(cause),
-            }
-        }
-        Err(format!("there is no place for what loaders say: {} (ONIT_RUN may name one)", why.join("; ")))
-    }
-}
-
-fn make(place: &Path, name: &str) -> Result<PathBuf, String> {
-    let base = mirror::base(place)?;
-    let path = fs::absolute(&place.join(name));
-    let made = fs::make_dir(&base, OsStr::new(name), 0o755);
-    let made = made.map_err(|errno| format!("cannot create {}: {}", path.display(), errno.desc()))?;
-    if !fs::is_ours_alone(&made) {
-        return Err(format!("others can change {}", path.display()));
-    }
-    if !rescue::is_successor() {
-        let _lock = fs::lock(&made, LOCK).map_err(|_| format!("{} is held by another supervisor", path.display()))?;
-        clear(&made);
-    }
-    Ok(path)
-}
-
-/// What a supervisor has left that was killed would be taken for services.
-fn clear(dir: &OwnedFd) {
-    let entries = fs::entries(dir).unwrap_or_default();
-    entries.iter().filter(|name| *name != LOCK).for_each(|name| _ = fs::remove_all(dir, name));
 }
 
 impl Loaded {

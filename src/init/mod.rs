@@ -12,10 +12,14 @@ pub mod boot;
 mod conditions;
 pub mod config;
 mod door;
+pub mod embedded;
+#[cfg(feature = "init")]
 pub mod entry;
+#[cfg(feature = "init")]
 pub mod entrypoint;
 mod environment;
 mod essential;
+#[cfg(feature = "init")]
 pub mod idle;
 mod index;
 mod initctl;
@@ -24,6 +28,7 @@ mod instances;
 mod journal;
 mod kill_mode;
 mod last;
+#[cfg(feature = "init")]
 mod launcher;
 mod leftovers;
 mod links;
@@ -61,7 +66,6 @@ use crate::sys::poll::Poller;
 use crate::sys::signals::{self, Signals};
 use crate::sys::spawn::{self, Spawner};
 use crate::sys::{Errno, clock, process};
-use adopt::Refused;
 use api::Api;
 use config::{Config, Root};
 use initctl::Initctl;
@@ -187,6 +191,7 @@ impl Init {
         if let Some(launcher) = &config.launcher {
             reexec::retry(is_successor, || poller.add(launcher, turn::Token::Launcher.pack()))?;
         }
+        config.watch_application(&poller, is_successor)?;
         if config.personality.owns_descendants && config.main.as_ref().is_none_or(|main| main.options.adopts) {
             process::become_subreaper();
         }

@@ -211,6 +211,9 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
     }
     config.launcher = journal::descriptor(journal.get(Field::Launcher)).and_then(|fd| claims.claim(fd));
     let mut held = |fact| journal::descriptor(journal.get(fact)).and_then(|fd| claims.claim(fd));
+    if let Some(application) = &mut config.application {
+        application.process = held(Field::Application);
+    }
     let mirror = match (held(Field::View), held(Field::ViewLock)) {
         (Some(dir), Some(lock)) => Some(Mirror::of(dir, lock, config)),
         _ => None,
@@ -372,6 +375,7 @@ impl Init {
         journal.set(Field::TakesIn, self.scan.takes_in().into());
         journal
             .set(Field::Launcher, journal::noted(self.config.launcher.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)));
+        journal.set(Field::Application, journal::noted(self.config.application_descriptor()));
         journal.set(Field::LimitKnown, self.open_files.of_services.is_some().into());
         if let Some(limit) = self.open_files.of_services {
             journal.set(Field::LimitNow, limit.rlim_cur);

@@ -19,7 +19,7 @@ use crate::machine::fleet::names::{NameChange, Named, Names};
 use crate::machine::{Exit, Mono, Pid};
 use crate::sys::fs::{FileId, Stamp};
 use crate::sys::watch::{self, Change, Watch};
-use crate::sys::{Errno, boot, clock, fs, process, socket};
+use crate::sys::{Errno, boot, clock, fs, socket};
 use crate::wire::svdir;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -563,11 +563,12 @@ fn claim_on(id: FileId) -> String {
 }
 
 /// The process that serves this very directory, as far as it can be believed; its number, if it has one here.
+#[cfg(feature = "init")]
 pub(super) fn server_of(path: &Path) -> Option<Option<Pid>> {
     let dir = fs::open_path(path).ok()?;
     let owner = fs::owner(&dir).ok()?.user;
     let server = socket::claimant(&claim_on(fs::identity(&dir).ok()?))?;
-    let may_serve = [0, owner, process::user()].contains(&server.user);
-    let lives = server.pid.is_none_or(process::is_there);
+    let may_serve = [0, owner, crate::sys::process::user()].contains(&server.user);
+    let lives = server.pid.is_none_or(crate::sys::process::is_there);
     (may_serve && lives).then_some(server.pid)
 }

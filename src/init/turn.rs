@@ -313,8 +313,12 @@ impl Init {
             self.stop();
         }
         journal.order_is_done();
-        self.scan.stop_taking_in();
-        self.table.bury(self.config.launcher.take());
+        if self.config.application.is_none() {
+            self.scan.stop_taking_in();
+            self.table.bury(self.config.launcher.take());
+        } else if word.is_none() {
+            self.application_ended();
+        }
     }
 
     pub(super) fn stop(&mut self) {

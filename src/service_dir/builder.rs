@@ -305,6 +305,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// A `run` of another form, in place of the one that is written for its command.
+    #[cfg(feature = "embed")]
+    pub(crate) fn run_file(self, script: Script) -> ServiceBuilder {
+        self.script("run", script)
+    }
+
     fn script(mut self, name: &'static str, script: Script) -> ServiceBuilder {
         self.scripts.insert(name, script);
         self

@@ -116,6 +116,17 @@ pub fn become_stderr(fd: impl AsFd) -> Result<(), Errno> {
     nix::unistd::dup2_stderr(fd)
 }
 
+/// From now on standard input comes from here.
+pub fn become_stdin(fd: impl AsFd) -> Result<(), Errno> {
+    nix::unistd::dup2_stdin(fd)
+}
+
+/// Whether this program has more rights than the one that executed it, which is not to be believed then.
+pub fn is_privileged() -> bool {
+    // SAFETY: getauxval(3) takes a number.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 fn close_on_exec_one_by_one() {
     let limit = open_files().map_or(1024, |limit| limit.rlim_cur.min(1 << 20));
     for fd in 3..i32::try_from(limit).unwrap_or(1024) {

@@ -10,7 +10,7 @@
 use super::spawn::KERNEL_SIGSET;
 use super::{Errno, checked, raw};
 use crate::machine::Signal;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
@@ -122,6 +122,15 @@ fn library_set(wanted: u64) -> SigSet {
 /// wait already, a bit each.
 pub fn hold_back() -> u64 {
     mask(libc::SIG_BLOCK, all_but_faults())
+}
+
+/// Starts a thread that gets no signals: in a program that is not ours, they are for its own threads.
+pub fn thread_without_signals(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    // By the C library, which leaves out what it needs itself.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    before.thread_set_mask()?;
+    started.map(drop)
 }
 
 /// Back to an empty mask, for a process that does not read [`Signals`].

@@ -46,6 +46,11 @@ pub struct Peer {
     pub groups: Vec<u32>,
 }
 
+/// Nothing is accepted here any more, and who waits for that waits no longer.
+pub fn stop(listener: impl AsFd) {
+    let _ = shutdown(listener.as_fd().as_raw_fd(), Shutdown::Both);
+}
+
 /// Listens in a directory, under this name and with these permissions. A socket that no process listens to is replaced.
 /// EADDRINUSE if a process does, or if something else has the name.
 pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {

@@ -134,8 +134,10 @@ pub enum Field {
     /// The process that makes one stream of what services say, and in the upper half the descriptor of what it needs, and
     /// one.
     Mux,
-    /// The process that asks loaders for their jobs. The last one: a new one comes behind it.
+    /// The process that asks loaders for their jobs.
     LoadersPid,
+    /// The descriptor of the application whose processes we supervise, and one. The last one: a new one comes behind it.
+    Application,
 }
 
 /// So many facts there may be.
@@ -315,7 +317,7 @@ pub fn begin(words: &Words, pid: u32) {
 /// Zeroes the fields that only another version knows: we do not update them, and it must not find old values later.
 pub fn forget_unknown(words: &Words) {
     for distance in [0].into_iter().chain(COPIES) {
-        let unknown = words.get(distance + Field::LoadersPid as usize + 1..distance + FACTS_AT_MOST);
+        let unknown = words.get(distance + Field::Application as usize + 1..distance + FACTS_AT_MOST);
         unknown.unwrap_or_default().iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 }
@@ -606,7 +608,7 @@ pub fn text(words: &Words, text: Text) -> Vec<u8> {
 
 /// Every descriptor that the journal names. Also for the handler of a fault, so no memory is allocated.
 pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
-    let whole = [Field::Launcher, Field::View, Field::ViewLock, Field::Watchdog].into_iter();
+    let whole = [Field::Launcher, Field::View, Field::ViewLock, Field::Watchdog, Field::Application].into_iter();
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
     descriptor(fact(words, Field::Mux) >> 32).into_iter().for_each(&mut *keep);
     inherited(words).for_each(&mut *keep);

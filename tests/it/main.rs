@@ -16,6 +16,7 @@ mod dependencies;
 mod dev_tree;
 mod differential;
 mod directory;
+mod embed;
 mod entrypoint;
 mod environment;
 mod examples;

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["machine", "wire", "sys", "exit"]),
     ("service_dir", &["machine", "wire", "sys", "exit"]),
     ("loader", &["wire"]),
+    ("embed", &["init", "client", "service_dir", "machine", "wire", "sys", "exit"]),
     ("tool", &["wire", "sys"]),
     ("helpers", &["tool", "client", "service_dir", "machine", "wire", "sys", "exit"]),
     ("cli", &["helpers", "tool", "client", "service_dir", "machine", "wire", "sys", "exit"]),

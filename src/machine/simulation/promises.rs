@@ -643,6 +643,24 @@ fn pauses_double_and_an_order_to_start_begins_anew() {
     assert!(is_about(world.pause(FAILED), 2), "what runs already is not started by an order");
 }
 
+/// What an embedded process has that is given `backoff(2s..30s)`: it reads `2s 30s 45s`.
+#[test]
+fn one_that_crashes_at_once_waits_2_4_8_16_and_30_seconds_until_45_seconds_of_health() {
+    let backoff = Backoff { min: 2 * SECOND, max: 30 * SECOND, reset: 45 * SECOND };
+    for (life, next) in [(45 * SECOND, 2), (45 * SECOND - MILLI, 30)] {
+        let mut world = ruled(Rules { backoff, ..Rules::default() });
+        for seconds in [2, 4, 8, 16, 30, 30] {
+            let pause = world.pause(FAILED);
+            assert!(is_about(pause, seconds), "{seconds}: {pause:?}");
+            assert_eq!(world.wait(pause), "run");
+        }
+        world.pass(life);
+        assert_eq!(world.ends(FAILED), "run", "it has lived longer than its pause");
+        let pause = world.pause(FAILED);
+        assert!(is_about(pause, 2 * next.min(15)), "{life:?}: {pause:?}");
+    }
+}
+
 #[test]
 fn an_order_to_start_during_finish_begins_anew_too() {
     let mut world = ruled(Rules::default());
