@@ -58,8 +58,9 @@ them again when it ends, and follows what changes in the directory. TERM and INT
 
 $ONIT_STOP_TIMEOUT is how long all may take to end (9s), $ONIT_RUN the directory
 of the socket; $ONIT_CONTROL_GROUP, $ONIT_STATUS_GROUP, $ONIT_POLL,
-$ONIT_PREFIX and $ONIT_LOADERS are as the options. Of services only those in $ONIT_ENABLE start by
-themselves, if it is set, and those in $ONIT_DISABLE do not.";
+$ONIT_PREFIX and $ONIT_LOADERS are as the options. Of services only those in
+$ONIT_ENABLE start by themselves, if it is set, and those in $ONIT_DISABLE do
+not.";
 
 type Args<'a> = &'a [OsString];
 

@@ -602,7 +602,10 @@ mod tests {
         let done = Line::Done(Done { count: 3 });
         assert_eq!(done.encode(), b"{\"done\":{\"count\":3}}\n");
         let error = Line::Error(Error { kind: ErrorCode::Service.into(), text: "no \"x\"\n".into(), request: None });
-        assert_eq!(error.encode(), b"{\"error\":{\"kind\":\"service\",\"text\":\"no \\\"x\\\"\\n\"}}\n");
+        assert_eq!(
+            error.encode(),
+            b"{\"error\":{\"kind\":\"service\",\"text\":\"no \\\"x\\\"\\n\",\"request\":null}}\n"
+        );
         assert_eq!(Line::decode(&error.encode()), Ok(error));
         assert!(Line::decode(b"{}").is_err() && Line::decode(b"[").is_err());
     }
@@ -620,7 +623,7 @@ mod tests {
                 r#"{"event":{"what":"renamed","time":1.5,"name":"web","old":"up","new":"frozen","want":"often","#,
                 r#""pid":7,"exit":null,"health":"splendid"}}"#
             ),
-            r#"{"error":{"kind":"weather","text":"it rains"}}"#,
+            r#"{"error":{"kind":"weather","text":"it rains","request":"sun"}}"#,
         ];
         let lines = told.map(|line| Line::decode(line.as_bytes()).expect("a line"));
         let [Line::Hello(hello), Line::Service(web), Line::Event(event), Line::Error(error)] = &lines else {

@@ -977,7 +977,7 @@ mod tests {
         };
         assert_eq!(refusal(&journal(3), 7), None);
         assert_eq!(damage(Field::Magic, 1).as_deref(), Some("not an onit state file"));
-        assert_eq!(damage(Field::Version, 9).as_deref(), Some("its version is 9, not 5"));
+        assert_eq!(damage(Field::Version, 9).as_deref(), Some("its version is 9, not 6"));
         for records in [4, 1 << 40, u64::MAX] {
             assert_eq!(damage(Field::Records, records).as_deref(), Some("it is cut short"));
         }

@@ -134,7 +134,9 @@ fn an_empty_name_is_an_error_on_the_wire() {
         stream.write_all(format!("{request}\n").as_bytes()).expect("sent");
         let mut answer = String::new();
         answers.read_line(&mut answer).expect("an answer");
-        assert_eq!(answer, "{\"error\":{\"kind\":\"request\",\"text\":\"the name of the service is empty\"}}\n");
+        let told =
+            serde_json::json!({"kind": "request", "text": "the name of the service is empty", "request": request});
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&answer).expect("JSON")["error"], told);
     }
     assert_eq!(web.wait_up(), pid);
 }
