@@ -64,9 +64,7 @@ impl Stream {
         };
         self.connection.set_nonblocking(true)?;
         let mut said = lines(self.received.drain(..=end).as_slice());
-        said.sort_by(|one, other| {
-            (one.line.at.unix, one.line.at.nanos).cmp(&(other.line.at.unix, other.line.at.nanos))
-        });
+        said.sort_by_key(|one| one.line.at);
         Ok(said)
     }
 

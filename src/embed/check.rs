@@ -150,15 +150,15 @@ mod tests {
 
     /// A server that answers this once; its address.
     fn server(answer: &'static str) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address").to_string();
         std::thread::Builder::new()
             .spawn(move || {
-                let (mut stream, _) = listener.accept().unwrap();
+                let (mut stream, _) = listener.accept().expect("a caller");
                 let _ = stream.read(&mut [0; 512]);
                 let _ = stream.write_all(answer.as_bytes());
             })
-            .unwrap();
+            .expect("answered");
         address
     }
 

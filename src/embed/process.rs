@@ -181,10 +181,10 @@ mod tests {
 
     /// What stands in its directory.
     fn files(process: &Process) -> (ServiceDir, tempfile::TempDir) {
-        let place = tempfile::tempdir().unwrap();
+        let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("x");
-        process.service(Path::new("/questions"), Path::new("/here")).write(&path).unwrap();
-        (ServiceDir::read(&path).unwrap(), place)
+        process.service(Path::new("/questions"), Path::new("/here")).write(&path).expect("written");
+        (ServiceDir::read(&path).expect("a directory"), place)
     }
 
     #[test]
@@ -218,6 +218,6 @@ mod tests {
         assert!(read.settings.timeout_kill.is_some());
         let mode =
             std::fs::metadata(place.path().join("x")).map(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata));
-        assert_eq!(mode.unwrap() & 0o777, 0o700);
+        assert_eq!(mode.expect("its mode") & 0o777, 0o700);
     }
 }

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(environment.get(OsStr::new("A")), Some(&"b=c\nd".into()));
         assert_eq!(environment.get(OsStr::new("E")), Some(&"".into()));
         assert!(environment.contains_key(OsStr::new("PATH")));
-        let clear = Fields::of(&content(&write(&process.clear_env(), &Task::Become(words))).unwrap());
+        let clear = Fields::of(&content(&write(&process.clear_env(), &Task::Become(words))).expect("fields"));
         assert_eq!(clear.environment().len(), 2);
     }
 

@@ -229,15 +229,14 @@ impl Init {
     }
 
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
-        if matches!(script, Script::Run | Script::Successor)
+        if script.is_run()
             && let Err(trouble) = self.bind_sockets(at)
         {
             return self.warn_of_sockets(at, script, &trouble);
         }
         let environment = self.environment_of(at);
         self.wait_for_exec();
-        let is_run = matches!(script, Script::Run | Script::Successor);
-        let ready_end = if is_run { self.new_ready_link(at, script) } else { Ok(ReadyEnd::None) };
+        let ready_end = if script.is_run() { self.new_ready_link(at, script) } else { Ok(ReadyEnd::None) };
         let own_group = self.group_for(at, script);
         if let Some(trouble) = ready_end.as_ref().ok().and_then(|end| self.collision(at, end)) {
             return self.warn_of_sockets(at, script, &trouble);
@@ -250,16 +249,7 @@ impl Init {
                 self.table.get_mut(at).into_iter().for_each(|slot| slot.is_pending = false);
                 self.runs_now(at, pid)
             }
-            (
-                Ok(pid),
-                Script::Setup
-                | Script::Successor
-                | Script::Finish(_)
-                | Script::Control(_)
-                | Script::Stop
-                | Script::Check
-                | Script::Health,
-            ) => self.await_exec(at, script, pid),
+            (Ok(pid), _) => self.await_exec(at, script, pid),
             (Err(errno), _) => {
                 self.warn_of_exec_error(at, script, errno);
                 Event::NotSpawned(Refusal::Fork)
@@ -306,8 +296,7 @@ impl Init {
         };
         let ready = ready_end.descriptor();
         let log = pipe.filter(|pipe| ready.as_ref().is_none_or(|ready| ready.to != pipe.to));
-        let listened =
-            slot.listen_descriptors().filter(|_| matches!(script, Script::Run | Script::Successor)).collect::<Vec<_>>();
+        let listened = slot.listen_descriptors().filter(|_| script.is_run()).collect::<Vec<_>>();
         let kept = listen_variables(&listened);
         let listened = listened.iter().zip(FIRST..).map(|((_, from), to)| Descriptor { from: *from, to });
         let outputs = slot.outputs.iter().flat_map(|outputs| outputs.descriptors());

@@ -86,15 +86,10 @@ impl Init {
     }
 
     fn exec_failed(&mut self, child: &PendingChild, errno: Errno) {
-        match child.script {
-            Script::Run => self.run_failed(child.at, child.pid, errno),
-            Script::Setup
-            | Script::Successor
-            | Script::Finish(_)
-            | Script::Control(_)
-            | Script::Stop
-            | Script::Check
-            | Script::Health => self.warn_of_exec_error(child.at, child.script, errno),
+        if child.script == Script::Run {
+            self.run_failed(child.at, child.pid, errno);
+        } else {
+            self.warn_of_exec_error(child.at, child.script, errno);
         }
     }
 
@@ -137,27 +132,11 @@ impl Init {
         if let Some(errno) = exec_error {
             self.exec_failed(&child, errno);
         }
-        match child.script {
-            Script::Setup if is_unexecuted || child.exec.is_killed() => Exit::NOT_EXECUTED,
-            Script::Setup => exit,
-            Script::Run
-            | Script::Successor
-            | Script::Finish(_)
-            | Script::Control(_)
-            | Script::Stop
-            | Script::Check
-            | Script::Health
-                if child.exec.is_killed() =>
-            {
-                Exit::NOT_RUN
-            }
-            Script::Run
-            | Script::Successor
-            | Script::Finish(_)
-            | Script::Control(_)
-            | Script::Stop
-            | Script::Check
-            | Script::Health => exit,
+        let is_killed = child.exec.is_killed();
+        match child.script == Script::Setup {
+            true if is_unexecuted || is_killed => Exit::NOT_EXECUTED,
+            false if is_killed => Exit::NOT_RUN,
+            true | false => exit,
         }
     }
 }

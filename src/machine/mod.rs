@@ -250,6 +250,13 @@ pub enum Script {
     Health,
 }
 
+impl Script {
+    /// Whether it is `run`, for the first time or the second.
+    pub fn is_run(self) -> bool {
+        matches!(self, Script::Run | Script::Successor)
+    }
+}
+
 /// Why a program could not be started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
