@@ -6,7 +6,7 @@ use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
 use super::readiness::ReadyEnd;
 use super::report::seen;
-use super::sockets::{self, listen_variables};
+use super::sockets::{self, FIRST, listen_variables};
 use super::table::{LogPipe, SlotId};
 use super::warnings::Matter;
 use crate::machine::probe::Failure;
@@ -19,13 +19,11 @@ use crate::sys::spawn::{Descriptor, Exec, Job, Limit, Plan, Value, Variable};
 use crate::sys::{Errno, fs, process};
 use crate::wire::journal::Field;
 use crate::wire::{control, status, svdir};
-use std::ffi::{CStr, CString, OsStr, OsString, c_int};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-/// The first descriptor that `run` gets of its sockets, and of what it has stored (`sd_listen_fds(3)`).
-const FIRST: c_int = 3;
 /// A process that ends sooner after its start is in trouble.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
@@ -232,15 +230,14 @@ impl Init {
         if script.is_run()
             && let Err(trouble) = self.bind_sockets(at)
         {
-            return self.warn_of_sockets(at, script, &trouble);
+            let then = if script == Script::Run { "; trying again" } else { "" };
+            self.warn_about(at, Matter::File(sockets::FILE), format!("{trouble}{then}"));
+            return Event::NotSpawned(Refusal::Exec);
         }
         let environment = self.environment_of(at);
         self.wait_for_exec();
         let ready_end = if script.is_run() { self.new_ready_link(at, script) } else { Ok(ReadyEnd::None) };
         let own_group = self.group_for(at, script);
-        if let Some(trouble) = ready_end.as_ref().ok().and_then(|end| self.collision(at, end)) {
-            return self.warn_of_sockets(at, script, &trouble);
-        }
         self.give_outputs(at);
         let spawned = ready_end.and_then(|end| self.spawn(at, script, argv, &environment, &end, own_group.as_ref()));
         match (spawned, script) {
@@ -255,24 +252,6 @@ impl Init {
                 Event::NotSpawned(Refusal::Fork)
             }
         }
-    }
-
-    fn warn_of_sockets(&mut self, at: SlotId, script: Script, trouble: &str) -> Event {
-        let again = if script == Script::Run { "; trying again" } else { "" };
-        self.warn_about(at, Matter::File(sockets::FILE), format!("{trouble}{again}"));
-        Event::NotSpawned(Refusal::Exec)
-    }
-
-    /// Its descriptor for readiness would be that of a socket, too.
-    fn collision(&self, at: SlotId, end: &ReadyEnd) -> Option<String> {
-        let (slot, ready) = (self.table.get(at)?, end.descriptor()?);
-        let behind = FIRST + c_int::try_from(slot.listen_descriptors().count()).unwrap_or(c_int::MAX - FIRST);
-        let number = ready.to;
-        (FIRST..behind).contains(&number).then(|| {
-            format!(
-                "descriptor {number} is to be that of a socket and of notification-fd: take one from {behind} on there"
-            )
-        })
     }
 
     /// Starts a child for a script, with everything that it gets.

@@ -9,13 +9,14 @@ use super::log::one_line;
 use super::table::{Slot, SlotId};
 use super::turn::Token;
 use super::warnings::Matter;
+use crate::machine::readiness::Readiness;
 use crate::machine::{Event, ServiceState};
 use crate::sys::fs::{self, FileId};
 use crate::sys::listen::{self, Options, Type};
 use crate::sys::{Errno, process};
 use crate::wire::sockets::{Internet, Place, Socket, UnixKind, inode_of, parse};
 use crate::wire::svdir;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{OsStr, OsString, c_int};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -23,6 +24,8 @@ use std::path::Path;
 pub(super) const FILE: &str = "sockets";
 /// What the next supervisor knows them by: this, and their line.
 pub(super) const SOCKET: &str = ":s ";
+/// The first descriptor that `run` gets of them, and of what it has stored (`sd_listen_fds(3)`).
+pub(super) const FIRST: c_int = 3;
 /// Permissions of a path, if nothing else is said.
 const MODE: u32 = 0o666;
 /// The file is not longer, in bytes.
@@ -139,6 +142,9 @@ impl Init {
         };
         if wanted.is_empty() && slot.sockets.is_none() {
             return Ok(());
+        }
+        if let Some(trouble) = collision(slot, wanted.len()) {
+            return Err(trouble);
         }
         let mut old = self.take_sockets(at);
         let mut take = |socket: &Socket| {
@@ -307,6 +313,15 @@ impl Init {
     pub(super) fn leave_sockets(&mut self, at: SlotId) {
         self.take_sockets(at).iter().for_each(Bound::remove_path);
     }
+}
+
+/// The descriptor by which it says that it is ready would be that of one of so many sockets, too.
+fn collision(slot: &Slot, count: usize) -> Option<String> {
+    let Readiness::Descriptor(number) = slot.service.inputs.readiness.readiness() else { return None };
+    let behind = FIRST.unsigned_abs().saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    (FIRST.unsigned_abs()..behind).contains(&number).then(|| {
+        format!("descriptor {number} is to be that of a socket and of notification-fd: take one from {behind} on there")
+    })
 }
 
 fn type_of(kind: UnixKind) -> Type {

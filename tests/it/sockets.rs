@@ -12,6 +12,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
+use crate::proc;
 use crate::restarts::{told, wait_state};
 use crate::svdir::{SOON, Service, SvDir, UnderTest, is_root, missing_tools, send, skip, wait_for};
 use crate::verbs::{start, verb, well};
@@ -355,4 +356,23 @@ fn who_wants_the_path_of_a_service_that_waits_for_a_caller_does_not_start_it() {
     UnixStream::connect(&path).expect("connected");
     wait_state(&sv, "first", "up");
     well(&sv, &["restart", "first"]);
+}
+
+#[test]
+fn a_descriptor_is_that_of_a_socket_or_of_readiness_and_that_is_told_once() {
+    if let Some(why) = no_perl() {
+        skip!("{why}");
+    }
+    let sv = SvDir::new();
+    let web = server(&sv, "web", &format!("tcp {}\ntcp {}", address(), address()));
+    web.write("notification-fd", "4");
+    let onit = start(&sv, UnderTest::Onit);
+    let why = "descriptor 4 is to be that of a socket and of notification-fd: take one from 5 on there; trying again";
+    onit.wait_said(&["web", why]);
+    let woken = proc::naps(onit.pid());
+    wait_for("some more tries", SOON, || (proc::naps(onit.pid()) > woken + 10).then_some(()));
+    assert!(!web.path().join("got").exists());
+    web.write("notification-fd", "5");
+    web.wait_up();
+    assert_eq!(onit.said(&[why]).len(), 1);
 }
