@@ -12,8 +12,8 @@ LEAN    = -C relocation-model=static -C link-arg=-Wl,-T,$(CURDIR)/static.ld
 CROSS   = -C linker=rust-lld -C link-self-contained=yes -C target-feature=+crt-static -C relocation-model=static
 
 # What the tests compare with, and run: `make test-deps`.
-PACKAGES = runit daemontools s6 supervisor redis-server redis-tools nginx-light postgresql busybox-static perl runc tini dumb-init catatonit \
-	qemu-system-x86 qemu-system-arm e2fsprogs xz-utils socat strace systemd python3 mandoc zsh fish
+PACKAGES = runit daemontools s6 execline supervisor redis-server redis-tools nginx-light postgresql busybox-static perl runc tini \
+	dumb-init catatonit qemu-system-x86 qemu-system-arm e2fsprogs xz-utils socat strace systemd python3 mandoc zsh fish
 
 # What is looked at besides: `lint`, or `format` alone where clippy is told to compile.
 LINT   ?= lint

@@ -7,15 +7,18 @@
 
 use onit::loader::{Check, Job, Loader};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// It is ready when this is there.
-const FLAG: &str = "/tmp/onit-example-db";
+fn flag() -> PathBuf {
+    std::env::temp_dir().join("onit-example-db")
+}
 
 fn main() {
-    let db = Job::new("db").exec(["sh", "-c", &format!("touch {FLAG}; exec sleep 1000")]).auto(true);
-    let db = db.check(|| if Path::new(FLAG).exists() { Check::Ok(5000) } else { Check::Degrade(50) });
-    let db = db.on_exit(|code| say(&format!("db has ended with {code}"))).on_stopped(|| _ = std::fs::remove_file(FLAG));
+    let db = Job::new("db").exec(["sh", "-c", &format!("touch '{}'; exec sleep 1000", flag().display())]).auto(true);
+    let db = db.check(|| if flag().exists() { Check::Ok(5000) } else { Check::Degrade(50) });
+    let db =
+        db.on_exit(|code| say(&format!("db has ended with {code}"))).on_stopped(|| _ = std::fs::remove_file(flag()));
     // A function of this program, in a process of its own, when db is ready.
     let web = Job::new("web").run(serve).auto(["db"]).env([("PORT", "8080"), ("PATH", "/usr/bin:/bin")]);
     Loader::new().job(db).job(web).init(); // returns at once, unless it is asked for its jobs

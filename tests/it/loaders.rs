@@ -477,7 +477,9 @@ fn a_program_of_the_library_carries_its_own_jobs() {
     let loaders = Loaders::new(&sv);
     let program = onit().with_file_name("examples").join("loader");
     std::os::unix::fs::symlink(&program, loaders.dir().join("example")).expect("linked");
-    let onit = loaders.start();
+    let mut command = UnderTest::Onit.program();
+    command.arg("--loaders").arg(loaders.dir()).arg(sv.path()).env("TMPDIR", sv.root());
+    let onit = sv.spawn(command);
     let (db, web) = (loaders.pid("db"), loaders.pid("web"));
     assert!(proc::command_line(db).contains("sleep 1000"));
     assert!(proc::command_line(web).contains(" godv1 web"));
@@ -485,10 +487,13 @@ fn a_program_of_the_library_carries_its_own_jobs() {
     send(db, Signal::SIGKILL);
     let line = "onit: loaders: example L: db has ended with -1";
     wait_for(line, SOON, || onit.stderr().contains(line).then_some(()));
-    wait_for("another db", SOON, || (loaders.pid("db") != db).then_some(()));
+    let sleeps = |pid: &u32| *pid != db && proc::command_line(*pid).starts_with("sleep");
+    wait_for("another db", SOON, || Some(loaders.pid("db")).filter(sleeps));
     assert_eq!(loaders.pid("web"), web);
+    let flag = sv.root().join("onit-example-db");
+    assert!(flag.exists());
     stop(&onit);
-    assert!(!std::path::Path::new("/tmp/onit-example-db").exists());
+    assert!(!flag.exists());
 }
 
 #[test]

@@ -161,6 +161,13 @@ impl Engine {
         files.chain(hellos).chain(answers).chain(checks).chain(kills).min()
     }
 
+    /// Whether a loader has not yet taken what it is told of its jobs.
+    pub fn is_telling(&self) -> bool {
+        let is_told = |call: &Call| matches!(call.what, What::Told(_));
+        let sent = |loader: &Loader| loader.sent.values().any(|(call, _)| is_told(call));
+        self.loaders.values().any(|loader| sent(loader) || loader.queue.iter().any(is_told))
+    }
+
     /// A job of which an earlier process like this one has made the directory.
     pub fn restore(&mut self, name: String, file: String, program: Option<Program>) {
         self.jobs.insert(name, Job { file, program, ..Job::default() });

@@ -47,6 +47,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const SLOW: Duration = Duration::from_secs(2);
 /// What it takes to hold the place.
 const LOCK: &str = ".lock";
+/// Told to end, it waits no longer for loaders that do not answer. The supervisor gives it two seconds.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Another one that is ending has this long.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -173,16 +175,22 @@ impl Helper {
         }))
     }
 
+    /// When it is told to end, the loaders still hear what has become of their jobs.
     fn run(&mut self) -> i32 {
+        let mut ends_by = None;
         loop {
             self.work();
-            let deadlines = [self.engine.deadline(), self.connect_at, self.look_at];
+            let is_over = ends_by.is_some_and(|by| by <= clock::now() || !self.engine.is_telling());
+            if is_over || std::os::unix::process::parent_id() != self.parent {
+                self.running.values_mut().for_each(|loader| kill(&loader.child));
+                return exit::OK;
+            }
+            let deadlines = [self.engine.deadline(), self.connect_at, self.look_at, ends_by];
             let deadline = deadlines.into_iter().flatten().min();
             let ready: Vec<u64> = self.poller.wait(clock::now(), deadline).collect();
             let (ends, looks) = told_to_end(&self.signals);
-            if ends || std::os::unix::process::parent_id() != self.parent {
-                self.running.values_mut().for_each(|loader| kill(&loader.child));
-                return exit::OK;
+            if ends {
+                ends_by.get_or_insert_with(|| clock::now().after(LAST_WORDS));
             }
             if looks {
                 self.look(true);
