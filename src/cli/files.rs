@@ -174,7 +174,8 @@ fn told(name: &str, path: &Path, status: &client::Status) -> ServiceStatus {
         (want, _) => want,
     };
     // s6 calls no service ready that cannot say so.
-    let can_say = !matches!(status.format, Format::S6 | Format::S6Long) || path.join("notification-fd").exists();
+    let can_say = !matches!(status.format, Format::S6 | Format::S6Long | Format::Universal)
+        || path.join("notification-fd").exists();
     let up = status.phase == Phase::Run;
     let ready = (!path.join("check").exists()).then_some(true); // else only that knows
     let exit = status.last_exit.filter(|exit| !up || *exit != Exit::Code(0)); // s6: perhaps none has ended yet

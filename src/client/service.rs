@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Called like this, onit has the personality of the tool of that name, and understands its orders only.
-const PERSONALITIES: [&str; 4] = ["runsv", "runsvdir", "supervise", "svscan"];
+const PERSONALITIES: [&str; 6] = ["runsv", "runsvdir", "s6-supervise", "s6-svscan", "supervise", "svscan"];
 
 /// A service directory, by its path. Everything is looked up anew each time, so a service that is replaced, or gets
 /// another supervisor, stays the same service. To clone it is cheap.
@@ -173,16 +173,21 @@ impl Service {
     /// As [`record`](Service::record).
     pub fn kind(&self) -> Result<Kind> {
         Ok(match self.record()?.format {
+            Format::S6 if self.is_held_by_onit() => Kind::Onit,
             Format::S6 | Format::S6Long => Kind::S6,
+            Format::Universal => Kind::Onit,
             Format::Daemontools => Kind::Daemontools,
             Format::Systemd => Kind::Systemd,
             Format::Encore => Kind::Encore,
             Format::Runit if !self.0.stat.exists() => Kind::Encore, // without a process they write the same
-            Format::Runit => match fs::lock_holder(&self.0.lock) {
-                Ok(Holder::Process(pid)) if has_its_own_personality(pid) => Kind::Onit, // runit does not lock so
-                _ => Kind::Runit,
-            },
+            Format::Runit if self.is_held_by_onit() => Kind::Onit,
+            Format::Runit => Kind::Runit,
         })
+    }
+
+    /// runit does not lock so, and s6 is another program.
+    fn is_held_by_onit(&self) -> bool {
+        matches!(fs::lock_holder(&self.0.lock), Ok(Holder::Process(pid)) if has_its_own_personality(pid))
     }
 
     /// Up: start it, and start it again whenever it ends. Like all orders: it is sent, and

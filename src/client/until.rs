@@ -73,6 +73,7 @@ fn kind(status: &Status) -> Kind {
         Format::Runit => Kind::Runit,
         Format::Encore => Kind::Encore,
         Format::S6 | Format::S6Long => Kind::S6,
+        Format::Universal => Kind::Onit,
         Format::Systemd => Kind::Systemd,
     }
 }

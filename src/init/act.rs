@@ -2,6 +2,7 @@
 
 use super::Init;
 use super::environment::Environment;
+use super::listeners::Before;
 use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
 use super::readiness::ReadyEnd;
@@ -46,7 +47,8 @@ impl Init {
             {
                 ended = Some(exit);
             }
-            let step = slot.service.step(self.now, event);
+            let (was, step) = (Before::of(&slot.service), slot.service.step(self.now, event));
+            self.note_life_events(at, &was, event);
             self.commit_step(at, event, step.outcome);
             self.warn_if_changed(at, &mut told, &mut ended, false);
             step.effects().for_each(|effect| self.perform(at, effect));
@@ -209,13 +211,10 @@ impl Init {
             }
             Script::Run => {
                 self.adopt_late_logger(at);
-                self.exec(at, script, &[c"./run"])
+                self.exec_with(at, script, c"./run", &self.run_arguments(at))
             }
-            Script::Successor => self.exec(at, script, &[c"./run"]),
-            Script::Finish(exit) => {
-                let (code, signal) = finish_arguments(exit);
-                self.exec(at, script, &[c"./finish", &code, &signal])
-            }
+            Script::Successor => self.exec_with(at, script, c"./run", &self.run_arguments(at)),
+            Script::Finish(exit) => self.exec_with(at, script, c"./finish", &self.finish_arguments(at, exit)),
             Script::Control(command) => {
                 let program = CString::new(control::program(command).unwrap_or_default()).unwrap_or_default();
                 self.exec(at, script, &[&program])
@@ -224,6 +223,25 @@ impl Init {
             Script::Health => self.exec(at, script, &[c"./health"]),
             Script::Stop => self.exec(at, script, &[c"./stop"]),
         }
+    }
+
+    /// s6 tells a `run` its name, others nothing.
+    fn run_arguments(&self, at: SlotId) -> Vec<CString> {
+        let name = self.table.get(at).filter(|_| self.config.personality.tells_names).map(|slot| &slot.name);
+        name.into_iter().map(|name| CString::new(name.as_bytes()).unwrap_or_default()).collect()
+    }
+
+    fn finish_arguments(&self, at: SlotId, exit: Exit) -> Vec<CString> {
+        let Some(slot) = self.table.get(at).filter(|_| self.config.personality.tells_names) else {
+            return finish_arguments_of_runit(exit);
+        };
+        let dead = slot.service.history().lives().last().map_or(0, |life| life.pid.0);
+        finish_arguments_of_s6(exit, slot.name.as_bytes(), dead)
+    }
+
+    fn exec_with(&mut self, at: SlotId, script: Script, program: &CStr, arguments: &[CString]) -> Event {
+        let argv: Vec<&CStr> = std::iter::once(program).chain(arguments.iter().map(CString::as_c_str)).collect();
+        self.exec(at, script, &argv)
     }
 
     fn exec(&mut self, at: SlotId, script: Script, argv: &[&CStr]) -> Event {
@@ -544,29 +562,48 @@ fn of_kept<'a>(kept: &'a [(&'static str, OsString)]) -> impl Iterator<Item = Var
     words.chain((!kept.is_empty()).then_some(pid))
 }
 
-/// runit's: the code and 0, or -1 and the signal, with 128 added when a core was dumped.
-fn finish_arguments(exit: Exit) -> (CString, CString) {
+/// The code and 0, or -1 and the signal, with 128 added when a core was dumped.
+fn finish_arguments_of_runit(exit: Exit) -> Vec<CString> {
     let (code, status) = match exit {
         Exit::Code(code) => (i32::from(code), 0),
         Exit::Signal { signal, core } => (-1, signal.0 | if core { 0x80 } else { 0 }),
     };
-    let text = |number: i32| CString::new(number.to_string()).unwrap_or_default();
-    (text(code), text(status))
+    [code, status].map(text).into()
+}
+
+/// The code and 0, or 256 and the signal; then its name, and the process group that it had.
+fn finish_arguments_of_s6(exit: Exit, name: &[u8], group: i32) -> Vec<CString> {
+    let (code, signal) = match exit {
+        Exit::Code(code) => (i32::from(code), 0),
+        Exit::Signal { signal, .. } => (256, signal.0),
+    };
+    vec![text(code), text(signal), CString::new(name).unwrap_or_default(), text(group)]
+}
+
+fn text(number: i32) -> CString {
+    CString::new(number.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn joined(words: Vec<CString>) -> String {
+        words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    const TERM: Exit = Exit::Signal { signal: Signal::TERM, core: false };
+    const SEGV: Exit = Exit::Signal { signal: Signal(11), core: true };
+
     #[test]
     fn finish_gets_the_arguments_that_runit_gives() {
-        let words = |exit| {
-            let (code, status) = finish_arguments(exit);
-            format!("{} {}", code.to_string_lossy(), status.to_string_lossy())
-        };
-        assert_eq!(words(Exit::Code(3)), "3 0");
-        assert_eq!(words(Exit::NOT_RUN), "111 0");
-        assert_eq!(words(Exit::Signal { signal: Signal::TERM, core: false }), "-1 15");
-        assert_eq!(words(Exit::Signal { signal: Signal(11), core: true }), "-1 139");
+        let words = |exit| joined(finish_arguments_of_runit(exit));
+        assert_eq!([Exit::Code(3), Exit::NOT_RUN, TERM, SEGV].map(words), ["3 0", "111 0", "-1 15", "-1 139"]);
+    }
+
+    #[test]
+    fn or_those_that_s6_gives() {
+        let words = |exit| joined(finish_arguments_of_s6(exit, b"web", 7));
+        assert_eq!([Exit::Code(3), TERM, SEGV].map(words), ["3 0 web 7", "256 15 web 7", "256 11 web 7"]);
     }
 }

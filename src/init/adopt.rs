@@ -7,12 +7,15 @@ use super::publish::{stamp, write};
 use super::table::{Files, Identity, LogPipe, Slot, SlotId};
 use super::turn::Token;
 use super::warnings::Matter;
+use crate::machine::life_event::LifeEvent;
 use crate::machine::service::{Role, Service};
 use crate::machine::{Event, Mono, Pid, View, Want};
 use crate::sys::fs::Ends;
 use crate::sys::{Errno, fs, published};
 use crate::wire::api::EventKind;
 use crate::wire::journal::Name;
+use crate::wire::status::Format;
+use crate::wire::status::s6::Extra;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -135,7 +138,7 @@ impl Init {
             Some((pid, since)) => Service::found(self.config.personality.service, role, want, pid, since),
             None => Service::new(self.config.personality.service, role, want, self.now),
         };
-        let mut files = Files::default();
+        let mut files = Files { format: self.config.format_in(&dir), ..Files::default() };
         let trouble = match self.reach(name, id, &dir, &mut files, &service.view()) {
             Err(failure) if !self.config.personality.mirrors || is_refusal(failure.errno) => return Err(failure),
             result => result.err(),
@@ -175,7 +178,7 @@ impl Init {
         let home = files.home.as_ref().unwrap_or(dir);
         if files.lock.is_none()
             && !was_open
-            && let Some((lock, control)) = self.make_supervise(home, view)
+            && let Some((lock, control)) = self.make_supervise(home, view, files.format)
         {
             (files.lock, files.control) = (Some(lock), Some(control));
         }
@@ -201,12 +204,12 @@ impl Init {
     /// control.
     /// Where that is not to be had, because there is one already for example, it is completed in its place, and what is
     /// wrong shows there.
-    fn make_supervise(&self, home: &OwnedFd, view: &View) -> Option<(OwnedFd, OwnedFd)> {
+    fn make_supervise(&self, home: &OwnedFd, view: &View, format: Format) -> Option<(OwnedFd, OwnedFd)> {
         let (parent, name) = fs::vacancy(home, "supervise").ok()??;
         let mut hidden = OsString::from(".");
         hidden.push(&name);
         hidden.push(format!(".{}", std::process::id()));
-        let made = self.fill_supervise(&parent, &hidden, view).and_then(|made| {
+        let made = self.fill_supervise(&parent, &hidden, view, format).and_then(|made| {
             fs::rename_fresh_at(&parent, Path::new(&hidden), Path::new(&name))?;
             Ok(made)
         });
@@ -216,21 +219,30 @@ impl Init {
         made.ok()
     }
 
-    fn fill_supervise(&self, parent: &OwnedFd, name: &OsStr, view: &View) -> Result<(OwnedFd, OwnedFd), Errno> {
+    fn fill_supervise(
+        &self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        view: &View,
+        format: Format,
+    ) -> Result<(OwnedFd, OwnedFd), Errno> {
         let supervise = fs::make_dir_anew(parent, name, PRIVATE)?;
         let lock = fs::lock(&supervise, "lock")?;
         let control = fs::fifo(&supervise, "control", Ends::Both)?;
-        fs::make_fifo(&supervise, "ok")?;
+        if format.has_ok() {
+            fs::make_fifo(&supervise, "ok")?;
+        }
         // All of them, so that at the first change each has its kept file, which needs no room on a full disk.
         let put = |name: &str, content: &[u8]| published::make(&supervise, name, content);
-        write(self.config.personality.format, view, stamp(view.since, self.now), true, put)
-            .map_err(|failure| failure.errno)?;
+        let since = stamp(view.since, self.now);
+        let extra = Extra { since, ready: view.is_ready.then_some(since), last_exit: None };
+        write(format, view, since, &extra, true, put).map_err(|failure| failure.errno)?;
         Ok((lock, control))
     }
 
     /// `ok` is what tools look for, and then they read the status: so it is opened once that is written.
     pub(super) fn be_seen(&mut self, at: SlotId) {
-        let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.ok.is_none()) else { return };
+        let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.lack_ok()) else { return };
         let ok = open_supervise(slot.home()).and_then(|supervise| fifo(supervise, "supervise/ok", Ends::Read));
         match ok {
             Ok(ok) => slot.files.ok = Some(ok),
@@ -244,6 +256,8 @@ impl Init {
             self.table.own(pid, at);
         }
         self.listen_for_orders(at);
+        self.make_place_for_listeners(at);
+        self.note_life_event(at, LifeEvent::Supervised);
         if let Some(failure) = claim.trouble {
             self.warn_of_no_control(at, &failure);
         }
@@ -311,7 +325,7 @@ impl Init {
                 continue; // there is no place for it any more
             }
             let removed = slot.give_up_removed();
-            let incomplete = !removed.is_empty() || slot.files.ok.is_none();
+            let incomplete = !removed.is_empty() || slot.files.lack_ok();
             if !removed.is_empty() || !fs::exists(slot.home(), "supervise/status") {
                 slot.published = None;
                 self.table.touch(at);

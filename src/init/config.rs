@@ -9,13 +9,18 @@ use crate::machine::main_process::MainOptions;
 use crate::machine::request::InitMode;
 use crate::machine::system::STOP_BUDGET;
 use crate::machine::until::Until;
+use crate::sys::fs;
 use crate::sys::manager::Manager;
 use crate::wire::select::Selection;
+use crate::wire::status::Format;
 use crate::wire::svdir;
 use std::ffi::{CString, OsString};
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The file of a service that says which status record it has.
+pub(super) const FORMAT: &str = "status-format";
 
 /// What is supervised.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,6 +64,8 @@ pub struct Config {
     pub personality: &'static Personality,
     /// In the form of which tool trouble is told.
     pub log: Log,
+    /// Which status record is written, if a service does not say.
+    pub format: Format,
     /// Every program leads a session of its own.
     pub new_session: bool,
     /// The order to stop has this long to be followed; a second one cuts it short.
@@ -142,6 +149,12 @@ impl Config {
         })
     }
 
+    /// Which status record a service in this directory has.
+    pub(super) fn format_in(&self, dir: &OwnedFd) -> Format {
+        let said = if self.personality.reads_small_files { fs::read_small(dir, FORMAT).ok().flatten() } else { None };
+        said.and_then(|text| svdir::word(&text)).unwrap_or(self.format)
+    }
+
     /// onit itself.
     pub fn onit(directory: PathBuf) -> Config {
         let stop_budget = Some(STOP_BUDGET);
@@ -154,6 +167,7 @@ impl Config {
             root,
             personality,
             log: personality.log,
+            format: personality.format,
             new_session: false,
             stop_budget: None,
             trace: false,

@@ -15,6 +15,7 @@ use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
 use crate::wire::api::DIRECTORY_VARIABLE;
 use crate::wire::select::Selection;
+use crate::wire::status::Format;
 use crate::wire::svdir::{self, SERVICES};
 use std::ffi::{CString, OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ const RUN: &str = "\
 usage: onit run [-v] [--log text|json] [--control-group GROUP]
            [--status-group GROUP] [--poll TIME|auto|never]
            [--until done|any|ready [-t TIME]] [--prefix[=text|time|json]]
-           [--loaders DIR] [DIR]
+           [--loaders DIR] [--s6] [--status-format FORMAT] [DIR]
            [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]";
 
 const ABOUT_RUN: &str = "
@@ -49,6 +50,10 @@ them again when it ends, and follows what changes in the directory. TERM and INT
                          front; text, time (with the time) or json
   --loaders DIR          also run the jobs that the programs in this directory
                          say; only these if there is neither DIR nor $SVDIR
+  --s6                   with the habits of s6: its status records, event/,
+                         arguments of finish, pauses; env/ is not read
+  --status-format FORMAT status records: runit, s6, universal (read by the
+                         tools of both, and of daemontools) or daemontools
   -- CMD                 and run CMD, once all services are started; its end
                          is the end of everything. onit -- CMD is the same
                          without services. With it:
@@ -58,9 +63,9 @@ them again when it ends, and follows what changes in the directory. TERM and INT
 
 $ONIT_STOP_TIMEOUT is how long all may take to end (9s), $ONIT_RUN the directory
 of the socket; $ONIT_CONTROL_GROUP, $ONIT_STATUS_GROUP, $ONIT_POLL,
-$ONIT_PREFIX and $ONIT_LOADERS are as the options. Of services only those in
-$ONIT_ENABLE start by themselves, if it is set, and those in $ONIT_DISABLE do
-not.";
+$ONIT_PREFIX, $ONIT_LOADERS and $ONIT_STATUS_FORMAT are as the options. Of
+services only those in $ONIT_ENABLE start by themselves, if it is set, and those
+in $ONIT_DISABLE do not.";
 
 type Args<'a> = &'a [OsString];
 
@@ -83,6 +88,8 @@ pub fn run(args: Args) -> i32 {
             until_limit,
             prefix,
             loaders,
+            as_s6,
+            format,
             main,
         }) => {
             let (directory, loaders) = match directories(directory, loaders) {
@@ -99,6 +106,7 @@ pub fn run(args: Args) -> i32 {
             let manager = Manager::from_environment();
             let groups = groups(log, control_group, status_group);
             let poll = poll.unwrap_or_else(|| poll_from_environment(log));
+            let personality = if as_s6 { &Personality::ONIT_AS_S6 } else { &Personality::ONIT };
             boot::supervise(Config {
                 trace,
                 log,
@@ -111,6 +119,8 @@ pub fn run(args: Args) -> i32 {
                 loaders,
                 main,
                 manager,
+                format: format.or_else(|| format_from_environment(log)).unwrap_or(personality.format),
+                personality,
                 ..Config::onit(directory)
             })
         }
@@ -135,6 +145,7 @@ pub fn init(args: Args) -> i32 {
     let manager = Manager::from_environment();
     let groups = groups(Log::Onit, None, None);
     let (poll, prefix) = (poll_from_environment(Log::Onit), prefix_from_environment(Log::Onit));
+    let format = format_from_environment(Log::Onit).unwrap_or_default();
     let selection = selection();
     let loaders = mirror::variable("ONIT_LOADERS").filter(|_| cfg!(feature = "helpers"));
     let loaders = loaders.and_then(|dir| {
@@ -142,7 +153,7 @@ pub fn init(args: Args) -> i32 {
         made.inspect_err(|why| Log::Onit.warn(None, why)).ok()
     });
     boot::init(
-        Config { manager, groups, poll, prefix, loaders, selection, ..Config::onit(PathBuf::from(directory)) },
+        Config { manager, groups, poll, prefix, loaders, selection, format, ..Config::onit(PathBuf::from(directory)) },
         args,
     )
 }
@@ -154,6 +165,12 @@ fn prefix_from_environment(log: Log) -> Option<CString> {
         log.warn(None, &format_args!("ONIT_PREFIX={} is neither text, time nor json: ignored", form.display()));
     }
     known
+}
+
+fn format_from_environment(log: Log) -> Option<Format> {
+    let said = std::env::var("ONIT_STATUS_FORMAT").ok().filter(|said| !said.is_empty())?;
+    let known = said.parse();
+    known.inspect_err(|why| log.warn(None, &format_args!("ONIT_STATUS_FORMAT: {why}: ignored"))).ok()
 }
 
 /// The directory of services if the command line names none. An empty variable counts as unset.

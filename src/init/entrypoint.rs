@@ -12,6 +12,7 @@ use crate::machine::main_process::MainOptions;
 use crate::machine::until::Until;
 use crate::machine::{Target, UnknownWord};
 use crate::sys::foreground;
+use crate::wire::status::Format;
 use crate::wire::svdir;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStringExt as _;
@@ -30,6 +31,10 @@ pub(super) struct Words {
     pub(super) prefix: Option<CString>,
     /// The directory of programs that say which services there are.
     pub(super) loaders: Option<OsString>,
+    /// Services are supervised as by s6.
+    pub(super) as_s6: bool,
+    /// The status record of those that do not say.
+    pub(super) format: Option<Format>,
     pub(super) main: Option<MainConfig>,
 }
 
@@ -48,12 +53,17 @@ pub fn main_process(args: &[OsString]) -> i32 {
             status_group: None,
             poll: None,
             loaders: None,
+            as_s6: false,
+            format: None,
             main: Some(main),
             ..
         }) => {
             return boot::supervise(Config { trace, log, ..alone(main) });
         }
         Ok(Words { loaders: Some(_), .. }) => "--loaders is an option of onit run".to_owned(),
+        Ok(Words { as_s6: true, .. } | Words { format: Some(_), .. }) => {
+            "without services there is nothing that --s6 or --status-format could be about".to_owned()
+        }
         Ok(Words { poll: Some(_), .. }) => {
             "without services there is no directory that --poll could look at".to_owned()
         }
@@ -77,6 +87,7 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     let (mut directory, mut trace, mut options) = (None, false, MainOptions::ONIT);
     let (mut control_group, mut status_group, mut poll) = (None, None, None);
     let (mut until, mut until_limit, mut prefix, mut loaders) = (None, None, None, None);
+    let (mut as_s6, mut format) = (false, None);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
@@ -116,6 +127,10 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
                 let empty = "the value of --loaders is empty (a variable that is not set?)";
                 loaders = Some(Some(dir).filter(|dir| !dir.is_empty()).ok_or(empty)?);
             }
+            Long("s6") => as_s6 = true,
+            Long("status-format") => {
+                format = Some(value(&mut words)?.parse().map_err(|error: UnknownWord| error.to_string())?);
+            }
             Long("control-group") => control_group = Some(group(&mut words, "--control-group")?),
             Long("status-group") => status_group = Some(group(&mut words, "--status-group")?),
             Long("poll") => {
@@ -140,7 +155,20 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     } else if until_limit.is_some() && until.is_none() {
         Err("-t limits --until, which is not there".into())
     } else {
-        Ok(Words { directory, trace, control_group, status_group, poll, until, until_limit, prefix, loaders, main })
+        Ok(Words {
+            directory,
+            trace,
+            control_group,
+            status_group,
+            poll,
+            until,
+            until_limit,
+            prefix,
+            loaders,
+            as_s6,
+            format,
+            main,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //! once.
 
 use super::Init;
+use super::config::FORMAT;
 use super::table::{LogPipe, Slot, SlotId};
 use super::warnings::Matter;
 use crate::machine::notify::Notification;
@@ -130,12 +131,42 @@ impl Init {
         if moments.contains(&Moment::Start) {
             self.read_links(at, &listing);
             self.look_at_gate(at, &listing);
+            self.look_at_format(at, &listing);
         }
         for (file, input) in values {
             let Some(slot) = self.table.get_mut(at) else { return };
             let bad = read_value(slot, file, input, &listing, &default);
             self.warn_of_bad_value(at, file.name, bad);
         }
+    }
+
+    /// Which status record it has from now on.
+    fn look_at_format(&mut self, at: SlotId, listing: &Listing) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let text = if self.config.personality.reads_small_files && listing.may_have(FORMAT) {
+            fs::read_small(&slot.dir, FORMAT)
+        } else {
+            Ok(None)
+        };
+        let (format, bad) = match text {
+            Ok(None) => (self.config.format, None),
+            Ok(Some(text)) => match svdir::word(&text) {
+                Some(format) => (format, None),
+                None => {
+                    let said = svdir::excerpt(text.trim_end_matches('\n'));
+                    let bad = format!("{FORMAT} says {said:?}, which is no value for it; going by the default");
+                    (self.config.format, Some(bad))
+                }
+            },
+            Err(errno) => {
+                let bad = format!("cannot read {FORMAT}: {}; going by what was known of it", errno.desc());
+                (slot.files.format, Some(bad))
+            }
+        };
+        if std::mem::replace(&mut slot.files.format, format) != format {
+            (slot.published, slot.reopen_at) = (None, slot.files.lack_ok().then_some(self.now));
+        }
+        self.warn_of_bad_value(at, FORMAT, bad);
     }
 
     /// A supervisor has failed while it asked `check` or `health`. How, stands in files.

@@ -260,7 +260,7 @@ fn record(slot: &Slot) -> Record {
         },
         removed: slot.removed,
         has_links: slot.has_links,
-        shown: slot.published.filter(|(view, _)| *view == slot.service.view().in_files()).map(|(_, stamp)| stamp),
+        shown: slot.published.filter(|(view, _)| *view == slot.view_in_files()).map(|(_, stamp)| stamp),
         begun: slot.service.history().begun(),
         has_kept: slot.kept.is_some(),
         has_extra: slot.service.extra() != [0; memory::EXTRA],

@@ -32,6 +32,7 @@ mod last;
 mod launcher;
 mod leftovers;
 mod links;
+mod listeners;
 mod loaded;
 mod loaders;
 mod log;
@@ -81,7 +82,7 @@ use pending::PendingChild;
 use reexec::Care;
 use scan::Scan;
 use shared_log::Unread;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use table::{SlotId, Table};
 use watchdog::Watchdog;
@@ -109,6 +110,8 @@ pub struct Init {
     system: System,
     /// Services whose status was never written: that waits until everything has started.
     unpublished: VecDeque<SlotId>,
+    /// Services with listeners that are not told yet of all.
+    telling: BTreeSet<SlotId>,
     main: Main,
     /// Signals for the main process that came before it did.
     early: Vec<Signal>,
@@ -235,6 +238,7 @@ impl Init {
             api: Api::default(),
             system: System::UP,
             unpublished: VecDeque::new(),
+            telling: BTreeSet::new(),
             main,
             early: Vec::new(),
             open_files: OpenFiles {

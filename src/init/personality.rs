@@ -14,6 +14,10 @@ pub struct Personality {
     pub dialect: Dialect,
     /// Which status record is written.
     pub format: Format,
+    /// Each service has a place for those who wait for it in s6's way.
+    pub has_listeners: bool,
+    /// `run` and `finish` are told the name of the service, and `finish` what s6 tells it.
+    pub tells_names: bool,
     /// In the form of which tool messages are written.
     pub log: Log,
     /// A service that leaves the directory is stopped.
@@ -47,6 +51,8 @@ impl Personality {
         service: &ServiceRules::ONIT,
         dialect: Dialect::All,
         format: Format::Runit,
+        has_listeners: false,
+        tells_names: false,
         log: Log::Onit,
         stops_removed: true,
         hangup: None,
@@ -59,6 +65,32 @@ impl Personality {
         tells_news: true,
         escalates: true,
         owns_descendants: true,
+    };
+
+    /// onit, with the habits of s6.
+    pub const ONIT_AS_S6: Personality = Personality {
+        service: &ServiceRules::S6,
+        format: Format::S6,
+        has_listeners: true,
+        tells_names: true,
+        reads_environment: false,
+        ..Personality::ONIT
+    };
+
+    /// s6's s6-svscan.
+    pub const S6_SVSCAN: Personality =
+        Personality { log: Log::Tool("s6-svscan"), stops_removed: false, hangup: None, ..Personality::S6_SUPERVISE };
+
+    /// s6's s6-supervise.
+    pub const S6_SUPERVISE: Personality = Personality {
+        service: &ServiceRules::S6_SUPERVISE,
+        dialect: Dialect::All,
+        format: Format::S6,
+        has_listeners: true,
+        tells_names: true,
+        log: Log::Tool("s6-supervise"),
+        reads_small_files: true,
+        ..Personality::RUNSVDIR
     };
 
     /// runit's runsvdir.

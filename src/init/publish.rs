@@ -10,6 +10,7 @@ use crate::sys::published::Published;
 use crate::sys::{Errno, clock, fs};
 use crate::wire::api::EventKind;
 use crate::wire::death_tally::{self, MOST, RECORD};
+use crate::wire::status::s6::{self, Extra};
 use crate::wire::status::{Format, Status, pid_line, stat_line};
 use crate::wire::tai::Tai;
 use std::time::Duration;
@@ -52,25 +53,36 @@ impl Init {
         }
     }
 
-    /// Brings `supervise/status` up to date.
+    /// Brings `supervise/status` up to date, and then tells whoever listens.
     pub(super) fn publish(&mut self, at: SlotId) {
+        self.publish_status(at);
+        self.tell_listeners(at);
+    }
+
+    fn publish_status(&mut self, at: SlotId) {
         let removed = self.is_removed_or_its_logger(at);
         let Some(slot) = self.table.get_mut(at).filter(|slot| slot.files.lock.is_some() && slot.rewrite_at.is_none())
         else {
             return;
         };
-        let view = slot.service.view().in_files();
+        let (view, format) = (slot.view_in_files(), slot.files.format);
         let stamp = match slot.published {
             Some((shown, _)) if shown == view => return,
             Some((shown, stamp)) if shown.since == view.since => stamp,
             _ => stamp(view.since, self.now),
+        };
+        let last = slot.service.last_change();
+        let extra = Extra {
+            since: stamp_of(last.at, view.since, stamp, self.now),
+            ready: last.ready.filter(|_| view.is_ready).map(|at| stamp_of(at, view.since, stamp, self.now)),
+            last_exit: last.exit,
         };
         let old_pid = slot.published.map(|(shown, _)| shown.pid);
         let written = Published::open(slot.home(), "supervise", !slot.files.renames_only)
             .map_err(|errno| Failure { verb: "write", path: "supervise/status", errno })
             .and_then(|mut files| {
                 let new_pid = old_pid != Some(view.pid);
-                write(self.config.personality.format, &view, stamp, new_pid, |name, content| files.put(name, content))?;
+                write(format, &view, stamp, &extra, new_pid, |name, content| files.put(name, content))?;
                 Ok(files.exchanges())
             });
         match written {
@@ -170,10 +182,12 @@ impl Init {
         if let Some(logger) = logger {
             self.warn_of_unread(logger, self.unread(logger));
             self.publish(logger);
+            self.tell_listeners_that_it_left(logger);
             self.leave_outputs(logger);
             self.table.remove(logger);
         }
         self.publish(service);
+        self.tell_listeners_that_it_left(service);
         self.tell_dependents(service);
         self.links_of_names_changed();
         self.part(service);
@@ -198,11 +212,17 @@ pub(super) fn stamp(since: Mono, now: Mono) -> Tai {
     Tai::after_1970(clock::wall().saturating_sub(now.since(since)))
 }
 
+/// The same, but what is shown already stays.
+fn stamp_of(at: Mono, shown: Mono, shown_as: Tai, now: Mono) -> Tai {
+    if at == shown { shown_as } else { stamp(at, now) }
+}
+
 /// Writes what can be seen of a service to the files in `supervise`, by `put`. The record is the last of them.
 pub(super) fn write(
     format: Format,
     view: &View,
     stamp: Tai,
+    extra: &Extra,
     new_pid: bool,
     mut put: impl FnMut(&str, &[u8]) -> Result<(), Errno>,
 ) -> Result<(), Failure> {
@@ -211,16 +231,18 @@ pub(super) fn write(
         put(name, content).map_err(|errno| Failure { verb: "write", path, errno })
     };
     let status = Status::of(view, stamp);
+    // For runit, a service that is to leave is not wanted up; nor is a logger that still reads.
+    let of_runit = Status { want: if view.leaving { Want::Down } else { view.want }, ..status };
+    if let Format::Runit | Format::Universal = format {
+        if new_pid {
+            put("supervise/pid", pid_line(view.pid).as_bytes())?;
+        }
+        put("supervise/stat", stat_line(view).as_bytes())?;
+    }
     match format {
         Format::Daemontools => put("supervise/status", &status.pack_daemontools()),
-        Format::Runit => {
-            // For runit, a service that is to leave is not wanted up; nor is a logger that still reads.
-            let status = Status { want: if view.leaving { Want::Down } else { view.want }, ..status };
-            if new_pid {
-                put("supervise/pid", pid_line(view.pid).as_bytes())?;
-            }
-            put("supervise/stat", stat_line(view).as_bytes())?;
-            put("supervise/status", &status.pack_runit())
-        }
+        Format::Runit => put("supervise/status", &of_runit.pack_runit()),
+        Format::S6 => put("supervise/status", &s6::pack(&status, extra)),
+        Format::Universal => put("supervise/status", &s6::pack_universal(&of_runit, extra)),
     }
 }

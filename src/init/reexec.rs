@@ -230,7 +230,7 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
                 let extra = if record.has_extra { journal::extra(words, at) } else { Default::default() };
                 let service =
                     |role| Service::remembered(config.personality.service, role, record.memory, extra, history.clone());
-                match slot(&record, name(&record, at, config), service, &mut claims) {
+                match slot(&record, name(&record, at, config), service, &mut claims, config) {
                     Some(mut slot) => {
                         let kept = journal::kept(words, at).filter(|_| record.has_kept);
                         slot.kept = kept.and_then(|fd| claims.claim(fd)).map(Kept::restore);
@@ -275,6 +275,7 @@ fn slot(
     name: OsString,
     service: impl Fn(Role) -> Option<Service>,
     claims: &mut Claims,
+    config: &Config,
 ) -> Option<Slot> {
     let Descriptors { dir, lock, control, ok, pipe, home, ready } = record.fds;
     let mut claim = |fd: Option<i32>| fd.and_then(|fd| claims.claim(fd));
@@ -297,7 +298,8 @@ fn slot(
     let mut slot = Slot::new(name, id, dir, service(role)?, files, log_pipe);
     slot.ready_link = ready.map(ReadyLink::restore);
     slot.scale = record.scale;
-    slot.published = record.shown.map(|stamp| (slot.service.view().in_files(), stamp));
+    slot.files.format = config.format_in(&slot.dir);
+    slot.published = record.shown.map(|stamp| (slot.view_in_files(), stamp));
     (slot.removed, slot.has_links) = (record.removed, record.has_links);
     Some(slot)
 }
@@ -441,7 +443,7 @@ impl Init {
     fn restore_service(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
         let pids: Vec<_> = slot.service.pids().collect();
-        if slot.published.is_some() && (slot.files.control.is_none() || slot.files.ok.is_none()) {
+        if slot.published.is_some() && (slot.files.control.is_none() || slot.files.lack_ok()) {
             slot.reopen_at = Some(self.now);
         }
         for pid in pids {

@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::journal::Journal;
+use super::listeners::Listeners;
 use super::mux::Outputs;
 use super::notify::{Said, Store};
 use super::sockets::Sockets;
@@ -12,6 +13,7 @@ use crate::machine::{Mono, Pid, ServiceState, View};
 use crate::sys::fs::{self, FileId};
 use crate::sys::kept::Kept;
 use crate::sys::notify::Receiver;
+use crate::wire::status::Format;
 use crate::wire::svdir::template_and_instance;
 use crate::wire::tai::Tai;
 use std::collections::VecDeque;
@@ -88,6 +90,8 @@ pub struct Slot {
     pub sockets: Option<Box<Sockets>>,
     /// What reads from it in place of our standard output and error.
     pub outputs: Option<Box<Outputs>>,
+    /// What those who wait for it have not been told yet.
+    pub listeners: Option<Box<Listeners>>,
     /// All four, for the supervisor that goes on after us.
     pub kept: Option<Kept>,
     /// What `supervise/status` says.
@@ -129,6 +133,15 @@ pub struct Files {
     pub ok: Option<OwnedFd>,
     /// Its file system cannot exchange two names.
     pub renames_only: bool,
+    /// Which record is written.
+    pub format: Format,
+}
+
+impl Files {
+    /// Whether it is not to be seen that a supervisor is there, although it should.
+    pub fn lack_ok(&self) -> bool {
+        self.ok.is_none() && self.format.has_ok()
+    }
 }
 
 /// Where a `run` says that it is ready.
@@ -205,6 +218,7 @@ impl Slot {
             stored: None,
             sockets: None,
             outputs: None,
+            listeners: None,
             kept: None,
             published: None,
             reopen_at: None,
@@ -227,9 +241,14 @@ impl Slot {
         self.files.home.as_ref().unwrap_or(&self.dir)
     }
 
+    /// What its status file is to say.
+    pub fn view_in_files(&self) -> View {
+        self.service.view().in_files(self.files.format.tells_readiness())
+    }
+
     /// What is open of `supervise` and was removed there is ours no more. The caller has to bury it.
     pub fn give_up_removed(&mut self) -> Vec<OwnedFd> {
-        let Files { home, lock, control, ok, renames_only: _ } = &mut self.files;
+        let Files { home, lock, control, ok, renames_only: _, format: _ } = &mut self.files;
         let stood_in = home.take_if(|home| fs::is_removed(home));
         let home = home.as_ref().unwrap_or(&self.dir);
         let known = [(lock, "supervise/lock"), (control, "supervise/control"), (ok, "supervise/ok")];

@@ -107,6 +107,7 @@ impl Init {
         self.follow_links();
         self.publish_touched();
         self.publish_first();
+        self.go_on_telling();
         self.wait_for_exec();
         self.start_main();
         self.announce();
@@ -173,6 +174,7 @@ impl Init {
             || self.scan.has_backlog()
             || self.dependencies.has_backlog()
             || !self.unpublished.is_empty()
+            || !self.telling.is_empty()
     }
 
     pub(super) fn deaths(&mut self) {

@@ -9,6 +9,7 @@ pub mod allowance;
 pub mod fields;
 pub mod fleet;
 pub mod history;
+pub mod life_event;
 mod limit_kind;
 pub mod main_process;
 pub mod notify;
@@ -434,6 +435,17 @@ pub struct View {
     pub since: Mono,
 }
 
+/// What s6's tools are told beside that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastChange {
+    /// Since when it is up or, from the end of `run` on, down.
+    pub at: Mono,
+    /// Since when `run` has said that it is ready, or since when nothing of what is down runs any more.
+    pub ready: Option<Mono>,
+    /// How `run` has ended the last time.
+    pub exit: Option<Exit>,
+}
+
 /// What of a service runs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Phase {
@@ -522,9 +534,15 @@ words!(
 );
 
 impl View {
-    /// As it is in status files: the tools that read them know no `setup`, so nothing runs, and no readiness.
-    pub fn in_files(self) -> View {
-        let view = View { is_ready: true, ..self };
+    /// As it is in status files: the tools that read them know no `setup`, so nothing runs. And no readiness, but for
+    /// those of s6 (`tells_readiness`), where what is down is ready once nothing of it runs any more.
+    pub fn in_files(self, tells_readiness: bool) -> View {
+        let is_ready = match self.phase {
+            Phase::Run => self.is_ready,
+            Phase::Down => true,
+            Phase::Setup | Phase::Finish => false,
+        };
+        let view = View { is_ready: is_ready || !tells_readiness, ..self };
         match self.phase {
             Phase::Setup => View { phase: Phase::Down, pid: None, got_term: false, ..view },
             Phase::Down | Phase::Run | Phase::Finish => view,

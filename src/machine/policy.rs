@@ -23,6 +23,21 @@ enum Pause {
     AfterStart,
     /// From the end, if the life was shorter than the pause; else none.
     AfterEnd,
+    /// From the instant at which `run` has said that it is ready; from its end if it never has.
+    AfterReady,
+}
+
+/// A life that is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lived {
+    /// Its start.
+    pub started: Mono,
+    /// When `run` has said that it is ready.
+    pub ready: Option<Mono>,
+    /// The end of `run`, or of the `setup` in its place.
+    pub died: Mono,
+    /// The end of all, `finish` too.
+    pub ended: Mono,
 }
 
 /// What an order to leave does to a running service.
@@ -58,6 +73,10 @@ pub struct ServiceRules {
     pub pause_needs_process: bool,
     /// After a failed fork.
     fork_pause: Duration,
+    /// After a `run` that could not be executed. None: that counts as an end of it.
+    pub exec_pause: Option<Duration>,
+    /// So many deaths of `run` are remembered if the service does not say. None: none is.
+    pub death_tally: Option<u32>,
     /// How long `finish` may take when the service does not say. None: for ever.
     pub finish_limit: Option<Duration>,
     /// How long `control/X` may take before the default action is taken.
@@ -78,6 +97,8 @@ impl ServiceRules {
         finish_gives_up: true,
         pause_needs_process: false,
         fork_pause: Duration::from_secs(1),
+        exec_pause: None,
+        death_tally: None,
         finish_limit: Some(Duration::from_secs(5)),
         control_limit: Duration::from_secs(5),
     };
@@ -111,9 +132,25 @@ impl ServiceRules {
         ..ServiceRules::ONIT
     };
 
-    /// The earliest instant of the next start after a life from `started` to `ended`.
-    pub fn next_start(&self, started: Mono, ended: Mono, pause: Duration) -> Mono {
+    /// s6's s6-supervise.
+    pub const S6_SUPERVISE: ServiceRules = ServiceRules { setup: false, probes: false, ..ServiceRules::S6 };
+
+    /// The same, with what onit has beside.
+    pub const S6: ServiceRules = ServiceRules {
+        pause: Pause::AfterReady,
+        limits_restarts: false,
+        leave: Leave::Wait,
+        pause_needs_process: true,
+        fork_pause: Duration::from_secs(10),
+        exec_pause: Some(Duration::from_secs(10)),
+        death_tally: Some(100),
+        ..ServiceRules::ONIT
+    };
+
+    /// The earliest instant of the next start after that life.
+    pub fn next_start(&self, Lived { started, ready, died, ended }: Lived, pause: Duration) -> Mono {
         match self.pause {
+            Pause::AfterReady => ready.unwrap_or(died).after(pause).max(ended),
             Pause::AfterStart => started.after(pause).max(ended),
             Pause::AfterEnd if ended.since(started) < pause => ended.after(pause),
             Pause::AfterEnd => ended,
@@ -290,7 +327,7 @@ impl Inputs {
             readiness: Rare::default(),
             kill_mode: KillMode::default(),
             reload_signal: Signal::HUP,
-            death_tally: None,
+            death_tally: rules.death_tally,
             probes: Rare::default(),
             scripts: Scripts::default(),
             gate: Gate::Open,

@@ -9,14 +9,16 @@ mod overlap;
 use super::history::{End, History};
 use super::notify::{Notification, Notified};
 use super::overlap::Overlap;
-use super::policy::{DRAIN_LIMIT, Essential, Gate, Inputs, KILL_RETRY, KillMode, Leave, Limits, PAUSE, ServiceRules};
+use super::policy::{
+    DRAIN_LIMIT, Essential, Gate, Inputs, KILL_RETRY, KillMode, Leave, Limits, Lived, PAUSE, ServiceRules,
+};
 use super::probe::{Health, Probe, Verdict};
 use super::rare::Rare;
 use super::readiness::{Awaited, Readiness};
 use super::restart::{Cause, Ended, Streak};
 use super::{
-    Command, Effect, Event, Exit, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Step, Target, View,
-    Want,
+    Command, Effect, Event, Exit, LastChange, Mono, Outcome, Phase, Pid, Refusal, Script, ServiceState, Signal, Step,
+    Target, View, Want,
 };
 use std::time::Duration;
 
@@ -368,6 +370,21 @@ impl Service {
             got_term: self.got_term || (phase == Phase::Run && self.is_being_stopped()),
             is_ready: phase == Phase::Run && self.awaited.is_none(),
             since: self.since,
+        }
+    }
+
+    /// What s6's tools are told beside that. Who counts as ready without having said so is not, there.
+    pub fn last_change(&self) -> LastChange {
+        let end = self.history.last_end();
+        let exit = end.map(|end| end.exit);
+        match self.view().phase {
+            Phase::Run => {
+                let ready = self.history.lives().last().and_then(|life| life.ready);
+                LastChange { at: self.since, ready: ready.filter(|ready| *ready > self.since), exit }
+            }
+            Phase::Finish => LastChange { at: end.map_or(self.since, |end| end.at), ready: None, exit },
+            Phase::Setup => LastChange { at: end.map_or(self.since, |end| end.at), ready: None, exit },
+            Phase::Down => LastChange { at: end.map_or(self.since, |end| end.at), ready: Some(self.since), exit },
         }
     }
 
@@ -806,6 +823,7 @@ impl Service {
                 Step::NOTHING
             }
             (State::SetupDue, Refusal::Exec) => self.setup_not_executed(now),
+            (State::Starting, Refusal::Exec) if self.rules.exec_pause.is_some() => self.run_not_executed(now),
             (State::Starting, Refusal::Exec) => {
                 self.history.forget_unfinished(); // its `setup` belongs to no other life
                 self.since = now;
@@ -959,6 +977,16 @@ impl Service {
         over.map_or(Some(Outcome::SetupFailed(exit)), |over| self.give_up(over))
     }
 
+    /// `run` cannot be executed, which is no end of it.
+    fn run_not_executed(&mut self, now: Mono) -> Step {
+        self.history.forget_unfinished();
+        self.state = State::Down { armed: true, not_before: now.after(self.rules.exec_pause.unwrap_or(PAUSE)) };
+        if self.leaving || self.want == Want::Down {
+            self.rest();
+        }
+        Step::NOTHING
+    }
+
     /// `setup` is there, and cannot be executed.
     fn setup_not_executed(&mut self, now: Mono) -> Step {
         self.ended_by_order = false;
@@ -1008,7 +1036,9 @@ impl Service {
         } else {
             self.streak.pause(&self.inputs.restarts.backoff, self.seed(now))
         };
-        self.rules.next_start(started, now, pause)
+        let ready = self.history.lives().last().and_then(|life| life.ready).filter(|ready| *ready > started);
+        let died = self.history.end_of_last().map_or(now, |end| end.at);
+        self.rules.next_start(Lived { started, ready, died, ended: now }, pause)
     }
 
     /// `run` says that it is ready: for the first time, or after it has reloaded.

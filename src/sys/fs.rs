@@ -207,8 +207,14 @@ pub fn entries(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
 }
 
 /// Tells of each name in a directory. EFBIG if it does not fit into so many reads: then not all were told of.
-pub fn list(dir: impl AsFd, path: &str, reads: usize, mut found: impl FnMut(&[u8])) -> Result<(), Errno> {
+pub fn list(dir: impl AsFd, path: &str, reads: usize, found: impl FnMut(&[u8])) -> Result<(), Errno> {
     let dir = open_at(dir, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
+    if list_on(&dir, reads, found)? { Ok(()) } else { Err(Errno::EFBIG) }
+}
+
+/// Tells of the next names in a directory that [`open_list`] has opened, as many as fit into so many reads. Whether these
+/// were the last ones.
+pub fn list_on(dir: &OwnedFd, reads: usize, mut found: impl FnMut(&[u8])) -> Result<bool, Errno> {
     let mut buffer = [0; SMALL];
     for _ in 0..reads {
         // SAFETY: getdents64(2), for which the C library has something that allocates, writes no more bytes than it is
@@ -217,7 +223,7 @@ pub fn list(dir: impl AsFd, path: &str, reads: usize, mut found: impl FnMut(&[u8
         let length = usize::try_from(Errno::result(read)?).unwrap_or(0);
         let mut rest = buffer.get(..length).unwrap_or_default();
         if rest.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         // Each entry: an inode and an offset, 8 bytes each, its own length, a kind, and a name that ends in NUL.
         while let Some([low, high]) = rest.get(16..18) {
@@ -230,7 +236,7 @@ pub fn list(dir: impl AsFd, path: &str, reads: usize, mut found: impl FnMut(&[u8
             rest = others;
         }
     }
-    Err(Errno::EFBIG)
+    Ok(false)
 }
 
 /// Whether a name is there, following symbolic links.
@@ -597,6 +603,36 @@ pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
         Err(Errno::EACCES) => Err(Errno::EAGAIN),
         result => result.map(|_| file),
     }
+}
+
+/// Writes to the FIFO of a process that listens, in one piece or, if it is full, not at all. One that nobody has open for
+/// reading is removed. What is no FIFO stays as it is.
+pub fn tell(dir: impl AsFd, name: &OsStr, bytes: &[u8]) -> Result<(), Errno> {
+    let fifo = open_at(&dir, name, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, 0);
+    let told = fifo.and_then(|fifo| {
+        let is_fifo = kind(&fstat(&fifo)?) == SFlag::S_IFIFO;
+        if is_fifo { send(&fifo, bytes) } else { Ok(()) }
+    });
+    match told {
+        Err(Errno::ENXIO) if !is_fifo_at(&dir, name) => Ok(()), // a socket
+        Err(Errno::ENXIO | Errno::EPIPE) => remove(dir, name),
+        Err(Errno::EAGAIN | Errno::ENOENT | Errno::ELOOP | Errno::EISDIR) => Ok(()),
+        result => result,
+    }
+}
+
+fn is_fifo_at(dir: impl AsFd, name: &OsStr) -> bool {
+    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| kind(&stat) == SFlag::S_IFIFO)
+}
+
+/// Makes a directory into which all in our group can put what they alone can remove, and nobody else can list. A link
+/// that leads nowhere is followed. One that is there stays as it is.
+pub fn make_drop_box(dir: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let Some((parent, name)) = vacancy(dir, name)? else { return Ok(()) };
+    mkdirat(&parent, name.as_os_str(), Mode::S_IRWXU)?;
+    let made = open_list(&parent, &name)?;
+    nix::unistd::fchown(&made, None, Some(nix::unistd::getegid()))?;
+    nix::sys::stat::fchmod(&made, Mode::from_bits_truncate(0o3730))
 }
 
 /// Locks it by flock for as long as it is open. EAGAIN when it is locked already.

@@ -16,6 +16,7 @@ pub mod env_file;
 #[doc(hidden)]
 pub mod event;
 #[doc(hidden)]
+pub mod fifodir;
 pub mod godv1;
 #[doc(hidden)]
 pub mod initctl;

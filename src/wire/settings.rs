@@ -240,6 +240,11 @@ macro_rules! small_files {
                 for S6, default "", read by onit at Death into death_tally, parse svdir::tally;
                 hint "write a number from 0 to 4096"; systemd Lost("no equivalent: see the journal")
             }
+            /// Which record is written to `supervise/status`.
+            status_format: StatusFormat = "status-format", option "status record: runit, s6, universal (read by all tools) or daemontools" {
+                for ONIT, default "runit", read by supervisor, parse svdir::word;
+                hint "write one of runit, s6, universal, daemontools", words ["runit", "s6", "universal", "daemontools"]; systemd Lost("no equivalent: systemctl tells")
+            }
             /// Which services it stands for, if its name ends in `@`.
             instances: Instances = "instances" {
                 for ONIT, default "", read by supervisor, parse svdir::Instances::parse;

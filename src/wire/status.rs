@@ -9,13 +9,16 @@
 //! | 18 | runit only: 1 when the stop signal was sent to this process |
 //! | 19 | runit only: 0 down, 1 `run`, 2 `finish` |
 //!
+//! Those of s6 have 35 bytes, see [`s6`].
+//!
 //! Sources: `supervise.c` of daemontools 0.76, `runsv.c` of runit 2.3; checked against records of the real tools.
 
 pub mod any;
+pub mod s6;
 pub mod systemd;
 
 use super::tai::Tai;
-use crate::machine::{Phase, Pid, View, Want};
+use crate::machine::{Phase, Pid, View, Want, words};
 use std::fmt;
 
 /// Length of runit's record.
@@ -24,12 +27,42 @@ pub const RUNIT_LEN: usize = 20;
 pub const DAEMONTOOLS_LEN: usize = 18;
 
 /// Whose record is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Format {
     /// 20 bytes, and beside them `stat` and `pid`.
+    #[default]
     Runit,
     /// 18 bytes.
     Daemontools,
+    /// 35 bytes.
+    S6,
+    /// 43 bytes, which the tools of all three read.
+    Universal,
+}
+
+words!(
+    Format,
+    "format of a status record",
+    Runit = "runit",
+    Daemontools = "daemontools",
+    S6 = "s6",
+    Universal = "universal"
+);
+
+impl Format {
+    /// Whether its readers are told when a service is ready.
+    pub fn tells_readiness(self) -> bool {
+        match self {
+            Format::Runit | Format::Daemontools => false,
+            Format::S6 | Format::Universal => true,
+        }
+    }
+
+    /// Whether the tools that read it look for `supervise/ok` first. Those of s6 look for the lock; the others are not to
+    /// find what they would read wrongly.
+    pub fn has_ok(self) -> bool {
+        self != Format::S6
+    }
 }
 
 /// What a record says.

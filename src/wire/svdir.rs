@@ -10,6 +10,7 @@ pub use crate::machine::policy::{Essential, KillMode};
 pub use crate::machine::probe::{HealthAction, HealthPolicy};
 pub use crate::machine::readiness::Readiness;
 pub use crate::machine::restart::{Backoff, MaxRestarts, Restart, SuccessCodes};
+pub use crate::wire::status::Format as StatusFormat;
 
 use std::fmt;
 use std::str::FromStr;

@@ -436,7 +436,7 @@ fn readiness_is_told_as_by_the_stock_tool() {
         "NAME nosuch 3>told | cat; NAME -n 1 ./data 3>told; echo $?; NAME '' 3>told; echo $?",
         "rm -f asked; NAME ./until '[ -s told ]' 3>told | cat; od -c told; wc -l <asked",
         "NAME -d -3 4 ./until '[ -s told ] && wc -w </proc/$$/task/$$/children' 4>told | cat",
-        "NAME sh -c 'ls -l /proc/$$/fd | grep -c told' 3>told | cat",
+        "NAME sh -c 'ls -l /proc/$$/fd 2>/dev/null | grep -c told' 3>told | cat",
         "sh -c 'echo $$; exec NAME sh -c \"echo \\$\\$\"' 3>told | uniq | wc -l",
         "rm -f ok asked; NAME -s 0 -w 10 -n 3 ./until '[ $(wc -l <asked) = 3 ]' 3>told | cat; od -c told; wc -l <asked",
         "rm -f asked; NAME -w 0 -T 300 -n 2 sleep 0.5 3>told | cat; wc -l <asked",

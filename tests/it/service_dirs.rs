@@ -21,7 +21,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::proc;
 use crate::svdir::{
-    SOON, Service, Supervisor, SvDir, UnderTest, find_in_path, is_root, missing_tools, onit, output, skip,
+    SOON, Service, Supervisor, SvDir, UnderTest, find_in_path, is_root, missing_tools, onit, output, skip, wait_for,
     while_nothing_starts,
 };
 
@@ -816,7 +816,8 @@ fn of_many_that_write_at_once_one_wins() {
     let scripts = fs::read_dir(path.join("control")).expect("control").count();
     assert_eq!((scripts, lint::examine([&path])), (1, Vec::new()));
     assert_eq!(fs::read_dir(sv.path()).expect("the services").count(), 1, "nothing is left behind");
-    build(0).write(&path).expect("written");
+    // A child of another test that has not executed its program yet may have a lock of ours open.
+    wait_for("no other", SOON, || build(0).write(&path).ok());
     let busy = fs::File::open(&path).expect("a directory");
     onit::sys::fs::flock(&busy).expect("a lock");
     let refused = build(1).write(&path).expect_err("refused").to_string();

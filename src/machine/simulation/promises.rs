@@ -884,11 +884,11 @@ fn setup_runs_before_each_start_of_run_and_belongs_to_its_life() {
     for life in 1..4 {
         let view = world.service.view();
         assert_eq!((view.phase, world.service.state()), (Phase::Setup, ServiceState::Setup));
-        let shown = view.in_files();
+        let shown = view.in_files(false);
         assert_eq!((shown.phase, shown.pid, shown.want, shown.since), (Phase::Down, None, Want::Up, view.since));
         assert_eq!(world.ends(Exit::Code(0)), "run");
         assert_eq!((world.service.state(), world.service.view().since), (ServiceState::Up, world.now));
-        assert_eq!(world.service.view().in_files(), world.service.view());
+        assert_eq!(world.service.view().in_files(false), world.service.view());
         let history = world.service.history();
         let last = *history.lives().last().expect("a life");
         assert_eq!((history.begun(), last.ready, last.end), (life, Some(world.now), None));
@@ -1034,7 +1034,7 @@ fn down_during_setup_stops_it_and_run_does_not_follow() {
         let mut world = setting_up(SETUP).hooked(&COMMANDS).with(Programs { hooks: &COMMANDS, ..SETUP });
         assert_eq!(world.order(Command::Down), "TERM setup, CONT setup", "control/X is for run");
         assert_eq!(world.service.state(), ServiceState::Stopping);
-        assert!(!world.service.view().in_files().got_term);
+        assert!(!world.service.view().in_files(false).got_term);
         assert_eq!(world.ends(exit), "");
         assert_eq!((world.outcome, world.service.state()), (None, ServiceState::Down), "{exit:?}");
         assert!(world.service.history().last_end().is_some_and(|end| end.asked));

@@ -9,17 +9,13 @@
 //! | 19 | 0 |
 //! | 20–39 | the same for its logger, not read here |
 //!
-//! | byte | s6: 35 bytes; 43 in its versions 2.13.0 to 2.13.2, where a process group stands at 32–39 |
-//! |---|---|
-//! | 0–11 | TAI64N since when it is up or down, leap seconds counted |
-//! | 12–23 | the same since when it is ready; not read here |
-//! | 24–31 | process id, big-endian; 0 = none |
-//! | 32–33 | how the last `run` ended: what `waitpid` said, big-endian |
-//! | 34 | 1 paused, 2 `finish` runs, 4 wanted up, 8 ready |
+//! s6's 35 bytes, and 43 in its versions 2.13.0 to 2.13.2, are described in [`s6`](super::s6), as is onit's record for
+//! all.
 //!
 //! Sources: `supervise.c` of daemontools-encore 1.11, `s6-supervise` 2.11 to 2.15; checked against records of the
 //! real tools, see the tests. Nothing here allocates.
 
+use super::s6::{FINISHING, LEN as S6_LEN, LONG_LEN as S6_LONG_LEN, PAUSED, READY, WANT_UP};
 use super::{Bad, DAEMONTOOLS_LEN, RUNIT_LEN};
 use crate::machine::{Completion, Exit, Phase, Pid, ServiceState, Signal, Want};
 use crate::wire::tai::Tai;
@@ -28,13 +24,6 @@ use std::time::{Duration, SystemTime};
 /// No record is longer, in bytes.
 pub const LONGEST: usize = S6_LONG_LEN;
 const ENCORE_LOGGED_LEN: usize = 40;
-const S6_LEN: usize = 35;
-const S6_LONG_LEN: usize = 43;
-
-const PAUSED: u8 = 1;
-const FINISHING: u8 = 2;
-const WANT_UP: u8 = 4;
-const READY: u8 = 8;
 
 /// Whose record it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -51,6 +40,8 @@ pub enum Format {
     S6,
     /// s6 2.13.0 to 2.13.2: 43 bytes.
     S6Long,
+    /// onit's for the tools of all: 43 bytes.
+    Universal,
     /// No record: what `systemctl show` prints, see [`systemd`](super::systemd). Never detected.
     Systemd,
 }
@@ -65,6 +56,7 @@ impl Format {
             (RUNIT_LEN, _) => Some(Format::Runit),
             (ENCORE_LOGGED_LEN, _) => Some(Format::Encore),
             (S6_LEN, _) => Some(Format::S6),
+            (S6_LONG_LEN, _) if is_universal(record) => Some(Format::Universal),
             (S6_LONG_LEN, _) => Some(Format::S6Long),
             _ => None,
         }
@@ -94,8 +86,13 @@ pub struct Status {
     pub got_term: bool,
     /// encore: it has failed for good, and is not started again without an order.
     pub failed: bool,
-    /// s6: how the last `run` ended. While none has ended yet, most versions record an exit with code 0.
+    /// s6, and onit's record for all: how the last `run` ended. While none has ended yet, most versions record an exit with code 0.
     pub last_exit: Option<Exit>,
+}
+
+/// In s6's long record the second of its readiness stands there, which begins with other bytes ever since 1970.
+fn is_universal(record: &[u8]) -> bool {
+    matches!(record.get(16..24), Some([0 | 1, b'u' | b'd', 0 | 1, 0..=2, 0, 0, 0, 0]))
 }
 
 impl Status {
@@ -135,6 +132,12 @@ impl Status {
             Format::S6Long => {
                 let [head @ .., a, b, flags] = record.first_chunk::<S6_LONG_LEN>().ok_or(short)?;
                 s6(format, head.first_chunk().ok_or(short)?, [*a, *b], *flags)
+            }
+            Format::Universal => {
+                let [head @ .., a, b, flags] = record.first_chunk::<S6_LONG_LEN>().ok_or(short)?;
+                let of_s6 = s6(format, head.first_chunk().ok_or(short)?, [*a, *b], *flags)?;
+                let of_runit = Status::decode_as(Format::Runit, record)?;
+                Ok(Status { format, ready: of_s6.ready, last_exit: of_s6.last_exit, ..of_runit })
             }
         }
     }

@@ -1,0 +1,113 @@
+//! Whoever waits for a service in s6's way is told what happens to it: letters, in the FIFOs that they have put into its
+//! directory `event`. They read its status once and then go by these, so a status is written before they are told.
+
+use super::Init;
+use super::log::Failure;
+use super::table::SlotId;
+use super::warnings::Matter;
+use crate::machine::life_event::{self, LifeEvent};
+use crate::machine::service::Service;
+use crate::machine::{Event, Mono, View};
+use crate::sys::fs;
+use crate::wire::fifodir::{DIRECTORY, is_listener, letter};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+
+/// Of one service so many reads of the directory in one turn: a thousand listeners, at most.
+const READS: usize = 16;
+/// When a service is let go all are told at once, but no more than so many times that.
+const TURNS: usize = 64;
+
+/// What they have not been told yet.
+#[derive(Default)]
+pub(super) struct Listeners {
+    letters: Vec<u8>,
+    /// These are told to each of the directory, as far as that was not read.
+    round: Option<(OwnedFd, Vec<u8>)>,
+}
+
+/// What was, to be compared with what is.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    view: View,
+    ready: Option<Mono>,
+}
+
+impl Before {
+    pub(super) fn of(service: &Service) -> Before {
+        Before { view: service.view(), ready: service.last_change().ready }
+    }
+}
+
+impl Init {
+    /// A step was made.
+    pub(super) fn note_life_events(&mut self, at: SlotId, before: &Before, event: Event) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let ready = slot.service.last_change().ready;
+        let has_become_ready = ready.is_some() && ready != before.ready;
+        for event in life_event::events(&before.view, event, &slot.service.view(), has_become_ready) {
+            slot.listeners.get_or_insert_default().letters.push(letter(event));
+        }
+    }
+
+    pub(super) fn note_life_event(&mut self, at: SlotId, event: LifeEvent) {
+        if let Some(slot) = self.table.get_mut(at) {
+            slot.listeners.get_or_insert_default().letters.push(letter(event));
+        }
+    }
+
+    /// Where they are always wanted, they have a place from the beginning.
+    pub(super) fn make_place_for_listeners(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at).filter(|_| self.config.personality.has_listeners) else { return };
+        match fs::make_drop_box(slot.home(), DIRECTORY) {
+            Ok(()) => _ = slot.warnings.take(Matter::File(DIRECTORY)),
+            Err(errno) => {
+                let cause = self.config.log.words(&Failure { verb: "create", path: DIRECTORY, errno });
+                self.warn_about(at, Matter::File(DIRECTORY), format!("{cause}; nobody can wait for it"));
+            }
+        }
+    }
+
+    /// Tells them what has happened in this turn, after its status was written.
+    pub(super) fn tell_listeners(&mut self, at: SlotId) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        let Some(mut listeners) = slot.listeners.take() else { return };
+        if listeners.round.is_none() {
+            let Ok(dir) = fs::open_list(slot.home(), OsStr::new(DIRECTORY)) else { return }; // nobody listens
+            listeners.round = Some((dir, std::mem::take(&mut listeners.letters)));
+        }
+        let is_over = listeners.round.as_ref().is_none_or(|(dir, letters)| tell_next(dir, letters));
+        listeners.round.take_if(|_| is_over);
+        if !is_over || !listeners.letters.is_empty() {
+            slot.listeners = Some(listeners);
+            self.telling.insert(at);
+        }
+    }
+
+    /// Of a service with many of them the rest is told in the next turns.
+    pub(super) fn go_on_telling(&mut self) {
+        for at in std::mem::take(&mut self.telling) {
+            self.tell_listeners(at);
+        }
+    }
+
+    /// It is let go, and they are told that at last.
+    pub(super) fn tell_listeners_that_it_left(&mut self, at: SlotId) {
+        self.note_life_event(at, LifeEvent::Left);
+        for _ in 0..TURNS {
+            self.tell_listeners(at);
+        }
+        self.telling.remove(&at);
+    }
+}
+
+/// Tells those who come next in the directory. Whether these were the last ones.
+fn tell_next(dir: &OwnedFd, letters: &[u8]) -> bool {
+    let read = fs::list_on(dir, READS, |name| {
+        if is_listener(name) {
+            let _ = fs::tell(dir, OsStr::from_bytes(name), letters); // who cannot be told misses it
+        }
+    });
+    read.unwrap_or(true)
+}

@@ -1,0 +1,51 @@
+//! How s6 tells whoever waits for a service what happens to it: a directory `event` with a FIFO of each listener, and a
+//! letter for each event.
+//!
+//! Source: `ftrigw_notifyb` and `s6-supervise` of s6 2.11 to 2.15; checked with the real `s6-svwait` and `s6-svlisten`.
+
+use crate::machine::life_event::LifeEvent;
+
+/// The directory, in that of the service.
+pub const DIRECTORY: &str = "event";
+
+/// How the name of a listener's FIFO begins: then follow a time, in 24 hexadecimal digits, a colon and 6 more.
+const BEGINNING: &[u8] = b"ftrig1:@";
+/// How long it is.
+const LENGTH: usize = 39;
+
+/// Whether this is the name of a listener's FIFO.
+pub fn is_listener(name: &[u8]) -> bool {
+    name.len() == LENGTH && name.starts_with(BEGINNING)
+}
+
+/// What listeners are told.
+pub fn letter(event: LifeEvent) -> u8 {
+    match event {
+        LifeEvent::Supervised => b's',
+        LifeEvent::Up => b'u',
+        LifeEvent::Ready => b'U',
+        LifeEvent::Died => b'd',
+        LifeEvent::GaveUp => b'O',
+        LifeEvent::Down => b'D',
+        LifeEvent::Left => b'x',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_have_the_names_that_s6_gives_them() {
+        assert!(is_listener(b"ftrig1:@400000006b05475209c45957:aB3xYz"));
+        for other in [
+            &b".ftrig1:@400000006b05475209c45957:aB3xY"[..],
+            b"ftrig1:@400000006b05475209c45957:aB3xYzz",
+            b"ftrig1:=400000006b05475209c45957:aB3xYz",
+            b"ftrig1:bad",
+            b"",
+        ] {
+            assert!(!is_listener(other));
+        }
+    }
+}
