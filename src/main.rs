@@ -74,6 +74,8 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "runsvdir" => entry::runsvdir(args),
         "supervise" => entry::supervise(args),
         "svscan" => entry::svscan(args),
+        "s6-svscan" => entry::s6_svscan(args),
+        "s6-supervise" => entry::s6_supervise(args),
         "sv" => sv::sv(args),
         "svc" => svc::svc(args),
         "svstat" => svstat::svstat(args),

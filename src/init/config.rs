@@ -43,6 +43,8 @@ pub enum Poll {
     Every(Duration),
     /// Only where it cannot be watched at all.
     Never,
+    /// It is not watched, as s6 does not: only as often as this, if at all, and when somebody asks.
+    Asked(Option<Duration>),
 }
 
 impl Poll {

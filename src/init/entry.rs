@@ -9,7 +9,7 @@ use super::launcher::{self, Manner};
 use super::log::{Failure, Log};
 use super::personality::Personality;
 use super::table::Identity;
-use super::{Init, mirror, scan};
+use super::{Init, mirror, scan, svscan};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{fs, process, rescue, say::say};
@@ -19,6 +19,7 @@ use crate::wire::status::Format;
 use crate::wire::svdir::{self, SERVICES};
 use std::ffi::{CString, OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Shorter areas for errors are refused, as runit does.
 const LEAST_LOG: usize = 7;
@@ -320,6 +321,91 @@ pub fn supervise(args: Args) -> i32 {
         return exit::USAGE;
     };
     supervise_one(Config::of(&Personality::SUPERVISE, Root::Service(service.into())))
+}
+
+const S6_SVSCAN: &str =
+    "s6-svscan: usage: s6-svscan [ -c maxservices ] [ -t timeout ] [ -d notif ] [ -X consoleholder ] [ dir ]";
+
+/// `s6-svscan [-c MAX] [-C MAX] [-L LENGTH] [-t MS] [-d FD] [-X FD] [DIR]`.
+pub fn s6_svscan(args: Args) -> i32 {
+    let Some(Svscan { every, ready, console, directory }) = svscan_words(args) else {
+        say(S6_SVSCAN);
+        return exit::USAGE;
+    };
+    process::adopt_descriptors();
+    let log = Personality::S6_SVSCAN.log;
+    let fatal = |what: &str, errno: crate::sys::Errno| {
+        say(format_args!("s6-svscan: fatal: unable to {what}: {}", errno.desc()));
+        console.into_iter().for_each(process::speak_on);
+        svscan::crash(log, &directory, exit::SYSTEM)
+    };
+    if let Err(errno) = fs::open_path(&directory) {
+        return fatal("chdir", errno);
+    }
+    let config = Config {
+        new_session: true,
+        poll: Poll::Asked(every),
+        ..Config::of(&Personality::S6_SVSCAN, Root::Directory(directory.clone()))
+    };
+    match Init::boot(config) {
+        Ok(mut init) => match init.open_svscan() {
+            Ok(()) => {
+                ready.filter(|_| !rescue::is_successor()).into_iter().for_each(process::tell_ready);
+                let code = init.run();
+                console.into_iter().for_each(process::speak_on);
+                svscan::finish(log, &directory, code)
+            }
+            Err(crate::sys::Errno::EAGAIN) => {
+                say("s6-svscan: fatal: another instance of s6-svscan is already running on the same directory");
+                exit::USAGE
+            }
+            Err(errno) => fatal("make .s6-svscan", errno),
+        },
+        Err(errno) => fatal("start", errno),
+    }
+}
+
+/// What a command line of `s6-svscan` says.
+struct Svscan {
+    every: Option<Duration>,
+    /// A newline goes there once orders are heard.
+    ready: Option<i32>,
+    /// Where `finish` and `crash` speak.
+    console: Option<i32>,
+    directory: PathBuf,
+}
+
+/// `None`: it is wrong. There is no limit to the number of services here, so what is said of that is only read.
+fn svscan_words(args: Args) -> Option<Svscan> {
+    let (mut every, mut ready, mut console, mut directory) = (None, None, None, None);
+    let mut words = lexopt::Parser::from_args(args);
+    while let Some(option) = words.next().ok()? {
+        use lexopt::Arg::{Long, Short, Value};
+        let number = |words: &mut lexopt::Parser| words.value().ok()?.to_str()?.parse::<u32>().ok();
+        let descriptor = |words: &mut lexopt::Parser| number(words).and_then(|number| i32::try_from(number).ok());
+        match option {
+            Short('c' | 'C' | 'L') => _ = number(&mut words)?,
+            Short('t') => {
+                every = Some(number(&mut words)?).filter(|ms| *ms > 0).map(|ms| Duration::from_millis(ms.into()));
+            }
+            Short('d') => ready = Some(descriptor(&mut words)?),
+            Short('X') => console = Some(descriptor(&mut words)?),
+            Value(word) if directory.is_none() => directory = Some(PathBuf::from(word)),
+            Value(_) => {}
+            Short(_) | Long(_) => return None,
+        }
+    }
+    Some(Svscan { every, ready, console, directory: directory.unwrap_or_else(|| ".".into()) })
+}
+
+/// `s6-supervise DIR`.
+pub fn s6_supervise(args: Args) -> i32 {
+    let [service, ..] = args else {
+        say("s6-supervise: usage: s6-supervise dir");
+        return exit::USAGE;
+    };
+    let config = Config::of(&Personality::S6_SUPERVISE, Root::Service(service.into()));
+    supervise_one(Config { new_session: true, ..config })
 }
 
 /// PID 1 is not split into a front and a supervisor: when the front ended, the kernel would end every process with it.

@@ -53,6 +53,7 @@ mod scan;
 mod second;
 mod shared_log;
 mod sockets;
+mod svscan;
 mod table;
 mod turn;
 mod until;
@@ -84,6 +85,7 @@ use scan::Scan;
 use shared_log::Unread;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
+use svscan::Svscan;
 use table::{SlotId, Table};
 use watchdog::Watchdog;
 
@@ -129,6 +131,8 @@ pub struct Init {
     initctl: Option<Initctl>,
     /// On a machine that wants one.
     watchdog: Option<Watchdog>,
+    /// For the tools of s6, if they are to have something to speak to.
+    svscan: Option<Svscan>,
 }
 
 /// Our children, whatever they are for.
@@ -252,12 +256,16 @@ impl Init {
             notice: None,
             initctl: None,
             watchdog: None,
+            svscan: None,
         };
         init.make_group(is_successor);
         match handover {
             Some(handover) => init.restore(handover),
             None if goes_on_after_faults => reexec::arm(journal, &init.config),
             None => {}
+        }
+        if init.config.personality.has_svscan && init.config.personality.signals_of_s6.is_none() {
+            init.open_svscan()?;
         }
         init.show_loaded();
         init.commit();

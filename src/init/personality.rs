@@ -1,6 +1,7 @@
 //! Where the tools that onit can stand in for differ from it, and from each other: one row for each.
 
 use super::log::Log;
+use super::svscan::SignalsOf;
 use crate::machine::policy::ServiceRules;
 use crate::wire::control::Dialect;
 use crate::wire::status::Format;
@@ -14,6 +15,10 @@ pub struct Personality {
     pub dialect: Dialect,
     /// Which status record is written.
     pub format: Format,
+    /// Signals mean what they mean to one of s6's supervisors.
+    pub signals_of_s6: Option<SignalsOf>,
+    /// `.s6-svscan` is served.
+    pub has_svscan: bool,
     /// Each service has a place for those who wait for it in s6's way.
     pub has_listeners: bool,
     /// `run` and `finish` are told the name of the service, and `finish` what s6 tells it.
@@ -51,6 +56,8 @@ impl Personality {
         service: &ServiceRules::ONIT,
         dialect: Dialect::All,
         format: Format::Runit,
+        signals_of_s6: None,
+        has_svscan: false,
         has_listeners: false,
         tells_names: false,
         log: Log::Onit,
@@ -71,6 +78,7 @@ impl Personality {
     pub const ONIT_AS_S6: Personality = Personality {
         service: &ServiceRules::S6,
         format: Format::S6,
+        has_svscan: true,
         has_listeners: true,
         tells_names: true,
         reads_environment: false,
@@ -78,8 +86,13 @@ impl Personality {
     };
 
     /// s6's s6-svscan.
-    pub const S6_SVSCAN: Personality =
-        Personality { log: Log::Tool("s6-svscan"), stops_removed: false, hangup: None, ..Personality::S6_SUPERVISE };
+    pub const S6_SVSCAN: Personality = Personality {
+        log: Log::Tool("s6-svscan"),
+        stops_removed: false,
+        signals_of_s6: Some(SignalsOf::Svscan),
+        has_svscan: true,
+        ..Personality::S6_SUPERVISE
+    };
 
     /// s6's s6-supervise.
     pub const S6_SUPERVISE: Personality = Personality {
@@ -89,6 +102,7 @@ impl Personality {
         has_listeners: true,
         tells_names: true,
         log: Log::Tool("s6-supervise"),
+        signals_of_s6: Some(SignalsOf::Supervise),
         reads_small_files: true,
         ..Personality::RUNSVDIR
     };

@@ -153,6 +153,16 @@ impl Scan {
         self.watch.iter_mut().for_each(|watch| watch.unfollow(entry));
     }
 
+    /// Where it is, as long as services are taken in.
+    pub(super) fn dir_path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Whether this name leads to that service.
+    pub(super) fn has(&self, name: &OsStr, id: Identity) -> bool {
+        self.names.leads_to(name) == Some(id)
+    }
+
     /// The directory, as long as it is looked at.
     pub(super) fn dir(&self) -> Option<&OwnedFd> {
         self.dir.as_ref()
@@ -321,6 +331,7 @@ impl Init {
         let unwatched = self.scan.watch.is_none() || self.scan.loaded.is_unwatched();
         match self.config.poll {
             Poll::Every(span) => Some(span),
+            Poll::Asked(span) => span,
             Poll::Never => unwatched.then_some(SLOW),
             Poll::WhereSilent => {
                 let path = self.scan.path.as_ref()?;
@@ -343,6 +354,9 @@ impl Init {
     }
 
     fn watch(&mut self, path: &Path) {
+        if let Poll::Asked(_) = self.config.poll {
+            return;
+        }
         let watched = match self.scan.watch.take() {
             Some(mut watch) => watch.renew(path).map(|()| watch),
             None => Watch::new(path).and_then(|watch| {

@@ -264,6 +264,14 @@ impl Slot {
         Some(OsStr::from_bytes(instance))
     }
 
+    /// That of its own, if it has one.
+    pub fn logger(&self) -> Option<SlotId> {
+        match &self.log_pipe {
+            LogPipe::Producer { logger, .. } => Some(*logger),
+            LogPipe::Alone | LogPipe::Logger { .. } | LogPipe::Writer { .. } | LogPipe::Shared { .. } => None,
+        }
+    }
+
     /// Whether it is a logger.
     pub fn is_logger(&self) -> bool {
         matches!(self.log_pipe, LogPipe::Logger { .. })

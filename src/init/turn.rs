@@ -33,6 +33,8 @@ pub(super) enum Token {
     Api,
     Client(usize),
     Initctl,
+    /// What `s6-svscanctl` orders.
+    Svscan,
     /// Another process asks which supervisor serves the directory.
     Claim,
     Control(SlotId),
@@ -66,7 +68,8 @@ impl Token {
             Token::Ready(slot) => READY | slot as u64,
             Token::Caller(slot) => CALLER | slot as u64,
             Token::Second(slot) => SECOND | slot as u64,
-            Token::Control(slot) => slot as u64 + 6,
+            Token::Svscan => 6,
+            Token::Control(slot) => slot as u64 + 7,
         }
     }
 
@@ -79,10 +82,11 @@ impl Token {
             4 => Token::Initctl,
             client if client >= CLIENT => Token::Client((client - CLIENT) as usize),
             5 => Token::Claim,
+            6 => Token::Svscan,
             slot if slot >= READY => Token::Ready((slot - READY) as SlotId),
             slot if slot >= CALLER => Token::Caller((slot - CALLER) as SlotId),
             slot if slot >= SECOND => Token::Second((slot - SECOND) as SlotId),
-            slot => Token::Control((slot - 6) as SlotId),
+            slot => Token::Control((slot - 7) as SlotId),
         }
     }
 }
@@ -104,6 +108,7 @@ impl Init {
         self.give_notice();
         self.hear_loaders();
         self.look_at_directory(ready.contains(&Token::Directory));
+        self.end_inactive();
         self.follow_links();
         self.publish_touched();
         self.publish_first();
@@ -235,6 +240,7 @@ impl Init {
                 Token::Client(at) => self.read_client(*at),
                 Token::Initctl => self.read_initctl(),
                 Token::Claim => self.turn_away(),
+                Token::Svscan => self.read_svscan(),
                 Token::Caller(slot) => self.hear_caller(*slot),
                 Token::Ready(_) | Token::Second(_) | Token::Signals | Token::Directory => {} // come in their turn
             }
@@ -257,6 +263,9 @@ impl Init {
         }
         if !matches!(self.main, Main::None) {
             return self.apply_signal_beside_main(signal);
+        }
+        if let Some(whose) = self.config.personality.signals_of_s6 {
+            return self.obey_signal_as_s6(whose, signal);
         }
         match (request(self.config.mode, signal), self.config.personality.hangup) {
             (Some(Request::Rescan), Some(code)) if signal == Signal::HUP => {
@@ -405,7 +414,7 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_poller() {
-        let others = [Token::Signals, Token::Directory, Token::Launcher, Token::Api, Token::Initctl];
+        let others = [Token::Signals, Token::Directory, Token::Launcher, Token::Api, Token::Initctl, Token::Svscan];
         let many = [
             Token::Control(0),
             Token::Control(9999),

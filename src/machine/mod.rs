@@ -22,6 +22,7 @@ pub mod readiness;
 pub mod recovery;
 pub mod request;
 pub mod restart;
+pub mod s6;
 pub mod service;
 #[cfg(test)]
 mod simulation;

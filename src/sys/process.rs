@@ -121,6 +121,13 @@ pub fn become_stdin(fd: impl AsFd) -> Result<(), Errno> {
     nix::unistd::dup2_stdin(fd)
 }
 
+/// From now on standard output and error go to this descriptor, if it is open.
+pub fn speak_on(number: i32) {
+    if let Ok(fd) = inherited(number) {
+        let _ = nix::unistd::dup2_stdout(&fd).and_then(|()| nix::unistd::dup2_stderr(&fd));
+    }
+}
+
 /// Whether this program has more rights than the one that executed it, which is not to be believed then.
 pub fn is_privileged() -> bool {
     // SAFETY: getauxval(3) takes a number.
