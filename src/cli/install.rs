@@ -29,8 +29,8 @@ pub const TOOLS: [&str; 12] = [
     "tai64n",
     "tai64nlocal",
 ];
-/// Those of s6 and s6-overlay.
-pub const S6: [&str; 9] = [
+/// Those of s6 and s6-overlay, and its supervisors.
+pub const S6: [&str; 11] = [
     "s6-envdir",
     "s6-envuidgid",
     "s6-log",
@@ -39,6 +39,8 @@ pub const S6: [&str; 9] = [
     "s6-setsid",
     "s6-setuidgid",
     "s6-softlimit",
+    "s6-supervise",
+    "s6-svscan",
     "with-contenv",
 ];
 

@@ -335,6 +335,8 @@ pub const VERBS: &[(&str, &[Verb])] = &[
             elsewhere("runsv", "DIR", "as runit's runsv", DIRECTORIES),
             elsewhere("svscan", "[DIR]", "as daemontools' svscan", DIRECTORIES),
             elsewhere("supervise", "DIR", "as daemontools' supervise", DIRECTORIES),
+            elsewhere("s6-svscan", "[DIR]", "as s6's s6-svscan", DIRECTORIES),
+            elsewhere("s6-supervise", "DIR", "as s6's s6-supervise", DIRECTORIES),
             elsewhere("sv", "...", "as runit's sv", then(OF_SV, Words::Services)),
             elsewhere("svc", "...", "as daemontools' svc", DIRECTORIES),
             elsewhere("svstat", "DIR...", "as daemontools' svstat", DIRECTORIES),

@@ -147,7 +147,9 @@ impl Init {
         let services = self.table.services();
         match order {
             SuperviseOrder::Stop => self.stop(),
-            SuperviseOrder::Leave => services.into_iter().for_each(|at| _ = self.apply(at, Event::Command(Command::Exit))),
+            SuperviseOrder::Leave => {
+                services.into_iter().for_each(|at| _ = self.apply(at, Event::Command(Command::Exit)))
+            }
             SuperviseOrder::Abandon => self.obey_scan_order(ScanOrder::Abort),
             SuperviseOrder::Interrupt => {
                 let pids = services.iter().filter_map(|at| self.table.get(*at)?.service.view().pid);

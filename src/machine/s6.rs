@@ -112,7 +112,8 @@ mod tests {
         let signals = || (1..=64).map(Signal);
         let scan: Vec<i32> = signals().filter(|it| ScanOrder::of_signal(*it).is_some()).map(|it| it.0).collect();
         assert_eq!(scan, [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGABRT, libc::SIGALRM, libc::SIGTERM]);
-        let supervise: Vec<i32> = signals().filter(|it| SuperviseOrder::of_signal(*it).is_some()).map(|it| it.0).collect();
+        let supervise: Vec<i32> =
+            signals().filter(|it| SuperviseOrder::of_signal(*it).is_some()).map(|it| it.0).collect();
         assert_eq!(supervise, [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         for signal in signals() {
             assert!(program_for(signal).is_none_or(|name| Some(name) == signal.name()));

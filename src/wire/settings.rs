@@ -335,6 +335,7 @@ macro_rules! define {
             File { name: "after.d", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
             File { name: "condition", kind: Kind::Value, targets: ONIT, reader: Reader::Supervisor },
             File { name: "sockets", kind: Kind::Value, targets: ONIT, reader: Reader::Supervisor },
+            File { name: "event", kind: Kind::Directory, targets: S6, reader: Reader::Supervisor },
             File { name: "supervise", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
             $(File {
                 name: $name,
@@ -389,7 +390,7 @@ mod tests {
     #[test]
     fn each_target_reads_its_own_files() {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
-        assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 11]);
+        assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 12]);
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());
