@@ -358,6 +358,7 @@ impl Init {
         if let Some(slot) = self.table.get_mut(at) {
             (slot.end_is_explained, slot.is_pending) = (true, true); // nobody is to count on it
         }
+        self.take_back_that_it_is_up(at);
     }
 
     pub(super) fn warn_of_exec_error(&mut self, at: SlotId, script: Script, errno: Errno) {
@@ -451,7 +452,7 @@ impl Init {
     }
 
     /// A process of a service has ended.
-    pub(super) fn service_ended(&mut self, at: SlotId, pid: Pid, exit: Exit) {
+    pub(super) fn service_ended(&mut self, at: SlotId, pid: Pid, exit: Exit, had_no_program: bool) {
         let view = self.table.get(at).map(|slot| slot.service.view());
         let life = view.filter(|view| view.phase == Phase::Run && view.pid == Some(pid));
         if life.is_some() {
@@ -463,7 +464,8 @@ impl Init {
         let is_news = life.is_none_or(|view| self.record_end(at, self.now.since(view.since)));
         let of_setup = view.is_some_and(|view| view.phase == Phase::Setup);
         let was_busy = self.is_busy(at);
-        let outcome = self.apply(at, Event::Died(pid, exit));
+        let never_ran = had_no_program && life.is_some();
+        let outcome = self.apply(at, if never_ran { Event::NeverRan(pid) } else { Event::Died(pid, exit) });
         self.close_dead_socket(at);
         if life.is_some() || view.is_some_and(|view| view.phase == Phase::Setup) {
             self.end_outputs(at);

@@ -185,7 +185,7 @@ impl Init {
         if files.lock.is_none() || files.control.is_none() {
             let supervise = supervise(home)?;
             if files.lock.is_none() {
-                files.lock = Some(lock(&supervise)?);
+                files.lock = Some(lock(&supervise, files.format)?);
             }
             if files.control.is_none() {
                 files.control = Some(fifo(&supervise, "supervise/control", Ends::Both)?);
@@ -228,6 +228,7 @@ impl Init {
     ) -> Result<(OwnedFd, OwnedFd), Errno> {
         let supervise = fs::make_dir_anew(parent, name, PRIVATE)?;
         let lock = fs::lock(&supervise, "lock")?;
+        show_lock(&lock, format)?;
         let control = fs::fifo(&supervise, "control", Ends::Both)?;
         if format.has_ok() {
             fs::make_fifo(&supervise, "ok")?;
@@ -421,8 +422,14 @@ fn open_supervise(home: &OwnedFd) -> Result<OwnedFd, Failure> {
     fs::open_dir(home, OsStr::new("supervise")).map_err(|errno| Failure { verb: "open", path: "supervise/lock", errno })
 }
 
-fn lock(supervise: &OwnedFd) -> Result<OwnedFd, Failure> {
-    fs::lock(supervise, "lock").map_err(|errno| {
+/// The tools of s6 open it to see whether it is held, also those of another user who may look into `supervise`.
+fn show_lock(lock: &OwnedFd, format: Format) -> Result<(), Errno> {
+    if format.tells_readiness() { fs::let_all_read(lock) } else { Ok(()) }
+}
+
+fn lock(supervise: &OwnedFd, format: Format) -> Result<OwnedFd, Failure> {
+    let locked = fs::lock(supervise, "lock").and_then(|lock| show_lock(&lock, format).map(|()| lock));
+    locked.map_err(|errno| {
         let verb = if errno == Errno::EAGAIN { "lock" } else { "open" };
         Failure { verb, path: "supervise/lock", errno }
     })

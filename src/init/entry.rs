@@ -12,7 +12,7 @@ use super::table::Identity;
 use super::{Init, mirror, scan, svscan};
 use crate::exit;
 use crate::sys::manager::Manager;
-use crate::sys::{fs, process, rescue, say::say};
+use crate::sys::{Errno, fs, process, rescue, say::say};
 use crate::wire::api::DIRECTORY_VARIABLE;
 use crate::wire::select::Selection;
 use crate::wire::status::Format;
@@ -332,9 +332,20 @@ pub fn s6_svscan(args: Args) -> i32 {
         say(S6_SVSCAN);
         return exit::USAGE;
     };
+    for (what, number) in [("notification fd", ready), ("console holder fd", console)] {
+        let wrong = match number {
+            Some(0..=2) => format!("{what} must be 3 or more"),
+            Some(number) if !process::is_open(number) && !rescue::is_successor() => {
+                format!("invalid {what}: {}", Errno::EBADF.desc())
+            }
+            Some(_) | None => continue,
+        };
+        say(format_args!("s6-svscan: fatal: {wrong}"));
+        return exit::USAGE;
+    }
     process::adopt_descriptors();
     let log = Personality::S6_SVSCAN.log;
-    let fatal = |what: &str, errno: crate::sys::Errno| {
+    let fatal = |what: &str, errno: Errno| {
         say(format_args!("s6-svscan: fatal: unable to {what}: {}", errno.desc()));
         console.into_iter().for_each(process::speak_on);
         svscan::crash(log, &directory, exit::SYSTEM)
@@ -355,7 +366,7 @@ pub fn s6_svscan(args: Args) -> i32 {
                 console.into_iter().for_each(process::speak_on);
                 svscan::finish(log, &directory, code)
             }
-            Err(crate::sys::Errno::EAGAIN) => {
+            Err(Errno::EAGAIN) => {
                 say("s6-svscan: fatal: another instance of s6-svscan is already running on the same directory");
                 exit::USAGE
             }
@@ -404,6 +415,13 @@ pub fn s6_supervise(args: Args) -> i32 {
         say("s6-supervise: usage: s6-supervise dir");
         return exit::USAGE;
     };
+    for name in ["event", "supervise"] {
+        let place = Path::new(service).join(name);
+        if place.exists() && !place.is_dir() {
+            say(format_args!("s6-supervise {}: fatal: {name} exists and is not a directory", service.display()));
+            return exit::USAGE;
+        }
+    }
     let config = Config::of(&Personality::S6_SUPERVISE, Root::Service(service.into()));
     supervise_one(Config { new_session: true, ..config })
 }

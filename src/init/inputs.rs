@@ -74,6 +74,7 @@ impl Init {
             | Event::Ready
             | Event::Notify(_)
             | Event::Succeeded(_)
+            | Event::NeverRan(_)
             | Event::Drain
             | Event::Escalate => return,
         };

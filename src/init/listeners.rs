@@ -51,15 +51,25 @@ impl Init {
         }
     }
 
+    /// Its `run` could not be executed, and nobody has heard yet that it was started.
+    pub(super) fn take_back_that_it_is_up(&mut self, at: SlotId) {
+        if self.config.personality.service.exec_pause.is_some()
+            && let Some(listeners) = self.table.get_mut(at).and_then(|slot| slot.listeners.as_mut())
+        {
+            listeners.letters.pop_if(|last| *last == letter(LifeEvent::Up));
+        }
+    }
+
     pub(super) fn note_life_event(&mut self, at: SlotId, event: LifeEvent) {
         if let Some(slot) = self.table.get_mut(at) {
             slot.listeners.get_or_insert_default().letters.push(letter(event));
         }
     }
 
-    /// Where they are always wanted, they have a place from the beginning.
+    /// What s6's tools look for is there from the beginning: a place for who waits, and the deaths, none so far.
     pub(super) fn make_place_for_listeners(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at).filter(|_| self.config.personality.has_listeners) else { return };
+        slot.begin_death_tally();
         match fs::make_drop_box(slot.home(), DIRECTORY) {
             Ok(()) => _ = slot.warnings.take(Matter::File(DIRECTORY)),
             Err(errno) => {

@@ -212,6 +212,16 @@ pub(super) fn stamp(since: Mono, now: Mono) -> Tai {
     Tai::after_1970(clock::wall().saturating_sub(now.since(since)))
 }
 
+impl Slot {
+    /// That it cannot be made is told when there is a death to note.
+    pub(super) fn begin_death_tally(&self) {
+        if self.files.lock.is_some() {
+            let made = Published::open(self.home(), "supervise", !self.files.renames_only);
+            let _ = made.and_then(|mut files| files.put("death_tally", b""));
+        }
+    }
+}
+
 /// The same, but what is shown already stays.
 fn stamp_of(at: Mono, shown: Mono, shown_as: Tai, now: Mono) -> Tai {
     if at == shown { shown_as } else { stamp(at, now) }

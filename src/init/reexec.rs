@@ -486,7 +486,7 @@ impl Init {
         for pid in dead {
             self.table.disown(pid);
             let journal = self.table.journal;
-            self.service_ended(at, pid, journal.end().unwrap_or(UNKNOWN));
+            self.service_ended(at, pid, journal.end().unwrap_or(UNKNOWN), false);
             journal.end_is_noted();
         }
     }

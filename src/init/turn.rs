@@ -197,11 +197,11 @@ impl Init {
                     return;
                 }
             };
-            self.children.dying.retain(|dying| *dying != pid);
+            let had_no_program = self.children.dying.extract_if(.., |dying| *dying == pid).count() > 0;
             if self.main.is(pid) {
                 self.main_ended(pid, exit);
             } else if let Some(slot) = self.owner_of(pid) {
-                self.service_ended(slot, pid, exit);
+                self.service_ended(slot, pid, exit, had_no_program);
             } else if !self.scan.has_looked(pid, exit)
                 && !self.has_mux_ended(pid, exit)
                 && !self.have_loaders_ended(pid, exit)

@@ -26,13 +26,14 @@ pub enum LifeEvent {
 pub fn events(before: &View, event: Event, after: &View, has_become_ready: bool) -> impl Iterator<Item = LifeEvent> {
     let (ran, runs) = (before.phase == Phase::Run, after.phase == Phase::Run);
     let was_running = matches!(before.phase, Phase::Run | Phase::Finish);
+    let was_real = !matches!(event, Event::NeverRan(_));
     let is_over = matches!(after.phase, Phase::Down | Phase::Setup);
     [
         (!ran && runs).then_some(LifeEvent::Up),
         (runs && has_become_ready).then_some(LifeEvent::Ready),
-        (ran && !runs).then_some(LifeEvent::Died),
+        (ran && !runs && was_real).then_some(LifeEvent::Died),
         gives_up(before, event).then_some(LifeEvent::GaveUp),
-        (was_running && is_over).then_some(LifeEvent::Down),
+        (was_running && is_over && was_real).then_some(LifeEvent::Down),
     ]
     .into_iter()
     .flatten()
@@ -144,6 +145,29 @@ mod tests {
         let step = world.service.step(world.now, Event::NotSpawned(crate::machine::Refusal::Exec));
         assert_eq!((step.start, world.service.last_change().exit), (None, None));
         assert_eq!(world.service.next_start(), Some(world.now.after(Duration::from_secs(10))));
+    }
+
+    #[test]
+    fn nor_has_one_of_which_that_is_known_late() {
+        let mut world = World::new(Want::Up, true);
+        world.tell(Event::Begin);
+        assert_eq!(world.heard(), [LifeEvent::Up]);
+        world.tell(Event::NeverRan(Pid(101)));
+        assert_eq!((world.heard(), world.service.last_change().exit), (vec![], None));
+        assert_eq!(world.service.next_start(), Some(world.now.after(Duration::from_secs(10))));
+        world.tell(Event::Command(Command::Once));
+        world.tell(Event::Command(Command::Down));
+        world.tell(Event::NeverRan(Pid(102)));
+        assert_eq!((world.heard(), world.service.next_start()), (vec![LifeEvent::Up], None));
+    }
+
+    #[test]
+    fn no_order_reaches_finish() {
+        let mut world = World::new(Want::Up, true);
+        world.tell(Event::Begin);
+        world.dies(Exit::Code(1));
+        let order = Event::Command(Command::Kill(crate::machine::Target::Process));
+        assert_eq!(world.service.step(world.now, order), crate::machine::Step::NOTHING);
     }
 
     #[test]

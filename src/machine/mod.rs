@@ -281,6 +281,8 @@ pub enum Event {
     NotSpawned(Refusal),
     /// This process has ended and was reaped.
     Died(Pid, Exit),
+    /// This process of `run`, which had not executed its program, has ended and was reaped.
+    NeverRan(Pid),
     /// `run` says that it is ready, or that is seen.
     Ready,
     /// `run` says something else.

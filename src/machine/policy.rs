@@ -71,6 +71,8 @@ pub struct ServiceRules {
     pub finish_gives_up: bool,
     /// The paused flag is only kept for a living process.
     pub pause_needs_process: bool,
+    /// The order KILL reaches `finish`, too.
+    pub kills_finish: bool,
     /// After a failed fork.
     fork_pause: Duration,
     /// After a `run` that could not be executed. None: that counts as an end of it.
@@ -96,6 +98,7 @@ impl ServiceRules {
         down_stays: false,
         finish_gives_up: true,
         pause_needs_process: false,
+        kills_finish: true,
         fork_pause: Duration::from_secs(1),
         exec_pause: None,
         death_tally: None,
@@ -141,6 +144,7 @@ impl ServiceRules {
         limits_restarts: false,
         leave: Leave::Wait,
         pause_needs_process: true,
+        kills_finish: false,
         fork_pause: Duration::from_secs(10),
         exec_pause: Some(Duration::from_secs(10)),
         death_tally: Some(100),

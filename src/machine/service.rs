@@ -396,6 +396,7 @@ impl Service {
             Event::Spawned(pid) => self.spawned(now, pid),
             Event::NotSpawned(why) => self.not_spawned(now, why),
             Event::Died(pid, exit) => self.died(now, pid, exit),
+            Event::NeverRan(pid) => self.never_ran(now, pid),
             Event::Ready => self.says_ready(now),
             Event::Notify(said) => self.notified(now, said),
             Event::Succeeded(pid) => self.succeeded(pid),
@@ -539,6 +540,7 @@ impl Service {
         let step = self.kill_stop();
         step.then(match self.state {
             State::Up { .. } => self.deliver(now, Command::Kill(to), Signal::KILL, to),
+            State::Finishing { .. } if !self.rules.kills_finish => Step::NOTHING,
             State::SettingUp { pid, .. } | State::Finishing { pid, .. } => Effect::Signal(pid, Signal::KILL, to).into(),
             State::Down { .. } | State::SetupDue | State::Starting | State::FinishDue { .. } | State::Gone => {
                 Step::NOTHING
@@ -975,6 +977,15 @@ impl Service {
             Want::Up => self.is_over(now, exit, false),
         };
         over.map_or(Some(Outcome::SetupFailed(exit)), |over| self.give_up(over))
+    }
+
+    fn never_ran(&mut self, now: Mono, dead: Pid) -> Step {
+        if !self.is_up_as(dead) || self.rules.exec_pause.is_none() {
+            return self.died(now, dead, Exit::NOT_RUN);
+        }
+        (self.got_term, self.awaited, self.notified, self.since) = (false, None, Rare::default(), now);
+        let step = self.end_probes(now, true);
+        step.then(self.run_not_executed(now))
     }
 
     /// `run` cannot be executed, which is no end of it.

@@ -635,6 +635,11 @@ pub fn make_drop_box(dir: &OwnedFd, name: &str) -> Result<(), Errno> {
     nix::sys::stat::fchmod(&made, Mode::from_bits_truncate(0o3730))
 }
 
+/// From now on others may read a file of ours.
+pub fn let_all_read(file: impl AsFd) -> Result<(), Errno> {
+    nix::sys::stat::fchmod(file, Mode::from_bits_truncate(0o644))
+}
+
 /// Locks it by flock for as long as it is open. EAGAIN when it is locked already.
 pub fn flock(file: impl AsFd) -> Result<(), Errno> {
     // SAFETY: flock(2) takes a descriptor that we hold, and a number.

@@ -189,6 +189,12 @@ pub fn inherited_descriptor(variable: &str) -> Option<OwnedFd> {
     super::rescue::Claims::default().claim(number.parse().ok()?)
 }
 
+/// Whether this descriptor is open.
+pub fn is_open(number: i32) -> bool {
+    // SAFETY: asks for the flag of a descriptor; a number that is not open is refused.
+    checked(unsafe { libc::fcntl(number, libc::F_GETFD) }).is_ok()
+}
+
 /// A descriptor that we inherited and nothing else here uses; programs that we start inherit it, too.
 pub fn inherited(number: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: asks for the flag of a descriptor; a number that is not open is refused.
