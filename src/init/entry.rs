@@ -336,7 +336,7 @@ pub fn s6_svscan(args: Args) -> i32 {
         let wrong = match number {
             Some(0..=2) => format!("{what} must be 3 or more"),
             Some(number) if !process::is_open(number) && !rescue::is_successor() => {
-                format!("invalid {what}: {}", Errno::EBADF.desc())
+                format!("invalid {what}: Bad file descriptor")
             }
             Some(_) | None => continue,
         };
@@ -471,7 +471,9 @@ fn supervise_one(config: Config) -> i32 {
         Ok(init) => init.run(),
         Err(failure) => {
             log.fatal(&name, &failure);
-            exit::SYSTEM
+            let is_refusal =
+                log == Log::Tool("s6-supervise") && matches!(failure.errno, Errno::EAGAIN | Errno::ENOTSUP);
+            if is_refusal { exit::USAGE } else { exit::SYSTEM }
         }
     }
 }

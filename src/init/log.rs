@@ -97,6 +97,15 @@ impl Log {
                 };
                 say(format_args!("supervise: fatal: unable to {what}: {}", reason(failure.errno as i32)));
             }
+            (Log::Tool("s6-supervise"), "directory") => {
+                say(format_args!("s6-supervise: fatal: unable to chdir to {subject}: {}", failure.errno.desc()));
+            }
+            (Log::Tool("s6-supervise"), "supervise/lock") if failure.errno == Errno::EAGAIN => {
+                say(format_args!("s6-supervise {subject}: fatal: another instance of s6-supervise is already running"));
+            }
+            (Log::Tool("s6-supervise"), path) if failure.errno == Errno::ENOTSUP => {
+                say(format_args!("s6-supervise {subject}: fatal: {path} is not a FIFO"));
+            }
             (Log::Tool(tool), _) => say(format_args!("{tool} {subject}: fatal: {}", self.words(failure))),
         }
     }

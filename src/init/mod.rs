@@ -60,7 +60,7 @@ mod until;
 mod warnings;
 mod watchdog;
 
-use crate::machine::main_process::FAULTS_AND_ABRT;
+use crate::machine::main_process::{FAULTS, FAULTS_AND_ABRT};
 use crate::machine::system::{Conclusion, System};
 use crate::machine::{Mono, Pid, Signal};
 use crate::sys::cgroup::Group;
@@ -85,7 +85,7 @@ use scan::Scan;
 use shared_log::Unread;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
-use svscan::Svscan;
+use svscan::{SignalsOf, Svscan};
 use table::{SlotId, Table};
 use watchdog::Watchdog;
 
@@ -184,7 +184,8 @@ impl Init {
         let mut spawner = reexec::retry(is_successor, Spawner::new)?;
         let goes_on_after_faults = config.root != Root::Nothing;
         let own_faults = config.main.as_ref().filter(|_| !goes_on_after_faults).map(|main| main.options.own_faults);
-        signals::take_as_faults(own_faults.unwrap_or(FAULTS_AND_ABRT));
+        let is_svscan = config.personality.signals_of_s6 == Some(SignalsOf::Svscan); // for which ABRT is an order
+        signals::take_as_faults(own_faults.unwrap_or(if is_svscan { FAULTS } else { FAULTS_AND_ABRT }));
         if !goes_on_after_faults {
             signals::let_own_faults_through();
         }
@@ -263,6 +264,9 @@ impl Init {
             Some(handover) => init.restore(handover),
             None if goes_on_after_faults => reexec::arm(journal, &init.config),
             None => {}
+        }
+        if is_svscan {
+            signals::hold_back();
         }
         if init.config.personality.has_svscan && init.config.personality.signals_of_s6.is_none() {
             init.open_svscan()?;

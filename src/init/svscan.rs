@@ -192,7 +192,7 @@ fn become_program(log: Log, services: &Path, name: &str, code: i32) -> i32 {
     let program = Path::new(DIRECTORY).join(name);
     let entered = fs::enter(services.as_os_str());
     match entered.map_or_else(|errno| errno, |()| boot::become_program(&program, &[])) {
-        Errno::ENOENT => code,
+        Errno::ENOENT | Errno::ENOTDIR => code,
         errno => {
             log.warn(None, &format_args!("unable to exec {}: {}", program.display(), errno.desc()));
             if code == 0 { 111 } else { code }

@@ -26,7 +26,7 @@ pub enum Stops {
 }
 
 /// The signals of faults, but for ABRT.
-const FAULTS: &[Signal] = &[Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP, Signal::SYS];
+pub const FAULTS: &[Signal] = &[Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP, Signal::SYS];
 /// The signals of faults.
 pub const FAULTS_AND_ABRT: &[Signal] =
     &[Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP, Signal::SYS, Signal::ABRT];

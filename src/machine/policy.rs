@@ -23,7 +23,7 @@ enum Pause {
     AfterStart,
     /// From the end, if the life was shorter than the pause; else none.
     AfterEnd,
-    /// From the instant at which `run` has said that it is ready; from its end if it never has.
+    /// From the instant at which `run` has said that it is ready; from the end of all if it never has.
     AfterReady,
 }
 
@@ -34,9 +34,7 @@ pub struct Lived {
     pub started: Mono,
     /// When `run` has said that it is ready.
     pub ready: Option<Mono>,
-    /// The end of `run`, or of the `setup` in its place.
-    pub died: Mono,
-    /// The end of all, `finish` too.
+    /// Its end, that of its `finish` too.
     pub ended: Mono,
 }
 
@@ -152,9 +150,9 @@ impl ServiceRules {
     };
 
     /// The earliest instant of the next start after that life.
-    pub fn next_start(&self, Lived { started, ready, died, ended }: Lived, pause: Duration) -> Mono {
+    pub fn next_start(&self, Lived { started, ready, ended }: Lived, pause: Duration) -> Mono {
         match self.pause {
-            Pause::AfterReady => ready.unwrap_or(died).after(pause).max(ended),
+            Pause::AfterReady => ready.unwrap_or(ended).after(pause).max(ended),
             Pause::AfterStart => started.after(pause).max(ended),
             Pause::AfterEnd if ended.since(started) < pause => ended.after(pause),
             Pause::AfterEnd => ended,

@@ -1048,8 +1048,7 @@ impl Service {
             self.streak.pause(&self.inputs.restarts.backoff, self.seed(now))
         };
         let ready = self.history.lives().last().and_then(|life| life.ready).filter(|ready| *ready > started);
-        let died = self.history.end_of_last().map_or(now, |end| end.at);
-        self.rules.next_start(Lived { started, ready, died, ended: now }, pause)
+        self.rules.next_start(Lived { started, ready, ended: now }, pause)
     }
 
     /// `run` says that it is ready: for the first time, or after it has reloaded.
