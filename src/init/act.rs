@@ -2,6 +2,7 @@
 
 use super::Init;
 use super::environment::Environment;
+use super::inputs::NEW_PID_NAMESPACE;
 use super::listeners::Before;
 use super::log::{Ended, Log, Span, script_name};
 use super::pending::PendingChild;
@@ -308,6 +309,7 @@ impl Init {
             descriptors: &descriptors,
             job: if self.config.new_session || is_probe { Job::Session } else { Job::Inherited },
             limits: open_files.as_slice(),
+            new_pid_namespace: slot.has_pid_namespace && script.is_run(),
             group: own_group.or(self.children.group.as_ref()),
             ..Plan::new(&argv)
         };
@@ -370,6 +372,9 @@ impl Init {
         let cause = self.config.log.words(&failure);
         let hint = match errno {
             Errno::ENOENT => self.missing_interpreter(at, path).unwrap_or_default(),
+            Errno::EPERM if self.table.get(at).is_some_and(|slot| slot.has_pid_namespace) => {
+                format!(" ({NEW_PID_NAMESPACE} takes the rights of root)")
+            }
             Errno::ENOEXEC => " (it has no #! line, and is no program for this machine)".to_owned(),
             _ => String::new(),
         };

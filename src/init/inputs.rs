@@ -19,6 +19,9 @@ const WORTH_A_LISTING: usize = 4;
 /// And more reads than this are not worth it: then the directory holds much else.
 const LISTING_READS: usize = 4;
 
+/// The file of a service whose `run` is PID 1 of a PID namespace of its own.
+pub(super) const NEW_PID_NAMESPACE: &str = "flag-newpidns";
+
 /// Whether a file may well be read the next time.
 pub(super) fn may_be_read_later(errno: Errno) -> bool {
     is_passing(errno) || matches!(errno, Errno::EINTR | Errno::EIO | Errno::ESTALE | Errno::ETIMEDOUT)
@@ -133,6 +136,7 @@ impl Init {
             self.read_links(at, &listing);
             self.look_at_gate(at, &listing);
             self.look_at_format(at, &listing);
+            self.look_at_namespace(at, &listing);
         }
         for (file, input) in values {
             let Some(slot) = self.table.get_mut(at) else { return };
@@ -168,6 +172,12 @@ impl Init {
             (slot.published, slot.reopen_at) = (None, slot.files.lack_ok().then_some(self.now));
         }
         self.warn_of_bad_value(at, FORMAT, bad);
+    }
+
+    fn look_at_namespace(&mut self, at: SlotId, listing: &Listing) {
+        let reads = self.config.personality.reads_small_files && listing.may_have(NEW_PID_NAMESPACE);
+        let Some(slot) = self.table.get_mut(at) else { return };
+        slot.has_pid_namespace = reads && fs::exists(&slot.dir, NEW_PID_NAMESPACE);
     }
 
     /// A supervisor has failed while it asked `check` or `health`. How, stands in files.

@@ -108,6 +108,8 @@ pub struct Slot {
     pub warnings: Warnings,
     /// The place of its status was not there the last time.
     pub is_place_missing: bool,
+    /// Its `run` is PID 1 of a PID namespace of its own.
+    pub has_pid_namespace: bool,
     /// It depends on others, by its files.
     pub has_links: bool,
     /// It left the directory, or all are told to end: it is not taken in again.
@@ -227,6 +229,7 @@ impl Slot {
             is_pending: false,
             warnings: Warnings::default(),
             is_place_missing: false,
+            has_pid_namespace: false,
             has_links: false,
             removed: false,
             control_paused: false,

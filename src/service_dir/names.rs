@@ -17,7 +17,6 @@ pub(super) const FOREIGN: &[(&str, &str)] = &[
     ("timeout-down", "it belongs to the sources of s6-rc: write it to timeout-kill"),
     ("flag-essential", "it belongs to the sources of s6-rc: see essential"),
     ("lock-fd", "only s6 reads it: let run itself take the lock"),
-    ("flag-newpidns", "only s6 reads it: let run execute `unshare --pid`"),
     ("flag-timeout-killpg", "only s6 reads it: remove it"),
     ("nosetsid", "no version of s6 reads it any more: remove it"),
     ("no-setsid", "only daemontools-encore reads it: remove it"),

@@ -114,6 +114,10 @@ impl Room {
     }
 }
 
+fn namespaces(plan: &Plan) -> c_int {
+    if plan.new_pid_namespace { libc::CLONE_NEWPID } else { 0 }
+}
+
 /// Waits until the kernel says that this word, which is 1, has changed, or the deadline has come.
 fn futex_wait(word: &AtomicU32, deadline: Mono) {
     let until = libc::timespec {
@@ -234,7 +238,7 @@ impl Spawner {
         // SAFETY: no child is in the room.
         unsafe { (*room.child.get()).take_up(plan, &self.descriptors, table)? };
         let files = if shares_files { libc::CLONE_FILES } else { 0 };
-        Ok(libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | files | libc::SIGCHLD)
+        Ok(libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | files | namespaces(plan) | libc::SIGCHLD)
     }
 
     fn start(&mut self, plan: &Plan, room: &'static Room, flags: c_int) -> Result<Pid, Errno> {
@@ -284,7 +288,8 @@ impl Spawner {
         // SAFETY: the child has a copy of all that it uses, and we have a single thread, so that it may do what we may.
         let pid = process(unsafe {
             let (stack, here) = (&mut *room.stack.get(), ptr::from_ref(room.here()));
-            raw::clone(libc::SIGCHLD, stack, become_program_alone, (&raw mut alone).cast(), here, pending_child)
+            let flags = namespaces(plan) | libc::SIGCHLD;
+            raw::clone(flags, stack, become_program_alone, (&raw mut alone).cast(), here, pending_child)
         });
         // SAFETY: an atomic. The child is in no room of ours, and uses no descriptor of ours.
         unsafe { (*room.child.get()).shares_files.store(false, Ordering::Relaxed) };

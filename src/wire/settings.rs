@@ -328,6 +328,7 @@ macro_rules! define {
             File { name: "check", kind: Kind::Program, targets: RUNIT, reader: Reader::Supervisor },
             File { name: "health", kind: Kind::Program, targets: ONIT, reader: Reader::Supervisor },
             File { name: "down", kind: Kind::Flag, targets: ALL, reader: Reader::Supervisor },
+            File { name: "flag-newpidns", kind: Kind::Flag, targets: S6, reader: Reader::Supervisor },
             File { name: "control", kind: Kind::Directory, targets: RUNIT, reader: Reader::Supervisor },
             File { name: "log", kind: Kind::Directory, targets: ALL, reader: Reader::Supervisor },
             File { name: "env", kind: Kind::Directory, targets: ONIT, reader: Reader::Supervisor },
@@ -390,7 +391,7 @@ mod tests {
     #[test]
     fn each_target_reads_its_own_files() {
         let read = |target| FILES.iter().filter(|file| file.is_read_by(target)).count();
-        assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 12]);
+        assert_eq!(Target::ALL.map(read), [FILES.len(), 7, 4, 13]);
         assert_eq!(Target::ALL.map(|target| target.to_string().parse()), Target::ALL.map(Ok));
         let origins = ["run", "finish", "check", "down-signal", "essential", "supervise"];
         let origins = origins.map(|name| file(name).map(File::origin).unwrap_or_default());

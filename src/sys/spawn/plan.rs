@@ -28,6 +28,8 @@ pub struct Plan<'a> {
     pub limits: &'a [Limit],
     /// Its signals.
     pub signals: SignalState,
+    /// It is PID 1 of a PID namespace of its own. EPERM if we may make none.
+    pub new_pid_namespace: bool,
     /// What it is in, if that can be entered.
     pub group: Option<&'a Group>,
     /// How it ends if the program cannot be executed.
@@ -48,6 +50,7 @@ impl<'a> Plan<'a> {
             job: Job::Inherited,
             limits: &[],
             signals: SignalState::default(),
+            new_pid_namespace: false,
             group: None,
             exit_codes: ExitCodes { absent: 111, denied: 111, otherwise: 111 },
             say_failure: None,
