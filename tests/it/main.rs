@@ -48,6 +48,7 @@ mod proc;
 mod ptrace;
 mod readiness;
 mod restarts;
+mod s6_files;
 mod scale;
 mod scenario;
 mod service_dirs;
