@@ -983,7 +983,7 @@ impl Service {
         if !self.is_up_as(dead) || self.rules.exec_pause.is_none() {
             return self.died(now, dead, Exit::NOT_RUN);
         }
-        (self.got_term, self.awaited, self.notified, self.since) = (false, None, Rare::default(), now);
+        (self.got_term, self.awaited, self.notified) = (false, None, Rare::default());
         let step = self.end_probes(now, true);
         step.then(self.run_not_executed(now))
     }
@@ -991,8 +991,11 @@ impl Service {
     /// `run` cannot be executed, which is no end of it.
     fn run_not_executed(&mut self, now: Mono) -> Step {
         self.history.forget_unfinished();
-        self.state = State::Down { armed: true, not_before: now.after(self.rules.exec_pause.unwrap_or(PAUSE)) };
-        if self.leaving || self.want == Want::Down {
+        self.since = now;
+        self.paused &= !self.rules.pause_needs_process;
+        let not_before = now.after(self.rules.exec_pause.unwrap_or(PAUSE));
+        self.state = State::Down { armed: self.want == Want::Up, not_before };
+        if self.leaving {
             self.rest();
         }
         Step::NOTHING
@@ -1269,6 +1272,7 @@ impl Service {
 
     fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
         (self.got_term, self.awaited, self.notified) = (false, None, Rare::default());
+        self.paused &= !self.rules.pause_needs_process;
         let probes = self.end_probes(now, true).then(self.end_second(now));
         if !(self.has_scripts() && self.inputs.scripts.finish) {
             return probes.then(self.cycle_ended(now, started, false));

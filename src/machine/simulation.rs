@@ -1085,7 +1085,7 @@ impl World {
         let deadline = self.service.deadline();
         let is_free = self.gate != Gate::Waiting || finish_is_due;
         assert_eq!(deadline.is_some(), (wanted || finish_is_due) && is_free, "{:?}", self.service);
-        let most = (5 * SECOND).max(self.restarts.backoff.max * 11 / 10);
+        let most = self.rules.exec_pause.unwrap_or(5 * SECOND).max(self.restarts.backoff.max * 11 / 10);
         assert!(deadline.is_none_or(|at| at <= self.now.after(most)), "no start is further away than {most:?}");
     }
 

@@ -181,7 +181,13 @@ prop_compose! {
 
 prop_compose! {
     fn walks()(
-        rules in select(vec![&ServiceRules::ONIT, &ServiceRules::RUNSV, &ServiceRules::SUPERVISE]),
+        rules in select(vec![
+            &ServiceRules::ONIT,
+            &ServiceRules::RUNSV,
+            &ServiceRules::SUPERVISE,
+            &ServiceRules::S6,
+            &ServiceRules::S6_SUPERVISE,
+        ]),
         role in select(vec![Role::Main, Role::Main, Role::Logger]),
         want in select(vec![Want::Up, Want::Down, Want::Once]),
         programs in programs(),
@@ -272,6 +278,7 @@ proptest! {
         prop_assert!(world.service.is_gone() || waits, "{world:?}");
         if let Some(run) = world.living.iter().position(|p| p.script == Script::Run) {
             world.death(run, Exit::Code(0));
+            prop_assert!(world.settle() <= PATIENCE);
             prop_assert!(world.service.is_gone(), "{world:?}");
         }
     }
