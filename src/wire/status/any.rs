@@ -297,6 +297,38 @@ mod tests {
     }
 
     #[test]
+    fn the_record_for_all_is_told_from_that_of_s6_and_says_what_both_say() {
+        use crate::wire::status::s6::{Extra, pack_universal};
+        let since = Tai { unix: 1_700_000_000, nanos: 5 };
+        let written = super::super::Status {
+            since,
+            pid: Some(Pid(64)),
+            paused: false,
+            want: Want::Up,
+            got_term: true,
+            phase: Phase::Run,
+        };
+        let extra = Extra { since, ready: Some(since), last_exit: ended(9) };
+        let read = Status::decode(&pack_universal(&written, &extra)).expect("a record");
+        assert_eq!(
+            (read.format, facts(&read)),
+            (Format::Universal, (Phase::Run, Want::Up, Some(64), false, Some(true), true))
+        );
+        assert_eq!((read.last_exit, read.since), (ended(9), at(1_700_000_000, 5)));
+        let down = super::super::Status { pid: None, phase: Phase::Down, want: Want::Down, got_term: false, ..written };
+        let read = Status::decode(&pack_universal(&down, &extra)).expect("a record");
+        assert_eq!(
+            (read.format, facts(&read)),
+            (Format::Universal, (Phase::Down, Want::Down, None, false, Some(false), false))
+        );
+        for bad in [16, 17, 18, 19, 42] {
+            let mut record = pack_universal(&written, &extra);
+            record[bad] = 0xff;
+            assert!(Status::decode_as(Format::Universal, &record).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn records_of_real_supervise() {
         let stamp = "400000006b05474106aececc";
         let up = decoded(&format!("{stamp}375b00000075"));
