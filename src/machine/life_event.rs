@@ -162,6 +162,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_down_is_ready_in_a_record_when_nothing_of_it_runs() {
+        let is_ready = |phase, is_ready| {
+            let view = View { phase, is_ready, ..World::new(Want::Down, false).service.view() };
+            (view.in_files(true).is_ready, view.in_files(false).is_ready)
+        };
+        assert_eq!([Phase::Setup, Phase::Finish].map(|phase| is_ready(phase, false)), [(false, true); 2]);
+        assert_eq!([false, true].map(|ready| is_ready(Phase::Run, ready)), [(false, true), (true, true)]);
+        assert_eq!(is_ready(Phase::Down, false), (true, true));
+    }
+
+    #[test]
     fn no_order_reaches_finish() {
         let mut world = World::new(Want::Up, true);
         world.tell(Event::Begin);
