@@ -33,6 +33,10 @@ fn as_interpreter(args: Vec<OsString>) -> Vec<OsString> {
 }
 
 fn dispatch(args: &[OsString]) -> i32 {
+    #[cfg(feature = "helpers")]
+    if let Some(code) = of_s6(args) {
+        return code;
+    }
     let name = args.first().and_then(|name| Path::new(name).file_name()).unwrap_or_default();
     if let Some(code) = tool(&name.to_string_lossy(), args.get(1..).unwrap_or_default()) {
         return code;
@@ -49,7 +53,12 @@ fn dispatch(args: &[OsString]) -> i32 {
         return code;
     }
     match word.as_deref() {
+        #[cfg(feature = "helpers")]
+        Some("run") => onit::helpers::s6_rc::run(rest, entry::place).unwrap_or_else(|| entry::run(rest)),
+        #[cfg(not(feature = "helpers"))]
         Some("run") => entry::run(rest),
+        #[cfg(feature = "helpers")]
+        Some("s6-overlay") => onit::helpers::s6_overlay::run(rest, entry::place),
         Some("idle") => idle::idle(rest),
         Some("-V" | "--version") => entry::answer(concat!("onit ", env!("CARGO_PKG_VERSION"))),
         Some("-h" | "--help") => table::help(None),
@@ -65,6 +74,20 @@ fn dispatch(args: &[OsString]) -> i32 {
             exit::USAGE
         }
     }
+}
+
+/// By the names that have a meaning in a tree of s6-rc or s6-overlay only. As `/init` of a container that has such a tree
+/// we are its init; PID 1 of a machine never is.
+#[cfg(feature = "helpers")]
+fn of_s6(args: &[OsString]) -> Option<i32> {
+    use onit::helpers::{s6_overlay, s6_rc};
+    let (program, rest) = args.split_first()?;
+    let is_init = Path::new(program).file_name() == Some(OsStr::new("init"));
+    let is_asked = is_init && (std::process::id() == 1 || program == "/init");
+    if is_asked && s6_overlay::is_here() && !boot::is_machine() {
+        return Some(s6_overlay::run(rest, entry::place));
+    }
+    s6_overlay::by_name(program).or_else(|| s6_rc::oneshot::by_name(program))
 }
 
 /// The tools we stand in for, by their names.
@@ -92,6 +115,8 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "mux" => onit::helpers::mux::mux(args),
         #[cfg(feature = "helpers")]
         "loaders" => onit::helpers::loaders::loaders(args),
+        #[cfg(feature = "helpers")]
+        "s6-overlay-stage" => onit::helpers::s6_overlay::stage(args),
         #[cfg(feature = "helpers")]
         "loaded" => onit::helpers::loaders::loaded(args),
         "dumb-init" => entrypoint::dumb_init::dumb_init(args),

@@ -1,6 +1,7 @@
 //! `onit install DIR`: the names by which onit stands in for other tools.
 
 use crate::exit;
+pub use crate::helpers::S6;
 use crate::sys::say::say;
 use argh::{ArgsInfo, FromArgs};
 use std::io::{Error, ErrorKind};
@@ -29,21 +30,6 @@ pub const TOOLS: [&str; 12] = [
     "tai64n",
     "tai64nlocal",
 ];
-/// Those of s6 and s6-overlay, and its supervisors.
-pub const S6: [&str; 11] = [
-    "s6-envdir",
-    "s6-envuidgid",
-    "s6-log",
-    "s6-notifyoncheck",
-    "s6-setlock",
-    "s6-setsid",
-    "s6-setuidgid",
-    "s6-softlimit",
-    "s6-supervise",
-    "s6-svscan",
-    "with-contenv",
-];
-
 /// Link the names of tools that onit can stand in for to this program: runsv, runsvdir, sv, supervise, svscan, svc, svok
 /// and svstat, unless an option says which.
 #[derive(FromArgs, ArgsInfo, Debug)]

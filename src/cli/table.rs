@@ -305,6 +305,7 @@ pub const VERBS: &[(&str, &[Verb])] = &[
                 takes: COMMANDS,
                 ..ask("exec", "[OPTIONS] [--] CMD", "become CMD, as another user, within limits, ...", EXEC)
             },
+            elsewhere("s6-overlay", "[CMD]", "be the init of a container made for s6-overlay", COMMANDS),
             elsewhere("idle", "", "run nothing, reap orphans; for PID 1 of a container", NOTHING),
             Verb {
                 takes: NOTHING,

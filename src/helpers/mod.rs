@@ -9,6 +9,8 @@ pub mod log;
 pub mod mux;
 pub mod probe;
 pub mod probe_server;
+pub mod s6_overlay;
+pub mod s6_rc;
 mod tai64n;
 pub mod timer;
 
@@ -19,10 +21,27 @@ use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
+/// The names of the tools of s6 and s6-overlay, and of its supervisors.
+pub const S6: [&str; 12] = [
+    "logutil-service",
+    "s6-envdir",
+    "s6-envuidgid",
+    "s6-log",
+    "s6-notifyoncheck",
+    "s6-setlock",
+    "s6-setsid",
+    "s6-setuidgid",
+    "s6-softlimit",
+    "s6-supervise",
+    "s6-svscan",
+    "with-contenv",
+];
+
 /// The tools of other projects that are helpers, by their names. `None` if it is none of them.
 pub fn tool(name: &str, args: &[OsString]) -> Option<i32> {
     Some(match name {
         "tai64n" => tai64n::tai64n(),
+        "logutil-service" => s6_overlay::logutil(args),
         "tai64nlocal" => tai64n::tai64nlocal(),
         name => return exec::tool(name, args).or_else(|| log::tool(name, args)),
     })

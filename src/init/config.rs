@@ -78,6 +78,8 @@ pub struct Config {
     pub prefix: Option<CString>,
     /// Programs that say which services there are.
     pub loaders: Option<Loaders>,
+    /// Where the exit code stands in the end, whoever has written it.
+    pub exit_file: Option<PathBuf>,
     /// The pipe from the front, the process that was started to run this directory, which may end before us.
     pub launcher: Option<OwnedFd>,
     /// The application whose processes we supervise, see [`crate::init::embedded`]. The launcher is then its pipe.
@@ -175,6 +177,7 @@ impl Config {
             trace: false,
             prefix: None,
             loaders: None,
+            exit_file: None,
             launcher: None,
             application: None,
             manager: None,

@@ -9,7 +9,7 @@ use super::launcher::{self, Manner};
 use super::log::{Failure, Log};
 use super::personality::Personality;
 use super::table::Identity;
-use super::{Init, mirror, scan, svscan};
+use super::{Init, loaded, mirror, scan, svscan};
 use crate::exit;
 use crate::sys::manager::Manager;
 use crate::sys::{Errno, fs, process, rescue, say::say};
@@ -28,7 +28,8 @@ const RUN: &str = "\
 usage: onit run [-v] [--log text|json] [--control-group GROUP]
            [--status-group GROUP] [--poll TIME|auto|never]
            [--until done|any|ready [-t TIME]] [--prefix[=text|time|json]]
-           [--loaders DIR] [--s6] [--status-format FORMAT] [DIR]
+           [--loaders DIR] [--s6] [--status-format FORMAT]
+           [--exit-file FILE] [--s6-rc SOURCE | DIR]
            [[-g] [--rewrite SIGNAL=SIGNAL]... [--exit-map CODE=CODE]... -- CMD]";
 
 const ABOUT_RUN: &str = "
@@ -55,6 +56,10 @@ them again when it ends, and follows what changes in the directory. TERM and INT
                          arguments of finish, pauses; env/ is not read
   --status-format FORMAT status records: runit, s6, universal (read by the
                          tools of both, and of daemontools) or daemontools
+  --exit-file FILE       the code of the end is written there, and in the end
+                         what stands there is the exit code
+  --s6-rc SOURCE         the services that this source directory of s6-rc says,
+                         with --s6: the bundle default, or all; onit-s6(7)
   -- CMD                 and run CMD, once all services are started; its end
                          is the end of everything. onit -- CMD is the same
                          without services. With it:
@@ -91,6 +96,7 @@ pub fn run(args: Args) -> i32 {
             loaders,
             as_s6,
             format,
+            exit_file,
             main,
         }) => {
             let (directory, loaders) = match directories(directory, loaders) {
@@ -118,6 +124,7 @@ pub fn run(args: Args) -> i32 {
                 until_limit,
                 prefix: prefix.or_else(|| prefix_from_environment(log)),
                 loaders,
+                exit_file: exit_file.map(|file| fs::absolute(&file)),
                 main,
                 manager,
                 format: format.or_else(|| format_from_environment(log)).unwrap_or(personality.format),
@@ -137,6 +144,12 @@ fn directories(named: Option<OsString>, loaders: Option<OsString>) -> Result<(Pa
     let Some(loaders) = loaders else { return Ok((named.unwrap_or_else(|| SERVICES.into()).into(), None)) };
     let loaders = Loaders::of(&loaders, named.as_ref().map(Path::new))?;
     Ok((named.map_or_else(|| loaders.place.clone(), PathBuf::from), Some(loaders)))
+}
+
+/// A fresh directory for services that are written from something else, such as a source directory of s6-rc. Or says why
+/// there can be none.
+pub fn place(name: &str) -> Result<PathBuf, String> {
+    loaded::place::find(name, None)
 }
 
 /// `init`, and whatever the kernel says to PID 1.

@@ -16,6 +16,7 @@ use crate::wire::status::Format;
 use crate::wire::svdir;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a command line of onit's own says.
@@ -35,6 +36,8 @@ pub(super) struct Words {
     pub(super) as_s6: bool,
     /// The status record of those that do not say.
     pub(super) format: Option<Format>,
+    /// Where the exit code stands in the end.
+    pub(super) exit_file: Option<PathBuf>,
     pub(super) main: Option<MainConfig>,
 }
 
@@ -55,12 +58,14 @@ pub fn main_process(args: &[OsString]) -> i32 {
             loaders: None,
             as_s6: false,
             format: None,
+            exit_file: None,
             main: Some(main),
             ..
         }) => {
             return boot::supervise(Config { trace, log, ..alone(main) });
         }
         Ok(Words { loaders: Some(_), .. }) => "--loaders is an option of onit run".to_owned(),
+        Ok(Words { exit_file: Some(_), .. }) => "--exit-file is an option of onit run".to_owned(),
         Ok(Words { as_s6: true, .. } | Words { format: Some(_), .. }) => {
             "without services there is nothing that --s6 or --status-format could be about".to_owned()
         }
@@ -87,7 +92,7 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     let (mut directory, mut trace, mut options) = (None, false, MainOptions::ONIT);
     let (mut control_group, mut status_group, mut poll) = (None, None, None);
     let (mut until, mut until_limit, mut prefix, mut loaders) = (None, None, None, None);
-    let (mut as_s6, mut format) = (false, None);
+    let (mut as_s6, mut format, mut exit_file) = (false, None, None);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
@@ -127,6 +132,12 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
                 let empty = "the value of --loaders is empty (a variable that is not set?)";
                 loaders = Some(Some(dir).filter(|dir| !dir.is_empty()).ok_or(empty)?);
             }
+            Long("exit-file") => {
+                let file = words.value().map_err(|error| error.to_string())?;
+                let empty = "the value of --exit-file is empty (a variable that is not set?)";
+                exit_file = Some(Some(file).filter(|file| !file.is_empty()).ok_or(empty)?.into());
+            }
+            Long("s6-rc") => return Err("--s6-rc is an option of onit run, where that has its helpers".into()),
             Long("s6") => as_s6 = true,
             Long("status-format") => {
                 format = Some(value(&mut words)?.parse().map_err(|error: UnknownWord| error.to_string())?);
@@ -166,6 +177,7 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
             prefix,
             loaders,
             as_s6,
+            exit_file,
             format,
             main,
         })

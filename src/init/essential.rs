@@ -44,6 +44,7 @@ impl Init {
         let order = self.system.essential_ended(self.now, self.config.stop_budget, has_main, exit);
         if let Some(order) = order {
             self.leave_message(at, &why);
+            self.note_code(exit.shell_code().into());
             self.starve_watchdog();
             self.stop_main();
             self.begin_stop(order);

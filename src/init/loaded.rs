@@ -2,7 +2,7 @@
 //! name that the first directory has is that of the first.
 
 #[cfg(feature = "init")]
-mod place;
+pub(super) mod place;
 
 use super::Init;
 use super::config::{Config, Root};

@@ -181,7 +181,10 @@ impl Init {
         let order = self.system.main_ended(self.now, self.config.stop_budget, code);
         self.commit(); // the next end that is seen takes the place of this one
         match order {
-            Some(order) if is_first => self.begin_stop(order),
+            Some(order) if is_first => {
+                self.note_code(code);
+                self.begin_stop(order);
+            }
             Some(order) => self.follow(order),
             None => {}
         }

@@ -19,6 +19,7 @@ pub mod entry;
 pub mod entrypoint;
 mod environment;
 mod essential;
+mod exit_file;
 #[cfg(feature = "init")]
 pub mod idle;
 mod index;
@@ -286,7 +287,9 @@ impl Init {
         self.turn_until_over();
         self.close_api();
         self.remove_loaded();
-        self.system.conclusion()
+        let mut conclusion = self.system.conclusion();
+        conclusion.code = self.last_code().unwrap_or(conclusion.code);
+        conclusion
     }
 
     /// The loop.

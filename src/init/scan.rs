@@ -454,9 +454,13 @@ impl Init {
         }
     }
 
-    /// A directory that has just come, and lacks a `run`, is given a moment. Returns when to look again.
+    /// A directory that has just come, and lacks a `run`, is given a moment. Returns when to look again. A oneshot that was
+    /// there before us is complete: what waits for all services to start must not overlook it.
     fn is_being_made(&self, dir: &OwnedFd, memo: &Memo) -> Option<(Mono, Memo)> {
         if !self.config.personality.awaits_complete || self.recovery.searches || is_complete(dir) {
+            return None;
+        }
+        if !self.announced && fs::is_executable(dir, "setup") {
             return None;
         }
         let is_new = || fs::last_change(dir).is_some_and(|at| clock::wall().saturating_sub(at) < MAKING);

@@ -49,6 +49,8 @@ mod ptrace;
 mod readiness;
 mod restarts;
 mod s6_files;
+mod s6_overlay;
+mod s6_rc;
 mod scale;
 mod scenario;
 mod service_dirs;

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PAGES: [&str; 6] = ["onit.1", "onit-run.8", "onit-service.5", "onit-api.7", "onit-compat.7", "onit-loaders.7"];
+const PAGES: [&str; 7] =
+    ["onit.1", "onit-run.8", "onit-service.5", "onit-api.7", "onit-compat.7", "onit-loaders.7", "onit-s6.7"];
 
 /// Where the examples look for the socket.
 const SOCKET: &str = "/run/onit/api";
