@@ -201,11 +201,30 @@ fn a_service_may_ask_for_the_end_while_the_command_runs_and_so_may_an_engine() {
     };
     let outcome = halting("sleep 0.2; exit 6").run();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (6, "command\nfinish 6 0 web\n"), "{outcome:?}");
-    let bundle = halting("exec sleep 1000");
+    // A container that is started again is as a new one, although its files are there.
+    let bundle = halting("[ -e /tmp/stop ] && exit 8; exec sleep 1000");
     let container = bundle.start();
     container.wait_for("the command", SOON, || (container.stdout() == "command\n").then_some(()));
     container.kill("TERM");
     assert_eq!(container.wait_end(SOON), Ending::Code(0), "{}", container.stderr());
+    std::fs::remove_file(bundle.root().join("tmp/stop")).expect("it was made");
+    let container = bundle.start();
+    container.wait_for("the command", SOON, || (container.stdout() == "command\n").then_some(()));
+    container.kill("TERM");
+    assert_eq!(container.wait_end(SOON), Ending::Code(0), "{}", container.stderr());
+    assert_eq!(container.stderr(), "");
+}
+
+#[test]
+fn it_need_not_be_the_first_process() {
+    if let Some(why) = why_no_containers() {
+        skip!("{why}");
+    }
+    let bundle = enabled(longrun(image(), "web", &[], "sleep 0.2; exit 6"), &["web"]);
+    let bundle = bundle.script("/etc/s6-overlay/s6-rc.d/web/finish", HALTS);
+    let bundle = bundle.args(["onit", "--", "/init", "sleep", "1000"]);
+    let outcome = bundle.run();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (6, "finish 6 0 web\n"), "{outcome:?}");
 }
 
 #[test]
