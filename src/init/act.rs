@@ -469,7 +469,7 @@ impl Init {
         let is_news = life.is_none_or(|view| self.record_end(at, self.now.since(view.since)));
         let of_setup = view.is_some_and(|view| view.phase == Phase::Setup);
         let was_busy = self.is_busy(at);
-        let never_ran = had_no_program && life.is_some();
+        let never_ran = had_no_program && life.is_some() && self.config.personality.service.exec_pause.is_some();
         let outcome = self.apply(at, if never_ran { Event::NeverRan(pid) } else { Event::Died(pid, exit) });
         self.close_dead_socket(at);
         if life.is_some() || view.is_some_and(|view| view.phase == Phase::Setup) {

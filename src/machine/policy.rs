@@ -20,11 +20,11 @@ pub const KILL_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Pause {
     /// From the last start: a service that has lived longer starts at once.
-    AfterStart,
+    Start,
     /// From the end, if the life was shorter than the pause; else none.
-    AfterEnd,
+    End,
     /// From the instant at which `run` has said that it is ready; from the end of all if it never has.
-    AfterReady,
+    Ready,
 }
 
 /// A life that is over.
@@ -86,7 +86,7 @@ pub struct ServiceRules {
 impl ServiceRules {
     /// onit's own.
     pub const ONIT: ServiceRules = ServiceRules {
-        pause: Pause::AfterStart,
+        pause: Pause::Start,
         limits_restarts: true,
         up_ends_pause: true,
         leave: Leave::Stop,
@@ -106,7 +106,7 @@ impl ServiceRules {
 
     /// runit's runsv.
     pub const RUNSV: ServiceRules = ServiceRules {
-        pause: Pause::AfterEnd,
+        pause: Pause::End,
         limits_restarts: false,
         setup: false,
         probes: false,
@@ -138,7 +138,7 @@ impl ServiceRules {
 
     /// The same, with what onit has beside.
     pub const S6: ServiceRules = ServiceRules {
-        pause: Pause::AfterReady,
+        pause: Pause::Ready,
         limits_restarts: false,
         leave: Leave::Wait,
         pause_needs_process: true,
@@ -152,10 +152,10 @@ impl ServiceRules {
     /// The earliest instant of the next start after that life.
     pub fn next_start(&self, Lived { started, ready, ended }: Lived, pause: Duration) -> Mono {
         match self.pause {
-            Pause::AfterReady => ready.unwrap_or(ended).after(pause).max(ended),
-            Pause::AfterStart => started.after(pause).max(ended),
-            Pause::AfterEnd if ended.since(started) < pause => ended.after(pause),
-            Pause::AfterEnd => ended,
+            Pause::Ready => ready.unwrap_or(ended).after(pause).max(ended),
+            Pause::Start => started.after(pause).max(ended),
+            Pause::End if ended.since(started) < pause => ended.after(pause),
+            Pause::End => ended,
         }
     }
 
