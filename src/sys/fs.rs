@@ -481,6 +481,12 @@ pub fn append_to(path: &Path, content: &[u8]) -> Result<(), Errno> {
     write(open_at(HERE, path, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK, 0)?, content).map(drop)
 }
 
+/// Writes over a file, and makes it if it is not there; but waits for nobody, so not to a FIFO without a reader.
+pub fn write_now(path: &Path, content: &[u8]) -> Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NONBLOCK;
+    write(open_at(HERE, path, flags, 0o644)?, content).map(drop)
+}
+
 /// Makes a directory of this mode, or takes the one that is there, and opens it. A link is no directory.
 pub fn make_dir(at: impl AsFd, name: &OsStr, mode: u32) -> Result<OwnedFd, Errno> {
     match mkdirat(&at, name, Mode::from_bits_truncate(mode)) {
