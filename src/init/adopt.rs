@@ -138,7 +138,7 @@ impl Init {
             Some((pid, since)) => Service::found(self.config.personality.service, role, want, pid, since),
             None => Service::new(self.config.personality.service, role, want, self.now),
         };
-        let mut files = Files { format: self.config.format_in(&dir), ..Files::default() };
+        let mut files = Files { format: self.config.format_in(&dir).0, ..Files::default() };
         let trouble = match self.reach(name, id, &dir, &mut files, &service.view()) {
             Err(failure) if !self.config.personality.mirrors || is_refusal(failure.errno) => return Err(failure),
             result => result.err(),

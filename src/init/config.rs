@@ -153,10 +153,21 @@ impl Config {
         })
     }
 
-    /// Which status record a service in this directory has.
-    pub(super) fn format_in(&self, dir: &OwnedFd) -> Format {
-        let said = if self.personality.reads_small_files { fs::read_small(dir, FORMAT).ok().flatten() } else { None };
-        said.and_then(|text| svdir::word(&text)).unwrap_or(self.format)
+    /// Which status record a service in this directory has; and what is wrong with what it says of that.
+    pub(super) fn format_in(&self, dir: &OwnedFd) -> (Format, Option<String>) {
+        let text = if self.personality.reads_small_files { fs::read_small(dir, FORMAT) } else { Ok(None) };
+        let cause = match text {
+            Ok(None) => return (self.format, None),
+            Ok(Some(text)) => match svdir::word(&text) {
+                Some(format) => return (format, None),
+                None => {
+                    let said = svdir::excerpt(text.trim_end_matches('\n'));
+                    format!("{FORMAT} says {said:?}, which is no value for it")
+                }
+            },
+            Err(errno) => format!("cannot read {FORMAT}: {}", errno.desc()),
+        };
+        (self.format, Some(format!("{cause}; going by the default")))
     }
 
     /// onit itself.

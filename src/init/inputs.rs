@@ -148,26 +148,8 @@ impl Init {
     /// Which status record it has from now on.
     fn look_at_format(&mut self, at: SlotId, listing: &Listing) {
         let Some(slot) = self.table.get_mut(at) else { return };
-        let text = if self.config.personality.reads_small_files && listing.may_have(FORMAT) {
-            fs::read_small(&slot.dir, FORMAT)
-        } else {
-            Ok(None)
-        };
-        let (format, bad) = match text {
-            Ok(None) => (self.config.format, None),
-            Ok(Some(text)) => match svdir::word(&text) {
-                Some(format) => (format, None),
-                None => {
-                    let said = svdir::excerpt(text.trim_end_matches('\n'));
-                    let bad = format!("{FORMAT} says {said:?}, which is no value for it; going by the default");
-                    (self.config.format, Some(bad))
-                }
-            },
-            Err(errno) => {
-                let bad = format!("cannot read {FORMAT}: {}; going by what was known of it", errno.desc());
-                (slot.files.format, Some(bad))
-            }
-        };
+        let says = listing.may_have(FORMAT);
+        let (format, bad) = if says { self.config.format_in(&slot.dir) } else { (self.config.format, None) };
         if std::mem::replace(&mut slot.files.format, format) != format {
             (slot.published, slot.reopen_at) = (None, slot.files.lack_ok().then_some(self.now));
         }

@@ -298,7 +298,7 @@ fn slot(
     let mut slot = Slot::new(name, id, dir, service(role)?, files, log_pipe);
     slot.ready_link = ready.map(ReadyLink::restore);
     slot.scale = record.scale;
-    slot.files.format = config.format_in(&slot.dir);
+    slot.files.format = config.format_in(&slot.dir).0;
     slot.published = record.shown.map(|stamp| (slot.view_in_files(), stamp));
     (slot.removed, slot.has_links) = (record.removed, record.has_links);
     Some(slot)

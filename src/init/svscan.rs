@@ -148,6 +148,7 @@ impl Init {
         match order {
             SuperviseOrder::Stop => self.stop(),
             SuperviseOrder::Leave => {
+                self.let_go_of_pipes();
                 services.into_iter().for_each(|at| _ = self.apply(at, Event::Command(Command::Exit)))
             }
             SuperviseOrder::Abandon => self.obey_scan_order(ScanOrder::Abort),
@@ -156,6 +157,13 @@ impl Init {
                 pids.for_each(|pid| _ = process::kill(pid, Signal::INT, Target::Group)); // or it has ended
                 self.obey_scan_order(ScanOrder::Abort);
             }
+        }
+    }
+
+    /// `s6-supervise` that is to leave keeps no logger waiting that reads from it.
+    pub(super) fn let_go_of_pipes(&self) {
+        if self.config.personality.signals_of_s6 == Some(SignalsOf::Supervise) {
+            let _ = fs::open_null().and_then(process::let_go_of_pipes); // or that logger waits for the end
         }
     }
 

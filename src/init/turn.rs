@@ -309,6 +309,9 @@ impl Init {
 
     pub(super) fn apply_byte(&mut self, at: SlotId, byte: u8) {
         for command in control::decode(byte, self.config.personality.dialect) {
+            if *command == Command::Exit {
+                self.let_go_of_pipes();
+            }
             let starts = matches!(command, Command::Up | Command::Once);
             if self.system.is_up() || !starts || !self.config.personality.escalates {
                 self.obey(at, *command);

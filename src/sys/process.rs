@@ -128,6 +128,11 @@ pub fn speak_on(number: i32) {
     }
 }
 
+/// From now on standard input and output are this.
+pub fn let_go_of_pipes(null: OwnedFd) -> Result<(), Errno> {
+    nix::unistd::dup2_stdin(&null).and_then(|()| nix::unistd::dup2_stdout(&null))
+}
+
 /// Whether this program has more rights than the one that executed it, which is not to be believed then.
 pub fn is_privileged() -> bool {
     // SAFETY: getauxval(3) takes a number.
