@@ -397,6 +397,89 @@ fn check(name: &str) {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// What is otherwise than under the real ones, on purpose.
+struct Difference {
+    why: &'static str,
+    /// What makes it so. The last command of these lines shows it.
+    scene: &'static str,
+    theirs: &'static str,
+    ours: &'static str,
+    /// Only `onit run --s6` is so; called as s6-svscan, onit is as that.
+    only_run: bool,
+}
+
+const DIFFERENCES: &[Difference] = &[
+    Difference {
+        why: "a service is there as soon as its directory is; nobody needs to say so",
+        scene: "start\nwait s6-svscanctl -z .\nservice new\n  run exec sleep 1000\n\
+            $ timeout 5 sh -c 'until s6-svok new; do sleep 0.1; done'",
+        theirs: "[124]",
+        ours: "[0]",
+        only_run: true,
+    },
+    Difference {
+        why: "and it ends when its directory goes",
+        scene: "service web\n  run exec sleep 1000\nstart\nwait s6-svok web && s6-svwait -t 40000 -u web\n\
+            $ mv web ..; s6-svscanctl -z .; timeout 5 sh -c 'while s6-svok ../web; do sleep 0.1; done'",
+        theirs: "[124]",
+        ours: "[0]",
+        only_run: true,
+    },
+    Difference {
+        why: "finish has the process group as a fourth argument, as since s6 2.13",
+        scene: "service web\n  run exec sleep 1000\n  finish test \"$4\" = \"$(cat pid)\"; echo $# $? >said\nstart\n\
+            wait s6-svwait -t 40000 -u web\n$ s6-svstat -o pid web >web/pid; s6-svc -wD -T 40000 -d web\n\
+            $ cat web/said",
+        theirs: "3 1\n[0]",
+        ours: "4 0\n[0]",
+        only_run: false,
+    },
+    Difference {
+        why: "there is no supervisor of one service that could outlive onit: -b leaves the services alone, and nobody else",
+        scene: "service web\n  run exec sleep 1000\nstart\nwait s6-svwait -t 40000 -u web\n\
+            $ s6-svstat -o pid web >web/pid; s6-svscanctl -b .\nend\n$ kill -0 $(cat web/pid); echo $?; s6-svok web",
+        theirs: "0\n[0]",
+        ours: "0\n[1]",
+        only_run: false,
+    },
+];
+
+#[test]
+fn what_is_different_is_so_for_a_reason() {
+    if let Some(why) = missing_tools(SCANDIR_TOOLS) {
+        skip!("{why}");
+    }
+    thread::scope(|scope| {
+        for case in DIFFERENCES {
+            for cast in [Cast::Real, Cast::Run, Cast::Called] {
+                scope.spawn(move || {
+                    let transcript = play("a difference", case.scene, cast);
+                    let last = transcript.rsplit_once("\n$ ").and_then(|(_, last)| last.split_once('\n'));
+                    let is_ours = cast == Cast::Run || (cast == Cast::Called && !case.only_run);
+                    let expected = if is_ours { case.ours } else { case.theirs };
+                    assert_eq!(last.map(|(_, said)| said.trim_end()), Some(expected), "{}, {cast:?}", case.why);
+                });
+            }
+        }
+    });
+}
+
+/// A directory and a service have one supervisor each, whoever was first.
+#[test]
+fn what_a_real_one_has_is_refused() {
+    if let Some(why) = missing_tools(SCANDIR_TOOLS) {
+        skip!("{why}");
+    }
+    let scene = "service web\n  run exec sleep 1000\nstart\nwait s6-svok web && s6-svwait -t 40000 -u web\n\
+        $ onit s6-svscan .; echo $?; onit s6-supervise web; echo $?; s6-svscan .; echo $?; s6-supervise web; echo $?";
+    let said = [Cast::Real, Cast::Called].map(|cast| play("who was first", scene, cast));
+    assert_eq!(said[0], said[1]);
+    let refused = "another instance of s6-svscan is already running on the same directory\n";
+    assert_eq!(said[0].matches(refused).count(), 2, "{}", said[0]);
+    assert_eq!(said[0].matches("another instance of s6-supervise is already running\n").count(), 2, "{}", said[0]);
+    assert_eq!(said[0].matches("\n100\n").count(), 2, "{}", said[0]);
+}
+
 macro_rules! scenarios {
     ($($test:ident)+) => {
         $(#[test] fn $test() { check(stringify!($test)); })+
