@@ -32,6 +32,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
+use crate::scenario;
 use crate::svdir::{
     Ending, Output, SOON, Service, Supervisor, SvDir, is_starved, missing_tools, onit, poll_until, skip,
 };
@@ -343,17 +344,6 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/s6")
 }
 
-/// Empty when equal, else what `diff -u` shows.
-fn difference(expected: &Path, transcript: &str) -> String {
-    if fs::read_to_string(expected).is_ok_and(|text| text == transcript) {
-        return String::new();
-    }
-    let actual = tempfile::NamedTempFile::new().expect("a temporary file");
-    fs::write(actual.path(), transcript).expect("write a temporary file");
-    let diff = Command::new("diff").arg("-u").arg(expected).arg(actual.path()).output();
-    diff.map_or_else(|_| transcript.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
 /// What was waited for has not come: the end of a transcript.
 const IN_VAIN: &str = "in vain";
 
@@ -385,10 +375,10 @@ fn check(name: &str) {
     for (&cast, transcript) in casts.iter().zip(&transcripts) {
         // On a machine that stands still for longer than a second the pauses of the scenario are over too soon.
         let mut tries = if is_starved() { 3 } else { 0 };
-        let mut difference = difference(&expected, transcript);
+        let mut difference = scenario::difference(&expected, transcript);
         while tries > 0 && !difference.is_empty() {
             tries -= 1;
-            difference = self::difference(&expected, &play_all(&[cast])[0]);
+            difference = scenario::difference(&expected, &play_all(&[cast])[0]);
         }
         if !difference.is_empty() {
             let _ = writeln!(wrong, "{cast:?} (another version? BLESS=1):\n{difference}");

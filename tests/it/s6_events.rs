@@ -306,7 +306,7 @@ fn a_fifodir_that_may_not_be_read_harms_nobody() {
         .expect("chmod");
     is_borne(&sv, &onit, &bad, None);
     assert_eq!(deaf.heard(), "");
-    fs::set_permissions(&event, Permissions::from_mode(0)).expect("chmod");
+    fs::set_permissions(&event, Permissions::from_mode(0o000)).expect("chmod");
     is_borne(&sv, &onit, &bad, None);
 }
 
@@ -455,7 +455,7 @@ fn each_state(way: &str) {
         "false false true false false -1 3 NA",
     ]);
     order(b"u");
-    another_runs(&svc);
+    wait_for("it to be up", SOON, || up(&svc));
     order(b"o");
     order(b"k");
     open("pause", "\n");
@@ -466,9 +466,4 @@ fn each_state(way: &str) {
         "false false true false false -1 -1 SIGKILL",
     ]);
     is_well(&onit);
-}
-
-/// Until `run` waits at its FIFO.
-fn another_runs(service: &Service) {
-    wait_for("it to be up", SOON, || up(service));
 }
