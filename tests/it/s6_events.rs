@@ -447,6 +447,7 @@ fn each_state(way: &str) {
         "false true true false false -1 3 NA",
     ]);
     order(b"d");
+    svc.wait_for("the order", |status| status.want() == b'd'); // an end that is seen first is followed by a start
     open("pause", "\n");
     say([
         "svc: down X seconds, normally up",
