@@ -48,6 +48,8 @@ mod proc;
 mod ptrace;
 mod readiness;
 mod restarts;
+mod s6;
+mod s6_events;
 mod s6_files;
 mod s6_overlay;
 mod s6_rc;

@@ -218,7 +218,7 @@ fn read(file: &Path) -> String {
 }
 
 /// Empty when equal, else what `diff -u` shows.
-fn difference(expected: &Path, transcript: &str) -> String {
+pub fn difference(expected: &Path, transcript: &str) -> String {
     if fs::read_to_string(expected).is_ok_and(|text| text == transcript) {
         return String::new();
     }

@@ -387,6 +387,12 @@ impl ServiceBuilder {
         Service { dir: self.dir }
     }
 
+    /// Builds it at another place, from where the caller moves it.
+    pub fn create_at(self, place: &Path) -> Service {
+        self.build(place);
+        Service { dir: place.to_owned() }
+    }
+
     fn build(&self, dir: &Path) {
         fs::create_dir_all(dir).unwrap_or_else(|e| panic!("mkdir {}: {e}", dir.display()));
         for entry in &self.entries {
@@ -867,6 +873,14 @@ impl SvDir {
     pub fn spawn_words<W: AsRef<OsStr>>(&self, words: &[W]) -> Supervisor {
         let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
         self.spawn(hearing_all_signals(&words))
+    }
+
+    /// The same in this directory.
+    pub fn spawn_words_in<W: AsRef<OsStr>>(&self, dir: &Path, words: &[W]) -> Supervisor {
+        let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+        let mut command = hearing_all_signals(&words);
+        command.current_dir(dir);
+        self.spawn(command)
     }
 }
 
