@@ -361,7 +361,7 @@ pub fn s6_svscan(args: Args) -> i32 {
     let fatal = |what: &str, errno: Errno| {
         say(format_args!("s6-svscan: fatal: unable to {what}: {}", errno.desc()));
         console.into_iter().for_each(process::speak_on);
-        svscan::crash(log, &directory, exit::SYSTEM)
+        crash(log, &directory, exit::SYSTEM)
     };
     if let Err(errno) = fs::open_path(&directory) {
         return fatal("chdir", errno);
@@ -377,7 +377,7 @@ pub fn s6_svscan(args: Args) -> i32 {
                 ready.filter(|_| !rescue::is_successor()).into_iter().for_each(process::tell_ready);
                 let code = init.run();
                 console.into_iter().for_each(process::speak_on);
-                svscan::finish(log, &directory, code)
+                finish(log, &directory, code)
             }
             Err(Errno::EAGAIN) => {
                 say("s6-svscan: fatal: another instance of s6-svscan is already running on the same directory");
@@ -386,6 +386,28 @@ pub fn s6_svscan(args: Args) -> i32 {
             Err(errno) => fatal("make .s6-svscan", errno),
         },
         Err(errno) => fatal("start", errno),
+    }
+}
+
+/// What follows when `s6-svscan` has ended: its `finish`, or if that is not there, nothing.
+fn finish(log: Log, services: &Path, code: i32) -> i32 {
+    become_program(log, services, "finish", code)
+}
+
+/// What follows when it cannot go on.
+fn crash(log: Log, services: &Path, code: i32) -> i32 {
+    become_program(log, services, "crash", code)
+}
+
+fn become_program(log: Log, services: &Path, name: &str, code: i32) -> i32 {
+    let program = Path::new(svscan::DIRECTORY).join(name);
+    let entered = fs::enter(services.as_os_str());
+    match entered.map_or_else(|errno| errno, |()| crate::sys::boot::become_program(&program, &[])) {
+        Errno::ENOENT | Errno::ENOTDIR => code,
+        errno => {
+            log.warn(None, &format_args!("unable to exec {}: {}", program.display(), errno.desc()));
+            if code == 0 { 111 } else { code }
+        }
     }
 }
 

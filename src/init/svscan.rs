@@ -3,7 +3,6 @@
 
 use super::Init;
 use super::config::Root;
-use super::log::Log;
 use super::table::SlotId;
 use super::turn::Token;
 use crate::machine::s6::{ScanOrder, SuperviseOrder, program_for};
@@ -11,13 +10,13 @@ use crate::machine::{Command, Event, Signal, Target};
 use crate::sys::fs::Ends;
 use crate::sys::poll::Poller;
 use crate::sys::spawn::Plan;
-use crate::sys::{Errno, boot, fs, process};
+use crate::sys::{Errno, fs, process};
 use std::ffi::{CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 
-const DIRECTORY: &str = ".s6-svscan";
+pub(super) const DIRECTORY: &str = ".s6-svscan";
 /// Taken in one turn, as by s6.
 const BYTES: usize = 64;
 
@@ -183,27 +182,5 @@ impl Init {
         }
         self.children.spawner.wait_for_exec();
         true
-    }
-}
-
-/// What follows when `s6-svscan` has ended: its `finish`, or if that is not there, nothing.
-pub(super) fn finish(log: Log, services: &Path, code: i32) -> i32 {
-    become_program(log, services, "finish", code)
-}
-
-/// What follows when it cannot go on.
-pub(super) fn crash(log: Log, services: &Path, code: i32) -> i32 {
-    become_program(log, services, "crash", code)
-}
-
-fn become_program(log: Log, services: &Path, name: &str, code: i32) -> i32 {
-    let program = Path::new(DIRECTORY).join(name);
-    let entered = fs::enter(services.as_os_str());
-    match entered.map_or_else(|errno| errno, |()| boot::become_program(&program, &[])) {
-        Errno::ENOENT | Errno::ENOTDIR => code,
-        errno => {
-            log.warn(None, &format_args!("unable to exec {}: {}", program.display(), errno.desc()));
-            if code == 0 { 111 } else { code }
-        }
     }
 }

@@ -612,12 +612,13 @@ pub fn lock(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
 }
 
 /// Writes to the FIFO of a process that listens, in one piece or, if it is full, not at all. One that nobody has open for
-/// reading is removed. What is no FIFO stays as it is.
+/// reading is removed. What is no FIFO stays as it is, and so does one that has another name: it may be somebody else's.
 pub fn tell(dir: impl AsFd, name: &OsStr, bytes: &[u8]) -> Result<(), Errno> {
     let fifo = open_at(&dir, name, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, 0);
     let told = fifo.and_then(|fifo| {
-        let is_fifo = kind(&fstat(&fifo)?) == SFlag::S_IFIFO;
-        if is_fifo { send(&fifo, bytes) } else { Ok(()) }
+        let stat = fstat(&fifo)?;
+        let is_ours = kind(&stat) == SFlag::S_IFIFO && stat.st_nlink == 1;
+        if is_ours { send(&fifo, bytes) } else { Ok(()) }
     });
     match told {
         Err(Errno::ENXIO) if !is_fifo_at(&dir, name) => Ok(()), // a socket

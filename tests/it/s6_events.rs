@@ -221,7 +221,9 @@ fn what_is_no_fifo_is_left_alone() {
     fs::create_dir(sv.root().join("event")).expect("mkdir");
     let mut elsewhere = Listener::at(&Service::at(sv.root().to_owned()), "abroad");
     let place = listeners_in(sv.root()).first().expect("one").clone();
-    symlink(sv.root().join("event").join(place), event.join(name(8))).expect("symlink");
+    let place = sv.root().join("event").join(place);
+    symlink(&place, event.join(name(8))).expect("symlink");
+    fs::hard_link(&place, event.join(name(9))).expect("link");
     let before = listeners(&bad);
     let listener = Listener::at(&bad, "friend");
     is_borne(&sv, &onit, &bad, Some(listener));

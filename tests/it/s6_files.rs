@@ -2,9 +2,7 @@
 //! namespace of its own. Read by the real tools of s6, runit and daemontools.
 
 use crate::proc;
-use crate::svdir::{
-    Ending, Output, SOON, Service, Supervisor, SvDir, UnderTest, is_root, missing_tools, send, skip, wait_for,
-};
+use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, is_root, missing_tools, skip, wait_for};
 use crate::verbs::well;
 use nix::sys::signal::Signal;
 use std::fs;
@@ -23,72 +21,6 @@ fn wait_length(service: &Service, wanted: usize) {
     wait_for(&format!("{wanted} bytes in {}", service.path().display()), SOON, || {
         (length(service) == wanted).then_some(())
     });
-}
-
-fn said(output: Output) -> String {
-    output.stdout + &output.stderr
-}
-
-/// Numbers of processes and of seconds are not looked at.
-fn without_numbers(line: &str) -> String {
-    let digit = |c: char| c.is_ascii_digit();
-    line.split_inclusive(|c: char| !digit(c)).map(|piece| piece.trim_start_matches(digit)).collect()
-}
-
-#[test]
-fn one_record_is_read_by_the_tools_of_all() {
-    if let Some(why) = missing_tools(&["sv", "svstat", "s6-svstat"]) {
-        skip!("{why}");
-    }
-    let sv = SvDir::new();
-    let web = sv.service("web").run("echo >&3; exec 3>&-; exec sleep 1000").finish("exec sleep 1000");
-    let web = web.file("notification-fd", "3\n").file("timeout-finish", "0\n").create();
-    let quiet = sv.service("quiet").run("exec sleep 1000").create();
-    let _onit = start(&sv, &["--status-format", "universal"]);
-    wait_length(&web, 43);
-    let lines = |service: &Service| {
-        let path = service.path().to_str().expect("a path");
-        let line =
-            |tool: &str, args: &[&str]| without_numbers(said(sv.tool(tool, args)).replace(path, "DIR").trim_end());
-        let kinds = ["up", "wantedup", "ready", "paused", "exitcode", "signal", "pid"].join(",");
-        [
-            line("sv", &["status", path]),
-            line("svstat", &[path]),
-            said(sv.tool("s6-svstat", &["-o", &kinds, path])).trim_end().to_owned(),
-        ]
-    };
-    let wait_lines = |what: &str, service: &Service, wanted: [&str; 3]| {
-        wait_for(what, SOON, || {
-            let mut now = lines(service);
-            let pid = service.status().and_then(|status| status.pid()).map_or("-1".to_owned(), |pid| pid.to_string());
-            if let Some(rest) = now[2].strip_suffix(&format!(" {pid}")) {
-                now[2] = format!("{rest} PID");
-            }
-            (now == wanted).then_some(())
-        });
-    };
-    let up = ["run: DIR: (pid ) s", "DIR: up (pid )  seconds"];
-    wait_lines("ready", &web, [up[0], up[1], "true true true false -1 NA PID"]);
-    wait_lines("up", &quiet, [up[0], up[1], "true true false false -1 NA PID"]);
-    quiet.control(b"p").expect("told");
-    let paused = ["run: DIR: (pid ) s, paused", "DIR: up (pid )  seconds, paused"];
-    wait_lines("paused", &quiet, [paused[0], paused[1], "true true false true -1 NA PID"]);
-    quiet.control(b"cd").expect("told");
-    let down = ["down: DIR: s, normally up", "DIR: down  seconds, normally up"];
-    wait_lines("down", &quiet, [down[0], down[1], "false false false false -1 SIGTERM PID"]);
-    web.control(b"d").expect("told");
-    let finish = ["finish: DIR: (pid ) s, want down", "DIR: up (pid )  seconds, want down"];
-    let pid = wait_for("finish", SOON, || {
-        let status = web.status()?;
-        (status.phase() == crate::svdir::Phase::Finish).then(|| status.pid()).flatten()
-    });
-    let now = lines(&web);
-    assert_eq!(now[..2], finish, "{now:?}");
-    assert_eq!(now[2], "false false false false -1 SIGTERM -1");
-    assert!(said(sv.tool("s6-svstat", &[web.path().to_str().expect("a path")])).starts_with("down (signal SIGTERM)"));
-    send(pid, Signal::SIGKILL);
-    let down = ["down: DIR: s, normally up", "DIR: down  seconds, normally up"];
-    wait_lines("down", &web, [down[0], down[1], "false false false false -1 SIGTERM PID"]);
 }
 
 #[test]
