@@ -109,6 +109,7 @@ impl Init {
         let values = settings::inputs(if personality.reads_small_files { moments } else { &[] });
         let [starts, dies, asks] =
             [Moment::Start, Moment::Death, Moment::Probe].map(|moment| has_scripts && moments.contains(&moment));
+        let dies = dies || personality.service.loggers_finish && moments.contains(&Moment::Death);
         let asks = asks && personality.service.probes;
         let has_hooks = has_scripts && moments != [Moment::Probe];
         let has_stop = has_scripts && personality.service.setup && moments.contains(&Moment::Stop);

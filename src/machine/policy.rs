@@ -59,6 +59,8 @@ pub struct ServiceRules {
     pub leave: Leave,
     /// `finish` and `control/X` are looked for.
     pub scripts: bool,
+    /// Loggers have a `finish`, too.
+    pub loggers_finish: bool,
     /// `setup` and `stop` are looked for, too.
     pub setup: bool,
     /// `check` and `health` are asked.
@@ -91,6 +93,7 @@ impl ServiceRules {
         up_ends_pause: true,
         leave: Leave::Stop,
         scripts: true,
+        loggers_finish: false,
         setup: true,
         probes: true,
         down_stays: false,
@@ -141,6 +144,7 @@ impl ServiceRules {
         pause: Pause::Ready,
         limits_restarts: false,
         leave: Leave::Wait,
+        loggers_finish: true,
         pause_needs_process: true,
         kills_finish: false,
         fork_pause: Duration::from_secs(10),

@@ -1274,7 +1274,8 @@ impl Service {
         (self.got_term, self.awaited, self.notified) = (false, None, Rare::default());
         self.paused &= !self.rules.pause_needs_process;
         let probes = self.end_probes(now, true).then(self.end_second(now));
-        if !(self.has_scripts() && self.inputs.scripts.finish) {
+        let may_finish = self.rules.loggers_finish && !self.escalated || self.has_scripts();
+        if !(may_finish && self.inputs.scripts.finish) {
             return probes.then(self.cycle_ended(now, started, false));
         }
         self.state = State::FinishDue { exit, started, again: false, at: now };
