@@ -3,7 +3,7 @@
 #[cfg(not(feature = "cli"))]
 use onit::cli::bare as table;
 #[cfg(feature = "cli")]
-use onit::cli::{power, table};
+use onit::cli::{power, s6, table};
 use onit::cli::{sv, svc, svok, svstat};
 use onit::init::{boot, entry, entrypoint, idle};
 use onit::{exit, sys::say::say};
@@ -103,6 +103,8 @@ fn tool(name: &str, args: &[OsString]) -> Option<i32> {
         "svc" => svc::svc(args),
         "svstat" => svstat::svstat(args),
         "svok" => svok::svok(args),
+        #[cfg(feature = "cli")]
+        name if name.starts_with("s6-sv") => return s6::tool(name, args),
         "tini" | "tini-static" | "docker-init" => entrypoint::tini::tini(args),
         "init" if std::process::id() == 1 => entry::init(args),
         #[cfg(feature = "cli")]

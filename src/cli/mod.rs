@@ -69,6 +69,8 @@ pub mod rescan;
 #[cfg(feature = "cli")]
 pub mod restart;
 #[cfg(feature = "cli")]
+pub mod s6;
+#[cfg(feature = "cli")]
 pub mod scale;
 #[cfg(feature = "cli")]
 pub mod states;

@@ -22,7 +22,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
 /// The names of the tools of s6 and s6-overlay, and of its supervisors.
-pub const S6: [&str; 12] = [
+pub const S6: [&str; 16] = [
     "logutil-service",
     "s6-envdir",
     "s6-envuidgid",
@@ -33,7 +33,11 @@ pub const S6: [&str; 12] = [
     "s6-setuidgid",
     "s6-softlimit",
     "s6-supervise",
+    "s6-svc",
+    "s6-svok",
     "s6-svscan",
+    "s6-svstat",
+    "s6-svwait",
     "with-contenv",
 ];
 

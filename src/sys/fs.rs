@@ -642,6 +642,11 @@ pub fn make_drop_box(dir: &OwnedFd, name: &str) -> Result<(), Errno> {
     nix::sys::stat::fchmod(&made, Mode::from_bits_truncate(0o3730))
 }
 
+/// From now on others may write to a FIFO of ours.
+pub fn let_all_write(fifo: impl AsFd) -> Result<(), Errno> {
+    nix::sys::stat::fchmod(fifo, Mode::from_bits_truncate(0o622))
+}
+
 /// From now on others may read a file of ours.
 pub fn let_all_read(file: impl AsFd) -> Result<(), Errno> {
     nix::sys::stat::fchmod(file, Mode::from_bits_truncate(0o644))

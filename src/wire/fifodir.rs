@@ -3,6 +3,7 @@
 //!
 //! Source: `ftrigw_notifyb` and `s6-supervise` of s6 2.11 to 2.15; checked with the real `s6-svwait` and `s6-svlisten`.
 
+use super::tai::Tai;
 use crate::machine::life_event::LifeEvent;
 
 /// The directory, in that of the service.
@@ -16,6 +17,19 @@ const LENGTH: usize = 39;
 /// Whether this is the name of a listener's FIFO.
 pub fn is_listener(name: &[u8]) -> bool {
     name.len() == LENGTH && name.starts_with(BEGINNING)
+}
+
+/// The name of a listener's FIFO: made at this time, by this process, which has others. Until it is open it has a dot in
+/// front, and is not told anything.
+pub fn listener(now: Tai, process: u32, other: usize) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut number = u64::from(process) << 10 | (other as u64 & 0x3ff);
+    let mut tail = String::new();
+    for _ in 0..6 {
+        tail.push(char::from(*DIGITS.get((number % 36) as usize).unwrap_or(&b'0')));
+        number /= 36;
+    }
+    format!("ftrig1:@{}:{tail}", now.digits_of_s6().map(char::from).iter().collect::<String>())
 }
 
 /// What listeners are told.
@@ -37,6 +51,9 @@ mod tests {
 
     #[test]
     fn listeners_have_the_names_that_s6_gives_them() {
+        let made = listener(Tai { unix: 1_700_000_000, nanos: 7 }, 4_194_304, 1023);
+        assert!(is_listener(made.as_bytes()), "{made}");
+        assert_ne!(made, listener(Tai { unix: 1_700_000_000, nanos: 7 }, 4_194_304, 1022));
         assert!(is_listener(b"ftrig1:@400000006b05475209c45957:aB3xYz"));
         for other in [
             &b".ftrig1:@400000006b05475209c45957:aB3xY"[..],

@@ -46,7 +46,12 @@ enum Cast {
     Run,
     /// onit, called as the real one.
     Called,
+    /// The real one, but `s6-svc` and those tools of its kin that onit has are onit's.
+    Tools,
 }
+
+/// Those.
+const OUR_TOOLS: [&str; 4] = ["s6-svc", "s6-svok", "s6-svstat", "s6-svwait"];
 
 const SCANDIR_TOOLS: &[&str] = &[
     "s6-svscan",
@@ -74,6 +79,9 @@ struct Stage<'a> {
 /// The transcript of a scenario.
 fn play(name: &str, script: &str, cast: Cast) -> String {
     let sv = SvDir::new();
+    let tools = sv.root().join("tools");
+    fs::create_dir(&tools).expect("mkdir");
+    OUR_TOOLS.iter().for_each(|tool| std::os::unix::fs::symlink(onit(), tools.join(tool)).expect("a link"));
     let names = Names { pids: Vec::new(), begun: SystemTime::now() };
     let (listeners, transcript) = (HashMap::new(), String::new());
     let mut stage = Stage { name, cast, sv: &sv, supervisor: None, listeners, names, transcript };
@@ -138,8 +146,8 @@ impl Stage<'_> {
         let single = self.name.starts_with("supervise_");
         let path = self.sv.path();
         let mut line: Vec<&str> = match (self.cast, single) {
-            (Cast::Real, false) => vec!["s6-svscan"],
-            (Cast::Real, true) => vec!["s6-supervise"],
+            (Cast::Real | Cast::Tools, false) => vec!["s6-svscan"],
+            (Cast::Real | Cast::Tools, true) => vec!["s6-supervise"],
             (Cast::Run, _) => vec![ours, "run", "--s6"],
             (Cast::Called, false) => vec![ours, "s6-svscan"],
             (Cast::Called, true) => vec![ours, "s6-supervise"],
@@ -189,13 +197,17 @@ impl Stage<'_> {
     fn shell(&self, line: &str) -> Output {
         let ours = onit();
         let [svscan, supervise] = ["s6-svscan", "s6-supervise"].map(|name| match self.cast {
-            Cast::Real => name.to_owned(),
+            Cast::Real | Cast::Tools => name.to_owned(),
             Cast::Run | Cast::Called => format!("{} {name}", ours.display()),
         });
+        let path = std::env::var("PATH").unwrap_or_default();
+        let tools = self.sv.root().join("tools");
+        let path = if self.cast == Cast::Tools { format!("{}:{path}", tools.display()) } else { path };
         let mut shell = Command::new("timeout");
         shell
             .args(["50", "sh", "-c", line])
             .current_dir(self.sv.path())
+            .env("PATH", path)
             .env("SVSCAN", svscan)
             .env("SUPERVISE", supervise);
         self.sv.run(shell)
@@ -353,8 +365,8 @@ fn check(name: &str) {
     }
     let script = fs::read_to_string(directory().join(format!("{name}.txt"))).expect("the scenario");
     let casts: &[Cast] = match name.starts_with("svscan_") || name.starts_with("supervise_") {
-        true => &[Cast::Real, Cast::Called],
-        false => &[Cast::Real, Cast::Run, Cast::Called],
+        true => &[Cast::Real, Cast::Called, Cast::Tools],
+        false => &[Cast::Real, Cast::Run, Cast::Called, Cast::Tools],
     };
     let only = std::env::var("S6_CAST").unwrap_or_default();
     let casts: Vec<Cast> = casts.iter().copied().filter(|cast| format!("{cast:?}").contains(&only)).collect();
