@@ -20,8 +20,10 @@ const USAGE: &str = "[ -uwNrpest | -o up,wantedup,normallyup,ready,paused,pid,ex
 /// No more fields are told at once.
 const MOST: usize = 16;
 
-/// A field, by its letter if it has one.
-const FIELDS: [(&str, u8, fn(&Seen) -> String); 13] = [
+/// A field: its name, its letter or 0 if it has none, and what it says.
+type Field = (&'static str, u8, fn(&Seen) -> String);
+
+const FIELDS: [Field; 13] = [
     ("up", b'u', |seen| seen.is_up().to_string()),
     ("wantedup", b'w', |seen| (seen.status.want == Want::Up).to_string()),
     ("normallyup", b'N', |seen| seen.is_normally_up.to_string()),
