@@ -94,7 +94,7 @@ impl Init {
             }
             ScanOrder::EndInactive { loggers } => self.end_inactive_later(loggers),
             ScanOrder::Stop { loggers } => {
-                self.stop();
+                self.stop_once();
                 let ended = if loggers { self.table.all() } else { Vec::new() };
                 for at in ended {
                     if self.table.get(at).is_some_and(|slot| slot.is_logger()) {

@@ -345,6 +345,15 @@ impl Init {
         }
     }
 
+    /// The same for somebody who only wants the end, not more haste: said twice it is said once. The main process has not
+    /// heard of it yet.
+    pub(super) fn stop_once(&mut self) {
+        if self.system.is_up() {
+            self.stop_main();
+            self.stop();
+        }
+    }
+
     /// From now on everything ends.
     pub(super) fn begin_stop(&mut self, order: Order) {
         self.scan.stop_taking_in();

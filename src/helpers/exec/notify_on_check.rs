@@ -6,6 +6,8 @@
 use super::daemontools::usage;
 use super::s6::{plan, report, text, whole};
 use crate::exit;
+use crate::helpers::s6_rc::is_in_path;
+use crate::helpers::s6_rc::words::{self, Line};
 use crate::machine::{Exit, Mono, Pid, Signal, Target};
 use crate::sys::fs::{self, Holder};
 use crate::sys::poll::{self, Poller};
@@ -94,16 +96,20 @@ impl Wanted {
                 b't' => wanted.limit = milliseconds()?,
                 b'w' => wanted.pause = milliseconds()?,
                 b'n' => wanted.tries = whole(value)?,
-                _ => {
-                    wanted.check = ["execlineb", "-Pc"]
-                        .map(OsString::from)
-                        .into_iter()
-                        .chain([OsStr::from_bytes(value).to_owned()])
-                        .collect()
-                }
+                _ => wanted.check = command_of(value),
             }
         }
         Some((wanted, options.rest())).filter(|(_, command)| !command.is_empty())
+    }
+}
+
+/// What runs a line of execline. Where there is no execlineb, a plain command does without.
+fn command_of(line: &[u8]) -> Vec<OsString> {
+    match str::from_utf8(line).map(words::read) {
+        Ok(Line::Words(words)) if !words.is_empty() && !is_in_path("execlineb") => {
+            words.into_iter().map(OsString::from).collect()
+        }
+        _ => ["execlineb", "-Pc"].map(OsString::from).into_iter().chain([OsStr::from_bytes(line).to_owned()]).collect(),
     }
 }
 

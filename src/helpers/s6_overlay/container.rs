@@ -2,8 +2,7 @@
 
 use crate::exit;
 use crate::helpers::S6;
-use crate::machine::{Pid, Signal};
-use crate::sys::boot::signal_stranger;
+use crate::sys::fs;
 use crate::sys::say::say;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -16,8 +15,8 @@ pub const EXIT_CODE: &str = "/run/s6-linux-init-container-results/exitcode";
 const RESULTS: &str = "/run/s6-linux-init-container-results";
 /// Programs that ask for the end of the container.
 const BASE: &str = "/run/s6/basedir";
-/// In it, the supervisor that they ask.
-const SUPERVISOR: &str = "/run/s6/basedir/onit.pid";
+/// In it, a link to the directory of services, whose supervisor they ask.
+const SERVED: &str = "/run/s6/basedir/services";
 const ENVIRONMENT: &str = "/run/s6/container_environment";
 /// Where s6-overlay has its tools.
 pub const COMMANDS: &str = "/command";
@@ -30,9 +29,9 @@ const SERVICES: &str = "/run/service";
 pub fn prepare(program: &Path, place: &Path, writes_environment: bool) -> Vec<String> {
     let steps = [
         (RESULTS, exit_code()),
-        (BASE, base(program)),
+        (BASE, base(program, place)),
         (ENVIRONMENT, if writes_environment { environment(std::env::vars_os()) } else { Ok(()) }),
-        (SERVICES, link(place, Path::new(SERVICES))),
+        (SERVICES, link_anew(place, Path::new(SERVICES))),
         (COMMANDS, commands(program)),
         (WITH_CONTENV, link(program, Path::new(WITH_CONTENV))),
     ];
@@ -42,15 +41,14 @@ pub fn prepare(program: &Path, place: &Path, writes_environment: bool) -> Vec<St
 
 fn exit_code() -> io::Result<()> {
     std::fs::create_dir_all(RESULTS)?;
-    std::fs::write(EXIT_CODE, "0\n")
+    fs::write_now(Path::new(EXIT_CODE), b"0\n").map_err(Into::into)
 }
 
-/// What is to be asked is this process, which becomes the supervisor.
-fn base(program: &Path) -> io::Result<()> {
+fn base(program: &Path, place: &Path) -> io::Result<()> {
     let bin = Path::new(BASE).join("bin");
     std::fs::create_dir_all(&bin)?;
     link(program, &bin.join("halt"))?;
-    std::fs::write(SUPERVISOR, format!("{}\n", std::process::id()))
+    link_anew(place, Path::new(SERVED))
 }
 
 /// A file for each variable. What an earlier start of the container has left goes.
@@ -91,17 +89,26 @@ fn link(to: &Path, at: &Path) -> io::Result<()> {
     }
 }
 
+/// A link that an earlier start of the container has left goes.
+fn link_anew(to: &Path, at: &Path) -> io::Result<()> {
+    if at.is_symlink() {
+        std::fs::remove_file(at)?;
+    }
+    link(to, at)
+}
+
 /// As the program that ends a container, by its whole path. `None`: we were called otherwise.
 pub fn by_name(program: &OsStr) -> Option<i32> {
     (program == PathBuf::from(BASE).join("bin/halt")).then(halt)
 }
 
+/// Asks as `s6-svscanctl -t` does: a signal would be for more haste, if the container is about to end.
 fn halt() -> i32 {
-    let pid = std::fs::read_to_string(SUPERVISOR).ok().and_then(|text| text.trim().parse().ok()).filter(|pid| *pid > 0);
-    match signal_stranger(Pid(pid.unwrap_or(1)), Signal::TERM) {
+    let control = Path::new(SERVED).join(".s6-svscan/control");
+    match fs::writer(&control).and_then(|control| fs::send(control, b"t")) {
         Ok(()) => exit::OK,
         Err(errno) => {
-            say(format_args!("onit: cannot ask for the end of the container: {}", errno.desc()));
+            say(format_args!("onit: cannot ask for the end of the container: {}: {}", control.display(), errno.desc()));
             exit::SYSTEM
         }
     }

@@ -35,7 +35,7 @@ pub fn read(stage: &[String], finish_limit: u64) -> Result<(Graph, Names), Vec<S
     let places: Vec<PathBuf> = SOURCES.into_iter().map(PathBuf::from).filter(|place| place.is_dir()).collect();
     let mut sources = source::read(&places, &[USER, USER_LATE])?;
     let legacy = legacy_names();
-    sources.extend(legacy.iter().map(|name| plain(name, Kind::Plain)));
+    sources.extend(legacy.iter().map(|name| of_legacy(name)));
     let of_programs = |dir: &str, word: &str| {
         let words = stage.iter().cloned().chain([word.to_owned()]);
         if programs(dir).is_empty() { Vec::new() } else { words.collect() }
@@ -63,6 +63,11 @@ pub fn legacy_names() -> Vec<String> {
 pub fn programs(dir: &str) -> Vec<PathBuf> {
     let names = source::names(Path::new(dir)).unwrap_or_default().into_iter();
     names.map(|name| Path::new(dir).join(name)).filter(|path| source::is_executable(path)).collect()
+}
+
+fn of_legacy(name: &str) -> Source {
+    let service = plain(name, Kind::Plain);
+    Source { limits: Limits { up: 0, down: source::time_to_kill(&service.at) }, ..service }
 }
 
 fn plain(name: &str, kind: Kind) -> Source {

@@ -2,6 +2,7 @@
 
 use super::source::{Kind, Pipeline, Source};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Names of services.
 pub type Names = BTreeSet<String>;
@@ -106,6 +107,12 @@ impl Graph {
             }
         }
         found
+    }
+
+    /// How long these take to go down at most, one after the other, as far as they say so.
+    pub fn time_to_end(&self, names: &Names) -> Duration {
+        let services = names.iter().filter_map(|name| self.services.get(name));
+        Duration::from_millis(services.fold(0, |all, planned| all.saturating_add(planned.source.limits.down)))
     }
 
     /// These start after those, unless they are among them.

@@ -108,7 +108,8 @@ fn lacks(planned: &Planned) -> Option<String> {
     file.map(|file| format!("{} needs execlineb, which is not installed", file.display()))
 }
 
-fn is_in_path(name: &str) -> bool {
+/// Whether one of the directories in `PATH` has this program.
+pub fn is_in_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| source::is_executable(&dir.join(name)))
 }

@@ -1,6 +1,7 @@
 //! What a source directory of s6-rc says: its files, read and not yet understood together.
 
 use super::words::{self, Line};
+use crate::wire::svdir;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub struct Source {
 pub struct Limits {
     /// Coming up.
     pub up: u64,
-    /// Going down.
+    /// Going down. Of a process: from its stop signal to KILL.
     pub down: u64,
 }
 
@@ -114,12 +115,16 @@ fn read_one(at: &Path, name: &str, bundles: &[&str]) -> Result<Source, String> {
             Kind::Longrun(Pipeline { producer_for, consumer_for: lines(&at.join("consumer-for"))?, name })
         }
         Some(other) => {
-            let said = crate::wire::svdir::excerpt(other);
+            let said = svdir::excerpt(other);
             return Err(format!("{}/type says {said:?}, which is neither oneshot, longrun nor bundle", at.display()));
         }
         None => return Err(format!("{}/type is not there", at.display())),
     };
-    let limits = Limits { up: milliseconds(&at.join("timeout-up"))?, down: milliseconds(&at.join("timeout-down"))? };
+    let mut limits =
+        Limits { up: milliseconds(&at.join("timeout-up"))?, down: milliseconds(&at.join("timeout-down"))? };
+    if matches!(kind, Kind::Longrun(_)) {
+        limits.down = time_to_kill(at);
+    }
     Ok(Source { name: name.to_owned(), at: at.to_owned(), kind, needs: listed(at, "dependencies")?, limits })
 }
 
@@ -154,8 +159,14 @@ fn text(path: &Path) -> Result<Option<String>, String> {
 fn milliseconds(path: &Path) -> Result<u64, String> {
     let Some(text) = text(path)? else { return Ok(0) };
     let said = text.trim_end();
-    said.parse()
-        .map_err(|_| format!("{} says {:?}, which is no number", path.display(), crate::wire::svdir::excerpt(said)))
+    said.parse().map_err(|_| format!("{} says {:?}, which is no number", path.display(), svdir::excerpt(said)))
+}
+
+/// What `timeout-kill` says, in milliseconds. The supervisor tells what is wrong in it.
+pub fn time_to_kill(at: &Path) -> u64 {
+    let text = text(&at.join("timeout-kill")).ok().flatten();
+    let span = text.and_then(|text| svdir::limit(&text)).flatten().unwrap_or_default();
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The program that `up` or `down` is: itself, if it is a script that can be executed and none of execline's; or what its
