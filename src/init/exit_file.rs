@@ -2,6 +2,7 @@
 
 use super::Init;
 use crate::sys::fs;
+use crate::wire::svdir::excerpt;
 
 /// No code is longer, in bytes, also with blanks around it.
 const LONGEST: u64 = 64;
@@ -17,7 +18,13 @@ impl Init {
 
     /// What stands there in the end. `None`: nothing that is a code.
     pub(super) fn last_code(&self) -> Option<i32> {
-        let bytes = fs::read_regular(self.config.exit_file.as_ref()?, LONGEST).ok()?;
-        str::from_utf8(&bytes).ok()?.trim().parse::<u8>().ok().map(i32::from)
+        let path = self.config.exit_file.as_ref()?;
+        let text = String::from_utf8_lossy(&fs::read_regular(path, LONGEST).ok()?).into_owned();
+        let code = text.trim().parse::<u8>().ok().map(i32::from);
+        if code.is_none() {
+            let said = excerpt(text.trim());
+            self.config.log.warn(None, &format_args!("{} says {said:?}, which is no exit code", path.display()));
+        }
+        code
     }
 }

@@ -15,8 +15,8 @@ pub const EXIT_CODE: &str = "/run/s6-linux-init-container-results/exitcode";
 const RESULTS: &str = "/run/s6-linux-init-container-results";
 /// Programs that ask for the end of the container.
 const BASE: &str = "/run/s6/basedir";
-/// In it, a link to the directory of services, whose supervisor they ask.
-const SERVED: &str = "/run/s6/basedir/services";
+/// The directory of services, whose supervisor they ask. Scripts of version 2 do that themselves, by this name.
+const SERVED: &str = "/run/s6/services";
 const ENVIRONMENT: &str = "/run/s6/container_environment";
 /// Where s6-overlay has its tools.
 pub const COMMANDS: &str = "/command";

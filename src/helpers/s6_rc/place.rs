@@ -119,7 +119,7 @@ fn link_all(from: &Path, to: &Path, left_out: &[&str]) -> io::Result<()> {
             continue;
         }
         let place = to.join(&name);
-        if is(&["run", "finish"]) && !is_executable(&path) {
+        if is(&["run", "finish"]) && path.is_file() && !is_executable(&path) {
             std::fs::copy(&path, &place)?;
             std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755))?;
         } else {

@@ -1,8 +1,9 @@
 //! What a source directory of s6-rc says: its files, read and not yet understood together.
 
 use super::words::{self, Line};
+use crate::sys::fs;
 use crate::wire::svdir;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +97,7 @@ pub fn names(dir: &Path) -> io::Result<Vec<String>> {
 
 fn read_one(at: &Path, name: &str, bundles: &[&str]) -> Result<Source, String> {
     if name.starts_with("s6rc-") || name.starts_with("s6-rc-") || name.ends_with('@') || name.contains('\n') {
-        return Err(format!("{}: such a name is reserved", at.display()));
+        return Err(format!("{}: such a name is reserved", at.display()).replace('\n', "\\n"));
     }
     let kind = match text(&at.join("type"))?.as_deref().map(str::trim_end) {
         Some("bundle") => bundle(at)?,
@@ -148,11 +149,13 @@ fn lines(path: &Path) -> Result<Vec<String>, String> {
     Ok(lines.map(str::to_owned).collect())
 }
 
+/// What a file says, if it is there. Nothing is waited for, as a FIFO would have it.
 fn text(path: &Path) -> Result<Option<String>, String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    match fs::read_regular(path, u64::MAX) {
+        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| wrong(&"is no UTF-8")),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+        Err(error) => Err(wrong(&error)),
     }
 }
 
@@ -200,7 +203,6 @@ pub fn is_execlineb(program: &str) -> bool {
 
 /// The first line of a file, as far as it is one of a script.
 pub fn first_line(path: &Path) -> io::Result<String> {
-    let mut start = Vec::new();
-    std::fs::File::open(path)?.take(256).read_to_end(&mut start)?;
+    let start = fs::read_regular(path, 256)?;
     Ok(String::from_utf8_lossy(&start).lines().next().unwrap_or_default().to_owned())
 }
