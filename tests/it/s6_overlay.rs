@@ -216,6 +216,116 @@ fn a_service_may_ask_for_the_end_while_the_command_runs_and_so_may_an_engine() {
 }
 
 #[test]
+fn who_asks_for_the_end_once_more_hurries_nobody() {
+    if let Some(why) = why_no_containers() {
+        skip!("{why}");
+    }
+    // Each finish asks again, and the first of them while the other service is at work yet.
+    let body = |ending: &str| format!("trap '{ending}; exit 0' TERM\necho up\nwhile :; do sleep 0.02; done");
+    let bundle = longrun(image(), "quick", &[], &body("echo quick"));
+    let bundle = longrun(bundle, "slow", &[], &body("sleep 0.5; echo slow"));
+    let at = |name: &str| format!("/etc/s6-overlay/s6-rc.d/{name}/finish");
+    let bundle = bundle.script(&at("quick"), HALTS).script(&at("slow"), HALTS);
+    let container = enabled(bundle, &["quick", "slow"]).args(["/init"]);
+    let container = container.start();
+    container.wait_for("both services", SOON, || (container.stdout() == "up\nup\n").then_some(()));
+    container.kill("TERM");
+    assert_eq!(container.wait_end(SOON), Ending::Code(0), "{}", container.stderr());
+    let said = container.stdout();
+    let said: Vec<&str> = said.lines().skip(2).collect();
+    assert_eq!(said, ["quick", "finish 0 0 quick", "slow", "finish 0 0 slow"]);
+    assert_eq!(container.stderr(), "");
+}
+
+#[test]
+fn a_service_has_the_time_to_end_that_it_says() {
+    if let Some(why) = why_no_containers() {
+        skip!("{why}");
+    }
+    let body = "trap 'sleep 1.5; echo saved; exit 0' TERM\necho up\nwhile :; do sleep 0.02; done";
+    let old = image().script("/etc/services.d/db/run", body);
+    let old = old.file("/etc/services.d/db/timeout-kill", "5000\n", 0o644);
+    let new = enabled(longrun(image(), "db", &[], body), &["db"]);
+    let new = new.file("/etc/s6-overlay/s6-rc.d/db/timeout-kill", "5000\n", 0o644);
+    for bundle in [old, new] {
+        // Without what the service says, all would have 1.2 seconds.
+        let bundle = bundle.env("S6_SERVICES_GRACETIME", "100").env("S6_KILL_GRACETIME", "100").args(["/init"]);
+        let container = bundle.start();
+        container.wait_for("the service", SOON, || (container.stdout() == "up\n").then_some(()));
+        container.kill("TERM");
+        assert_eq!(container.wait_end(SOON), Ending::Code(0), "{}", container.stderr());
+        assert_eq!((container.stdout().as_str(), container.stderr().as_str()), ("up\nsaved\n", ""));
+    }
+}
+
+#[test]
+fn what_runs_before_all_hears_signals_and_is_killed_when_it_does_not() {
+    if let Some(why) = why_no_containers() {
+        skip!("{why}");
+    }
+    let waits = "echo waits; while :; do sleep 0.02; done";
+    let polite = format!("grep SigBlk /proc/self/status; trap 'echo told; exit 0' TERM; {waits}");
+    let deaf = format!("grep SigBlk /proc/self/status; trap '' TERM; {waits}");
+    for (hook, last) in [(polite, "told"), (deaf, "waits")] {
+        let bundle = image().dir("/etc/cont-init.d", 0o755).env("S6_STAGE2_HOOK", &hook);
+        let bundle = bundle.env("S6_KILL_GRACETIME", "200").args(["/init", "echo", "never"]);
+        let container = bundle.start();
+        container.wait_for("the hook", SOON, || container.stdout().ends_with("waits\n").then_some(()));
+        container.kill("TERM");
+        assert_eq!(container.wait_end(SOON), Ending::Code(143), "{}", container.stderr());
+        let said = container.stdout();
+        let said: Vec<&str> = said.lines().collect();
+        assert_eq!((said[0], said.last()), ("SigBlk:\t0000000000000000", Some(&last)));
+    }
+}
+
+#[test]
+fn a_plain_command_tells_readiness_without_execlineb_and_words_stand_before_the_command() {
+    if let Some(why) = why_no_containers() {
+        skip!("{why}");
+    }
+    let ready = "(sleep 0.2; touch /tmp/ready) &\n";
+    let body = format!("{ready}exec s6-notifyoncheck -d -n 0 -s 1 -w 20 -c \"test -e /tmp/ready\" sleep 1000");
+    let bundle = enabled(longrun(image(), "web", &[], &body), &["web"]);
+    let bundle = bundle.file("/etc/s6-overlay/s6-rc.d/web/notification-fd", "3\n", 0o644);
+    let bundle = bundle.env("S6_CMD_ARG0", "sh  -c").env("S6_BEHAVIOUR_IF_STAGE2_FAILS", "2");
+    let bundle = bundle.env("S6_CMD_WAIT_FOR_SERVICES_MAXTIME", "10000");
+    let outcome = bundle.args(["/init", "[ -e /tmp/ready ] && exit 4"]).run();
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (4, ""), "{outcome:?}");
+}
+
+#[test]
+fn links_lead_to_the_services_of_this_start_and_a_code_that_is_none_is_told() {
+    if let Some(why) = why_no_containers() {
+        skip!("{why}");
+    }
+    // The second time another process supervises, in another place.
+    let links = "readlink /run/service; readlink /run/s6/services; echo $ONIT_SVDIR";
+    let bundle = image().dir("/etc/cont-init.d", 0o755);
+    let bundle = bundle.args(["/init", "sh", "-c", links]);
+    assert_eq!(bundle.run().stdout, "/run/onit/s6-rc-1\n".repeat(3));
+    let bundle = bundle.args(["onit", "--", "/init", "sh", "-c", links]);
+    let outcome = bundle.run();
+    let said: Vec<&str> = outcome.stdout.lines().collect();
+    assert!(said.len() == 3 && said[0] != "/run/onit/s6-rc-1", "{outcome:?}");
+    assert!(said.iter().all(|line| *line == said[0]), "{outcome:?}");
+
+    let file = "/run/s6-linux-init-container-results/exitcode";
+    let halts = format!("echo soon >{file}; exec /run/s6/basedir/bin/halt");
+    let bundle = image().script("/etc/services.d/web/run", "sleep 1.1; exit 5").args(["/init"]);
+    let outcome = bundle.script("/etc/services.d/web/finish", &halts).run();
+    let line = format!("onit: {file} says \"soon\", which is no exit code\n");
+    assert!(outcome.code == 0 && outcome.stderr.ends_with(&line), "{outcome:?}");
+    // A container whose file is a FIFO by now comes up all the same.
+    let halts = format!("rm {file}; mkfifo {file}; exec /run/s6/basedir/bin/halt");
+    let bundle = image().script("/etc/services.d/web/run", "exit 5").args(["/init"]);
+    let bundle = bundle.script("/etc/services.d/web/finish", &halts);
+    for _ in 0..2 {
+        assert_eq!(bundle.run().code, 0);
+    }
+}
+
+#[test]
 fn it_need_not_be_the_first_process() {
     if let Some(why) = why_no_containers() {
         skip!("{why}");

@@ -138,7 +138,7 @@ fn without_a_bundle_of_that_name_all_start() {
 #[test]
 fn what_is_wrong_in_a_tree_is_told_with_its_file_and_nothing_starts() {
     type Make = fn(&SvDir);
-    let cases: [(Make, &[&str]); 9] = [
+    let cases: [(Make, &[&str]); 12] = [
         (|sv| _ = source(sv, "a", "daemon", &[]).create(), &["/a/type says \"daemon\", which is neither oneshot, "]),
         (|sv| _ = sv.service_at(sv.root().join("src/a")).file("run", "").create(), &["/a/type is not there"]),
         (|sv| _ = source(sv, "a", "oneshot", &[]).create(), &["/a/up: a oneshot needs this file"]),
@@ -148,6 +148,22 @@ fn what_is_wrong_in_a_tree_is_told_with_its_file_and_nothing_starts() {
             &["/a/dependencies.d/b: there is no service or bundle of that name"],
         ),
         (|sv| _ = traced(sv, "s6rc-a", &[]).create(), &["/s6rc-a: such a name is reserved"]),
+        (|sv| _ = traced(sv, "a\nb", &[]).create(), &["/a\\nb: such a name is reserved"]),
+        (
+            |sv| {
+                source(sv, "a", "oneshot", &[]).create();
+                let up = sv.root().join("src/a/up");
+                nix::unistd::mkfifo(&up, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+            },
+            &["/a/up: it is no regular file"],
+        ),
+        (
+            |sv| {
+                source(sv, "a", "oneshot", &[]).create();
+                fs::write(sv.root().join("src/a/up"), b"echo \xff\n").expect("written");
+            },
+            &["/a/up: is no UTF-8"],
+        ),
         (
             |sv| _ = traced(sv, "a", &[]).file("timeout-up", "1s\n").create(),
             &["/a/timeout-up says \"1s\", which is no "],

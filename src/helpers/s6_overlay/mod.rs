@@ -97,7 +97,8 @@ fn words(place: &Path, command: &[OsString]) -> Vec<OsString> {
     if !command.is_empty() {
         let program = our_program().into_os_string();
         words.extend(["--".into(), program, STAGE.into(), "command".into(), place.into()]);
-        words.extend(command.iter().cloned());
+        let front = std::env::var("S6_CMD_ARG0").unwrap_or_default();
+        words.extend(front.split_whitespace().map(OsString::from).chain(command.iter().cloned()));
     }
     words
 }

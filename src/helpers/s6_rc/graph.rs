@@ -306,6 +306,15 @@ mod tests {
     }
 
     #[test]
+    fn the_time_to_end_is_that_of_all_and_never_too_much_to_say() {
+        let timed = |name: &str, down: u64| Source { limits: Limits { up: 1, down }, ..longrun(name, &[]) };
+        let graph = Graph::of(vec![timed("a", 300), timed("b", 20), timed("c", 4), timed("long", u64::MAX)]);
+        let graph = graph.expect("all is well");
+        assert_eq!(graph.time_to_end(&names(&["a", "c"])), Duration::from_millis(304));
+        assert_eq!(graph.time_to_end(&names(&["a", "long"])), Duration::from_millis(u64::MAX));
+    }
+
+    #[test]
     fn who_needs_what_is_done_at_once_needs_what_that_needs() {
         let oneshot = |name: &str, down: &[&str], needs: &[&str]| {
             let down = down.iter().map(|word| (*word).to_owned()).collect();

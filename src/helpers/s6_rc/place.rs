@@ -120,7 +120,7 @@ fn link_all(from: &Path, to: &Path, left_out: &[&str]) -> io::Result<()> {
         }
         let place = to.join(&name);
         if is(&["run", "finish"]) && path.is_file() && !is_executable(&path) {
-            std::fs::copy(&path, &place)?;
+            std::fs::copy(&path, &place).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
             std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755))?;
         } else {
             symlink(std::path::absolute(&path)?, place)?;
