@@ -64,6 +64,8 @@ pub struct Config {
     pub root: Root,
     /// As which tool.
     pub personality: &'static Personality,
+    /// Where what follows us speaks, as s6-svscan's `-X` says.
+    pub console: Option<i32>,
     /// In the form of which tool trouble is told.
     pub log: Log,
     /// Which status record is written, if a service does not say.
@@ -181,6 +183,7 @@ impl Config {
         Config {
             root,
             personality,
+            console: None,
             log: personality.log,
             format: personality.format,
             new_session: false,

@@ -345,10 +345,11 @@ pub fn s6_svscan(args: Args) -> i32 {
         say(S6_SVSCAN);
         return exit::USAGE;
     };
+    let is_successor = rescue::is_successor();
     for (what, number) in [("notification fd", ready), ("console holder fd", console)] {
         let wrong = match number {
             Some(0..=2) => format!("{what} must be 3 or more"),
-            Some(number) if !process::is_open(number) && !rescue::is_successor() => {
+            Some(number) if !process::is_open(number) && !is_successor => {
                 format!("invalid {what}: Bad file descriptor")
             }
             Some(_) | None => continue,
@@ -363,18 +364,23 @@ pub fn s6_svscan(args: Args) -> i32 {
         console.into_iter().for_each(process::speak_on);
         crash(log, &directory, exit::SYSTEM)
     };
-    if let Err(errno) = fs::open_path(&directory) {
+    // Who goes on after a supervisor has its services, wherever the directory is by now.
+    if let Err(errno) = fs::open_path(&directory)
+        && !is_successor
+    {
         return fatal("chdir", errno);
     }
     let config = Config {
+        console,
         new_session: true,
         poll: Poll::Asked(every),
         ..Config::of(&Personality::S6_SVSCAN, Root::Directory(directory.clone()))
     };
     match Init::boot(config) {
-        Ok(mut init) => match init.open_svscan() {
+        Ok(mut init) => match init.open_svscan(is_successor) {
             Ok(()) => {
-                ready.filter(|_| !rescue::is_successor()).into_iter().for_each(process::tell_ready);
+                ready.filter(|_| !is_successor).into_iter().for_each(process::tell_ready); // it was told, and closed
+                let console = init.config.console;
                 let code = init.run();
                 console.into_iter().for_each(process::speak_on);
                 finish(log, &directory, code)
@@ -452,7 +458,7 @@ pub fn s6_supervise(args: Args) -> i32 {
     };
     for name in ["event", "supervise"] {
         let place = Path::new(service).join(name);
-        if place.exists() && !place.is_dir() {
+        if place.exists() && !place.is_dir() && !rescue::is_successor() {
             say(format_args!("s6-supervise {}: fatal: {name} exists and is not a directory", service.display()));
             return exit::USAGE;
         }

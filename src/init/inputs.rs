@@ -153,6 +153,8 @@ impl Init {
         let (format, bad) = if says { self.config.format_in(&slot.dir) } else { (self.config.format, None) };
         if std::mem::replace(&mut slot.files.format, format) != format {
             (slot.published, slot.reopen_at) = (None, slot.files.lack_ok().then_some(self.now));
+            let unfit = slot.files.ok.take_if(|_| !format.has_ok()); // who looks for it would read nonsense
+            self.table.bury(unfit);
         }
         self.warn_of_bad_value(at, FORMAT, bad);
     }

@@ -165,6 +165,11 @@ impl Journal {
         self.take_byte(journal::LAUNCHER, launcher)
     }
 
+    /// Takes the next byte of an order for the whole directory, in the same way.
+    pub fn take_scan_order(self, control: &OwnedFd) -> Option<u8> {
+        self.take_byte(journal::SVSCAN, control)
+    }
+
     fn take_byte(self, of: u64, from: &OwnedFd) -> Option<u8> {
         let local = AtomicU64::new(0);
         let place = self.0.and_then(|shared| shared.word(Field::Order as usize)).unwrap_or(&local);
@@ -261,6 +266,8 @@ fn record(slot: &Slot) -> Record {
         removed: slot.removed,
         has_links: slot.has_links,
         shown: slot.published.filter(|(view, _)| *view == slot.view_in_files()).map(|(_, stamp)| stamp),
+        format: Some(slot.files.format),
+        untold: slot.listeners.as_ref().map_or(0, |listeners| listeners.untold()),
         begun: slot.service.history().begun(),
         has_kept: slot.kept.is_some(),
         has_extra: slot.service.extra() != [0; memory::EXTRA],

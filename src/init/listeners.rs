@@ -7,9 +7,9 @@ use super::table::SlotId;
 use super::warnings::Matter;
 use crate::machine::life_event::{self, LifeEvent};
 use crate::machine::service::Service;
-use crate::machine::{Event, Mono, View};
+use crate::machine::{Event, Mono, Phase, View};
 use crate::sys::fs;
-use crate::wire::fifodir::{DIRECTORY, is_listener, letter};
+use crate::wire::fifodir::{DIRECTORY, bits, is_listener, letter, of_bits};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,6 +25,20 @@ pub(super) struct Listeners {
     letters: Vec<u8>,
     /// These are told to each of the directory, as far as that was not read.
     round: Option<(OwnedFd, Vec<u8>)>,
+}
+
+impl Listeners {
+    /// What is to be told by the supervisor that goes on after us, if that is before we have told it.
+    pub(super) fn untold(&self) -> u8 {
+        let begun = self.round.iter().flat_map(|(_, letters)| letters);
+        bits(begun.chain(&self.letters).copied())
+    }
+
+    /// What the supervisor before us has not told. Nobody was, or who comes first in the directory is told twice.
+    pub(super) fn left(untold: u8, now: Phase) -> Option<Box<Listeners>> {
+        let letters = of_bits(untold, now);
+        (!letters.is_empty()).then(|| Box::new(Listeners { letters, round: None }))
+    }
 }
 
 /// What was, to be compared with what is.
@@ -73,7 +87,7 @@ impl Init {
         match fs::make_drop_box(slot.home(), DIRECTORY) {
             Ok(()) => _ = slot.warnings.take(Matter::File(DIRECTORY)),
             Err(errno) => {
-                let cause = self.config.log.words(&Failure { verb: "create", path: DIRECTORY, errno });
+                let cause = self.config.log.words(&Failure { verb: "use", path: DIRECTORY, errno });
                 self.warn_about(at, Matter::File(DIRECTORY), format!("{cause}; nobody can wait for it"));
             }
         }

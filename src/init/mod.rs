@@ -270,7 +270,7 @@ impl Init {
             signals::hold_back();
         }
         if init.config.personality.has_svscan && init.config.personality.signals_of_s6.is_none() {
-            init.open_svscan()?;
+            init.open_svscan(is_successor)?;
         }
         init.show_loaded();
         init.commit();

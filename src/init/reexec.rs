@@ -7,6 +7,7 @@
 use super::Init;
 use super::config::{Config, Root};
 use super::journal::Journal;
+use super::listeners::Listeners;
 use super::log::Named;
 use super::mirror::Mirror;
 use super::shared_log;
@@ -23,14 +24,14 @@ use crate::sys::rescue::{self, Claims};
 use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, boot, clock, foreground, fs, is_passing, poll, process};
 use crate::wire::journal::{self, Descriptors, Entry, Field, Kind, Record};
-use crate::wire::status::Status;
+use crate::wire::status::any::Status;
 use crate::wire::svdir::template_and_instance;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::SystemTime;
 
 /// What a successor needs to begin is asked for so often, if the kernel lacks it: for ten seconds.
 const TRIES: usize = 100;
@@ -45,9 +46,11 @@ pub(super) struct Handover {
     slots: BTreeMap<SlotId, Slot>,
     mirror: Option<Mirror>,
     watchdog: Option<Watchdog>,
-    /// Records that could not be read. `None`: nothing could.
     /// What makes one stream of what services say.
     mux: Option<Kept>,
+    /// `.s6-svscan`: the FIFO, its lock and the directory.
+    svscan: Option<[OwnedFd; 3]>,
+    /// Records that could not be read. `None`: nothing could.
     lost: Option<usize>,
 }
 
@@ -58,6 +61,7 @@ pub(super) fn handover(config: &mut Config) -> Option<Handover> {
     if let Some(main) = &mut config.main {
         main.descriptors.clear(); // those that are open now are ours
     }
+    config.console = None; // so is what has its number
     let refusal = match shared {
         Ok(shared) => journal::refusal(shared.words(), rescue::pid()),
         Err(errno) => Some(errno.desc().to_owned()),
@@ -77,6 +81,7 @@ pub(super) fn handover(config: &mut Config) -> Option<Handover> {
                 mirror: None,
                 watchdog: None,
                 mux: None,
+                svscan: None,
                 lost: None,
             });
         }
@@ -220,6 +225,7 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
     };
     let watchdog = held(Field::Watchdog).map(|fd| Watchdog::restore(config.log, fd, journal));
     let mux = journal::descriptor(journal.get(Field::Mux) >> 32).and_then(|fd| claims.claim(fd)).map(Kept::restore);
+    let svscan = svscan(journal, &mut claims, config);
     let (mut slots, mut lost) = (BTreeMap::new(), 0);
     for at in 0..usize::try_from(journal.get(Field::Records)).unwrap_or_default() {
         match journal::entry(words, at) {
@@ -248,7 +254,16 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
         .for_each(|at| journal.erase(at));
     claims.close_the_rest();
     slots.values_mut().for_each(Slot::look_at_kept);
-    Handover { journal, care, slots, mirror, watchdog, mux, lost: Some(lost) }
+    Handover { journal, care, slots, mirror, watchdog, mux, svscan, lost: Some(lost) }
+}
+
+/// What is held of `.s6-svscan`. The console has no other number than the one that it was given as.
+fn svscan(journal: Journal, claims: &mut Claims, config: &mut Config) -> Option<[OwnedFd; 3]> {
+    let [control, lock] = journal::descriptors_in(journal.get(Field::Svscan));
+    let [dir, console] = journal::descriptors_in(journal.get(Field::SvscanDir));
+    config.console = console.and_then(|fd| claims.keep(fd));
+    let [control, lock, dir] = [control, lock, dir].map(|fd| fd.and_then(|fd| claims.claim(fd)));
+    Some([control?, lock?, dir?])
 }
 
 fn who_keeps(services: usize, main: bool) -> String {
@@ -298,7 +313,8 @@ fn slot(
     let mut slot = Slot::new(name, id, dir, service(role)?, files, log_pipe);
     slot.ready_link = ready.map(ReadyLink::restore);
     slot.scale = record.scale;
-    slot.files.format = config.format_in(&slot.dir).0;
+    slot.files.format = record.format.unwrap_or_else(|| config.format_in(&slot.dir).0);
+    slot.listeners = Listeners::left(record.untold, slot.service.view().phase);
     slot.published = record.shown.map(|stamp| (slot.view_in_files(), stamp));
     (slot.removed, slot.has_links) = (record.removed, record.has_links);
     Some(slot)
@@ -364,6 +380,7 @@ impl Init {
         self.commit_watchdog();
         self.commit_mux();
         self.commit_loaders();
+        self.commit_svscan();
         let [blocked, ignored] = foreground::inherited();
         journal.set(Field::InheritedMask, blocked);
         journal.set(Field::InheritedIgnored, ignored);
@@ -386,7 +403,8 @@ impl Init {
     }
 
     /// Goes on with what we were left.
-    pub(super) fn restore(&mut self, Handover { journal, care, slots, mirror, watchdog, mux, lost }: Handover) {
+    pub(super) fn restore(&mut self, handover: Handover) {
+        let Handover { journal, care, slots, mirror, watchdog, mux, svscan, lost } = handover;
         self.recovery.care = care;
         let Some(lost) = lost else {
             self.recovery.searches = true;
@@ -404,6 +422,7 @@ impl Init {
         self.table.count_free_places();
         self.restore_mux(mux);
         self.restore_loaders();
+        self.restore_svscan(svscan);
         journal.release_if_stopped();
         for at in self.table.all() {
             self.restore_service(at);
@@ -522,6 +541,7 @@ impl Init {
     fn apply_again(&mut self, journal: Journal) {
         match journal.take_order_again() {
             Some((journal::LAUNCHER, _)) => self.stop(),
+            Some((journal::SVSCAN, byte)) => self.obey_scan_byte(byte),
             Some((of, byte)) => {
                 let at = usize::try_from(of).unwrap_or_default().saturating_sub(1);
                 if !self.is_busy(at) {
@@ -588,10 +608,9 @@ impl Init {
     }
 
     fn running_by(&self, dir: &OwnedFd) -> Option<(Pid, Mono)> {
-        let status = Status::unpack(&fs::read_bytes(dir, "supervise/status").ok()??).ok()?;
+        let status = Status::decode(&fs::read_bytes(dir, "supervise/status").ok()??).ok()?;
         let pid = status.pid.filter(|pid| status.phase == Phase::Run && !self.table.owns(*pid))?;
-        let age =
-            clock::wall().saturating_sub(Duration::new(status.since.unix.max(0).cast_unsigned(), status.since.nanos));
+        let age = status.uptime(SystemTime::UNIX_EPOCH + clock::wall());
         rescue::is_child(pid).then(|| (pid, self.now.before(age)))
     }
 

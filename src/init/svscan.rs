@@ -9,15 +9,16 @@ use crate::machine::s6::{ScanOrder, SuperviseOrder, program_for};
 use crate::machine::{Command, Event, Signal, Target};
 use crate::sys::fs::Ends;
 use crate::sys::poll::Poller;
-use crate::sys::spawn::Plan;
+use crate::sys::spawn::{Exec, Plan};
 use crate::sys::{Errno, fs, process};
+use crate::wire::journal::{Field, noted_both};
 use std::ffi::{CString, OsStr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
 pub(super) const DIRECTORY: &str = ".s6-svscan";
-/// Taken in one turn, as by s6.
+/// Taken in one turn at most, as by s6.
 const BYTES: usize = 64;
 
 /// As which of s6's supervisors we take signals.
@@ -34,7 +35,7 @@ pub(super) struct Svscan {
     dir: OwnedFd,
     control: OwnedFd,
     /// Never read. It must not be opened a second time, see [`fs::lock`].
-    _lock: OwnedFd,
+    lock: OwnedFd,
     /// Services that are not in the directory are to be ended when that has been looked at.
     ends_inactive: Option<bool>,
 }
@@ -46,18 +47,25 @@ impl Svscan {
         let dir = fs::make_dir(&services, OsStr::new(DIRECTORY), 0o700)?;
         let lock = fs::lock(&dir, "lock")?;
         let control = fs::fifo(&dir, "control", Ends::Both)?;
+        Svscan::serve([control, lock, dir], poller)
+    }
+
+    fn serve([control, lock, dir]: [OwnedFd; 3], poller: &Poller) -> Result<Svscan, Errno> {
         poller.add(&control, Token::Svscan.pack())?;
-        Ok(Svscan { dir, control, _lock: lock, ends_inactive: None })
+        Ok(Svscan { dir, control, lock, ends_inactive: None })
     }
 }
 
 impl Init {
-    /// `s6-svscan` does not run without; we do.
-    pub(super) fn open_svscan(&mut self) -> Result<(), Errno> {
+    /// `s6-svscan` does not start without; we do, and who goes on after a supervisor that had it goes on without.
+    pub(super) fn open_svscan(&mut self, is_successor: bool) -> Result<(), Errno> {
         let Root::Directory(services) = &self.config.root else { return Ok(()) };
+        if self.svscan.is_some() {
+            return Ok(()); // it was left to us
+        }
         match Svscan::open(services, &self.poller) {
             Ok(svscan) => self.svscan = Some(svscan),
-            Err(errno) if self.config.personality.signals_of_s6.is_some() => return Err(errno),
+            Err(errno) if self.config.personality.signals_of_s6.is_some() && !is_successor => return Err(errno),
             Err(errno) => {
                 let cause = if errno == Errno::EAGAIN { "is held by another supervisor" } else { errno.desc() };
                 let services = services.display();
@@ -71,17 +79,46 @@ impl Init {
     }
 
     pub(super) fn read_svscan(&mut self) {
-        let Some(svscan) = &self.svscan else { return };
-        let mut buffer = [0; BYTES];
-        for byte in fs::read_some(&svscan.control, &mut buffer).to_vec() {
-            match ScanOrder::of_byte(byte) {
-                Some(order) => self.obey_scan_order(order),
-                None => {
-                    let letter = char::from(byte).escape_default();
-                    self.config.log.warn(None, &format_args!("unknown control command: {letter}"));
-                }
+        for _ in 0..BYTES {
+            let journal = self.table.journal;
+            let Some(svscan) = self.svscan.as_ref().filter(|_| !journal.has_order()) else { return };
+            let byte = journal.take_scan_order(&svscan.control);
+            if let Some(byte) = byte {
+                self.obey_scan_byte(byte);
+            }
+            journal.order_is_done();
+            if byte.is_none() {
+                return;
             }
         }
+    }
+
+    pub(super) fn obey_scan_byte(&mut self, byte: u8) {
+        match ScanOrder::of_byte(byte) {
+            Some(order) => {
+                self.obey_scan_order(order);
+                self.commit();
+            }
+            None => {
+                let letter = char::from(byte).escape_default();
+                self.config.log.warn(None, &format_args!("unknown control command: {letter}"));
+            }
+        }
+    }
+
+    /// An order that was written to it already is not lost with us, nor is the lock.
+    pub(super) fn commit_svscan(&self) {
+        let [control, lock, dir] = match &self.svscan {
+            Some(svscan) => [&svscan.control, &svscan.lock, &svscan.dir].map(|fd| Some(fd.as_raw_fd())),
+            None => [None; 3],
+        };
+        let journal = self.table.journal;
+        journal.set(Field::Svscan, noted_both(control, lock));
+        journal.set(Field::SvscanDir, noted_both(dir, self.config.console));
+    }
+
+    pub(super) fn restore_svscan(&mut self, left: Option<[OwnedFd; 3]>) {
+        self.svscan = left.and_then(|left| Svscan::serve(left, &self.poller).ok());
     }
 
     fn obey_scan_order(&mut self, order: ScanOrder) {
@@ -176,11 +213,11 @@ impl Init {
         let argv = [program.as_c_str()];
         let dir = self.scan.dir_path().and_then(|path| fs::open_path(path).ok()).map(Rc::new);
         let plan = Plan { dir: dir.as_ref(), ..Plan::new(&argv) };
-        self.children.spawner.wait_for_exec();
-        if let Err(errno) = self.children.spawner.spawn(&plan) {
+        self.wait_for_exec(); // it belongs to the one that was started before
+        let started = self.children.spawner.spawn(&plan).map(|_| self.children.spawner.wait_for_exec());
+        if let Err(errno) | Ok(Some((_, Exec::Failed(errno)))) = started {
             self.config.log.warn(None, &format_args!("unable to spawn {DIRECTORY}/{name}: {}", errno.desc()));
         }
-        self.children.spawner.wait_for_exec();
         true
     }
 }

@@ -633,9 +633,9 @@ fn is_fifo_at(dir: impl AsFd, name: &OsStr) -> bool {
 }
 
 /// Makes a directory into which all in our group can put what they alone can remove, and nobody else can list. A link
-/// that leads nowhere is followed. One that is there stays as it is.
+/// that leads nowhere is followed. One that is there stays as it is; an error tells that we cannot list it.
 pub fn make_drop_box(dir: &OwnedFd, name: &str) -> Result<(), Errno> {
-    let Some((parent, name)) = vacancy(dir, name)? else { return Ok(()) };
+    let Some((parent, name)) = vacancy(dir, name)? else { return open_list(dir, OsStr::new(name)).map(drop) };
     mkdirat(&parent, name.as_os_str(), Mode::S_IRWXU)?;
     let made = open_list(&parent, &name)?;
     nix::unistd::fchown(&made, None, Some(nix::unistd::getegid()))?;

@@ -4,6 +4,7 @@
 //! Source: `ftrigw_notifyb` and `s6-supervise` of s6 2.11 to 2.15; checked with the real `s6-svwait` and `s6-svlisten`.
 
 use super::tai::Tai;
+use crate::machine::Phase;
 use crate::machine::life_event::LifeEvent;
 
 /// The directory, in that of the service.
@@ -45,6 +46,25 @@ pub fn letter(event: LifeEvent) -> u8 {
     }
 }
 
+/// The letters that a supervisor may leave to the one that goes on after it, each with the bit that stands for it.
+const LEFT: [u8; 6] = *b"suUdOD";
+
+/// Letters that were not told yet, a bit each. In which order they were does not matter: see [`of_bits`].
+pub fn bits(letters: impl IntoIterator<Item = u8>) -> u8 {
+    let place = |letter| LEFT.iter().position(|known| *known == letter);
+    letters.into_iter().filter_map(place).fold(0, |bits, place| bits | 1 << place)
+}
+
+/// And back, in an order that ends with what is so now.
+pub fn of_bits(bits: u8, now: Phase) -> Vec<u8> {
+    let order = match now {
+        Phase::Run => b"sdODuU",
+        Phase::Finish => b"sODuUd",
+        Phase::Down | Phase::Setup => b"suUdOD",
+    };
+    order.iter().copied().filter(|letter| self::bits([*letter]) & bits != 0).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +84,16 @@ mod tests {
         ] {
             assert!(!is_listener(other));
         }
+    }
+
+    #[test]
+    fn what_was_not_told_yet_ends_with_what_is_so() {
+        let told_later = |letters: &[u8], now| of_bits(bits(letters.iter().copied()), now);
+        assert_eq!(told_later(b"dDuU", Phase::Run), b"dDuU");
+        assert_eq!(told_later(b"dDudD", Phase::Down), b"udD", "once each is enough");
+        assert_eq!(told_later(b"dODsx", Phase::Down), b"sdOD", "who is gone is told at once");
+        assert_eq!(told_later(b"dDud", Phase::Finish), b"Dud");
+        assert_eq!(told_later(b"", Phase::Run), b"");
+        assert_eq!((of_bits(0xff, Phase::Setup), of_bits(0xc0, Phase::Run)), (b"suUdOD".to_vec(), vec![]));
     }
 }

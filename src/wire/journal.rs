@@ -16,6 +16,7 @@ use crate::machine::fields::{Place, fields};
 use crate::machine::history::{self, End, History, Life};
 use crate::machine::restart::Cause;
 use crate::machine::service::memory::{self, Memory};
+use crate::wire::status::Format;
 use crate::wire::tai::Tai;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
@@ -115,7 +116,8 @@ pub enum Field {
     Obeying,
     /// Where the kernel writes a byte of an order. All ones: it has not.
     Order,
-    /// For which service that is, and one, or [`LAUNCHER`]; in the upper half for which time it is obeyed. Zero: it was.
+    /// For which service that is, and one, or [`LAUNCHER`], or [`SVSCAN`]; in the upper half for which time it is obeyed.
+    /// Zero: it was.
     OrderOf,
     /// Where the kernel writes how a child ended. All ones: it has not.
     Ended,
@@ -136,10 +138,16 @@ pub enum Field {
     Mux,
     /// The process that asks loaders for their jobs.
     LoadersPid,
-    /// The descriptor of the application whose processes we supervise, and one. The last one: a new one comes behind it.
+    /// The descriptor of the application whose processes we supervise, and one.
     Application,
+    /// The descriptor of the FIFO in `.s6-svscan`, and one, and in the upper half that of the lock beside it.
+    Svscan,
+    /// That of the directory itself, and in the upper half that of the console. The last one: a new one comes behind it.
+    SvscanDir,
 }
 
+/// The last fact that this version knows.
+const LAST: Field = Field::SvscanDir;
 /// So many facts there may be.
 const FACTS_AT_MOST: usize = PANIC_TEXT.at;
 
@@ -158,6 +166,8 @@ pub const PANIC: u64 = 257;
 
 /// The order is the launcher's.
 pub const LAUNCHER: u64 = u32::MAX as u64;
+/// The order is for the whole directory, in the way of `s6-svscanctl`.
+pub const SVSCAN: u64 = LAUNCHER - 1;
 /// What a word holds where the kernel is to write, as long as it has not.
 pub const UNWRITTEN: u64 = u64::MAX;
 
@@ -232,6 +242,10 @@ pub struct Record {
     pub has_links: bool,
     /// The stamp of its status, if that says what is.
     pub shown: Option<Tai>,
+    /// In which format that is written. `None`: an older version has noted this.
+    pub format: Option<Format>,
+    /// What those who listen to it were not told yet, see [`super::fifodir`].
+    pub untold: u8,
     /// How many lives there have been.
     pub begun: u64,
     /// What few services need is noted of it.
@@ -317,7 +331,7 @@ pub fn begin(words: &Words, pid: u32) {
 /// Zeroes the fields that only another version knows: we do not update them, and it must not find old values later.
 pub fn forget_unknown(words: &Words) {
     for distance in [0].into_iter().chain(COPIES) {
-        let unknown = words.get(distance + Field::Application as usize + 1..distance + FACTS_AT_MOST);
+        let unknown = words.get(distance + LAST as usize + 1..distance + FACTS_AT_MOST);
         unknown.unwrap_or_default().iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 }
@@ -578,6 +592,17 @@ fn unpack_life(words: &[u64; LIFE_BODY]) -> Option<Life> {
 const CAUSES: [Cause; 6] =
     [Cause::Finish, Cause::Permanent, Cause::NoRestart, Cause::TooOften, Cause::NeverReady, Cause::Setup];
 
+/// In the order in which they are numbered, from 1. A new one goes to the end.
+const FORMATS: [Format; 4] = [Format::Runit, Format::Daemontools, Format::S6, Format::Universal];
+
+fn format_number(format: Option<Format>) -> u64 {
+    FORMATS.iter().position(|known| Some(*known) == format).map_or(0, |at| at as u64 + 1)
+}
+
+fn format_of(number: u64) -> Option<Format> {
+    FORMATS.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+}
+
 fn cause_number(cause: Cause) -> u64 {
     CAUSES.iter().position(|known| *known == cause).map_or(0, |at| at as u64 + 1)
 }
@@ -611,12 +636,13 @@ pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
     let whole = [Field::Launcher, Field::View, Field::ViewLock, Field::Watchdog, Field::Application].into_iter();
     whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
     descriptor(fact(words, Field::Mux) >> 32).into_iter().for_each(&mut *keep);
+    let of_svscan = [Field::Svscan, Field::SvscanDir].into_iter().flat_map(|place| descriptors_in(fact(words, place)));
+    of_svscan.flatten().for_each(&mut *keep);
     inherited(words).for_each(&mut *keep);
     let records = words.get(FACTS..).unwrap_or_default().chunks_exact(RECORD);
     for (at, record) in records.enumerate().take(usize::try_from(fact(words, Field::Records)).unwrap_or_default()) {
         for word in record.get(DESCRIPTORS).unwrap_or_default() {
-            let word = word.load(Ordering::Relaxed);
-            [word & 0xffff_ffff, word >> 32].into_iter().filter_map(descriptor).for_each(&mut *keep);
+            descriptors_in(word.load(Ordering::Relaxed)).into_iter().flatten().for_each(&mut *keep);
         }
         let ready = record.get(READY_DESCRIPTOR).map(|word| word.load(Ordering::Relaxed) >> 32);
         ready.and_then(descriptor).into_iter().for_each(&mut *keep);
@@ -648,6 +674,16 @@ pub fn descriptor(word: u64) -> Option<i32> {
     i32::try_from(word.checked_sub(1)?).ok().filter(|fd| *fd > 2)
 }
 
+/// Two descriptors as they are noted in one word.
+pub fn noted_both(lower: Option<i32>, upper: Option<i32>) -> u64 {
+    noted(lower) | noted(upper) << 32
+}
+
+/// And back.
+pub fn descriptors_in(word: u64) -> [Option<i32>; 2] {
+    [word & 0xffff_ffff, word >> 32].map(descriptor)
+}
+
 /// The words of a record that hold descriptors, two each. A supervisor that fails passes on what they name, whatever
 /// else it knows.
 const DESCRIPTORS: std::ops::Range<usize> = 3..6;
@@ -675,6 +711,10 @@ fields! {
         shares: Place::bits(0, 7, 1),
         /// More is kept of it than words.
         has_kept: Place::bits(0, HAS_KEPT, 1),
+        /// In which format its status is written, and one.
+        format: Place::bits(0, 9, 3),
+        /// What those who listen were not told yet.
+        untold: Place::bits(0, 12, 6),
         /// It is an instance of a template.
         is_instance: Place::bits(0, 20, 1),
         /// To how many instances that was scaled, and one.
@@ -718,6 +758,8 @@ impl Record {
             shown: self.shown.is_some().into(),
             has_extra: self.has_extra.into(),
             has_kept: self.has_kept.into(),
+            format: format_number(self.format),
+            untold: self.untold.into(),
             has_links: self.has_links.into(),
             shares: matches!(self.kind, Kind::Writer(_)).into(),
             partner: partner.into(),
@@ -775,6 +817,8 @@ impl Record {
             begun: own.begun,
             has_extra: own.has_extra != 0,
             has_kept: own.has_kept != 0,
+            format: format_of(own.format),
+            untold: own.untold as u8,
             memory: Memory::unpack(memory),
             name: Name(*name.first_chunk()?),
         })
@@ -804,6 +848,8 @@ mod tests {
             removed: false,
             has_links: true,
             shown: Some(Tai { unix: 5, nanos: 6 }),
+            format: Some(Format::S6),
+            untold: 0b10_1001,
             begun: 0,
             has_extra: true,
             has_kept: false,
@@ -1080,7 +1126,7 @@ mod tests {
 
     /// Fields, undo and texts have places of their own.
     const _: () = {
-        assert!((Field::Essentials as usize) < PANIC_TEXT.at);
+        assert!((LAST as usize) < PANIC_TEXT.at);
         assert!(COPIES[0] + PANIC_TEXT.at <= COPIES[1] && COPIES[1] + PANIC_TEXT.at <= UNDO);
         assert!(UNDO + RECORD <= FACTS);
         assert!(PANIC_TEXT.at + 1 + PANIC_TEXT.bytes / 8 <= INBOX && INBOX + 16 <= PROGRAM.at);
