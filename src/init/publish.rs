@@ -123,6 +123,7 @@ impl Init {
         });
         match (written, self.table.get_mut(at)) {
             (Ok(()), Some(slot)) => _ = slot.warnings.take(Matter::DeathTally),
+            (Err(Errno::ENOENT), Some(slot)) if fs::is_removed(&slot.dir) => {} // with all that was in it
             (Err(errno), _) => {
                 let cause = self.config.log.words(&Failure { verb: "write", path: "supervise/death_tally", errno });
                 self.warn_about(at, Matter::DeathTally, format!("{cause}; this death is not counted"));
