@@ -51,6 +51,7 @@ mod restarts;
 mod s6;
 mod s6_events;
 mod s6_files;
+mod s6_goes_on;
 mod s6_overlay;
 mod s6_rc;
 mod scale;
