@@ -13,9 +13,13 @@ use crate::wire::fifodir::{DIRECTORY, bits, is_listener, letter, of_bits};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
 
 /// Of one service so many reads of the directory in one turn: a thousand listeners, at most.
 const READS: usize = 16;
+/// What follows the end of a service is told so much later. Who waits for a restart (`s6-svc -wr`) waits for the end
+/// first, and then forgets what it has read together with that.
+const AFTER_THE_END: Duration = Duration::from_millis(50);
 /// When a service is let go all are told at once, but no more than so many times that.
 const TURNS: usize = 64;
 
@@ -25,6 +29,8 @@ pub(super) struct Listeners {
     letters: Vec<u8>,
     /// These are told to each of the directory, as far as that was not read.
     round: Option<(OwnedFd, Vec<u8>)>,
+    /// The next ones are told from then on.
+    held_until: Option<Mono>,
 }
 
 impl Listeners {
@@ -34,10 +40,28 @@ impl Listeners {
         bits(begun.chain(&self.letters).copied())
     }
 
+    /// When there is something to tell, if that is not now.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.held_until.filter(|_| !self.letters.is_empty())
+    }
+
+    /// What was held is told, if it is time.
+    pub(super) fn let_go(&mut self, now: Mono) {
+        self.held_until = self.held_until.filter(|until| *until > now);
+    }
+
+    /// The next letters are told to each of this directory: all up to the last end.
+    fn begin(&mut self, dir: OwnedFd, now: Mono) {
+        let end = self.letters.iter().rposition(|known| *known == letter(LifeEvent::Down));
+        self.held_until = end.map(|_| now.after(AFTER_THE_END));
+        let rest = end.map_or_else(Vec::new, |end| self.letters.split_off(end + 1));
+        self.round = Some((dir, std::mem::replace(&mut self.letters, rest)));
+    }
+
     /// What the supervisor before us has not told. Nobody was, or who comes first in the directory is told twice.
     pub(super) fn left(untold: u8, now: Phase) -> Option<Box<Listeners>> {
         let letters = of_bits(untold, now);
-        (!letters.is_empty()).then(|| Box::new(Listeners { letters, round: None }))
+        (!letters.is_empty()).then(|| Box::new(Listeners { letters, ..Listeners::default() }))
     }
 }
 
@@ -97,16 +121,21 @@ impl Init {
     pub(super) fn tell_listeners(&mut self, at: SlotId) {
         let Some(slot) = self.table.get_mut(at) else { return };
         let Some(mut listeners) = slot.listeners.take() else { return };
-        if listeners.round.is_none() {
+        listeners.let_go(self.now);
+        if listeners.round.is_none() && listeners.held_until.is_none() {
             let Ok(dir) = fs::open_list(slot.home(), OsStr::new(DIRECTORY)) else { return }; // nobody listens
-            listeners.round = Some((dir, std::mem::take(&mut listeners.letters)));
+            listeners.begin(dir, self.now);
         }
         let is_over = listeners.round.as_ref().is_none_or(|(dir, letters)| tell_next(dir, letters));
         listeners.round.take_if(|_| is_over);
-        if !is_over || !listeners.letters.is_empty() {
+        let (is_held, is_told) = (listeners.held_until.is_some(), listeners.letters.is_empty());
+        if is_held || !is_told || !is_over {
             slot.listeners = Some(listeners);
+        }
+        if !is_over || !is_held && !is_told {
             self.telling.insert(at);
         }
+        self.table.arm(at);
     }
 
     /// Of a service with many of them the rest is told in the next turns.
@@ -120,6 +149,8 @@ impl Init {
     pub(super) fn tell_listeners_that_it_left(&mut self, at: SlotId) {
         self.note_life_event(at, LifeEvent::Left);
         for _ in 0..TURNS {
+            let listeners = self.table.get_mut(at).and_then(|slot| slot.listeners.as_mut());
+            listeners.into_iter().for_each(|listeners| listeners.held_until = None);
             self.tell_listeners(at);
         }
         self.telling.remove(&at);
@@ -134,4 +165,34 @@ fn tell_next(dir: &OwnedFd, letters: &[u8]) -> bool {
         }
     });
     read.unwrap_or(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_the_end_is_told_later() {
+        let begun = |letters: &[u8]| {
+            let mut listeners = Listeners { letters: letters.to_vec(), ..Listeners::default() };
+            listeners.begin(fs::working_dir().expect("a directory"), Mono(7));
+            let (_, told) = listeners.round.take().expect("a round");
+            (listeners, told)
+        };
+        let later = Mono(7).after(AFTER_THE_END);
+        for (letters, first, rest) in [(&b"dDuU"[..], &b"dD"[..], &b"uU"[..]), (b"dDudDu", b"dDudD", b"u")] {
+            let (mut listeners, told) = begun(letters);
+            assert_eq!((told.as_slice(), listeners.letters.as_slice()), (first, rest));
+            assert_eq!(listeners.deadline(), Some(later));
+            assert_eq!(listeners.untold(), bits(rest.iter().copied()));
+            listeners.let_go(Mono(8));
+            assert_eq!(listeners.deadline(), Some(later));
+            listeners.let_go(later);
+            assert_eq!((listeners.deadline(), listeners.held_until), (None, None));
+        }
+        let (listeners, told) = begun(b"dD");
+        assert_eq!((told.as_slice(), listeners.held_until, listeners.deadline()), (&b"dD"[..], Some(later), None));
+        let (listeners, told) = begun(b"suU");
+        assert_eq!((told.as_slice(), listeners.held_until), (&b"suU"[..], None));
+    }
 }

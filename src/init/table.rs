@@ -304,7 +304,8 @@ impl Slot {
     }
 
     fn deadline(&self) -> Option<Mono> {
-        [self.service.deadline(), self.reopen_at, self.rewrite_at].into_iter().flatten().min()
+        let of_listeners = self.listeners.as_ref().and_then(|listeners| listeners.deadline());
+        [self.service.deadline(), self.reopen_at, self.rewrite_at, of_listeners].into_iter().flatten().min()
     }
 }
 

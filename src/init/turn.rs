@@ -407,6 +407,7 @@ impl Init {
             let Some(at) = self.table.due(self.now) else { return };
             if let Some(slot) = self.table.get_mut(at) {
                 slot.rewrite_at = slot.rewrite_at.filter(|at| *at > self.now);
+                slot.listeners.iter_mut().for_each(|listeners| listeners.let_go(self.now));
                 let is_late = slot.service.is_late(self.now);
                 if slot.reopen_at.take_if(|at| *at <= self.now).is_some() {
                     self.open_again(at);

@@ -892,7 +892,7 @@ mod tests {
     #[test]
     fn what_another_version_has_added_is_skipped_and_does_not_stay() {
         let (words, old) = (journal(2), record(2, 10));
-        for free in [Place::bits(0, 9, 1), Place::bits(OWN + 11, 31, 1)] {
+        for free in [Place::bits(0, 18, 1), Place::bits(OWN + 11, 31, 1)] {
             let mut body = old.pack();
             assert_eq!(free.read(&body), 0);
             free.write(&mut body, 1);
@@ -1007,10 +1007,12 @@ mod tests {
         write(&words, 0, &record(2, 10));
         write(&words, 2, &record(2, 20));
         set(&words, Field::Launcher, noted(Some(5)));
+        set(&words, Field::Svscan, noted_both(Some(30), Some(31)));
+        set(&words, Field::SvscanDir, noted_both(None, Some(32)));
         write_inherited(&words, &[3, 7, 66, 67, 1000]);
         let mut all = Vec::new();
         descriptors(&words, &mut |fd| all.push(fd));
-        assert_eq!(all, [5, 3, 7, 66, 10, 11, i32::MAX, 20, 21, i32::MAX]);
+        assert_eq!(all, [5, 30, 31, 32, 3, 7, 66, 10, 11, i32::MAX, 20, 21, i32::MAX]);
         assert_eq!((descriptor(noted(Some(2))), descriptor(0), descriptor(u64::MAX)), (None, None, None));
     }
 

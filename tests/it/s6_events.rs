@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
@@ -89,6 +89,28 @@ fn who_hears_a_letter_can_read_what_it_means() {
         assert_eq!(listener.letters(3), "dDu");
         pid = another(&web, pid);
     }
+}
+
+/// `s6-svc -wr` waits for the end, and forgets what it has read together with that.
+#[test]
+fn a_start_that_follows_an_end_at_once_is_told_later() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("echo >&3; exec 3>&-; exec sleep 1000").file("notification-fd", "3\n");
+    let web = web.create_atomically();
+    let _onit = start(&sv, &["--s6"]);
+    let first = another(&web, 0);
+    let begun = Instant::now();
+    wait_for("no pause to be left", SOON, || (begun.elapsed() > Duration::from_millis(1500)).then_some(()));
+    let mut listener = Listener::at(&web, "single");
+    let ordered = Instant::now();
+    web.order(b"r");
+    assert_eq!(listener.letters(2), "dD");
+    assert_eq!(listener.letters(2), "uU");
+    assert!(ordered.elapsed() >= Duration::from_millis(50), "{:?}", ordered.elapsed());
+    another(&web, first);
+    // Who is gone is told so at once.
+    web.order(b"xd");
+    assert_eq!(listener.letters(3), "dDx");
 }
 
 #[test]
