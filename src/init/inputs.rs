@@ -152,9 +152,10 @@ impl Init {
         let says = listing.may_have(FORMAT);
         let (format, bad) = if says { self.config.format_in(&slot.dir) } else { (self.config.format, None) };
         if std::mem::replace(&mut slot.files.format, format) != format {
-            (slot.published, slot.reopen_at) = (None, slot.files.lack_ok().then_some(self.now));
+            slot.published = None;
             let unfit = slot.files.ok.take_if(|_| !format.has_ok()); // who looks for it would read nonsense
             self.table.bury(unfit);
+            self.be_seen(at); // before there is a record by which a supervisor without it is taken for none
         }
         self.warn_of_bad_value(at, FORMAT, bad);
     }
