@@ -1,5 +1,5 @@
-//! `.s6-svscan` in the directory of services: what `s6-svscanctl` orders, programs in place of signals, and what becomes
-//! of us in the end. And the signals that `s6-supervise` obeys.
+//! `.s6-svscan` in the directory of services: what `s6-svscanctl` orders, and programs in place of signals. And the
+//! signals that `s6-supervise` obeys.
 
 use super::Init;
 use super::config::Root;
