@@ -4,7 +4,7 @@ use super::adopt::Refused;
 use super::api::Groups;
 use super::boot;
 use super::config::{Config, Loaders, Poll, Root};
-use super::entrypoint::{self, Words};
+use super::entrypoint;
 use super::launcher::{self, Manner};
 use super::log::{Failure, Log};
 use super::personality::Personality;
@@ -84,22 +84,8 @@ pub fn run(args: Args) -> i32 {
     }
     let mut log = Log::Onit;
     match entrypoint::parse(args, &mut log) {
-        Ok(Words {
-            directory,
-            trace,
-            control_group,
-            status_group,
-            poll,
-            until,
-            until_limit,
-            prefix,
-            loaders,
-            as_s6,
-            format,
-            exit_file,
-            main,
-        }) => {
-            let (directory, loaders) = match directories(directory, loaders) {
+        Ok(said) => {
+            let (directory, loaders) = match directories(said.directory, said.loaders) {
                 Ok(directories) => directories,
                 Err(why) => {
                     log.warn(None, &why);
@@ -111,23 +97,23 @@ pub fn run(args: Args) -> i32 {
             }
             process::export(DIRECTORY_VARIABLE, fs::absolute(&directory).as_os_str());
             let manager = Manager::from_environment();
-            let groups = groups(log, control_group, status_group);
-            let poll = poll.unwrap_or_else(|| poll_from_environment(log));
-            let personality = if as_s6 { &Personality::ONIT_AS_S6 } else { &Personality::ONIT };
+            let groups = groups(log, said.control_group, said.status_group);
+            let poll = said.poll.unwrap_or_else(|| poll_from_environment(log));
+            let personality = if said.as_s6 { &Personality::ONIT_AS_S6 } else { &Personality::ONIT };
             boot::supervise(Config {
-                trace,
+                trace: said.trace,
                 log,
                 groups,
                 poll,
                 selection: selection(),
-                until,
-                until_limit,
-                prefix: prefix.or_else(|| prefix_from_environment(log)),
+                until: said.until,
+                until_limit: said.until_limit,
+                prefix: said.prefix.or_else(|| prefix_from_environment(log)),
                 loaders,
-                exit_file: exit_file.map(|file| fs::absolute(&file)),
-                main,
+                exit_file: said.exit_file.map(|file| fs::absolute(&file)),
+                main: said.main,
                 manager,
-                format: format.or_else(|| format_from_environment(log)).unwrap_or(personality.format),
+                format: said.format.or_else(|| format_from_environment(log)).unwrap_or(personality.format),
                 personality,
                 ..Config::onit(directory)
             })

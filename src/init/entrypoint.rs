@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a command line of onit's own says.
+#[derive(Default)]
 pub(super) struct Words {
     pub(super) directory: Option<OsString>,
     pub(super) trace: bool,
@@ -89,15 +90,12 @@ pub fn main_process(args: &[OsString]) -> i32 {
 pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
     let end = args.iter().position(|word| word == "--");
     let (ours, argv) = args.split_at(end.unwrap_or(args.len()));
-    let (mut directory, mut trace, mut options) = (None, false, MainOptions::ONIT);
-    let (mut control_group, mut status_group, mut poll) = (None, None, None);
-    let (mut until, mut until_limit, mut prefix, mut loaders) = (None, None, None, None);
-    let (mut as_s6, mut format, mut exit_file) = (false, None, None);
+    let (mut said, mut options) = (Words::default(), MainOptions::ONIT);
     let mut words = lexopt::Parser::from_args(ours);
     while let Some(option) = words.next().map_err(|error| error.to_string())? {
         use lexopt::Arg::{Long, Short, Value};
         match option {
-            Short('v') => trace = true,
+            Short('v') => said.trace = true,
             Short('g') => options.to = Target::Group,
             Long("rewrite") => {
                 let text = value(&mut words)?;
@@ -120,7 +118,7 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
                     return Err("--prefix needs onit mux, which is not in this onit".into());
                 }
                 let form = words.optional_value().unwrap_or_else(|| "text".into());
-                prefix = Some(
+                said.prefix = Some(
                     prefix_of(&form).ok_or(format!("--prefix={} is neither text, time nor json", form.display()))?,
                 );
             }
@@ -128,59 +126,41 @@ pub(super) fn parse(args: &[OsString], log: &mut Log) -> Result<Words, String> {
                 if !cfg!(feature = "helpers") {
                     return Err("--loaders needs onit loaders, which is not in this onit".into());
                 }
-                let dir = words.value().map_err(|error| error.to_string())?;
-                let empty = "the value of --loaders is empty (a variable that is not set?)";
-                loaders = Some(Some(dir).filter(|dir| !dir.is_empty()).ok_or(empty)?);
+                said.loaders = Some(given(&mut words, "--loaders")?);
             }
-            Long("exit-file") => {
-                let file = words.value().map_err(|error| error.to_string())?;
-                let empty = "the value of --exit-file is empty (a variable that is not set?)";
-                exit_file = Some(Some(file).filter(|file| !file.is_empty()).ok_or(empty)?.into());
-            }
+            Long("exit-file") => said.exit_file = Some(given(&mut words, "--exit-file")?.into()),
             Long("s6-rc") => return Err("--s6-rc is an option of onit run, where that has its helpers".into()),
-            Long("s6") => as_s6 = true,
+            Long("s6") => said.as_s6 = true,
             Long("status-format") => {
-                format = Some(value(&mut words)?.parse().map_err(|error: UnknownWord| error.to_string())?);
+                said.format = Some(value(&mut words)?.parse().map_err(|error: UnknownWord| error.to_string())?);
             }
-            Long("control-group") => control_group = Some(group(&mut words, "--control-group")?),
-            Long("status-group") => status_group = Some(group(&mut words, "--status-group")?),
+            Long("control-group") => said.control_group = Some(group(&mut words, "--control-group")?),
+            Long("status-group") => said.status_group = Some(group(&mut words, "--status-group")?),
             Long("poll") => {
                 let text = value(&mut words)?;
                 let wrong = || format!("--poll {text} is neither auto, never nor a time of 100ms or more");
-                poll = Some(Poll::parse(&text).ok_or_else(wrong)?);
+                said.poll = Some(Poll::parse(&text).ok_or_else(wrong)?);
             }
-            Long("until") => until = Some(value(&mut words)?.parse().map_err(|error: UnknownWord| error.to_string())?),
+            Long("until") => {
+                said.until = Some(value(&mut words)?.parse().map_err(|error: UnknownWord| error.to_string())?);
+            }
             Short('t') => {
                 let text = value(&mut words)?;
                 let limit = svdir::budget(&text).flatten().ok_or(format!("-t {text} is no time"))?;
-                until_limit = Some(limit);
+                said.until_limit = Some(limit);
             }
             Value(word) if word.is_empty() => return Err("the directory is empty (a variable that is not set?)".into()),
-            Value(word) if directory.is_none() => directory = Some(word),
+            Value(word) if said.directory.is_none() => said.directory = Some(word),
             Short(_) | Long(_) | Value(_) => return Err(option.unexpected().to_string()),
         }
     }
-    let main = main_of(argv.iter().skip(1).cloned(), options, MainLog::Onit(*log));
-    if end.is_some() && main.is_none() {
+    said.main = main_of(argv.iter().skip(1).cloned(), options, MainLog::Onit(*log));
+    if end.is_some() && said.main.is_none() {
         Err("there is no command behind --".into())
-    } else if until_limit.is_some() && until.is_none() {
+    } else if said.until_limit.is_some() && said.until.is_none() {
         Err("-t limits --until, which is not there".into())
     } else {
-        Ok(Words {
-            directory,
-            trace,
-            control_group,
-            status_group,
-            poll,
-            until,
-            until_limit,
-            prefix,
-            loaders,
-            as_s6,
-            exit_file,
-            format,
-            main,
-        })
+        Ok(said)
     }
 }
 
@@ -195,8 +175,14 @@ fn value(words: &mut lexopt::Parser) -> Result<String, String> {
 }
 
 fn group(words: &mut lexopt::Parser, option: &str) -> Result<String, String> {
+    given(words, option).map(|group| group.to_string_lossy().into_owned())
+}
+
+/// A value that says something.
+fn given(words: &mut lexopt::Parser, option: &str) -> Result<OsString, String> {
     let empty = || format!("the value of {option} is empty (a variable that is not set?)");
-    Some(value(words)?).filter(|group| !group.is_empty()).ok_or_else(empty)
+    let value = words.value().map_err(|error| error.to_string())?;
+    Some(value).filter(|value| !value.is_empty()).ok_or_else(empty)
 }
 
 /// The main process that a command line names; `None` if it names none.

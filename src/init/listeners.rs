@@ -3,7 +3,7 @@
 
 use super::Init;
 use super::log::Failure;
-use super::table::SlotId;
+use super::table::{Slot, SlotId};
 use super::warnings::Matter;
 use crate::machine::life_event::{self, LifeEvent};
 use crate::machine::service::Service;
@@ -65,6 +65,12 @@ impl Listeners {
     }
 }
 
+impl Slot {
+    fn note(&mut self, event: LifeEvent) {
+        self.listeners.get_or_insert_default().letters.push(letter(event));
+    }
+}
+
 /// What was, to be compared with what is.
 #[derive(Clone, Copy)]
 pub(super) struct Before {
@@ -84,9 +90,8 @@ impl Init {
         let Some(slot) = self.table.get_mut(at) else { return };
         let ready = slot.service.last_change().ready;
         let has_become_ready = ready.is_some() && ready != before.ready;
-        for event in life_event::events(&before.view, event, &slot.service.view(), has_become_ready) {
-            slot.listeners.get_or_insert_default().letters.push(letter(event));
-        }
+        let after = slot.service.view();
+        life_event::events(&before.view, event, &after, has_become_ready).for_each(|event| slot.note(event));
     }
 
     /// Its `run` could not be executed, and nobody has heard yet that it was started.
@@ -99,9 +104,7 @@ impl Init {
     }
 
     pub(super) fn note_life_event(&mut self, at: SlotId, event: LifeEvent) {
-        if let Some(slot) = self.table.get_mut(at) {
-            slot.listeners.get_or_insert_default().letters.push(letter(event));
-        }
+        self.table.get_mut(at).into_iter().for_each(|slot| slot.note(event));
     }
 
     /// What s6's tools look for is there from the beginning: a place for who waits, and the deaths, none so far.

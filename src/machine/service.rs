@@ -382,9 +382,11 @@ impl Service {
                 let ready = self.history.lives().last().and_then(|life| life.ready);
                 LastChange { at: self.since, ready: ready.filter(|ready| *ready > self.since), exit }
             }
-            Phase::Finish => LastChange { at: end.map_or(self.since, |end| end.at), ready: None, exit },
-            Phase::Setup => LastChange { at: end.map_or(self.since, |end| end.at), ready: None, exit },
-            Phase::Down => LastChange { at: end.map_or(self.since, |end| end.at), ready: Some(self.since), exit },
+            phase @ (Phase::Down | Phase::Setup | Phase::Finish) => LastChange {
+                at: end.map_or(self.since, |end| end.at),
+                ready: (phase == Phase::Down).then_some(self.since),
+                exit,
+            },
         }
     }
 

@@ -14,9 +14,7 @@ use crate::svdir::{
 use crate::verbs::{self, verb, well};
 
 fn start(sv: &SvDir, form: &str) -> Supervisor {
-    let mut command = UnderTest::Onit.program();
-    command.arg(format!("--prefix{form}")).arg(sv.path());
-    sv.spawn(command)
+    sv.start_with(&[&format!("--prefix{form}")])
 }
 
 /// The process that writes the stream.

@@ -32,7 +32,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
-use crate::scenario;
+use crate::scenario::{self, scenarios};
 use crate::svdir::{
     Ending, Output, SOON, Service, Supervisor, SvDir, is_starved, missing_tools, onit, poll_until, skip,
 };
@@ -480,20 +480,6 @@ fn what_a_real_one_has_is_refused() {
     assert_eq!(said[0].matches(refused).count(), 2, "{}", said[0]);
     assert_eq!(said[0].matches("another instance of s6-supervise is already running\n").count(), 2, "{}", said[0]);
     assert_eq!(said[0].matches("\n100\n").count(), 2, "{}", said[0]);
-}
-
-macro_rules! scenarios {
-    ($($test:ident)+) => {
-        $(#[test] fn $test() { check(stringify!($test)); })+
-
-        #[test]
-        fn every_scenario_is_played() {
-            let mut files: Vec<String> = fs::read_dir(directory()).expect("s6/").flatten()
-                .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".txt")?.to_string())).collect();
-            files.sort();
-            assert_eq!(files, [$(stringify!($test)),+]);
-        }
-    };
 }
 
 scenarios! {

@@ -38,12 +38,6 @@ fn another(service: &Service, pid: u64) -> u64 {
     wait_for(&what, SOON, || up(service).filter(|&other| other != pid))
 }
 
-fn start(sv: &SvDir, more: &[&str]) -> Supervisor {
-    let mut command = UnderTest::Onit.program();
-    command.args(more).arg(sv.path());
-    sv.spawn(command)
-}
-
 fn sleeper(sv: &SvDir, name: &str) -> Service {
     sv.service(name).run("exec sleep 1000").create_atomically()
 }
@@ -63,7 +57,7 @@ fn is_well(onit: &Supervisor) {
 fn who_hears_a_letter_can_read_what_it_means() {
     let sv = SvDir::new();
     let web = sleeper(&sv, "web");
-    let _onit = start(&sv, &["--s6"]);
+    let _onit = sv.start_with(&["--s6"]);
     let mut pid = another(&web, 0);
     let mut listener = Listener::at(&web, "single");
     for _ in 0..as_many(100) {
@@ -97,7 +91,7 @@ fn a_start_that_follows_an_end_at_once_is_told_later() {
     let sv = SvDir::new();
     let web = sv.service("web").run("echo >&3; exec 3>&-; exec sleep 1000").file("notification-fd", "3\n");
     let web = web.create_atomically();
-    let _onit = start(&sv, &["--s6"]);
+    let _onit = sv.start_with(&["--s6"]);
     let first = another(&web, 0);
     let begun = Instant::now();
     wait_for("no pause to be left", SOON, || (begun.elapsed() > Duration::from_millis(1500)).then_some(()));
@@ -125,7 +119,7 @@ fn a_thousand_listeners_come_and_go_while_services_restart() {
     }
     let sv = SvDir::new();
     let services = [sleeper(&sv, "one"), sleeper(&sv, "two")];
-    let onit = start(&sv, &["--s6"]);
+    let onit = sv.start_with(&["--s6"]);
     let mut pids = services.each_ref().map(|service| another(service, 0));
     let mut live: Vec<Listener> = (0..20).map(|n| Listener::at(&services[n % 2], &format!("live{n:02}"))).collect();
     let (is_over, is_full) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -227,7 +221,7 @@ fn is_borne(sv: &SvDir, onit: &Supervisor, bad: &Service, mut listener: Option<L
 fn what_is_no_fifo_is_left_alone() {
     let sv = SvDir::new();
     let (bad, _good) = (sleeper(&sv, "bad"), sleeper(&sv, "good"));
-    let onit = start(&sv, &["--s6"]);
+    let onit = sv.start_with(&["--s6"]);
     another(&bad, 0);
     let event = bad.path().join("event");
     let secret = sv.root().join("secret");
@@ -261,7 +255,7 @@ fn what_is_no_fifo_is_left_alone() {
 fn a_listener_that_never_reads_harms_nobody() {
     let sv = SvDir::new();
     let (bad, _good) = (sleeper(&sv, "bad"), sleeper(&sv, "good"));
-    let onit = start(&sv, &["--s6"]);
+    let onit = sv.start_with(&["--s6"]);
     another(&bad, 0);
     let mut full = Listener::at(&bad, "ffffff");
     while full.fifo().write(&[b'.'; 4096]).is_ok() {}
@@ -275,7 +269,7 @@ fn a_listener_that_never_reads_harms_nobody() {
 fn twenty_thousand_files_harm_nobody() {
     let sv = SvDir::new();
     let (bad, _good) = (sleeper(&sv, "bad"), sleeper(&sv, "good"));
-    let onit = start(&sv, &["--s6"]);
+    let onit = sv.start_with(&["--s6"]);
     another(&bad, 0);
     let event = bad.path().join("event");
     for number in 0..20_000 {
@@ -293,7 +287,7 @@ fn twenty_thousand_files_harm_nobody() {
 fn a_fifodir_that_is_none_harms_nobody() {
     let sv = SvDir::new();
     let (bad, _good) = (sleeper(&sv, "bad"), sleeper(&sv, "good"));
-    let onit = start(&sv, &["--s6"]);
+    let onit = sv.start_with(&["--s6"]);
     another(&bad, 0);
     let event = bad.path().join("event");
     fs::remove_dir(&event).expect("rmdir");

@@ -2,16 +2,10 @@
 //! namespace of its own. Read by the real tools of s6, runit and daemontools.
 
 use crate::proc;
-use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, is_root, missing_tools, skip, wait_for};
+use crate::svdir::{Ending, SOON, Service, SvDir, UnderTest, is_root, missing_tools, skip, wait_for};
 use crate::verbs::well;
 use nix::sys::signal::Signal;
 use std::fs;
-
-fn start(sv: &SvDir, options: &[&str]) -> Supervisor {
-    let mut command = UnderTest::Onit.program();
-    command.args(options).arg(sv.path());
-    sv.spawn(command)
-}
 
 fn length(service: &Service) -> usize {
     fs::read(service.path().join("supervise/status")).map_or(0, |record| record.len())
@@ -31,7 +25,7 @@ fn each_service_says_which_record_it_has() {
     };
     let services = [("runit", 20), ("s6", 35), ("universal", 43), ("daemontools", 18), ("nothing", 43)];
     let services = services.map(|(name, length)| (make(name, name), length));
-    let onit = start(&sv, &["--status-format=universal"]);
+    let onit = sv.start_with(&["--status-format=universal"]);
     for (service, length) in &services {
         wait_length(service, *length);
         let ok = service.path().join("supervise/ok");
@@ -82,7 +76,7 @@ fn who_listens_in_an_event_directory_that_is_there_is_told() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").file("status-format", "universal\n").dir("event").create();
     let quiet = sv.service("quiet").run("exec sleep 1000").create();
-    let _onit = start(&sv, &[]);
+    let _onit = sv.start_with(&[]);
     wait_length(&web, 43);
     quiet.wait_up();
     let path = web.path().to_str().expect("a path").to_owned();
@@ -105,7 +99,7 @@ fn a_run_may_be_pid_1_of_a_namespace_of_its_own() {
     let web =
         sv.service("web").run("echo $$ >pid; (setsid sleep 1000 &); trap 'exit 0' TERM; while :; do sleep 0.1; done");
     let web = web.file("flag-newpidns", "").create();
-    let _onit = start(&sv, &[]);
+    let _onit = sv.start_with(&[]);
     wait_for("its own pid", SOON, || (web.text("pid") == "1\n").then_some(()));
     let pid = web.wait_up();
     let find =

@@ -16,12 +16,6 @@ use crate::{proc, restarts};
 
 const SVSCAN: UnderTest = UnderTest::OnitAs("s6-svscan");
 
-fn start(sv: &SvDir, options: &[&str]) -> Supervisor {
-    let mut command = UnderTest::Onit.program();
-    command.args(options).arg(sv.path());
-    sv.spawn(command)
-}
-
 fn sleeper(sv: &SvDir, name: &str) -> Service {
     sv.service(name).run("exec sleep 1000").create_atomically()
 }
@@ -66,7 +60,7 @@ fn an_order_to_all_that_was_written_before_a_fault_is_obeyed_after_it() {
     for as_svscan in [true, false] {
         let sv = SvDir::new();
         let web = sleeper(&sv, "web");
-        let onit = if as_svscan { sv.start(SVSCAN) } else { start(&sv, &["--s6"]) };
+        let onit = if as_svscan { sv.start(SVSCAN) } else { sv.start_with(&["--s6"]) };
         let before = wait_up(&web);
         wait_idle(&onit);
         while_stopped(&onit, || {
@@ -91,7 +85,7 @@ fn an_order_to_all_that_was_written_before_a_fault_is_obeyed_after_it() {
 fn what_happens_within_the_moment_of_an_upgrade_is_told() {
     let sv = SvDir::new();
     let web = sleeper(&sv, "web");
-    let onit = start(&sv, &["--s6"]);
+    let onit = sv.start_with(&["--s6"]);
     let first = wait_up(&web);
     wait_idle(&onit);
     let mut listener = Listener::at(&web, "curios");
@@ -172,7 +166,7 @@ fn after_a_lost_journal_a_service_is_found_by_a_record_of_any_format() {
     for format in ["s6", "universal", "daemontools", "runit"] {
         let sv = SvDir::new();
         let web = sv.service("web").run("echo >>lives; exec sleep 1000").create_atomically();
-        let onit = start(&sv, &["--status-format", format]);
+        let onit = sv.start_with(&["--status-format", format]);
         web.wait_text("lives", |lives| lives == "\n");
         wait_idle(&onit);
         damage(onit.pid(), 0, 1);
@@ -193,7 +187,7 @@ fn a_record_is_seen_by_those_who_can_read_it() {
     }
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").file("status-format", "runit\n").create_atomically();
-    let onit = start(&sv, &["--s6"]);
+    let onit = sv.start_with(&["--s6"]);
     wait_for("the tools of runit", SOON, || (sv.svok(&["web"]).code == 0).then_some(()));
     let path = web.path().to_str().expect("a path");
     let length = || fs::read(web.path().join("supervise/status")).map_or(0, |record| record.len());
@@ -227,7 +221,7 @@ fn a_program_in_place_of_a_signal_that_cannot_be_executed_is_told() {
 fn a_directory_that_was_removed_with_its_service_counts_no_deaths() {
     let sv = SvDir::new();
     let web = sleeper(&sv, "web");
-    let onit = start(&sv, &["--s6"]);
+    let onit = sv.start_with(&["--s6"]);
     let first = wait_up(&web);
     fs::remove_dir_all(web.path()).expect("rm");
     wait_for("its end", SOON, || (!proc::is_alive(first)).then_some(()));
@@ -239,7 +233,7 @@ fn a_directory_that_was_removed_with_its_service_counts_no_deaths() {
 fn where_nobody_can_wait_for_a_service_that_is_told() {
     let sv = SvDir::new();
     let web = sv.service("web").run("exec sleep 1000").file("event", "").create_atomically();
-    let onit = start(&sv, &["--s6"]);
+    let onit = sv.start_with(&["--s6"]);
     wait_up(&web);
     onit.wait_said(&["onit: web: cannot use event: Not a directory; nobody can wait for it"]);
 }

@@ -271,19 +271,21 @@ fn check(name: &str) {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// A test for each scenario of a module, which has the functions `check` and `directory`.
 macro_rules! scenarios {
     ($($test:ident)+) => {
         $(#[test] fn $test() { check(stringify!($test)); })+
 
         #[test]
         fn every_scenario_is_played() {
-            let mut files: Vec<String> = fs::read_dir(directory()).expect("scenarios/").flatten()
+            let mut files: Vec<String> = fs::read_dir(directory()).expect("the scenarios").flatten()
                 .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".txt")?.to_string())).collect();
             files.sort();
             assert_eq!(files, [$(stringify!($test)),+]);
         }
     };
 }
+pub(crate) use scenarios;
 
 scenarios! {
     daemontools

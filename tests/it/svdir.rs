@@ -183,6 +183,13 @@ impl SvDir {
         self.spawn(which.command(&self.path()))
     }
 
+    /// Starts onit with these options on the services directory.
+    pub fn start_with(&self, options: &[&str]) -> Supervisor {
+        let mut command = UnderTest::Onit.program();
+        command.args(options).arg(self.path());
+        self.spawn(command)
+    }
+
     /// Starts a supervisor on one service.
     pub fn start_on(&self, which: UnderTest, service: &Service) -> Supervisor {
         self.spawn(which.command(&service.dir))
