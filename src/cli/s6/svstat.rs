@@ -6,7 +6,7 @@ use crate::machine::{Exit, Phase, Pid, Signal, Want};
 use crate::sys::{Errno, clock, fs};
 use crate::tool::getopt::Options;
 use crate::tool::print;
-use crate::wire::status::any::{LONGEST, Status};
+use crate::wire::status::any::{Format, LONGEST, Status};
 use crate::wire::status::s6::READY;
 use crate::wire::tai::Tai;
 use std::ffi::{OsStr, OsString};
@@ -99,7 +99,10 @@ impl Seen {
         let mut buffer = [0; LONGEST];
         let read = fs::read_into(&Path::new(dir).join("supervise/status"), &mut buffer).map_err(unreadable)?;
         let status = Status::decode(read).map_err(|_| unreadable(Errno::EPIPE))?;
-        let label = |at: usize| read.get(at..at + 12).and_then(|label| label.try_into().ok()).map(Tai::unpack_s6);
+        // The records of others count no leap seconds, and do not tell since when it is ready.
+        let is_of_s6 = matches!(status.format, Format::S6 | Format::S6Long);
+        let unpack = if is_of_s6 { Tai::unpack_s6 } else { Tai::unpack };
+        let label = |at: usize| read.get(at..at + 12).and_then(|label| label.try_into().ok()).map(unpack);
         let flags = read.last().copied().filter(|_| read.len() > 20).unwrap_or_default();
         let since = label(0).unwrap_or_default();
         Ok(Seen {
@@ -107,7 +110,7 @@ impl Seen {
             is_ready: flags & READY != 0,
             is_normally_up: !Path::new(dir).join("down").exists(),
             since,
-            ready: label(12).unwrap_or(since),
+            ready: label(12).filter(|_| is_of_s6).unwrap_or(since),
         })
     }
 
