@@ -135,8 +135,8 @@ impl DevTree {
     /// As [`enable`](DevTree::enable) and [`Service::wait`].
     pub fn up(&self, name: impl AsRef<OsStr>, deadline: impl Into<Deadline>) -> Result<Service> {
         let (service, deadline) = (self.enable(name)?, deadline.into());
-        service.wait(Until::Supervised, deadline)?;
-        let first = service.wait(Until::Up, deadline)?;
+        let before = service.wait(Until::Supervised, deadline)?;
+        let first = service.wait(Until::Started(before), deadline)?;
         stays_up(&service, first, deadline)?;
         Ok(service)
     }
@@ -241,10 +241,13 @@ impl DevTree {
     }
 }
 
-/// Waits until the process that this status tells of has lived for a second.
+/// Waits until the process that this status tells of has lived for a second. It may have ended before anybody looked.
 fn stays_up(service: &Service, first: Option<Status>, deadline: Deadline) -> Result<()> {
     let trouble = |kind| Err(Error::new(service.path(), "wait until it is up", kind));
     let Some(first) = first else { return trouble(ErrorKind::NoSupervisor) };
+    if first.phase != Phase::Run {
+        return trouble(ErrorKind::Ended);
+    }
     let lived = first.since.elapsed().unwrap_or_default();
     let steady = Deadline::after(STEADY.saturating_sub(lived));
     let mut watch = Watch::or_look()?;
