@@ -1,6 +1,6 @@
 //! `onit check`: `./check` says whether a service is available, as with `sv`.
 
-use super::connect::{CliError, Connection, Target, worse};
+use super::connect::{CliError, Connection, Lost, Target, worse};
 use super::wait_condition::{Patience, Pending, WaitCondition, wait};
 use super::{format, status};
 use crate::client::check::{LOOK, PAUSE, command, says_yes, tell_instance};
@@ -91,7 +91,7 @@ pub fn until_available_where_only_check_knows(talk: &mut Connection, targets: &[
 fn until_one_is(talk: &mut Connection, target: &Target, place: &Path, patience: Patience) -> i32 {
     loop {
         let mut answer = talk.look(target);
-        if answer.as_ref().is_err_and(|trouble| trouble.hung_up) {
+        if answer.as_ref().is_err_and(|trouble| trouble.lost == Some(Lost::HungUp)) {
             match status::again(talk, patience.deadline()) {
                 Ok(again) => *talk = again,
                 Err(trouble) => return trouble.report(),

@@ -25,19 +25,33 @@ pub struct CliError {
     pub code: i32,
     /// Without the name of the program.
     pub text: String,
-    /// The supervisor has hung up, and may come back.
-    pub hung_up: bool,
+    /// Why the connection is of no use any more, if it is not. The supervisor may come back.
+    pub lost: Option<Lost>,
+}
+
+/// Why a connection is of no use any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// The supervisor has hung up.
+    HungUp,
+    /// It did not answer in time, so we have.
+    Silent,
 }
 
 impl CliError {
     /// A trouble.
     pub fn new(code: i32, text: impl Into<String>) -> CliError {
-        CliError { code, text: text.into(), hung_up: false }
+        CliError { code, text: text.into(), lost: None }
     }
 
     /// A request that failed.
     pub fn failed(error: &Error) -> CliError {
-        CliError { hung_up: error.kind() == ErrorKind::Closed, ..CliError::new(exit::SYSTEM, error.why()) }
+        let lost = match error.kind() {
+            ErrorKind::Closed => Some(Lost::HungUp),
+            ErrorKind::TimedOut => Some(Lost::Silent),
+            _ => None,
+        };
+        CliError { lost, ..CliError::new(exit::SYSTEM, error.why()) }
     }
 
     /// There is no such service.
@@ -82,6 +96,15 @@ impl CliError {
 /// Of several exit codes the one that says most.
 pub fn worse(one: i32, other: i32) -> i32 {
     one.max(other)
+}
+
+/// The service of this name, where these are all.
+pub fn of_all(all: &[ServiceStatus], name: &str) -> Result<Option<ServiceStatus>, CliError> {
+    let mut meant = all.iter().filter(|service| service.name == name);
+    match (meant.next(), meant.next()) {
+        (Some(_), Some(_)) => Err(CliError::ambiguous(name)),
+        (found, _) => Ok(found.cloned()),
+    }
 }
 
 /// How a service is reached.
@@ -340,25 +363,24 @@ impl Connection {
 
     /// What is known of a service.
     pub fn look(&mut self, target: &Target) -> Result<ServiceStatus, CliError> {
+        self.look_for(target)?.ok_or_else(|| CliError::unknown(&target.name, &self.directory))
+    }
+
+    /// The same. `None`: the supervisor knows no such service.
+    pub fn look_for(&mut self, target: &Target) -> Result<Option<ServiceStatus>, CliError> {
         match &target.way {
-            Via::Files(path) => files::look(&target.name, path).map_err(|trouble| match trouble.code {
+            Via::Files(path) => files::look(&target.name, path).map(Some).map_err(|trouble| match trouble.code {
                 exit::UNKNOWN if self.looks_like_several(&target.name) => CliError::ambiguous(&target.name),
                 _ => self.explain(trouble),
             }),
-            Via::Api => {
-                match self.api()?.status(&target.name) {
-                    Err(error) if error.kind() == ErrorKind::NoService => {
-                        let all = self.everything()?; // it may be refused
-                        let mut meant = all.into_iter().filter(|service| service.name == target.name);
-                        match (meant.next(), meant.next()) {
-                            (Some(service), None) => Ok(service),
-                            (Some(_), Some(_)) => Err(CliError::ambiguous(&target.name)),
-                            (None, _) => Err(CliError::unknown(&target.name, &self.directory)),
-                        }
-                    }
-                    answer => answer.map_err(|error| CliError::of(&target.name, &error, &self.directory)),
+            Via::Api => match self.api()?.status(&target.name) {
+                Err(error) if error.kind() == ErrorKind::NoService => {
+                    let is_no_utf8 = target.name.contains(char::REPLACEMENT_CHARACTER);
+                    let all = if is_no_utf8 { self.everything()? } else { Vec::new() };
+                    of_all(&all, &target.name)
                 }
-            }
+                answer => answer.map(Some).map_err(|error| CliError::of(&target.name, &error, &self.directory)),
+            },
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is waited for, and the waiting: event by event, never by asking again and again.
 
 use super::arrival::Arrival;
-use super::connect::{CliError, Connection, Target, Via, worse};
+use super::connect::{CliError, Connection, Target, Via, of_all, worse};
 use super::{files, format, status};
 use crate::client::{Deadline, ErrorKind, Watch};
 use crate::exit;
@@ -261,33 +261,43 @@ impl Waiting<'_> {
         self.pending.is_empty() || (self.patience.any && self.met > 0)
     }
 
-    /// Looks at the services that are still waited for; if a name is given, only at that one.
+    /// Looks at the services that are still waited for; if a name is given, only at that one. One question is enough for
+    /// many.
     fn look(&mut self, name: Option<&str>) {
+        let of_many = name.is_none() && self.pending.len() > 1 && self.talk.api.is_some();
+        let all = if of_many { self.talk.everything().ok() } else { None };
         for one in std::mem::take(&mut self.pending) {
             let concerned = name.is_none_or(|name| one.target.name == name);
-            if !concerned || !self.is_settled(&one) {
+            if !concerned || !self.is_settled(&one, all.as_deref()) {
                 self.pending.push(one);
             }
         }
     }
 
-    /// Whether there is nothing more to wait for with this one.
-    fn is_settled(&mut self, one: &Pending) -> bool {
-        match self.talk.look(&one.target) {
-            Ok(now) => match one.condition.verdict(&now) {
+    /// Whether there is nothing more to wait for with this one, if this is all that the supervisor knows.
+    fn is_settled(&mut self, one: &Pending, all: Option<&[ServiceStatus]>) -> bool {
+        let answer = match all {
+            Some(all) if one.target.way == Via::Api => of_all(all, &one.target.name),
+            Some(_) | None => self.talk.look_for(&one.target),
+        };
+        let is_unknown = match &answer {
+            Ok(now) => now.is_none(),
+            Err(trouble) => trouble.code == exit::UNKNOWN,
+        };
+        match answer {
+            Ok(Some(now)) => match one.condition.verdict(&now) {
                 Verdict::NotYet => return false,
                 Verdict::Never if self.may_come() && now.state == ServiceState::Refused => return false,
                 Verdict::Met => self.met(one, Some(&now)),
                 Verdict::Never => self.fail(one, &now, exit::FAILED),
             },
-            Err(trouble) if trouble.code == exit::UNKNOWN && matches!(one.condition, WaitCondition::Gone(_)) => {
-                self.met(one, None)
-            }
-            Err(trouble) if trouble.hung_up => {
+            Ok(None) | Err(_) if is_unknown && matches!(one.condition, WaitCondition::Gone(_)) => self.met(one, None),
+            Ok(None) | Err(_) if is_unknown && self.patience.for_arrival => return false,
+            Ok(None) => self.fail_with(CliError::unknown(&one.target.name, &self.talk.directory)),
+            Err(trouble) if trouble.lost.is_some() => {
                 self.lost = true;
                 return false;
             }
-            Err(trouble) if trouble.code == exit::UNKNOWN && self.patience.for_arrival => return false,
             Err(trouble) => self.fail_with(trouble),
         }
         true

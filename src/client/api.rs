@@ -29,6 +29,7 @@ pub use crate::wire::api::{
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
@@ -232,7 +233,7 @@ impl Api {
     /// # Errors
     /// [`NoService`](ErrorKind::NoService), [`BadName`](ErrorKind::BadName), [`Declined`](ErrorKind::Declined);
     /// [`Closed`](ErrorKind::Closed), [`Garbled`](ErrorKind::Garbled), and [`TimedOut`](ErrorKind::TimedOut) if there is
-    /// no answer within ten seconds: what comes then is the answer to nothing, and this connection is of no use any more.
+    /// no answer within ten seconds. Then this connection is closed.
     pub fn request(&mut self, verb: &str, name: Option<&OsStr>) -> Result<Vec<Line>> {
         self.connection.request(verb, name)
     }
@@ -240,7 +241,17 @@ impl Api {
 
 impl Connection {
     fn request(&mut self, verb: &str, name: Option<&OsStr>) -> Result<Vec<Line>> {
-        self.exchange(verb, name).map_err(|failure| self.error(words(verb, name), failure))
+        self.exchange(verb, name).map_err(|failure| {
+            if failure.0 == ErrorKind::TimedOut {
+                self.hang_up(); // or the answer that comes late would be taken for that to the next question
+            }
+            self.error(words(verb, name), failure)
+        })
+    }
+
+    fn hang_up(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.received.clear();
     }
 
     fn exchange(&mut self, verb: &str, name: Option<&OsStr>) -> std::result::Result<Vec<Line>, Failure> {

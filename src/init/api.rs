@@ -17,13 +17,14 @@ use super::turn::Token;
 use crate::machine::allowance::Allowance;
 use crate::machine::{Event, Mono, Phase};
 use crate::sys::fs::{self, FileId};
-use crate::sys::socket::{self, Connection, Output, Peer};
+use crate::sys::socket::{self, Connection, Listener, Output, Peer};
 use crate::sys::{Errno, process};
 use crate::wire::api::{Done, Error, ErrorCode, LONGEST, Line, Order, Request};
+use crate::wire::journal::{self, Field};
 use crate::wire::svdir::Instances;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -95,6 +96,8 @@ impl Groups {
 pub(super) struct Api {
     tried: bool,
     pub(super) door: Option<Door>,
+    /// That of the supervisor before us: who has come since then waits for our answer.
+    pub(super) left: Option<Listener>,
     /// Where it stands, and the link that leads there.
     places: Vec<Place>,
     clients: Vec<Option<Client>>,
@@ -116,6 +119,7 @@ impl Default for Api {
         Api {
             tried: false,
             door: None,
+            left: None,
             places: Vec::new(),
             clients: Vec::new(),
             rescan: false,
@@ -318,6 +322,14 @@ impl Init {
             let then = "the verbs go by the files of each service, and know less";
             self.config.log.warn(None, &format_args!("there is no api socket: {why}; {then}"));
         }
+        self.api.left = None;
+        self.note_api();
+    }
+
+    /// Who goes on after us listens at the same socket.
+    fn note_api(&self) {
+        let listens = self.api.door.as_ref().map(|door| door.as_fd().as_raw_fd());
+        self.table.journal.set(Field::Api, journal::noted(listens));
     }
 
     /// The directory is to be looked at again: the socket may have been taken away.
@@ -330,6 +342,7 @@ impl Init {
 
     fn stop_listening(&mut self) {
         self.api.door = None;
+        self.note_api();
         std::mem::take(&mut self.api.places).iter().for_each(Place::clear);
     }
 
@@ -356,10 +369,16 @@ impl Init {
     fn listen_in(&mut self, place: &Path) -> Result<(), String> {
         let cannot = |errno: Errno| format!("cannot create {}: {}", place.join(NAME).display(), errno.desc());
         let dir = mirror::base(place)?;
-        if self.api.door.is_none() && socket::is_left_by_us(&dir, NAME) {
-            let _ = fs::remove(&dir, NAME); // or listening says why not
-        }
-        let listener = socket::listen(&dir, NAME, self.config.groups.mode()).map_err(cannot)?;
+        let is_ours = self.api.door.is_none() && socket::is_left_by_us(&dir, NAME);
+        let listener = match self.api.left.take_if(|_| is_ours) {
+            Some(left) => left,
+            None => {
+                if is_ours {
+                    let _ = fs::remove(&dir, NAME); // or listening says why not
+                }
+                socket::listen(&dir, NAME, self.config.groups.mode()).map_err(cannot)?
+            }
+        };
         let socket = fs::identity_at(&dir, OsStr::new(NAME)).map_err(cannot)?;
         self.api.door = Some(Door::new(&self.poller, listener, Token::Api.pack()).map_err(cannot)?);
         self.api.places.push(Place { dir, what: Put::Socket(socket) });
@@ -522,9 +541,7 @@ impl Init {
                 }
                 return;
             }
-            Ok(Request::Status(Some(name))) => {
-                self.of(name, |init, slot| Ok(init.status_line(slot).into_iter().collect()))
-            }
+            Ok(Request::Status(Some(name))) => self.status_of(name),
             Ok(Request::Scale(name, count)) => self.scale_as_asked(name, count),
             Ok(Request::History(name)) => self.of(name, |init, slot| Ok(init.life_lines(slot))),
             Ok(Request::Order(order, name)) => self.of(name, |init, slot| init.order(slot, order).map(|()| Vec::new())),
@@ -566,6 +583,13 @@ impl Init {
             Some(slot) => act(self, slot),
             None => Err((ErrorCode::Service, format!("no such service: {}", String::from_utf8_lossy(name)))),
         }
+    }
+
+    /// What there is to be told of one service; it may be refused.
+    fn status_of(&mut self, name: &[u8]) -> Answer {
+        let told = self.of(name, |init, slot| Ok(init.status_line(slot).into_iter().collect()));
+        let name = OsStr::from_bytes(name);
+        told.or_else(|unknown| self.scan.refusal(name).map(|why| vec![refused_line(name, why)]).ok_or(unknown))
     }
 
     /// The service of this name; `web/log` is the logger of `web`.

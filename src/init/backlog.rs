@@ -107,6 +107,11 @@ impl Backlog {
         self.times.first().map(|(at, _)| *at)
     }
 
+    /// Why this name was refused, if it was.
+    pub fn refusal(&self, name: &OsStr) -> Option<&str> {
+        self.names.get(name)?.memo.refused.as_deref()
+    }
+
     /// The first refused name behind this one, or the first of all, and why it was refused.
     pub fn next_refused(&self, behind: Option<&OsStr>) -> Option<(&OsString, &String)> {
         let from = behind.map_or(Bound::Unbounded, Bound::Excluded);

@@ -4,6 +4,7 @@ use crate::machine::Mono;
 use crate::sys::Errno;
 use crate::sys::poll::Poller;
 use crate::sys::socket::{Connection, Listener, Peer};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 /// Without a descriptor for the next one, it is looked for again after this.
@@ -32,6 +33,10 @@ impl Door {
             self.shut(poller, now.after(RETRY));
             None
         })
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 
     pub(super) fn shut(&mut self, poller: &Poller, until: Mono) {

@@ -21,6 +21,7 @@ use crate::sys::fs::FileId;
 use crate::sys::kept::Kept;
 use crate::sys::manager::Manager;
 use crate::sys::rescue::{self, Claims};
+use crate::sys::socket::Listener;
 use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, boot, clock, foreground, fs, is_passing, poll, process};
 use crate::wire::journal::{self, Descriptors, Entry, Field, Kind, Record};
@@ -50,6 +51,8 @@ pub(super) struct Handover {
     mux: Option<Kept>,
     /// `.s6-svscan`: the FIFO, its lock and the directory.
     svscan: Option<[OwnedFd; 3]>,
+    /// The api socket, where clients may wait already.
+    api: Option<OwnedFd>,
     /// Records that could not be read. `None`: nothing could.
     lost: Option<usize>,
 }
@@ -82,6 +85,7 @@ pub(super) fn handover(config: &mut Config) -> Option<Handover> {
                 watchdog: None,
                 mux: None,
                 svscan: None,
+                api: None,
                 lost: None,
             });
         }
@@ -223,6 +227,7 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
         (Some(dir), Some(lock)) => Some(Mirror::of(dir, lock, config)),
         _ => None,
     };
+    let api = held(Field::Api);
     let watchdog = held(Field::Watchdog).map(|fd| Watchdog::restore(config.log, fd, journal));
     let mux = journal::descriptor(journal.get(Field::Mux) >> 32).and_then(|fd| claims.claim(fd)).map(Kept::restore);
     let svscan = svscan(journal, &mut claims, config);
@@ -254,7 +259,7 @@ fn read(journal: Journal, care: Care, config: &mut Config) -> Handover {
         .for_each(|at| journal.erase(at));
     claims.close_the_rest();
     slots.values_mut().for_each(Slot::look_at_kept);
-    Handover { journal, care, slots, mirror, watchdog, mux, svscan, lost: Some(lost) }
+    Handover { journal, care, slots, mirror, watchdog, mux, svscan, api, lost: Some(lost) }
 }
 
 /// What is held of `.s6-svscan`. The console has no other number than the one that it was given as.
@@ -404,7 +409,7 @@ impl Init {
 
     /// Goes on with what we were left.
     pub(super) fn restore(&mut self, handover: Handover) {
-        let Handover { journal, care, slots, mirror, watchdog, mux, svscan, lost } = handover;
+        let Handover { journal, care, slots, mirror, watchdog, mux, svscan, api, lost } = handover;
         self.recovery.care = care;
         let Some(lost) = lost else {
             self.recovery.searches = true;
@@ -416,6 +421,7 @@ impl Init {
         self.restore_whole(journal);
         self.mirror = mirror.unwrap_or_default();
         self.watchdog = watchdog;
+        self.api.left = api.map(Listener::restore);
         for (at, slot) in slots {
             self.table.restore(at, slot);
         }

@@ -131,6 +131,11 @@ impl Scan {
         }
     }
 
+    /// What was said about this name, if it was refused.
+    pub(super) fn refusal(&self, name: &OsStr) -> Option<&str> {
+        self.backlog.refusal(name)
+    }
+
     /// The first refused name behind this one, or the first of all, and what was said about it.
     pub(super) fn next_refused(&self, behind: Option<&OsStr>) -> Option<(&OsString, &String)> {
         self.backlog.next_refused(behind)

@@ -142,12 +142,14 @@ pub enum Field {
     Application,
     /// The descriptor of the FIFO in `.s6-svscan`, and one, and in the upper half that of the lock beside it.
     Svscan,
-    /// That of the directory itself, and in the upper half that of the console. The last one: a new one comes behind it.
+    /// That of the directory itself, and in the upper half that of the console.
     SvscanDir,
+    /// The descriptor of the api socket, and one. The last one: a new one comes behind it.
+    Api,
 }
 
 /// The last fact that this version knows.
-const LAST: Field = Field::SvscanDir;
+const LAST: Field = Field::Api;
 /// So many facts there may be.
 const FACTS_AT_MOST: usize = PANIC_TEXT.at;
 
@@ -633,8 +635,8 @@ pub fn text(words: &Words, text: Text) -> Vec<u8> {
 
 /// Every descriptor that the journal names. Also for the handler of a fault, so no memory is allocated.
 pub fn descriptors(words: &Words, keep: &mut dyn FnMut(i32)) {
-    let whole = [Field::Launcher, Field::View, Field::ViewLock, Field::Watchdog, Field::Application].into_iter();
-    whole.filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
+    let whole = [Field::Launcher, Field::View, Field::ViewLock, Field::Watchdog, Field::Application, Field::Api];
+    whole.into_iter().filter_map(|place| descriptor(fact(words, place))).for_each(&mut *keep);
     descriptor(fact(words, Field::Mux) >> 32).into_iter().for_each(&mut *keep);
     let of_svscan = [Field::Svscan, Field::SvscanDir].into_iter().flat_map(|place| descriptors_in(fact(words, place)));
     of_svscan.flatten().for_each(&mut *keep);
@@ -1007,12 +1009,13 @@ mod tests {
         write(&words, 0, &record(2, 10));
         write(&words, 2, &record(2, 20));
         set(&words, Field::Launcher, noted(Some(5)));
+        set(&words, Field::Api, noted(Some(6)));
         set(&words, Field::Svscan, noted_both(Some(30), Some(31)));
         set(&words, Field::SvscanDir, noted_both(None, Some(32)));
         write_inherited(&words, &[3, 7, 66, 67, 1000]);
         let mut all = Vec::new();
         descriptors(&words, &mut |fd| all.push(fd));
-        assert_eq!(all, [5, 30, 31, 32, 3, 7, 66, 10, 11, i32::MAX, 20, 21, i32::MAX]);
+        assert_eq!(all, [5, 6, 30, 31, 32, 3, 7, 66, 10, 11, i32::MAX, 20, 21, i32::MAX]);
         assert_eq!((descriptor(noted(Some(2))), descriptor(0), descriptor(u64::MAX)), (None, None, None));
     }
 

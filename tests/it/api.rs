@@ -1,6 +1,6 @@
 //! The api socket: who asks is answered, who listens hears everything, and nobody is waited for.
 
-use crate::svdir::{SOON, SvDir, UnderTest, as_many, is_root, missing_tools, poll_until, skip, wait_for};
+use crate::svdir::{Ending, SOON, SvDir, UnderTest, as_many, is_root, missing_tools, poll_until, skip, wait_for};
 use nix::sys::signal::Signal;
 use onit::client::api::{Api, Order};
 use onit::client::{Deadline, ErrorKind, ServiceState, Want};
@@ -12,6 +12,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 /// Somebody who talks to the socket.
@@ -320,6 +322,57 @@ fn lives_are_remembered_also_by_the_one_who_goes_on_after_a_fault() {
     assert_eq!((lives(&mut client), client.status("web").restarts), (expected, Some(2)));
 }
 
+/// Nobody is refused in between, and turns to the files of the services, which tell less.
+#[test]
+fn who_comes_while_the_supervisor_is_replaced_is_answered_by_the_next_one() {
+    let sv = SvDir::new();
+    let web = sv.service("web").run("exec sleep 1000").create();
+    let onit = sv.start(UnderTest::Onit);
+    let (socket, pid) = (sv.live().join("api"), web.wait_up());
+    Client::of(&sv);
+    let is_over = AtomicBool::new(false);
+    let call = || {
+        let mut answered = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            match Api::connect(&socket).and_then(|mut api| api.status("web")) {
+                Ok(status) => {
+                    assert_eq!(status.pid, Some(pid as i32));
+                    answered += 1;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Closed, "it had been accepted before: {error}"),
+            }
+        }
+        answered
+    };
+    thread::scope(|scope| {
+        let callers = [(); 2].map(|()| scope.spawn(call));
+        for _ in 0..10 {
+            assert_eq!(sv.onit(&["upgrade", &onit.pid().to_string()]).code, 0);
+        }
+        onit.signal(Signal::SIGSEGV);
+        onit.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
+        is_over.store(true, Ordering::Relaxed);
+        assert!(callers.into_iter().all(|caller| caller.join().expect("no refusal") > 0));
+    });
+    onit.signal(Signal::SIGTERM);
+    assert_eq!(onit.wait_end(SOON), Ending::Code(0));
+    assert!(!socket.exists(), "the last one takes it away");
+}
+
+/// A late answer is not taken for that to the next question.
+#[test]
+fn a_supervisor_that_does_not_answer_in_time_is_asked_anew() {
+    let sv = SvDir::new();
+    ["db", "web"].iter().for_each(|name| _ = sv.service(name).run("exec sleep 1000").create());
+    let onit = sv.start(UnderTest::Onit);
+    let mut api =
+        wait_for("the socket", SOON, || Api::connect_within(sv.live().join("api"), Duration::from_millis(200)).ok());
+    onit.signal(Signal::SIGSTOP);
+    assert_eq!(api.status("db").expect_err("it is stopped").kind(), ErrorKind::TimedOut);
+    onit.signal(Signal::SIGCONT);
+    assert_eq!(api.status("web").expect_err("it has hung up").kind(), ErrorKind::Closed);
+}
+
 #[test]
 fn nobody_is_waited_for() {
     let sv = SvDir::new();
@@ -591,4 +644,5 @@ fn ten_thousand_refused_names_are_told_piece_by_piece() {
     let all = wait_for("all of them", SOON * 3, || Some(client.statuses("status")).filter(|all| all.len() > count));
     assert_eq!(all.iter().filter(|status| status.state == ServiceState::Refused).count(), count);
     assert_eq!(all.first().map(|status| status.state.as_str()), Some("up"));
+    assert_eq!(client.status("gone00000").state, ServiceState::Refused);
 }

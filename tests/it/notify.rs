@@ -362,7 +362,7 @@ fn a_supervisor_that_goes_on_knows_what_was_said() {
         let pids = [&starting, &watched, &reloading].map(Service::wait_up);
         reloading.says("RELOADING=1");
         wait_told(&sv, "reloading", "reloading", true);
-        watched.says("WATCHDOG_USEC=1500000|STATUS=watched");
+        watched.says("WATCHDOG_USEC=4500000|STATUS=watched");
         wait_told(&sv, "watched", "status_text", "watched");
         if is_upgrade {
             upgrade(&sv, &onit);
@@ -370,7 +370,7 @@ fn a_supervisor_that_goes_on_knows_what_was_said() {
             onit.signal(Signal::SIGSEGV);
             onit.wait_said(&["SIGSEGV: starting again"]);
         }
-        assert_eq!(told(&sv, "watched")["status_text"], "watched");
+        assert_eq!(told(&sv, "starting")["status_text"], "here");
         let still = told(&sv, "reloading");
         assert_eq!((&still["state"], &still["reloading"]), (&"up".into(), &true.into()), "{still}");
         reloading.says("READY=1");
@@ -378,7 +378,7 @@ fn a_supervisor_that_goes_on_knows_what_was_said() {
         assert_eq!(told(&sv, "starting")["state"], "starting");
         starting.says("READY=1|STATUS=again");
         assert_eq!(wait_told(&sv, "starting", "status_text", "again")["state"], "up");
-        onit.wait_said(&["onit: watched: watchdog: nothing heard for 1500ms; stopping it"]);
+        onit.wait_said(&["onit: watched: watchdog: nothing heard for 4500ms; stopping it"]);
         watched.wait_other(pids[1]);
         assert_eq!([starting.wait_up(), reloading.wait_up()], [pids[0], pids[2]]);
     }

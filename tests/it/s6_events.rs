@@ -486,3 +486,18 @@ fn each_state(way: &str) {
     ]);
     is_well(&onit);
 }
+
+/// Leap seconds are taken from s6's own record alone: one of 27 seconds too many would be older than the service.
+#[test]
+fn our_svstat_knows_since_when_in_every_record() {
+    for format in ["runit", "daemontools", "s6", "universal"] {
+        let begun = Instant::now();
+        let sv = SvDir::new();
+        let svc = sv.service("svc").run("exec sleep 1000").create_atomically();
+        let _onit = sv.start_with(&["--status-format", format]);
+        let svstat = || sv.tool(env!("CARGO_BIN_EXE_onit"), &["s6-svstat", svc.name()]).stdout;
+        let said = wait_for("it to be up", SOON, || Some(svstat()).filter(|said| said.starts_with("up (pid ")));
+        let seconds = age(&said).expect("its age");
+        assert!(seconds <= begun.elapsed().as_secs() + 1, "{format}: {said}");
+    }
+}
