@@ -190,6 +190,11 @@ impl Probe {
         self.asked.filter(|_| self.question != Some(Question::Ready))
     }
 
+    /// Whether `health` is asked.
+    pub fn asks_health(&self) -> bool {
+        self.question == Some(Question::Health)
+    }
+
     /// Whether `check` says when the service is ready, or has said it.
     pub fn checks(&self) -> bool {
         self.checks
@@ -276,7 +281,7 @@ impl Probe {
         self.make_void(now)
     }
 
-    /// There is no `health` any more, and nothing is known of how well the service is.
+    /// There is no `health` any more, no process of it lives, and nothing is known of how well the service is.
     pub fn forget_health(&mut self) {
         *self = Probe { every: self.every, checks: self.checks, ..*Probe::COMMON };
     }

@@ -252,10 +252,14 @@ impl Service {
         )
     }
 
-    /// Whether `stop` is about the `run` of now, and not about one whose place was taken.
     fn is_being_stopped(&self) -> bool {
         let (Hook::Asked { then, .. } | Hook::Running { then, .. }) = self.hook else { return false };
-        self.is_in_stop() && matches!(then, Then::Stop { pid, .. } if self.is_up_as(pid))
+        self.is_in_stop() && self.stops_run(then)
+    }
+
+    /// Whether this is a stop of the `run` of now, and not of one whose place was taken.
+    fn stops_run(&self, then: Then) -> bool {
+        matches!(then, Then::Stop { pid, .. } if self.is_up_as(pid))
     }
 
     /// When [`Event::Tick`] is due.
@@ -315,9 +319,9 @@ impl Service {
         self.ready_at().is_some_and(|at| at <= now && is_in_time(at))
     }
 
-    /// When `run` has to be ready.
+    /// When `run` has to be ready. What is to be down has the time that a stop has, and need not.
     fn ready_by(&self) -> Option<Mono> {
-        self.awaited.filter(|awaited| *awaited != Awaited::End)?;
+        self.awaited.filter(|awaited| *awaited != Awaited::End && self.want != Want::Down)?;
         let limit = self.inputs.limits.up_limit?;
         let extended = self.notified.extended.unwrap_or_default();
         self.history.lives().last().map(|life| life.start.after(limit).max(extended))
@@ -652,14 +656,14 @@ impl Service {
     /// `control/X` has not handled it. `stop` comes before the stop signal, if there is one.
     fn ask_stop(&mut self, now: Mono, then: Then) -> Step {
         let has_stop = self.has_scripts() && self.rules.setup && self.inputs.scripts.stop;
-        let Then::Stop { pid, .. } = then else { return self.follow(now, then, false) };
+        if !has_stop || !self.stops_run(then) {
+            return self.follow(now, then, false);
+        }
         match self.hook {
-            Hook::None if has_stop && self.is_up_as(pid) => {
-                self.end_probes(now, false).then(self.ask(HookProgram::Stop, then))
-            }
+            Hook::None => self.end_probes(now, false).then(self.ask(HookProgram::Stop, then)),
             // The stop that is under way does what is wanted when it comes to that.
-            Hook::Running { then: Then::Stop { .. }, .. } if has_stop => Step::NOTHING,
-            Hook::None | Hook::Asked { .. } | Hook::Running { .. } => self.follow(now, then, false),
+            Hook::Running { then, .. } if self.stops_run(then) => Step::NOTHING,
+            Hook::Asked { .. } | Hook::Running { .. } => self.follow(now, then, false),
         }
     }
 
@@ -669,7 +673,7 @@ impl Service {
             HookProgram::Control(_) if handled => self.follow(now, then, true),
             HookProgram::Control(_) => self.ask_stop(now, then),
             HookProgram::Stop => {
-                if let (State::Up { .. }, true) = (self.state, handled) {
+                if handled && self.stops_run(then) {
                     (self.got_term, self.stop_handled) = (true, true);
                 }
                 self.follow(now, then, handled)
@@ -702,7 +706,7 @@ impl Service {
         if self.want == Want::Up {
             return step;
         }
-        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
+        step.push(self.continued(pid));
         if self.rules.pause_needs_process {
             self.paused = false;
         }
@@ -710,6 +714,16 @@ impl Service {
         step = step.then(self.end_second(now));
         let tail = if self.leaving { Command::Exit } else { Command::Down };
         step.then(self.ask_first(now, tail, Then::Nothing))
+    }
+
+    /// What is told to end goes on to its end: an earlier STOP that still waits for `control/X` does not follow.
+    fn continued(&mut self, pid: Pid) -> Effect {
+        if let Hook::Asked { then, .. } | Hook::Running { then, .. } = &mut self.hook
+            && matches!(then, Then::Deliver { signal: Signal::STOP, .. })
+        {
+            *then = Then::Nothing;
+        }
+        Effect::Signal(pid, Signal::CONT, self.reach())
     }
 
     // Life and death.
@@ -860,9 +874,7 @@ impl Service {
             // What waited for the hook to end: the start it was asked about, or one that came due meanwhile.
             return match (then, self.state) {
                 (Then::Start, _) => self.follow(now, then, handled),
-                (Then::Stop { pid, signal }, State::Up { .. })
-                    if self.is_up_as(pid) && program == HookProgram::Stop =>
-                {
+                (Then::Stop { signal, .. }, _) if program == HookProgram::Stop && self.stops_run(then) => {
                     let is_news = !(handled || late);
                     let step = if is_news { Effect::StopFailed(exit, signal).into() } else { Step::NOTHING };
                     step.then(self.hook_ended(now, program, then, handled))
@@ -985,9 +997,13 @@ impl Service {
         if !self.is_up_as(dead) || self.rules.exec_pause.is_none() {
             return self.died(now, dead, Exit::NOT_RUN);
         }
+        self.forget_run(now).then(self.run_not_executed(now))
+    }
+
+    /// What was said by `run` and about it does not hold any longer.
+    fn forget_run(&mut self, now: Mono) -> Step {
         (self.got_term, self.awaited, self.notified) = (false, None, Rare::default());
-        let step = self.end_probes(now, true);
-        step.then(self.run_not_executed(now))
+        self.end_probes(now, true)
     }
 
     /// `run` cannot be executed, which is no end of it.
@@ -1118,7 +1134,7 @@ impl Service {
             return Step::NOTHING;
         }
         let mut step = Step::from(Effect::Signal(new, self.inputs.limits.stop_signal, self.reach()));
-        step.push(Effect::Signal(new, Signal::CONT, self.reach()));
+        step.push(self.continued(new));
         step
     }
 
@@ -1131,19 +1147,13 @@ impl Service {
     /// What runs out before this does not: the time to become ready, or to stop. Never the time of a logger to read what
     /// is left.
     fn extend(&mut self, until: Mono) {
-        match &mut self.state {
-            State::Up { kill_at: Some(at), .. } if self.draining.is_none() => *at = until.max(*at),
-            State::Up { kill_at: None, .. } if self.awaited.is_some() => {
-                self.notified.extended = self.notified.extended.max(Some(until));
-            }
-            State::Up { .. }
-            | State::Down { .. }
-            | State::SetupDue
-            | State::SettingUp { .. }
-            | State::Starting
-            | State::FinishDue { .. }
-            | State::Finishing { .. }
-            | State::Gone => {}
+        let State::Up { kill_at, .. } = &mut self.state else { return };
+        if self.draining.is_some() {
+            return;
+        }
+        *kill_at = kill_at.map(|at| at.max(until));
+        if self.awaited.is_some() {
+            self.notified.extended = self.notified.extended.max(Some(until));
         }
     }
 
@@ -1165,7 +1175,7 @@ impl Service {
         self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
         let mut step = Step::from(why);
         step.push(Effect::Signal(pid, signal, self.reach()));
-        step.push(Effect::Signal(pid, Signal::CONT, self.reach()));
+        step.push(self.continued(pid));
         step.then(self.end_probes(now, false))
     }
 
@@ -1231,7 +1241,7 @@ impl Service {
         if !self.is_probe_due(now) {
             return None;
         }
-        if self.awaited.is_none() && !self.inputs.scripts.health {
+        if self.probe.asks_health() && !self.inputs.scripts.health {
             self.probe.forget_health(); // there was one
             return Some(Step::NOTHING);
         }
@@ -1255,6 +1265,10 @@ impl Service {
 
     fn probe_ended(&mut self, now: Mono, exit: Exit) -> Step {
         let (counts, seed) = (!(self.paused || self.stop_due), self.seed(now)); // else its answer is of no use
+        if self.probe.asks_health() && !self.inputs.scripts.health {
+            self.probe.forget_health(); // there was one, whose last answer nobody wants any more
+            return Step::NOTHING;
+        }
         let verdict = self.probe.ended(now, exit, &self.inputs.probes.policy, counts, seed);
         self.follow_verdict(now, verdict)
     }
@@ -1273,9 +1287,8 @@ impl Service {
     }
 
     fn run_ended(&mut self, now: Mono, exit: Exit, started: Mono) -> Step {
-        (self.got_term, self.awaited, self.notified) = (false, None, Rare::default());
         self.paused &= !self.rules.pause_needs_process;
-        let probes = self.end_probes(now, true).then(self.end_second(now));
+        let probes = self.forget_run(now).then(self.end_second(now));
         let may_finish = self.rules.loggers_finish && !self.escalated || self.has_scripts();
         if !(may_finish && self.inputs.scripts.finish) {
             return probes.then(self.cycle_ended(now, started, false));

@@ -141,7 +141,7 @@ struct Process {
     doomed: bool,
     /// It was last killed for being late at.
     killed: Option<Mono>,
-    /// For a probe: the `run` that it asks about.
+    /// For a probe and `stop`: the `run` that it is about.
     about: Option<Pid>,
 }
 
@@ -389,7 +389,7 @@ impl World {
         }
         if dead.script == Script::Stop && exit == Exit::Code(0) && !dead.doomed {
             // It has told `run` to end.
-            self.living.iter_mut().filter(|p| p.script == Script::Run).for_each(|run| run.told = true);
+            self.living.iter_mut().filter(|p| Some(p.pid) == dead.about).for_each(|run| run.told = true);
         }
         if self.role == Role::Logger && self.service.view().leaving {
             self.known.hasty |= self.unread < self.left; // it reads, so it need not wait
@@ -438,7 +438,9 @@ impl World {
         let is_well = matches!(exit, Exit::Code(0 | 75)) && !probe.doomed;
         match probe.script {
             Script::Check if counts && exit == Exit::Code(0) && !probe.doomed => self.learn_that_it_is_ready(),
-            Script::Health if counts => self.known.unwell = if is_well { 0 } else { self.known.unwell + 1 },
+            Script::Health if counts && self.health.is_some() => {
+                self.known.unwell = if is_well { 0 } else { self.known.unwell + 1 }
+            }
             _ => {}
         }
     }
@@ -469,8 +471,7 @@ impl World {
             known.streak = 0;
         }
         known.streak += 1;
-        let was_ready = known.ready_since.is_some() && exit != Exit::NOT_RUN;
-        known.unready = if was_ready { 0 } else { known.unready + 1 };
+        known.unready = if known.ready_since.is_some() { 0 } else { known.unready + 1 };
         let gives_up = rules.start_retries.is_some_and(|most| known.unready > most);
         let is_success = rules.success.contain(exit) && !known.stopped_as_unhealthy;
         let is_too_often = rules.max_restarts.is_some_and(|most| {
@@ -655,9 +656,12 @@ impl World {
         words.join(", ")
     }
 
-    /// When it has to be ready.
+    /// When it has to be ready, if it is not to be down.
     fn up_by(&self) -> Option<Mono> {
-        self.limits.up_limit.map(|limit| self.known.life_since.after(limit).max(self.known.more_time))
+        self.limits
+            .up_limit
+            .filter(|_| self.known.want != Want::Down)
+            .map(|limit| self.known.life_since.after(limit).max(self.known.more_time))
     }
 
     fn is_due(&self) -> bool {
@@ -788,6 +792,7 @@ impl World {
                 let (now, limit) = (self.now, self.limits.up_limit.expect("a limit"));
                 assert!(self.known.awaited && now.since(self.known.life_since) >= limit, "it has its time");
                 assert!(now >= self.known.more_time, "and what it has asked for");
+                assert_ne!(self.known.want, Want::Down, "and has failed only if it was to be up");
                 self.known.stop_sent = true;
                 self.process(pid).told = true;
                 self.readiness_of_life = Readiness::None; // no time makes it ready any more
@@ -937,7 +942,8 @@ impl World {
             self.known.signalled = None;
         }
         let (told, stopped, doomed, killed) = (false, false, false, None);
-        let about = self.service.view().pid.filter(|_| part(script) == Part::Probe);
+        let is_about_run = script == Script::Stop || part(script) == Part::Probe;
+        let about = self.service.view().pid.filter(|_| is_about_run);
         self.living.push(Process { pid, script, born: self.now, limit, told, stopped, doomed, killed, about });
         Event::Spawned(pid)
     }

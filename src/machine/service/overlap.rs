@@ -1,6 +1,6 @@
 //! `run` is replaced without a gap: a second one starts beside it, and takes its place when it is ready.
 
-use super::{Awaited, KILL_RETRY, Role, Service, State};
+use super::{Awaited, KILL_RETRY, Role, Service, State, sooner};
 use crate::machine::overlap::{Overlap, PROVEN, READY_LIMIT};
 use crate::machine::rare::Rare;
 use crate::machine::readiness::Readiness;
@@ -63,8 +63,8 @@ impl Service {
     pub(super) fn second_is_ready(&mut self, now: Mono) -> Step {
         match (*self.overlap, self.state) {
             (Overlap::Beside { .. }, State::Up { .. }) if self.is_to_end() => self.end_second(now),
-            (Overlap::Beside { pid, started, .. }, State::Up { pid: old, .. }) => {
-                self.take_place(now, pid, started, None).then(self.end_beside(now, old))
+            (Overlap::Beside { pid, started, .. }, State::Up { pid: old, kill_at, .. }) => {
+                self.take_place(now, pid, started, None).then(self.end_beside(now, old, kill_at))
             }
             // It was told to end meanwhile.
             (Overlap::None | Overlap::Asked | Overlap::Ending { .. } | Overlap::Beside { .. }, _) => Step::NOTHING,
@@ -94,9 +94,10 @@ impl Service {
         Step::from(Outcome::Replaced).then(probes).then(health)
     }
 
-    /// Tells this process to end, and gives it the time that a stop has.
-    fn end_beside(&mut self, now: Mono, pid: Pid) -> Step {
-        let kill_at = self.inputs.limits.kill_after.map(|limit| now.after(limit));
+    /// Tells this process to end, and gives it the time that a stop has, or what was left of it.
+    fn end_beside(&mut self, now: Mono, pid: Pid, running: Option<Mono>) -> Step {
+        let new = self.inputs.limits.kill_after.map(|limit| now.after(limit));
+        let kill_at = new.map_or(running, |new| Some(sooner(running, new)));
         self.overlap = Rare::of(Overlap::Ending { pid, kill_at });
         self.stop_beside()
     }
@@ -112,7 +113,7 @@ impl Service {
     /// The service is told to end, and with it who was to take its place.
     pub(super) fn end_second(&mut self, now: Mono) -> Step {
         match *self.overlap {
-            Overlap::Beside { pid, .. } => self.end_beside(now, pid),
+            Overlap::Beside { pid, .. } => self.end_beside(now, pid, None),
             Overlap::None | Overlap::Asked | Overlap::Ending { .. } => Step::NOTHING,
         }
     }
@@ -136,7 +137,7 @@ impl Service {
                 Some(self.second_is_ready(now))
             }
             Overlap::Beside { pid, ready_by, .. } if ready_by <= now => {
-                Some(Step::from(Outcome::NotReplaced(Unreplaced::Late)).then(self.end_beside(now, pid)))
+                Some(Step::from(Outcome::NotReplaced(Unreplaced::Late)).then(self.end_beside(now, pid, None)))
             }
             Overlap::Ending { pid, kill_at: Some(at) } if at <= now => {
                 self.overlap = Rare::of(Overlap::Ending { pid, kill_at: Some(now.after(KILL_RETRY)) });

@@ -958,6 +958,19 @@ fn a_start_and_its_retries_may_end_before_it_is_ready() {
     assert_eq!(world.ends(FAILED), "setup", "an order begins anew");
 }
 
+/// Exit code 111 stands for what could not be executed, and that ends at once.
+#[test]
+fn what_was_ready_for_a_while_has_not_failed_to_start_whatever_its_exit_code() {
+    let mut world = up().with(Programs::RUN);
+    world.rule(Rules { start_retries: Some(0), backoff: ONE_SECOND, ..Rules::default() });
+    assert_eq!(world.ends(Exit::NOT_RUN), "run");
+    world.pass(2 * SECOND);
+    assert_eq!(world.ends(Exit::NOT_RUN), "run");
+    world.pass(SECOND / 2);
+    world.ends(Exit::NOT_RUN);
+    world.assert_failed(Exit::NOT_RUN, Cause::NeverReady);
+}
+
 #[test]
 fn setup_that_exits_with_111_has_failed_for_good() {
     for programs in [SETUP, ONESHOT] {
@@ -2024,6 +2037,20 @@ fn what_does_not_say_in_time_that_it_is_ready_is_stopped_and_setup_is_part_of_th
 }
 
 #[test]
+fn what_is_told_to_be_down_has_the_time_that_a_stop_has_and_need_not_become_ready() {
+    let limits = Limits { up_limit: Some(10 * SECOND), ..Limits::of(&ServiceRules::ONIT) };
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN).limited(limits);
+    world.readiness = Readiness::Descriptor(3);
+    world.begin();
+    world.pass(4 * SECOND);
+    assert_eq!(world.order(Command::Down), "TERM run, CONT run");
+    assert_eq!(world.service.deadline(), None, "without timeout-kill it is not killed");
+    world.pass(SECOND);
+    world.order(Command::Up);
+    assert_eq!(world.wait(5 * SECOND), "not ready, TERM run, CONT run", "it is to be up, and hangs");
+}
+
+#[test]
 fn what_is_ready_has_no_limit() {
     let limits = Limits { up_limit: Some(10 * SECOND), ..Limits::of(&ServiceRules::ONIT) };
     for readiness in [Readiness::Descriptor(3), Readiness::After(9 * SECOND)] {
@@ -2176,6 +2203,18 @@ fn what_asks_for_more_time_to_stop_has_it() {
     world.says(Notification::MoreTime(100 * SECOND));
     world.order(Command::Down);
     assert_eq!(world.wait(5 * SECOND), "kill late run", "who repeats an order wants it done");
+}
+
+#[test]
+fn more_time_to_stop_is_also_more_time_to_become_ready_for_one_that_is_to_be_up_again() {
+    let limits = Limits { up_limit: Some(SECOND), kill_after: Some(5 * SECOND), ..default_limits() };
+    let mut world = World::new(&ServiceRules::ONIT, Role::Main, Want::Up).with(Programs::RUN).limited(limits);
+    world.readiness = NOTIFIES;
+    world.begin();
+    world.order(Command::Down);
+    world.says(Notification::MoreTime(9 * SECOND));
+    world.order(Command::Up);
+    assert_eq!(world.service.deadline(), Some(world.now.after(9 * SECOND)), "neither is over before");
 }
 
 #[test]
@@ -2377,6 +2416,20 @@ fn a_health_that_is_taken_away_is_asked_no_more() {
     assert_eq!((next(&mut world), world.service.deadline(), world.service.health()), ("".into(), None, None));
 }
 
+/// Whether it has answered, or was killed as it took too long.
+#[test]
+fn the_last_answer_of_a_health_that_is_taken_away_stops_nothing() {
+    for is_late in [false, true] {
+        let mut world = in_health(HealthPolicy { retries: 1, ..POLICY });
+        if is_late {
+            assert_eq!(next(&mut world), "kill health");
+        }
+        world.health = None;
+        assert_eq!((world.probe_ends(FAILED), world.service.health()), ("".into(), None), "late: {is_late}");
+        assert_eq!((world.service.view().got_term, world.service.deadline()), (false, None));
+    }
+}
+
 #[test]
 fn only_services_of_onit_itself_are_asked_and_a_logger_is_none() {
     for (rules, role) in [
@@ -2556,4 +2609,54 @@ fn who_is_about_to_be_told_to_end_is_not_replaced() {
     assert_eq!(world.order(Command::Down), "control/t");
     assert_eq!(world.second_is_ready(), "TERM second run, CONT second run", "it comes too late");
     assert_eq!(world.hook_ends(Exit::Code(1)), "TERM run, CONT run");
+}
+
+/// `stop` of a `run` lives, whose place was taken meanwhile.
+fn replaced_in_stop() -> World {
+    let mut world = overlapping(Readiness::Notify).with(Programs { stop: Program::Runs, ..Programs::RUN });
+    assert_eq!(world.order(Command::Term), "stop");
+    assert_eq!(world.second_is_ready(), "TERM second run, CONT second run");
+    world
+}
+
+#[test]
+fn a_stop_of_the_run_before_is_none_of_the_run_that_took_its_place() {
+    let mut world = replaced_in_stop();
+    assert_eq!(stop_ends(&mut world, Exit::Code(0)), "");
+    let view = world.service.view();
+    assert_eq!((view.got_term, world.service.state()), (false, ServiceState::Up), "nobody has told it to end");
+    world.death(second(&world), Exit::Code(0));
+    assert_eq!(world.order(Command::Replace), "second run", "so it can be replaced in its turn");
+}
+
+#[test]
+fn an_order_to_stop_does_not_wait_for_a_stop_of_the_run_before() {
+    let mut world = replaced_in_stop();
+    assert_eq!(world.order(Command::Down), "TERM run, CONT run");
+    assert_eq!((stop_ends(&mut world, Exit::Code(1)).as_str(), world.ends(TERMINATED).as_str()), ("", ""));
+}
+
+#[test]
+fn what_hangs_is_killed_in_time_although_its_place_was_taken() {
+    let mut world = overlapping(Readiness::Notify);
+    assert_eq!(world.says(Notification::Trigger), "silent, ABRT run, CONT run");
+    world.pass(2 * SECOND);
+    assert_eq!(world.second_is_ready(), "TERM second run, CONT second run");
+    assert_eq!(world.wait(KILL_RETRY - 2 * SECOND), "kill late second run", "there is no timeout-kill");
+    assert_eq!(world.wait(KILL_RETRY), "kill late second run", "and again while it lives");
+}
+
+/// Its order was given before, and `control/p` has taken its time.
+#[test]
+fn what_is_told_to_end_is_not_paused_by_an_order_of_before() {
+    for stops in [Command::Down, Command::Exit] {
+        let mut world = up().hooked(&[Command::Pause(Target::Process)]);
+        assert_eq!(world.order(Command::Pause(Target::Process)), "control/p");
+        assert_eq!(world.order(stops), "TERM run, CONT run");
+        assert_eq!(world.hook_ends(Exit::Code(1)), "", "STOP would keep it from its end");
+    }
+    let mut world = notifies(default_limits()).hooked(&[Command::Pause(Target::Process)]);
+    assert_eq!(world.order(Command::Pause(Target::Process)), "control/p");
+    assert_eq!(world.says(Notification::Trigger), "silent, ABRT run, CONT run");
+    assert_eq!(world.hook_ends(Exit::Code(1)), "");
 }

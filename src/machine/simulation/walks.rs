@@ -1,6 +1,7 @@
 //! Random walks: any order, death, refusal and delay in any order, and then an end that must come out right.
 //!
-//! The walks are the same in each run; `WALKS=100000 cargo test --lib walks` takes so many new ones.
+//! The walks are the same in each run; `WALKS=100000 cargo test --lib walks` takes so many new ones, and `SEED=7` beside
+//! that the same ones again.
 
 use super::*;
 use crate::machine::policy::{KILL_RETRY, KillMode};
@@ -22,6 +23,8 @@ enum Happening {
     Due,
     Programs(Programs),
     Limits(Limits),
+    /// Another `health`, or none.
+    Health(Option<HealthPolicy>),
     Drain {
         pending: bool,
     },
@@ -34,10 +37,14 @@ enum Happening {
 }
 
 pub(super) fn settings() -> ProptestConfig {
-    let walks = std::env::var("WALKS").ok().and_then(|n| n.parse().ok());
+    let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<u32>().ok());
+    let (walks, seed) = (number("WALKS"), number("SEED"));
     ProptestConfig {
         cases: walks.unwrap_or(500),
-        rng_seed: if walks.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) },
+        rng_seed: match (walks, seed) {
+            (Some(_), None) => RngSeed::Random,
+            (_, seed) => RngSeed::Fixed(seed.unwrap_or(1).into()),
+        },
         failure_persistence: None,
         ..ProptestConfig::default()
     }
@@ -100,6 +107,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
         15 => spans().prop_map(Happening::Pass),
         10 => programs().prop_map(Happening::Programs),
         5 => limits().prop_map(Happening::Limits),
+        3 => health().prop_map(Happening::Health),
         2 => any::<bool>().prop_map(|pending| Happening::Drain { pending }),
         1 => Just(Happening::Escalate),
         10 => Just(Happening::Ready),
@@ -229,6 +237,7 @@ impl World {
             // As in life: they are read before a start.
             Happening::Limits(limits) if self.living.is_empty() => self.limit(limits),
             Happening::Limits(_) => {}
+            Happening::Health(health) => self.health = health,
             Happening::Drain { pending } if self.role == Role::Logger => {
                 self.unread = pending.into();
                 self.drain(pending);
