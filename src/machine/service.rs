@@ -405,7 +405,7 @@ impl Service {
             Event::NeverRan(pid) => self.never_ran(now, pid),
             Event::Ready => self.says_ready(now),
             Event::Notify(said) => self.notified(now, said),
-            Event::Succeeded(pid) => self.succeeded(pid),
+            Event::Succeeded(pid) => self.succeeded(now, pid),
             Event::SecondReady => self.second_is_ready(now),
             Event::Tick => self.tick(now),
             Event::Drain => self.drain(now),
@@ -447,14 +447,11 @@ impl Service {
             Command::StopSignal => self.stop(now, self.inputs.limits.stop_signal),
             Command::Kill(to) => self.kill(now, to),
             Command::Pause(to) => {
-                self.set_paused(true);
+                self.paused = matches!(self.state, State::Up { .. }) || !self.rules.pause_needs_process;
                 self.deliver(now, command, Signal::STOP, to)
             }
             Command::Continue(to) => {
-                if self.paused {
-                    self.hear(now);
-                }
-                self.set_paused(false);
+                self.resume(now);
                 self.deliver(now, command, Signal::CONT, to)
             }
             Command::Signal(signal) => self.deliver(now, command, signal, Target::Process),
@@ -565,9 +562,11 @@ impl Service {
         }
     }
 
-    fn set_paused(&mut self, paused: bool) {
-        let alive = matches!(self.state, State::Up { .. });
-        self.paused = paused && (alive || !self.rules.pause_needs_process);
+    /// It is paused no longer, and has its time to say that it is alive.
+    fn resume(&mut self, now: Mono) {
+        if std::mem::take(&mut self.paused) {
+            self.hear(now);
+        }
     }
 
     fn stop(&mut self, now: Mono, signal: Signal) -> Step {
@@ -706,10 +705,7 @@ impl Service {
         if self.want == Want::Up {
             return step;
         }
-        step.push(self.continued(pid));
-        if self.rules.pause_needs_process {
-            self.paused = false;
-        }
+        step.push(self.continued(now, pid));
         self.kill_after(now, self.inputs.limits.kill_after);
         step = step.then(self.end_second(now));
         let tail = if self.leaving { Command::Exit } else { Command::Down };
@@ -717,11 +713,14 @@ impl Service {
     }
 
     /// What is told to end goes on to its end: an earlier STOP that still waits for `control/X` does not follow.
-    fn continued(&mut self, pid: Pid) -> Effect {
+    fn continued(&mut self, now: Mono, pid: Pid) -> Effect {
         if let Hook::Asked { then, .. } | Hook::Running { then, .. } = &mut self.hook
             && matches!(then, Then::Deliver { signal: Signal::STOP, .. })
         {
             *then = Then::Nothing;
+        }
+        if self.rules.pause_needs_process {
+            self.resume(now);
         }
         Effect::Signal(pid, Signal::CONT, self.reach())
     }
@@ -1113,7 +1112,7 @@ impl Service {
     }
 
     /// Another process is `run` now. What was sent to the one before, this one has not got.
-    fn succeeded(&mut self, new: Pid) -> Step {
+    fn succeeded(&mut self, now: Mono, new: Pid) -> Step {
         let State::Up { pid, .. } = &mut self.state else {
             debug_assert!(false, "nothing to go on with");
             return Step::NOTHING;
@@ -1134,7 +1133,7 @@ impl Service {
             return Step::NOTHING;
         }
         let mut step = Step::from(Effect::Signal(new, self.inputs.limits.stop_signal, self.reach()));
-        step.push(self.continued(new));
+        step.push(self.continued(now, new));
         step
     }
 
@@ -1175,7 +1174,7 @@ impl Service {
         self.kill_after(now, Some(self.inputs.limits.kill_after.unwrap_or(KILL_RETRY)));
         let mut step = Step::from(why);
         step.push(Effect::Signal(pid, signal, self.reach()));
-        step.push(self.continued(pid));
+        step.push(self.continued(now, pid));
         step.then(self.end_probes(now, false))
     }
 

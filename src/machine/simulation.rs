@@ -761,6 +761,9 @@ impl World {
                 let process = self.process(pid);
                 process.receive(signal);
                 let script = process.script;
+                if signal == Signal::CONT && script == Script::Run && self.rules.pause_needs_process {
+                    self.learn_that_it_goes_on();
+                }
                 let is_of_stop = signal == Signal::TERM && matches!(script, Script::Setup | Script::Run);
                 if is_of_stop && self.role == Role::Main && self.rules.leave != Leave::Wait {
                     assert_eq!(to == Target::Group, kill_mode != KillMode::Process, "whom a stop reaches");
@@ -976,12 +979,7 @@ impl World {
             }
             Command::Exit if self.role == Role::Main && phase == Phase::Down => known.owed = false,
             Command::Pause(_) => known.paused = true,
-            Command::Continue(_) => {
-                if known.paused {
-                    known.alive = known.alive.map(|(every, _)| (every, self.now));
-                }
-                known.paused = false;
-            }
+            Command::Continue(_) => self.learn_that_it_goes_on(),
             Command::Exit
             | Command::Term
             | Command::StopSignal
@@ -991,6 +989,13 @@ impl World {
             | Command::Replace
             | Command::Disable
             | Command::Enable => {}
+        }
+    }
+
+    /// It is paused no longer, and has its time to say that it is alive.
+    fn learn_that_it_goes_on(&mut self) {
+        if std::mem::take(&mut self.known.paused) {
+            self.known.alive = self.known.alive.map(|(every, _)| (every, self.now));
         }
     }
 

@@ -2217,6 +2217,18 @@ fn more_time_to_stop_is_also_more_time_to_become_ready_for_one_that_is_to_be_up_
     assert_eq!(world.service.deadline(), Some(world.now.after(9 * SECOND)), "neither is over before");
 }
 
+/// In s6 an order to stop ends a pause, and `control/t` may see to it that nothing else follows.
+#[test]
+fn what_a_stop_continues_has_its_time_to_say_that_it_is_alive() {
+    let mut world = World::up(&ServiceRules::S6).hooked(&[Command::Term]);
+    world.says(Notification::AliveEvery(Some(5 * SECOND)));
+    world.order(Command::Pause(Target::Process));
+    world.pass(60 * SECOND);
+    assert_eq!((world.ticks().as_str(), world.order(Command::Down).as_str()), ("", "control/t"));
+    assert_eq!(world.hook_ends(Exit::Code(0)), "CONT run");
+    assert_eq!((world.service.view().paused, world.wait(5 * SECOND)), (false, "silent, ABRT run, CONT run".into()));
+}
+
 #[test]
 fn what_does_not_run_says_nothing() {
     let said = [Notification::Trigger, Notification::Stopping, Notification::AliveEvery(Some(SECOND))];
