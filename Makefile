@@ -113,6 +113,7 @@ soak: test-deps static	## what takes too long for every day (10,000 services, st
 	ONIT_SEQUENCES=2000 ONIT_AT_ONCE=120 $(CARGO) test --quiet --test it every_history
 	$(CARGO) test --quiet --test it ::soak::
 	GRAPHS=whole $(CARGO) test --quiet --release --lib -- --nocapture three_services_keep
+	LINES=100000 $(CARGO) test --quiet --test it each_line_comes_once
 	ORPHANS=100000 $(CARGO) test --quiet --test it a_storm_of_orphans
 	ORPHANS=18000 $(CARGO) test --quiet --test it an_idle_pid_1_reaps
 

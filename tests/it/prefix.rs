@@ -47,10 +47,10 @@ fn each_line_comes_once_and_whole_whoever_is_killed_and_over_faults_and_upgrades
     if let Some(why) = missing_tools(&["perl"]) {
         skip!("{why}");
     }
-    const LAST: u32 = 20_000;
+    let last: u32 = std::env::var("LINES").ok().and_then(|lines| lines.parse().ok()).unwrap_or(20_000);
     let sv = SvDir::new();
     let numbering = |name| {
-        let service = sv.service(name).exec("run", &NUMBERS.replace("LAST", &LAST.to_string())).file("next", "0");
+        let service = sv.service(name).exec("run", &NUMBERS.replace("LAST", &last.to_string())).file("next", "0");
         service.file("backoff", "10ms 10ms 1h").create()
     };
     let services = ["a", "b", "c", "dd"].map(numbering);
@@ -82,12 +82,12 @@ fn each_line_comes_once_and_whole_whoever_is_killed_and_over_faults_and_upgrades
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
     let text = onit.stdout();
     for service in &services {
-        let (all, name) = (0..LAST, service.name());
+        let (all, name) = (0..last, service.name());
         let (errors, output): (Vec<u32>, Vec<u32>) = all.partition(|number| number % 10 == 9);
         assert!(numbers(&text, &format!("{name} | ")) == output, "{name}, after {rounds} rounds");
         assert!(numbers(&text, &format!("{name} ! ")) == errors, "{name}, after {rounds} rounds");
     }
-    assert_eq!(text.lines().count(), 4 * LAST as usize);
+    assert_eq!(text.lines().count(), 4 * last as usize);
     assert!(text.lines().all(|line| line.ends_with('x') || line.len() < 20), "a line is torn");
 }
 
