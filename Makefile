@@ -7,9 +7,12 @@ SHARE   = $(DESTDIR)$(PREFIX)/share
 STATIC  = target/$(TARGET)/release/onit
 BOXED  ?= target/container
 TINY    = target/tiny/$(MUSL)/release/onit
-# A panic aborts: without the tables for unwinding it, a program is an eighth smaller.
-LEAN    = -C relocation-model=static -C link-arg=-Wl,-T,$(CURDIR)/static.ld
-CROSS   = -C linker=rust-lld -C link-self-contained=yes -C target-feature=+crt-static -C relocation-model=static
+# A panic aborts: left out are the tables for unwinding it (static.ld), and what would read them (`lean`:
+# src/sys/unwind.rs, whose functions stand in for those of the same names). Rust's own linker knows other processors too,
+# and keeps one of several functions that are equal.
+LEAN    = --cfg lean -C linker=rust-lld -C link-self-contained=yes -C target-feature=+crt-static \
+	-C relocation-model=static -C link-arg=-T$(CURDIR)/static.ld -C link-arg=--icf=all \
+	-C link-arg=--allow-multiple-definition
 
 # What the tests compare with, and run: `make test-deps`.
 PACKAGES = runit daemontools s6 execline supervisor redis-server redis-tools nginx-light postgresql busybox-static perl runc tini \
@@ -54,13 +57,12 @@ features:	## check that the library and each feature compile alone
 	@for features in "" init tools cli helpers systemd serde embed embed,log init,tools; do \
 	  $(CARGO) clippy --quiet --no-default-features --features "$$features" -- -D warnings || exit; done
 
-# A static binary: against musl if that target can be had, else against the C library of this machine. For another
-# processor (TARGET=aarch64-unknown-linux-musl) Rust's own linker will do.
+# A static binary: against musl if that target can be had, else against the C library of this machine.
 static:	## one file without libraries; TARGET=aarch64-unknown-linux-musl: for 64-bit ARM
-	@if [ "$(TARGET)" != "$(MUSL)" ]; then \
-	  rustup target add "$(TARGET)" >/dev/null && echo "static: $(TARGET)" && RUSTFLAGS="$(CROSS)" $(CARGO) build --release --target $(TARGET); \
-	elif rustup target add $(MUSL) >/dev/null 2>&1; then \
-	  echo "static: musl"; RUSTFLAGS="$(LEAN)" $(CARGO) build --release --target $(MUSL); \
+	@if rustup target add $(TARGET) >/dev/null 2>&1; then \
+	  echo "static: $(TARGET)"; RUSTFLAGS="$(LEAN)" $(CARGO) build --release --target $(TARGET); \
+	elif [ "$(TARGET)" != "$(MUSL)" ]; then \
+	  echo "static: $(TARGET) is not to be had"; exit 1; \
 	else \
 	  echo "static: glibc with crt-static (the musl target is not to be had)"; \
 	  RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(shell uname -m)-unknown-linux-gnu; \

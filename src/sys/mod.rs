@@ -33,6 +33,8 @@ pub mod socket;
 pub mod spawn;
 pub mod title;
 pub mod tracee;
+#[cfg(lean)]
+mod unwind;
 pub mod wait;
 pub mod watch;
 pub mod watchdog;
