@@ -107,6 +107,11 @@ pub fn of_all(all: &[ServiceStatus], name: &str) -> Result<Option<ServiceStatus>
     }
 }
 
+/// Sorts services by their names.
+pub fn sort_by_name(services: &mut [ServiceStatus]) {
+    services.sort_by(|one, other| term::by_name(&one.name, &other.name));
+}
+
 /// How a service is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Via {
@@ -245,7 +250,7 @@ impl Connection {
         match &mut self.api {
             Some(api) => {
                 let mut all = api.all().map_err(|error| CliError::failed(&error))?;
-                all.sort_by(|one, other| term::by_name(&one.name, &other.name));
+                sort_by_name(&mut all);
                 Ok(all)
             }
             None => {
@@ -257,7 +262,7 @@ impl Connection {
                     CliError::new(exit::SYSTEM, format!("{why}; {}", self.unreachable().text))
                 })?;
                 let mut services: Vec<_> = names.iter().flat_map(|name| files::pair(&self.directory, name)).collect();
-                services.sort_by(|one, other| term::by_name(&one.name, &other.name));
+                sort_by_name(&mut services);
                 let unseen = |service: &ServiceStatus| {
                     service.state == ServiceState::Refused
                         || (service.state == ServiceState::Unknown && self.forbidden.is_some())

@@ -221,8 +221,9 @@ fn report(services: &[ServiceStatus], unavailable: &[Option<&str>], stopping: bo
         let reason = format::amiss(service).or_else(|| besides.map(str::to_owned))?;
         Some(Case { name: service.name.clone(), state: format::state(service).to_owned(), reason })
     };
-    let mut unhealthy: Vec<Case> = services.iter().zip(besides).filter_map(case).collect();
-    unhealthy.sort_by_key(|case| case.state == ServiceState::Waiting.word()); // what they wait for comes first
+    let cases = services.iter().zip(besides).filter_map(case);
+    let (mut unhealthy, waiting): (Vec<_>, Vec<_>) = cases.partition(|case| case.state != ServiceState::Waiting.word());
+    unhealthy.extend(waiting); // what they wait for comes first
     let reason = match &unhealthy[..] {
         _ if stopping => Some("everything is being stopped".to_owned()),
         [] => None,

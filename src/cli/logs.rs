@@ -205,7 +205,7 @@ impl Logs {
             .filter(|name| is_service(name) && talk.directory.join(name).is_dir())
             .map(|name| name.to_string_lossy().into_owned())
             .collect();
-        names.sort_by(|one, other| term::by_name(one, other));
+        names.sort_unstable_by(|one, other| term::by_name(one, other));
         if names.is_empty() {
             return Err(trouble);
         }

@@ -1,6 +1,6 @@
 //! `onit status`: where every service stands, in a table; of one that is named, everything that is known.
 
-use super::connect::{CliError, Connection, Target, worse};
+use super::connect::{CliError, Connection, Target, sort_by_name, worse};
 use super::program::WithProgram;
 use super::term::{self, Cell, Colour, Paint, Table, Tone};
 use super::{changed, detail, format};
@@ -110,7 +110,7 @@ impl Status {
                 Err(trouble) => code = worse(code, trouble.report()),
             }
         }
-        services.sort_by(|one, other| term::by_name(&one.name, &other.name));
+        sort_by_name(&mut services);
         (services, code)
     }
 
@@ -279,8 +279,9 @@ fn fitting(services: &[ServiceStatus], rows: usize, paint: Paint, columns: usize
     if services.len() < rows {
         return shown(services);
     }
-    let mut sorted = services.to_vec();
-    sorted.sort_by_key(|service| format::amiss(service).is_none());
+    let (mut sorted, well): (Vec<_>, Vec<_>) =
+        services.iter().cloned().partition(|service| format::amiss(service).is_some());
+    sorted.extend(well);
     let rest = sorted.split_off(rows.saturating_sub(2).min(sorted.len()));
     let amiss = rest.iter().filter(|service| format::amiss(service).is_some()).count();
     let mut lines = shown(&sorted);

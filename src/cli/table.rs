@@ -448,16 +448,18 @@ fn split<W: AsRef<str>>(words: &[W]) -> Vec<&str> {
 impl Verb {
     /// Reads the words behind it, and goes on with them.
     fn read<V: FromArgs>(&'static self, args: &[OsString], run: impl FnOnce(V) -> i32) -> i32 {
+        self.go(args, Box::new(|title, words| V::from_args(&[title], words).map(run)))
+    }
+
+    /// The same for all types of words, so that it is compiled once.
+    fn go(&self, args: &[OsString], run: Box<dyn FnOnce(&str, &[&str]) -> Result<i32, EarlyExit> + '_>) -> i32 {
         let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
         let words = split(&words);
         if let Some(what) = self.empty(&words) {
             say(format_args!("onit: {}: {what} is empty (a variable that is not set?)", self.name));
             return exit::USAGE;
         }
-        match V::from_args(&[&self.title()], &words) {
-            Ok(words) => run(words),
-            Err(early) => self.instead(&early),
-        }
+        run(&self.title(), &words).unwrap_or_else(|early| self.instead(&early))
     }
 
     /// What of its words is empty, and so would be the current directory where it is a path. That of a service has a

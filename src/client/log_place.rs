@@ -67,7 +67,7 @@ pub(crate) fn archives(newest: &Path) -> Vec<Archive> {
             Some((age, Archive { name, path, id: (metadata.dev(), metadata.ino()) }))
         })
         .collect();
-    found.sort_by(|one, other| one.0.cmp(&other.0).then_with(|| one.1.path.cmp(&other.1.path)));
+    found.sort_unstable_by(|one, other| one.0.cmp(&other.0).then_with(|| one.1.path.cmp(&other.1.path)));
     // While a processor runs, the same lines stand in several files.
     found.dedup_by(|later, earlier| later.0 == earlier.0 && matches!(later.0, Age::Labelled(_)));
     found.into_iter().map(|(_, archive)| archive).collect()

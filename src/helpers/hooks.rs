@@ -186,7 +186,7 @@ impl Loop<'_> {
         let is_name = |name: &str| !name.starts_with('.') && !name.ends_with('~');
         let files = entries.flatten().filter(|entry| is_name(&entry.file_name().to_string_lossy()));
         let mut names: Vec<OsString> = files.filter(|it| is_program(&it.path())).map(|it| it.file_name()).collect();
-        names.sort();
+        names.sort_unstable();
         Ok(names)
     }
 

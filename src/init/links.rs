@@ -59,7 +59,7 @@ impl Init {
                 Err(errno) => troubles.push((place, errno)),
             }
         }
-        links.sort();
+        links.sort_unstable();
         links.dedup_by(|after, needs| after.1 == needs.1);
         for (place, _) in PLACES {
             let trouble = troubles.iter().find(|(troubled, _)| *troubled == place);

@@ -91,7 +91,7 @@ pub fn names(dir: &Path) -> io::Result<Vec<String>> {
             names.push(text.to_owned());
         }
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 
