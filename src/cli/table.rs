@@ -68,6 +68,8 @@ const fn then(first: &'static [&'static str], rest: Words) -> Takes {
 
 /// The function of a verb: its words, and the exit code.
 pub type Run = fn(&'static Verb, &[OsString]) -> i32;
+/// Reads what is behind a verb of this title, and runs it.
+type OnWords<'a> = Box<dyn FnOnce(&str, &[&str]) -> Result<i32, EarlyExit> + 'a>;
 /// What is known of its words.
 pub type Info = fn() -> CommandInfoWithArgs;
 
@@ -452,7 +454,7 @@ impl Verb {
     }
 
     /// The same for all types of words, so that it is compiled once.
-    fn go(&self, args: &[OsString], run: Box<dyn FnOnce(&str, &[&str]) -> Result<i32, EarlyExit> + '_>) -> i32 {
+    fn go(&self, args: &[OsString], run: OnWords) -> i32 {
         let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
         let words = split(&words);
         if let Some(what) = self.empty(&words) {

@@ -14,9 +14,6 @@ print "loaded\n"' -- "$@"
 const HOLD: &str =
     r#"exec perl -e 'syscall(101, 16, $ARGV[0] + 0, 0, 0) == 0 or die "ptrace: $!\n"; sleep 1000' -- "$@""#;
 
-/// What Rust needs to link for another processor.
-const CROSS: &str = "-C linker=rust-lld -C link-self-contained=yes -C target-feature=+crt-static";
-
 /// An initial root with a watchdog, whose module the `boot` script loads.
 fn guarded_root(boot: &str) -> Root {
     let root = initial_root(&format!("{boot}\nfor m in {}; do insmod /lib/$m.ko; done", WATCHDOG.join(" ")));
@@ -221,14 +218,13 @@ fn the_example_of_a_serial_getty_lets_people_in_again_and_again() {
     assert_eq!(strange.collect::<Vec<_>>(), [""; 0], "nobody had to be killed");
 }
 
-/// onit for 64-bit ARM, linked with what Rust brings.
+/// onit for 64-bit ARM, as it is released.
 fn arm_onit() -> Result<PathBuf, String> {
     const TARGET: &str = "aarch64-unknown-linux-musl";
-    run(Command::new("rustup").args(["target", "add", TARGET])).map_err(|why| format!("no target: {why}"))?;
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("arm");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--quiet", "--bin", "onit", "--target", TARGET, "--target-dir"]).arg(&place);
-    run(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("RUSTFLAGS", CROSS))?;
+    let mut make = Command::new("make");
+    make.args(["--silent", "static"]).arg(format!("TARGET={TARGET}")).env("CARGO_TARGET_DIR", &place);
+    run(make.current_dir(env!("CARGO_MANIFEST_DIR")))?;
     Ok(place.join(TARGET).join("release/onit"))
 }
 
