@@ -9,9 +9,9 @@ BOXED  ?= target/container
 TINY    = target/tiny/$(MUSL)/release/onit
 # A panic aborts: left out are the tables for unwinding it (static.ld), and what would read them (`lean`:
 # src/sys/unwind.rs, whose functions stand in for those of the same names). Rust's own linker knows other processors too,
-# and keeps one of several functions that are equal.
+# and keeps one of several functions that are equal, where nobody compares their addresses.
 LEAN    = --cfg lean -C linker=rust-lld -C link-self-contained=yes -C target-feature=+crt-static \
-	-C relocation-model=static -C link-arg=-T$(CURDIR)/static.ld -C link-arg=--icf=all \
+	-C relocation-model=static -C link-arg=-T$(CURDIR)/static.ld -C link-arg=--icf=safe \
 	-C link-arg=--allow-multiple-definition
 
 # What the tests compare with, and run: `make test-deps`.
