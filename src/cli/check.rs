@@ -1,8 +1,8 @@
 //! `onit check`: `./check` says whether a service is available, as with `sv`.
 
 use super::connect::{CliError, Connection, Lost, Target, worse};
+use super::format;
 use super::wait_condition::{Patience, Pending, WaitCondition, wait};
-use super::{format, status};
 use crate::client::check::{LOOK, PAUSE, command, says_yes, tell_instance};
 use crate::machine::{Mono, Pid, ServiceState, Signal, Want};
 use crate::sys::poll::{self, Poller};
@@ -41,15 +41,13 @@ impl Check {
         }
         let mut talk = Connection::open_within(Some(Patience::of_setter(self.timeout)));
         let (targets, mut code) = talk.targets(&self.services);
-        if let Some(api) = &mut talk.api
-            && let Err(failure) = api.subscribe()
-        {
-            return CliError::new(exit::SYSTEM, failure.to_string()).report();
-        }
         let patience = Patience::new(Some(Patience::of_setter(self.timeout)), self.verbose);
+        if let Err(failure) = talk.insist(patience.deadline(), Connection::subscribe) {
+            return failure.report();
+        }
         let (mut pending, mut available) = (Vec::new(), Vec::new());
         for target in targets {
-            match talk.look(&target) {
+            match talk.insist(patience.deadline(), |talk| talk.look(&target)) {
                 Ok(now) if now.want == Want::Up || (now.want == Want::Once && now.pid.is_some()) => {
                     available.push(target.clone());
                     pending.push(Pending { target, condition: WaitCondition::Ready });
@@ -92,7 +90,7 @@ fn until_one_is(talk: &mut Connection, target: &Target, place: &Path, patience: 
     loop {
         let mut answer = talk.look(target);
         if answer.as_ref().is_err_and(|trouble| trouble.lost == Some(Lost::HungUp)) {
-            match status::again(talk, patience.deadline()) {
+            match talk.again(patience.deadline()) {
                 Ok(again) => *talk = again,
                 Err(trouble) => return trouble.report(),
             }

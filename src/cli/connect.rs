@@ -6,7 +6,7 @@ use crate::client::find::{Directory, Miss, same};
 use crate::client::{Deadline, Error, ErrorKind, api::Api};
 use crate::exit;
 use crate::machine::{Mono, Pid, ServiceState};
-use crate::sys::{Errno, fs, say::say};
+use crate::sys::{Errno, clock, fs, poll, say::say};
 use crate::wire::api::ServiceStatus;
 use crate::wire::select::{matches, pattern};
 use crate::wire::svdir::{SERVICES, template_and_instance};
@@ -17,6 +17,11 @@ use std::time::Duration;
 
 /// A supervisor that takes longer with an answer than this does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// So long one that has hung up has to come back.
+const RETURN: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
+/// One that hangs up so often is not asked again.
+const TIMES: usize = 5;
 
 /// Why a verb does not come about: its exit code, and a line for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -144,6 +149,8 @@ pub struct Connection {
     silent: bool,
     /// The socket of a supervisor that we may not ask, and why.
     pub(super) forbidden: Option<(PathBuf, String)>,
+    /// It hears of everything.
+    subscribed: bool,
 }
 
 impl Connection {
@@ -170,6 +177,7 @@ impl Connection {
             tried: misses.iter().map(why).collect(),
             silent: misses.iter().any(Miss::is_silent),
             forbidden: misses.iter().find(is_forbidden).map(why),
+            subscribed: false,
         };
         if let Some((api, place)) = found {
             // A socket beside the services is that of their supervisor, whatever path it has for the directory.
@@ -180,6 +188,46 @@ impl Connection {
             }
         }
         talk
+    }
+
+    /// A supervisor that executes itself again has been away for a moment. It has until then to come back, if there is a
+    /// limit, and never longer than five seconds.
+    pub fn again(&self, deadline: Option<Mono>) -> Result<Connection, CliError> {
+        let until = [deadline, Some(clock::now().after(RETURN))].into_iter().flatten().min();
+        loop {
+            let left = until.map_or(RETURN, |until| until.since(clock::now()));
+            let mut talk = Connection::open_within(Some(left));
+            if talk.api.is_some() && (!self.subscribed || talk.subscribe().is_ok()) {
+                return Ok(talk);
+            }
+            if self.api.is_none() || left.is_zero() || poll::pause(PAUSE.min(left)).is_err() {
+                return Err(CliError { lost: Some(Lost::Silent), ..talk.unreachable() });
+            }
+        }
+    }
+
+    /// Does this, and does it anew where the supervisor has hung up meanwhile, if that comes back.
+    pub fn insist<T>(
+        &mut self,
+        deadline: Option<Mono>,
+        mut act: impl FnMut(&mut Connection) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        let mut answer = act(self);
+        for _ in 0..TIMES {
+            if !answer.as_ref().is_err_and(|trouble| trouble.lost == Some(Lost::HungUp)) {
+                break;
+            }
+            *self = self.again(deadline)?;
+            answer = act(self);
+        }
+        answer
+    }
+
+    /// From now on it hears of everything, if there is a socket; also when it has come [`again`](Connection::again).
+    pub fn subscribe(&mut self) -> Result<(), CliError> {
+        self.subscribed = true;
+        let answer = self.api.as_mut().map_or(Ok(()), Api::subscribe);
+        answer.map_err(|error| CliError { text: error.to_string(), ..CliError::failed(&error) })
     }
 
     /// The process of the supervisor that answers, as it is numbered here, if it is to be seen.
@@ -247,6 +295,11 @@ impl Connection {
 
     /// Everything that is known of every service, by name.
     pub fn everything(&mut self) -> Result<Vec<ServiceStatus>, CliError> {
+        self.insist(None, Connection::everything_now)
+    }
+
+    /// The same for a caller that looks itself whether the supervisor has hung up.
+    pub fn everything_now(&mut self) -> Result<Vec<ServiceStatus>, CliError> {
         match &mut self.api {
             Some(api) => {
                 let mut all = api.all().map_err(|error| CliError::failed(&error))?;
@@ -381,7 +434,7 @@ impl Connection {
             Via::Api => match self.api()?.status(&target.name) {
                 Err(error) if error.kind() == ErrorKind::NoService => {
                     let is_no_utf8 = target.name.contains(char::REPLACEMENT_CHARACTER);
-                    let all = if is_no_utf8 { self.everything()? } else { Vec::new() };
+                    let all = if is_no_utf8 { self.everything_now()? } else { Vec::new() };
                     of_all(&all, &target.name)
                 }
                 answer => answer.map(Some).map_err(|error| CliError::of(&target.name, &error, &self.directory)),
@@ -404,7 +457,7 @@ impl Connection {
             return answer;
         }
         let failed = |error| CliError::failed(&error);
-        self.api()?.subscribe().map_err(failed)?;
+        self.subscribe()?;
         if self.api()?.hello().control {
             self.api()?.rescan().map_err(failed)?; // where nothing tells that a directory has changed
         }

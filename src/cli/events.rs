@@ -1,7 +1,7 @@
 //! `onit events`: what happens, as it happens; and a program for each event.
 
 use super::connect::{CliError, Connection};
-use super::{format, status, term};
+use super::{format, term};
 use crate::client::Deadline;
 use crate::exit;
 use crate::machine::Want;
@@ -38,10 +38,10 @@ impl Events {
         }
         let mut talk = Connection::open();
         let mut stopping = false;
+        if let Err(trouble) = listen(&mut talk) {
+            return trouble.report();
+        }
         loop {
-            if let Err(trouble) = listen(&mut talk) {
-                return trouble.report();
-            }
             loop {
                 match talk.api.as_mut().map(|api| api.event(Deadline::NEVER)) {
                     Some(Ok(Some(event))) => {
@@ -56,7 +56,7 @@ impl Events {
                     Some(Err(_)) | None => break,
                 }
             }
-            talk = match status::again(&talk, None) {
+            talk = match talk.again(None) {
                 Ok(talk) => talk,
                 Err(_) if stopping => return exit::OK,
                 Err(trouble) => return trouble.report(),
@@ -84,7 +84,8 @@ impl Events {
 }
 
 fn listen(talk: &mut Connection) -> Result<(), CliError> {
-    talk.api()?.subscribe().map_err(|error| CliError::failed(&error))
+    talk.api()?;
+    talk.insist(None, Connection::subscribe)
 }
 
 /// An event for people: `2026-11-24 08:09:10 web: up -> backoff, exit 1`.

@@ -52,8 +52,10 @@ impl History {
                 None => talk.unreachable(),
             });
         }
-        let directory = talk.directory.clone();
-        talk.api()?.history(&target.name).map_err(|error| CliError::of(&target.name, &error, &directory))
+        talk.insist(None, |talk| {
+            let directory = talk.directory.clone();
+            talk.api()?.history(&target.name).map_err(|error| CliError::of(&target.name, &error, &directory))
+        })
     }
 }
 

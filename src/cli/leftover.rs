@@ -26,7 +26,10 @@ impl Sessions {
         let is_run = matches!(state, Some(ServiceState::Starting | ServiceState::Up | ServiceState::Stopping));
         let run = before.pid.filter(|_| is_run);
         if let Some(Seen::Here(pid)) = run.map(|pid| pidns::look(talk, target, pid)) {
-            self.0.push((target.name.clone(), pid));
+            let one = (target.name.clone(), pid);
+            if self.0.last() != Some(&one) {
+                self.0.push(one);
+            }
         }
     }
 

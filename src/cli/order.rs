@@ -1,17 +1,25 @@
 //! `onit up`, `down`, `restart` and all the other verbs that change something, and wait until it is so.
 
 use super::check;
-use super::connect::{CliError, Connection, Target, Via, worse};
+use super::connect::{CliError, Connection, Lost, Target, Via, worse};
 use super::leftover::Sessions;
 use super::wait_condition::{Before, Patience, Pending, WaitCondition, wait};
-use super::{files, format};
+use super::{files, format, term};
 use crate::exit;
+use crate::machine::Mono;
 use crate::wire::api::{self, ServiceStatus};
 use argh::{ArgsInfo, FromArgs};
 use std::time::Duration;
 
 /// After these `run` is to have ended, and what it has started with it.
 const STOPPING: [api::Order; 4] = [api::Order::Down, api::Order::Restart, api::Order::Exit, api::Order::Disable];
+
+/// When the supervisor hangs up before it has answered, one of these is given again, as it may not have been taken. It
+/// does nothing more the second time, but for a restart of what has just been restarted.
+const REPEATABLE: [api::Order; 9] = {
+    use api::Order::{Cont, Disable, Down, Enable, Exit, Pause, Ready, Restart, Up};
+    [Up, Down, Restart, Exit, Pause, Cont, Enable, Disable, Ready]
+};
 
 /// SVC is a name, a glob, a path or "all".
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -52,13 +60,12 @@ impl Order {
         }
         let mut talk = Connection::open_within(Some(Patience::of_setter(self.timeout)));
         let (targets, code) = talk.targets(&self.services);
-        if !self.no_wait
-            && let Some(api) = &mut talk.api
-            && let Err(failure) = api.subscribe()
-        {
-            return CliError::new(exit::SYSTEM, failure.to_string()).report();
-        }
         let patience = Patience::new(Some(Patience::of_setter(self.timeout)), self.verbose);
+        if !self.no_wait
+            && let Err(failure) = talk.insist(patience.deadline(), Connection::subscribe)
+        {
+            return failure.report();
+        }
         let mut sessions = Sessions::default();
         let (pending, told) = give(&mut talk, order, targets, patience, &mut sessions);
         let code = worse(code, told);
@@ -76,7 +83,7 @@ impl Order {
     }
 }
 
-/// Gives the order to each of them. Returns for what is to be waited, and the exit code.
+/// Gives the order to each of them, as long as the supervisor answers. Returns for what is to be waited, and the exit code.
 fn give(
     talk: &mut Connection,
     order: api::Order,
@@ -85,26 +92,53 @@ fn give(
     sessions: &mut Sessions,
 ) -> (Vec<Pending>, i32) {
     let (mut pending, mut code) = (Vec::new(), exit::OK);
-    for target in targets {
-        let looked = talk.look_until(&target, patience.deadline());
-        let given = looked.and_then(|before| {
-            if STOPPING.contains(&order) {
-                sessions.remember(talk, &target, &before);
-            }
-            // What does not run has nothing to overlap with.
-            let is_up = before.pid.is_some() || order != api::Order::Overlap;
-            let order = if is_up { order } else { api::Order::Restart };
-            send(talk, order, &target).map(|()| (order, before))
-        });
-        match given {
+    let mut targets = targets.into_iter();
+    while let Some(target) = targets.next() {
+        let until = patience.deadline();
+        match talk.insist(until, |talk| give_one(talk, order, &target, until, sessions)) {
             Ok((order, before)) => {
                 pending.extend(condition(order, &before).map(|condition| Pending { target, condition }))
             }
             Err(trouble) if trouble.code == exit::SYSTEM && order == api::Order::Exit && talk.api.is_none() => {} // it has gone already
-            Err(trouble) => code = worse(code, trouble.report()),
+            Err(trouble) => {
+                code = worse(code, trouble.report());
+                if trouble.lost.is_some() {
+                    leave(order.word(), code, &targets.by_ref().map(|target| target.name).collect::<Vec<_>>());
+                }
+            }
         }
     }
     (pending, code)
+}
+
+/// Says which are not told after a failure with this code.
+pub fn leave(verb: &str, code: i32, left: &[String]) {
+    if !left.is_empty() {
+        let left = term::cut(&left.join(", "), 1000);
+        CliError::new(code, format!("{verb}: for that, these were left as they are: {left}")).report();
+    }
+}
+
+/// Returns which order was given, and how the service was before.
+fn give_one(
+    talk: &mut Connection,
+    order: api::Order,
+    target: &Target,
+    until: Option<Mono>,
+    sessions: &mut Sessions,
+) -> Result<(api::Order, ServiceStatus), CliError> {
+    let before = talk.look_until(target, until)?;
+    if STOPPING.contains(&order) {
+        sessions.remember(talk, target, &before);
+    }
+    // What does not run has nothing to overlap with.
+    let is_up = before.pid.is_some() || order != api::Order::Overlap;
+    let order = if is_up { order } else { api::Order::Restart };
+    send(talk, order, target).map_err(|trouble| match trouble.lost {
+        Some(Lost::HungUp) if !REPEATABLE.contains(&order) => CliError { lost: None, ..trouble },
+        _ => trouble,
+    })?;
+    Ok((order, before))
 }
 
 fn send(talk: &mut Connection, order: api::Order, target: &Target) -> Result<(), CliError> {

@@ -1,8 +1,8 @@
 //! `onit restart`: stopped and started; with `--overlap` without a gap, and with `--rolling` one after the other.
 
 use super::connect::{CliError, Connection};
-use super::order::Order;
-use super::{format, term};
+use super::format;
+use super::order::{Order, leave};
 use crate::exit;
 use crate::wire::api;
 use argh::{ArgsInfo, FromArgs};
@@ -50,7 +50,8 @@ impl Restart {
         for (done, name) in names.iter().enumerate() {
             let code = self.order(vec![name.clone()]);
             if code != exit::OK {
-                return self.stop_at(code, names.get(done + 1..).unwrap_or_default());
+                leave("restart", code, names.get(done + 1..).unwrap_or_default());
+                return code;
             }
         }
         exit::OK
@@ -59,13 +60,5 @@ impl Restart {
     fn order(&self, services: Vec<String>) -> i32 {
         let order = if self.overlap { api::Order::Overlap } else { api::Order::Restart };
         Order::to(services, self.verbose, self.timeout, self.no_wait).carry_out(order)
-    }
-
-    fn stop_at(&self, code: i32, left: &[String]) -> i32 {
-        if !left.is_empty() {
-            let left = term::cut(&left.join(", "), 1000);
-            CliError::new(code, format!("restart: for that, these were left as they are: {left}")).report();
-        }
-        code
     }
 }

@@ -64,12 +64,17 @@ impl Scale {
     /// Gives the orders. Returns for what is to be waited, and the exit code.
     fn begin(&self, talk: &mut Connection) -> Result<(Vec<Pending>, i32), CliError> {
         if !self.no_wait {
-            talk.api()?.subscribe().map_err(|error| CliError::failed(&error))?;
+            talk.api()?;
+            talk.insist(None, Connection::subscribe)?;
         }
         let before = talk.everything()?;
         let (mut pending, mut code) = (Vec::new(), exit::OK);
         for (name, count) in &self.scalings {
-            match talk.api()?.scale(name, *count) {
+            let given = talk.insist(None, |talk| match talk.api()?.scale(name, *count) {
+                Err(error) if error.kind() == ErrorKind::Closed => Err(CliError::failed(&error)),
+                answer => Ok(answer),
+            });
+            match given? {
                 Ok(()) => pending.extend(
                     difference(&before, name, *count)
                         .into_iter()

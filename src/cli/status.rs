@@ -1,13 +1,13 @@
 //! `onit status`: where every service stands, in a table; of one that is named, everything that is known.
 
-use super::connect::{CliError, Connection, Target, sort_by_name, worse};
+use super::connect::{Connection, Target, sort_by_name, worse};
 use super::program::WithProgram;
 use super::term::{self, Cell, Colour, Paint, Table, Tone};
 use super::{changed, detail, format};
 use crate::client::{Deadline, api::Api};
 use crate::exit;
-use crate::machine::{Mono, ServiceState, Want};
-use crate::sys::{clock, poll, screen};
+use crate::machine::{ServiceState, Want};
+use crate::sys::{poll, screen};
 use crate::wire::api::ServiceStatus;
 use crate::wire::json;
 use argh::{ArgsInfo, FromArgs};
@@ -105,7 +105,7 @@ impl Status {
         let (targets, mut code) = talk.targets(&self.services);
         let mut services = Vec::new();
         for target in targets {
-            match talk.look(&target) {
+            match talk.insist(None, |talk| talk.look(&target)) {
                 Ok(service) => services.push(service),
                 Err(trouble) => code = worse(code, trouble.report()),
             }
@@ -118,10 +118,10 @@ impl Status {
     fn watch(&self, mut talk: Connection) -> i32 {
         let screen = std::io::stdout().is_terminal() && !self.json;
         let mut last = None;
+        if let Err(trouble) = talk.insist(None, Connection::subscribe) {
+            return trouble.report();
+        }
         loop {
-            if let Err(trouble) = self.listen(&mut talk) {
-                return trouble.report();
-            }
             loop {
                 let (services, code) = self.look(&mut talk);
                 if services.is_empty() && code != exit::OK {
@@ -139,17 +139,10 @@ impl Status {
                     break;
                 }
             }
-            talk = match again(&talk, None) {
+            talk = match talk.again(None) {
                 Ok(talk) => talk,
                 Err(trouble) => return trouble.report(),
             };
-        }
-    }
-
-    fn listen(&self, talk: &mut Connection) -> Result<(), CliError> {
-        match &mut talk.api {
-            Some(api) => api.subscribe().map_err(|failure| CliError::new(exit::SYSTEM, failure.to_string())),
-            None => Ok(()),
         }
     }
 
@@ -309,24 +302,6 @@ fn drain(api: &mut Api, until: Deadline) -> bool {
             Ok(Some(_)) if !until.has_passed() => {}
             Ok(_) => return true,
             Err(_) => return false,
-        }
-    }
-}
-
-/// A supervisor that executes itself again has been away for a moment. It has until then to come back, if there is a
-/// limit, and never longer than five seconds.
-pub fn again(before: &Connection, deadline: Option<Mono>) -> Result<Connection, CliError> {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    const PAUSE: Duration = Duration::from_millis(20);
-    let until = [deadline, Some(clock::now().after(PATIENCE))].into_iter().flatten().min();
-    loop {
-        let left = until.map_or(PATIENCE, |until| until.since(clock::now()));
-        let talk = Connection::open_within(Some(left));
-        if talk.api.is_some() {
-            return Ok(talk);
-        }
-        if before.api.is_none() || left.is_zero() || poll::pause(PAUSE.min(left)).is_err() {
-            return Err(talk.unreachable());
         }
     }
 }

@@ -70,10 +70,8 @@ impl Wait {
             };
         }
         let (targets, code) = talk.targets(&self.services);
-        if let Some(api) = &mut talk.api
-            && let Err(failure) = api.subscribe()
-        {
-            return CliError::new(exit::SYSTEM, failure.to_string()).report();
+        if let Err(failure) = talk.insist(patience.deadline(), Connection::subscribe) {
+            return failure.report();
         }
         let condition = match self.what {
             What::Up => WaitCondition::Up,

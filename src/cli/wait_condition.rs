@@ -2,7 +2,7 @@
 
 use super::arrival::Arrival;
 use super::connect::{CliError, Connection, Target, Via, of_all, worse};
-use super::{files, format, status};
+use super::{files, format};
 use crate::client::{Deadline, ErrorKind, Watch};
 use crate::exit;
 use crate::machine::{Mono, ServiceState, Want};
@@ -265,7 +265,7 @@ impl Waiting<'_> {
     /// many.
     fn look(&mut self, name: Option<&str>) {
         let of_many = name.is_none() && self.pending.len() > 1 && self.talk.api.is_some();
-        let all = if of_many { self.talk.everything().ok() } else { None };
+        let all = if of_many { self.talk.everything_now().ok() } else { None };
         for one in std::mem::take(&mut self.pending) {
             let concerned = name.is_none_or(|name| one.target.name == name);
             if !concerned || !self.is_settled(&one, all.as_deref()) {
@@ -385,8 +385,10 @@ impl Waiting<'_> {
         let arrival = Arrival::of(&self.talk.sockets())
             .map_err(|errno| CliError::new(exit::SYSTEM, format!("cannot wait: {}", errno.desc())))?;
         let mut talk = Connection::open_within(self.patience.deadline.map(|until| until.since(clock::now())));
-        let Some(api) = &mut talk.api else { return Ok(Arriving::Yet(arrival)) };
-        api.subscribe().map_err(|error| CliError::failed(&error))?;
+        if talk.api.is_none() {
+            return Ok(Arriving::Yet(arrival));
+        }
+        talk.insist(self.patience.deadline, Connection::subscribe)?;
         *self.talk = talk;
         for one in &mut self.pending {
             if let Ok(target) = self.talk.only(&one.target.name) {
@@ -397,8 +399,7 @@ impl Waiting<'_> {
     }
 
     fn again(&mut self) -> Result<Option<String>, CliError> {
-        *self.talk = status::again(self.talk, self.patience.deadline)?;
-        self.talk.api()?.subscribe().map_err(|error| CliError::failed(&error))?;
+        *self.talk = self.talk.again(self.patience.deadline)?;
         Ok(None)
     }
 }

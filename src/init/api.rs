@@ -96,8 +96,7 @@ impl Groups {
 pub(super) struct Api {
     tried: bool,
     pub(super) door: Option<Door>,
-    /// That of the supervisor before us: who has come since then waits for our answer.
-    pub(super) left: Option<Listener>,
+    left: Option<Left>,
     /// Where it stands, and the link that leads there.
     places: Vec<Place>,
     clients: Vec<Option<Client>>,
@@ -132,6 +131,13 @@ impl Default for Api {
     }
 }
 
+/// What the supervisor before us listened to: who has come since then waits for our answer.
+struct Left {
+    listener: Listener,
+    /// No other file is this one as long as it is listened to.
+    socket: FileId,
+}
+
 /// A directory in which we have put something under [`NAME`].
 struct Place {
     dir: OwnedFd,
@@ -151,6 +157,13 @@ impl Place {
         match &self.what {
             Put::Socket(id) => fs::identity_at(&self.dir, OsStr::new(NAME)) == Ok(*id),
             Put::Link(target) => fs::leads_to(&self.dir, Path::new(NAME), target),
+        }
+    }
+
+    fn socket(&self) -> Option<FileId> {
+        match self.what {
+            Put::Socket(id) => Some(id),
+            Put::Link(_) => None,
         }
     }
 
@@ -328,8 +341,20 @@ impl Init {
 
     /// Who goes on after us listens at the same socket.
     fn note_api(&self) {
+        let journal = self.table.journal;
         let listens = self.api.door.as_ref().map(|door| door.as_fd().as_raw_fd());
-        self.table.journal.set(Field::Api, journal::noted(listens));
+        if let Some(socket) = self.api.places.iter().find_map(Place::socket) {
+            journal.set(Field::ApiDevice, socket.device);
+            journal.set(Field::ApiInode, socket.inode);
+        }
+        journal.set(Field::Api, journal::noted(listens));
+    }
+
+    /// Goes on with the socket that was noted.
+    pub(super) fn restore_api(&mut self, listens: Option<OwnedFd>) {
+        let journal = self.table.journal;
+        let socket = FileId { device: journal.get(Field::ApiDevice), inode: journal.get(Field::ApiInode) };
+        self.api.left = listens.map(|listens| Left { listener: Listener::restore(listens), socket });
     }
 
     /// The directory is to be looked at again: the socket may have been taken away.
@@ -369,16 +394,17 @@ impl Init {
     fn listen_in(&mut self, place: &Path) -> Result<(), String> {
         let cannot = |errno: Errno| format!("cannot create {}: {}", place.join(NAME).display(), errno.desc());
         let dir = mirror::base(place)?;
-        let is_ours = self.api.door.is_none() && socket::is_left_by_us(&dir, NAME);
-        let listener = match self.api.left.take_if(|_| is_ours) {
-            Some(left) => left,
+        let there = fs::identity_at(&dir, OsStr::new(NAME));
+        let listener = match self.api.left.take_if(|left| there == Ok(left.socket)) {
+            Some(left) => left.listener,
             None => {
-                if is_ours {
+                if self.api.door.is_none() && socket::is_left_by_us(&dir, NAME) {
                     let _ = fs::remove(&dir, NAME); // or listening says why not
                 }
                 socket::listen(&dir, NAME, self.config.groups.mode()).map_err(cannot)?
             }
         };
+        self.api.left = None; // nobody may come there any more
         let socket = fs::identity_at(&dir, OsStr::new(NAME)).map_err(cannot)?;
         self.api.door = Some(Door::new(&self.poller, listener, Token::Api.pack()).map_err(cannot)?);
         self.api.places.push(Place { dir, what: Put::Socket(socket) });

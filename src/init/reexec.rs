@@ -21,7 +21,6 @@ use crate::sys::fs::FileId;
 use crate::sys::kept::Kept;
 use crate::sys::manager::Manager;
 use crate::sys::rescue::{self, Claims};
-use crate::sys::socket::Listener;
 use crate::sys::spawn::Spawner;
 use crate::sys::{Errno, boot, clock, foreground, fs, is_passing, poll, process};
 use crate::wire::journal::{self, Descriptors, Entry, Field, Kind, Record};
@@ -421,7 +420,7 @@ impl Init {
         self.restore_whole(journal);
         self.mirror = mirror.unwrap_or_default();
         self.watchdog = watchdog;
-        self.api.left = api.map(Listener::restore);
+        self.restore_api(api);
         for (at, slot) in slots {
             self.table.restore(at, slot);
         }

@@ -79,8 +79,8 @@ pub fn listen(dir: &OwnedFd, name: &str, mode: u32) -> Result<Listener, Errno> {
     heard.map(|()| Listener(listener))
 }
 
-/// Whether this very process made the socket of this name, before a fault or an upgrade: we have been left the listener,
-/// or a child that has not executed its program yet still holds it.
+/// Whether this very process made the socket of this name, before a fault: a child that has not executed its program
+/// yet holds the listener that we no longer have.
 pub fn is_left_by_us(dir: &OwnedFd, name: &str) -> bool {
     let listens = connect(&within(dir, name)).and_then(|connection| getsockopt(&connection.0, PeerCredentials));
     listens.is_ok_and(|credentials| u32::try_from(credentials.pid()) == Ok(std::process::id()))

@@ -144,12 +144,15 @@ pub enum Field {
     Svscan,
     /// That of the directory itself, and in the upper half that of the console.
     SvscanDir,
-    /// The descriptor of the api socket, and one. The last one: a new one comes behind it.
+    /// The descriptor of the api socket, and one.
     Api,
+    /// Which file it is. The inode is the last one: a new one comes behind it.
+    ApiDevice,
+    ApiInode,
 }
 
 /// The last fact that this version knows.
-const LAST: Field = Field::Api;
+const LAST: Field = Field::ApiInode;
 /// So many facts there may be.
 const FACTS_AT_MOST: usize = PANIC_TEXT.at;
 
