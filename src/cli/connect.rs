@@ -197,11 +197,14 @@ impl Connection {
         loop {
             let left = until.map_or(RETURN, |until| until.since(clock::now()));
             let mut talk = Connection::open_within(Some(left));
-            if talk.api.is_some() && (!self.subscribed || talk.subscribe().is_ok()) {
-                return Ok(talk);
-            }
+            let answer = match talk.api {
+                Some(_) if self.subscribed => talk.subscribe(),
+                Some(_) => Ok(()),
+                None => Err(talk.unreachable()),
+            };
+            let Err(trouble) = answer else { return Ok(talk) };
             if self.api.is_none() || left.is_zero() || poll::pause(PAUSE.min(left)).is_err() {
-                return Err(CliError { lost: Some(Lost::Silent), ..talk.unreachable() });
+                return Err(CliError { lost: Some(Lost::Silent), ..trouble });
             }
         }
     }
@@ -588,8 +591,15 @@ mod tests {
     #[test]
     fn an_empty_word_names_nobody() {
         let directory = "/etc/service".into();
-        let mut talk =
-            Connection { api: None, socket: None, directory, tried: Vec::new(), silent: false, forbidden: None };
+        let mut talk = Connection {
+            api: None,
+            socket: None,
+            directory,
+            tried: Vec::new(),
+            silent: false,
+            forbidden: None,
+            subscribed: false,
+        };
         assert_eq!(talk.only(""), Err(CliError::empty()));
     }
 
@@ -598,7 +608,8 @@ mod tests {
         let missing = |path: &str| (PathBuf::from(path), Errno::ENOENT.desc().to_owned());
         let tried = vec![missing("/etc/service/.onit/api"), ("/run/onit/api".into(), "serves /srv".to_owned())];
         let directory = "/etc/service".into();
-        let talk = Connection { api: None, socket: None, directory, tried, silent: false, forbidden: None };
+        let talk =
+            Connection { api: None, socket: None, directory, tried, silent: false, forbidden: None, subscribed: false };
         assert_eq!(
             talk.unreachable().text,
             "no supervisor answers for /etc/service (tried /etc/service/.onit/api, /run/onit/api: serves /srv): \

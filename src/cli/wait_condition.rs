@@ -266,18 +266,22 @@ impl Waiting<'_> {
     fn look(&mut self, name: Option<&str>) {
         let of_many = name.is_none() && self.pending.len() > 1 && self.talk.api.is_some();
         let all = if of_many { self.talk.everything_now().ok() } else { None };
-        for one in std::mem::take(&mut self.pending) {
+        for mut one in std::mem::take(&mut self.pending) {
             let concerned = name.is_none_or(|name| one.target.name == name);
-            if !concerned || !self.is_settled(&one, all.as_deref()) {
+            if !concerned || !self.is_settled(&mut one, all.as_deref()) {
                 self.pending.push(one);
             }
         }
     }
 
     /// Whether there is nothing more to wait for with this one, if this is all that the supervisor knows.
-    fn is_settled(&mut self, one: &Pending, all: Option<&[ServiceStatus]>) -> bool {
+    fn is_settled(&mut self, one: &mut Pending, all: Option<&[ServiceStatus]>) -> bool {
         let answer = match all {
-            Some(all) if one.target.way == Via::Api => of_all(all, &one.target.name),
+            Some(all) if one.target.way == Via::Api => match of_all(all, &one.target.name) {
+                // A logger that other services write to as well has a name of its own.
+                Ok(None) if one.target.name.ends_with("/log") => self.talk.look_for(&one.target),
+                answer => answer,
+            },
             Some(_) | None => self.talk.look_for(&one.target),
         };
         let is_unknown = match &answer {
@@ -286,7 +290,10 @@ impl Waiting<'_> {
         };
         match answer {
             Ok(Some(now)) => match one.condition.verdict(&now) {
-                Verdict::NotYet => return false,
+                Verdict::NotYet => {
+                    one.target.name = now.name; // that is how events call it
+                    return false;
+                }
                 Verdict::Never if self.may_come() && now.state == ServiceState::Refused => return false,
                 Verdict::Met => self.met(one, Some(&now)),
                 Verdict::Never => self.fail(one, &now, exit::FAILED),

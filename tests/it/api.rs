@@ -1,14 +1,17 @@
 //! The api socket: who asks is answered, who listens hears everything, and nobody is waited for.
 
+use crate::proc;
 use crate::svdir::{Ending, SOON, SvDir, UnderTest, as_many, is_root, missing_tools, poll_until, skip, wait_for};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 use onit::client::api::{Api, Order};
 use onit::client::{Deadline, ErrorKind, ServiceState, Want};
 use onit::wire::api::{Event, EventKind, Line, ServiceStatus, SupervisorState, Word};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -357,6 +360,39 @@ fn who_comes_while_the_supervisor_is_replaced_is_answered_by_the_next_one() {
     onit.signal(Signal::SIGTERM);
     assert_eq!(onit.wait_end(SOON), Ending::Code(0));
     assert!(!socket.exists(), "the last one takes it away");
+}
+
+/// Connects until the supervisor, which does not accept anybody, can have no more wait.
+fn as_many_as_may_wait(socket: &Path) -> Vec<OwnedFd> {
+    let address = UnixAddr::new(socket).expect("an address");
+    let connect = || {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let client = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).expect("a socket");
+        nix::sys::socket::connect(client.as_raw_fd(), &address).is_ok().then_some(client)
+    };
+    std::iter::from_fn(connect).collect()
+}
+
+/// The next one cannot connect to see whose socket it is.
+#[test]
+fn as_many_as_may_wait_wait_for_the_next_supervisor() {
+    let sv = SvDir::new();
+    sv.service("web").run("exec sleep 1000").create();
+    let onit = sv.start(UnderTest::Onit);
+    let socket = sv.live().join("api");
+    Client::of(&sv);
+    let file = || std::fs::metadata(&socket).map(|file| file.ino()).ok();
+    let before = file();
+    onit.signal(Signal::SIGSTOP);
+    wait_for("it to stop", SOON, || proc::Glimpse::of(onit.pid()).filter(proc::Glimpse::is_stopped));
+    let waiting = as_many_as_may_wait(&socket);
+    assert!(waiting.len() > 100, "{}", waiting.len());
+    onit.signal(Signal::SIGSEGV);
+    onit.signal(Signal::SIGCONT);
+    onit.wait_said(&["onit: SIGSEGV: starting again; 1 service keeps running"]);
+    drop(waiting);
+    assert_eq!(Client::of(&sv).status("web").state, ServiceState::Up);
+    assert_eq!((file(), onit.said(&["there is no api socket"])), (before, Vec::<String>::new()));
 }
 
 /// A late answer is not taken for that to the next question.

@@ -1357,3 +1357,29 @@ fn who_is_no_supervisor_cannot_be_upgraded() {
     }
     assert_eq!(main.stderr(), "");
 }
+
+/// Who has been accepted is hung up on, and asks again; who was to give orders to many gives them to all.
+#[test]
+fn a_verb_does_what_it_was_told_although_the_supervisor_is_replaced_all_the_time() {
+    let sv = SvDir::new();
+    let names: Vec<String> = (0..as_many(50)).map(|number| format!("s{number}")).collect();
+    names.iter().for_each(|name| _ = sleeper(&sv, name));
+    sv.service("job@").run("exec sleep 1000").create();
+    let onit = crate::verbs::start(&sv, UnderTest::Onit);
+    let verbs: [&[&str]; 7] = [
+        &["down", "-t", "40", "s*"],
+        &["wait", "down", "-t", "40", "s*"],
+        &["up", "-t", "40", "s*"],
+        &["scale", "job=3"],
+        &["history", "s1"],
+        &["status", "s1", "s2"],
+        &["list"],
+    ];
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| (0..3).for_each(|_| verbs.iter().for_each(|words| _ = well(&sv, words))));
+        while !caller.is_finished() {
+            assert_eq!(upgrade(&sv, onit.pid()).code, 0);
+        }
+        caller.join().expect("done as told");
+    });
+}

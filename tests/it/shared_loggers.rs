@@ -50,6 +50,23 @@ fn count_without_gap(text: &str, name: &str) -> u64 {
     next
 }
 
+/// Whoever waits for it by such a name hears of it by its own.
+#[test]
+fn a_logger_can_be_called_by_the_name_of_each_that_writes_to_it() {
+    let sv = SvDir::new();
+    let slow = "trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.01; done";
+    sv.service("log").run(slow).create();
+    for name in ["db", "web"] {
+        sv.service(name).run("exec sleep 1000").symlink("log", "../log").create();
+    }
+    let _onit = crate::verbs::start(&sv, UnderTest::Onit);
+    well(&sv, &["wait", "up", "db/log", "web"]);
+    well(&sv, &["down", "-t", "90", "web/log"]);
+    assert_eq!(told(&sv, "log")["state"], "down");
+    well(&sv, &["up", "db/log", "web/log"]);
+    well(&sv, &["down", "db/log", "web/log"]);
+}
+
 fn wait_more(logger: &Service, name: &str) {
     let seen = count_of(logger, name);
     wait_for("more lines", SOON, || (count_of(logger, name) > seen + 20).then_some(()));
