@@ -33,8 +33,14 @@ impl Rescan {
 
     fn lines(&self, talk: &mut Connection) -> Result<Vec<String>, CliError> {
         if !self.dry_run {
-            let failure = |failure| CliError::new(exit::FAILED, format!("rescan: {failure}"));
-            talk.api()?.rescan().map_err(failure)?;
+            talk.insist(None, |talk| {
+                let answer = talk.api()?.rescan();
+                answer.map_err(|error| CliError {
+                    code: exit::FAILED,
+                    text: format!("rescan: {error}"),
+                    ..CliError::failed(&error)
+                })
+            })?;
         }
         let services = talk.everything()?;
         let mut lines = if self.dry_run { strangers(talk, &services) } else { Vec::new() };

@@ -38,6 +38,8 @@ use std::time::Duration;
 
 /// A supervisor that takes longer with an answer than this does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A supervisor that hangs up on a new client executes itself again, and the next one answers. It is tried so often.
+const GREETINGS: usize = 5;
 const SILENT: &str = "the supervisor does not answer";
 /// No line of an answer is longer.
 const LONGEST: usize = 1 << 20;
@@ -111,6 +113,16 @@ impl Api {
     }
 
     fn connect_if(path: &Path, patience: Duration, doubt: impl Fn(&UnixStream) -> Option<String>) -> Result<Api> {
+        for _ in 1..GREETINGS {
+            match Api::greet(path, patience, &doubt) {
+                Err(error) if error.kind() == ErrorKind::Closed => {}
+                result => return result,
+            }
+        }
+        Api::greet(path, patience, doubt)
+    }
+
+    fn greet(path: &Path, patience: Duration, doubt: impl Fn(&UnixStream) -> Option<String>) -> Result<Api> {
         let stream = socket::call(path, patience).map_err(|errno| unreachable(path, errno))?;
         if let Some(doubt) = doubt(&stream) {
             return Err(Error::new(path, "connect", ErrorKind::Untrusted).saying(doubt));

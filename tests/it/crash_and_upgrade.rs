@@ -1366,7 +1366,7 @@ fn a_verb_does_what_it_was_told_although_the_supervisor_is_replaced_all_the_time
     names.iter().for_each(|name| _ = sleeper(&sv, name));
     sv.service("job@").run("exec sleep 1000").create();
     let onit = crate::verbs::start(&sv, UnderTest::Onit);
-    let verbs: [&[&str]; 7] = [
+    let verbs: [&[&str]; 8] = [
         &["down", "-t", "40", "s*"],
         &["wait", "down", "-t", "40", "s*"],
         &["up", "-t", "40", "s*"],
@@ -1374,9 +1374,10 @@ fn a_verb_does_what_it_was_told_although_the_supervisor_is_replaced_all_the_time
         &["history", "s1"],
         &["status", "s1", "s2"],
         &["list"],
+        &["rescan"],
     ];
     thread::scope(|scope| {
-        let caller = scope.spawn(|| (0..3).for_each(|_| verbs.iter().for_each(|words| _ = well(&sv, words))));
+        let caller = scope.spawn(|| (0..5).for_each(|_| verbs.iter().for_each(|words| _ = well(&sv, words))));
         while !caller.is_finished() {
             assert_eq!(upgrade(&sv, onit.pid()).code, 0);
         }
