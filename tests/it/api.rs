@@ -12,7 +12,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -393,6 +393,28 @@ fn as_many_as_may_wait_wait_for_the_next_supervisor() {
     drop(waiting);
     assert_eq!(Client::of(&sv).status("web").state, ServiceState::Up);
     assert_eq!((file(), onit.said(&["there is no api socket"])), (before, Vec::<String>::new()));
+}
+
+/// As one is whose connection was accepted by a supervisor that then executed itself again.
+#[test]
+fn who_is_hung_up_on_before_the_first_answer_connects_again_and_not_for_ever() {
+    let sv = SvDir::new();
+    let _onit = sv.start(UnderTest::Onit);
+    let mut real = Client::of(&sv).0.into_inner();
+    real.write_all(b"hello\n").expect("said");
+    let mut hello = BufReader::new(real).lines().map(|line| line.expect("a line") + "\n");
+    let hello: String = hello.by_ref().take(2).collect();
+    let socket = sv.root().join("other");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    thread::spawn(move || {
+        drop(listener.accept());
+        let (mut client, _) = listener.accept().expect("a second time");
+        client.read_exact(&mut [0; 6]).expect("hello");
+        client.write_all(hello.as_bytes()).expect("answered");
+        (0..5).for_each(|_| drop(listener.accept()));
+    });
+    assert!(Api::connect(&socket).is_ok_and(|api| api.hello().control));
+    assert_eq!(Api::connect(&socket).expect_err("nobody answers").kind(), ErrorKind::Closed);
 }
 
 /// A late answer is not taken for that to the next question.
