@@ -559,6 +559,11 @@ fn stands(directory: &Path, name: &str) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn nobody(tried: Vec<(PathBuf, String)>) -> Connection {
+        let directory = "/etc/service".into();
+        Connection { api: None, socket: None, directory, tried, silent: false, forbidden: None, subscribed: false }
+    }
+
     #[test]
     fn paths_are_told_from_names_as_sv_does() {
         assert!(["/etc/sv/web", "./web", "web/", ".", "../web"].iter().all(|word| is_path(word)));
@@ -590,28 +595,15 @@ mod tests {
 
     #[test]
     fn an_empty_word_names_nobody() {
-        let directory = "/etc/service".into();
-        let mut talk = Connection {
-            api: None,
-            socket: None,
-            directory,
-            tried: Vec::new(),
-            silent: false,
-            forbidden: None,
-            subscribed: false,
-        };
-        assert_eq!(talk.only(""), Err(CliError::empty()));
+        assert_eq!(nobody(Vec::new()).only(""), Err(CliError::empty()));
     }
 
     #[test]
     fn one_that_answers_for_nobody_names_every_place() {
         let missing = |path: &str| (PathBuf::from(path), Errno::ENOENT.desc().to_owned());
         let tried = vec![missing("/etc/service/.onit/api"), ("/run/onit/api".into(), "serves /srv".to_owned())];
-        let directory = "/etc/service".into();
-        let talk =
-            Connection { api: None, socket: None, directory, tried, silent: false, forbidden: None, subscribed: false };
         assert_eq!(
-            talk.unreachable().text,
+            nobody(tried).unreachable().text,
             "no supervisor answers for /etc/service (tried /etc/service/.onit/api, /run/onit/api: serves /srv): \
              is onit running?"
         );
