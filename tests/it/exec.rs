@@ -420,7 +420,7 @@ fn readiness_is_told_as_by_the_stock_tool() {
     bench.prepare(
         "mkdir supervise event data && : >supervise/lock && echo 3 >notification-fd && : >ok && \
         printf '#!/bin/sh\\necho >>asked\\nexec test -e ok' >data/check && \
-        printf '#!/bin/sh\\n: >>asked\\nuntil eval \"$1\"; do sleep 0.01; done' >until && chmod 755 data/check until",
+        printf '#!/bin/sh\\n: >>asked\\nfor i in $(seq 3000); do if eval \"$1\"; then exit; fi; sleep 0.01; done' >until && chmod 755 data/check until",
     );
     let name = "s6-notifyoncheck";
     // Without a supervisor.
@@ -442,7 +442,7 @@ fn readiness_is_told_as_by_the_stock_tool() {
         "rm -f asked; NAME -w 0 -T 300 -n 2 sleep 0.5 3>told | cat; wc -l <asked",
         "rm -f asked; NAME -s 60000 -T 50 sleep 0.3 3>told | cat; ls asked; od -c told; : >ok",
         "printf '#!/bin/sh\n[ -e late ] || { : >late; exec sleep 3 >&- 2>&-; }' >data/check; \
-            NAME -t 100 -w 10 -n 2 ./until '[ -s told ]' 3>told | cat; od -c told",
+            NAME -t 1000 -w 10 -n 2 ./until '[ -s told ]' 3>told | cat; od -c told",
         "chmod 644 data/check; NAME -n 1 sleep 0.3 3>told | cat; rm data/check; NAME -n 1 sleep 0.3 3>told | cat",
     ];
     lines.extend(supervised.map(|line| {

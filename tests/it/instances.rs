@@ -138,6 +138,11 @@ fn every_script_is_told_which_instance_it_is_for() {
         .create();
     let _onit = start(&sv, UnderTest::Onit);
     wait_names(&sv, &["web@a", "web@b-c.d"]);
+    wait_for("all of them", SOON, || {
+        let has = |told: &str, lines| web.text(told).lines().count() >= lines;
+        (has("told.a", 2) && ["told.log.a", "told.b-c.d", "told.log.b-c.d"].iter().all(|told| has(told, 1)))
+            .then_some(())
+    });
     well(&sv, &["check", "web@a"]);
     well(&sv, &["down", "web@a"]);
     let lines =

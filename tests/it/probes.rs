@@ -204,12 +204,13 @@ fn nothing_is_asked_before_it_is_ready_and_after_a_while() {
 #[test]
 fn orders_are_obeyed_while_a_probe_hangs_and_it_ends_with_its_service() {
     let sv = SvDir::new();
-    let web = sv.service("web").run("trap 'echo hup >>got' HUP; while :; do sleep 0.02; done").script("health", HANGS);
-    let web = web.file("health-policy", "every=100ms timeout=1h").create();
+    let web = sv.service("web").run("trap 'echo hup >>got' HUP; echo >>hears; while :; do sleep 0.02; done");
+    let web = web.script("health", HANGS).file("health-policy", "every=100ms timeout=1h").create();
     let onit = start(&sv, UnderTest::Onit);
     for (round, stop) in ["down", "restart", "kill"].into_iter().enumerate() {
         let probe = wait_asked(&web, round + 1);
         let (pid, child) = (web.wait_up(), child(&web));
+        web.wait_text("hears", |hears| hears.lines().count() == round + 1);
         well(&sv, &["hup", "web"]);
         web.wait_text("got", |got| got.lines().count() == round + 1);
         well(&sv, &[stop, "--no-wait", "web"]);

@@ -94,6 +94,7 @@ fn while_it_is_set_up_stock_tools_see_that_nothing_runs_and_an_order_ends_it() {
     let _onit = start(&sv, UnderTest::Onit);
     let setup = wait_state(&sv, "web", "setup");
     assert!(setup["pid"].is_u64() && setup["ready"] == false, "{setup}");
+    wait_for("setup", SOON, || (ran(&web) == ["setup"]).then_some(()));
     let status = web.wait_for("a status", |status| status.phase() == Phase::Down);
     assert_eq!((status.pid(), status.want()), (None, b'u'));
     assert_eq!(web.text("supervise/stat"), "down\n");
