@@ -55,8 +55,10 @@ impl Stream {
             }
             let left = deadline.since(clock::now());
             self.connection.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            if self.receive()? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            match self.receive() {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(_) | Err(_) => {}
             }
             if left.is_zero() {
                 return Err(io::ErrorKind::WouldBlock.into());

@@ -17,12 +17,14 @@ use crate::wire::journal::Field;
 
 /// Deaths handled in one turn.
 pub(super) const DEATHS: usize = 4096;
+/// Of these, ends of services, each of which may write files and start a program. Clients are answered between turns.
+const ENDS: usize = 64;
 /// Signals taken in one turn.
 const SIGNALS: usize = 64;
 /// Bytes taken from one control FIFO in one turn.
 const BYTES: usize = 64;
-/// Deadlines handled in one turn.
-const TIMERS: usize = 1024;
+/// Deadlines handled in one turn, each of which may start a program.
+const TIMERS: usize = 64;
 
 /// What a ready descriptor is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,6 +143,7 @@ impl Init {
         if signals.contains(&Signal::CHLD) {
             self.log_main(MainEvent::Received(Signal::CHLD));
         }
+        self.children.ends_left = if self.system.is_up() { ENDS } else { usize::MAX };
         if self.children.unreaped || signals.contains(&Signal::CHLD) {
             if !signals.contains(&Signal::CONT) {
                 self.stop_if_main_has(); // with a CONT we were continued already
@@ -185,6 +188,9 @@ impl Init {
     pub(super) fn deaths(&mut self) {
         self.hear_the_dead();
         for _ in 0..DEATHS {
+            if self.children.ends_left == 0 {
+                break;
+            }
             self.wait_for_exec();
             let reaped = self.table.journal.reap();
             self.children.childless = reaped == Reaped::Childless;
@@ -201,6 +207,7 @@ impl Init {
             if self.main.is(pid) {
                 self.main_ended(pid, exit);
             } else if let Some(slot) = self.owner_of(pid) {
+                self.children.ends_left -= 1;
                 self.service_ended(slot, pid, exit, had_no_program);
             } else if !self.scan.has_looked(pid, exit)
                 && !self.has_mux_ended(pid, exit)

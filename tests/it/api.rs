@@ -1,7 +1,7 @@
 //! The api socket: who asks is answered, who listens hears everything, and nobody is waited for.
 
 use crate::proc;
-use crate::svdir::{Ending, SOON, SvDir, UnderTest, as_many, is_root, missing_tools, poll_until, skip, wait_for};
+use crate::svdir::{Ending, SOON, SvDir, UnderTest, as_many, is_root, missing_tools, poll_until, send, skip, wait_for};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 use onit::client::api::{Api, Order};
@@ -479,6 +479,25 @@ fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+#[test]
+fn who_asks_when_many_services_have_ended_at_once_is_not_the_last_to_be_looked_after() {
+    let sv = SvDir::new();
+    let services: Vec<_> = (0..200).map(|n| sv.service(&format!("s{n:03}")).run("exec sleep 1000").create()).collect();
+    let onit = sv.start(UnderTest::Onit);
+    let pids: Vec<u32> = services.iter().map(|service| service.wait_up()).collect();
+    let mut client = Client::of(&sv);
+    onit.signal(Signal::SIGSTOP);
+    wait_for("it to stand still", SOON, || proc::Glimpse::of(onit.pid()).filter(proc::Glimpse::is_stopped));
+    pids.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
+    client.say("status s199\n");
+    onit.signal(Signal::SIGCONT);
+    let Line::Service(last) = client.line() else { panic!("no status") };
+    assert_eq!(last.pid.map(i32::unsigned_abs), pids.last().copied(), "its end has been dealt with, and all before it");
+    for (service, pid) in services.iter().zip(pids) {
+        service.wait_other(pid);
+    }
 }
 
 #[test]

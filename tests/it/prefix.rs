@@ -281,6 +281,33 @@ fn without_the_stream_a_service_without_a_logger_has_no_log() {
     assert_eq!((answer.code, answer.stdout.as_str(), answer.stderr.as_str()), (1, "", why));
 }
 
+/// As by Ctrl-Z and fg, while it waits for what was said last.
+#[test]
+fn who_is_stopped_and_continued_reads_on() {
+    let sv = SvDir::new();
+    sv.service("web").run("echo here; exec sleep 1000").create();
+    let onit = start(&sv, "");
+    wait_for("the line", SOON, || onit.stdout().contains("web | here").then_some(()));
+    wait_for("the socket", SOON, || sv.live().join("api").exists().then_some(()));
+    let mux = mux(&onit);
+    send(mux, Signal::SIGSTOP);
+    let mut follow = Command::new(crate::svdir::onit());
+    follow.args(["logs", "-f", "web"]).env("SVDIR", sv.path()).env("ONIT_RUN", sv.live());
+    let reader = sv.spawn(follow);
+    wait_for("it to wait", SOON, || (proc::syscall(reader.pid()) == Some(libc::SYS_recvfrom)).then_some(()));
+    for _ in 0..3 {
+        send(reader.pid(), Signal::SIGSTOP);
+        wait_for("its stop", SOON, || proc::Glimpse::of(reader.pid()).filter(proc::Glimpse::is_stopped));
+        send(reader.pid(), Signal::SIGCONT);
+        wait_for("it to wait", SOON, || {
+            let waits = proc::syscall(reader.pid()) == Some(libc::SYS_recvfrom) || reader.ended().is_some();
+            waits.then_some(())
+        });
+    }
+    send(mux, Signal::SIGCONT);
+    wait_for("the line", SOON, || reader.stdout().contains("here").then_some(()));
+}
+
 #[test]
 fn who_may_not_read_what_is_said_is_told_so() {
     let sv = SvDir::new();

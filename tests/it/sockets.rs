@@ -2,7 +2,7 @@
 //! onit; nobody is refused meanwhile.
 
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
@@ -251,7 +251,7 @@ fn a_path_is_taken_over_from_the_dead_and_from_nobody_else() {
     server(&sv, "wrong", &format!("unix {}", file.display()));
     let onit = start(&sv, UnderTest::Onit);
     web.wait_up();
-    UnixStream::connect(&path).expect("connected").write_all(b"x").expect("said");
+    UnixStream::connect(&path).expect("connected");
     onit.wait_said(&["wrong", &format!("cannot bind unix {}: File exists", file.display())]);
     assert_eq!(fs::read_to_string(&file).expect("read"), "precious");
 }

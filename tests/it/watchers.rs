@@ -7,7 +7,7 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::svdir::{Phase, SOON, SvDir, UnderTest, missing_tools, skip};
+use crate::svdir::{Phase, SOON, SvDir, UnderTest, missing_tools, skip, wait_for};
 
 /// Where the watch is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +26,8 @@ struct Watcher {
 
 impl Watcher {
     fn new(means: Means, service: &Path) -> Watcher {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).expect("inotify");
+        let init = || Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok();
+        let inotify = wait_for("an inotify instance, of which a user has 128", SOON, init);
         let watcher = Watcher { means, inotify, status: service.join("supervise/status") };
         watcher.watch();
         watcher
