@@ -154,8 +154,8 @@ struct Children {
     dying: Vec<Pid>,
     /// There may be more dead than one turn takes.
     unreaped: bool,
-    /// So many ends of services this turn still takes.
-    ends_left: usize,
+    /// Ends of services handled in this turn.
+    ends: usize,
     /// There is none left.
     childless: bool,
     /// Orphans that got the signal that ends them.
@@ -231,7 +231,7 @@ impl Init {
                 starting: None,
                 pending: Vec::new(),
                 dying: Vec::new(),
-                ends_left: 0,
+                ends: 0,
                 unreaped: true, // the program that executed us may have left us children
                 childless: false,
                 swept: Vec::new(),

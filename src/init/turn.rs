@@ -17,7 +17,8 @@ use crate::wire::journal::Field;
 
 /// Deaths handled in one turn.
 pub(super) const DEATHS: usize = 4096;
-/// Of these, ends of services, each of which may write files and start a program. Clients are answered between turns.
+/// Of these, ends of services, each of which may write files and start a program: clients are answered between turns. While
+/// everything stops there is no such limit, since little follows an end then.
 const ENDS: usize = 64;
 /// Signals taken in one turn.
 const SIGNALS: usize = 64;
@@ -143,7 +144,7 @@ impl Init {
         if signals.contains(&Signal::CHLD) {
             self.log_main(MainEvent::Received(Signal::CHLD));
         }
-        self.children.ends_left = if self.system.is_up() { ENDS } else { usize::MAX };
+        self.children.ends = 0;
         if self.children.unreaped || signals.contains(&Signal::CHLD) {
             if !signals.contains(&Signal::CONT) {
                 self.stop_if_main_has(); // with a CONT we were continued already
@@ -188,7 +189,7 @@ impl Init {
     pub(super) fn deaths(&mut self) {
         self.hear_the_dead();
         for _ in 0..DEATHS {
-            if self.children.ends_left == 0 {
+            if self.children.ends >= ENDS && self.system.is_up() {
                 break;
             }
             self.wait_for_exec();
@@ -207,7 +208,7 @@ impl Init {
             if self.main.is(pid) {
                 self.main_ended(pid, exit);
             } else if let Some(slot) = self.owner_of(pid) {
-                self.children.ends_left -= 1;
+                self.children.ends += 1;
                 self.service_ended(slot, pid, exit, had_no_program);
             } else if !self.scan.has_looked(pid, exit)
                 && !self.has_mux_ended(pid, exit)
