@@ -347,13 +347,15 @@ fn states_that_are_under_way_come_right() {
     let hooked = hooked.script("control/t", "echo >asked; while [ ! -e go ]; do sleep 0.02; done; exit 1").create();
     let once = sv.service("once").run("while [ ! -e go ]; do sleep 0.02; done").down().create();
     let (paused, down) = (sleeper(&sv, "paused"), sv.service("down").run("exec sleep 1000").down().create());
+    let stopping = sv.service("stopping");
     let stopping =
-        sv.service("stopping").run("trap 'echo >asked' TERM; while [ ! -e go ]; do sleep 0.02; done").create();
+        stopping.run("trap 'echo >asked' TERM; echo >hears; while [ ! -e go ]; do sleep 0.02; done").create();
     let onit = sv.start(UnderTest::Onit);
     let pids: Vec<u32> = [&finishing, &hooked, &paused, &stopping].map(Service::wait_up).into();
     once.order(b"o");
     let once_pid = once.wait_up();
     paused.order(b"p");
+    stopping.wait_text("hears", |text| !text.is_empty());
     stopping.order(b"d");
     stopping.wait_text("asked", |text| !text.is_empty());
     hooked.order(b"t");
