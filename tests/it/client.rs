@@ -287,8 +287,8 @@ fn each_step_is_told(tool: Tool) {
     }
     let finishes = tool.kind != Kind::Daemontools;
     let sv = SvDir::new();
-    let slow = LISTENER.replace("exit 7", "select(undef, undef, undef, 0.3); exit 7");
-    let directory = sv.service("web").exec("run", &slow).finish("sleep 0.3").down().create_atomically();
+    let slow = LISTENER.replace("exit 7", "select(undef, undef, undef, 1); exit 7");
+    let directory = sv.service("web").exec("run", &slow).finish("sleep 1").down().create_atomically();
     let web = open(&directory);
     let mut witness = Witness::of(&web);
     assert_eq!(witness.watch.try_next().expect("a look"), None, "there is no supervisor yet");
@@ -930,31 +930,31 @@ fn threads_watch_what_another_one_does() {
     let manager = Manager::new(all.clone()).at_once(50);
     let okay = |outcomes: Vec<onit::client::Outcome>| outcomes.into_iter().for_each(|outcome| _ = done(outcome.result));
     okay(manager.wait(Until::Supervised, SOON));
-    let (ready, go) = (std::sync::Barrier::new(3), std::sync::Barrier::new(3));
+    let (ready, up) = (std::sync::Barrier::new(3), std::sync::Barrier::new(3));
+    let see_all = |watch: &mut Watch, state: ServiceState| {
+        let (deadline, mut seen) = (Deadline::after(SOON), HashSet::new());
+        while seen.len() < MANY {
+            let change = watch.next_by(deadline).expect("a change").expect("it comes in time");
+            if change.new.is_some_and(|status| status.state() == state) {
+                seen.insert(change.service);
+            }
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut watch = Watch::new(&all).expect("a watch");
+                see_all(&mut watch, ServiceState::Down);
                 ready.wait();
-                let (deadline, mut been_up, mut down) = (Deadline::after(SOON), HashSet::new(), HashSet::new());
-                while down.len() < MANY {
-                    let change = watch.next_by(deadline).expect("a change").expect("it comes in time");
-                    match change.new.map(|status| status.state()) {
-                        Some(ServiceState::Up) => _ = been_up.insert(change.service),
-                        Some(ServiceState::Down) if been_up.contains(&change.service) => {
-                            _ = down.insert(change.service)
-                        }
-                        _ => {}
-                    }
-                }
-                assert_eq!(been_up.len(), MANY);
-                go.wait();
+                see_all(&mut watch, ServiceState::Up);
+                up.wait();
+                see_all(&mut watch, ServiceState::Down);
             });
         }
         ready.wait();
         okay(manager.up(SOON));
+        up.wait(); // before: who is slow to look would see both at once
         okay(manager.down(SOON));
-        go.wait();
     });
 }
 

@@ -86,6 +86,7 @@ fn runsvdir_ends_at_term_and_leaves_its_services_running_and_within_reach_of_sv(
     let web = sv.service("web").run("echo line; exec sleep 1000").log("cat >>../got").create_atomically();
     let front = sv.spawn(runsvdir(&sv, &[]));
     let pid = web.wait_up();
+    web.wait_text("got", |text| text == "line\n");
     front.signal(Signal::SIGTERM);
     assert_eq!(front.wait_end(SOON), Ending::Code(0));
     assert_eq!(web.wait_up(), pid);

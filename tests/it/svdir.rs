@@ -827,9 +827,14 @@ fn nix_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).expect("a pid"))
 }
 
-/// Sends a signal; that the process is already gone is no error.
+/// Sends a signal; that the process is already gone is no error. After a STOP it stands still.
 pub fn send(pid: u32, signal: Signal) {
     let _ = kill(nix_pid(pid), signal);
+    if signal == Signal::SIGSTOP {
+        poll_until(SOON, || {
+            proc::Glimpse::of(pid).is_none_or(|seen| matches!(seen.state, 'T' | 't' | 'Z')).then_some(())
+        });
+    }
 }
 
 fn describe(pids: &[u32]) -> Vec<String> {
