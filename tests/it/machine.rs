@@ -616,7 +616,7 @@ fn the_example_of_an_initial_root_is_a_machine_with_one_shell() {
     machine.asks("tty; PS1='first: '", "/dev/ttyS0");
     machine.asks("sleep 3; [ $(onit pid shell) = $$ ] && echo it is $((1 + 1))", "it is 2");
     machine.asks("echo there is $(cat /proc/[0-9]*/status | grep -cx 'PPid:.1')", "there is 1");
-    machine.types("echo sleeping; sleep 1000");
+    machine.types("sh -c 'echo sleeping; exec sleep 1000'"); // it has the terminal when it says so
     machine.sees("\nsleeping");
     machine.types("\x03");
     machine.asks("echo on with $((40 + 2))", "on with 42");
