@@ -60,6 +60,7 @@ fn no_byte_is_lost_when_both_ends_are_killed_again_and_again_in_any_order() {
     let onit = sv.start(UnderTest::Onit);
     let logger = web.logger();
     let pipe = |pid: u32| std::fs::read_link(format!("/proc/{pid}/fd/0")).ok();
+    web.wait_text("got", |text| !text.is_empty()); // before, its descriptors may be another's
     let first_pipe = pipe(logger.wait_up());
     let mut before = 0;
     for round in 0..24 {

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::crash_and_upgrade::{At, Trap, why_no_traps};
 use crate::proc;
-use crate::svdir::{SOON, Supervisor, SvDir, UnderTest, as_many, poll_until, skip, wait_for};
+use crate::svdir::{SOON, Supervisor, SvDir, UnderTest, as_many, poll_until, skip, wait_for, write_file};
 use crate::verbs::verb;
 
 /// Some directories of services, and the names that lead to them.
@@ -221,7 +221,7 @@ fn a_directory_that_takes_the_place_of_another_is_another_service() {
 fn a_name_means_its_directory_also_when_who_had_it_last_ends_under_another_name() {
     let mut tree = Tree::new(true, &[]);
     let run = "#!/bin/sh\ntrap 'echo >told; while [ ! -e go ]; do sleep 0.05; done; exit' TERM\necho >ready\nwhile :; do sleep 0.05; done\n";
-    fs::write(tree.aside(1).join("run"), run).expect("a slow one");
+    write_file(&tree.aside(1).join("run"), run, 0o755);
     tree.make("b", 1);
     let has = |tree: &Tree, file: &str| {
         wait_for("the slow one", SOON, || tree.aside(1).join(file).exists().then_some(()));

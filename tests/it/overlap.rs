@@ -61,6 +61,7 @@ fn thirty_times_nobody_is_refused_or_reset() {
             history(&sv, "web").iter().rev().skip(1).all(|life| !life["end"].is_null()).then_some(())
         });
     }
+    load.wait_more(31);
     let (answers, errors) = load.end();
     assert!(answers > 30 && errors.is_empty(), "{answers} {errors:?}");
     assert_eq!(told(&sv, "web")["restarts"], 30);
@@ -167,9 +168,9 @@ fn an_upgrade_in_between_ends_well_and_down_ends_both() {
 #[test]
 fn rolling_restarts_one_after_the_other_and_stops_at_one_that_fails() {
     let sv = SvDir::new();
-    let run = "echo $$ >>../../order; [ ! -e fail ] || exit 3; exec sleep 1000";
+    let run = "echo $$ >>../../order; [ ! -e fail ] || exit 3; echo >&3; exec sleep 1000";
     let services =
-        ["web@a", "web@b", "web@c"].map(|name| sv.service(name).run(run).file("readiness", "after 300ms").create());
+        ["web@a", "web@b", "web@c"].map(|name| sv.service(name).run(run).file("notification-fd", "3").create());
     let _onit = start(&sv, UnderTest::Onit);
     let pids = services.clone().map(|service| service.wait_up());
     services.iter().for_each(|service| _ = wait_state(&sv, service.name(), "up"));

@@ -175,7 +175,8 @@ fn a_service_with_a_logger_shows_in_the_stream_if_that_copies() {
     };
     let wanted = ["web | one", "web | two", "web/log ! starts"];
     wait_for("all lines", SOON, || (lines() == wanted).then_some(()));
-    let kept = std::fs::read_to_string(sv.path().join("web/log/main/current")).expect("a log");
+    let kept = || std::fs::read_to_string(sv.path().join("web/log/main/current")).unwrap_or_default();
+    let kept = wait_for("its log", SOON, || Some(kept()).filter(|kept| kept.lines().count() >= 2));
     assert!(kept.lines().count() == 2 && kept.starts_with("20") && kept.ends_with("Z two \n"), "{kept}");
     send(onit.pid(), Signal::SIGSEGV); // all streams are told anew
     onit.signal(Signal::SIGTERM);
@@ -230,7 +231,8 @@ fn logs(sv: &SvDir, words: &[&str]) -> Vec<String> {
 #[test]
 fn what_services_without_a_logger_say_is_read_beside_the_stream() {
     let sv = SvDir::new();
-    let say = "for i in $(seq 1000); do echo line $i; done; echo wrong >&2; while read word; do echo $word; done <>go";
+    let say = "for i in $(seq 1000); do echo line $i; done
+        { read word; echo wrong >&2; while read word; do echo $word; done; } <>go";
     sv.service("web").run(say).fifo("go").create();
     sv.service("api")
         .run("echo logged; exec sleep 1000")
@@ -238,9 +240,9 @@ fn what_services_without_a_logger_say_is_read_beside_the_stream() {
         .create()
         .wait_text("got.log", |_| true);
     let onit = start(&sv, "");
-    wait_for("all lines", SOON, || {
-        (onit.stdout().contains("web ! wrong") && onit.stdout().contains("line 1000")).then_some(())
-    });
+    wait_for("all lines", SOON, || onit.stdout().contains("line 1000\n").then_some(()));
+    std::fs::write(sv.path().join("web/go"), "\n").expect("said"); // by now the other stream can only be later
+    wait_for("what is wrong", SOON, || onit.stdout().contains("web ! wrong\n").then_some(()));
     wait_for("the socket", SOON, || sv.live().join("api").exists().then_some(()));
     let last = logs(&sv, &["-n3", "web"]);
     assert!(last.contains(&"web ! wrong".to_owned()) && last.contains(&"web | line 1000".to_owned()), "{last:?}");

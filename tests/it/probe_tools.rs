@@ -67,7 +67,7 @@ fn a_connection_is_yes_over_either_protocol_and_at_a_socket() {
     if let Ok(six) = TcpListener::bind("[::1]:0") {
         yes(&sv, &["tcp", &six.local_addr().expect("an address").to_string()]);
     }
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").to_string();
+    let closed = crate::sockets::address().to_string();
     no(&sv, &["tcp", &closed], &format!("onit: probe: tcp {closed}: Connection refused"));
     no(&sv, &["tcp", "nowhere.invalid:80"], "onit: probe: tcp nowhere.invalid:80: ");
     let socket = sv.root().join("socket");
@@ -118,7 +118,7 @@ fn no_server_holds_a_question_for_longer_than_it_may_take() {
     for address in [silent, drips_head, drips_body] {
         no(&sv, &[&["http", &format!("http://{address}/")], &in_time[..]].concat(), "no answer in time");
     }
-    no(&sv, &[&["http", &format!("http://{drips}/")], &in_time[..]].concat(), "not HTTP/1");
+    no(&sv, &["http", &format!("http://{drips}/"), "-t", "50s"], "not HTTP/1");
     let full = TcpListener::bind("127.0.0.1:0").expect("a port");
     nix::sys::socket::listen(&full, nix::sys::socket::Backlog::new(0).expect("none")).expect("no queue");
     let address = full.local_addr().expect("an address");
@@ -288,8 +288,7 @@ fn pages_say_what_health_says_also_when_the_supervisor_comes_and_goes() {
 #[test]
 fn no_client_keeps_others_from_being_answered() {
     let sv = SvDir::new();
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-    let address = format!("127.0.0.1:{port}");
+    let address = crate::sockets::address().to_string();
     let mut words = command(&sv, &["probe-server", "--listen", &address]);
     words.env("SVDIR", sv.path());
     let server = sv.spawn(words);

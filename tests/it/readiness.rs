@@ -91,8 +91,8 @@ fn is_told_after_a_check(which: UnderTest, program: &str) {
     assert!(!is_ready(), "{which:?} {program}");
     web.write("go", "");
     wait_for("readiness", SOON, || is_ready().then_some(()));
-    let pid = fs::read_to_string(web.path().join("pid")).expect("a pid");
-    assert_eq!(fs::read_to_string(format!("/proc/{}/comm", pid.trim())).expect("it runs"), "sleep\n", "{program}");
+    let comm = format!("/proc/{}/comm", web.wait_pid("pid"));
+    wait_for("sleep", SOON, || fs::read_to_string(&comm).is_ok_and(|name| name == "sleep\n").then_some(()));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn what_has_lived_for_so_long_is_ready_and_no_sooner() {
     sv.service("web").run("exec sleep 1000").file("readiness", "after 400ms").create();
     sv.service("dies")
         .run("exit 3")
-        .file("readiness", "after 400ms")
+        .file("readiness", "after 1h")
         .file("start-retries", "2")
         .file("backoff", "20ms 20ms 1h")
         .create();
@@ -170,11 +170,11 @@ fn what_is_not_ready_in_its_time_is_stopped_and_has_failed_to_start() {
     let sv = SvDir::new();
     let deaf = "trap 'echo term >>got' TERM; while :; do sleep 0.05; done";
     let web =
-        sv.service("web").run(deaf).file("notification-fd", "3").file("timeout-up", "200").file("timeout-kill", "200");
+        sv.service("web").run(deaf).file("notification-fd", "3").file("timeout-up", "2000").file("timeout-kill", "2000");
     let web = web.file("start-retries", "1").file("backoff", "20ms 20ms 1h").create();
     let onit = start(&sv, UnderTest::Onit);
     wait_state(&sv, "web", "failed");
-    onit.wait_said(&["onit: web: not ready within 200ms (timeout-up); stopping it"]);
+    onit.wait_said(&["onit: web: not ready within 2s (timeout-up); stopping it"]);
     onit.wait_said(&[
         "onit: web: 2 starts ended before it was ready (start-retries), and the last one was killed by SIGKILL",
     ]);
@@ -188,7 +188,7 @@ fn a_pipe_that_is_closed_without_a_newline_makes_nothing_ready() {
     let web = sv.service("web").run("head -c 1000 /dev/zero >&3; exec 3>&-; echo >closed; exec sleep 1000");
     let web = web.file("notification-fd", "3").create();
     let onit = start(&sv, UnderTest::Onit);
-    web.wait_text("closed", |_| true);
+    web.wait_text("closed", |text| !text.is_empty());
     assert_eq!(told(&sv, "web")["state"], "starting");
     wait_idle(&onit); // the pipe is not looked at again
     assert_eq!(onit.stderr(), "");
@@ -243,7 +243,7 @@ fn what_is_late_is_stopped_as_by_an_order() {
     let sv = SvDir::new();
     let run = "trap 'echo int >>got' INT; trap 'echo term >>got' TERM; while :; do sleep 0.05; done";
     let web =
-        sv.service("web").run(run).file("notification-fd", "3").file("timeout-up", "200").file("timeout-kill", "300");
+        sv.service("web").run(run).file("notification-fd", "3").file("timeout-up", "2000").file("timeout-kill", "2000");
     let web = web.file("down-signal", "INT").file("backoff", "1h 1h 1h").create();
     let onit = start(&sv, UnderTest::Onit);
     wait_state(&sv, "web", "backoff");
@@ -271,7 +271,11 @@ fn only_run_gets_the_descriptor_and_nothing_else_of_it() {
     let web = web.exec("setup", lists).exec("finish", lists).log("exec cat >/dev/null").create();
     let other = sv.service("other").exec("run", "#!/usr/bin/tail -f\n").create();
     let _onit = start(&sv, UnderTest::Onit);
-    wait_state(&sv, "web", "starting");
+    for service in [&web, &other] {
+        // Before that, it has what we have.
+        let is_tail = || proc::command_line(service.wait_up()).starts_with("/usr/bin/tail").then_some(());
+        wait_for("tail", SOON, is_tail);
+    }
     let has = |service| {
         descriptors(service)
             .into_iter()

@@ -97,7 +97,7 @@ fn a_run_may_be_pid_1_of_a_namespace_of_its_own() {
     }
     let sv = SvDir::new();
     let web =
-        sv.service("web").run("echo $$ >pid; (setsid sleep 1000 &); trap 'exit 0' TERM; while :; do sleep 0.1; done");
+        sv.service("web").run("trap 'exit 0' TERM; echo $$ >pid; (setsid sleep 1000 &); while :; do sleep 0.1; done");
     let web = web.file("flag-newpidns", "").create();
     let _onit = sv.start_with(&[]);
     wait_for("its own pid", SOON, || (web.text("pid") == "1\n").then_some(()));

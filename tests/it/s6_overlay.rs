@@ -33,9 +33,9 @@ fn enabled(bundle: Bundle, names: &[&str]) -> Bundle {
     names.iter().fold(bundle, |bundle, name| bundle.file(&at(name), "", 0o644))
 }
 
-/// Says that it is up, and later that it goes down.
+/// Says that it is up, and later that it goes down. From then on there is its file in `/tmp`.
 fn traced(name: &str) -> String {
-    format!("echo {name} up\ntrap 'echo {name} down; exit 0' TERM\nwhile :; do sleep 0.02; done")
+    format!("echo {name} up\ntrap 'echo {name} down; exit 0' TERM\n: >/tmp/traced.{name}\nwhile :; do sleep 0.02; done")
 }
 
 /// What `finish` scripts of s6-overlay do.
@@ -54,9 +54,9 @@ fn a_tree_of_version_2_comes_up_in_order_and_ends_with_the_code_that_a_finish_wr
         let bundle = bundle.file("/etc/cont-init.d/02-b", "#!/usr/bin/with-contenv sh\necho b $GREETING\n", 0o755);
         let bundle = bundle.script("/etc/cont-init.d/01-a", "sleep 0.1; echo a; exit 1");
         let bundle = bundle.file("/etc/cont-init.d/03-no-program", "", 0o644);
-        let web = format!("echo web; while [ ! -e /tmp/other ]; do sleep 0.02; done; sleep 0.05; {ends}");
+        let web = format!("echo web; while [ ! -e /tmp/traced.other ]; do sleep 0.02; done; {ends}");
         let bundle = bundle.script("/etc/services.d/web/run", &web).script("/etc/services.d/web/finish", HALTS);
-        let bundle = bundle.script("/etc/services.d/other/run", &format!("touch /tmp/other\n{}", traced("other")));
+        let bundle = bundle.script("/etc/services.d/other/run", &traced("other"));
         let bundle = bundle.script("/etc/services.d/other/log/run", "exec sed 's/^/logged: /'");
         let bundle = bundle.script("/etc/services.d/off/run", "echo never").file("/etc/services.d/off/down", "", 0o644);
         let bundle = bundle.script("/etc/cont-finish.d/1", "echo finish a; exit 3");
@@ -102,7 +102,8 @@ fn a_tree_of_version_3_comes_up_in_order_before_the_command_and_goes_down_after_
     let bundle = bundle.script("/etc/cont-finish.d/1", "cat /run/s6-linux-init-container-results/exitcode");
     let bundle = bundle.script("/etc/services.d/old/run", &traced("old"));
     let log = "/tmp/log/current";
-    let command = format!("while ! grep -qs line {log} || ! [ -e /tmp/up ]; do sleep 0.02; done; echo $PWD $1; exit 3");
+    let all = "[ -e /tmp/up ] && [ -e /tmp/traced.second ] && [ -e /tmp/traced.late ] && [ -e /tmp/traced.old ]";
+    let command = format!("until grep -qs line {log} && {all}; do sleep 0.02; done; echo $PWD $1; exit 3");
     let bundle = bundle.script("/bin/command", &command).dir("/tmp/log", 0o777);
     // What is up is said before the command begins, which is what it would not wait for itself.
     let bundle = bundle.script("/bin/go", "onit status --json >/tmp/up; exec command \"$@\"");
@@ -177,7 +178,7 @@ fn the_command_waits_no_longer_than_it_is_told() {
     for waits in ["0", "1"] {
         let bundle = image().file("/etc/services.d/slow/notification-fd", "3\n", 0o644);
         let bundle =
-            bundle.script("/etc/services.d/slow/run", "sleep 0.3; touch /tmp/ready; echo >&3; exec sleep 1000");
+            bundle.script("/etc/services.d/slow/run", "sleep 2; touch /tmp/ready; echo >&3; exec sleep 1000");
         let bundle = bundle.env("S6_CMD_WAIT_FOR_SERVICES", waits);
         let outcome = bundle.args(["/init", "sh", "-c", "[ -e /tmp/ready ]"]).run();
         assert_eq!(outcome.code, if waits == "1" { 0 } else { 1 }, "{outcome:?}");
@@ -196,10 +197,10 @@ fn a_service_may_ask_for_the_end_while_the_command_runs_and_so_may_an_engine() {
             "/init",
             "sh",
             "-c",
-            "echo command; trap 'touch /tmp/stop; exit 1' TERM; while :; do sleep 0.02; done",
+            "trap 'touch /tmp/stop; exit 1' TERM; echo command; : >/tmp/go; while :; do sleep 0.02; done",
         ])
     };
-    let outcome = halting("sleep 0.2; exit 6").run();
+    let outcome = halting("while [ ! -e /tmp/go ]; do sleep 0.02; done; exit 6").run();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (6, "command\nfinish 6 0 web\n"), "{outcome:?}");
     // A container that is started again is as a new one, although its files are there.
     let bundle = halting("[ -e /tmp/stop ] && exit 8; exec sleep 1000");
@@ -223,7 +224,7 @@ fn who_asks_for_the_end_once_more_hurries_nobody() {
     // Each finish asks again, and the first of them while the other service is at work yet.
     let body = |ending: &str| format!("trap '{ending}; exit 0' TERM\necho up\nwhile :; do sleep 0.02; done");
     let bundle = longrun(image(), "quick", &[], &body("echo quick"));
-    let bundle = longrun(bundle, "slow", &[], &body("sleep 0.5; echo slow"));
+    let bundle = longrun(bundle, "slow", &[], &body("sleep 2; echo slow"));
     let at = |name: &str| format!("/etc/s6-overlay/s6-rc.d/{name}/finish");
     let bundle = bundle.script(&at("quick"), HALTS).script(&at("slow"), HALTS);
     let container = enabled(bundle, &["quick", "slow"]).args(["/init"]);
@@ -268,7 +269,7 @@ fn what_runs_before_all_hears_signals_and_is_killed_when_it_does_not() {
     let deaf = format!("grep SigBlk /proc/self/status; trap '' TERM; {waits}");
     for (hook, last) in [(polite, "told"), (deaf, "waits")] {
         let bundle = image().dir("/etc/cont-init.d", 0o755).env("S6_STAGE2_HOOK", &hook);
-        let bundle = bundle.env("S6_KILL_GRACETIME", "200").args(["/init", "echo", "never"]);
+        let bundle = bundle.env("S6_KILL_GRACETIME", "2500").args(["/init", "echo", "never"]);
         let container = bundle.start();
         container.wait_for("the hook", SOON, || container.stdout().ends_with("waits\n").then_some(()));
         container.kill("TERM");
@@ -348,7 +349,7 @@ fn any_user_on_a_root_that_cannot_be_written_is_told_what_is_not_there() {
     let bundle = bundle.file("/etc/s6-overlay/s6-rc.d/prepare/up", "echo \"is prepared\"\n", 0o644);
     let bundle = bundle.file("/etc/s6-overlay/s6-rc.d/prepare/down", "echo undone\n", 0o644);
     let bundle = bundle.uid(12345).read_only().no_new_privileges().mount_tmpfs("/tmp", "mode=1777,noexec");
-    let outcome = bundle.env("ONIT_RUN", "/tmp/onit").args(["/init", "sh", "-c", "sleep 0.2; exit 3"]).run();
+    let outcome = bundle.env("ONIT_RUN", "/tmp/onit").args(["/init", "sh", "-c", "until [ -e /tmp/traced.web ]; do sleep 0.02; done; exit 3"]).run();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (3, "is prepared\nweb up\nweb down\nundone\n"), "{outcome:?}");
     let lines: Vec<&str> = outcome.stderr.lines().collect();
     assert_eq!(lines.len(), 1, "{outcome:?}");

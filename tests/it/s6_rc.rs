@@ -53,9 +53,9 @@ fn wait_state(sv: &SvDir, name: &str, state: &str) -> Value {
 /// Says in the trace that it is up, and later that it goes down.
 const TRACED: &str = "#!/bin/sh
 name=${PWD##*/}
-echo \"$name up\" >>\"$TRACE\"
-echo \"$name says $(cat data/word)\"
 trap 'echo \"$name down\" >>\"$TRACE\"; exit 0' TERM
+echo \"$name says $(cat data/word)\"
+echo \"$name up\" >>\"$TRACE\"
 if [ -e notification-fd ]; then echo >&3; exec 3>&-; fi
 while :; do sleep 0.02; done
 ";

@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use onit::service_dir::{
@@ -508,8 +509,16 @@ fn a_new_directory_is_seen_whole_or_not_at_all() {
     builder.write(sv.root().join("one")).expect("written");
     let whole = walk(&sv.root().join("one")).len();
     assert!(whole > 43);
-    let writer = |place: &Path| (0..60).for_each(|n| _ = builder.write(place.join(format!("s{n}"))).expect("written"));
-    let mut seen = 0;
+    // Each is written when somebody has looked at those before it.
+    let seen = AtomicUsize::new(0);
+    let is_seen = |n: usize| wait_for("a look", SOON, || (seen.load(Ordering::Relaxed) >= 2 * n).then_some(()));
+    let write = |place: &Path, n| _ = builder.write(place.join(format!("s{n}"))).expect("written");
+    let writer = |place: &Path| {
+        for n in 0..60 {
+            is_seen(n);
+            write(place, n);
+        }
+    };
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| writer(&sv.path()));
         while !writer.is_finished() {
@@ -517,11 +526,11 @@ fn a_new_directory_is_seen_whole_or_not_at_all() {
                 let visible = !name.as_bytes().starts_with(b".");
                 let files = walk(&sv.path().join(&name)).len();
                 assert!(!visible || files == whole, "{}: {files} of {whole} files", name.display());
-                seen += 1;
+                seen.fetch_add(1, Ordering::Relaxed);
             }
         }
     });
-    assert!(seen > 60 && fs::read_dir(sv.path()).expect("a directory").count() == 60, "it was looked at");
+    assert_eq!(fs::read_dir(sv.path()).expect("a directory").count(), 60);
 }
 
 /// Every file below a directory.
@@ -797,14 +806,14 @@ fn of_many_that_write_at_once_one_wins() {
         ServiceBuilder::new(["sleep".into(), at.to_string()]).control(letter, Script::shell("true")).replace(true)
     };
     build(0).write(&path).expect("written");
-    let written = std::sync::atomic::AtomicU32::new(0);
+    let written = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for first in 0..4 {
             let (path, written) = (&path, &written);
             scope.spawn(move || {
                 for at in 0..25 {
                     match build(first + 4 * at).write(path) {
-                        Ok(_) => _ = written.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+                        Ok(_) => _ = written.fetch_add(1, Ordering::Relaxed),
                         Err(Error::Io { error, .. }) if error.kind() == std::io::ErrorKind::ResourceBusy => {}
                         Err(error) => panic!("{error}"),
                     }
@@ -819,7 +828,7 @@ fn of_many_that_write_at_once_one_wins() {
     // A child of another test that has not executed its program yet may have a lock of ours open.
     wait_for("no other", SOON, || build(0).write(&path).ok());
     let busy = fs::File::open(&path).expect("a directory");
-    onit::sys::fs::flock(&busy).expect("a lock");
+    wait_for("the lock", SOON, || onit::sys::fs::flock(&busy).ok());
     let refused = build(1).write(&path).expect_err("refused").to_string();
     assert_eq!(refused, format!("cannot write over {}: somebody else is at it", path.display()));
 }

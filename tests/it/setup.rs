@@ -164,7 +164,7 @@ fn a_setup_that_cannot_be_executed_is_tried_again_also_if_that_is_known_late() {
     drop(lease);
     onit.wait_said(&["onit: web: cannot start ./setup: No such file or directory"]);
     assert_ne!(told(&sv, "web")["state"], "failed");
-    std::fs::write(web.path().join("setup"), "#!/bin/sh\n").expect("mended");
+    web.write_script("setup", "");
     web.wait_up();
 }
 

@@ -86,6 +86,7 @@ fn two_services_write_to_one_logger_whoever_is_killed_and_also_over_a_fault_and_
     let logger = splicing(sv.service("logger")).create();
     let onit = sv.start(UnderTest::Onit);
     let pipe = |pid: u32| std::fs::read_link(format!("/proc/{pid}/fd/0")).ok();
+    logger.wait_text("starts", |text| text.ends_with('\n')); // before, its descriptors may be another's
     let first_pipe = pipe(logger.wait_up());
     for round in 0..12 {
         match round % 4 {

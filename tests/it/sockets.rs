@@ -7,7 +7,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
 use nix::sys::signal::Signal;
@@ -75,8 +76,8 @@ fn a_service_gets_its_sockets_and_their_names() {
     assert_eq!(UdpSocket::bind(udp).expect_err("taken").kind(), ErrorKind::AddrInUse);
     assert!(fifo.exists());
     well(&sv, &["down", "web"]);
-    wait_for("nobody to listen", SOON, || TcpStream::connect(tcp).is_err().then_some(()));
-    assert!(!path.exists(), "the socket goes with it");
+    let is_gone = || TcpStream::connect(tcp).is_err() && !path.exists();
+    wait_for("nobody to listen, and the socket to go with it", SOON, || is_gone().then_some(()));
     well(&sv, &["up", "web"]);
     web.wait_up();
     assert!(call(tcp).is_ok() && path.exists());
@@ -105,30 +106,39 @@ fn a_socket_has_the_owner_that_its_line_names() {
 
 /// Somebody who connects all the time, and what became of that.
 pub struct Load {
-    stop: std::sync::Arc<AtomicBool>,
-    thread: thread::JoinHandle<(usize, Vec<std::io::Error>)>,
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+    thread: thread::JoinHandle<Vec<std::io::Error>>,
 }
 
 impl Load {
     pub fn on(address: SocketAddr) -> Load {
-        let stop = std::sync::Arc::new(AtomicBool::new(false));
-        let ends = stop.clone();
+        let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (ends, well) = (stop.clone(), answers.clone());
         let thread = thread::spawn(move || {
-            let (mut well, mut errors) = (0, Vec::new());
+            let mut errors = Vec::new();
             while !ends.load(Ordering::Relaxed) {
                 match call(address) {
-                    Ok(_) => well += 1,
+                    Ok(_) => _ = well.fetch_add(1, Ordering::Relaxed),
                     Err(error) => errors.push(error),
                 }
             }
-            (well, errors)
+            errors
         });
-        Load { stop, thread }
+        Load { stop, answers, thread }
     }
 
+    /// Waits for so many answers more.
+    pub fn wait_more(&self, count: usize) {
+        let before = self.answers.load(Ordering::Relaxed);
+        wait_for("answers", SOON, || (self.answers.load(Ordering::Relaxed) >= before + count).then_some(()));
+    }
+
+    /// How many answers there were, and what went wrong.
     pub fn end(self) -> (usize, Vec<std::io::Error>) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("its end")
+        let errors = self.thread.join().expect("its end");
+        (self.answers.load(Ordering::Relaxed), errors)
     }
 }
 
@@ -165,6 +175,7 @@ fn while_it_crashes_nobody_is_refused_also_over_faults_and_upgrades_of_onit() {
             well(&sv, &["upgrade", &onit.pid().to_string()]);
         }
     }
+    load.wait_more(31);
     let (answers, errors) = load.end();
     // A connection that was being answered when its server was killed is reset.
     let refused: Vec<_> = errors.iter().filter(|error| error.kind() != ErrorKind::ConnectionReset).collect();

@@ -7,7 +7,7 @@ use crate::verbs::{start, verb, well};
 use nix::sys::signal::Signal;
 
 /// A `run` that notes each TERM, and ends when there is a file `end`.
-const STUBBORN: &str = "trap 'echo TERM >>got' TERM; : >on; while [ ! -e end ]; do sleep 0.02; done";
+const STUBBORN: &str = "trap 'echo TERM >>got' TERM; : >on; while [ ! -e end ]; do sleep 0.02; done; rm on end";
 
 fn got(service: &Service) -> String {
     std::fs::read_to_string(service.path().join("got")).unwrap_or_default()
@@ -32,10 +32,10 @@ fn stop_asks_the_service_to_end_in_place_of_the_signal() {
     wait_on(&web);
     well(&sv, &["down", "web"]);
     assert_eq!(got(&web), "0 1\n", "it has no arguments, and the environment of the service");
-    std::fs::remove_file(web.path().join("end")).expect("removed");
     well(&sv, &["up", "web"]);
     let pid = web.wait_up();
-    std::fs::write(web.path().join("stop"), "#!/bin/sh\necho again >>got; : >end; sleep 0.2; rm end\n").expect("new");
+    wait_on(&web);
+    web.write_script("stop", "echo again >>got; : >end");
     well(&sv, &["restart", "web"]);
     assert_ne!(web.wait_up(), pid);
     assert_eq!((got(&web).as_str(), onit.said(&["web:"]).len()), ("0 1\nagain\n", 0), "{}", onit.stderr());
@@ -77,7 +77,7 @@ fn a_stop_that_cannot_be_executed_lets_the_signal_be_sent() {
 fn a_late_stop_is_killed_the_signal_sent_and_then_the_service_killed() {
     let sv = SvDir::new();
     let stop = "#!/bin/sh\necho stop >>got; exec sleep 1000\n";
-    let web = sv.service("web").run(STUBBORN).exec("stop", stop).file("timeout-kill", "300").create();
+    let web = sv.service("web").run(STUBBORN).exec("stop", stop).file("timeout-kill", "2500").create();
     let onit = start(&sv, UnderTest::Onit);
     wait_on(&web);
     well(&sv, &["down", "-t", "60", "web"]);
