@@ -10,7 +10,7 @@ use nix::fcntl::{RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 
 use crate::proc;
-use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest, as_many, is_root, skip};
+use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest, as_many, is_root, remove_tree, skip};
 
 fn sleeper(sv: &SvDir, name: &str) -> Service {
     sv.service(name).run("exec sleep 1000").create_atomically()
@@ -154,7 +154,7 @@ fn a_service_that_is_removed_and_created_fifty_times_is_up_in_the_end_and_once()
     onit.wait_for("one onit and two services", SOON, || (sv.processes().len() == 3).then_some(()));
     let (pid, all) = (web.wait_up(), sv.processes());
     assert!(all.contains(&pid) && all.contains(&first.wait_up()), "{all:?}");
-    fs::remove_dir_all(web.path()).expect("rm -r");
+    remove_tree(web.path());
     wait_gone(&onit, pid);
     assert_eq!(onit.stderr(), "");
 }
@@ -320,8 +320,8 @@ fn what_was_removed_of_supervise_is_there_again_after_a_hangup_and_nothing_was_r
             service.wait_for("its status", |status| status.pid() == Some(pid));
         }
     };
-    fs::remove_dir_all(web.path().join("supervise")).expect("rm");
-    fs::remove_dir_all(logged.logger().path().join("supervise")).expect("rm");
+    remove_tree(&web.path().join("supervise"));
+    remove_tree(&logged.logger().path().join("supervise"));
     in_reach();
     for file in ["control", "ok", "lock", "status"] {
         let file = web.path().join("supervise").join(file);
@@ -391,14 +391,14 @@ fn a_directory_that_is_removed_stops_its_services_and_serves_when_it_comes_back(
     let sv = SvDir::new();
     let (onit, first) = start(&sv);
     let pid = first.wait_up();
-    fs::remove_dir_all(sv.path()).expect("rm -r");
+    remove_tree(&sv.path());
     wait_gone(&onit, pid);
     onit.wait_said(&["onit: cannot open", "service: No such file or directory; waiting for it"]);
     for round in 0..50 {
         // It may come while onit looks whether it is there.
         fs::create_dir(sv.path()).expect("mkdir");
         let pid = sleeper(&sv, &format!("web{round}")).wait_up();
-        fs::remove_dir_all(sv.path()).expect("rm -r");
+        remove_tree(&sv.path());
         wait_gone(&onit, pid);
     }
     // Without a service in it, too.

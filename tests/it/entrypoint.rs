@@ -670,7 +670,7 @@ impl<'w> Listener<'w> {
                 () if new().iter().filter(|line| **line == passed).count() >= count => Some("heard"),
                 () if is_stopped(self.command) || is_stopped(self.running.pid()) => {
                     let both = || is_stopped(self.command) && is_stopped(self.running.pid());
-                    match poll_until(Duration::from_millis(300), || both().then_some(())) {
+                    match poll_until(Duration::from_millis(1500), || both().then_some(())) {
                         Some(()) => Some("stops both"),
                         None if is_stopped(self.command) => Some("stops the command"),
                         None => Some("reaches it and stops us"),
@@ -808,7 +808,8 @@ fn child_signal_ignored(world: &World) -> String {
     let mut words: Vec<OsString> = ["env", "--ignore-signal=CHLD"].map(OsString::from).into();
     words.extend(world.entry(&[], &shell("sleep 0.1; exit 3")));
     let running = world.start(&words);
-    ending(&running, Duration::from_millis(if world.who.tool() == "onit" { 20_000 } else { 1_500 }))
+    let hangs = matches!(world.who, Tini | Catatonit);
+    ending(&running, if hangs { Duration::from_millis(1_500) } else { SOON })
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -862,9 +863,9 @@ fn left_that_is_deaf(world: &World) -> String {
 fn left_over(world: &World, script: &str) -> String {
     world.write("stay", &format!("#!/bin/sh\n{script}\n"), 0o755);
     let command = "setsid ./stay & until [ -s left ]; do sleep 0.01; done; exit 3";
+    let start = Instant::now();
     let running = world.start(&world.entry(world.who.adopting(), &shell(command)));
     let left = world.pid("left");
-    let start = Instant::now();
     let code = ending(&running, SOON);
     let took = start.elapsed();
     let fate = match (proc::is_alive(left), world.text("told").is_empty(), took.as_secs_f32()) {
@@ -1016,7 +1017,7 @@ fn parent_ends(world: &World, options: &[&str]) -> String {
     assert_eq!(ending(&running, SOON), "0");
     let (entry, command) = (world.pid("entry"), world.pid("command"));
     // The signal is sent in the moment of the parent's end; who did not get one by now is at rest.
-    let fate = poll_until(Duration::from_millis(500), || Some(world.text("told")).filter(|told| !told.is_empty()));
+    let fate = poll_until(Duration::from_secs(2), || Some(world.text("told")).filter(|told| !told.is_empty()));
     assert!(fate.is_some() || proc::is_alive(entry) && proc::is_alive(command));
     if fate.is_some() { "told" } else { "lives on" }.to_owned()
 }
@@ -1154,7 +1155,7 @@ const ONIT_SCENARIOS: &[Scenario] = &[
             "setsid sh ./stay 2 & until [ -s left0 ] && [ -s left1 ] && [ -s left2 ]; do sleep 0.01; done; exit 3";
         let running = w.start(&w.entry(&[], &shell(script)));
         let left = ["left0", "left1", "left2"].map(|file| w.pid(file));
-        let code = ending(&running, Duration::from_secs(6));
+        let code = ending(&running, SOON);
         let alive = left.into_iter().filter(|&pid| proc::is_alive(pid)).count();
         if alive == 0 { format!("gone, {code}") } else { format!("{alive} live, {code}") }
     }),
@@ -1181,9 +1182,8 @@ fn services_get_their_own_signal_and_their_own_time_at_the_end() {
     let mut command = UnderTest::Onit.command(&sv.path());
     let script = "until [ -s polite/up ] && [ -s deaf/up ]; do sleep 0.01; done; exit 3";
     command.args(["--", "sh", "-c", script]).current_dir(sv.path());
-    let onit = sv.spawn(command);
-    deaf.wait_pid("up");
     let start = Instant::now();
+    let onit = sv.spawn(command);
     assert_eq!(ending(&onit, SOON), "3");
     let took = start.elapsed().as_secs_f32();
     assert_eq!(polite.text("told"), "INT\n");

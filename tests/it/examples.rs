@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -420,10 +421,12 @@ fn has_web_server() -> bool {
     has_httpd("busybox") || has_httpd("busybox-extras") || missing_tools(&["python3"]).is_none()
 }
 
-/// A port that nobody has right now.
+/// A port that nobody has right now, and that the kernel gives nobody who asks for any.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its number").port()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let next = || 10_000 + (std::process::id() * 64 + TRIED.fetch_add(1, Ordering::Relaxed)) % 10_000;
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    std::iter::repeat_with(next).map(|port| port as u16).find(is_free).expect("a free port")
 }
 
 /// The whole answer to a request for the first page; `None` while nobody answers.

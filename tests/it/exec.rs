@@ -439,7 +439,7 @@ fn readiness_is_told_as_by_the_stock_tool() {
         "NAME sh -c 'ls -l /proc/$$/fd 2>/dev/null | grep -c told' 3>told | cat",
         "sh -c 'echo $$; exec NAME sh -c \"echo \\$\\$\"' 3>told | uniq | wc -l",
         "rm -f ok asked; NAME -s 0 -w 10 -n 3 ./until '[ $(wc -l <asked) = 3 ]' 3>told | cat; od -c told; wc -l <asked",
-        "rm -f asked; NAME -w 0 -T 300 -n 2 sleep 0.5 3>told | cat; wc -l <asked",
+        "rm -f asked; NAME -w 0 -T 2500 -n 2 sleep 3 3>told | cat; wc -l <asked",
         "rm -f asked; NAME -s 60000 -T 50 sleep 0.3 3>told | cat; ls asked; od -c told; : >ok",
         "printf '#!/bin/sh\n[ -e late ] || { : >late; exec sleep 3 >&- 2>&-; }' >data/check; \
             NAME -t 1000 -w 10 -n 2 ./until '[ -s told ]' 3>told | cat; od -c told",
@@ -514,7 +514,7 @@ fn what_is_otherwise_than_in_the_stock_tools_is_so_on_purpose() {
             "Debian has execlineb elsewhere",
             "mkdir supervise event; exec 3>told; echo 3 >notification-fd; printf '#!/bin/sh\\necho $*' >execlineb; \
                 chmod 755 execlineb; PATH=.:$PATH; s6-setlock supervise/lock \
-                sh -c \"s6-notifyoncheck -n 1 -c 'is up' sleep 0.5 | cat\" 2>/dev/null",
+                sh -c \"s6-notifyoncheck -n 1 -c 'is up' sleep 3 | cat\" 2>/dev/null",
             "",
             "-Pc is up\n",
         ),

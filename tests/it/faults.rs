@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::proc;
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
-use crate::svdir::{given_to, is_root, missing_tools, poll_until, send, skip, wrapped};
+use crate::svdir::{given_to, is_root, missing_tools, poll_until, remove_tree, send, skip, wrapped};
 
 fn sleeper(sv: &SvDir, name: &str) -> Service {
     sv.service(name).run("exec sleep 1000").create_atomically()
@@ -418,7 +418,7 @@ fn a_supervise_that_is_removed_under_a_running_service_is_told_and_the_service_g
     let (other, web) = (sleeper(&sv, "other"), sleeper(&sv, "web"));
     let onit = sv.start(UnderTest::Onit);
     let pid = web.wait_up();
-    fs::remove_dir_all(web.path().join("supervise")).expect("rm -r");
+    remove_tree(&web.path().join("supervise"));
     send(pid, Signal::SIGKILL);
     onit.wait_said(&["onit: web: cannot write supervise/", "No such file or directory; its status is out of date"]);
     unaffected(&other);

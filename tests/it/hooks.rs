@@ -111,7 +111,7 @@ fn what_hangs_is_killed_with_all_that_it_has_started_and_what_fails_is_told() {
     let sv = SvDir::new();
     let _onit = supervised(&sv);
     let hangs = "#!/bin/sh\ntrap '' TERM\nsleep 1001 & echo $! >>\"$0.children\"\nwait; wait\n";
-    let hooks = hooks(&sv, "hangs", hangs, &["--pause", "0", "-t", "300ms"]);
+    let hooks = hooks(&sv, "hangs", hangs, &["--pause", "0", "-t", "2s"]);
     write_file(&hooks.dir.join("fails"), "#!/bin/sh\nexit 3\n", 0o755);
     write_file(&hooks.dir.join("broken"), "#!/nothing/there\n", 0o755);
     write_file(&hooks.dir.join("no-program"), "#!/bin/sh\nexit 4\n", 0o644);

@@ -255,7 +255,8 @@ fn the_command_beside_services_ends_first_and_its_code_is_the_containers() {
         let _ = fs::remove_file(bundle.root().join("order"));
         let container = bundle.start();
         container.wait_for("the command", SOON, || (container.stdout() == "ready\n").then_some(()));
-        container.wait_for("the service", SOON, || container.text("/order").contains("up\n").then_some(()));
+        container
+            .wait_for("the service", SOON, || container.text("/order").lines().any(|line| line == "up").then_some(()));
         container.kill(signal);
         // Those which the command does not trap end it.
         let number = match signal {
@@ -336,7 +337,7 @@ fn a_storm_of_orphans_leaves_no_zombie_costs_about_what_it_costs_tini_and_then_i
     // What has just happened may still be published.
     wait_for("rest", SOON, || {
         let before = proc::naps(ours.pid());
-        thread::sleep(Duration::from_millis(300));
+        thread::sleep(Duration::from_millis(1500));
         (proc::naps(ours.pid()) == before).then_some(())
     });
     let before = proc::naps(ours.pid());

@@ -43,7 +43,10 @@ fn troubled() -> SvDir {
     sv.service("fails").run("exit 3").create();
     sv.service("absent").exec("run", "#!/nonexistent/interpreter\n").create();
     sv.service("c1 \u{9b}31m").run("exit 4").create();
-    sv.service("deaf").run("trap '' TERM; while :; do sleep 0.1; done").file("timeout-kill", "200ms\n").create();
+    sv.service("deaf")
+        .run("trap '' TERM; echo >is_deaf; while :; do sleep 0.1; done")
+        .file("timeout-kill", "200ms\n")
+        .create();
     sv.service("left").run("(trap '' TERM; setsid sleep 1000 2>&- & echo $! >is_left); exec sleep 1000").create();
     sv
 }
@@ -67,7 +70,7 @@ fn a_supervisor_says_everything_in_objects() {
     onit.wait_said(&["exited with 3"]);
     onit.wait_said(&["exited with 4"]);
     onit.wait_said(&["cannot start"]);
-    sv.existing("deaf").wait_up();
+    sv.existing("deaf").wait_text("is_deaf", |text| !text.is_empty());
     sv.existing("left").wait_text("is_left", |text| !text.is_empty());
     let second = output(json(&sv));
     assert_eq!(second.code, 111, "{}", second.stderr);
@@ -134,7 +137,7 @@ fn a_container_says_everything_in_objects_also_that_it_cannot_be_rebooted() {
         for words in ["exited with 3", "exited with 4", "cannot start"] {
             unshare.wait_said(&[words]);
         }
-        sv.existing("deaf").wait_up();
+        sv.existing("deaf").wait_text("is_deaf", |text| !text.is_empty());
         sv.existing("left").wait_text("is_left", |text| !text.is_empty());
         let onit = inner(&unshare).to_string();
         let send = |signal| Command::new("kill").args(["-s", signal, onit.as_str()]).status().expect("kill");

@@ -169,8 +169,12 @@ fn what_has_lived_for_so_long_is_ready_and_no_sooner() {
 fn what_is_not_ready_in_its_time_is_stopped_and_has_failed_to_start() {
     let sv = SvDir::new();
     let deaf = "trap 'echo term >>got' TERM; while :; do sleep 0.05; done";
-    let web =
-        sv.service("web").run(deaf).file("notification-fd", "3").file("timeout-up", "2000").file("timeout-kill", "2000");
+    let web = sv
+        .service("web")
+        .run(deaf)
+        .file("notification-fd", "3")
+        .file("timeout-up", "2000")
+        .file("timeout-kill", "2000");
     let web = web.file("start-retries", "1").file("backoff", "20ms 20ms 1h").create();
     let onit = start(&sv, UnderTest::Onit);
     wait_state(&sv, "web", "failed");

@@ -10,7 +10,9 @@ use nix::sys::signal::Signal;
 
 use crate::crash_and_upgrade::{damage, wait_idle};
 use crate::s6::Listener;
-use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, onit, send, skip, wait_for};
+use crate::svdir::{
+    Ending, SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, onit, remove_tree, send, skip, wait_for,
+};
 use crate::verbs::well;
 use crate::{proc, restarts};
 
@@ -223,7 +225,7 @@ fn a_directory_that_was_removed_with_its_service_counts_no_deaths() {
     let web = sleeper(&sv, "web");
     let onit = sv.start_with(&["--s6"]);
     let first = wait_up(&web);
-    fs::remove_dir_all(web.path()).expect("rm");
+    remove_tree(web.path());
     wait_for("its end", SOON, || (!proc::is_alive(first)).then_some(()));
     well(&sv, &["rescan"]);
     assert!(onit.said(&["death_tally"]).is_empty(), "{}", onit.stderr());

@@ -177,8 +177,7 @@ fn the_command_waits_no_longer_than_it_is_told() {
     // For those of version 2 only if it is asked to.
     for waits in ["0", "1"] {
         let bundle = image().file("/etc/services.d/slow/notification-fd", "3\n", 0o644);
-        let bundle =
-            bundle.script("/etc/services.d/slow/run", "sleep 2; touch /tmp/ready; echo >&3; exec sleep 1000");
+        let bundle = bundle.script("/etc/services.d/slow/run", "sleep 2; touch /tmp/ready; echo >&3; exec sleep 1000");
         let bundle = bundle.env("S6_CMD_WAIT_FOR_SERVICES", waits);
         let outcome = bundle.args(["/init", "sh", "-c", "[ -e /tmp/ready ]"]).run();
         assert_eq!(outcome.code, if waits == "1" { 0 } else { 1 }, "{outcome:?}");
@@ -349,7 +348,10 @@ fn any_user_on_a_root_that_cannot_be_written_is_told_what_is_not_there() {
     let bundle = bundle.file("/etc/s6-overlay/s6-rc.d/prepare/up", "echo \"is prepared\"\n", 0o644);
     let bundle = bundle.file("/etc/s6-overlay/s6-rc.d/prepare/down", "echo undone\n", 0o644);
     let bundle = bundle.uid(12345).read_only().no_new_privileges().mount_tmpfs("/tmp", "mode=1777,noexec");
-    let outcome = bundle.env("ONIT_RUN", "/tmp/onit").args(["/init", "sh", "-c", "until [ -e /tmp/traced.web ]; do sleep 0.02; done; exit 3"]).run();
+    let outcome = bundle
+        .env("ONIT_RUN", "/tmp/onit")
+        .args(["/init", "sh", "-c", "until [ -e /tmp/traced.web ]; do sleep 0.02; done; exit 3"])
+        .run();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (3, "is prepared\nweb up\nweb down\nundone\n"), "{outcome:?}");
     let lines: Vec<&str> = outcome.stderr.lines().collect();
     assert_eq!(lines.len(), 1, "{outcome:?}");

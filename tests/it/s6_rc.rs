@@ -84,7 +84,7 @@ fn a_tree_comes_up_and_goes_down_in_order() {
         .exec("run", &format!("#!/bin/sh\nexec cat >>{}\n", log.display()))
         .file("pipeline-name", "logged\n")
         .create();
-    traced(&sv, "db", &["anchor"]).create();
+    traced(&sv, "db", &["anchor"]).file("notification-fd", "3\n").create();
     traced(&sv, "unused", &[]).create();
     source(&sv, "database", "bundle", &[]).file("contents.d/db", "").create();
     source(&sv, "default", "bundle", &[]).file("contents.d/logged", "").create();

@@ -5,7 +5,9 @@ use nix::sys::signal::Signal;
 
 use crate::proc;
 use crate::restarts::{told, wait_state};
-use crate::svdir::{Ending, SOON, Service, ServiceBuilder, SvDir, UnderTest, missing_tools, send, skip, wait_for};
+use crate::svdir::{
+    Ending, SOON, Service, ServiceBuilder, SvDir, UnderTest, missing_tools, remove_tree, send, skip, wait_for,
+};
 use crate::verbs::{verb, well};
 
 /// Says its name and numbers without end, each line once: a life begins where the one before was killed, or a line later.
@@ -183,7 +185,7 @@ fn a_logger_starts_again_when_the_first_one_writes_to_it_and_when_the_last_one_h
     logger.wait_text("got", |text| text == "here\n");
     web.wait_up();
     assert_eq!(verb(&sv, &["status", "web/log"]).stdout.split_whitespace().next(), Some("logger:"));
-    std::fs::remove_dir_all(web.path()).expect("removed");
+    remove_tree(web.path());
     logger.wait_other(reading);
     assert!(!proc::is_alive(reading));
     assert_eq!(onit.said(&["lost"]).len(), 0, "{}", onit.stderr());

@@ -452,9 +452,11 @@ impl Service {
         write_file(&self.dir.join(path), content, 0o644);
     }
 
-    /// Adds or replaces an executable `/bin/sh` script of a living service.
+    /// Adds or replaces an executable `/bin/sh` script of a living service, whole: it may be executed at any moment.
     pub fn write_script(&self, path: &str, body: &str) {
-        write_file(&self.dir.join(path), &format!("#!/bin/sh\n{body}\n"), 0o755);
+        let (place, new) = (self.dir.join(path), self.dir.join(".script.new"));
+        write_file(&new, &format!("#!/bin/sh\n{body}\n"), 0o755);
+        fs::rename(new, &place).unwrap_or_else(|e| panic!("cannot write {}: {e}", place.display()));
     }
 
     /// The text of a file that the service writes; empty while it does not exist.
@@ -804,6 +806,12 @@ pub fn write_file(path: &Path, content: &str, mode: u32) {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path);
     let mut file = file.unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
     file.write_all(content.as_bytes()).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+}
+
+/// Removes a directory in which somebody may still write something.
+#[track_caller]
+pub fn remove_tree(dir: &Path) {
+    wait_for("a directory to be removed", SOON, || (fs::remove_dir_all(dir).is_ok() || !dir.exists()).then_some(()));
 }
 
 /// Copies a program so that anybody may execute it.
