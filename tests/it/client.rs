@@ -280,15 +280,16 @@ impl Witness {
     }
 }
 
-/// Every step takes its time, so that each is seen.
+/// Every step takes until it was seen.
 fn each_step_is_told(tool: Tool) {
     if let Some(why) = tool.missing() {
         skip!("{why}");
     }
     let finishes = tool.kind != Kind::Daemontools;
     let sv = SvDir::new();
-    let slow = LISTENER.replace("exit 7", "select(undef, undef, undef, 1); exit 7");
-    let directory = sv.service("web").exec("run", &slow).finish("sleep 1").down().create_atomically();
+    let slow = LISTENER.replace("exit 7", "select(undef, undef, undef, 0.02) until -e 'end'; exit 7");
+    let directory = sv.service("web").exec("run", &slow).finish("until [ -e over ]; do sleep 0.02; done");
+    let directory = directory.file("timeout-finish", "0\n").down().create_atomically();
     let web = open(&directory);
     let mut witness = Witness::of(&web);
     assert_eq!(witness.watch.try_next().expect("a look"), None, "there is no supervisor yet");
@@ -307,9 +308,11 @@ fn each_step_is_told(tool: Tool) {
     if tool.words[0] == "onit" || tool.kind == Kind::Runit {
         assert!(ending.got_term || witness.until("got TERM", |status| status.got_term).phase == Phase::Run);
     }
+    directory.write("end", "");
     if finishes {
         let finish = witness.until("finish", |status| status.phase == Phase::Finish && status.pid.is_some());
         assert_ne!(finish.pid, up.pid);
+        directory.write("over", "");
     }
     let down = witness.until("down", |status| status.phase == Phase::Down && status.pid.is_none());
     assert!(down.since > up.since);
@@ -490,7 +493,11 @@ fn a_watch_stands_in_anybodys_poll_loop_and_is_quiet_there() {
         poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], millis).expect("poll") == 1
     };
     let mut told = [None, None];
-    while told.contains(&None) || has_input(&watch, 50) {
+    let is_so = |told: &[Option<Status>; 2]| {
+        let runs = |status: &Option<Status>| status.is_some_and(|status| status.phase == Phase::Run);
+        told.iter().all(runs) && *told == services.each_ref().map(|service| service.status().ok())
+    };
+    while !is_so(&told) || has_input(&watch, 50) {
         assert!(has_input(&watch, 20_000), "the descriptor tells");
         while let Some(change) = watch.try_next().expect("a look") {
             let at = services.iter().position(|service| *service == change.service).expect("one of them");
@@ -498,7 +505,6 @@ fn a_watch_stands_in_anybodys_poll_loop_and_is_quiet_there() {
             told[at] = change.new;
         }
     }
-    assert_eq!(told, services.each_ref().map(|service| service.status().ok()));
     for _ in 0..20 {
         assert!(services[0].is_supervised().expect("a look") && services[0].record().is_ok());
     }

@@ -1178,7 +1178,7 @@ fn services_get_their_own_signal_and_their_own_time_at_the_end() {
                     while :; do sleep 0.01; done";
     let polite = sv.service("polite").run(graceful).file("down-signal", "INT\n").create_atomically();
     let deaf = sv.service("deaf").run("trap '' TERM; echo $$ >up; exec sleep 1000").file("timeout-kill", "300");
-    let deaf = deaf.create_atomically();
+    deaf.create_atomically();
     let mut command = UnderTest::Onit.command(&sv.path());
     let script = "until [ -s polite/up ] && [ -s deaf/up ]; do sleep 0.01; done; exit 3";
     command.args(["--", "sh", "-c", script]).current_dir(sv.path());

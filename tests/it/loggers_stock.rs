@@ -598,7 +598,8 @@ fn lines_go_to_standard_output_as_well() {
         let mut logger = start_to(&sv, &[&["logger", "--tee"], words].concat(), output.into());
         logger.write(b"one\nno \xff\0\nhal");
         wait_for("whole lines", SOON, || (fs::read(&copy).ok()? == b"one\nno \xff\0\n").then_some(()));
-        let log = text(&sv.root().join("d/current"));
+        let log = || Some(text(&sv.root().join("d/current"))).filter(|log| log.ends_with('\n'));
+        let log = wait_for("the log", SOON, log);
         assert!(log.contains("one") && !log.starts_with("one") && !log.contains("no "), "{log}");
         logger.write(b"f\nend");
         wait_for("the next line", SOON, || (fs::read(&copy).ok()? == b"one\nno \xff\0\nhalf\n").then_some(()));
