@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::pid1::BOMB;
 use crate::proc;
+use crate::svdir::InTurn as _;
 use crate::svdir::{Ending, SOON, SvDir, UnderTest};
 use crate::svdir::{given_to, is_root, missing_tools, onit, poll_until, send, skip, wrapped};
 
@@ -53,7 +54,7 @@ impl Given {
     /// As systemd does for a unit with `Delegate=`.
     fn marked(self) -> Self {
         let set = "import os, sys; os.setxattr(sys.argv[1], 'user.delegate', b'1')";
-        let status = Command::new("python3").args(["-c", set]).arg(&self.dir).status();
+        let status = Command::new("python3").args(["-c", set]).arg(&self.dir).status_in_turn();
         assert!(status.expect("python3").success());
         self
     }

@@ -27,6 +27,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::proc;
+use crate::svdir::InTurn as _;
 use crate::svdir::{self, Ending, Output, SOON, Service, adopt_orphans, copy_program, find_in_path, is_root};
 use crate::svdir::{missing_tools, poll_until, send, skip, write_file};
 use crate::terminal;
@@ -578,7 +579,7 @@ impl Drop for Container<'_> {
         } else if self.pid != 0 {
             poll_until(SOON, || self.ended());
         }
-        drop(self.runc(&["delete", "--force", &self.id]).stdout(Stdio::null()).stderr(Stdio::null()).status());
+        drop(self.runc(&["delete", "--force", &self.id]).stdout(Stdio::null()).stderr(Stdio::null()).status_in_turn());
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use onit::wire::journal::{FACTS, RECORD};
 
+use crate::svdir::InTurn as _;
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{as_many, given_to, is_root, is_starved, missing_tools, onit, send, skip, wait_for, wrapped};
 use crate::verbs::{verb, well};
@@ -544,7 +545,7 @@ impl Trap {
         let said = sv.root().join("strace");
         let mut command = Command::new("strace");
         command.args(["-o", "/dev/null", "-e", &inject, "-p", &pid.to_string()]);
-        let mut strace = command.stderr(fs::File::create(&said).expect("create")).spawn().expect("strace");
+        let mut strace = command.stderr(fs::File::create(&said).expect("create")).spawn_in_turn().expect("strace");
         let text = || fs::read_to_string(&said).expect("what it says");
         let ready = wait_for("strace", SOON, || {
             let ended = strace.try_wait().expect("strace").is_some();
@@ -567,7 +568,7 @@ impl Drop for Trap {
 
 pub fn why_no_traps() -> Option<String> {
     missing_tools(&["strace"]).or_else(|| {
-        let mut other = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let mut other = Command::new("sleep").arg("1000").spawn_in_turn().expect("sleep");
         let trap = Trap::set(&SvDir::new(), other.id(), At("read", 1, false));
         let why = trap.err().map(|why| format!("strace cannot do it here: {}", why.trim()));
         drop((other.kill(), other.wait()));
@@ -1097,7 +1098,7 @@ fn records_that_are_damaged_are_told_and_the_rest_is_good() {
 const KEPT_BY_LIBRARIES: [i32; 3] = [32, 33, 34];
 
 fn send_number(pid: u32, signal: i32) {
-    let sent = std::process::Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();
+    let sent = std::process::Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status_in_turn();
     assert!(sent.is_ok_and(|status| status.success()), "signal {signal}");
 }
 
@@ -1206,7 +1207,7 @@ fn the_command_gets_the_first_real_time_signal_as_it_was() {
 /// An onit of our own, that can be replaced; what stands there is replaced in one step, as a package manager does.
 fn put(sv: &SvDir, content: &Path) -> PathBuf {
     let (place, fresh) = (sv.root().join("onit"), sv.root().join("onit.new"));
-    let copied = Command::new("cp").args([content, &fresh]).status().expect("cp");
+    let copied = Command::new("cp").args([content, &fresh]).status_in_turn().expect("cp");
     assert!(copied.success());
     fs::rename(&fresh, &place).expect("rename");
     place
@@ -1252,7 +1253,7 @@ mod soak {
         if let Some(why) = tools() {
             skip!("{why}");
         }
-        let built = Command::new("tests/soak/one-more-field").output().expect("built");
+        let built = Command::new("tests/soak/one-more-field").output_in_turn().expect("built");
         let newer = String::from_utf8(built.stdout).expect("a path");
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         let newer = PathBuf::from(newer.trim_end());

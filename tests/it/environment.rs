@@ -12,6 +12,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::slow_exec::Lease;
+use crate::svdir::InTurn as _;
 use crate::svdir::{SOON, Service, SvDir, UnderTest};
 use crate::svdir::{given_to, is_root, missing_tools, skip, wait_for, wrapped};
 
@@ -115,7 +116,7 @@ fn what_envdir_and_chpst_give_is_what_run_gets() {
         for tool in [&["envdir"][..], &["chpst", "-e"]] {
             let mut command = Command::new(tool[0]);
             command.args(&tool[1..]).arg(service.path().join("env")).args(["/usr/bin/env", "-0"]);
-            let output = command.env_clear().envs(&inherited).output().expect("the tool");
+            let output = command.env_clear().envs(&inherited).output_in_turn().expect("the tool");
             assert!(output.status.success(), "{tool:?}: {output:?}");
             let theirs = variables(&output.stdout);
             let names = ours.keys().chain(theirs.keys());

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 
 use crate::proc;
 use crate::restarts::{told, wait_state};
+use crate::svdir::InTurn as _;
 use crate::svdir::{
     Ending, SOON, Service, ServiceBuilder, Supervisor, SvDir, UnderTest, is_starved, missing_tools, skip, wait_for,
 };
@@ -24,7 +25,7 @@ const ENTRIES: [&str; 10] = ["app@", "checked", "clock", "db", "flaky", "getty",
 const STOCK: [&str; 8] = ["checked", "clock", "db", "flaky", "getty", "graceful", "redis", "web"];
 
 /// Time for a process that was sent TERM to be gone; less than any sleep in the examples that TERM was to cut short.
-const DYING: Duration = Duration::from_secs(1);
+const DYING: Duration = Duration::from_millis(1500);
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("svdir-examples")
@@ -270,8 +271,11 @@ fn every_script_is_plain_sh_and_executable() {
                 let mut words = shell.split(' ');
                 let program = words.next().expect("a word");
                 if is_script && missing_tools(&[program]).is_none() {
-                    let ok =
-                        Command::new(program).args(words).arg("-n").arg(examples().join(name).join(&path)).status();
+                    let ok = Command::new(program)
+                        .args(words)
+                        .arg("-n")
+                        .arg(examples().join(name).join(&path))
+                        .status_in_turn();
                     assert!(ok.expect("runs").success(), "{shell} -n {name}/{path}");
                 }
             }
@@ -415,7 +419,7 @@ fn names_in(dir: &Path) -> Vec<String> {
 /// What the web example looks for.
 fn has_web_server() -> bool {
     let has_httpd = |busybox: &str| {
-        let list = Command::new(busybox).arg("--list").output();
+        let list = Command::new(busybox).arg("--list").output_in_turn();
         list.is_ok_and(|list| String::from_utf8_lossy(&list.stdout).lines().any(|applet| applet == "httpd"))
     };
     has_httpd("busybox") || has_httpd("busybox-extras") || missing_tools(&["python3"]).is_none()

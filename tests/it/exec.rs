@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use nix::libc;
 
 use crate::proc;
+use crate::svdir::InTurn as _;
 use crate::svdir::{SOON, find_in_path, is_root, missing_tools, onit, poll_until, skip, wait_for};
 
 /// Tools that both have.
@@ -73,7 +74,7 @@ impl Bench {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", &format!("exec 2>&1\n{line}")]).current_dir(self.work(side)).env_clear();
         command.envs([("PATH", "../bin:/usr/bin:/bin"), ("FIRST", "1"), ("SECOND", "2"), ("THIRD", "3")]);
-        let output = command.stdin(Stdio::null()).output().expect("a shell");
+        let output = command.stdin(Stdio::null()).output_in_turn().expect("a shell");
         (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
     }
 
@@ -400,7 +401,7 @@ fn the_tests_of_daemontools_see_no_difference() {
         }
         let mut command = Command::new("sh");
         command.args(["-c", "exec sh \"$0\" 2>&1"]).arg(&script).current_dir(&dir).stdin(Stdio::null());
-        String::from_utf8_lossy(&command.output().expect("a shell").stdout).into_owned()
+        String::from_utf8_lossy(&command.output_in_turn().expect("a shell").stdout).into_owned()
     };
     let (stock, ours) = std::thread::scope(|scope| {
         let stock = scope.spawn(|| run("stock")); // both wait most of the time
@@ -549,11 +550,11 @@ fn who_waits_for_a_lock_gets_it_when_it_is_free() {
         let holder = if tool == "chpst" { "setlock" } else { tool };
         let mut holder = Command::new(bench.root.path().join("stock/bin").join(holder));
         holder.args(["lock", "sh", "-c", "echo >held; read x"]).current_dir(&work).stdin(Stdio::piped());
-        let mut holder = holder.spawn().expect("the stock tool");
+        let mut holder = holder.spawn_in_turn().expect("the stock tool");
         wait_for("the lock to be held", SOON, || work.join("held").exists().then_some(()));
         let mut waiter = Command::new(bench.root.path().join("ours/bin").join(tool));
         waiter.args(words).args(["echo", "got"]).current_dir(&work).stdout(Stdio::piped());
-        let waiter = waiter.spawn().expect("our tool");
+        let waiter = waiter.spawn_in_turn().expect("our tool");
         let waits = poll_until(SOON, || (proc::syscall(waiter.id()) == Some(call)).then_some(()));
         drop(holder.stdin.take());
         holder.wait().expect("it ends");
@@ -571,7 +572,7 @@ fn who_waits_for_a_lock_gets_it_when_it_is_free() {
 fn with_contenv_becomes_its_program_where_there_is_no_environment_of_a_container() {
     let run = |words: &[&str]| {
         let mut command = Command::new(onit());
-        let output = command.arg("with-contenv").args(words).env("KEPT", "1").output().expect("onit");
+        let output = command.arg("with-contenv").args(words).env("KEPT", "1").output_in_turn().expect("onit");
         (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
     };
     if !Path::new("/run/s6/container_environment").exists() {
@@ -587,7 +588,7 @@ fn with_contenv_becomes_its_program_where_there_is_no_environment_of_a_container
         S6_KEEP_ENV=1 exec \"$0\" with-contenv sh -c \"echo \\$A\"' \"$ONIT\"";
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", script]).env("ONIT", onit()).env("KEPT", "1");
-    let output = command.output().expect("unshare");
+    let output = command.output_in_turn().expect("unshare");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "two\nlines none none\ntwo lines\n", "{output:?}");
 }
 
@@ -599,7 +600,7 @@ fn with_contenv_becomes_its_program_where_there_is_no_environment_of_a_container
 fn exec(words: &[&str], line: &str) -> Told {
     let mut command = Command::new(onit());
     let command = command.arg("exec").args(words).args(["sh", "-c", line]).env("SHELL", "/bin/before");
-    let output = command.output().expect("onit");
+    let output = command.output_in_turn().expect("onit");
     let told = [output.stdout, output.stderr].concat();
     (String::from_utf8_lossy(&told).into_owned(), output.status.code())
 }
@@ -738,7 +739,7 @@ fn onit_exec_says_in_one_line_why_there_is_no_program() {
         (&["--user"], 100, "onit: exec: --user needs a value"),
     ];
     for (words, code, line) in cases {
-        let output = Command::new(onit()).arg("exec").args(words).output().expect("onit");
+        let output = Command::new(onit()).arg("exec").args(words).output_in_turn().expect("onit");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(told.contains(line) && told.lines().count() == 1, "{words:?}: {told}");
         assert_eq!(output.status.code(), Some(code), "{words:?}");
@@ -751,10 +752,10 @@ fn words_and_values_of_the_command_are_any_bytes() {
     use std::os::unix::ffi::OsStrExt;
     let mut command = Command::new(onit());
     command.args(["exec", "--nice", "0", "printf", "%s"]).arg(OsStr::from_bytes(b"\xff--user"));
-    assert_eq!(command.output().expect("onit").stdout, b"\xff--user");
+    assert_eq!(command.output_in_turn().expect("onit").stdout, b"\xff--user");
     let mut command = Command::new(onit());
     command.args(["exec", "--cd"]).arg(OsStr::from_bytes(b"\xff")).arg("true");
-    assert_eq!(command.output().expect("onit").status.code(), Some(100));
+    assert_eq!(command.output_in_turn().expect("onit").status.code(), Some(100));
 }
 
 #[test]
@@ -763,7 +764,7 @@ fn install_links_the_names_of_helpers() {
     let names = |options: &[&str]| {
         let dir = root.path().join(options.concat());
         fs::create_dir(&dir).expect("mkdir");
-        let output = Command::new(onit()).arg("install").args(options).arg(&dir).output().expect("onit");
+        let output = Command::new(onit()).arg("install").args(options).arg(&dir).output_in_turn().expect("onit");
         assert!(output.status.success(), "{output:?}");
         let entries = fs::read_dir(&dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
         let mut names: Vec<String> = entries.map(|name| name.into_string().expect("text")).collect();
@@ -782,7 +783,7 @@ fn install_links_the_names_of_helpers() {
         let mut command = Command::new(root.path().join(dir).join(name));
         command.args((name == "s6-svscan").then_some("nowhere")).current_dir(root.path()); // it would serve this directory
         let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a link");
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn_in_turn().expect("a link");
         let _ = child.stdin.take().expect("a pipe").write_all(b"\n");
         let told = String::from_utf8_lossy(&child.wait_with_output().expect("it ends").stderr).into_owned();
         assert!(!told.contains("onit VERB"), "{name}: {told}");

@@ -11,6 +11,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::proc;
+use crate::svdir::InTurn as _;
 use crate::svdir::{Ending, Phase, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{given_to, is_root, missing_tools, poll_until, remove_tree, send, skip, wrapped};
 
@@ -122,7 +123,7 @@ impl Mount {
     }
 
     fn command(&self, name: &str, args: &[&str]) {
-        let status = Command::new(name).args(args).arg(&self.0).status().expect(name);
+        let status = Command::new(name).args(args).arg(&self.0).status_in_turn().expect(name);
         assert!(status.success(), "{name} {args:?} {}", self.0.display());
     }
 
@@ -140,7 +141,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+        drop(Command::new("umount").arg("-l").arg(&self.0).status_in_turn());
     }
 }
 

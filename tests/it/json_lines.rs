@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::proc;
+use crate::svdir::InTurn as _;
 use crate::svdir::{Ending, SOON, Supervisor, SvDir, is_root, missing_tools, onit, output, skip, wrapped};
 
 /// The messages of these lines, all of which are objects with the keys that are promised.
@@ -140,7 +141,7 @@ fn a_container_says_everything_in_objects_also_that_it_cannot_be_rebooted() {
         sv.existing("deaf").wait_text("is_deaf", |text| !text.is_empty());
         sv.existing("left").wait_text("is_left", |text| !text.is_empty());
         let onit = inner(&unshare).to_string();
-        let send = |signal| Command::new("kill").args(["-s", signal, onit.as_str()]).status().expect("kill");
+        let send = |signal| Command::new("kill").args(["-s", signal, onit.as_str()]).status_in_turn().expect("kill");
         assert!(send("SEGV").success());
         unshare.wait_said(&["starting again"]);
         assert!(send(end).success());

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
+use crate::svdir::InTurn as _;
 use crate::svdir::{SOON, Service, Supervisor, SvDir, UnderTest, missing_tools, onit, poll_until, skip};
 
 /// The three loggers, each as a command that reads its input and writes to the directory behind it.
@@ -29,7 +30,7 @@ fn log(directory: &Path, (logger, words): (&str, &[&str]), input: &str) {
         .arg(place)
         .stdin(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
+        .spawn_in_turn()
         .expect("a logger");
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
     assert!(child.wait().expect("its end").success());
@@ -74,7 +75,7 @@ fn what_each_logger_wrote_is_read_over_its_files() {
         let json = sv.onit(&["logs", "-n1", "--json"]).stdout;
         let json: serde_json::Value = serde_json::from_str(&json).expect("json");
         assert_eq!((&json["service"], &json["msg"]), (&"web".into(), &"line 602".into()));
-        let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output().expect("date").stdout;
+        let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output_in_turn().expect("date").stdout;
         let day = String::from_utf8_lossy(&date);
         assert!(json["ts"].as_str().is_some_and(|ts| ts.starts_with(day.trim())), "{logger:?}: {json} on {day}");
     }

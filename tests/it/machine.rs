@@ -14,6 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::container;
+use crate::svdir::InTurn as _;
 use crate::svdir::{find_in_path, is_root, missing_tools, onit, poll_until, skip};
 
 mod soak;
@@ -43,7 +44,7 @@ fn why_not() -> Option<String> {
 // ---------------------------------------------------------------------------------------------------------------------
 
 fn run(command: &mut Command) -> Result<String, String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command.stdin(Stdio::null()).output_in_turn().map_err(|error| format!("{command:?}: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         Ok(text)
@@ -262,7 +263,7 @@ impl Machine {
             .current_dir(dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
+            .spawn_in_turn()
             .expect("qemu");
         let console = Arc::new(Mutex::new(String::new()));
         let (mut screen, shown) = (qemu.stdout.take().expect("a screen"), Arc::clone(&console));

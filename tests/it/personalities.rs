@@ -7,6 +7,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::proc;
+use crate::svdir::InTurn as _;
 use crate::svdir::{Ending, Output, Phase, SOON, Service, SvDir, UnderTest};
 use crate::svdir::{copy_program, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 
@@ -351,7 +352,7 @@ fn who_looks_for_svscan_or_runsvdir_by_name_finds_the_front_alone() {
         skip!("{why}");
     }
     let bin = tempfile::tempdir().expect("a directory");
-    let install = Command::new(onit()).arg("install").arg(bin.path()).status().expect("onit");
+    let install = Command::new(onit()).arg("install").arg(bin.path()).status_in_turn().expect("onit");
     assert!(install.success());
     for tool in ["svscan", "runsvdir"] {
         a_front_is_found_by_its_name_alone(tool, Path::new(tool));

@@ -9,6 +9,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::proc;
+use crate::svdir::InTurn as _;
 use crate::svdir::{Ending, SOON, Service, Supervisor, SvDir, UnderTest};
 use crate::svdir::{as_many, is_root, missing_tools, onit, send, skip, wait_for, wrapped};
 
@@ -115,7 +116,7 @@ fn an_end_by_a_real_time_signal_is_seen_by_pid_1() {
     let unshare = sv.spawn(as_pid_1(&UnderTest::Onit.command(&sv.path())));
     let (onit, pid) = (inner(&unshare), web.wait_up());
     let real = proc::children(onit)[0];
-    assert!(Command::new("kill").args(["-40", &real.to_string()]).status().expect("kill").success());
+    assert!(Command::new("kill").args(["-40", &real.to_string()]).status_in_turn().expect("kill").success());
     web.wait_other(pid);
     unshare.wait_said(&["onit: web: was killed by signal 40"]);
 }
@@ -545,6 +546,6 @@ fn idle_takes_no_words_and_its_other_names_leave_verbs_and_commands_alone() {
 }
 
 fn send_number(pid: u32, signal: i32) {
-    let kill = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();
+    let kill = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status_in_turn();
     assert!(kill.expect("kill").success());
 }

@@ -7,6 +7,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::proc::{self, Glimpse};
+use crate::svdir::InTurn as _;
 use crate::svdir::{Ending, SOON, SvDir, UnderTest};
 use crate::svdir::{missing_tools, onit, poll_until, send, skip, wait_for};
 
@@ -18,7 +19,7 @@ pub fn trace_me() -> String {
 /// Why a program may not ask for it here.
 pub fn why_not() -> Option<String> {
     missing_tools(&["perl"]).or_else(|| {
-        let asked = Command::new("perl").args(["-e", &trace_me()]).output().expect("perl");
+        let asked = Command::new("perl").args(["-e", &trace_me()]).output_in_turn().expect("perl");
         (!asked.status.success()).then(|| String::from_utf8_lossy(&asked.stderr).into_owned())
     })
 }

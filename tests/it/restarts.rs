@@ -1,5 +1,6 @@
 //! Whether, when and how often a service is started again: `restart`, `success-codes`, `backoff`, `max-restarts`.
 
+use crate::svdir::InTurn as _;
 use crate::svdir::{Ending, SOON, Service, SvDir, UnderTest, missing_tools, send, skip, wait_for};
 use crate::verbs::{json, start, verb, well};
 use nix::sys::signal::Signal;
@@ -168,8 +169,7 @@ fn an_end_that_an_order_or_its_signal_has_caused_counts_towards_no_limit() {
 fn a_supervisor_that_goes_on_remembers_the_pause_and_what_it_counts() {
     for is_upgrade in [false, true] {
         let sv = SvDir::new();
-        let web =
-            sv.service("web").run(&ending(3)).file("backoff", "500ms 500ms 1h").file("max-restarts", "3/1h").create();
+        let web = sv.service("web").run(&ending(3)).file("backoff", "1s 1s 1h").file("max-restarts", "4/1h").create();
         let slow = sv.service("slow").run(&ending(3)).file("backoff", "1h 1h 1h").create();
         let onit = start(&sv, UnderTest::Onit);
         wait_for("a start", SOON, || (!starts(&web).is_empty() && starts(&slow).len() == 1).then_some(()));
@@ -182,9 +182,9 @@ fn a_supervisor_that_goes_on_remembers_the_pause_and_what_it_counts() {
             onit.wait_said(&["SIGSEGV: starting again"]);
         }
         wait_state(&sv, "web", "failed");
-        assert_eq!((starts(&web).len(), starts(&slow).len()), (4, 1), "{}", onit.stderr());
+        assert_eq!((starts(&web).len(), starts(&slow).len()), (5, 1), "{}", onit.stderr());
         let begun = begun(&sv, "web");
-        assert!(begun.windows(2).all(|pair| pair[1] - pair[0] >= 0.499), "{begun:?}");
+        assert!(begun.windows(2).all(|pair| pair[1] - pair[0] >= 0.999), "{begun:?}");
         assert_eq!(told(&sv, "slow")["state"], "backoff");
     }
 }
@@ -203,7 +203,7 @@ fn deaths_are_remembered_for_the_tools_of_s6() {
     assert_eq!(starts(&web).len(), 2, "s6-permafailon has seen two deaths");
     let told = || {
         let mut command = std::process::Command::new("s6-svdt");
-        String::from_utf8(command.arg(web.path()).output().expect("s6-svdt").stdout).expect("text")
+        String::from_utf8(command.arg(web.path()).output_in_turn().expect("s6-svdt").stdout).expect("text")
     };
     let last_word = |told: &str| told.lines().map(|line| line.split_once(' ').expect("words").1.to_owned()).collect();
     let ends: Vec<String> = last_word(&told());

@@ -28,6 +28,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::proc;
+use crate::svdir::InTurn as _;
 use crate::svdir::{
     Output, Service, Status, SvDir, UnderTest, copy_program, is_root, is_starved, missing_tools, onit, skip,
 };
@@ -224,7 +225,7 @@ pub fn difference(expected: &Path, transcript: &str) -> String {
     }
     let actual = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(actual.path(), transcript).expect("write a temporary file");
-    let diff = Command::new("diff").arg("-u").arg(expected).arg(actual.path()).output();
+    let diff = Command::new("diff").arg("-u").arg(expected).arg(actual.path()).output_in_turn();
     diff.map_or_else(|_| transcript.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -486,7 +486,9 @@ fn what_can_be_no_service_is_an_error() {
 fn log_files_take_nobodys_place() {
     let sv = SvDir::new();
     let write = |directory: &str| {
-        ServiceBuilder::new(["true"]).logger(Logger::new(directory)).replace(true).write(sv.path().join("web"))
+        while_nothing_starts(|| {
+            ServiceBuilder::new(["true"]).logger(Logger::new(directory)).replace(true).write(sv.path().join("web"))
+        })
     };
     let refused = write("./supervise/x").expect_err("it is the supervisor's").to_string();
     assert_eq!(refused, "log files cannot be kept in log/supervise, which the supervisor reads: call it main");
@@ -571,7 +573,7 @@ fn what_others_have_made_stays() {
         let path = sv.path().join("web");
         make(&path);
         let before = (path.symlink_metadata().expect("it is there").file_type(), walk(&path), fs::read(&path).ok());
-        let result = builder.write(&path);
+        let result = while_nothing_starts(|| builder.write(&path));
         assert!(matches!(&result, Err(Error::Foreign(foreign)) if *foreign == path), "{result:?}");
         let after = (path.symlink_metadata().expect("it is there").file_type(), walk(&path), fs::read(&path).ok());
         assert_eq!(before, after);
@@ -587,13 +589,13 @@ fn what_is_ours_is_replaced_only_when_that_is_wanted() {
     let first = ServiceBuilder::new(["one"]).depends_on("db").finish(Script::shell("true")).timeout_kill(Limit::Never);
     let second =
         ServiceBuilder::new(["two"]).after("db").logger(Logger::new("main")).timeout_kill(Duration::from_secs(9));
-    assert_eq!(first.write(&path).expect("written"), Written::Created);
+    assert_eq!(while_nothing_starts(|| first.write(&path)).expect("written"), Written::Created);
     let before = walk(&path);
     let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("a file"));
     let run = inode(&path.join("run"));
-    assert_eq!(first.clone().replace(true).write(&path).expect("written"), Written::Unchanged);
+    assert_eq!(while_nothing_starts(|| first.clone().replace(true).write(&path)).expect("written"), Written::Unchanged);
     assert_eq!(inode(&path.join("run")), run, "untouched");
-    let result = second.write(&path);
+    let result = while_nothing_starts(|| second.write(&path));
     assert!(matches!(&result, Err(Error::Differs(file)) if file.starts_with(&path)), "{result:?}");
     assert_eq!(walk(&path), before);
 
@@ -604,7 +606,7 @@ fn what_is_ours_is_replaced_only_when_that_is_wanted() {
         fs::write(path.join(file), file).expect("write");
     }
     let directory = inode(&path);
-    assert_eq!(second.clone().replace(true).write(&path).expect("written"), Written::Replaced);
+    assert_eq!(while_nothing_starts(|| second.clone().replace(true).write(&path)).expect("written"), Written::Replaced);
     assert_eq!(inode(&path), directory, "a supervisor that holds it sees what is new");
     let names: Vec<String> =
         walk(&path).keys().map(|file| file.strip_prefix(&path).expect("inside").display().to_string()).collect();
@@ -626,12 +628,14 @@ fn what_is_ours_is_replaced_only_when_that_is_wanted() {
     );
     theirs.iter().for_each(|file| assert_eq!(fs::read_to_string(path.join(file)).expect("still there"), **file));
     assert_eq!(fs::read_to_string(path.join("timeout-kill")).expect("ours"), "9000\n");
-    assert_eq!(second.write(&path).expect("written"), Written::Unchanged);
+    assert_eq!(while_nothing_starts(|| second.write(&path)).expect("written"), Written::Unchanged);
 
     // Somebody has changed what is ours.
     fs::set_permissions(path.join("run"), Permissions::from_mode(0o644)).expect("chmod");
-    assert!(matches!(second.write(&path), Err(Error::Differs(file)) if file == path.join("run")));
-    assert_eq!(second.replace(true).write(&path).expect("written"), Written::Replaced);
+    assert!(
+        matches!(while_nothing_starts(|| second.write(&path)), Err(Error::Differs(file)) if file == path.join("run"))
+    );
+    assert_eq!(while_nothing_starts(|| second.replace(true).write(&path)).expect("written"), Written::Replaced);
     assert_eq!(fs::metadata(path.join("run")).expect("run").permissions().mode() & 0o777, 0o755);
     assert_eq!(fs::read_dir(sv.path()).expect("a directory").count(), 1, "nothing beside it");
 }
@@ -642,9 +646,10 @@ fn a_link_in_a_directory_of_ours_leads_to_what_is_not_ours() {
     let path = sv.path().join("web");
     let shared = sv.root().join("shared");
     fs::create_dir(&shared).expect("mkdir");
-    ServiceBuilder::new(["one"]).write(&path).expect("written");
+    while_nothing_starts(|| ServiceBuilder::new(["one"]).write(&path)).expect("written");
     symlink(&shared, path.join("log")).expect("symlink");
-    let result = ServiceBuilder::new(["one"]).logger(Logger::new("main")).replace(true).write(&path);
+    let result =
+        while_nothing_starts(|| ServiceBuilder::new(["one"]).logger(Logger::new("main")).replace(true).write(&path));
     assert!(matches!(&result, Err(Error::Foreign(file)) if *file == path.join("log")), "{result:?}");
     assert_eq!(walk(&shared), BTreeMap::new());
 }
@@ -654,11 +659,14 @@ fn a_list_that_leads_out_of_the_directory_removes_nothing() {
     let sv = SvDir::new();
     let (path, other) = (sv.path().join("web"), sv.root().join("other"));
     fs::write(&other, "").expect("write");
-    ServiceBuilder::new(["one"]).write(&path).expect("written");
+    while_nothing_starts(|| ServiceBuilder::new(["one"]).write(&path)).expect("written");
     let list = path.join(".written-by-onit");
     let text = fs::read_to_string(&list).expect("ours");
     fs::write(&list, format!("{text}../../other\n{}\n", other.display())).expect("write");
-    assert_eq!(ServiceBuilder::new(["two"]).replace(true).write(&path).expect("written"), Written::Replaced);
+    assert_eq!(
+        while_nothing_starts(|| ServiceBuilder::new(["two"]).replace(true).write(&path)).expect("written"),
+        Written::Replaced
+    );
     assert!(other.exists());
 }
 
@@ -668,11 +676,11 @@ fn a_private_directory_is_for_its_owner_alone_and_no_umask_matters() {
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     let path = sv.path().join("web");
     let builder = ServiceBuilder::new(["true"]).depends_on("db");
-    builder.write(&path).expect("written");
+    while_nothing_starts(|| builder.write(&path)).expect("written");
     assert_eq!([&path, &path.join("run"), &path.join("dependencies.d")].map(|path| mode(path)), [0o755; 3]);
     let private = builder.private(true);
-    assert!(matches!(private.write(&path), Err(Error::Differs(_))));
-    private.replace(true).write(&path).expect("written");
+    assert!(matches!(while_nothing_starts(|| private.write(&path)), Err(Error::Differs(_))));
+    while_nothing_starts(|| private.replace(true).write(&path)).expect("written");
     assert_eq!(mode(&path), 0o700);
 }
 
@@ -737,7 +745,7 @@ fn who_replaces_may_be_killed_at_any_moment() {
     let sv = SvDir::new();
     let path = sv.path().join("web");
     let old = ServiceBuilder::new(["old"]).down().finish(Script::shell("old")).depends_on("db").replace(true);
-    old.write(&path).expect("written");
+    while_nothing_starts(|| old.write(&path)).expect("written");
     let new = |kill: Option<(&str, u32)>| {
         let mut command = Command::new(onit());
         if let Some((call, at)) = kill {
@@ -754,7 +762,7 @@ fn who_replaces_may_be_killed_at_any_moment() {
     let (mut killed, mut mixed) = (0, 0);
     for call in ["openat", "write", "/rename.*", "/unlink.*", "rmdir", "/mkdir.*", "/f?chmod.*"] {
         for at in 1.. {
-            old.write(&path).expect("written once more");
+            while_nothing_starts(|| old.write(&path)).expect("written once more");
             assert_eq!(contents(&path), before, "{call} {at}");
             assert_eq!(fs::read_dir(sv.path()).expect("the services").count(), 1, "{call} {at}: something is left");
             fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("open again");

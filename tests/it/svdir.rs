@@ -791,12 +791,34 @@ pub fn while_nothing_starts<T>(write: impl FnOnce() -> T) -> T {
     write()
 }
 
+/// What a command does, begun while no file is open for writing.
+pub trait InTurn {
+    fn spawn_in_turn(&mut self) -> std::io::Result<Child>;
+    fn status_in_turn(&mut self) -> std::io::Result<ExitStatus>;
+    /// Its input is empty.
+    fn output_in_turn(&mut self) -> std::io::Result<std::process::Output>;
+}
+
+impl InTurn for Command {
+    fn spawn_in_turn(&mut self) -> std::io::Result<Child> {
+        // A poisoned lock is a lock: the panic elsewhere is already a failed test.
+        let _alone = WRITE_OR_SPAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.spawn()
+    }
+
+    fn status_in_turn(&mut self) -> std::io::Result<ExitStatus> {
+        self.spawn_in_turn()?.wait()
+    }
+
+    fn output_in_turn(&mut self) -> std::io::Result<std::process::Output> {
+        self.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn_in_turn()?.wait_with_output()
+    }
+}
+
 /// Starts a process while no file is open for writing.
 #[track_caller]
 pub fn spawn(command: &mut Command) -> Child {
-    // A poisoned lock is a lock: the panic elsewhere is already a failed test.
-    let _alone = WRITE_OR_SPAWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    command.spawn().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"))
+    command.spawn_in_turn().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"))
 }
 
 /// Writes a file of this mode, or writes it anew.

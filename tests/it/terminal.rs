@@ -21,6 +21,7 @@ use crate::container::{Bundle, why_no_containers};
 use crate::entrypoint::Who::{self, DumbInit, Onit, OnitAsDumbInit, OnitAsTini, Tini};
 use crate::entrypoint::World;
 use crate::proc::{self, Glimpse};
+use crate::svdir::InTurn as _;
 use crate::svdir::{Ending, SOON, Supervisor, missing_tools, poll_until, skip, wait_for};
 
 /// Both ends of a new terminal. Nobody inherits them by accident.
@@ -206,7 +207,8 @@ fn an_interactive_shell_as_the_command_has_its_job_control() {
 
         person.types("sh -c 'trap \"stty size\" WINCH; echo ready$((6*7)); while :; do sleep 0.02; done'\n");
         person.sees("ready42");
-        let resized = Command::new("stty").arg("-F").arg(&session.name).args(["rows", "50", "cols", "132"]).status();
+        let resized =
+            Command::new("stty").arg("-F").arg(&session.name).args(["rows", "50", "cols", "132"]).status_in_turn();
         assert!(resized.expect("stty").success());
         person.sees("50 132");
         person.types("\x03");
