@@ -114,7 +114,7 @@ fn a_tree_of_version_3_comes_up_in_order_before_the_command_and_goes_down_after_
     assert_eq!(lines[..2], ["first", "config word"], "{outcome:?}");
     let at =
         |word: &str| lines.iter().position(|line| *line == word).unwrap_or_else(|| panic!("no {word}: {outcome:?}"));
-    assert!(at("old up") < at("late up") && at("second up") > 1, "{outcome:?}");
+    assert!(["old up", "late up", "second up"].map(at).iter().all(|at| *at > 1), "{outcome:?}");
     assert!(at("/tmp hello") < at("late down") && at("late down") < at("old down"), "{outcome:?}");
     assert!(at("old down") < at("second down"), "{outcome:?}");
     assert_eq!((lines.last(), lines.len()), (Some(&"3"), 10), "{outcome:?}");
@@ -128,6 +128,8 @@ fn a_tree_of_version_3_comes_up_in_order_before_the_command_and_goes_down_after_
         states.map(|it| it.unwrap_or_default().to_string()),
         ["\"done\"", "\"up\"", "\"up\"", "\"up\"", "\"up\""]
     );
+    let since = |name: &str| state(name).and_then(|it| it["since"].as_f64()).expect(name);
+    assert!(since("old") <= since("late"), "{up}");
     let log = std::fs::read_to_string(bundle.root().join("tmp/log/current")).expect("a log");
     let stamped = |line: &str| line.starts_with("20") && line.chars().filter(|letter| *letter == ':').count() == 2;
     let texts: Vec<&str> =
