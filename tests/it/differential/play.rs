@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::proc::{self, Glimpse};
-use crate::svdir::{Ending, SOON, Service, Status, Supervisor, SvDir, UnderTest, poll_until, send};
+use crate::svdir::{Ending, InTurn as _, SOON, Service, Status, Supervisor, SvDir, UnderTest, poll_until, send};
 
 use super::foresight::Target;
 use super::setup::Setup;
@@ -364,6 +364,6 @@ const WAITING: &[i64] = &[
 fn send_number(pid: u32, number: i32) {
     match Signal::try_from(number) {
         Ok(signal) => send(pid, signal),
-        Err(_) => drop(std::process::Command::new("sh").arg("-c").arg(format!("kill -{number} {pid}")).status()),
+        Err(_) => drop(std::process::Command::new("sh").arg("-c").arg(format!("kill -{number} {pid}")).status_in_turn()),
     }
 }
