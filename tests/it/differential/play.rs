@@ -364,6 +364,8 @@ const WAITING: &[i64] = &[
 fn send_number(pid: u32, number: i32) {
     match Signal::try_from(number) {
         Ok(signal) => send(pid, signal),
-        Err(_) => drop(std::process::Command::new("sh").arg("-c").arg(format!("kill -{number} {pid}")).status_in_turn()),
+        Err(_) => {
+            drop(std::process::Command::new("sh").arg("-c").arg(format!("kill -{number} {pid}")).status_in_turn())
+        }
     }
 }
