@@ -3,7 +3,7 @@
 use super::api::Api;
 use super::log_files::Line;
 use super::{Error, Result};
-use crate::sys::clock;
+use crate::sys::{clock, socket};
 use crate::wire::mux::record;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -53,15 +53,10 @@ impl Stream {
             if let Some(end) = (0..bytes.len()).find(is_end) {
                 break end;
             }
-            let left = deadline.since(clock::now());
-            self.connection.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            match self.receive() {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Ok(_) | Err(_) => {}
-            }
-            if left.is_zero() {
-                return Err(io::ErrorKind::WouldBlock.into());
+            let mut piece = [0; CHUNK];
+            match socket::read_by(&mut self.connection, &mut piece, deadline)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => self.received.extend_from_slice(piece.get(..length).unwrap_or_default()),
             }
         };
         self.connection.set_nonblocking(true)?;

@@ -100,7 +100,8 @@ impl Init {
             return self.essential_turn(until);
         }
         let deadline = self.nearest_deadline();
-        let ready: Vec<Token> = self.poller.wait(self.now, deadline).map(Token::unpack).collect();
+        // Not `self.now`: the last turn may have taken long, or was stopped.
+        let ready: Vec<Token> = self.poller.wait(clock::now(), deadline).map(Token::unpack).collect();
         self.now = clock::now();
         self.children.spawner.begin_turn();
         self.signals_and_deaths();

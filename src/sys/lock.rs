@@ -1,6 +1,6 @@
 //! Lock files, which a process keeps locked over execve(2).
 
-use super::{Errno, checked, fs};
+use super::{Errno, checked, clock, fs};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -44,13 +44,16 @@ pub fn open(path: &OsStr, lock: Lock) -> Result<OwnedFd, Errno> {
 /// Locks it for as long as this process, or the program that it becomes, has it open. EAGAIN or EACCES: another process
 /// has locked it; ETIMEDOUT: it still has.
 pub fn lock(file: &OwnedFd, lock: Lock, wait: Wait) -> Result<(), Errno> {
-    let alarm = match wait {
-        Wait::For(time) => Some(Alarm::after(time)?),
-        Wait::Never | Wait::Forever => None,
+    let (until, _alarm) = match wait {
+        Wait::For(time) => (Some(clock::now().after(time)), Some(Alarm::after(time)?)),
+        Wait::Never | Wait::Forever => (None, None),
     };
     loop {
         match once(file, lock, wait == Wait::Never) {
-            Err(Errno::EINTR) if alarm.is_some() => return Err(Errno::ETIMEDOUT),
+            // It may have become free while we were stopped.
+            Err(Errno::EINTR) if until.is_some_and(|until| until <= clock::now()) => {
+                return once(file, lock, true).map_err(|_| Errno::ETIMEDOUT);
+            }
             Err(Errno::EINTR) => {}
             result => return result,
         }

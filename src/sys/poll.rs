@@ -1,6 +1,6 @@
 //! The one place that waits.
 
-use super::Errno;
+use super::{Errno, clock};
 use crate::machine::Mono;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,9 +15,15 @@ pub struct Poller {
     ready: [EpollEvent; BATCH],
 }
 
-/// Waits this long. For short-lived verbs, and for a supervisor that is not ready yet.
+/// Waits this long, also if it is interrupted. For short-lived verbs, and for a supervisor that is not ready yet.
 pub fn pause(span: std::time::Duration) -> Result<(), Errno> {
-    let _ = Poller::new()?.wait(Mono::default(), Some(Mono::default().after(span))).count();
+    let until = clock::now().after(span);
+    let mut poller = Poller::new()?;
+    while let now = clock::now()
+        && now < until
+    {
+        poller.wait(now, Some(until)).for_each(drop);
+    }
     Ok(())
 }
 
@@ -33,7 +39,7 @@ pub fn input(fd: impl AsFd, deadline: Mono) -> Result<(), Errno> {
     let mut poller = Poller::new()?;
     poller.add(&fd, 0)?;
     loop {
-        let now = super::clock::now();
+        let now = clock::now();
         if poller.wait(now, Some(deadline)).next().is_some() || now >= deadline {
             return Ok(());
         }
@@ -86,13 +92,16 @@ impl Poller {
     }
 
     /// Waits until a descriptor has input or `deadline` has come (never, if `None`). Returns the tokens of those
-    /// with input; the rest comes with the next call.
+    /// with input; the rest comes with the next call. Who is stopped and continued returns earlier, perhaps with none,
+    /// but never without those that have input by then: the deadline may have passed meanwhile, and they came before.
     pub fn wait(&mut self, now: Mono, deadline: Option<Mono>) -> impl Iterator<Item = u64> {
         let timeout = deadline.map_or(EpollTimeout::NONE, |at| {
             let millis = at.since(now).as_nanos().div_ceil(1_000_000);
             EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::ZERO)
         });
-        let count = self.epoll.wait(&mut self.ready, timeout).unwrap_or(0); // EINTR: the next turn asks again
+        let waited = self.epoll.wait(&mut self.ready, timeout);
+        let looked = waited.or_else(|_| self.epoll.wait(&mut self.ready, EpollTimeout::ZERO)); // EINTR
+        let count = looked.unwrap_or(0);
         self.ready.iter().take(count).map(EpollEvent::data)
     }
 }

@@ -124,6 +124,13 @@ pub fn hold_back() -> u64 {
     mask(libc::SIG_BLOCK, all_but_faults())
 }
 
+/// This signal, which has been sent to us and waits, does what it does by default. What else waits, waits on.
+pub fn let_through(signal: Signal) {
+    let one = set_of([signal.0]);
+    mask(libc::SIG_UNBLOCK, one);
+    mask(libc::SIG_BLOCK, one);
+}
+
 /// Starts a thread that gets no signals: in a program that is not ours, they are for its own threads.
 pub fn thread_without_signals(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     // By the C library, which leaves out what it needs itself.

@@ -2,7 +2,7 @@
 
 use super::message::{self, MOST_DESCRIPTORS, Message};
 use super::{Errno, checked, clock};
-use crate::machine::Pid;
+use crate::machine::{Mono, Pid};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, send,
@@ -19,6 +19,8 @@ const GROUPS: usize = 1024;
 
 /// How many may wait to be accepted.
 const BACKLOG: i32 = 128;
+/// A socket refuses a limit of no time at all.
+const LEAST: Duration = Duration::from_millis(1);
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
 /// Where connections come from.
@@ -97,8 +99,8 @@ pub fn connect(path: &Path) -> Result<Connection, Errno> {
 /// given up (EAGAIN), and so is one that takes as long with an answer, or with what is sent to it.
 pub fn call(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
     let stream = UnixStream::from(socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?);
-    let limits = stream.set_write_timeout(Some(patience)).and_then(|()| stream.set_read_timeout(Some(patience)));
-    limits.map_err(|_| Errno::EINVAL)?; // the only span that is refused is none
+    let patience = patience.max(LEAST);
+    stream.set_read_timeout(Some(patience)).map_err(|_| Errno::EINVAL)?;
     let address = match UnixAddr::new(path) {
         Ok(address) => return reach(stream, &address, patience),
         Err(Errno::ENAMETOOLONG) => super::fs::open_path(path.parent().unwrap_or(Path::new("."))),
@@ -110,11 +112,28 @@ pub fn call(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
 
 fn reach(stream: UnixStream, address: &UnixAddr, patience: Duration) -> Result<UnixStream, Errno> {
     let until = clock::now().after(patience);
+    let limit = |span: Duration| stream.set_write_timeout(Some(span)).map_err(|_| Errno::EINVAL);
     loop {
+        let left = until.since(clock::now());
+        limit(left.max(LEAST))?;
         match nix::sys::socket::connect(stream.as_raw_fd(), address) {
-            Err(Errno::EINTR) if clock::now() < until => {} // a signal that means nothing to this
+            Err(Errno::EINTR) if !left.is_zero() => {} // a signal that means nothing to this
             Err(Errno::EINTR) => return Err(Errno::EAGAIN),
-            result => return result.map(|()| stream),
+            result => return result.and_then(|()| limit(patience)).map(|()| stream),
+        }
+    }
+}
+
+/// Reads what comes, but waits no longer than until then: EAGAIN. What has come is read after that, too: we may have been
+/// stopped meanwhile.
+pub fn read_by(stream: &mut UnixStream, buffer: &mut [u8], until: Mono) -> Result<usize, Errno> {
+    loop {
+        let left = until.since(clock::now());
+        stream.set_read_timeout(Some(left.max(LEAST))).map_err(|_| Errno::EINVAL)?;
+        match nix::unistd::read(&*stream, buffer) {
+            Err(Errno::EINTR) if !left.is_zero() => {}
+            Err(Errno::EINTR) => return Err(Errno::EAGAIN),
+            result => return result,
         }
     }
 }

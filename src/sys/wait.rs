@@ -47,10 +47,11 @@ pub fn reap_until(pid: Pid, deadline: Mono) -> Result<Option<Exit>, Errno> {
         Err(_) => 0,
     };
     loop {
-        match wait_for(pid.0, flags, &AtomicU64::new(0))? {
-            Reaped::Child(_, exit) => return Ok(Some(exit)),
-            Reaped::Stopped => {}
-            Reaped::NoneYet | Reaped::Childless => return Ok(None),
+        match wait_for(pid.0, flags, &AtomicU64::new(0)) {
+            Ok(Reaped::Child(_, exit)) => return Ok(Some(exit)),
+            Ok(Reaped::Stopped) | Err(Errno::EINTR) => {}
+            Ok(Reaped::NoneYet | Reaped::Childless) => return Ok(None),
+            Err(errno) => return Err(errno),
         }
     }
 }
@@ -69,7 +70,7 @@ pub fn reap_only(pid: Pid) -> Option<Exit> {
     loop {
         match wait_for(pid.0, 0, &AtomicU64::new(0)) {
             Ok(Reaped::Child(_, exit)) => return Some(exit),
-            Ok(Reaped::Stopped) => {}
+            Ok(Reaped::Stopped) | Err(Errno::EINTR) => {}
             Ok(Reaped::NoneYet | Reaped::Childless) | Err(_) => return None,
         }
     }

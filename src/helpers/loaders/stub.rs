@@ -6,10 +6,10 @@ use super::place::{self, EXEC, JOB, NOTIFY, RESTART, UNLESS_DONE, parse};
 use crate::exit;
 use crate::sys::program;
 use crate::sys::say::say;
-use crate::sys::{Errno, socket};
+use crate::sys::{Errno, clock, socket};
 use crate::wire::godv1::{self, Reader};
 use std::ffi::{OsStr, OsString};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -66,6 +66,7 @@ fn stop(job: &str) -> i32 {
 
 /// So many messages are the answer, or one that says why there is none. `None`: nobody answers.
 fn ask(words: &[&str], count: usize) -> Option<Vec<Vec<String>>> {
+    let until = clock::now().after(PATIENCE);
     let mut stream = socket::call(Path::new(SOCKET), PATIENCE).ok()?;
     stream.write_all(godv1::message(words).as_bytes()).ok()?;
     let (mut reader, mut buffer, mut messages) = (Reader::default(), [0; 4096], Vec::new());
@@ -77,7 +78,7 @@ fn ask(words: &[&str], count: usize) -> Option<Vec<Vec<String>>> {
                 return Some(messages);
             }
         }
-        match stream.read(&mut buffer) {
+        match socket::read_by(&mut stream, &mut buffer, until) {
             Ok(0) | Err(_) => return None,
             Ok(length) => reader.push(buffer.get(..length)?),
         }

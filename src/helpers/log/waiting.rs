@@ -163,12 +163,12 @@ impl Waiter {
         self.told_to_end.map(|at| at.after(LAST_PROCESSOR))
     }
 
-    /// What the signal does by default: to most it is the end.
+    /// What the signal does by default: to most it is the end. No other one is let through with it: TERM would be the
+    /// end before all is written, and the end of a processor would never be heard of.
     pub fn do_default(signal: Signal) {
-        signals::unblock_all();
         let us = Pid(std::process::id().cast_signed());
         let _ = process::kill(us, signal, Target::Process);
-        signals::hold_back();
+        signals::let_through(signal);
     }
 
     fn hear(&mut self) {
