@@ -54,7 +54,7 @@ impl Stream {
                 break end;
             }
             let mut piece = [0; CHUNK];
-            match socket::read_by(&mut self.connection, &mut piece, deadline)? {
+            match socket::read_by(&self.connection, &mut piece, deadline)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 length => self.received.extend_from_slice(piece.get(..length).unwrap_or_default()),
             }

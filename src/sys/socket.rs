@@ -9,6 +9,7 @@ use nix::sys::socket::{
     shutdown, socket, socketpair, sockopt::PeerCredentials,
 };
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -124,16 +125,17 @@ fn reach(stream: UnixStream, address: &UnixAddr, patience: Duration) -> Result<U
     }
 }
 
-/// Reads what comes, but waits no longer than until then: EAGAIN. What has come is read after that, too: we may have been
-/// stopped meanwhile.
-pub fn read_by(stream: &mut UnixStream, buffer: &mut [u8], until: Mono) -> Result<usize, Errno> {
+/// Reads what comes, but waits no longer than until then: `WouldBlock`. What has come is read after that, too: we may
+/// have been stopped meanwhile.
+pub fn read_by(mut stream: &UnixStream, buffer: &mut [u8], until: Mono) -> io::Result<usize> {
     loop {
         let left = until.since(clock::now());
-        stream.set_read_timeout(Some(left.max(LEAST))).map_err(|_| Errno::EINVAL)?;
-        match nix::unistd::read(&*stream, buffer) {
-            Err(Errno::EINTR) if !left.is_zero() => {}
-            Err(Errno::EINTR) => return Err(Errno::EAGAIN),
-            result => return result,
+        stream.set_read_timeout(Some(left.max(LEAST)))?;
+        match stream.read(buffer) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            Err(_) if left.is_zero() => return Err(ErrorKind::WouldBlock.into()),
+            Err(_) => {}
+            Ok(length) => return Ok(length),
         }
     }
 }

@@ -562,3 +562,25 @@ fn a_job_is_replaced_by_a_second_run_when_its_loader_says_that_it_is_ready() {
     stop(&onit);
     assert_eq!(said(&onit), [""; 0]);
 }
+
+/// It has not been told before, so there is nothing else that the job could become.
+#[test]
+fn who_is_stopped_and_continued_while_it_asks_what_to_become_becomes_it() {
+    need_python!();
+    let sv = SvDir::new();
+    let loaders = Loaders::new(&sv);
+    loaders.loader("x", "onitv1", &["web"]);
+    loaders.sleeper("web");
+    loaders.says("web.exec.late", json!([]));
+    let onit = loaders.start();
+    let (helper, reads) = (helper(&onit), Some(nix::libc::SYS_recvfrom));
+    let asks = |pid: &u32| *pid != helper && proc::syscall(*pid) == reads;
+    let waiter = wait_for("who asks", SOON, || proc::children(onit.pid()).into_iter().find(asks));
+    send(waiter, Signal::SIGSTOP);
+    wait_for("its stop", SOON, || proc::Glimpse::of(waiter).filter(proc::Glimpse::is_stopped));
+    send(waiter, Signal::SIGCONT);
+    assert_eq!(loaders.pid("web"), waiter);
+    wait_for("the job", SOON, || proc::is_called(waiter, "sleep").then_some(()));
+    assert_eq!(onit.stderr(), "");
+    stop(&onit);
+}

@@ -26,6 +26,7 @@ mod hooks;
 mod images;
 mod in_containers;
 mod instances;
+mod interruptions;
 mod isolation;
 mod json_lines;
 mod loaders;

@@ -78,7 +78,7 @@ fn ask(words: &[&str], count: usize) -> Option<Vec<Vec<String>>> {
                 return Some(messages);
             }
         }
-        match socket::read_by(&mut stream, &mut buffer, until) {
+        match socket::read_by(&stream, &mut buffer, until) {
             Ok(0) | Err(_) => return None,
             Ok(length) => reader.push(buffer.get(..length)?),
         }
