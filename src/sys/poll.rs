@@ -105,3 +105,26 @@ impl Poller {
         self.ready.iter().take(count).map(EpollEvent::data)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::thread::JoinHandleExt as _;
+    use std::time::Duration;
+
+    #[test]
+    fn a_pause_is_as_long_as_it_is_to_be_whatever_interrupts_it() {
+        extern "C" fn nothing(_: libc::c_int) {}
+        // SAFETY: a handler that does nothing. Whoever waits is interrupted by it, whatever it says of restarts.
+        unsafe { libc::signal(libc::SIGWINCH, nothing as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+        let (begin, span) = (clock::now(), Duration::from_millis(200));
+        let waiter = std::thread::Builder::new().spawn(move || pause(span)).expect("a thread");
+        while !waiter.is_finished() {
+            // SAFETY: it was not joined yet.
+            unsafe { libc::pthread_kill(waiter.as_pthread_t(), libc::SIGWINCH) };
+            std::thread::yield_now();
+        }
+        assert!(clock::now().since(begin) >= span);
+        assert_eq!(waiter.join().expect("no panic"), Ok(()));
+    }
+}

@@ -3,7 +3,6 @@
 
 use crate::proc;
 use crate::svdir::{Ending, SOON, Supervisor, SvDir, UnderTest, onit, send, wait_for};
-use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use nix::sys::signal::Signal;
 use std::fs::{self, File};
@@ -146,23 +145,4 @@ fn a_limit_is_not_longer_for_who_was_stopped_in_it() {
     send(probe.pid(), Signal::SIGCONT);
     assert_eq!(probe.wait_end(SOON), Ending::Code(1), "{}", probe.stderr());
     assert!(begin.elapsed() < most + LIMIT, "it began anew");
-}
-
-/// It looks for so long whether a processor still has the lock that it had.
-#[test]
-fn pauses_between_attempts_are_not_shortened() {
-    let sv = SvDir::new();
-    let dir = sv.root().join("log");
-    fs::create_dir(&dir).expect("mkdir");
-    let held = Flock::lock(File::create(dir.join("lock")).expect("a file"), FlockArg::LockExclusive).expect("locked");
-    let mut command = called(&sv, "svlogd");
-    command.arg(&dir);
-    let begin = Instant::now();
-    let log = sv.spawn(command);
-    while log.ended().is_none() {
-        send(log.pid(), Signal::SIGSTOP);
-        send(log.pid(), Signal::SIGCONT);
-    }
-    assert!(begin.elapsed() >= Duration::from_millis(200), "{:?}", begin.elapsed());
-    drop(held);
 }
