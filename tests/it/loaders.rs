@@ -580,6 +580,6 @@ fn who_is_stopped_and_continued_while_it_asks_what_to_become_becomes_it() {
     send(waiter, Signal::SIGCONT);
     assert_eq!(loaders.pid("web"), waiter);
     wait_for("the job", SOON, || proc::is_called(waiter, "sleep").then_some(()));
-    assert_eq!(onit.stderr(), "");
+    assert_eq!(said(&onit), [""; 0]);
     stop(&onit);
 }
